@@ -1,0 +1,1 @@
+"""A relay for one-to-one chat that scales out over Redis."""

@@ -1,0 +1,67 @@
+"""Every refusal and every end of a chat or session, by its name on the wire (one catalogue)."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Code(StrEnum):
+    """Why a command was refused, or why a session ended against its will. The connection stays usable, unless noted."""
+
+    NAME_TAKEN = "name_taken"
+    NAME_INVALID = "name_invalid"
+    NAME_LOST = "name_lost"  # another connection owns the name now; JSON: back before `hello`; text: closed
+    BAD_TOKEN = "bad_token"
+    BAD_VERSION = "bad_version"
+    BAD_FRAME = "bad_frame"
+    BAD_ORDER = "bad_order"
+    TOO_LONG = "too_long"
+    WINDOW_FULL = "window_full"
+    RATE_LIMITED = "rate_limited"
+    NO_SUCH_USER = "no_such_user"
+    SELF_CHAT = "self_chat"
+    BUSY = "busy"
+    AWAY = "away"
+    NOT_PAIRED = "not_paired"
+    UNAVAILABLE = "unavailable"
+    KICKED = "kicked"  # closed by the operator
+
+
+class Reason(StrEnum):
+    """Why a chat is over, or why no acknowledgement will come."""
+
+    QUIT = "quit"  # the partner gave its name back
+    LEFT = "left"  # the partner left the chat and is still online
+    LOST = "lost"  # the partner's connection or node is gone for good, or its grace is over
+    KICKED = "kicked"  # the operator disconnected the partner
+    NAME_LOST = "name_lost"  # the sender's own name went to another connection
+
+
+class Presence(StrEnum):
+    """What `who` answers."""
+
+    FREE = "free"
+    BUSY = "busy"
+    AWAY = "away"
+    OFFLINE = "offline"
+
+
+# What a person reads. Text clients see these behind "* ", where the original server had no line of its own.
+MESSAGES: Final[dict[Code, str]] = {
+    Code.NAME_TAKEN: "This name belongs to another connection.",
+    Code.NAME_INVALID: "This is not a valid name.",
+    Code.NAME_LOST: "Your name now belongs to another connection.",
+    Code.BAD_TOKEN: "There is no session with this name and token; claim the name again.",
+    Code.BAD_VERSION: "This version of the protocol is not spoken here.",
+    Code.BAD_FRAME: "This is not a valid frame.",
+    Code.BAD_ORDER: "Ids start at 1 and rise by one.",
+    Code.TOO_LONG: "This line is too long and was not sent.",
+    Code.WINDOW_FULL: "Too much is unacknowledged; wait for acknowledgements.",
+    Code.RATE_LIMITED: "Too fast; slow down.",
+    Code.NO_SUCH_USER: "There is no such user.",
+    Code.SELF_CHAT: "Please don't try to talk with yourself.",
+    Code.BUSY: "This user is talking with someone else.",
+    Code.AWAY: "This user is away.",
+    Code.NOT_PAIRED: "Nobody is chatting with you.",
+    Code.UNAVAILABLE: "Not possible right now, try again.",
+    Code.KICKED: "You have been disconnected by the operator.",
+}
