@@ -1,0 +1,46 @@
+"""Dialects: the bytes of one connection to commands, events to bytes. Three languages, one session core.
+
+Nothing here does I/O or keeps a session's state: a dialect is one shared object; a framer belongs to one
+connection.
+"""
+
+from typing import Protocol
+
+from relay.dialects.classic import CLASSIC
+from relay.dialects.framing import Framer, LineFramer, RawFramer, TooLong, too_long
+from relay.dialects.json import JSON
+from relay.dialects.text import TEXT
+from relay.events import Command, Event
+
+__all__ = [
+    "CLASSIC",
+    "JSON",
+    "TEXT",
+    "Dialect",
+    "Framer",
+    "LineFramer",
+    "RawFramer",
+    "TooLong",
+    "choose",
+    "too_long",
+]
+
+
+class Dialect(Protocol):
+    """One way to write commands and events. Stateless, so that all connections may share it."""
+
+    def parse(self, line: bytes, named: bool) -> Command:
+        """What the client asks for with this line, as a framer returned it; never raises.
+
+        `named` says whether the connection owns a name already. What can't be understood is a `Malformed`.
+        """
+        ...
+
+    def render(self, event: Event) -> bytes:
+        """The bytes that tell the client of `event`: one write; `b""` if this dialect doesn't tell it."""
+        ...
+
+
+def choose(start: bytes) -> Dialect:
+    """The dialect of a connection on the shared port, by the first bytes that came; at least one is needed."""
+    return JSON if start.startswith(b"{") else TEXT

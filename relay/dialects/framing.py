@@ -1,0 +1,99 @@
+"""From the chunks that a socket happens to return to the lines that a dialect parses, in bounded memory."""
+
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from relay.errors import Code
+from relay.events import Malformed
+
+
+class TooLong(Struct, frozen=True):
+    """Stands where a line longer than `limit` bytes was; the line itself is gone."""
+
+    limit: int
+
+
+def too_long(mark: TooLong) -> Malformed:
+    """The refusal to give in the place of the line."""
+    return Malformed(Code.TOO_LONG, f"line too long: at most {mark.limit} bytes")
+
+
+class Framer(Protocol):
+    """Cuts a byte stream into lines."""
+
+    def feed(self, data: bytes) -> list[bytes | TooLong]:
+        """The lines that `data` completes, in order, without their line ends."""
+        ...
+
+    def eof(self) -> None:
+        """The stream is over: what has no line end is not a line, and is forgotten."""
+        ...
+
+
+class LineFramer:
+    """Lines end in LF; a CR before it is dropped. A line holds at most `max_line` bytes, its end not counted.
+
+    A longer line is one `TooLong`, as soon as it is seen to be too long; the rest of it, up to its LF, is skipped.
+    Between calls at most `max_line` + 1 bytes are kept, whatever the peer sends.
+    """
+
+    def __init__(self, max_line: int) -> None:
+        self._max = max_line
+        self._mark: Final = TooLong(max_line)
+        self._rest = bytearray()  # the unfinished line; grows in place, so that single bytes cost no copies
+        self._skipping = False  # the unfinished line was too long and has been reported
+
+    def feed(self, data: bytes) -> list[bytes | TooLong]:
+        """See `Framer`."""
+        if self._rest or self._skipping:
+            if data.find(b"\n") < 0:  # find, here and below: half the time of `in`, which first tries for an integer
+                return [*self._keep(data)]
+            data = data[data.index(b"\n") + 1 :] if self._skipping else bytes(self._rest) + data
+            self.eof()
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        over = self._keep(rest) if rest else ()
+        if data.find(b"\r") >= 0:
+            lines = [line.removesuffix(b"\r") for line in lines]
+        if len(data) <= self._max:  # then no part of it is longer: nearly always
+            return [*lines, *over]
+        return [*(line if len(line) <= self._max else self._mark for line in lines), *over]
+
+    def eof(self) -> None:
+        """See `Framer`."""
+        self._rest.clear()
+        self._skipping = False
+
+    def _keep(self, rest: bytes) -> tuple[TooLong, ...]:
+        """More of an unfinished line came. One byte over the limit may still be the CR of its end."""
+        if self._skipping or not rest:
+            return ()
+        size = len(self._rest) + len(rest)
+        if size <= self._max or (size == self._max + 1 and rest.endswith(b"\r")):
+            self._rest += rest
+            return ()
+        self._rest.clear()
+        self._skipping = True
+        return (self._mark,)
+
+
+class RawFramer:
+    """What one read returned is one message, because the original client ends nothing with a newline.
+
+    One LF at the end, with or without a CR before it, is dropped all the same: `nc` sends it.
+    """
+
+    def __init__(self, max_line: int) -> None:
+        self._max = max_line
+        self._mark: Final = TooLong(max_line)
+
+    def feed(self, data: bytes) -> list[bytes | TooLong]:
+        """See `Framer`."""
+        if not data:
+            return []
+        line = data.removesuffix(b"\n").removesuffix(b"\r")
+        return [line if len(line) <= self._max else self._mark]
+
+    def eof(self) -> None:
+        """See `Framer`; nothing is ever kept."""

@@ -1,0 +1,157 @@
+"""The JSON dialect, for programs: frames to commands and events to frames, and the order that `hello` brings."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from relay.errors import Code
+from relay.events import (
+    Acked,
+    Away,
+    Back,
+    Bye,
+    Call,
+    Claim,
+    Command,
+    Confirm,
+    Event,
+    Known,
+    Leave,
+    Left,
+    Malformed,
+    Message,
+    Moving,
+    Paired,
+    Ping,
+    Pong,
+    Quit,
+    Refused,
+    Replaced,
+    Resume,
+    Say,
+    Unconfirmed,
+    Welcome,
+    Who,
+)
+from relay.frames import (
+    MAX_ECHO,
+    SUPPORTED,
+    VERSION,
+    BadFrame,
+    ClientAck,
+    ClientFrame,
+    ClientHello,
+    ClientLeave,
+    ClientMsg,
+    ClientPing,
+    ClientQuit,
+    ClientTo,
+    ClientWho,
+    NodeAck,
+    NodeAway,
+    NodeBack,
+    NodeBye,
+    NodeError,
+    NodeFrame,
+    NodeLeft,
+    NodeMoving,
+    NodeMsg,
+    NodePaired,
+    NodePong,
+    NodePresence,
+    NodeReplaced,
+    NodeUnconfirmed,
+    NodeWelcome,
+    decode_client,
+    encode,
+)
+
+
+def _claim(frame: ClientHello) -> Claim:
+    if frame.token is None:
+        return Claim(frame.name, frame.acks)
+    return Claim(frame.name, frame.acks, Resume(frame.token, frame.chat, frame.sent, frame.last))
+
+
+COMMANDS: Final[Mapping[type[ClientFrame], Callable[[Any], Command]]] = {
+    ClientHello: _claim,
+    ClientTo: lambda frame: Call(frame.name),
+    ClientMsg: lambda frame: Say(frame.text, frame.id, frame.chat),
+    ClientAck: lambda frame: Confirm(frame.id, frame.chat),
+    ClientLeave: lambda _: Leave(),
+    ClientWho: lambda frame: Who(frame.name),
+    ClientPing: lambda _: Ping(),
+    ClientQuit: lambda _: Quit(),
+}
+
+
+def _welcome(event: Welcome) -> NodeWelcome:
+    return NodeWelcome(
+        v=VERSION,
+        name=event.name,
+        token=event.token,
+        resumed=event.resumed,
+        grace=_seconds(event.grace),
+        window=event.window,
+        window_bytes=event.window_bytes,
+        ping=_seconds(event.ping),
+        node=event.node,
+    )
+
+
+def _refused(event: Refused) -> NodeError:
+    supported = SUPPORTED if event.code is Code.BAD_VERSION and event.supported is None else event.supported
+    return NodeError(event.code, event.message, event.id, _echo(event.name), event.expected, supported)
+
+
+def _seconds(value: float) -> float:
+    """The same, written without a fraction where there is none."""
+    return int(value) if value == int(value) else value
+
+
+def _echo(name: str | None) -> str | None:
+    return name and name[:MAX_ECHO]
+
+
+FRAMES: Final[Mapping[type[Event], Callable[[Any], NodeFrame]]] = {
+    Welcome: _welcome,
+    Paired: lambda event: NodePaired(event.name, event.chat, event.acks, event.resumed, event.last),
+    Message: lambda event: NodeMsg(event.id, event.sender, event.chat, event.text, event.at),
+    Acked: lambda event: NodeAck(event.id, event.chat),
+    Unconfirmed: lambda event: NodeUnconfirmed(event.first, event.last, event.reason),
+    Away: lambda event: NodeAway(event.name, _seconds(event.grace)),
+    Back: lambda event: NodeBack(event.name),
+    Left: lambda event: NodeLeft(event.name, event.reason),
+    Known: lambda event: NodePresence(event.name, event.state),
+    Moving: lambda _: NodeMoving(),
+    Replaced: lambda _: NodeReplaced(),
+    Refused: _refused,
+    Pong: lambda _: NodePong(),
+    Bye: lambda _: NodeBye(),
+}
+
+
+class JsonDialect:
+    """See `Dialect`."""
+
+    def parse(self, line: bytes, named: bool) -> Command:
+        """See `Dialect`."""
+        try:
+            frame = decode_client(line)
+        except BadFrame as bad:
+            # A second `hello` is out of place whatever its version.
+            return Malformed(Code.BAD_FRAME if named else bad.code, bad.message, bad.id, bad.name)
+        if named is isinstance(frame, ClientHello):
+            return _out_of_place(frame, named)
+        return COMMANDS[type(frame)](frame)
+
+    def render(self, event: Event) -> bytes:
+        """See `Dialect`."""
+        return encode(FRAMES[type(event)](event))
+
+
+def _out_of_place(frame: ClientFrame, named: bool) -> Malformed:
+    message = "a second hello" if named else "nothing may come before hello"
+    return Malformed(Code.BAD_FRAME, message, getattr(frame, "id", None), _echo(getattr(frame, "name", None)))
+
+
+JSON: Final = JsonDialect()

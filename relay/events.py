@@ -1,0 +1,213 @@
+"""What a client can ask for (commands) and what it can be told (events), the same for all dialects.
+
+A dialect turns bytes into commands and events into bytes; a session turns commands into events.
+"""
+
+from msgspec import Struct
+
+from relay.errors import Code, Presence, Reason
+
+
+class Resume(Struct, frozen=True, gc=False):
+    """What a JSON client knows of the session that it wants back."""
+
+    token: str
+    chat: str | None = None
+    sent: int = 0  # the highest id it ever used
+    last: int = 0  # the highest partner id it received in `chat`
+
+
+# --- commands: from a client
+
+
+class Claim(Struct, frozen=True, gc=False):
+    """Own this name. The first line of a text client, or `hello`."""
+
+    name: str
+    acks: bool = False  # the client acknowledges messages itself
+    resume: Resume | None = None
+
+
+class Call(Struct, frozen=True, gc=False):
+    """Start a chat with this user (`To:bob`)."""
+
+    name: str
+
+
+class Say(Struct, frozen=True, gc=False):
+    """A message to the partner. Without an id the session numbers it."""
+
+    text: str
+    id: int | None = None
+    chat: str | None = None
+
+
+class Confirm(Struct, frozen=True, gc=False):
+    """Everything from the partner up to `id` has been taken care of (`ack`)."""
+
+    id: int
+    chat: str | None = None
+
+
+class Leave(Struct, frozen=True, gc=False):
+    """End the chat, keep the name."""
+
+
+class Who(Struct, frozen=True, gc=False):
+    """Ask for somebody's presence."""
+
+    name: str
+
+
+class Ping(Struct, frozen=True, gc=False):
+    """Ask for a `pong`."""
+
+
+class Quit(Struct, frozen=True, gc=False):
+    """Give the name back and close, after everything before."""
+
+
+class Hangup(Struct, frozen=True, gc=False):
+    """The client will send nothing more (EOF), or its connection is gone; after everything before."""
+
+
+class Nothing(Struct, frozen=True, gc=False):
+    """A line that asks for nothing (an empty text line)."""
+
+
+class Malformed(Struct, frozen=True, gc=False):
+    """A line that could not be understood: the refusal to give in its turn."""
+
+    code: Code
+    message: str
+    id: int | None = None  # echoed, where the line had one
+    name: str | None = None  # likewise
+
+
+Command = Claim | Call | Say | Confirm | Leave | Who | Ping | Quit | Hangup | Nothing | Malformed
+
+
+# --- events: to a client
+
+
+class Welcome(Struct, frozen=True, gc=False):
+    """The name is yours."""
+
+    name: str
+    token: str
+    resumed: bool
+    grace: float  # seconds that a broken session waits for its client
+    window: int  # messages
+    window_bytes: int
+    ping: float  # seconds between a client's pings
+    node: str
+
+
+class Paired(Struct, frozen=True, gc=False):
+    """You are in a chat with `name`."""
+
+    name: str
+    chat: str
+    acks: str  # who acknowledges on the other side: "client" or "node"
+    caller: bool = True  # this side made the call
+    resumed: bool = False
+    last: int | None = None  # after a resume: the highest of your ids that the partner has
+
+
+class Message(Struct, frozen=True, gc=False):
+    """The partner said something."""
+
+    id: int
+    sender: str
+    chat: str
+    text: str
+    at: float  # Unix time in seconds, of the sender's node
+
+
+class Acked(Struct, frozen=True, gc=False):
+    """The partner has all your messages of this chat up to `id`, except those reported unconfirmed."""
+
+    id: int
+    chat: str
+
+
+class Unconfirmed(Struct, frozen=True, gc=False):
+    """No acknowledgement will come for these ids (inclusive)."""
+
+    first: int
+    last: int
+    reason: Reason
+    texts: tuple[str, ...] = ()  # one for each id, for clients that know no ids
+
+
+class Away(Struct, frozen=True, gc=False):
+    """The partner's connection or node was lost; it may come back within `grace` seconds."""
+
+    name: str
+    grace: float
+
+
+class Back(Struct, frozen=True, gc=False):
+    """The partner came back."""
+
+    name: str
+
+
+class Left(Struct, frozen=True, gc=False):
+    """The chat with `name` is over."""
+
+    name: str
+    reason: Reason
+    own: bool = False  # told to the one who left
+
+
+class Known(Struct, frozen=True, gc=False):
+    """The answer to `who`."""
+
+    name: str
+    state: Presence
+
+
+class Moving(Struct, frozen=True, gc=False):
+    """This node is going away: reconnect and resume elsewhere."""
+
+
+class Replaced(Struct, frozen=True, gc=False):
+    """Another connection resumed this session; this one closes."""
+
+
+class Refused(Struct, frozen=True, gc=False):
+    """An error about what the client asked for."""
+
+    code: Code
+    message: str
+    id: int | None = None
+    name: str | None = None
+    expected: int | None = None  # bad_order: the id that should have come
+    supported: tuple[int, ...] | None = None  # bad_version
+
+
+class Pong(Struct, frozen=True, gc=False):
+    """The answer to `ping`."""
+
+
+class Bye(Struct, frozen=True, gc=False):
+    """The outcome of everything before has been told; the connection closes."""
+
+
+Event = (
+    Welcome
+    | Paired
+    | Message
+    | Acked
+    | Unconfirmed
+    | Away
+    | Back
+    | Left
+    | Known
+    | Moving
+    | Replaced
+    | Refused
+    | Pong
+    | Bye
+)

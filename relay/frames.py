@@ -1,0 +1,314 @@
+"""The frames of the JSON dialect, shared by the node and the client: `docs/protocol.md` in types.
+
+A frame is one JSON object on one line. Decoding is strict: whatever a peer sends either becomes a frame of the
+declared types or raises `BadFrame`, and nothing else. Unknown fields are ignored; `null` counts as an optional field
+left out, because many JSON libraries write it that way. Names are not judged here.
+"""
+
+from typing import Annotated, Final, Literal, TypeVar
+
+from msgspec import DecodeError, Meta, Raw, Struct, field
+from msgspec.json import Decoder, Encoder
+
+from relay.errors import Code
+
+VERSION: Final = 1
+SUPPORTED: Final = (VERSION,)
+
+# Every JSON parser keeps integers up to this one exactly, JavaScript's included (RFC 8259, section 6).
+MAX_ID: Final = 2**53 - 1
+
+# An error echoes what it is about so that a program can tell which frame failed, not to send a line back whole.
+# No valid name is longer than 32 code points.
+MAX_ECHO: Final = 64
+
+Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
+IdOrNone = Annotated[int, Meta(ge=0, le=MAX_ID)]  # 0: none yet
+
+
+class BadFrame(Exception):
+    """A line that is no frame of this protocol.
+
+    `code` is `bad_version` for a `hello` of another version, else `bad_frame`; `message` is a short sentence for a
+    person that quotes nothing of the line; `id` and `name` are what the line held under these keys, as far as it could
+    be read, the name cut to `MAX_ECHO` code points.
+    """
+
+    def __init__(
+        self, message: str, code: Code = Code.BAD_FRAME, id: int | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.id = id
+        self.name = name
+
+
+class _Frame(Struct, tag_field="type", omit_defaults=True, frozen=True, gc=False):
+    """What all frames share. They hold no containers that could form a cycle, hence `gc=False`."""
+
+
+def _version() -> Literal[1]:
+    return VERSION
+
+
+# --- client to node
+
+
+class ClientHello(_Frame, tag="hello", frozen=True, kw_only=True):
+    """Claim a name; with `token`, resume a session."""
+
+    # A default factory, because `omit_defaults` would leave a plain default out and the version must be on the wire.
+    v: Literal[1] = field(default_factory=_version)
+    name: str
+    acks: bool = False  # this client acknowledges messages itself
+    token: str | None = None
+    chat: str | None = None
+    sent: IdOrNone = 0  # the highest id ever used
+    last: IdOrNone = 0  # the highest partner id received in `chat`
+
+
+class ClientTo(_Frame, tag="to", frozen=True):
+    """Start a chat."""
+
+    name: str
+
+
+class ClientMsg(_Frame, tag="msg", frozen=True):
+    """A message to the partner; without `chat`, to the chat last announced on this connection."""
+
+    id: Id
+    text: Annotated[str, Meta(min_length=1)]
+    chat: str | None = None
+
+
+class ClientAck(_Frame, tag="ack", frozen=True):
+    """Everything from the partner up to `id` has been taken care of."""
+
+    id: Id
+    chat: str | None = None
+
+
+class ClientLeave(_Frame, tag="leave", frozen=True):
+    """End the chat, keep the name."""
+
+
+class ClientWho(_Frame, tag="who", frozen=True):
+    """Ask for somebody's presence."""
+
+    name: str
+
+
+class ClientPing(_Frame, tag="ping", frozen=True):
+    """Ask for a `pong`."""
+
+
+class ClientQuit(_Frame, tag="quit", frozen=True):
+    """Give the name back and close."""
+
+
+ClientFrame = ClientHello | ClientTo | ClientMsg | ClientAck | ClientLeave | ClientWho | ClientPing | ClientQuit
+
+
+# --- node to client. Codes, reasons and states are plain strings, so that a client outlives a catalogue that grows.
+
+
+class NodeWelcome(_Frame, tag="welcome", frozen=True):
+    """The name is yours; `token` resumes the session on any node."""
+
+    v: int
+    name: str
+    token: str
+    resumed: bool
+    grace: float  # seconds
+    window: int  # messages
+    window_bytes: int
+    ping: float  # seconds
+    node: str
+
+
+class NodePaired(_Frame, tag="paired", frozen=True):
+    """You are in a chat with `name`."""
+
+    name: str
+    chat: str
+    acks: str  # who acknowledges on the other side: "client" or "node"
+    resumed: bool
+    last: IdOrNone | None = None  # after a resume: the highest of your ids that the partner has
+
+
+class NodeMsg(_Frame, tag="msg", frozen=True):
+    """The partner said something; `id` is the sender's, `at` is Unix time in seconds."""
+
+    id: Id
+    sender: str = field(name="from")
+    chat: str
+    text: str
+    at: float
+
+
+class NodeAck(_Frame, tag="ack", frozen=True):
+    """The partner has all your messages of this chat up to `id`, except those reported unconfirmed."""
+
+    id: Id
+    chat: str
+
+
+class NodeUnconfirmed(_Frame, tag="unconfirmed", frozen=True):
+    """No acknowledgement will come for these ids (both ends inclusive)."""
+
+    first: Id = field(name="from")
+    last: Id = field(name="to")
+    reason: str
+
+
+class NodeAway(_Frame, tag="away", frozen=True):
+    """The partner was lost and may come back within `grace` seconds."""
+
+    name: str
+    grace: float
+
+
+class NodeBack(_Frame, tag="back", frozen=True):
+    """The partner came back."""
+
+    name: str
+
+
+class NodeLeft(_Frame, tag="left", frozen=True):
+    """The chat is over."""
+
+    name: str
+    reason: str
+
+
+class NodePresence(_Frame, tag="presence", frozen=True):
+    """The answer to `who`."""
+
+    name: str
+    state: str
+
+
+class NodeMoving(_Frame, tag="moving", frozen=True):
+    """This node is draining: reconnect and resume elsewhere."""
+
+
+class NodeReplaced(_Frame, tag="replaced", frozen=True):
+    """Another connection resumed this session; this one closes."""
+
+
+class NodeError(_Frame, tag="error", frozen=True):
+    """A refusal; `id` or `name` say of what, where the refused frame had one."""
+
+    code: str
+    message: str
+    id: int | None = None
+    name: str | None = None
+    expected: int | None = None  # bad_order: the id that should have come
+    supported: tuple[int, ...] | None = None  # bad_version
+
+
+class NodePong(_Frame, tag="pong", frozen=True):
+    """The answer to `ping`."""
+
+
+class NodeBye(_Frame, tag="bye", frozen=True):
+    """The outcome of everything before has been told; the connection closes."""
+
+
+NodeFrame = (
+    NodeWelcome
+    | NodePaired
+    | NodeMsg
+    | NodeAck
+    | NodeUnconfirmed
+    | NodeAway
+    | NodeBack
+    | NodeLeft
+    | NodePresence
+    | NodeMoving
+    | NodeReplaced
+    | NodeError
+    | NodePong
+    | NodeBye
+)
+
+
+# --- bytes to frames and back
+
+T = TypeVar("T")
+
+_encode = Encoder().encode
+_CLIENT: Final[Decoder[ClientFrame]] = Decoder(ClientFrame)
+_NODE: Final[Decoder[NodeFrame]] = Decoder(NodeFrame)
+
+# All that msgspec was seen to raise for hostile lines; a RecursionError is how it refuses 100,000 brackets.
+_REFUSALS: Final = (DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def encode(frame: ClientFrame | NodeFrame) -> bytes:
+    """The line for `frame`, its LF included. Raises UnicodeEncodeError for text that holds a lone surrogate."""
+    return _encode(frame) + b"\n"
+
+
+def decode_client(line: bytes) -> ClientFrame:
+    """The frame on a client's line (its LF may be stripped). Raises BadFrame, and nothing else."""
+    return _decode(_CLIENT, line)
+
+
+def decode_node(line: bytes) -> NodeFrame:
+    """The frame on a node's line (its LF may be stripped). Raises BadFrame, and nothing else."""
+    return _decode(_NODE, line)
+
+
+def _decode(decoder: Decoder[T], line: bytes) -> T:
+    try:
+        if not line.isascii():
+            line.decode()  # msgspec doesn't look at the encoding of fields that it skips
+        return decoder.decode(line)
+    except _REFUSALS as error:
+        raise _bad_frame(line, error) from None
+
+
+# --- what can still be read of a line that is no frame
+
+
+class _Hints(Struct):
+    """The keys that an error is about, left undecoded: any of them may be what is wrong with the line."""
+
+    type: Raw = Raw()
+    v: Raw = Raw()
+    id: Raw = Raw()
+    name: Raw = Raw()
+
+
+_HINTS: Final = Decoder(_Hints)
+_STR: Final = Decoder(str)
+_INT: Final = Decoder(Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)])
+
+
+def _bad_frame(line: bytes, error: Exception) -> BadFrame:
+    hints = _read(_HINTS, line) or _Hints()
+    id, name = _read(_INT, hints.id), _read(_STR, hints.name)
+    name = name and name[:MAX_ECHO]
+    if _read(_STR, hints.type) == "hello" and _read(_INT, hints.v) not in (None, VERSION):
+        return BadFrame("this version of the protocol is not spoken here", Code.BAD_VERSION, id, name)
+    return BadFrame(_explain(error), Code.BAD_FRAME, id, name)
+
+
+def _read(decoder: Decoder[T], data: bytes | Raw) -> T | None:
+    try:
+        return decoder.decode(data)
+    except _REFUSALS:
+        return None
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not valid UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    explanation = str(error)
+    if explanation.endswith("`$.type`"):  # msgspec would quote the peer's own words here
+        return "unknown frame type"
+    return explanation

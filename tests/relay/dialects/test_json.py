@@ -1,0 +1,205 @@
+"""The JSON dialect: frames to commands, events to frames, and the place of `hello`."""
+
+from json import dumps
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.dialects import JSON, TEXT, LineFramer, TooLong, choose, too_long
+from relay.errors import Code, Presence, Reason
+from relay.events import (
+    Acked,
+    Away,
+    Back,
+    Bye,
+    Call,
+    Claim,
+    Command,
+    Confirm,
+    Event,
+    Known,
+    Leave,
+    Left,
+    Malformed,
+    Message,
+    Moving,
+    Paired,
+    Ping,
+    Pong,
+    Quit,
+    Refused,
+    Replaced,
+    Resume,
+    Say,
+    Unconfirmed,
+    Welcome,
+    Who,
+)
+from relay.frames import MAX_ECHO, MAX_ID
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        (b'{"type":"hello","v":1,"name":"alice"}', Claim("alice")),
+        (b'{"type":"hello","name":"alice","acks":true}', Claim("alice", acks=True)),
+        (b'{"type":"hello","name":"alice","token":"t"}', Claim("alice", resume=Resume("t"))),
+        (
+            b'{"type":"hello","name":"alice","acks":true,"token":"t","chat":"c","sent":7,"last":9}',
+            Claim("alice", True, Resume("t", "c", 7, 9)),
+        ),
+        (b'{"type":"hello","name":"alice","chat":"c","sent":7}', Claim("alice")),
+    ],
+)
+def test_hello_claims_a_name(line: bytes, command: Command) -> None:
+    assert JSON.parse(line, named=False) == command
+
+
+FRAMES: list[tuple[bytes, Command]] = [
+    (b'{"type":"to","name":"bob"}', Call("bob")),
+    (b'{"type":"msg","id":1,"text":"hi"}', Say("hi", 1)),
+    (b'{"type":"msg","id":1,"text":"To:bob","chat":"c"}', Say("To:bob", 1, "c")),
+    (b'{"type":"ack","id":17}', Confirm(17)),
+    (b'{"type":"ack","id":17,"chat":"c"}', Confirm(17, "c")),
+    (b'{"type":"leave"}', Leave()),
+    (b'{"type":"who","name":"bob"}', Who("bob")),
+    (b'{"type":"ping"}', Ping()),
+    (b'{"type":"quit"}', Quit()),
+]
+
+
+@pytest.mark.parametrize(("line", "command"), FRAMES)
+def test_after_hello_every_frame_is_its_command(line: bytes, command: Command) -> None:
+    assert JSON.parse(line, named=True) == command
+
+
+@pytest.mark.parametrize(("line", "command"), FRAMES)
+def test_nothing_may_come_before_hello(line: bytes, command: Command) -> None:
+    id, name = getattr(command, "id", None), getattr(command, "name", None)
+    assert JSON.parse(line, named=False) == Malformed(Code.BAD_FRAME, "nothing may come before hello", id, name)
+
+
+@pytest.mark.parametrize("version", [b"1", b"2"])
+def test_a_second_hello_is_out_of_place_whatever_its_version(version: bytes) -> None:
+    command = JSON.parse(b'{"type":"hello","v":%s,"name":"alice"}' % version, named=True)
+    assert isinstance(command, Malformed)
+    assert (command.code, command.name) == (Code.BAD_FRAME, "alice")
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("line", "id", "name"),
+    [
+        (b"", None, None),
+        (b"[]", None, None),
+        (b'{"type":"msg","id":7,"text":""}', 7, None),
+        (b'{"type":"call","name":"bob"}', None, "bob"),
+        (b'{"type":"msg","id":7,"text":"\xff"}', 7, None),
+    ],
+)
+def test_a_malformed_frame_is_refused_with_what_it_is_about(
+    line: bytes, id: int | None, name: str | None, named: bool
+) -> None:
+    command = JSON.parse(line, named)
+    assert isinstance(command, Malformed)
+    assert (command.code, command.id, command.name) == (Code.BAD_FRAME, id, name)
+
+
+def test_another_version_is_refused_as_such() -> None:
+    command = JSON.parse(b'{"type":"hello","v":2,"name":"alice"}', named=False)
+    assert isinstance(command, Malformed)
+    assert (command.code, command.name) == (Code.BAD_VERSION, "alice")
+
+
+def test_a_long_name_is_not_echoed_whole() -> None:
+    command = JSON.parse(b'{"type":"to","name":"' + b"b" * 60000 + b'"}', named=False)
+    assert isinstance(command, Malformed)
+    assert command.name == "b" * MAX_ECHO
+
+
+TOLD: list[tuple[Event, bytes]] = [
+    (
+        Welcome("alice", "t", False, 30.0, 256, 1048576, 2.5, "n1"),
+        b'{"type":"welcome","v":1,"name":"alice","token":"t","resumed":false,"grace":30,"window":256,'
+        b'"window_bytes":1048576,"ping":2.5,"node":"n1"}',
+    ),
+    (
+        Paired("bob", "c", "client", caller=False),
+        b'{"type":"paired","name":"bob","chat":"c","acks":"client","resumed":false}',
+    ),
+    (
+        Paired("bob", "c", "node", resumed=True, last=0),
+        b'{"type":"paired","name":"bob","chat":"c","acks":"node","resumed":true,"last":0}',
+    ),
+    (
+        Message(1, "bob", "c", "hi\n\x1b", 1795404840.123),
+        b'{"type":"msg","id":1,"from":"bob","chat":"c","text":"hi\\n\\u001b","at":1795404840.123}',
+    ),
+    (Acked(17, "c"), b'{"type":"ack","id":17,"chat":"c"}'),
+    (Unconfirmed(18, 20, Reason.LOST, ("x",)), b'{"type":"unconfirmed","from":18,"to":20,"reason":"lost"}'),
+    (Away("bob", 30.0), b'{"type":"away","name":"bob","grace":30}'),
+    (Back("bob"), b'{"type":"back","name":"bob"}'),
+    (Left("bob", Reason.QUIT), b'{"type":"left","name":"bob","reason":"quit"}'),
+    (Left("bob", Reason.LEFT, own=True), b'{"type":"left","name":"bob","reason":"left"}'),
+    (Known("bob", Presence.FREE), b'{"type":"presence","name":"bob","state":"free"}'),
+    (Moving(), b'{"type":"moving"}'),
+    (Replaced(), b'{"type":"replaced"}'),
+    (Refused(Code.NAME_TAKEN, "m"), b'{"type":"error","code":"name_taken","message":"m"}'),
+    (Refused(Code.BUSY, "m", name="bob"), b'{"type":"error","code":"busy","message":"m","name":"bob"}'),
+    (
+        Refused(Code.BAD_ORDER, "m", id=9, expected=7),
+        b'{"type":"error","code":"bad_order","message":"m","id":9,"expected":7}',
+    ),
+    (Refused(Code.BAD_VERSION, "m"), b'{"type":"error","code":"bad_version","message":"m","supported":[1]}'),
+    (
+        Refused(Code.NAME_INVALID, "m", name="b" * 60000),
+        b'{"type":"error","code":"name_invalid","message":"m","name":"' + b"b" * MAX_ECHO + b'"}',
+    ),
+    (Pong(), b'{"type":"pong"}'),
+    (Bye(), b'{"type":"bye"}'),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), TOLD)
+def test_an_event_is_told_as_the_protocol_shows_it(event: Event, line: bytes) -> None:
+    assert JSON.render(event) == line + b"\n"
+
+
+def test_escaping_makes_a_line_at_most_six_times_as_long() -> None:
+    message = Message(MAX_ID, "😀" * 32, "c" * 36, "\x00" * 1000, 1795404840.123456)
+    assert len(JSON.render(message)) <= 6 * 1000 + 512
+
+
+def test_every_event_has_its_frame() -> None:
+    assert {type(event) for event, _ in TOLD} == set(get_args(Event))
+
+
+def test_a_brace_chooses_json_and_anything_else_text() -> None:
+    assert choose(b"{") is choose(b'{"type":"hello"}\n') is JSON
+    assert choose(b"alice\n") is choose(b"\n") is choose(b" {") is TEXT
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+types = st.sampled_from(["hello", "to", "msg", "ack", "leave", "who", "ping", "quit", "nonsense"])
+
+
+@given(st.lists(st.binary(max_size=40)), st.booleans())
+def test_whatever_a_client_sends_is_a_command(chunks: list[bytes], named: bool) -> None:
+    framer = LineFramer(20)
+    for line in [line for chunk in chunks for line in framer.feed(chunk)]:
+        command = too_long(line) if isinstance(line, TooLong) else JSON.parse(line, named)
+        assert isinstance(command, get_args(Command))
+
+
+@given(
+    types, st.dictionaries(st.sampled_from(["v", "id", "name", "text", "chat", "token", "x"]), values), st.booleans()
+)
+def test_whatever_a_frame_holds_is_a_command(type: str, fields: dict[str, object], named: bool) -> None:
+    command = JSON.parse(dumps({"type": type, **fields}).encode(), named)
+    assert isinstance(command, get_args(Command))
