@@ -1,0 +1,194 @@
+"""One pairing as one side sees it: what is under way to the partner, what came from it, and what became of each id."""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import Final
+
+from relay.errors import Reason
+from relay.mail import Ack, Party, Sync, Text
+
+# A text run in one piece of mail ends here, so that a frame on the bus stays small beside Redis' output buffers.
+RUN_BYTES: Final = 64 * 1024
+# Outcomes remembered for ids that are sent again. A client that resumes repeats at most one window.
+FATES_KEPT: Final = 512
+# Ended chats whose reason is remembered, for messages that were written to them and came late.
+PAST_KEPT: Final = 32
+
+
+def size(text: str) -> int:
+    """Bytes of the text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+class Window:
+    """Messages that have no acknowledgement yet, in the order of their ids, bounded by who fills it."""
+
+    __slots__ = ("_entries", "bytes")
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[int, int, str]] = deque()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        return ((id, text) for id, _, text in self._entries)
+
+    def add(self, id: int, text: str) -> None:
+        """Keep a message until its outcome is known."""
+        n = size(text)
+        self._entries.append((id, n, text))
+        self.bytes += n
+
+    def find(self, id: int) -> str | None:
+        """The text under this id, if its outcome isn't known yet."""
+        return next((text for i, _, text in self._entries if i == id), None)
+
+    def take(self, upto: int) -> list[tuple[int, str]]:
+        """Remove and return what has an id up to `upto`."""
+        entries, taken = self._entries, []
+        while entries and entries[0][0] <= upto:
+            id, n, text = entries.popleft()
+            self.bytes -= n
+            taken.append((id, text))
+        return taken
+
+    def take_all(self) -> list[tuple[int, str]]:
+        """Remove and return everything."""
+        return self.take(self._entries[-1][0]) if self._entries else []
+
+
+def runs(entries: list[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Split at jumps of the id: an `unconfirmed` names a range."""
+    run: list[tuple[int, str]] = []
+    for entry in entries:
+        if run and entry[0] != run[-1][0] + 1:
+            yield run
+            run = []
+        run.append(entry)
+    if run:
+        yield run
+
+
+class Fates:
+    """What became of ids: which were acknowledged in which chat, which were reported unconfirmed and why."""
+
+    __slots__ = ("_past", "_spans")
+
+    def __init__(self) -> None:
+        self._spans: deque[tuple[int, int, str, Reason | None]] = deque(maxlen=FATES_KEPT)
+        self._past: OrderedDict[str, Reason] = OrderedDict()
+
+    def record(self, first: int, last: int, chat: str, reason: Reason | None) -> None:
+        """Ids from first to last ended so; `reason` None means acknowledged. Acknowledged spans grow together."""
+        if reason is None and self._spans:
+            f, to, c, r = self._spans[-1]
+            if c == chat and r is None and to + 1 == first:
+                self._spans[-1] = (f, last, chat, None)
+                return
+        self._spans.append((first, last, chat, reason))
+
+    def of(self, id: int) -> tuple[str, Reason | None]:
+        """Chat and outcome of an id. One too old to be remembered counts as lost: it may or may not have arrived."""
+        for first, last, chat, reason in reversed(self._spans):
+            if first <= id <= last:
+                return chat, reason
+        return "", Reason.LOST
+
+    def ended(self, chat: str, reason: Reason) -> None:
+        """This chat is over."""
+        self._past[chat] = reason
+        if len(self._past) > PAST_KEPT:
+            self._past.popitem(last=False)
+
+    def why(self, chat: str) -> Reason:
+        """Why a chat that is over ended; `lost` where nobody remembers it."""
+        return self._past.get(chat, Reason.LOST)
+
+
+class Chat:
+    """A chat that was announced, or is about to be, to this side."""
+
+    __slots__ = (
+        "_out",
+        "_run",
+        "_turn",
+        "absences",
+        "away",
+        "confirmed",
+        "deaf",
+        "id",
+        "partner",
+        "received",
+        "window",
+    )
+
+    def __init__(self, id: str, partner: Party) -> None:
+        self.id = id
+        self.partner = partner
+        self.window = Window()
+        self.received = 0  # highest partner id that this side was told
+        self.confirmed = 0  # highest partner id that this side acknowledged
+        self.away = False  # the partner's client is gone and may come back
+        self.absences = 0  # how often that has happened
+        self.deaf = False  # the partner's client is gone for good; only its last words are still to come
+        self._out = 0  # highest id sent in this chat
+        self._run: Text | None = None  # mail of this turn that further messages can join
+        self._turn = -1
+
+    def say(self, id: int, text: str, fence: int, at: float, turn: int) -> Text | None:
+        """Put a message under way. Returns the mail to post, or None where it joined what was posted this turn."""
+        self.window.add(id, text)
+        run = self._run
+        if run is not None and self._turn == turn and id == run.id + len(run.texts) and self._room(run):
+            run.texts.append(text)
+            self._out = id
+            return None
+        run = Text(self.partner.owned, self.id, fence, id, self._out, at, [text])
+        self._run, self._turn, self._out = run, turn, id
+        return run
+
+    def _room(self, run: Text) -> bool:
+        # 256 messages are the whole window; long ones are rare, so their sum is only taken where it can matter.
+        return len(run.texts) < 16 or sum(map(len, run.texts)) < RUN_BYTES
+
+    def again(self, fence: int, at: float) -> list[Text]:
+        """Mail for everything that has no acknowledgement, to a partner that may have missed it."""
+        mails, prev = [], 0
+        for run in runs(list(self.window)):
+            mails.append(Text(self.partner.owned, self.id, fence, run[0][0], prev, at, [text for _, text in run]))
+            prev = run[-1][0]
+        self._run = None
+        return mails
+
+    def take(self, mail: Text) -> list[tuple[int, str]] | None:
+        """The messages of this mail that are new, in order. None: something before them is missing."""
+        if mail.prev > self.received:
+            return None
+        skip = max(0, self.received + 1 - mail.id)
+        fresh = list(enumerate(mail.texts[skip:], mail.id + skip))
+        if fresh:
+            self.received = fresh[-1][0]
+        return fresh
+
+    def confirm(self, upto: int) -> Ack | None:
+        """Acknowledge the partner's messages up to `upto`; None where there is nothing new to say."""
+        upto = min(upto, self.received)
+        if upto <= self.confirmed:
+            return None
+        self.confirmed = upto
+        return Ack(self.partner.owned, self.id, upto)
+
+    def gone_away(self) -> None:
+        """The partner's client is gone and may come back."""
+        self.away = True
+        self.absences += 1
+
+    def forget_untold(self) -> None:
+        """The client is gone: what it hasn't acknowledged will have to come again."""
+        self.received = self.confirmed
+
+    def sync(self, party: Party, reply: bool) -> Sync:
+        """Tell the partner where this side lives and what it has."""
+        return Sync(self.partner.owned, self.id, party, self.received, reply)

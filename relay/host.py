@@ -1,0 +1,72 @@
+"""What a session needs from its surroundings, and all that it can do to them."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from relay.errors import Code, Presence
+from relay.events import Claim, Event
+from relay.mail import Mail
+from relay.names import Name
+
+if TYPE_CHECKING:
+    from relay.session import Session
+
+
+class Limits(Struct, frozen=True):
+    """The bounds of one session. Times in seconds."""
+
+    grace: float = 30.0  # how long a JSON session waits for its client after its connection broke
+    lease: float = 5.0  # how long a half-made pairing may stand when the other node falls silent
+    window: int = 256  # messages without acknowledgement: a few hundred cover any round trip at chat speed
+    window_bytes: int = 1024 * 1024  # the same in bytes of text
+    ping: float = 30.0  # how often a client should ask whether the node still answers
+    call: float = 0.9  # a call without an answer is given up, so that "unavailable" comes within a second
+
+
+class Located(Struct, frozen=True):
+    """Where a name lives, or that it doesn't."""
+
+    state: Presence
+    uid: str = ""  # the node, unless the state is offline
+
+
+class Host(Protocol):
+    """The shell around sessions. Every method returns at once; answers come as calls of the session or of `then`."""
+
+    uid: str  # this node
+    node: str  # its name, as shown to clients
+    limits: Limits
+    now: float  # Unix time of this turn of the loop, in seconds
+    turn: int  # counts turns: mail of one turn leaves together
+
+    def tell(self, session: "Session", event: Event) -> None:
+        """Tell the session's client, in order; nobody hears it where the client is gone."""
+
+    def post(self, uid: str, mail: Mail) -> None:
+        """Send mail to a session on that node: once, in order, as long as both nodes live."""
+
+    def claim(self, session: "Session", name: Name, claim: Claim) -> None:
+        """Ask for a name. Ends in `session.claimed` or `session.unclaimed`."""
+
+    def locate(self, name: Name, then: Callable[[Located | Code], None]) -> None:
+        """Find a name's owner, or say why that can't be known (`unavailable`)."""
+
+    def save(self, session: "Session", then: Callable[[bool], None] | None = None) -> None:
+        """Write the session's record. `then(False)`: not now. Without `then` it's written as soon as possible."""
+
+    def release(self, session: "Session", then: Callable[[], None]) -> None:
+        """Give the session's name back, and forget the session. `then`: that's done, or can't be done now."""
+
+    def forget(self, session: "Session") -> None:
+        """The session's name is another's: forget the session."""
+
+    def close(self, session: "Session") -> None:
+        """Close the session's connection after what it was told."""
+
+    def alarm(self, delay: float, then: Callable[[], None]) -> None:
+        """Call `then` after so many seconds. Not to be cancelled: `then` looks whether it still matters."""
+
+    def new_id(self) -> str:
+        """An id that nobody else has or can guess."""

@@ -1,0 +1,129 @@
+"""What a session does with mail from its partner, or from someone who wants to be.
+
+Mail for a chat that the session doesn't have is answered with `Gone`: that heals whatever a crash or a long pause left
+half done on the other side.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from relay.errors import Code, Reason
+from relay.events import Away as AwayEvent
+from relay.events import Back, Message
+from relay.host import Host
+from relay.mail import (
+    Accept,
+    Ack,
+    Away,
+    Deaf,
+    Decline,
+    Gone,
+    Invite,
+    Mail,
+    Settle,
+    Sync,
+    Text,
+)
+from relay.session import Session
+
+
+def receive(session: Session, mail: Mail) -> None:
+    """Handle one piece of mail, in the order in which it came."""
+    _MAIL[type(mail)](session, mail)
+
+
+def undeliverable(host: Host, mail: Mail) -> None:
+    """Nobody here owns the name that the mail is for: whoever waits for an answer gets one."""
+    if isinstance(mail, Invite):
+        host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.NO_SUCH_USER))
+    elif isinstance(mail, Accept):
+        host.post(mail.callee.uid, Gone(mail.callee.owned, mail.chat, Reason.LOST, 0))
+    elif isinstance(mail, Sync):
+        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, Reason.LOST, 0))
+
+
+def _invite(session: Session, mail: Invite) -> None:
+    session.pairing.invited(mail)
+
+
+def _accept(session: Session, mail: Accept) -> None:
+    session.pairing.accepted(mail)
+
+
+def _decline(session: Session, mail: Decline) -> None:
+    session.pairing.declined(mail)
+
+
+def _settle(session: Session, mail: Settle) -> None:
+    session.pairing.settled(mail)
+
+
+def _text(session: Session, mail: Text) -> None:
+    chat = session.chat
+    if chat is None or chat.id != mail.chat or mail.fence < chat.partner.fence or session.detached:
+        return  # of a chat that is over (its Gone is on the way), of a stale owner, or to come again after a resume
+    fresh = chat.take(mail)
+    if fresh is None:
+        session.host.post(chat.partner.uid, chat.sync(session.party, reply=True))
+        return
+    host, sender = session.host, chat.partner.shown
+    for id, text in fresh:
+        host.tell(session, Message(id, sender, chat.id, text, mail.at))
+
+
+def _ack(session: Session, mail: Ack) -> None:
+    if session.chat is not None and session.chat.id == mail.chat:
+        session.outbox.acked(session.chat, mail.id)
+        session.proceed()
+
+
+def _deaf(session: Session, mail: Deaf) -> None:
+    if session.chat is not None and session.chat.id == mail.chat:
+        session.unheard(Reason.QUIT, mail.last)
+
+
+def _gone(session: Session, mail: Gone) -> None:
+    if session.pairing.concerns(mail.chat):
+        session.pairing.taken_back()
+    elif session.chat is not None and session.chat.id == mail.chat:
+        session.over(mail.reason, mail.last)
+
+
+def _away(session: Session, mail: Away) -> None:
+    chat = session.chat
+    if chat is not None and chat.id == mail.chat and not chat.away:
+        chat.gone_away()
+        session.host.tell(session, AwayEvent(chat.partner.shown, mail.grace))
+
+
+def _sync(session: Session, mail: Sync) -> None:
+    chat, host = session.chat, session.host
+    if chat is None or chat.id != mail.chat or session.pairing.concerns(mail.chat):
+        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, Reason.LOST, 0))
+        return
+    if mail.party.fence < chat.partner.fence:
+        return
+    chat.partner = mail.party
+    session.outbox.acked(chat, mail.last)
+    if chat.away:
+        chat.away = False
+        host.tell(session, Back(chat.partner.shown))
+    for text in chat.again(session.fence, host.now):
+        host.post(chat.partner.uid, text)
+    if mail.reply:
+        host.post(chat.partner.uid, chat.sync(session.party, reply=False))
+    session.proceed()
+
+
+_MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
+    Text: _text,
+    Ack: _ack,
+    Invite: _invite,
+    Accept: _accept,
+    Decline: _decline,
+    Settle: _settle,
+    Deaf: _deaf,
+    Gone: _gone,
+    Away: _away,
+    Sync: _sync,
+}

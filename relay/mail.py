@@ -1,0 +1,138 @@
+"""What sessions say to each other, on one node or across nodes.
+
+Every piece of mail is addressed to a session by the name it owns (`to`) and, once there is one, belongs to a chat. Mail
+between two nodes arrives once and in order as long as both live (`relay.link`); what a session that moved or a node
+that came back may have missed is settled by `Sync`.
+"""
+
+from typing import Final
+
+import msgspec
+
+from relay.errors import Code, Reason
+
+# Sent in every frame on the bus; another major version is refused (see relay.link).
+VERSION: Final = 1
+
+
+class Party(msgspec.Struct, array_like=True, frozen=True):
+    """One side of a chat, as the other side knows it."""
+
+    uid: str  # the node that holds the session
+    owned: str  # the name, in the form that is owned
+    shown: str  # the name, as its owner typed it
+    fence: int  # rises each time the name is claimed again; mail with a lower one is from a stale owner
+    acks: str  # who acknowledges what this side receives: "client" or "node"
+    grace: float  # seconds that a broken session waits for its client; 0: it ends with its connection
+
+
+class Invite(msgspec.Struct, array_like=True, tag="invite", frozen=True):
+    """Call: `chat` is the id that the chat will have, and the nonce of this agreement."""
+
+    to: str
+    chat: str
+    caller: Party
+
+
+class Accept(msgspec.Struct, array_like=True, tag="accept", frozen=True):
+    """The callee is reserved for this call and waits for `Settle`."""
+
+    to: str
+    chat: str
+    callee: Party
+
+
+class Decline(msgspec.Struct, array_like=True, tag="decline", frozen=True):
+    """The callee can't be had: `busy`, `away` or `no_such_user`."""
+
+    to: str
+    chat: str
+    code: Code
+
+
+class Settle(msgspec.Struct, array_like=True, tag="settle", frozen=True):
+    """The caller took the acceptance: the chat exists."""
+
+    to: str
+    chat: str
+
+
+class Text(msgspec.Struct, array_like=True, tag="text"):
+    """Messages with consecutive ids from `id` on. `prev` is the id before them in this chat, 0 for the first.
+
+    Not frozen: messages of the same turn are added until the mail leaves.
+    """
+
+    to: str
+    chat: str
+    fence: int
+    id: int
+    prev: int
+    at: float
+    texts: list[str]
+
+
+class Ack(msgspec.Struct, array_like=True, tag="ack", frozen=True):
+    """The other side has all messages of this chat up to `id`."""
+
+    to: str
+    chat: str
+    id: int
+
+
+class Deaf(msgspec.Struct, array_like=True, tag="deaf", frozen=True):
+    """The other side can't be told anything any more; what it still has to say follows, then `Gone`."""
+
+    to: str
+    chat: str
+    last: int
+
+
+class Gone(msgspec.Struct, array_like=True, tag="gone", frozen=True):
+    """The chat is over for the other side, or it knows of none. It had the messages up to `last`."""
+
+    to: str
+    chat: str
+    reason: Reason
+    last: int
+
+
+class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
+    """The other side's connection is lost; its client may resume within `grace` seconds."""
+
+    to: str
+    chat: str
+    grace: float
+
+
+class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
+    """The other side lives here now, and has the messages up to `last`: send again what came after."""
+
+    to: str
+    chat: str
+    party: Party
+    last: int
+    reply: bool  # answer with a Sync of your own
+
+
+Mail = Invite | Accept | Decline | Settle | Text | Ack | Deaf | Gone | Away | Sync
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Mail])
+
+
+class BadMail(ValueError):
+    """Bytes from the bus that are no mail of this version."""
+
+
+def encode(mail: list[Mail]) -> bytes:
+    """Pack mail for one node."""
+    return _encoder.encode(mail)
+
+
+def decode(body: bytes | memoryview) -> list[Mail]:
+    """Unpack what `encode` made. Raises BadMail; the bytes may come from anyone who reaches Redis."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadMail(str(error)) from None

@@ -1,0 +1,92 @@
+"""What one client says: its numbering, the bounds of what may be under way, and the outcome of every id."""
+
+from typing import TYPE_CHECKING
+
+from relay.chat import Chat, Fates, Window, runs, size
+from relay.errors import MESSAGES, Code, Reason
+from relay.events import Acked, Refused, Say, Unconfirmed
+
+if TYPE_CHECKING:
+    from relay.session import Session
+
+
+class Outbox:
+    """Ids start at 1 and rise by one through the session, across chats; each ends in exactly one outcome."""
+
+    __slots__ = ("_next", "_session", "fates")
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._next = 1
+        self.fates = Fates()
+
+    def say(self, command: Say) -> None:
+        """Put a message under way to the partner, or tell why not. A client that knows no ids gets the next one."""
+        session, id = self._session, command.id
+        chat = session.chat
+        if id is not None and id < self._next:
+            self._said_again(id, command.text)
+        elif chat is None and command.chat is None:
+            session.refuse(Code.NOT_PAIRED, id=id)
+        elif id is not None and id > self._next:
+            self._out_of_order(id)
+        elif chat is None or (command.chat is not None and command.chat != chat.id):
+            self._not_sent(command.text, command.chat or "", self.fates.why(command.chat or ""))
+        elif chat.deaf:
+            self._not_sent(command.text, chat.id, Reason.QUIT)
+        elif session.acks and self.full(chat.window, size(command.text)):
+            session.refuse(Code.WINDOW_FULL, id=id)
+        else:
+            host = session.host
+            mail = chat.say(self._next, command.text, session.fence, host.now, host.turn)
+            self._next += 1
+            if mail is not None:
+                host.post(chat.partner.uid, mail)
+
+    def _said_again(self, id: int, text: str) -> None:
+        """Repeat a known outcome; a message that is still under way is left alone."""
+        session = self._session
+        under_way = session.chat.window.find(id) if session.chat else None
+        if under_way is None:
+            chat, reason = self.fates.of(id)
+            session.host.tell(session, Acked(id, chat) if reason is None else Unconfirmed(id, id, reason, (text,)))
+        elif under_way != text:
+            self._out_of_order(id)
+
+    def _out_of_order(self, id: int) -> None:
+        refusal = Refused(Code.BAD_ORDER, MESSAGES[Code.BAD_ORDER], id=id, expected=self._next)
+        self._session.host.tell(self._session, refusal)
+
+    def _not_sent(self, text: str, chat: str, reason: Reason) -> None:
+        id, self._next = self._next, self._next + 1
+        self._report([(id, text)], chat, reason)
+
+    def full(self, window: Window, more: int) -> bool:
+        """Whether a message of `more` bytes has to wait. One alone is always let through, however long."""
+        limits = self._session.host.limits
+        return len(window) >= limits.window or (bool(window) and window.bytes + more > limits.window_bytes)
+
+    def acked(self, chat: Chat, id: int) -> None:
+        """The partner has everything up to `id`."""
+        taken = chat.window.take(id)
+        if not taken:
+            return
+        first, last = taken[0][0], taken[-1][0]
+        if last - first < len(taken):
+            self.fates.record(first, last, chat.id, None)
+        else:  # ids in between had another outcome
+            for run in runs(taken):
+                self.fates.record(run[0][0], run[-1][0], chat.id, None)
+        self._session.host.tell(self._session, Acked(last, chat.id))
+
+    def close(self, chat: Chat, reason: Reason, last: int) -> None:
+        """The partner had everything up to `last`; nothing more can be known."""
+        self.acked(chat, last)
+        self._report(chat.window.take_all(), chat.id, reason)
+
+    def _report(self, entries: list[tuple[int, str]], chat: str, reason: Reason) -> None:
+        for run in runs(entries):
+            first, last = run[0][0], run[-1][0]
+            self.fates.record(first, last, chat, reason)
+            texts = tuple(text for _, text in run)
+            self._session.host.tell(self._session, Unconfirmed(first, last, reason, texts))

@@ -1,0 +1,221 @@
+"""The agreement by which two free users become a pair, seen from one of them.
+
+    caller                                callee
+    Calling   -- Invite -->               Answering (its record is written)
+    Settling  <-- Accept --               Reserved
+    (its record is written)
+    paired    -- Settle -->               paired
+
+Both sides hold a step only for a bounded time: a caller gives up after `limits.call`, a callee that hears nothing
+after one lease, and either at once when the other's node is known to be dead. `Gone` takes back any step. Two who call
+each other at once compare the chat ids that they proposed: the lower one stands, on both sides alike, because mail
+between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at most one pair.
+"""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from relay.chat import Chat
+from relay.errors import Code, Presence, Reason
+from relay.host import Located
+from relay.mail import Accept, Decline, Gone, Invite, Party, Settle
+from relay.names import Name
+
+if TYPE_CHECKING:
+    from relay.session import Session
+
+
+class Calling(Struct):
+    """The caller waits for an answer. `uid` is empty until the callee has been found and invited."""
+
+    chat: str
+    name: Name
+    typed: str
+    uid: str = ""
+
+
+class Settling(Struct, frozen=True):
+    """The caller was accepted and writes its record."""
+
+    chat: str
+    party: Party
+    typed: str
+
+
+class Answering(Struct, frozen=True):
+    """The callee accepts and writes its record. `typed`: it was calling the same user itself."""
+
+    chat: str
+    party: Party
+    typed: str | None
+
+
+class Reserved(Struct, frozen=True):
+    """The callee accepted and waits for the caller's word."""
+
+    chat: str
+    party: Party
+    typed: str | None
+
+
+class Pairing:
+    """At most one agreement under way."""
+
+    __slots__ = ("_session", "step")
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self.step: Calling | Settling | Answering | Reserved | None = None
+
+    @property
+    def promised(self) -> tuple[str, Party] | None:
+        """Chat and partner that the record has to name before the chat is announced."""
+        return None if self.step is None or isinstance(self.step, Calling) else (self.step.chat, self.step.party)
+
+    # --- as the caller
+
+    def call(self, name: Name, typed: str) -> None:
+        """Start an agreement. Ends in a pair or in a refusal that names what was typed."""
+        host = self._session.host
+        chat = host.new_id()
+        self.step = Calling(chat, name, typed)
+        host.locate(name, lambda found: self._located(chat, found))
+        host.alarm(host.limits.call, lambda: self._overdue(chat))
+
+    def _located(self, chat: str, found: Located | Code) -> None:
+        step = self.step
+        if not isinstance(step, Calling) or step.chat != chat:
+            return
+        if isinstance(found, Code):
+            self._refuse(found)
+        elif found.state is Presence.OFFLINE:
+            self._refuse(Code.NO_SUCH_USER)
+        elif found.state is Presence.AWAY:
+            self._refuse(Code.AWAY)
+        else:
+            step.uid = found.uid
+            self._session.host.post(found.uid, Invite(step.name.owned, chat, self._session.party))
+
+    def _overdue(self, chat: str) -> None:
+        step = self.step
+        if isinstance(step, Calling | Settling) and step.chat == chat:
+            self.withdraw(Reason.LEFT)
+            self._refused(step.typed, Code.UNAVAILABLE)
+
+    def accepted(self, mail: Accept) -> None:
+        """The callee took the call. It is settled once our own record says so; a call given up is taken back."""
+        step = self.step
+        if not isinstance(step, Calling) or step.chat != mail.chat:
+            self._take_back(mail.chat, mail.callee, Reason.LEFT)
+            return
+        self.step = Settling(mail.chat, mail.callee, step.typed)
+        self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
+
+    def _settled(self, chat: str, ok: bool) -> None:
+        step = self.step
+        if not isinstance(step, Settling) or step.chat != chat:
+            return
+        if not ok:
+            self.withdraw(Reason.LEFT)
+            self._refused(step.typed, Code.UNAVAILABLE)
+            return
+        self.step = None
+        self._session.host.post(step.party.uid, Settle(step.party.owned, chat))
+        self._session.begin(Chat(chat, step.party), caller=True)
+
+    def declined(self, mail: Decline) -> None:
+        """The callee can't be had."""
+        if isinstance(self.step, Calling) and self.step.chat == mail.chat:
+            self._refuse(mail.code)
+
+    def _refuse(self, code: Code) -> None:
+        step = self.step
+        assert isinstance(step, Calling)
+        self.step = None
+        self._refused(step.typed, code)
+
+    def _refused(self, typed: str, code: Code) -> None:
+        self._session.refuse(code, name=typed)
+        self._session.proceed()
+
+    # --- as the callee
+
+    def invited(self, mail: Invite) -> None:
+        """Take the call if free, or if we are calling this very caller and its call is the one that stands."""
+        step, session = self.step, self._session
+        if isinstance(step, Calling) and step.name.owned == mail.caller.owned:
+            if step.uid and step.chat < mail.chat:
+                return  # ours stands: the caller accepts it as soon as it gets there
+        elif session.presence is Presence.AWAY:
+            session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.AWAY))
+            return
+        elif step is not None or session.presence is not Presence.FREE:
+            session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.BUSY))
+            return
+        self.step = Answering(mail.chat, mail.caller, step.typed if step else None)
+        session.host.save(session, lambda ok: self._answered(mail.chat, ok))
+
+    def _answered(self, chat: str, ok: bool) -> None:
+        step, session = self.step, self._session
+        if not isinstance(step, Answering) or step.chat != chat:
+            return
+        if not ok:
+            session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
+            self._drop()
+            return
+        self.step = Reserved(chat, step.party, step.typed)
+        session.host.post(step.party.uid, Accept(step.party.owned, chat, session.party))
+        session.host.alarm(session.host.limits.lease, lambda: self._unsettled(chat))
+
+    def _unsettled(self, chat: str) -> None:
+        if isinstance(self.step, Reserved) and self.step.chat == chat:
+            self._take_back(chat, self.step.party, Reason.LOST)
+            self._drop()
+
+    def settled(self, mail: Settle) -> None:
+        """The caller's word: the chat exists."""
+        step = self.step
+        if isinstance(step, Reserved) and step.chat == mail.chat:
+            self.step = None
+            self._session.begin(Chat(step.chat, step.party), caller=False)
+
+    # --- as either
+
+    def concerns(self, chat: str) -> bool:
+        """Whether the agreement under way is about this chat."""
+        return self.step is not None and self.step.chat == chat
+
+    def taken_back(self) -> None:
+        """The other side took the step back."""
+        self._drop()
+
+    def node_lost(self, uid: str) -> None:
+        """The other side's node is dead."""
+        step = self.step
+        if step is not None and uid == (step.uid if isinstance(step, Calling) else step.party.uid):
+            self._drop()
+
+    def _drop(self) -> None:
+        step, self.step = self.step, None
+        if step is None:
+            return
+        if step.typed is not None:
+            self._session.refuse(Code.UNAVAILABLE, name=step.typed)
+        if not isinstance(step, Calling):
+            self._session.host.save(self._session)
+        self._session.proceed()
+
+    def withdraw(self, reason: Reason) -> None:
+        """Take our step back, whatever it is, and tell the other side."""
+        step, self.step = self.step, None
+        host = self._session.host
+        if isinstance(step, Calling):
+            if step.uid:
+                host.post(step.uid, Gone(step.name.owned, step.chat, reason, 0))
+        elif step is not None:
+            self._take_back(step.chat, step.party, reason)
+            host.save(self._session)
+
+    def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
+        self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0))

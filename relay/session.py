@@ -1,0 +1,440 @@
+"""One user: what it may ask for in which state, and what it is told. No I/O; time, mail and records come from the host.
+
+    NAMELESS --Claim--> CLAIMING --claimed--> NAMED --Quit, Hangup, grace over--> ENDED
+        ^                  | refused            |
+        +------------------+--------------------+ name lost (JSON)
+
+Commands are handled strictly in order: while one waits for its outcome (`blocked`) the caller keeps the following ones.
+Leaving, quitting and switching wait until every message before them was acknowledged or reported. What partners'
+sessions send is handled in `relay.inbox`.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Final
+
+from relay.chat import Chat
+from relay.errors import MESSAGES, Code, Presence, Reason
+from relay.events import Away as AwayEvent
+from relay.events import (
+    Bye,
+    Call,
+    Claim,
+    Command,
+    Confirm,
+    Event,
+    Hangup,
+    Known,
+    Leave,
+    Left,
+    Malformed,
+    Moving,
+    Nothing,
+    Paired,
+    Ping,
+    Pong,
+    Quit,
+    Refused,
+    Say,
+    Welcome,
+    Who,
+)
+from relay.host import Host, Located
+from relay.mail import Away, Deaf, Gone, Party
+from relay.names import InvalidName, Name, parse
+from relay.outbox import Outbox
+from relay.pairing import Pairing
+
+
+class State(Enum):
+    """How far a session has come."""
+
+    NAMELESS = auto()
+    CLAIMING = auto()
+    NAMED = auto()
+    ENDED = auto()
+
+
+class Session:
+    """One user on this node.
+
+    `program`: the client speaks JSON: it numbers its messages, gets their outcomes by number, and may come back after
+    its connection broke. Other sessions end with their connection.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_pending",
+        "acks",
+        "chat",
+        "detached",
+        "fence",
+        "host",
+        "name",
+        "outbox",
+        "outlet",
+        "pairing",
+        "program",
+        "sid",
+        "state",
+        "token_hash",
+    )
+
+    def __init__(self, host: Host, *, program: bool = False) -> None:
+        self.host = host
+        self.program = program
+        self.outlet: Any = None  # whatever the host tells events to
+        self._nameless()
+
+    def _nameless(self) -> None:
+        self.state = State.NAMELESS
+        self.name: Name | None = None
+        self.sid = ""  # tells this session from all others that ever owned the name
+        self.fence = 0
+        self.token_hash = ""  # of the token that resumes this session
+        self.acks = False  # the client acknowledges messages itself
+        self.detached = False  # the client is gone and may come back
+        self.chat: Chat | None = None
+        self.outbox = Outbox(self)
+        self.pairing = Pairing(self)
+        self._pending: Command | None = None  # the command that the following ones wait for, beside an agreement
+
+    # --- what others may know
+
+    @property
+    def owned(self) -> str:
+        """The name in the form that is owned; empty without one."""
+        return self.name.owned if self.name else ""
+
+    @property
+    def party(self) -> Party:
+        """This side, as a partner has to know it."""
+        assert self.name is not None
+        acks = "client" if self.acks else "node"
+        return Party(self.host.uid, self.name.owned, self.name.shown, self.fence, acks, self.grace)
+
+    @property
+    def grace(self) -> float:
+        """Seconds that this session outlives its connection."""
+        return self.host.limits.grace if self.program else 0.0
+
+    @property
+    def presence(self) -> Presence:
+        """What others see."""
+        if self.detached:
+            return Presence.AWAY
+        return Presence.BUSY if self.chat else Presence.FREE
+
+    @property
+    def engaged(self) -> tuple[str, Party] | None:
+        """Chat and partner that the record must name: the chat, or the one that is being agreed on."""
+        return self.pairing.promised or ((self.chat.id, self.chat.partner) if self.chat else None)
+
+    @property
+    def blocked(self) -> bool:
+        """Commands have to wait."""
+        return (
+            self._pending is not None
+            or self.pairing.step is not None
+            or self.state is State.ENDED
+            or (not self.acks and self.chat is not None and self.outbox.full(self.chat.window, 0))
+        )
+
+    @property
+    def draining(self) -> bool:
+        """What is waited for is the outcome of messages: acknowledgements and pings must get past."""
+        return self.chat is not None and isinstance(self._pending, Leave | Quit | Call)
+
+    # --- commands
+
+    def receive(self, command: Command) -> None:
+        """Handle the client's next command. Not to be called while `blocked`, except as `draining` allows."""
+        if self.state is State.NAMED:
+            _COMMANDS[type(command)](self, command)
+        elif self.state is State.NAMELESS:
+            self._before_name(command)
+
+    def _before_name(self, command: Command) -> None:
+        match command:
+            case Claim():
+                self._claim(command)
+            case Quit() | Hangup():
+                self._end()
+            case Malformed():
+                self._malformed(command)
+            case _:
+                self.refuse(Code.BAD_FRAME)
+
+    def _claim(self, command: Claim) -> None:
+        if command.resume is not None:
+            self.refuse(Code.BAD_TOKEN, name=command.name)
+            return
+        try:
+            name = parse(command.name)
+        except InvalidName as error:
+            self.host.tell(self, Refused(Code.NAME_INVALID, str(error), name=command.name))
+            return
+        self.state, self._pending, self.name = State.CLAIMING, command, name
+        self.host.claim(self, name, command)
+
+    def claimed(self, sid: str, fence: int, token: str, token_hash: str) -> None:
+        """The name is ours. A client that can't come back gets no token."""
+        claim, host, limits = self._pending, self.host, self.host.limits
+        assert isinstance(claim, Claim)
+        assert self.name is not None
+        self.state, self._pending = State.NAMED, None
+        self.sid, self.fence, self.acks = sid, fence, claim.acks
+        self.token_hash = token_hash
+        shown, window = self.name.shown, limits.window
+        host.tell(self, Welcome(shown, token, False, limits.grace, window, limits.window_bytes, limits.ping, host.node))
+
+    def unclaimed(self, code: Code) -> None:
+        """The name can't be had; another may be asked for."""
+        assert isinstance(self._pending, Claim)
+        typed = self._pending.name
+        self.state, self._pending, self.name = State.NAMELESS, None, None
+        self.refuse(code, name=typed)
+
+    def _call(self, command: Call) -> None:
+        try:
+            name = parse(command.name)
+        except InvalidName as error:
+            self.host.tell(self, Refused(Code.NAME_INVALID, str(error), name=command.name))
+            return
+        if name.owned == self.owned:
+            self.refuse(Code.SELF_CHAT, name=command.name)
+        elif self.chat is not None and self.chat.partner.owned == name.owned:
+            self._announce(self.chat, caller=True)
+        elif self.chat is not None and self.chat.window:
+            self._pending = command  # a switch waits behind the messages before it
+        else:
+            self.pairing.call(name, command.name)
+
+    def _announce(self, chat: Chat, *, caller: bool) -> None:
+        self.host.tell(self, Paired(chat.partner.shown, chat.id, chat.partner.acks, caller))
+
+    def begin(self, chat: Chat, *, caller: bool) -> None:
+        """A pairing was agreed on: leave the old chat, if any, and announce the new one."""
+        if self.chat is not None:
+            self._part(Reason.LEFT)
+        self.chat = chat
+        self._announce(chat, caller=caller)
+
+    def _say(self, command: Say) -> None:
+        self.outbox.say(command)
+
+    def _confirm(self, command: Confirm) -> None:
+        chat = self.chat
+        if chat is None or not self.acks or command.chat not in (None, chat.id):
+            return
+        ack = chat.confirm(command.id)
+        if ack is not None:
+            self.host.post(chat.partner.uid, ack)
+
+    def _who(self, command: Who) -> None:
+        try:
+            name = parse(command.name)
+        except InvalidName as error:
+            self.host.tell(self, Refused(Code.NAME_INVALID, str(error), name=command.name))
+            return
+        self._pending = command
+        self.host.locate(name, lambda found: self._located(command, found))
+
+    def _located(self, command: Who, found: Located | Code) -> None:
+        if self._pending is not command:
+            return
+        self._pending = None
+        if isinstance(found, Code):
+            self.refuse(found, name=command.name)
+        else:
+            self.host.tell(self, Known(command.name, found.state))
+
+    def _ping(self, command: Ping) -> None:
+        self.host.tell(self, Pong())
+
+    def _nothing(self, command: Nothing) -> None:
+        pass
+
+    def _again(self, command: Claim) -> None:
+        self.refuse(Code.BAD_FRAME, name=command.name)
+
+    def _malformed(self, command: Malformed) -> None:
+        self.host.tell(self, Refused(command.code, command.message, id=command.id, name=command.name))
+
+    def refuse(self, code: Code, *, id: int | None = None, name: str | None = None) -> None:
+        """Tell the client why not, in the words of the catalogue."""
+        self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name))
+
+    # --- leaving, in its turn
+
+    def _leave(self, command: Leave) -> None:
+        if self.chat is None:
+            self.refuse(Code.NOT_PAIRED)
+        elif self.chat.window:
+            self._pending = command
+        else:
+            self._part(Reason.LEFT)
+            self.host.save(self)
+
+    def _quit(self, command: Quit) -> None:
+        if self.chat is not None and self.chat.window:
+            self._pending = command
+            return
+        self._part(Reason.QUIT)
+        self._end(Bye())
+
+    def _hangup(self, command: Hangup) -> None:
+        if self.program:
+            self._detach()
+        elif self.chat is not None and self.chat.window:
+            self._pending = command
+        else:
+            self._part(Reason.QUIT)
+            self._end()
+
+    def proceed(self) -> None:
+        """Something that was waited for may have happened: carry on with the command that waits for it."""
+        command = self._pending
+        if isinstance(command, Leave | Quit | Call | Hangup) and not (self.chat and self.chat.window):
+            self._pending = None
+            if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
+                self.receive(command)
+
+    def _part(self, reason: Reason) -> None:
+        """Leave the chat, if any: tell the partner, report what has no outcome, tell the client."""
+        chat, self.chat = self.chat, None
+        if chat is None:
+            return
+        self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, reason, chat.confirmed))
+        self.outbox.close(chat, reason, 0)
+        self.outbox.fates.ended(chat.id, Reason.LEFT)
+        if reason is Reason.LEFT:
+            self.host.tell(self, Left(chat.partner.shown, Reason.LEFT, own=True))
+
+    def over(self, reason: Reason, last: int) -> None:
+        """The partner ended the chat, having had our messages up to `last`."""
+        chat = self.chat
+        assert chat is not None
+        self.chat = None
+        self.outbox.close(chat, reason, last)
+        self.outbox.fates.ended(chat.id, reason)
+        self.host.tell(self, Left(chat.partner.shown, reason))
+        self.host.save(self)
+        self.proceed()
+
+    def unheard(self, reason: Reason, last: int) -> None:
+        """The partner can't be told anything any more: what is under way has its outcome now."""
+        assert self.chat is not None
+        self.chat.deaf = True
+        self.outbox.close(self.chat, reason, last)
+        self.proceed()
+
+    def _end(self, *last_words: Event) -> None:
+        """Give the name back, then close: whoever sees the connection closed finds the name free."""
+        named, self.state = self.state is State.NAMED, State.ENDED
+        if named:
+            self.host.release(self, lambda: self._close(last_words))
+        else:
+            self._close(last_words)
+
+    def _close(self, last_words: tuple[Event, ...]) -> None:
+        for event in last_words:
+            self.host.tell(self, event)
+        self.host.close(self)
+
+    # --- the connection, the name, the node
+
+    def flushed(self) -> None:
+        """The kernel has everything that the client was told: without acks of its own, that acknowledges it."""
+        chat = self.chat
+        if chat is not None and not self.acks:
+            ack = chat.confirm(chat.received)
+            if ack is not None:
+                self.host.post(chat.partner.uid, ack)
+
+    def unplugged(self) -> None:
+        """The client can't be told anything any more. What it said before is still handled; `Hangup` follows that."""
+        chat = self.chat
+        if chat is not None and not self.program:
+            self.host.post(chat.partner.uid, Deaf(chat.partner.owned, chat.id, chat.confirmed))
+
+    def node_lost(self, uid: str, since: float) -> None:
+        """That node has been dead for `since` seconds. A partner there may come back within its grace, or is lost."""
+        self.pairing.node_lost(uid)
+        chat = self.chat
+        if chat is None or chat.partner.uid != uid:
+            return
+        left = chat.partner.grace - since
+        if left <= 0:
+            self.over(Reason.LOST, 0)
+            return
+        if not chat.away:
+            chat.gone_away()
+            self.host.tell(self, AwayEvent(chat.partner.shown, round(left, 3)))
+        absence = chat.absences
+        self.host.alarm(left, lambda: self._overdue(chat, absence))
+
+    def _overdue(self, chat: Chat, absence: int) -> None:
+        if self.chat is chat and chat.away and chat.absences == absence:
+            self.over(Reason.LOST, 0)
+
+    def _detach(self) -> None:
+        self.detached = True
+        self.host.close(self)
+        chat = self.chat
+        if chat is not None:
+            chat.forget_untold()
+            self.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, self.grace))
+        self.host.save(self)
+        self.host.alarm(self.grace, self._expire)
+
+    def _expire(self) -> None:
+        if self.detached and self.state is State.NAMED:
+            self._part(Reason.LOST)
+            self._end()
+
+    def name_lost(self) -> None:
+        """Another owns the name now. A JSON client may claim anew on its connection; others are closed."""
+        self.pairing.withdraw(Reason.LOST)
+        chat = self.chat
+        if chat is not None:
+            self.chat = None
+            self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed))
+            self.outbox.close(chat, Reason.NAME_LOST, 0)
+        self.refuse(Code.NAME_LOST)
+        self.host.forget(self)
+        if self.program and not self.detached:
+            self._nameless()
+        else:
+            self.state = State.ENDED
+            self.host.close(self)
+
+    def dismiss(self) -> None:
+        """The node goes away: a client that can resume is told to, others end here."""
+        if self.state is not State.NAMED:
+            self.state = State.ENDED
+            self.host.close(self)
+            return
+        self.pairing.withdraw(Reason.LEFT)
+        self.host.tell(self, Moving())
+        if self.program:
+            if not self.detached:
+                self._detach()
+        else:
+            self._part(Reason.QUIT)
+            self._end()
+
+
+_COMMANDS: Final[dict[type, Callable[[Session, Any], None]]] = {
+    Say: Session._say,
+    Confirm: Session._confirm,
+    Call: Session._call,
+    Leave: Session._leave,
+    Who: Session._who,
+    Ping: Session._ping,
+    Quit: Session._quit,
+    Hangup: Session._hangup,
+    Nothing: Session._nothing,
+    Malformed: Session._malformed,
+    Claim: Session._again,
+}
