@@ -1,0 +1,198 @@
+"""Who owns which name, on which node, paired with whom.
+
+Soft state: nodes write all of it again when Redis forgets. One hash a partition holds its records and its epoch, so
+that whoever loses a record loses the epoch too, and a name that isn't there is known to be free or known to be
+unknown. Records count only while their node's lease does.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+import structlog
+
+from relay.directory import record
+from relay.directory.keys import PARTITIONS, Keys, Place
+from relay.directory.lease import Lease
+from relay.directory.peers import Peers
+from relay.directory.record import BadRecord, Body, Record
+from relay.directory.store import Script, Store, Unavailable
+from relay.errors import Presence
+from relay.host import Located
+
+__all__ = ["Body", "Directory", "Lease", "NameLost", "Unavailable"]
+
+# A partition's keys end by themselves when nobody has run a node on this prefix for so long.
+PARTITION_SECONDS: Final = 7 * 24 * 3600
+# A node visits one partition this often, to refresh its TTL and drop what dead nodes left: all of them in three hours.
+SWEEP_SECONDS: Final = 10.0
+# Records read at one visit.
+SWEEP_RECORDS: Final = 200
+# Pause before a forgotten partition is asked again: its owners write themselves back within some milliseconds.
+FORGOTTEN_SECONDS: Final = 0.1
+# Tries to find out about a name in a forgotten partition before it is called unavailable.
+FORGOTTEN_TRIES: Final = 8
+
+_CLAIM: Final = Script("claim")
+_FIND: Final = Script("find")
+_SAVE: Final = Script("save")
+_RELEASE: Final = Script("release")
+
+log = structlog.get_logger()
+
+
+class NameLost(Exception):
+    """Another session owns the name."""
+
+
+class Directory:
+    """This node's view of the directory. Methods raise Unavailable when Redis doesn't answer within a second.
+
+    `forgotten(partition)` is called when Redis has lost a partition: every node has to write its users back.
+    `here(sid)` says whether a session of this node is alive.
+    """
+
+    def __init__(
+        self, store: Store, keys: Keys, lease: Lease, forgotten: Callable[[int], None], here: Callable[[str], bool]
+    ) -> None:
+        self.keys = keys
+        self.lease = lease
+        self.peers = Peers(store, keys, lease)
+        self._store = store
+        self._forgotten = forgotten
+        self._here = here
+        self._highest = 0  # fence
+        self._ttl = PARTITION_SECONDS * 1000
+
+    async def claim(self, owned: str, sid: str, body: Body) -> int | None:
+        """Own a name: its fence, or None if it is taken. Waits while a forgotten partition hears its owners first."""
+        place = self.keys.place(owned)
+        seen = ""
+        while True:
+            owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
+            settle = round(self.lease.seconds * 1e6)
+            text = record.encode(body)
+            answer = await self._store.script(
+                _CLAIM, place.key, place.field, owner, text, self._highest, seen, settle, self._ttl
+            )
+            match answer:
+                case [b"ok", fence]:
+                    return self._fence(fence)
+                case [b"taken", raw]:
+                    holder = _read(raw, place)
+                    if holder is None or not await self._vacant(holder):
+                        return None
+                    seen = holder.version
+                case _:
+                    await self._wait(answer, place)
+
+    async def _wait(self, answer: Any, place: Place) -> None:
+        if answer[0] == b"forgot":
+            self._forgotten(place.partition)
+        await anyio.sleep(FORGOTTEN_SECONDS)
+
+    async def _vacant(self, holder: Record) -> bool:
+        """Whether the owner is dead for good: its node has been for longer than its session could be resumed."""
+        if holder.uid == self.lease.uid:
+            return not self._here(holder.sid)
+        lapsed = await self.peers.lapsed(holder.uid)
+        return lapsed is not None and lapsed >= holder.body.grace
+
+    async def locate(self, owned: str) -> Located:
+        """Where a name lives and what its user does."""
+        place = self.keys.place(owned)
+        for _ in range(FORGOTTEN_TRIES):
+            answer = await self._store.script(_FIND, place.key, place.field, round(self.lease.seconds * 1e6))
+            match answer:
+                case [b"none"]:
+                    return Located(Presence.OFFLINE)
+                case [b"found", raw]:
+                    return await self._located(_read(raw, place))
+                case _:
+                    await self._wait(answer, place)
+        raise Unavailable("the partition was forgotten")
+
+    async def _located(self, holder: Record | None) -> Located:
+        if holder is None or await self._vacant(holder):
+            return Located(Presence.OFFLINE)
+        if holder.body.away or await self.peers.lapsed(holder.uid) is not None:
+            return Located(Presence.AWAY, holder.uid)
+        return Located(Presence.BUSY if holder.body.chat else Presence.FREE, holder.uid)
+
+    async def save(self, owned: str, sid: str, fence: int, body: Body) -> int:
+        """Write a record that this session owns, and put it back where Redis forgot it. Returns the fence.
+
+        Raises NameLost if another session owns the name.
+        """
+        place = self.keys.place(owned)
+        answer = await self._store.script(
+            _SAVE,
+            place.key,
+            place.field,
+            self.lease.uid,
+            self.lease.incarnation,
+            sid,
+            record.encode(body),
+            fence,
+            self._ttl,
+        )
+        if answer[0] == b"lost":
+            raise NameLost
+        return self._fence(answer[1])
+
+    async def release(self, owned: str, sid: str) -> None:
+        """Give a name back, if this session owns it."""
+        place = self.keys.place(owned)
+        await self._store.script(_RELEASE, place.key, place.field, self.lease.uid, sid)
+
+    def _fence(self, raw: bytes) -> int:
+        fence = int(raw)
+        self._highest = max(self._highest, fence)
+        return fence
+
+    async def found(self, alone: Callable[[], Any]) -> None:
+        """Make the partitions that aren't there: at the first start of a cluster, or when Redis has forgotten.
+
+        `await alone()` says whether no other node has users; then nobody has to be waited for.
+        """
+        keys = [self.keys.partition(number) for number in range(PARTITIONS)]
+        there = await self._store.calls(("HEXISTS", key, "@") for key in keys)
+        missing = [key for key, exists in zip(keys, there, strict=True) if not exists]
+        if not missing:
+            return
+        now = await self._store.call("TIME")
+        epoch = 0 if await alone() else int(now[0]) * 1_000_000 + int(now[1])
+        log.info("directory founded", partitions=len(missing), empty=epoch == 0)
+        await self._store.calls(("HSETNX", key, "@", epoch) for key in missing)
+        await self._store.calls(("PEXPIRE", key, self._ttl) for key in missing)
+
+    async def sweep(self) -> None:
+        """For ever: visit one partition after the other, keep it from expiring, drop what dead nodes left in it."""
+        number = hash(self.lease.uid) % PARTITIONS
+        while True:
+            await anyio.sleep(SWEEP_SECONDS)
+            number = (number + 1) % PARTITIONS
+            try:
+                await self._visit(self.keys.partition(number))
+            except Unavailable as error:
+                log.debug("sweep put off", error=str(error))
+
+    async def _visit(self, key: str) -> None:
+        await self._store.call("PEXPIRE", key, self._ttl)
+        _, fields = await self._store.call("HSCAN", key, 0, "COUNT", SWEEP_RECORDS)
+        for raw in fields[1::2]:
+            try:
+                holder = record.decode(raw)
+            except BadRecord:
+                continue  # the epoch, or not ours to judge
+            if await self._vacant(holder):
+                field = fields[fields.index(raw) - 1]
+                await self._store.script(_RELEASE, key, field, holder.uid, holder.sid)
+
+
+def _read(raw: bytes, place: Place) -> Record | None:
+    try:
+        return record.decode(raw)
+    except BadRecord as error:
+        log.warning("unreadable record", key=place.key, field=place.field, error=str(error))
+        return None

@@ -1,0 +1,107 @@
+"""The liveness of this node: one lease, renewed every third of it, for all its users together."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+import structlog
+
+from relay.directory.keys import Keys
+from relay.directory.store import Script, Store, Unavailable
+
+# The key of a lapsed lease is kept for so long: by its TTL others see since when it has lapsed. No grace is longer.
+TAIL_SECONDS: Final = 3600.0
+# Pause after a renewal that didn't get through.
+RETRY_SECONDS: Final = 0.2
+
+_RENEW: Final = Script("renew")
+
+log = structlog.get_logger()
+
+
+def clock() -> float:
+    """Seconds of a clock that never steps, and where it can that counts a machine's sleep too."""
+    return _clock_gettime(_CLOCK)
+
+
+_clock_gettime = time.clock_gettime
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Lease:
+    """Held until `deadline`, which is counted from before the renewal was sent.
+
+    A lapsed lease is never renewed: the node takes a new incarnation, and `restore` has to settle who still owns what
+    before the node stands again.
+    """
+
+    def __init__(self, store: Store, keys: Keys, uid: str, seconds: float) -> None:
+        self.uid = uid
+        self.seconds = seconds
+        self.incarnation = 0
+        self.deadline = float("-inf")
+        self._since = float("inf")
+        self._store = store
+        self._key = keys.lease(uid)
+        self._soon = anyio.Event()
+
+    @property
+    def standing(self) -> bool:
+        """Whether nobody can have taken anything from this node yet."""
+        return clock() < self.deadline
+
+    @property
+    def settled(self) -> bool:
+        """Held without a break for a full lease: whoever lives had time to come back before us.
+
+        Only such a node may call others dead, or take names over from them.
+        """
+        now = clock()
+        return now < self.deadline and now - self._since >= self.seconds
+
+    async def take(self) -> None:
+        """Begin a new incarnation. Raises Unavailable."""
+        began = clock()
+        milliseconds = round((self.seconds + TAIL_SECONDS) * 1000)
+        await self._store.call("SET", self._key, self.incarnation + 1, "PX", milliseconds)
+        self.incarnation += 1
+        self._since, self.deadline = began, began + self.seconds
+
+    async def keep(self, restore: Callable[[], Awaitable[None]], held: Callable[[], None]) -> None:
+        """Renew for ever, calling `held` each time. After a lapse take a new incarnation and `restore` before that."""
+        restored = True
+        while True:
+            pause = self.seconds / 3
+            try:
+                if not await self._renew():
+                    log.warning("lease lapsed", incarnation=self.incarnation)
+                    self.deadline, restored = float("-inf"), False
+                    await self.take()
+                if not restored:
+                    await restore()
+                    restored = True
+                held()
+            except Unavailable as error:
+                log.warning("redis unavailable", error=str(error), standing=self.standing)
+                pause = RETRY_SECONDS
+            self._soon = anyio.Event()
+            with anyio.move_on_after(pause):
+                await self._soon.wait()
+
+    def hurry(self) -> None:
+        """Look at the lease now, not at the next third."""
+        self._soon.set()
+
+    async def _renew(self) -> bool:
+        began = clock()
+        tail = round(TAIL_SECONDS * 1000)
+        if not await self._store.script(_RENEW, self._key, self.incarnation, round(self.seconds * 1000), tail):
+            return False
+        self.deadline = began + self.seconds
+        return True
+
+    async def end(self) -> None:
+        """Let it lapse now: whoever may resume elsewhere needn't wait for it. Raises Unavailable."""
+        self.deadline = float("-inf")
+        await self._store.call("PEXPIRE", self._key, round(TAIL_SECONDS * 1000))

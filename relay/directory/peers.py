@@ -1,0 +1,69 @@
+"""The liveness of other nodes, by their leases."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import anyio
+
+from relay.directory.keys import Keys
+from relay.directory.lease import TAIL_SECONDS, Lease, clock
+from relay.directory.store import Store, Unavailable
+
+# How long after a lease should have lapsed it is looked at: its lapse is seen at once, a late renewal isn't missed.
+MARGIN_SECONDS: Final = 0.05
+# Looks follow one another by at least this, whatever leases say.
+PAUSE_SECONDS: Final = 0.1
+
+
+class Peers:
+    """Watches the nodes that hold a partner of someone here."""
+
+    def __init__(self, store: Store, keys: Keys, lease: Lease) -> None:
+        self._store = store
+        self._keys = keys
+        self._lease = lease
+        self._alive_until: dict[str, float] = {}
+        self._missing_since: dict[str, float] = {}
+
+    async def lapsed(self, uid: str) -> float | None:
+        """Seconds since the node's lease lapsed; None if it lives, or if that can't be told from here yet.
+
+        A lease that isn't there at all may have been forgotten: its node puts it back within a lease, or is dead.
+        Raises Unavailable.
+        """
+        if uid == self._lease.uid:
+            return None
+        now = clock()
+        if now < self._alive_until.get(uid, 0.0):
+            return None
+        ttl = await self._store.call("PTTL", self._keys.lease(uid))
+        if ttl < 0:
+            lapsed = now - self._missing_since.setdefault(uid, now)
+            return lapsed if lapsed > self._lease.seconds and self._lease.settled else None
+        self._missing_since.pop(uid, None)
+        left = ttl / 1000 - TAIL_SECONDS
+        if left > 0:
+            self._alive_until[uid] = now + left
+            return None
+        return -left if self._lease.settled else None
+
+    def dead(self, uid: str) -> None:
+        """The node itself says that it is going: don't count on what was known of its lease."""
+        self._alive_until.pop(uid, None)
+
+    async def watch(self, partners: Callable[[], Iterable[str]], lost: Callable[[str, float], None]) -> None:
+        """For ever: report each of the nodes in `partners()` whose lease has lapsed, with the seconds since then."""
+        while True:
+            await anyio.sleep(PAUSE_SECONDS)
+            now = clock()
+            due = [uid for uid in partners() if now > self._alive_until.get(uid, 0.0) + MARGIN_SECONDS]
+            for uid in due:
+                try:
+                    since = await self.lapsed(uid)
+                except Unavailable:
+                    break
+                if since is not None:
+                    lost(uid, since)
+            known = set(partners())
+            for gone in self._missing_since.keys() - known:
+                del self._missing_since[gone]

@@ -1,0 +1,193 @@
+"""The way to Redis for everything that isn't a message: pipelines, time-outs, one kind of error."""
+
+import hashlib
+import importlib.resources
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import anyio
+import redis.exceptions
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from relay.config import StartError
+
+# Whoever waits for the directory is told "unavailable" within a second, the way back included.
+CALL_SECONDS: Final = 0.9
+# A connection that is silent for so long is given up; the rest of CALL_SECONDS is for another try on a new one.
+SOCKET_SECONDS: Final = 0.6
+# Pause before another try. A restarting server refuses connections at once.
+RETRY_SECONDS: Final = 0.05
+# Commands in one pipeline: some milliseconds of Redis' time, so that no batch delays the others' noticeably.
+BATCH: Final = 500
+# The oldest server whose behaviour the tests hold.
+OLDEST_SERVER: Final = 7
+
+
+class Unavailable(Exception):
+    """Redis can't be asked right now. Whether the command was carried out is unknown."""
+
+
+class Script:
+    """A Lua transition from a file of this package."""
+
+    __slots__ = ("sha", "text")
+
+    def __init__(self, name: str) -> None:
+        self.text = importlib.resources.files(__package__).joinpath("scripts", f"{name}.lua").read_bytes()
+        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+
+
+class _Call:
+    __slots__ = ("args", "done", "result")
+
+    def __init__(self, args: Sequence[Any]) -> None:
+        self.args = args
+        self.done = anyio.Event()
+        self.result: Any = None
+
+
+class Store:
+    """A client of one Redis, Valkey or cluster. What is asked in one turn of the loop goes out as one pipeline.
+
+    `run` has to run for as long as calls are made.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.cluster = urlsplit(url).scheme == "redis+cluster"
+        options: dict[str, Any] = {
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": SOCKET_SECONDS,
+            "retry": Retry(NoBackoff(), 0),  # a command that was sent twice could be carried out twice
+            "protocol": 2,
+        }
+        self.client: Any
+        if self.cluster:
+            self.client = RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
+        else:
+            self.client = Redis.from_url(url, **options)
+        self._queue: deque[_Call] = deque()
+        self._wake = anyio.Event()
+
+    async def run(self) -> None:
+        """Carry out what is asked, one pipeline at a time: whatever comes meanwhile makes the next one."""
+        while True:
+            if not self._queue:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+            calls = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            await self._pipeline([call for call in calls if not call.done.is_set()])
+
+    async def _pipeline(self, calls: list[_Call]) -> None:
+        if not calls:
+            return
+        try:
+            pipe = self.client.pipeline() if self.cluster else self.client.pipeline(transaction=False)
+            for call in calls:
+                pipe.execute_command(*call.args)
+            results = await pipe.execute(raise_on_error=False)
+        except (redis.exceptions.RedisError, OSError) as error:
+            results = [error] * len(calls)
+        for call, result in zip(calls, results, strict=True):
+            call.result = result
+            call.done.set()
+
+    async def call(self, *args: Any) -> Any:
+        """One command. Tried again on a new connection until CALL_SECONDS are over; then raises Unavailable.
+
+        So it must be one that may be carried out twice.
+        """
+        error: BaseException | None = None
+        with anyio.move_on_after(CALL_SECONDS):
+            while True:
+                call = _Call(args)
+                self._queue.append(call)
+                self._wake.set()
+                try:
+                    await call.done.wait()
+                finally:
+                    call.done.set()  # nobody waits any more: not to be sent
+                if not isinstance(call.result, BaseException):
+                    return call.result
+                error = call.result
+                if isinstance(error, redis.exceptions.NoScriptError):
+                    raise error
+                await anyio.sleep(RETRY_SECONDS)
+        raise Unavailable(str(error) if error else "no answer in time")
+
+    async def calls(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """Many commands at once, without another try. Raises Unavailable if any of them fails."""
+        calls = [_Call(args) for args in commands]
+        self._queue.extend(calls)
+        self._wake.set()
+        for call in calls:
+            await call.done.wait()
+            if isinstance(call.result, BaseException):
+                raise Unavailable(str(call.result))
+        return [call.result for call in calls]
+
+    async def script(self, script: Script, key: str, *args: Any) -> Any:
+        """One transition on one key; loads it where the server doesn't know it yet, or has forgotten it."""
+        try:
+            return await self.call("EVALSHA", script.sha, 1, key, *args)
+        except redis.exceptions.NoScriptError:
+            return await self.call("EVAL", script.text, 1, key, *args)
+
+    async def check(self) -> None:
+        """Look whether this is a server that will do. Raises StartError for good, Unavailable for now."""
+        try:
+            if self.cluster:
+                await self.client.initialize()
+            info = await self.client.info("server")
+        except redis.exceptions.AuthenticationError as error:
+            raise StartError(f"Redis refuses the credentials: {error}") from None
+        except redis.exceptions.NoPermissionError as error:
+            raise StartError(f"Redis refuses this user: {error}") from None
+        except redis.exceptions.ResponseError as error:
+            if isinstance(error, redis.exceptions.BusyLoadingError) or str(error).startswith(("LOADING", "MASTERDOWN")):
+                raise Unavailable(str(error)) from None
+            raise StartError(f"Redis refuses: {error}") from None
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise Unavailable(str(error) or type(error).__name__) from None
+        for server in info.values() if self.cluster else [info]:
+            _check_version(server if isinstance(server, dict) else info)
+
+    async def setting(self, name: str) -> str | None:
+        """A setting of the server; None where it may not or can't be asked."""
+        try:
+            found = await self.client.config_get(name)
+        except (redis.exceptions.RedisError, OSError):
+            return None
+        return next((v.decode() if isinstance(v, bytes) else str(v) for v in found.values()), None)
+
+    async def connect(self) -> Connection:
+        """A connection of its own, set up (TLS, AUTH) and idle, for someone who speaks the protocol himself.
+
+        Raises Unavailable. The caller disconnects it.
+        """
+        try:
+            if self.cluster:
+                node = self.client.get_primaries()[0]
+                connection = node.connection_class(**node.connection_kwargs)
+            else:
+                connection = self.client.connection_pool.make_connection()
+            await connection.connect()
+        except (redis.exceptions.RedisError, OSError, IndexError) as error:
+            raise Unavailable(str(error) or type(error).__name__) from None
+        return connection  # type: ignore[no-any-return]
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
+
+
+def _check_version(info: dict[str, Any]) -> None:
+    if info.get("server_name") == "valkey":
+        return  # Valkey's first release is newer than what is asked for; its redis_version says 7.2 for ever
+    version = str(info.get("redis_version", "0"))
+    if int(version.split(".")[0]) < OLDEST_SERVER:
+        raise StartError(f"Redis {version} is too old: {OLDEST_SERVER} or later is needed")
