@@ -1,0 +1,263 @@
+"""Mail to and from other nodes over pub/sub: one inbox channel a node, all mail of a turn in one PUBLISH a node.
+
+Links (`relay.link`) make up for what pub/sub loses. A node that doesn't hear its own probe is deaf: it subscribes anew
+and asks every counterpart to send again. Nothing is published, and no mail taken, while the lease doesn't stand.
+"""
+
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import structlog
+
+from relay.directory.keys import Keys
+from relay.directory.lease import clock
+from relay.directory.store import Store, Unavailable
+from relay.link import UID_LENGTH, BadFrame, Frame, Kind, Link, note, unpack
+from relay.mail import BadMail, Mail, decode
+from relay.resp import RespConnection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+# PUBLISH commands without a reply; what comes meanwhile gathers and makes the next ones larger (measured best: 8).
+UNDER_WAY: Final = 8
+# How often a node listens for its own voice, and for how long it may miss it.
+PROBE_SECONDS: Final = 0.5
+DEAF_SECONDS: Final = 1.2
+# How often links look at their timers.
+TICK_SECONDS: Final = 0.05
+# Pauses before a broken connection is made anew; the first try is at once.
+RECONNECT_SECONDS: Final = 0.1
+RECONNECT_MAX_SECONDS: Final = 0.5
+# Nodes that one node has links with. Far above any cluster; bounds what garbage on the channel can cost.
+LINKS: Final = 4096
+
+log = structlog.get_logger()
+
+
+class Bus:
+    """The mail service of one node.
+
+    `standing()`: whether the node's lease holds. `deliver(mail)`: mail that came, in order. `reset(uid)`: that node had
+    forgotten us, what was under way to it is lost. `notice(frame)`: a frame that isn't mail.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        uid: str,
+        *,
+        standing: Callable[[], bool],
+        deliver: Callable[[list[Mail]], None],
+        reset: Callable[[str], None],
+        notice: Callable[[Frame], None],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._uid = uid
+        self._standing = standing
+        self._deliver = deliver
+        self._reset = reset
+        self._notice = notice
+        self._links: dict[str, Link] = {}
+        self._dirty: set[str] = set()
+        self._publisher: RespConnection | None = None
+        self._subscriber: RespConnection | None = None
+        self._under_way = 0
+        self._heard = float("-inf")
+        self._confirmed = anyio.Event()
+        self.ready = anyio.Event()  # subscribed and able to publish for the first time
+
+    @property
+    def hearing(self) -> bool:
+        """Whether the node has heard its own probe lately."""
+        return clock() - self._heard < DEAF_SECONDS
+
+    @property
+    def quiet(self) -> bool:
+        """Every node has acknowledged everything."""
+        return not any(link.outbox or link.under_way for link in self._links.values())
+
+    # --- sending
+
+    def post(self, uid: str, mail: Mail) -> None:
+        """Put mail into the box for a node; it leaves with `flush`."""
+        link = self._links.get(uid)
+        if link is None:
+            link = self._links[uid] = Link(self._uid)
+        link.outbox.append(mail)
+        self._dirty.add(uid)
+
+    def flush(self) -> None:
+        """Publish what has gathered, if that is possible now; otherwise it keeps gathering."""
+        if not self._dirty or self._publisher is None or self._under_way >= UNDER_WAY or not self._standing():
+            return
+        now = clock()
+        dirty, self._dirty = self._dirty, set()
+        self._publish([(uid, frame) for uid in dirty if uid in self._links for frame in self._links[uid].flush(now)])
+
+    def _publish(self, frames: list[tuple[str, bytes]]) -> None:
+        if frames and self._publisher is not None:
+            inbox = self._keys.inbox
+            self._under_way += len(frames)
+            self._publisher.send(*(("PUBLISH", inbox(uid), frame) for uid, frame in frames))
+
+    def announce(self, kind: Kind, number: int = 0) -> None:
+        """Tell every node."""
+        if self._publisher is not None:
+            self._under_way += 1
+            self._publisher.send(("PUBLISH", self._keys.everyone, note(kind, self._uid, number)))
+
+    def tell(self, uid: str, kind: Kind) -> None:
+        """Tell one node something that isn't mail."""
+        self._publish([(uid, note(kind, self._uid))])
+
+    def forget(self, uid: str) -> None:
+        """That node is dead: what was under way to it will never arrive."""
+        self._links.pop(uid, None)
+
+    def _published(self, reply: Any) -> None:
+        self._under_way -= 1
+        if isinstance(reply, Exception):
+            log.error("publish refused", error=str(reply))
+        self.flush()
+
+    # --- receiving
+
+    def _pushed(self, push: Any) -> None:
+        if not isinstance(push, list) or len(push) != 3:
+            log.error("unexpected reply to subscribe", reply=str(push))
+        elif push[0] == b"message":
+            try:
+                frame = unpack(push[2])
+            except BadFrame as error:
+                log.warning("bad frame on the bus", error=str(error))
+                return
+            self._received(frame)
+        elif push[0] == b"subscribe" and push[2] == 2:
+            self._confirmed.set()
+
+    def _received(self, frame: Frame) -> None:
+        if frame.uid == self._uid:
+            if frame.kind is Kind.PROBE:
+                self._heard = clock()
+                self.ready.set()
+        elif frame.kind > Kind.MISSING:
+            self._notice(frame)
+        elif self._standing():
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        link = self._links.get(frame.uid)
+        if link is None:
+            if len(self._links) >= LINKS or len(frame.uid) != UID_LENGTH:
+                log.warning("mail from a node too many", uid=frame.uid)
+                return
+            link = self._links[frame.uid] = Link(self._uid)
+        if link.lost(frame):
+            self._reset(frame.uid)
+        wanted, replies = link.take(frame, clock())
+        self._publish([(frame.uid, reply) for reply in replies])
+        if wanted:
+            try:
+                mail = decode(frame.body)
+            except BadMail as error:
+                log.warning("unreadable mail", uid=frame.uid, error=str(error))
+                return
+            self._deliver(mail)
+
+    # --- connections
+
+    async def run(self) -> None:
+        """Keep both connections and the timers going, for ever."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep, self._publishing, "publisher")
+            tasks.start_soon(self._keep, self._subscribing, "subscriber")
+            tasks.start_soon(self._probe)
+            tasks.start_soon(self._tick)
+
+    async def _keep(self, session: Callable[[], Any], role: str) -> None:
+        pause = 0.0
+        while True:
+            try:
+                began = clock()
+                await session()
+                log.warning("bus connection lost", role=role)
+            except Unavailable as error:
+                log.debug("bus connection not made", role=role, error=str(error))
+            # A connection that held for a while was good: the next try is at once again.
+            pause = (
+                0.0
+                if clock() - began > RECONNECT_MAX_SECONDS
+                else min(RECONNECT_MAX_SECONDS, pause + RECONNECT_SECONDS)
+            )
+            await anyio.sleep(pause)
+
+    @asynccontextmanager
+    async def _connection(self, on_reply: Callable[[Any], None]) -> "AsyncIterator[RespConnection]":
+        connection = RespConnection(await self._store.connect(), on_reply)
+        try:
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True):
+                await connection.aclose()
+
+    async def _publishing(self) -> None:
+        async with self._connection(self._published) as self._publisher:
+            self._under_way = 0
+            try:
+                self.tell(self._uid, Kind.PROBE)
+                self._send_again()
+                await self._publisher.lost.wait()
+            finally:
+                self._publisher = None
+
+    async def _subscribing(self) -> None:
+        async with self._connection(self._pushed) as connection:
+            self._confirmed = anyio.Event()
+            connection.send(("SUBSCRIBE", self._keys.inbox(self._uid), self._keys.everyone))
+            with anyio.move_on_after(DEAF_SECONDS):
+                await self._confirmed.wait()
+            if not self._confirmed.is_set():
+                return
+            self._heard = clock()
+            self.tell(self._uid, Kind.PROBE)
+            self._subscriber = connection
+            try:
+                self.ask()
+                await connection.lost.wait()
+            finally:
+                self._subscriber = None
+
+    def _send_again(self) -> None:
+        now = clock()
+        if self._standing():
+            self._publish([(uid, frame) for uid, link in self._links.items() for frame in link.again(now)])
+        self._dirty.update(self._links)
+        self.flush()
+
+    def ask(self) -> None:
+        """Have every counterpart send again what we may have missed, and publish what had to wait."""
+        self._publish([(uid, link.ask()) for uid, link in self._links.items()])
+        self._dirty.update(self._links)
+        self.flush()
+
+    async def _probe(self) -> None:
+        while True:
+            self.tell(self._uid, Kind.PROBE)
+            await anyio.sleep(PROBE_SECONDS)
+            if self._subscriber is not None and not self.hearing:
+                log.warning("deaf: subscribing anew")
+                for connection in (self._subscriber, self._publisher):
+                    if connection is not None:
+                        connection.abort()
+
+    async def _tick(self) -> None:
+        while True:
+            await anyio.sleep(TICK_SECONDS)
+            now = clock()
+            if self._standing() and self._publisher is not None and self._under_way < UNDER_WAY:
+                self._publish([(uid, frame) for uid, link in self._links.items() for frame in link.tick(now)])

@@ -1,0 +1,236 @@
+"""One client's TCP connection: bytes in and out, limits, flow control. Knows a dialect and a session."""
+
+import asyncio
+import socket
+from collections import deque
+from typing import Final, cast
+
+from relay.dialects import CLASSIC, JSON, Dialect, Framer, LineFramer, RawFramer, TooLong, choose, too_long
+from relay.events import Command, Confirm, Event, Hangup, Ping
+from relay.router import Router
+from relay.session import Session, State
+
+# One read. What a client floods is taken in such pieces, so that everyone gets a turn; also bounds what one connection
+# can have in memory before it is slowed.
+READ_BYTES: Final = 64 * 1024
+# Replies that a client hasn't read; above it, its lines aren't read either.
+REPLY_BYTES: Final = 64 * 1024
+# Lines of one client handled in one turn of the loop: under a millisecond for messages, a few for the costliest.
+TURN_LINES: Final = 256
+# Lines kept while a session waits for acknowledgements: they have to be looked through for acknowledgements.
+AHEAD_LINES: Final = 1024
+# A connection that sends no name is closed after so many seconds.
+NAME_SECONDS: Final = 60.0
+# TCP keep-alive notices a peer that is gone within KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL = 25 s, and leaves one alone
+# that lives and doesn't read (TCP_USER_TIMEOUT wouldn't).
+KEEP_IDLE: Final = 10
+KEEP_INTERVAL: Final = 5
+KEEP_COUNT: Final = 3
+
+_buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A client of the shared port: the first byte picks the dialect. `classic`: one of the classic port."""
+
+    __slots__ = (
+        "_dialect",
+        "_eof",
+        "_framer",
+        "_gone",
+        "_lines",
+        "_out",
+        "_out_bytes",
+        "_read_paused",
+        "_router",
+        "_timer",
+        "_transport",
+        "_write_paused",
+        "closing",
+        "session",
+    )
+
+    def __init__(self, router: Router, max_line: int, *, classic: bool = False) -> None:
+        self._router = router
+        self._framer: Framer = RawFramer(max_line) if classic else LineFramer(max_line)
+        self._dialect: Dialect | None = CLASSIC if classic else None
+        self._lines: deque[bytes | TooLong | Hangup] = deque()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._read_paused = self._write_paused = False
+        self._eof = False
+        self._gone = False  # nothing can be written any more; lines that came before are still handled
+        self.closing = False  # nothing will be told any more; what was is still written
+        self.session: Session = router.plug(self, program=False)
+
+    # --- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up."""
+        self._transport = cast(asyncio.Transport, transport)
+        # Paused means exactly: not all of it is in the kernel yet. Acknowledgements depend on that.
+        self._transport.set_write_buffer_limits(high=0)
+        _keep_alive(transport.get_extra_info("socket"))
+        self._timer: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(NAME_SECONDS, self._nameless)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next read goes."""
+        return _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes came."""
+        router = self._router
+        router.begin()
+        data = bytes(_buffer[:nbytes])
+        if self._dialect is None:
+            self._dialect = choose(data)
+            self.session.program = self._dialect is JSON
+        self._lines.extend(self._framer.feed(data))
+        self.pump()
+        router.touch(self)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; it may still read."""
+        self._router.begin()
+        self._hang_up()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._router.begin()
+        self._stop_timer()
+        self.closing = self._gone = True
+        self._out.clear()
+        self._router.unplug(self.session, self)
+        self._hang_up()
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """The kernel has all that was written."""
+        self._write_paused = False
+        self._router.begin()
+        self._router.touch(self)
+
+    # --- lines
+
+    def _hang_up(self) -> None:
+        if not self._eof:
+            self._eof = True
+            self._framer.eof()
+            self._lines.append(Hangup())
+            self.pump()
+
+    def pump(self) -> None:
+        """Handle lines in order, until one has to wait for its outcome."""
+        session, lines = self.session, self._lines
+        if not self._router.held:
+            share = TURN_LINES
+            while lines and not session.blocked and self._out_bytes <= REPLY_BYTES and share:
+                session.receive(self._parse(lines.popleft()))
+                share -= 1
+            if not share:
+                self._router.later(self)
+            if lines and session.draining:
+                self._let_pass()
+        self._mind_reading()
+
+    def _parse(self, line: bytes | TooLong | Hangup) -> Command:
+        if isinstance(line, bytes):
+            assert self._dialect is not None
+            return self._dialect.parse(line, self.session.state is State.NAMED)
+        return line if isinstance(line, Hangup) else too_long(line)
+
+    def _let_pass(self) -> None:
+        """Acknowledgements and pings pass lines that wait for acknowledgements; else both sides could wait for ever."""
+        waiting, self._lines = self._lines, deque()
+        for line in waiting:
+            command = self._parse(line) if self.session.draining else None
+            if isinstance(command, Confirm | Ping):
+                self.session.receive(command)
+            else:
+                self._lines.append(line)
+
+    def _mind_reading(self) -> None:
+        """Read no faster than the session handles lines and the client reads replies."""
+        session = self.session
+        ahead = AHEAD_LINES if session.draining or self._dialect is CLASSIC else 0
+        pause = len(self._lines) > ahead or self._out_bytes > REPLY_BYTES or self._router.held
+        if pause is not self._read_paused and not self._eof and not self.closing:
+            self._read_paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    # --- replies
+
+    def tell(self, event: Event) -> None:
+        """Add to what the client is told."""
+        if self._dialect is not None and not self.closing:
+            data = self._dialect.render(event)
+            self._out.append(data)
+            self._out_bytes += len(data)
+
+    def flush(self) -> None:
+        """Write what gathered; once the kernel has all of it, the session may acknowledge it."""
+        if self._gone:
+            return
+        if self._out and not self._write_paused:
+            out, self._out, self._out_bytes = self._out, [], 0
+            if self._dialect is CLASSIC:
+                self._write_apart(out)
+            else:
+                self._transport.write(b"".join(out))
+        if not self._out and not self._write_paused:
+            if self.closing:
+                self._transport.close()
+                return
+            self.session.flushed()
+            if self._timer is not None and self.session.state is State.NAMED:
+                self._stop_timer()
+            if self._lines and not self.session.blocked:
+                self._router.later(self)
+        self._mind_reading()
+
+    def _write_apart(self, out: list[bytes]) -> None:
+        """Each reply by itself: the classic client takes what one read returns for one reply."""
+        for index, data in enumerate(out):
+            if self._write_paused:
+                self._out = out[index:]
+                self._out_bytes = sum(map(len, self._out))
+                return
+            if data:
+                self._transport.write(data)
+
+    def close(self) -> None:
+        """Close after what was told; the client may take its time to read it."""
+        self.closing = True
+        self._lines.clear()
+        self._router.begin()
+        self._router.touch(self)
+
+    def _nameless(self) -> None:
+        self._timer = None
+        if self.session.state is State.NAMELESS:
+            self._transport.abort()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", KEEP_IDLE),
+        ("TCP_KEEPALIVE", KEEP_IDLE),  # its name on macOS
+        ("TCP_KEEPINTVL", KEEP_INTERVAL),
+        ("TCP_KEEPCNT", KEEP_COUNT),
+    ):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

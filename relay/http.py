@@ -1,0 +1,75 @@
+"""`/healthz` and `/readyz`, for load balancers and orchestrators: small enough to answer without a web framework."""
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import anyio.abc
+from anyio.abc import SocketStream
+
+# A probe's request: one line and a few headers, sent at once.
+REQUEST_BYTES: Final = 8192
+REQUEST_SECONDS: Final = 5.0
+# Probes at the same time; more wait in the kernel.
+CONNECTIONS: Final = 64
+
+Answer = tuple[int, str]
+_REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+
+
+class Probes:
+    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing.
+
+    Not ready is 404, not 503: a balancer must keep the connections of a node that is alive.
+    """
+
+    def __init__(self, ready: Callable[[], str]) -> None:
+        self._ready = ready
+        self._limit = anyio.CapacityLimiter(CONNECTIONS)
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Answer on a listening socket until cancelled."""
+        async with await anyio.abc.SocketListener.from_socket(sock) as listener:
+            await listener.serve(self.handle)
+
+    async def handle(self, stream: SocketStream) -> None:
+        """Answer one request and close. Nothing that a peer does gets out of here."""
+        async with self._limit, stream:
+            try:
+                with anyio.move_on_after(REQUEST_SECONDS):
+                    request = b""
+                    while b"\r\n\r\n" not in request and b"\n\n" not in request and len(request) < REQUEST_BYTES:
+                        request += await stream.receive(REQUEST_BYTES)
+                    await stream.send(self.answer(request))
+            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass
+
+    def answer(self, request: bytes) -> bytes:
+        """The whole response to a whole request."""
+        words = request.partition(b"\n")[0].split()
+        if len(words) != 3 or not words[2].startswith(b"HTTP/"):
+            return _response((400, "not HTTP"))
+        method, path = words[0], words[1].partition(b"?")[0]
+        if method not in (b"GET", b"HEAD"):
+            return _response((405, "only GET and HEAD"))
+        response = _response(self._look(path))
+        return response if method == b"GET" else response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+    def _look(self, path: bytes) -> Answer:
+        if path == b"/healthz":
+            return 200, "alive"
+        if path == b"/readyz":
+            why_not = self._ready()
+            return (404, why_not) if why_not else (200, "ready")
+        return 404, "no such page"
+
+
+def _response(answer: Answer) -> bytes:
+    status, text = answer
+    body = text.encode() + b"\n"
+    head = (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,203 @@
+"""Mail between two nodes: once, in order, whatever pub/sub loses. No I/O.
+
+Each direction is a stream of numbered frames. The receiver acknowledges what it has got in order, with its own frames
+or, where it has nothing to say, with a frame of its own after a short while. Only the lack of that acknowledgement, or
+a frame that says what is missing, makes the sender send again: how slowly a client reads plays no part. A receiver
+that gave the sender up for dead has forgotten the stream and misses frames that it had acknowledged before; then the
+sender starts a new stream, and the sessions settle among themselves what was lost with the old one.
+
+Frame: version, kind, uid of the sender, its stream and number, stream and number of what it acknowledges, body.
+"""
+
+import secrets
+import struct
+from collections import deque
+from enum import IntEnum
+from typing import Final
+
+from msgspec import Struct
+
+from relay.mail import VERSION, Mail, encode
+
+_HEADER: Final = struct.Struct("!BB16s8sQ8sQ")
+HEADER_BYTES: Final = _HEADER.size
+UID_LENGTH: Final = 16
+_NO_STREAM: Final = bytes(8)
+
+# Without an acknowledgement for so long a frame is sent again. Far above any round trip; gaps are reported at once.
+RESEND_SECONDS: Final = 0.5
+# An acknowledgement waits so long for a frame that can carry it.
+ACK_SECONDS: Final = 0.05
+# More frames than this without one, and it doesn't wait.
+ACK_FRAMES: Final = 32
+# A gap is reported again after this, if nothing has filled it.
+REPORT_SECONDS: Final = 0.1
+# Mail in one frame; keeps a frame well below what a server buffers for a subscriber.
+FRAME_MAIL: Final = 512
+
+
+class Kind(IntEnum):
+    """What a frame is for."""
+
+    MAIL = 1
+    ACK = 2  # acknowledges only
+    MISSING = 3  # acknowledges, and asks for everything after it once more
+    PROBE = 4  # a node to itself
+    ROLL_CALL = 5  # to everyone: has anyone users? Then write them back, for Redis has forgotten some
+    HERE = 6  # the answer
+    FAREWELL = 7  # to everyone: this node ends now
+
+
+class Frame(Struct, frozen=True):
+    """One frame, taken apart."""
+
+    kind: Kind
+    uid: str
+    stream: bytes
+    number: int
+    ack_stream: bytes
+    ack: int
+    body: bytes
+
+
+class BadFrame(ValueError):
+    """Bytes that are no frame of this version."""
+
+
+def pack(
+    kind: Kind, uid: str, stream: bytes, number: int, ack_stream: bytes = _NO_STREAM, ack: int = 0, body: bytes = b""
+) -> bytes:
+    """A frame as bytes."""
+    return _HEADER.pack(VERSION, kind, uid.encode(), stream, number, ack_stream, ack) + body
+
+
+def note(kind: Kind, uid: str, number: int = 0) -> bytes:
+    """A frame outside any stream."""
+    return pack(kind, uid, _NO_STREAM, number)
+
+
+def unpack(raw: bytes) -> Frame:
+    """Take a frame apart. Raises BadFrame: whoever reaches Redis can send anything."""
+    if len(raw) < HEADER_BYTES:
+        raise BadFrame("too short")
+    version, kind, uid, stream, number, ack_stream, ack = _HEADER.unpack_from(raw)
+    if version != VERSION:
+        raise BadFrame(f"version {version}")
+    try:
+        return Frame(Kind(kind), uid.decode("ascii"), stream, number, ack_stream, ack, raw[HEADER_BYTES:])
+    except ValueError as error:
+        raise BadFrame(str(error)) from None
+
+
+class _Sent(Struct):
+    number: int
+    body: bytes
+    at: float
+
+
+class Link:
+    """Both directions between this node (`uid`) and one other."""
+
+    def __init__(self, uid: str) -> None:
+        self._uid = uid
+        self.outbox: list[Mail] = []
+        self._new_stream()
+        self._their_stream = _NO_STREAM
+        self._got = 0  # number of the last frame taken in order
+        self._owed = 0  # frames taken since the last acknowledgement
+        self._owed_since = 0.0
+        self._reported = float("-inf")
+
+    def _new_stream(self) -> None:
+        self._stream = secrets.token_bytes(8)
+        self._number = 0
+        self._acked = 0
+        self._sent: deque[_Sent] = deque()
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is under way or owed: no timer needed."""
+        return not (self._sent or self._owed or self.outbox)
+
+    @property
+    def under_way(self) -> int:
+        """Frames without acknowledgement."""
+        return len(self._sent)
+
+    def flush(self, now: float) -> list[bytes]:
+        """Frames for all mail in the outbox."""
+        frames = []
+        while self.outbox:
+            mail, self.outbox = self.outbox[:FRAME_MAIL], self.outbox[FRAME_MAIL:]
+            self._number += 1
+            sent = _Sent(self._number, encode(mail), now)
+            self._sent.append(sent)
+            frames.append(self._pack(sent))
+        return frames
+
+    def _pack(self, sent: _Sent) -> bytes:
+        self._owed = 0
+        return pack(Kind.MAIL, self._uid, self._stream, sent.number, self._their_stream, self._got, sent.body)
+
+    def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:
+        """Handle a frame of this link. Returns whether its body is to be delivered, and frames to send back."""
+        replies = self._acknowledged(frame, now)
+        if frame.kind is not Kind.MAIL:
+            return False, replies
+        if frame.stream != self._their_stream:
+            self._their_stream, self._got, self._owed, self._reported = frame.stream, 0, 0, float("-inf")
+        if frame.number == self._got + 1:
+            self._got += 1
+            if not self._owed:
+                self._owed_since = now
+            self._owed += 1
+            if self._owed >= ACK_FRAMES:
+                replies.append(self._answer(Kind.ACK))
+            return True, replies
+        if frame.number <= self._got:  # sent again although it is here: say so
+            self._owed = max(self._owed, 1)
+        elif now - self._reported > REPORT_SECONDS:
+            self._reported = now
+            replies.append(self._answer(Kind.MISSING))
+        return False, replies
+
+    def _acknowledged(self, frame: Frame, now: float) -> list[bytes]:
+        if frame.ack_stream != self._stream:
+            return []
+        self._acked = max(self._acked, min(frame.ack, self._number))
+        while self._sent and self._sent[0].number <= frame.ack:
+            self._sent.popleft()
+        return self.again(now) if frame.kind is Kind.MISSING else []
+
+    def lost(self, frame: Frame) -> bool:
+        """Whether the frame says that our stream was forgotten; then a new one begins, without what was under way.
+
+        To be asked before `take`.
+        """
+        if frame.kind is not Kind.MISSING or frame.ack_stream != self._stream or frame.ack >= self._acked:
+            return False
+        self._new_stream()
+        return True
+
+    def again(self, now: float) -> list[bytes]:
+        """Everything under way, once more."""
+        for sent in self._sent:
+            sent.at = now
+        return [self._pack(sent) for sent in self._sent]
+
+    def ask(self) -> bytes:
+        """Ask for whatever came while we couldn't hear."""
+        return self._answer(Kind.MISSING)
+
+    def _answer(self, kind: Kind) -> bytes:
+        self._owed = 0
+        return pack(kind, self._uid, _NO_STREAM, 0, self._their_stream, self._got)
+
+    def tick(self, now: float) -> list[bytes]:
+        """What has become due: an acknowledgement without a frame to ride on, frames that were never acknowledged."""
+        frames = []
+        if self._sent and now - self._sent[0].at > RESEND_SECONDS:
+            frames = self.again(now)
+        if self._owed and now - self._owed_since > ACK_SECONDS:
+            frames.append(self._answer(Kind.ACK))
+        return frames

@@ -1,0 +1,268 @@
+"""One node: put together, started, served, stopped."""
+
+import asyncio
+import importlib.util
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from relay.bus import Bus
+from relay.config import Config, StartError, redact
+from relay.connection import Connection
+from relay.directory import Directory, Lease, Unavailable
+from relay.directory.keys import Keys
+from relay.directory.lease import clock
+from relay.directory.store import Store
+from relay.host import Limits
+from relay.http import Probes
+from relay.link import Frame, Kind
+from relay.router import Router
+
+# Pause between looks whether Redis is there yet, and how often the log says that it isn't.
+WAIT_SECONDS: Final = 0.2
+SAY_EVERY: Final = 25
+# A new cluster on an empty Redis asks whether anyone has users. Long enough for a node that Redis' restart has
+# disconnected to be back (it tries every half second at the most).
+ROLL_CALL_SECONDS: Final = 0.6
+# One answer to roll calls in so many seconds.
+ROLL_CALL_PAUSE: Final = 0.5
+# At the end: how long what has to be told and given back may take.
+STOP_SECONDS: Final = 3.0
+STOP_LOOK_SECONDS: Final = 0.01
+# Connections that wait to be accepted; the kernel may allow fewer.
+BACKLOG: Final = 4096
+
+log = structlog.get_logger()
+
+
+def main(config: Config) -> None:
+    """Run a node until SIGTERM or SIGINT. Raises StartError."""
+    uvloop = importlib.util.find_spec("uvloop") is not None
+    try:
+        anyio.run(Node(config).run, backend_options={"use_uvloop": uvloop})
+    except ExceptionGroup as group:
+        errors = group.subgroup(StartError)
+        if errors is None:
+            raise
+        raise _first(errors) from None
+
+
+def _first(group: BaseExceptionGroup[StartError]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+class Node:
+    """Composition root and life cycle."""
+
+    def __init__(self, config: Config) -> None:
+        assert config.redis is not None
+        self._config = config
+        self._uid = secrets.token_hex(8)
+        self._keys = Keys(config.prefix)
+        self._store = Store(config.redis)
+        self._router = Router(self._uid, config.name, Limits(grace=config.grace, lease=config.lease))
+        self._lease = Lease(self._store, self._keys, self._uid, config.lease)
+        self._directory = Directory(self._store, self._keys, self._lease, self._forgotten, self._router.here)
+        self._bus = Bus(
+            self._store,
+            self._keys,
+            self._uid,
+            standing=lambda: self._lease.standing,
+            deliver=self._router.receive,
+            reset=self._router.node_forgot,
+            notice=self._notice,
+        )
+        self._serving = False  # has accepted clients: others have to reckon with our users
+        self._stopping = False
+        self._answered = anyio.Event()
+        self._called: dict[int, float] = {}
+
+    async def run(self) -> None:
+        """Start, serve, stop. Raises StartError, by itself or in a group."""
+        sockets = _bind(self._config)
+        try:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async with anyio.create_task_group() as tasks:
+                    await self._serve(sockets, signals, tasks)
+                    tasks.cancel_scope.cancel()
+        finally:
+            for sock in sockets.values():
+                sock.close()
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+                await self._store.aclose()
+
+    async def _serve(
+        self, sockets: dict[str, socket.socket], signals: AsyncIterator[signal.Signals], tasks: TaskGroup
+    ) -> None:
+        told, starting = anyio.Event(), anyio.CancelScope()
+
+        async def wait_for_signal() -> None:
+            async for _ in signals:
+                if told.is_set():
+                    tasks.cancel_scope.cancel()  # told twice: now
+                told.set()
+                starting.cancel()
+
+        tasks.start_soon(wait_for_signal)
+        with starting:
+            await self._start(tasks)
+        if told.is_set():
+            return
+        async with self._listening(sockets, tasks):
+            await told.wait()
+        await self._stop()
+
+    # --- start
+
+    async def _start(self, tasks: TaskGroup) -> None:
+        """Subscribe, wait for the confirmation, and only then take the lease."""
+        await self._reach_redis()
+        await self._warn_of_eviction()
+        self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
+        tasks.start_soon(self._store.run)
+        tasks.start_soon(self._bus.run)
+        await self._bus.ready.wait()
+        while True:
+            try:
+                await self._lease.take()
+                await self._directory.found(self._alone)
+                break
+            except Unavailable as error:
+                log.warning("waiting for redis", error=str(error))
+                await anyio.sleep(WAIT_SECONDS)
+        tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
+        tasks.start_soon(self._directory.peers.watch, self._router.partners, self._router.node_lost)
+        tasks.start_soon(self._directory.sweep)
+
+    async def _reach_redis(self) -> None:
+        tries = 0
+        while True:
+            try:
+                return await self._store.check()
+            except Unavailable as error:
+                if tries % SAY_EVERY == 0:
+                    log.warning("waiting for redis", url=redact(self._config.redis or ""), error=str(error))
+                tries += 1
+                await anyio.sleep(WAIT_SECONDS)
+
+    async def _warn_of_eviction(self) -> None:
+        policy = await self._store.setting("maxmemory-policy")
+        if policy not in (None, "noeviction"):
+            log.warning("redis may evict the directory: set maxmemory-policy noeviction", policy=policy)
+
+    async def _alone(self) -> bool:
+        """Whether no other node has users."""
+        self._bus.announce(Kind.ROLL_CALL)
+        with anyio.move_on_after(ROLL_CALL_SECONDS):
+            await self._answered.wait()
+        return not self._answered.is_set()
+
+    @asynccontextmanager
+    async def _listening(self, sockets: dict[str, socket.socket], tasks: TaskGroup) -> AsyncIterator[None]:
+        loop, config = asyncio.get_running_loop(), self._config
+        servers = []
+        self._serving = True
+        try:
+            for role, sock in sockets.items():
+                if role == "http":
+                    probes = Probes(self._why_not_ready)
+                    tasks.start_soon(probes.serve, sock)
+                    continue
+                make = partial(Connection, self._router, config.max_line, classic=role == "classic")
+                servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
+        except OSError as error:
+            raise StartError(f"can't listen: {error.strerror or error}") from None
+        addresses = {role: _show(sock) for role, sock in sockets.items()}
+        log.info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
+        try:
+            yield
+        finally:
+            for server in servers:
+                server.close()
+
+    def _why_not_ready(self) -> str:
+        if self._stopping:
+            return "stopping"
+        if not self._lease.standing:
+            return "no lease: Redis is away"
+        if not self._bus.hearing:
+            return "deaf: no echo of the own probe"
+        return ""
+
+    # --- other nodes
+
+    def _notice(self, frame: Frame) -> None:
+        match frame.kind:
+            case Kind.ROLL_CALL if self._serving:
+                self._bus.tell(frame.uid, Kind.HERE)
+                if frame.number:
+                    self._router.write_back(frame.number - 1)
+            case Kind.HERE:
+                self._answered.set()
+            case Kind.FAREWELL:
+                self._directory.peers.dead(frame.uid)
+
+    def _forgotten(self, partition: int) -> None:
+        """Redis forgot a partition: every node has to write its users back."""
+        now = clock()
+        if now - self._called.get(partition, float("-inf")) > ROLL_CALL_PAUSE:
+            self._called[partition] = now
+            log.warning("redis forgot a partition", partition=partition)
+            self._bus.announce(Kind.ROLL_CALL, partition + 1)
+            self._router.write_back(partition)
+
+    # --- stop
+
+    async def _stop(self) -> None:
+        """Give names back, tell partners, and let the lease lapse: who may resume elsewhere needn't wait for it."""
+        log.info("stopping", node=self._config.name)
+        self._stopping = True
+        self._router.dismiss()
+        for _ in range(round(STOP_SECONDS / STOP_LOOK_SECONDS)):
+            if self._router.quiet and self._bus.quiet:
+                break
+            await anyio.sleep(STOP_LOOK_SECONDS)
+        with suppress(Unavailable):
+            await self._lease.end()
+        self._bus.announce(Kind.FAREWELL)
+        log.info("stopped", node=self._config.name)
+
+
+def _bind(config: Config) -> dict[str, socket.socket]:
+    """The sockets by what they are for; bound, not listening yet. Raises StartError."""
+    ports = {"address": config.port, "classic": config.classic_port, "http": config.http_port}
+    sockets: dict[str, socket.socket] = {}
+    for role, port in ports.items():
+        if port is None:
+            continue
+        try:
+            family, kind, protocol, _, address = _resolve(config.host, port)
+            sock = sockets[role] = socket.socket(family, kind, protocol)
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(1)  # SO_REUSEADDR lets two sockets be bound to a port; only listening shows that it is taken
+        except OSError as error:
+            for bound in sockets.values():
+                bound.close()
+            raise StartError(f"can't listen on {config.host}:{port}: {error.strerror or error}") from None
+    return sockets
+
+
+def _resolve(host: str, port: int) -> Any:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return min(found, key=lambda entry: entry[0] != socket.AF_INET)
+
+
+def _show(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

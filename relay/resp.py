@@ -1,0 +1,54 @@
+"""A connection to Redis whose bytes we read and write ourselves.
+
+redis-py makes it (URL, TLS, AUTH, topology) and hands its transport over. Measured in a prototype: a lone awaited
+PUBLISH costs 60-80 µs through redis-py and 5 µs this way.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import hiredis
+from redis.asyncio.connection import Connection
+
+
+class RespConnection(asyncio.Protocol):
+    """Calls `on_reply` for each reply or pushed message, and ends `lost` when the connection is gone."""
+
+    def __init__(self, connection: Connection, on_reply: Callable[[Any], None]) -> None:
+        """Take over a connection that is set up and idle."""
+        self.lost = anyio.Event()
+        self._connection = connection
+        self._on_reply = on_reply
+        self._reader = hiredis.Reader()
+        writer = connection._writer
+        assert writer is not None
+        self._transport = writer.transport
+        self._transport.set_protocol(self)
+
+    def send(self, *commands: tuple[str | int | float | bytes | memoryview, ...]) -> None:
+        """Write commands at once."""
+        self._transport.write(b"".join(map(hiredis.pack_command, commands)))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.gets()) is not False:
+                self._on_reply(reply)
+        except hiredis.ProtocolError:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits."""
+        self.lost.set()
+
+    def abort(self) -> None:
+        """Give the connection up; `lost` follows."""
+        self._transport.abort()
+
+    async def aclose(self) -> None:
+        """Close without waiting for the other side."""
+        self._transport.abort()
+        await self._connection.disconnect(nowait=True)
