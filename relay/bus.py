@@ -40,8 +40,9 @@ log = structlog.get_logger()
 class Bus:
     """The mail service of one node.
 
-    `standing()`: whether the node's lease holds. `deliver(mail)`: mail that came, in order. `reset(uid)`: that node had
-    forgotten us, what was under way to it is lost. `notice(frame)`: a frame that isn't mail.
+    `standing()`: whether the node's lease holds. `room()`: what gathered may be flushed now. `deliver(mail)`: mail that
+    came, in order. `reset(uid)`: that node had forgotten us, what was under way to it is lost. `notice(frame)`: a frame
+    that isn't mail.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Bus:
         uid: str,
         *,
         standing: Callable[[], bool],
+        room: Callable[[], None],
         deliver: Callable[[list[Mail]], None],
         reset: Callable[[str], None],
         notice: Callable[[Frame], None],
@@ -59,6 +61,7 @@ class Bus:
         self._keys = keys
         self._uid = uid
         self._standing = standing
+        self._room = room
         self._deliver = deliver
         self._reset = reset
         self._notice = notice
@@ -123,7 +126,8 @@ class Bus:
         self._under_way -= 1
         if isinstance(reply, Exception):
             log.error("publish refused", error=str(reply))
-        self.flush()
+        if self._dirty:
+            self._room()
 
     # --- receiving
 
@@ -237,13 +241,13 @@ class Bus:
         if self._standing():
             self._publish([(uid, frame) for uid, link in self._links.items() for frame in link.again(now)])
         self._dirty.update(self._links)
-        self.flush()
+        self._room()
 
     def ask(self) -> None:
         """Have every counterpart send again what we may have missed, and publish what had to wait."""
         self._publish([(uid, link.ask()) for uid, link in self._links.items()])
         self._dirty.update(self._links)
-        self.flush()
+        self._room()
 
     async def _probe(self) -> None:
         while True:

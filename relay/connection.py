@@ -43,6 +43,8 @@ class Connection(asyncio.BufferedProtocol):
         "_out_bytes",
         "_read_paused",
         "_router",
+        "_share",
+        "_share_of",
         "_timer",
         "_transport",
         "_write_paused",
@@ -57,6 +59,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lines: deque[bytes | TooLong | Hangup] = deque()
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
         self._read_paused = self._write_paused = False
         self._eof = False
         self._gone = False  # nothing can be written any more; lines that came before are still handled
@@ -127,12 +130,14 @@ class Connection(asyncio.BufferedProtocol):
         """Handle lines in order, until one has to wait for its outcome."""
         session, lines = self.session, self._lines
         if not self._router.held:
-            share = TURN_LINES
-            while lines and not session.blocked and self._out_bytes <= REPLY_BYTES and share:
+            if self._share_of != self._router.round:
+                self._share_of, self._share = self._router.round, TURN_LINES
+            while lines and not session.blocked and self._out_bytes <= REPLY_BYTES:
+                if not self._share:
+                    self._router.later(self)
+                    break
+                self._share -= 1
                 session.receive(self._parse(lines.popleft()))
-                share -= 1
-            if not share:
-                self._router.later(self)
             if lines and session.draining:
                 self._let_pass()
         self._mind_reading()

@@ -18,10 +18,6 @@ SUPPORTED: Final = (VERSION,)
 # Every JSON parser keeps integers up to this one exactly, JavaScript's included (RFC 8259, section 6).
 MAX_ID: Final = 2**53 - 1
 
-# An error echoes what it is about so that a program can tell which frame failed, not to send a line back whole.
-# No valid name is longer than 32 code points.
-MAX_ECHO: Final = 64
-
 Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
 IdOrNone = Annotated[int, Meta(ge=0, le=MAX_ID)]  # 0: none yet
 
@@ -31,7 +27,7 @@ class BadFrame(Exception):
 
     `code` is `bad_version` for a `hello` of another version, else `bad_frame`; `message` is a short sentence for a
     person that quotes nothing of the line; `id` and `name` are what the line held under these keys, as far as it could
-    be read, the name cut to `MAX_ECHO` code points.
+    be read.
     """
 
     def __init__(
@@ -290,7 +286,6 @@ _INT: Final = Decoder(Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)])
 def _bad_frame(line: bytes, error: Exception) -> BadFrame:
     hints = _read(_HINTS, line) or _Hints()
     id, name = _read(_INT, hints.id), _read(_STR, hints.name)
-    name = name and name[:MAX_ECHO]
     if _read(_STR, hints.type) == "hello" and _read(_INT, hints.v) not in (None, VERSION):
         return BadFrame("this version of the protocol is not spoken here", Code.BAD_VERSION, id, name)
     return BadFrame(_explain(error), Code.BAD_FRAME, id, name)

@@ -38,8 +38,14 @@ class Host(Protocol):
     uid: str  # this node
     node: str  # its name, as shown to clients
     limits: Limits
-    now: float  # Unix time of this turn of the loop, in seconds
-    turn: int  # counts turns: mail of one turn leaves together
+
+    @property
+    def now(self) -> float:
+        """Unix time of this turn of the loop, in seconds."""
+
+    @property
+    def turn(self) -> int:
+        """Changes whenever mail leaves: until then messages may join what was posted."""
 
     def tell(self, session: "Session", event: Event) -> None:
         """Tell the session's client, in order; nobody hears it where the client is gone."""
@@ -64,6 +70,9 @@ class Host(Protocol):
 
     def close(self, session: "Session") -> None:
         """Close the session's connection after what it was told."""
+
+    def wake(self, session: "Session") -> None:
+        """Commands that waited may be handled now."""
 
     def alarm(self, delay: float, then: Callable[[], None]) -> None:
         """Call `then` after so many seconds. Not to be cancelled: `then` looks whether it still matters."""

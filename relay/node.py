@@ -77,6 +77,7 @@ class Node:
             self._keys,
             self._uid,
             standing=lambda: self._lease.standing,
+            room=self._router.begin,
             deliver=self._router.receive,
             reset=self._router.node_forgot,
             notice=self._notice,

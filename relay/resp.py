@@ -13,6 +13,10 @@ import hiredis
 from redis.asyncio.connection import Connection
 
 
+# hiredis' own annotation knows only tuples of one.
+_pack: Callable[[tuple[str | bytes | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+
 class RespConnection(asyncio.Protocol):
     """Calls `on_reply` for each reply or pushed message, and ends `lost` when the connection is gone."""
 
@@ -27,9 +31,9 @@ class RespConnection(asyncio.Protocol):
         self._transport = writer.transport
         self._transport.set_protocol(self)
 
-    def send(self, *commands: tuple[str | int | float | bytes | memoryview, ...]) -> None:
+    def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
         """Write commands at once."""
-        self._transport.write(b"".join(map(hiredis.pack_command, commands)))
+        self._transport.write(b"".join(map(_pack, commands)))
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""

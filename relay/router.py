@@ -58,6 +58,7 @@ class Router:
         self.limits = limits
         self.now = 0.0
         self.turn = 0
+        self.round = 0  # turns of the loop in which there was something to do
         self.sessions: dict[str, Session] = {}  # by owned name
         self._sids: set[str] = set()
         self._mail: deque[Mail] = deque()
@@ -83,8 +84,8 @@ class Router:
         if self._scheduled:
             return
         self._scheduled = True
+        self.round += 1
         self._loop.call_soon(self._end_turn)
-        self.turn += 1
         self.now = int(time.time() * 1000) / 1000
         if not self._held and not self._adrift and not self._directory.lease.standing:
             self._hold()
@@ -92,6 +93,7 @@ class Router:
     def _end_turn(self) -> None:
         """Carry out everything that this turn's inputs caused, and what that causes in turn, until nothing is left."""
         while self._mail or self._dirty:
+            self.turn += 1
             while self._mail:
                 self._deliver(self._mail.popleft())
             dirty, self._dirty = self._dirty, {}
@@ -99,6 +101,7 @@ class Router:
                 outlet.pump()
             for outlet in dirty:
                 outlet.flush()
+        self.turn += 1
         self._bus.flush()
         self._scheduled = False
         if self._later:
@@ -183,6 +186,9 @@ class Router:
         except Unavailable as error:
             log.warning("claim not possible", error=str(error))
             code = Code.UNAVAILABLE
+        except Exception:  # a defect must not take the other users' node down
+            log.exception("claim failed")
+            code = Code.UNAVAILABLE
         self.begin()
         if fence is None:
             self._sids.discard(sid)
@@ -190,7 +196,7 @@ class Router:
             session.unclaimed(code)
         else:
             session.claimed(sid, fence, token, token_hash)
-        self._wake(session)
+        self.wake(session)
 
     def locate(self, name: Name, then: Callable[[Located | Code], None]) -> None:
         """See `Host`."""
@@ -204,6 +210,9 @@ class Router:
         try:
             found: Located | Code = await self._directory.locate(owned)
         except Unavailable:
+            found = Code.UNAVAILABLE
+        except Exception:  # likewise
+            log.exception("lookup failed")
             found = Code.UNAVAILABLE
         self.begin()
         then(found)
@@ -241,7 +250,8 @@ class Router:
         """See `Host`."""
         return secrets.token_urlsafe(12)
 
-    def _wake(self, session: Session) -> None:
+    def wake(self, session: Session) -> None:
+        """See `Host`."""
         if session.outlet is not None:
             self._dirty[session.outlet] = None
 
@@ -258,7 +268,7 @@ class Router:
             inbox.undeliverable(self, mail)
             return
         inbox.receive(session, mail)
-        self._wake(session)
+        self.wake(session)
 
     # --- other nodes
 
@@ -274,7 +284,7 @@ class Router:
         self._bus.forget(uid)
         for session in list(self.sessions.values()):
             session.node_lost(uid, since)
-            self._wake(session)
+            self.wake(session)
 
     def node_forgot(self, uid: str) -> None:
         """That node had given us up, mail to it was lost: settle with each partner there what it has."""

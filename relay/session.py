@@ -67,6 +67,7 @@ class Session:
         "_pending",
         "acks",
         "chat",
+        "deaf",
         "detached",
         "fence",
         "host",
@@ -84,6 +85,7 @@ class Session:
         self.host = host
         self.program = program
         self.outlet: Any = None  # whatever the host tells events to
+        self.deaf = False  # the connection is gone
         self._nameless()
 
     def _nameless(self) -> None:
@@ -219,6 +221,8 @@ class Session:
             self._part(Reason.LEFT)
         self.chat = chat
         self._announce(chat, caller=caller)
+        if self.deaf:
+            self.unplugged()
 
     def _say(self, command: Say) -> None:
         self.outbox.say(command)
@@ -293,7 +297,8 @@ class Session:
             self._end()
 
     def proceed(self) -> None:
-        """Something that was waited for may have happened: carry on with the command that waits for it."""
+        """Something that was waited for may have happened: carry on with what waits for it."""
+        self.host.wake(self)
         command = self._pending
         if isinstance(command, Leave | Quit | Call | Hangup) and not (self.chat and self.chat.window):
             self._pending = None
@@ -354,6 +359,7 @@ class Session:
 
     def unplugged(self) -> None:
         """The client can't be told anything any more. What it said before is still handled; `Hangup` follows that."""
+        self.deaf = True
         chat = self.chat
         if chat is not None and not self.program:
             self.host.post(chat.partner.uid, Deaf(chat.partner.owned, chat.id, chat.confirmed))

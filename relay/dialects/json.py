@@ -33,7 +33,6 @@ from relay.events import (
     Who,
 )
 from relay.frames import (
-    MAX_ECHO,
     SUPPORTED,
     VERSION,
     BadFrame,
@@ -100,16 +99,12 @@ def _welcome(event: Welcome) -> NodeWelcome:
 
 def _refused(event: Refused) -> NodeError:
     supported = SUPPORTED if event.code is Code.BAD_VERSION and event.supported is None else event.supported
-    return NodeError(event.code, event.message, event.id, _echo(event.name), event.expected, supported)
+    return NodeError(event.code, event.message, event.id, event.name, event.expected, supported)
 
 
 def _seconds(value: float) -> float:
     """The same, written without a fraction where there is none."""
     return int(value) if value == int(value) else value
-
-
-def _echo(name: str | None) -> str | None:
-    return name and name[:MAX_ECHO]
 
 
 FRAMES: Final[Mapping[type[Event], Callable[[Any], NodeFrame]]] = {
@@ -151,7 +146,7 @@ class JsonDialect:
 
 def _out_of_place(frame: ClientFrame, named: bool) -> Malformed:
     message = "a second hello" if named else "nothing may come before hello"
-    return Malformed(Code.BAD_FRAME, message, getattr(frame, "id", None), _echo(getattr(frame, "name", None)))
+    return Malformed(Code.BAD_FRAME, message, getattr(frame, "id", None), getattr(frame, "name", None))
 
 
 JSON: Final = JsonDialect()

@@ -180,13 +180,12 @@ class Directory:
     async def _visit(self, key: str) -> None:
         await self._store.call("PEXPIRE", key, self._ttl)
         _, fields = await self._store.call("HSCAN", key, 0, "COUNT", SWEEP_RECORDS)
-        for raw in fields[1::2]:
+        for field, raw in fields.items():
             try:
                 holder = record.decode(raw)
             except BadRecord:
                 continue  # the epoch, or not ours to judge
             if await self._vacant(holder):
-                field = fields[fields.index(raw) - 1]
                 await self._store.script(_RELEASE, key, field, holder.uid, holder.sid)
 
 

@@ -52,18 +52,21 @@ class Peers:
         self._alive_until.pop(uid, None)
 
     async def watch(self, partners: Callable[[], Iterable[str]], lost: Callable[[str, float], None]) -> None:
-        """For ever: report each of the nodes in `partners()` whose lease has lapsed, with the seconds since then."""
+        """For ever: report each node of `partners()` whose lease has lapsed, once, with the seconds since then."""
+        reported: set[str] = set()
         while True:
             await anyio.sleep(PAUSE_SECONDS)
-            now = clock()
-            due = [uid for uid in partners() if now > self._alive_until.get(uid, 0.0) + MARGIN_SECONDS]
-            for uid in due:
+            now, watched = clock(), set(partners())
+            reported &= watched
+            for uid in watched:
+                if now < self._alive_until.get(uid, 0.0) + MARGIN_SECONDS:
+                    continue
                 try:
                     since = await self.lapsed(uid)
                 except Unavailable:
                     break
-                if since is not None:
+                if since is None:
+                    reported.discard(uid)
+                elif uid not in reported:
+                    reported.add(uid)
                     lost(uid, since)
-            known = set(partners())
-            for gone in self._missing_since.keys() - known:
-                del self._missing_since[gone]

@@ -140,21 +140,27 @@ class Store:
     async def check(self) -> None:
         """Look whether this is a server that will do. Raises StartError for good, Unavailable for now."""
         try:
-            if self.cluster:
-                await self.client.initialize()
-            info = await self.client.info("server")
+            for info in await self._infos():
+                _check_version(info)
         except redis.exceptions.AuthenticationError as error:
             raise StartError(f"Redis refuses the credentials: {error}") from None
-        except redis.exceptions.NoPermissionError as error:
-            raise StartError(f"Redis refuses this user: {error}") from None
+        except redis.exceptions.BusyLoadingError as error:
+            raise Unavailable(str(error)) from None
         except redis.exceptions.ResponseError as error:
-            if isinstance(error, redis.exceptions.BusyLoadingError) or str(error).startswith(("LOADING", "MASTERDOWN")):
+            if str(error).startswith("MASTERDOWN"):
                 raise Unavailable(str(error)) from None
             raise StartError(f"Redis refuses: {error}") from None
+        except redis.exceptions.RedisClusterException as error:
+            raise _cluster_error(str(error)) from None
         except (redis.exceptions.RedisError, OSError) as error:
             raise Unavailable(str(error) or type(error).__name__) from None
-        for server in info.values() if self.cluster else [info]:
-            _check_version(server if isinstance(server, dict) else info)
+
+    async def _infos(self) -> list[dict[str, Any]]:
+        if not self.cluster:
+            return [await self.client.info("server")]
+        await self.client.initialize()
+        infos = await self.client.info("server", target_nodes=RedisCluster.PRIMARIES)
+        return list(infos.values())
 
     async def setting(self, name: str) -> str | None:
         """A setting of the server; None where it may not or can't be asked."""
@@ -191,3 +197,11 @@ def _check_version(info: dict[str, Any]) -> None:
     version = str(info.get("redis_version", "0"))
     if int(version.split(".")[0]) < OLDEST_SERVER:
         raise StartError(f"Redis {version} is too old: {OLDEST_SERVER} or later is needed")
+
+
+def _cluster_error(message: str) -> Exception:
+    """redis-py has one error for all that keeps it from a cluster; only its text tells what will not pass by itself."""
+    for sign in ("not enabled", "WRONGPASS", "NOAUTH", "NOPERM", "invalid username"):
+        if sign in message:
+            return StartError(f"Redis Cluster can't be used: {message}")
+    return Unavailable(message)

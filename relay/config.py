@@ -1,0 +1,148 @@
+"""What a node is told at its start: checked once, then never changed."""
+
+import re
+import secrets
+import socket
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+# A lease shorter than this would be lost to an ordinary pause of the process; one longer than an hour would keep the
+# names of a crashed node's users locked for longer than anybody waits.
+LEASE_SECONDS: Final = (0.5, 3600.0)
+# The key of a lapsed lease is kept for an hour, and a grace is counted from the lapse: it can't outlive that key.
+GRACE_SECONDS: Final = (0.0, 3600.0)
+# Shorter lines couldn't hold a `hello`; longer ones would let one client hold a noticeable part of a node's memory.
+MAX_LINE_BYTES: Final = (64, 16 * 1024 * 1024)
+MAX_PORT: Final = 65_535
+
+SCHEMES: Final = ("redis", "rediss", "unix", "redis+cluster")
+
+# Part of every key and channel name, so nothing that means something there (`:`, `{`, `*`) and no white space.
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HOSTNAME_CHARACTERS: Final = 40  # of the host's name in a node's default name; leaves room for what makes it unique
+
+
+class ConfigError(Exception):
+    """A setting that can't work. `str()` is one line that names the setting and says what would."""
+
+
+class StartError(Exception):
+    """The relay can't start: a port in use, a refused password, no server. `str()` is one line without secrets."""
+
+
+def default_name() -> str:
+    """Return a node name that no other node has: the host's name and six random hex digits."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:_HOSTNAME_CHARACTERS]
+    return f"{host or 'node'}-{secrets.token_hex(3)}"
+
+
+def redact(url: str) -> str:
+    """Return the URL fit for a log line: no user name, no password, no option that may hold one. Takes any string."""
+    head, separator, tail = url.partition("://")
+    if not separator:
+        head, tail = "", url
+    credentials, at, rest = tail.rpartition("@")
+    address = rest.partition("#")[0].partition("?")[0]
+    if not address.isprintable() or not head.isprintable():
+        return repr(head + separator + address)
+    return f"{head}{separator}{'***@' if at and credentials else ''}{address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of one node. A value that can't work raises ConfigError, so every Config that exists is sound."""
+
+    host: str = "127.0.0.1"
+    port: int = 9999  # 0: any free one
+    redis: str | None = None  # URL; None: this node starts an embedded server
+    prefix: str = "relay"  # of every key and channel
+    name: str = field(default_factory=default_name)  # unique in the cluster
+    lease: float = 5.0  # seconds until a crashed node's names are free
+    grace: float = 30.0  # seconds that a broken JSON session waits for its client
+    classic_port: int | None = None  # None: off; 0: any free one
+    http_port: int | None = None  # likewise
+    max_line: int = 65_536  # bytes of a client's line, its LF not counted
+
+    def __post_init__(self) -> None:
+        if not self.host or not self.host.isprintable() or " " in self.host:
+            raise ConfigError(f"--host must be a host name or address, not {self.host!r}")
+        _check_ports(self)
+        if self.redis is not None:
+            check_url(self.redis)
+        _check_identifier("--prefix", self.prefix)
+        _check_identifier("--name", self.name)
+        _check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
+        _check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
+        _check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
+
+
+def check_url(url: str) -> None:
+    """Raise ConfigError unless this is a URL of a Redis or Valkey, a cluster of them.
+
+    Checks the form only, and connects to nothing.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _bad_url(url, "it isn't a URL") from None
+    if parts.scheme not in SCHEMES or not url.partition("://")[1]:
+        raise _bad_url(url, f"it must start with {', '.join(f'{s}://' for s in SCHEMES[:-1])} or {SCHEMES[-1]}://")
+    if parts.scheme == "unix":
+        if not parts.path.strip("/"):
+            raise _bad_url(url, "unix:// needs the path of a socket")
+        return
+    _check_hosts(url, parts)
+    _check_database(url, parts)
+
+
+def _check_hosts(url: str, parts: SplitResult) -> None:
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    for host in hosts:
+        try:
+            address = urlsplit(f"//{host}")
+            sound = address.hostname and address.port != 0
+        except ValueError:
+            sound = False
+        if not sound:  # shown without the address: this may be `redis://user:password`, cut short
+            raise ConfigError(
+                f"--redis {parts.scheme}://… can't be used: it needs a host, and a port from 1 to 65535 if any"
+            )
+    if len(hosts) > 1 and "+" not in parts.scheme:
+        raise _bad_url(url, "several hosts need redis+cluster://")
+
+
+def _check_database(url: str, parts: SplitResult) -> None:
+    """A database number, by path or `?db=`."""
+    numbers = [parts.path.strip("/"), *parse_qs(parts.query).get("db", [])]
+    if any(number and not number.isdecimal() for number in numbers):
+        raise _bad_url(url, "its database must be a number")
+
+
+def _bad_url(url: str, why: str) -> ConfigError:
+    return ConfigError(f"--redis {redact(url)} can't be used: {why}")
+
+
+def _check_ports(config: Config) -> None:
+    ports = {"--port": config.port, "--classic-port": config.classic_port, "--http-port": config.http_port}
+    taken: dict[int, str] = {}
+    for option, port in ports.items():
+        if port is None:
+            continue
+        _check_range(option, port, (0, MAX_PORT), "")
+        if port and port in taken:
+            raise ConfigError(f"{option} and {taken[port]} can't both be {port}")
+        taken[port] = option
+
+
+def _check_identifier(option: str, value: str) -> None:
+    if not _IDENTIFIER.fullmatch(value):
+        raise ConfigError(f"{option} must be 1 to 64 letters, digits, dots, dashes or underscores, not {value!r}")
+
+
+def _check_range(option: str, value: float, bounds: tuple[float, float], unit: str) -> None:
+    low, high = bounds
+    if not low <= value <= high:  # this way round, so that NaN is refused too
+        raise ConfigError(
+            f"{option} must be between {low:.12g} and {high:.12g} {unit}".rstrip() + f", not {value:.12g}"
+        )

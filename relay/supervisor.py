@@ -1,0 +1,225 @@
+"""`relay up`: several nodes on this machine, each a process of its own, on one server. They start and end together."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import anyio
+import structlog
+from anyio.abc import ByteReceiveStream, Process, TaskGroup
+
+from relay import child, embedded
+from relay.config import Config, ConfigError, StartError
+
+log = structlog.get_logger()
+
+MAX_NODES: Final = 64  # more would only take the machine down; a node is a whole process
+STOP_SECONDS: Final = 15.0  # for a node to say goodbye; longer than it gives itself
+_LISTENING: Final = re.compile(r" listening .*\baddress=(\S+)")  # the log line of a node that accepts connections
+_COMPLAINT: Final = "relay: "  # the line of a node that can't start
+_ANY_ADDRESS: Final = ("127.0.0.1", "0.0.0.0", "::", "::1")
+
+
+def plan(first: Config, nodes: int) -> list[Config]:
+    """Return the settings of that many nodes: names of their own, and each port (0 stays 0) one up from node to node.
+
+    Raises ConfigError, for a port that counts up past the end too.
+    """
+    if not 1 <= nodes <= MAX_NODES:
+        raise ConfigError(f"--nodes must be between 1 and {MAX_NODES}, not {nodes}")
+    # On a Redis of its own a short name can't be taken; on a shared one another machine's `relay up` has an n1 too.
+    stem = "n" if first.redis is None else f"{first.name}-n"
+
+    def up(port: int | None, by: int) -> int | None:
+        return port + by if port else port
+
+    return [
+        replace(
+            first,
+            name=f"{stem}{number + 1}",
+            port=up(first.port, number) or 0,
+            classic_port=up(first.classic_port, number),
+            http_port=up(first.http_port, number),
+        )
+        for number in range(nodes)
+    ]
+
+
+def run(configs: Sequence[Config]) -> int:
+    """Run the nodes until SIGTERM, SIGHUP or Ctrl-C, and return the exit status. Call it from the main thread.
+
+    A Ctrl-C before it listens for signals raises KeyboardInterrupt.
+
+    A node that ends by itself ends all of them: StartError if it never listened, else status 1. Should this process
+    be killed, SIGKILL included, the nodes and the embedded server are killed too.
+    """
+    with ExitStack() as stack:
+        if configs[0].redis is None:
+            url = stack.enter_context(embedded.server())
+            configs = [replace(config, redis=url) for config in configs]
+        cluster = _Cluster(configs)
+        anyio.run(cluster.run)
+    if cluster.complaint:
+        raise StartError(cluster.complaint)
+    return 1 if cluster.failed else 0
+
+
+class _Cluster:
+    """The node processes of one `relay up`."""
+
+    def __init__(self, configs: Sequence[Config]) -> None:
+        self.complaint = ""  # why a node couldn't start
+        self.failed = False
+        self._configs = configs
+        self._processes: dict[str, Process] = {}
+        self._addresses: dict[str, str] = {}  # of the nodes that listen, by name
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Run every node to its end."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_at_signal, tasks)
+            async with anyio.create_task_group() as nodes:
+                for config in self._configs:
+                    nodes.start_soon(self._run_node, config, tasks)
+            tasks.cancel_scope.cancel()
+
+    async def _run_node(self, config: Config, tasks: TaskGroup) -> None:
+        process = await _start(config)
+        self._processes[config.name] = process
+        if self._stopping:  # it was being started when all others were told
+            _signal(process, signal.SIGTERM)
+        complaint = ""
+        async with process:
+            assert process.stderr is not None
+            async for line in _lines(process.stderr):
+                if line.startswith(_COMPLAINT):
+                    complaint = line.removeprefix(_COMPLAINT)
+                else:
+                    print(line, file=sys.stderr, flush=True)
+                    self._notice(config.name, line)
+            status = await process.wait()
+        del self._processes[config.name]
+        if not self._stopping:
+            self._lost(config.name, status, complaint)
+            self._stop(tasks)
+
+    def _notice(self, name: str, line: str) -> None:
+        found = _LISTENING.search(line)
+        if not found or name in self._addresses:
+            return
+        self._addresses[name] = found[1]
+        if len(self._addresses) == len(self._configs):
+            print(_invitation([self._addresses[config.name] for config in self._configs]), flush=True)
+
+    def _lost(self, name: str, status: int, complaint: str) -> None:
+        self.failed = True
+        if complaint and name not in self._addresses:
+            self.complaint = f"node {name}: {complaint}"
+        else:
+            log.error("node ended by itself, ending all", node=name, status=status, complaint=complaint)
+
+    async def _stop_at_signal(self, tasks: TaskGroup) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            async for _ in signals:
+                if self._stopping:  # asked twice: somebody is in a hurry
+                    self._kill()
+                self._stop(tasks)
+
+    def _stop(self, tasks: TaskGroup) -> None:
+        if not self._stopping:
+            self._stopping = True
+            for process in self._processes.values():
+                _signal(process, signal.SIGTERM)
+            tasks.start_soon(self._kill_late)
+
+    async def _kill_late(self) -> None:
+        await anyio.sleep(STOP_SECONDS)
+        log.error("killing nodes that don't end", nodes=", ".join(self._processes))
+        self._kill()
+
+    def _kill(self) -> None:
+        for process in self._processes.values():
+            _signal(process, signal.SIGKILL)
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has just ended
+        process.send_signal(number)
+
+
+async def _start(config: Config) -> Process:
+    """Start a node that dies with this process. Its arguments tell it all but the URL, which may hold a password."""
+    options = {
+        "--host": config.host,
+        "--port": config.port,
+        "--prefix": config.prefix,
+        "--name": config.name,
+        "--lease": config.lease,
+        "--grace": config.grace,
+        "--classic-port": config.classic_port,
+        "--http-port": config.http_port,
+        "--max-line": config.max_line,
+    }
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
+    return await anyio.open_process(
+        child.command([sys.executable, "-P", "-m", "relay", "node", *words]),
+        stdin=subprocess.PIPE,  # the watchdog's lifeline
+        stdout=None,
+        stderr=subprocess.PIPE,
+        env=environment | {"RELAY_REDIS_URL": config.redis or ""},
+        start_new_session=True,  # a Ctrl-C in the terminal comes through us, and to all of them at once
+    )
+
+
+async def _lines(stream: ByteReceiveStream) -> AsyncIterator[str]:
+    rest = b""
+    async for chunk in stream:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="backslashreplace")
+    if rest:
+        yield rest.decode(errors="backslashreplace")
+
+
+def _invitation(addresses: Sequence[str]) -> str:
+    """What to type, in two other terminals, to chat across the first and the last node."""
+    (host, port), (other_host, other_port) = (_host_and_port(address) for address in (addresses[0], addresses[-1]))
+    client = _client_command()
+    count = "1 node is" if len(addresses) == 1 else f"{len(addresses)} nodes are"
+    return f"""
+{count} up: {", ".join(addresses)}. To chat, in two other terminals:
+
+    {client} alice --server {host}:{port}
+    {client} bob --to alice --server {other_host}:{other_port}
+
+or without any client:
+
+    {f"nc {host} {port}":<24} then type: alice
+    {f"nc {other_host} {other_port}":<24} then type: bob, To:alice and whatever you like, each on a line of its own
+
+Ctrl-C ends everything.
+"""
+
+
+def _host_and_port(address: str) -> tuple[str, str]:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    return ("localhost" if host in _ANY_ADDRESS else host), port
+
+
+def _client_command() -> str:
+    """`pairchat`, by its path if typing that alone wouldn't find it (a virtual environment that isn't activated)."""
+    beside = Path(sys.executable).parent / "pairchat"
+    if shutil.which("pairchat") or not beside.exists():
+        return "pairchat"
+    return os.path.relpath(beside)

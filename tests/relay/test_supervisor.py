@@ -1,0 +1,44 @@
+"""The settings of several nodes on one machine come from one set of options."""
+
+import pytest
+
+from relay.config import Config, ConfigError
+from relay.supervisor import plan
+
+
+def test_every_port_counts_up_from_node_to_node() -> None:
+    first = Config(port=9999, classic_port=7000, http_port=9100)
+    ports = [(config.port, config.classic_port, config.http_port) for config in plan(first, 3)]
+    assert ports == [(9999, 7000, 9100), (10000, 7001, 9101), (10001, 7002, 9102)]
+
+
+def test_free_ports_and_absent_ones_stay_so() -> None:
+    first = Config(port=0, classic_port=0, http_port=None)
+    assert {(config.port, config.classic_port, config.http_port) for config in plan(first, 3)} == {(0, 0, None)}
+
+
+def test_everything_else_is_shared() -> None:
+    first = Config(prefix="other", lease=2.0, grace=9.0, max_line=128, host="::1")
+    for config in plan(first, 2):
+        shared = (config.prefix, config.lease, config.grace, config.max_line, config.host)
+        assert shared == ("other", 2.0, 9.0, 128, "::1")
+
+
+def test_names_are_short_on_a_server_of_their_own() -> None:
+    assert [config.name for config in plan(Config(), 2)] == ["n1", "n2"]
+
+
+def test_names_are_unique_on_a_server_that_others_may_use() -> None:
+    first, second = (plan(Config(redis="redis://shared"), 2) for _ in range(2))
+    assert len({config.name for config in (*first, *second)}) == 4
+
+
+@pytest.mark.parametrize("nodes", [0, -1, 65])
+def test_a_count_that_cannot_work_is_refused(nodes: int) -> None:
+    with pytest.raises(ConfigError, match=f"--nodes must be between 1 and 64, not {nodes}"):
+        plan(Config(), nodes)
+
+
+def test_ports_past_the_end_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--port must be between 0 and 65535, not 65536"):
+        plan(Config(port=65_535), 2)
