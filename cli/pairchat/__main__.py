@@ -1,0 +1,5 @@
+"""`python -m pairchat`."""
+
+from pairchat.app import main
+
+main()

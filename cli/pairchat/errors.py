@@ -1,0 +1,45 @@
+"""Everything that this package raises: one small tree under `PairchatError`. `str()` of each is one clear line."""
+
+
+class PairchatError(Exception):
+    """Base of all errors of this package."""
+
+
+class BadServer(PairchatError, ValueError):
+    """The server's address can't be understood."""
+
+
+class ConnectionFailed(PairchatError):
+    """No connection: unknown host, nobody listening, no answer in time."""
+
+
+class ConnectionLost(PairchatError):
+    """The connection is gone; what was not acknowledged may or may not have arrived."""
+
+
+class NotARelay(ConnectionLost):
+    """The other side broke the protocol; most likely it is something else than a relay."""
+
+
+class NameLost(PairchatError):
+    """The name belongs to another connection now, or none was claimed yet. `claim` one to go on."""
+
+
+class Refused(PairchatError):
+    """The node, or this library in its place, said no. The connection stays usable.
+
+    `code` is a word of the protocol, such as `name_taken`, `busy` or `not_paired`; `name`: the name asked for, if any.
+    """
+
+    def __init__(self, code: str, message: str, *, name: str | None = None) -> None:
+        super().__init__(message or code)
+        self.code = code
+        self.name = name
+
+
+class NotConfirmed(PairchatError):
+    """No acknowledgement will come for a text: it may or may not have arrived. `reason` is a word of the protocol."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"may not have arrived ({reason})")
+        self.reason = reason

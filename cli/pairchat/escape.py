@@ -1,0 +1,30 @@
+"""What others wrote is hostile to a terminal: every control is shown instead of obeyed."""
+
+import re
+
+# C0 and C1 controls (CSI, OSC and DCS begin with them in either form) but TAB, and LF, which `lines` deals with; bidi
+# controls, which reorder what stands around them; the line and paragraph separators; and lone surrogates, which can't
+# be written at all. Zero-width joiners stay: emoji and many scripts need them.
+_HOSTILE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def escape(text: str) -> str:
+    r"""Show each hostile character as `\xNN` or `\uNNNN`. LF and TAB stay."""
+    return _HOSTILE.sub(_shown, text)
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text, each safe to print; at least one. A CR before an LF is part of the line's end."""
+    return escape(text.replace("\r\n", "\n")).split("\n")
+
+
+def word(text: str) -> str:
+    r"""A name or another short piece, on one line: an LF is shown as `\x0a`."""
+    return escape(text).replace("\n", r"\x0a")
+
+
+def _shown(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,0 +1,124 @@
+"""What can happen to a client, in the order in which it happened."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Fate(StrEnum):
+    """What became of a text."""
+
+    PENDING = "pending"  # on its way; if the connection is gone, nobody knows
+    DELIVERED = "delivered"  # acknowledged, see `Outgoing.by`
+    UNCONFIRMED = "unconfirmed"  # no acknowledgement will come: it may or may not have arrived
+    REFUSED = "refused"  # the node did not take it
+
+
+@dataclass(eq=False)
+class Outgoing:
+    """A text on its way to the partner. The protocol keeps it up to date; it is never replaced by another object."""
+
+    id: int
+    text: str
+    chat: str
+    by: str  # who acknowledges: "client" (the partner's program has it) or "node" (it left for the partner)
+    size: int  # bytes of the text in UTF-8: its share of the window
+    fate: Fate = Fate.PENDING
+    detail: str = ""  # UNCONFIRMED: the reason; REFUSED: the code
+    written: bool = field(default=False, repr=False)  # handed to the connection since the node last wanted it
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The name is ours."""
+
+    name: str
+    node: str
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A chat with `name` began, called by either side, or our call of the present partner was confirmed again."""
+
+    name: str
+    chat: str
+    acks: str  # who acknowledges on the other side: "client" or "node"
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """The partner wrote something. It is acknowledged once it has been dealt with, see `Chat`."""
+
+    id: int
+    sender: str
+    chat: str
+    text: str
+    at: float  # Unix time in seconds, of the sender's node
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A text of ours met its fate: `text.fate` is no longer PENDING."""
+
+    text: Outgoing
+
+
+@dataclass(frozen=True)
+class Away:
+    """The partner's connection was lost; it may come back within `grace` seconds."""
+
+    name: str
+    grace: float
+
+
+@dataclass(frozen=True)
+class Back:
+    """The partner came back."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """The chat with `name` is over. `reason`: `quit`, `left` (also if it was us), `lost`, `kicked`."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Presence:
+    """The answer to `who`: `free`, `busy`, `away` or `offline`."""
+
+    name: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Moving:
+    """The node is going away; it serves on for a while."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The session is over against our will: `name_lost` (claim again), `replaced` or `kicked` (the node closes)."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """The node refused something that can't be told from here."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Bye:
+    """The name was given back; everything before has had its outcome."""
+
+
+Event = Joined | Paired | Message | Settled | Away | Back | Left | Presence | Moving | Lost | Complaint | Bye

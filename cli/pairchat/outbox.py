@@ -1,0 +1,122 @@
+"""The texts that the partner has not acknowledged yet, in the order of their ids. No I/O.
+
+A text that the node refuses takes no id, and those that followed it on the wire then have wrong ones (`bad_order`). So
+after a refusal everything behind it is numbered and written again (go-back-N); nothing is lost and nothing is doubled,
+because the node took none of it.
+"""
+
+from collections.abc import Callable, Iterable
+
+from pairchat.errors import NotARelay
+from pairchat.events import Fate, Outgoing
+
+_RETRIED = frozenset({"window_full", "rate_limited"})  # not now, but the same text may go later
+
+
+class Outbox:
+    """Ids, windows and fates of what was said in one session."""
+
+    def __init__(self, window: int, window_bytes: int) -> None:
+        self.window = window
+        self.window_bytes = window_bytes
+        self.pending: list[Outgoing] = []
+        self.sent = 0  # the highest id in use
+        self._bytes = 0
+        self._held = False  # the node's window was full: wait for an acknowledgement
+        self._stale = 0  # `bad_order` answers still to come for texts that are being written again
+
+    def room(self, size: int) -> bool:
+        """Whether a text of `size` bytes fits into the window now. A single text always does; the node judges it."""
+        if not self.pending:
+            return True
+        return len(self.pending) < self.window and self._bytes + size <= self.window_bytes
+
+    def add(self, text: str, chat: str, by: str) -> Outgoing:
+        """Give a text the next id. The caller has made sure that there is `room`."""
+        entry = Outgoing(self.sent + 1, text, chat, by, len(text.encode()))
+        self.sent += 1
+        self.pending.append(entry)
+        self._bytes += entry.size
+        return entry
+
+    def drop_last(self) -> None:
+        """Undo the last `add`: the text was never written."""
+        self._bytes -= self.pending.pop().size
+        self.sent -= 1
+
+    def to_write(self) -> list[Outgoing]:
+        """What the connection has to carry now; the caller writes it."""
+        if self._held:
+            return []
+        fresh = [entry for entry in self.pending if not entry.written]
+        for entry in fresh:
+            entry.written = True
+        return fresh
+
+    def acknowledged(self, last: int, chat: str) -> list[Outgoing]:
+        """Everything of `chat` up to the id `last` has arrived."""
+        self._held = False
+        return self._settle(lambda entry: entry.id <= last and entry.chat == chat, Fate.DELIVERED, "")
+
+    def unconfirmed(self, first: int, last: int, reason: str) -> list[Outgoing]:
+        """No acknowledgement will come for these ids, both ends included."""
+        self._held = False
+        return self._settle(lambda entry: first <= entry.id <= last, Fate.UNCONFIRMED, reason)
+
+    def abandon(self, reason: str) -> list[Outgoing]:
+        """The session is over: no acknowledgement will come for anything."""
+        return self._settle(lambda entry: True, Fate.UNCONFIRMED, reason)
+
+    def refused(self, id: int, code: str) -> list[Outgoing]:
+        """The node did not take the text `id`, nor what followed it. Returns what is settled by that."""
+        if code == "bad_order":
+            return self._out_of_order()
+        entry = next((entry for entry in self.pending if entry.id == id and entry.written), None)
+        if entry is None:
+            return []
+        self._take_back(entry.id)
+        # With nothing before it in the window no acknowledgement can make room: waiting would be for ever.
+        if code in _RETRIED and entry is not self.pending[0]:
+            self._held = True
+            return []
+        return self._remove(entry, code)
+
+    def refused_longest(self, code: str) -> list[Outgoing]:
+        """The node found a line too long to read its id. If it is any of several, it is the longest for sure."""
+        written = [entry for entry in self.pending if entry.written]
+        if not written:
+            return []
+        return self.refused(max(written, key=lambda entry: entry.size).id, code)
+
+    def _out_of_order(self) -> list[Outgoing]:
+        if not self._stale:
+            raise NotARelay("the relay has lost count of our messages")
+        self._stale -= 1
+        return []
+
+    def _take_back(self, first: int) -> None:
+        for entry in self.pending:
+            if entry.id >= first and entry.written:
+                entry.written = False
+                self._stale += entry.id > first
+
+    def _remove(self, gone: Outgoing, code: str) -> list[Outgoing]:
+        settled = self._settle(lambda entry: entry is gone, Fate.REFUSED, code)
+        for entry in self.pending:
+            if entry.id > gone.id:
+                entry.id -= 1
+        self.sent -= 1
+        return settled
+
+    def _settle(self, which: Callable[[Outgoing], bool], fate: Fate, detail: str) -> list[Outgoing]:
+        settled = [entry for entry in self.pending if which(entry)]
+        for entry in settled:
+            entry.fate = fate
+            entry.detail = detail
+        self.pending = [entry for entry in self.pending if entry.fate is Fate.PENDING]
+        self._bytes = _total(self.pending)
+        return settled
+
+
+def _total(entries: Iterable[Outgoing]) -> int:
+    return sum(entry.size for entry in entries)

@@ -1,0 +1,92 @@
+"""A node that says and hears exactly what a test tells it to: literal lines over a real socket."""
+
+import json
+import socket
+from typing import Any, Self
+
+PATIENCE = 10.0  # seconds; only a failing test waits that long
+
+WELCOME = (
+    '{"type":"welcome","v":1,"name":"%s","token":"t0","resumed":false,"grace":30,'
+    '"window":%d,"window_bytes":%d,"ping":%g,"node":"n1"}'
+)
+PAIRED = '{"type":"paired","name":"%s","chat":"%s","acks":"client","resumed":false}'
+PONG = '{"type":"pong"}'
+BYE = '{"type":"bye"}'
+PING = {"type": "ping"}
+QUIT = {"type": "quit"}
+
+
+class Peer:
+    """The node's end of one connection. Every wait ends with an error after `PATIENCE`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(PATIENCE)
+        self._sock = sock
+        self._lines = sock.makefile("rb")
+
+    def heard(self) -> Any:
+        """The next frame from the client; None at the end of the connection."""
+        line = self._lines.readline()
+        assert line.endswith(b"\n") or not line, f"a fragment: {line!r}"
+        return json.loads(line) if line else None
+
+    def expect(self, *frames: Any) -> None:
+        """The next frames must be these."""
+        for frame in frames:
+            heard = self.heard()
+            assert heard == frame, f"heard {heard!r}, expected {frame!r}"
+
+    def say(self, *lines: str) -> None:
+        """Send these lines in one piece."""
+        self._sock.sendall("".join(line + "\n" for line in lines).encode())
+
+    def say_bytes(self, data: bytes) -> None:
+        self._sock.sendall(data)
+
+    def welcome(self, name: str, *, window: int = 256, window_bytes: int = 1_048_576, ping: float = 30) -> None:
+        """Take the client in, under the name that it asks for."""
+        self.expect({"type": "hello", "v": 1, "name": name, "acks": True})
+        self.say(WELCOME % (name, window, window_bytes, ping))
+
+    def pair(self, name: str, chat: str = "c1") -> None:
+        """Answer the call of `name`."""
+        self.expect({"type": "to", "name": name}, PING)
+        self.say(PAIRED % (name, chat), PONG)
+
+    def part(self) -> None:
+        """Answer a `quit`, and see the connection end."""
+        self.expect(QUIT)
+        self.say(BYE)
+        self.close()
+
+    def close(self) -> None:
+        self._lines.close()
+        self._sock.close()
+
+
+class ScriptedNode:
+    """Listens; the test plays the node."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(PATIENCE)
+        self._peers: list[Peer] = []
+
+    @property
+    def address(self) -> str:
+        host, port = self._socket.getsockname()
+        return f"{host}:{port}"
+
+    def accept(self) -> Peer:
+        """The next client's connection."""
+        self._peers.append(Peer(self._socket.accept()[0]))
+        return self._peers[-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for peer in self._peers:
+            peer.close()
+        self._socket.close()

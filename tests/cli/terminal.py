@@ -1,0 +1,93 @@
+"""A real pseudo-terminal whose screen can be read."""
+
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from typing import Self
+
+import pyte
+
+from tests.cli.scripted import PATIENCE
+
+# A terminal sends Ctrl-C to whom it controls. (`pty.fork` would do this too, but forks a process that has threads.)
+_TAKE_TERMINAL_AND_RUN = """
+import fcntl, runpy, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+runpy.run_module("pairchat", run_name="__main__")
+"""
+
+
+class Terminal:
+    """`pairchat` in a terminal of its own. What it writes is drawn on `screen`."""
+
+    def __init__(self, *args: str, server: str, columns: int = 80, rows: int = 24) -> None:
+        self._screen = pyte.HistoryScreen(columns, rows, history=1000)
+        self._stream = pyte.ByteStream(self._screen)
+        self.raw = b""  # everything that was written, as it came
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PAIRCHAT_")}
+        environment |= {"PAIRCHAT_SERVER": server, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
+        self._fd, inside = os.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        command = [sys.executable, "-c", _TAKE_TERMINAL_AND_RUN, *args]
+        self._child = subprocess.Popen(
+            command, stdin=inside, stdout=inside, stderr=inside, env=environment, start_new_session=True
+        )
+        os.close(inside)
+
+    def type(self, keys: str) -> None:
+        os.write(self._fd, keys.encode())
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines on the screen, without trailing white space; empty ones at the end left out."""
+        lines = [line.rstrip() for line in self._screen.display]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
+
+    def wait(self, condition: Callable[[list[str]], object], what: str) -> list[str]:
+        """Draw until the lines on the screen are as wanted."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition(self.lines):
+            left = deadline - time.monotonic()
+            assert left > 0, f"never seen: {what}\n" + "\n".join(self.lines)
+            assert self._draw(left), f"it ended without: {what}\n" + "\n".join(self.lines)
+        return self.lines
+
+    def wait_for(self, text: str) -> list[str]:
+        return self.wait(lambda lines: any(text in line for line in lines), text)
+
+    def status(self) -> int:
+        """The exit status, once it has ended."""
+        while self._draw(PATIENCE):
+            pass
+        return self._child.wait(PATIENCE)
+
+    def terminate(self) -> None:
+        self._child.terminate()
+
+    def _draw(self, patience: float) -> bool:
+        """Draw what comes within `patience` s. False: it has ended, and everything is drawn."""
+        if not select.select([self._fd], [], [], patience)[0]:
+            return self._child.poll() is None
+        try:
+            data = os.read(self._fd, 65_536)
+        except OSError:  # EIO: nobody has the terminal open any more
+            return False
+        self.raw += data
+        self._stream.feed(data)
+        return bool(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.kill()
+        self._child.wait()
+        os.close(self._fd)

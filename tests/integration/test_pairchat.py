@@ -1,0 +1,109 @@
+"""`pairchat` against real nodes: what its own tests say of it holds with the relay that it is made for."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import anyio
+import pytest
+
+import pairchat
+from tests.cli.piped import Piped
+from tests.cli.terminal import Terminal
+from tests.support.guests import Guests
+from tests.support.node import Node
+
+LINES = 1000  # about four windows
+
+Pair = tuple[Node, Node]
+Run = Callable[..., Any]
+
+
+def server(node: Node) -> str:
+    host, port = node.address
+    return f"{host}:{port}"
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Starts what the test names, and ends it with the test."""
+    with ExitStack() as started:
+        yield lambda kind, *args, at, **how: started.enter_context(kind(*args, server=server(at), **how))
+
+
+@pytest.fixture
+def listening(places: Pair, run: Run, guests: Guests) -> Piped:
+    """Bob, who listens without a terminal and can be called."""
+    bob: Piped = run(Piped, "pc-bob", at=places[1], stdin=subprocess.DEVNULL)
+    probe = guests.json(places[1], "pc-probe")
+    while probe.who("pc-bob") != "free":
+        pass
+    return bob
+
+
+def test_more_lines_than_a_window_arrive_in_order_and_both_ends_end_well(
+    places: Pair, run: Run, listening: Piped
+) -> None:
+    alice = run(Piped, "pc-alice", "--to", "pc-bob", at=places[0])
+    alice.type("".join(f"line {number}\n" for number in range(LINES)).encode())
+    alice.end_input()
+    assert alice.ended() == (0, "", ["* You are chatting with pc-bob."])
+    status, out, told = listening.ended()
+    assert (status, told) == (0, ["* You are chatting with pc-alice.", "* pc-alice has quit."])
+    assert out.splitlines() == [f"pc-alice: line {number}" for number in range(LINES)]
+
+
+def test_a_busy_partner_and_one_who_does_not_exist(places: Pair, run: Run, guests: Guests) -> None:
+    bob, carol = guests.text(places[0], "pc-bob"), guests.text(places[1], "pc-carol")
+    bob.call("pc-carol")
+    carol.expect_notice("pc-bob")
+    alice = run(Piped, "pc-alice", "--to", "pc-bob", at=places[1])
+    assert alice.ended() == (5, "", ["* pc-bob is talking with someone else"])
+    alice = run(Piped, "pc-alice", "--to", "pc-nobody", at=places[1])
+    assert alice.ended() == (5, "", ["* there is nobody called pc-nobody"])
+
+
+def test_a_taken_name(places: Pair, run: Run, guests: Guests) -> None:
+    guests.text(places[0], "pc-alice")
+    assert run(Piped, "pc-alice", at=places[1]).ended() == (4, "", ["pairchat: the name pc-alice is taken"])
+
+
+def test_a_terminal_chats_with_somebody_on_nc(places: Pair, run: Run, guests: Guests) -> None:
+    bob = guests.text(places[1], "pc-bob")
+    alice: Terminal = run(Terminal, "pc-alice", "--to", "pc-bob", at=places[0])
+    alice.wait_for("* You are chatting with pc-bob.")
+    bob.expect_notice("pc-alice")
+    alice.type("hé 👋\r")
+    bob.expect_message("pc-alice", "hé 👋")
+    alice.type("half a li")
+    alice.wait_for("> half a li")
+    bob.send("hello \x1b[2J")
+    lines = alice.wait(lambda lines: lines[-1] == "pc-alice> half a li" and "hello" in lines[-2], "bob's text above")
+    assert lines[-2].endswith(r"pc-bob: hello \x1b[2J")
+    alice.type("\x03/quit\r")
+    assert alice.status() == 0
+    bob.expect("Quit.")
+
+
+@pytest.mark.anyio
+async def test_two_programs_with_the_library(places: Pair) -> None:
+    async with (
+        pairchat.connect(server(places[0]), name="pc-alice") as alice,
+        pairchat.connect(server(places[1]), name="pc-bob") as bob,
+    ):
+        assert await alice.who("pc-bob") == "free"
+        assert await alice.call("PC-Bob") == "pc-bob"
+        receipt = await alice.send("hi")
+        async for event in bob:
+            if isinstance(event, pairchat.Message):
+                bob.acknowledge()
+                assert event.text == "hi"
+                break
+        with anyio.fail_after(10):
+            assert await receipt.delivered() == "client"
+        with pytest.raises(pairchat.Refused) as told:
+            await alice.call("pc-alice")
+        assert told.value.code == "self_chat"
+        await alice.leave()
+        assert alice.partner is None
