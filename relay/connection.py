@@ -163,7 +163,7 @@ class Connection(asyncio.BufferedProtocol):
         session = self.session
         ahead = AHEAD_LINES if session.draining or self._dialect is CLASSIC else 0
         pause = len(self._lines) > ahead or self._out_bytes > REPLY_BYTES or self._router.held
-        if pause is not self._read_paused and not self._eof and not self.closing:
+        if pause is not self._read_paused and not (self._eof or self.closing or self._transport.is_closing()):
             self._read_paused = pause
             if pause:
                 self._transport.pause_reading()
@@ -181,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Write what gathered; once the kernel has all of it, the session may acknowledge it."""
-        if self._gone:
+        if self._gone or self._transport.is_closing():  # uvloop raises on a write to the latter
             return
         if self._out and not self._write_paused:
             out, self._out, self._out_bytes = self._out, [], 0

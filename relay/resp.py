@@ -32,7 +32,9 @@ class RespConnection(asyncio.Protocol):
         self._transport.set_protocol(self)
 
     def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
-        """Write commands at once."""
+        """Write commands at once. On a broken connection they are lost, as they could be on the way; `lost` tells."""
+        if self._transport.is_closing():
+            return
         self._transport.write(b"".join(map(_pack, commands)))
 
     def data_received(self, data: bytes) -> None:

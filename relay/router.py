@@ -28,7 +28,7 @@ from relay.session import Session, State
 
 # While the lease is not known to hold, clients' lines wait for so long for the directory's word; if it can't be had,
 # Redis is away, and chats on this node go on.
-HOLD_SECONDS: Final = 1.0
+HOLD_SECONDS: Final = 0.5
 
 log = structlog.get_logger()
 
@@ -64,6 +64,7 @@ class Router:
         self._mail: deque[Mail] = deque()
         self._dirty: dict[Outlet, None] = {}
         self._scheduled = False
+        self._watching = False
         self._held = False
         self._adrift = False  # the lease doesn't hold and Redis can't be asked: chats on this node go on
         self._later: dict[Outlet, None] = {}
@@ -87,7 +88,7 @@ class Router:
         self.round += 1
         self._loop.call_soon(self._end_turn)
         self.now = int(time.time() * 1000) / 1000
-        if not self._held and not self._adrift and not self._directory.lease.standing:
+        if self._watching and not self._held and not self._adrift and not self._directory.lease.standing:
             self._hold()
 
     def _end_turn(self) -> None:
@@ -118,16 +119,21 @@ class Router:
         return self._held
 
     def _hold(self) -> None:
+        """The lease is overdue. If Redis is away, that was to come; else this node has slept, and must ask first."""
+        if self._directory.lease.failing:
+            self._drift()
+            return
         log.warning("lease overdue: holding clients' lines")
         self._held = True
         self._directory.lease.hurry()
-        self._loop.call_later(HOLD_SECONDS, self._let_go, True)
+        self._loop.call_later(HOLD_SECONDS, self._drift)
 
-    def _let_go(self, adrift: bool) -> None:
-        if adrift and not self._held:
-            return  # the directory's word came in time
-        if adrift:
+    def _drift(self) -> None:
+        if not self._directory.lease.standing and not self._adrift:
             log.warning("redis away: chats on this node go on")
+            self._let_go(adrift=True)
+
+    def _let_go(self, *, adrift: bool) -> None:
         self._held, self._adrift = False, adrift
         self.begin()
         self._dirty.update(dict.fromkeys(self._outlets))
@@ -302,9 +308,10 @@ class Router:
         self._bus.ask()
 
     def stand(self) -> None:
-        """The lease holds."""
+        """The lease holds; from now on it's watched."""
+        self._watching = True
         if self._held or self._adrift:
-            self._let_go(False)
+            self._let_go(adrift=False)
 
     def write_back(self, partition: int) -> None:
         """Redis forgot a partition: put the records of it back that are ours."""

@@ -41,6 +41,7 @@ class Lease:
         self.seconds = seconds
         self.incarnation = 0
         self.deadline = float("-inf")
+        self.failing = False  # the last renewal didn't get through
         self._since = float("inf")
         self._store = store
         self._key = keys.lease(uid)
@@ -81,8 +82,10 @@ class Lease:
                 if not restored:
                     await restore()
                     restored = True
+                self.failing = False
                 held()
             except Unavailable as error:
+                self.failing = True
                 log.warning("redis unavailable", error=str(error), standing=self.standing)
                 pause = RETRY_SECONDS
             self._soon = anyio.Event()

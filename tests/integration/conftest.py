@@ -1,0 +1,94 @@
+"""Nodes and clients for the black-box tests; what a test leaves behind fails it."""
+
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.party import GRACE, LEASE, Party
+from tests.support.server import RedisServer, keys_without_ttl
+
+OPEN_FILES = 8192  # enough for the crowds of these tests, here and in the nodes, which inherit it
+
+StartNode = Callable[..., Node]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def many_open_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
+
+
+@pytest.fixture(scope="session")
+def shared_party(
+    redis_server: RedisServer, redis_store: redis.Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Party]:
+    party = Party(tmp_path_factory.mktemp("party"), redis_server.url, redis_store, size=3)
+    yield party
+    party.stop()
+
+
+@pytest.fixture
+def guests() -> Iterator[Guests]:
+    """Opens the test's clients."""
+    guests = Guests()
+    yield guests
+    guests.depart()
+
+
+@pytest.fixture
+def nodes(shared_party: Party, guests: Guests) -> Iterator[list[Node]]:
+    """Three nodes of one cluster, shared with other tests: don't harm them."""
+    written = [len(node.text()) for node in shared_party.nodes]
+    yield shared_party.nodes
+    guests.depart()
+    try:
+        shared_party.check_nothing_is_left(guests.names)
+    except BaseException:
+        shared_party.wait_for_last_words()
+        show_logs(shared_party.nodes, written)
+        shared_party.stop()
+        shared_party.start()  # so that the next test doesn't suffer for this one
+        raise
+    show_logs(shared_party.nodes, written)
+
+
+def show_logs(nodes: list[Node], written: list[int]) -> None:
+    """What the nodes wrote during the test; pytest shows it where the test failed."""
+    for node, start in zip(nodes, written, strict=True):
+        print(f"--- {node.name}\n{node.text()[start:]}")
+
+
+@pytest.fixture
+def node(nodes: list[Node]) -> Node:
+    """One node, for tests that need no second."""
+    return nodes[0]
+
+
+@pytest.fixture(params=["same node", "two nodes"])
+def places(request: pytest.FixtureRequest, nodes: list[Node]) -> tuple[Node, Node]:
+    """Where two people are: what holds on one node holds across two."""
+    return (nodes[0], nodes[0]) if request.param == "same node" else (nodes[0], nodes[1])
+
+
+@pytest.fixture
+def start_node(redis_server: RedisServer, prefix: str, tmp_path: Path, guests: Guests) -> Iterator[StartNode]:
+    """Starts nodes of the test's own, which it may stop, freeze and kill."""
+    started: list[Node] = []
+
+    def start(**options: str | float) -> Node:
+        settings = {"redis": redis_server.url, "prefix": prefix, "lease": LEASE, "grace": GRACE, **options}
+        started.append(Node(tmp_path, wait=False, **settings))
+        started[-1].wait_until_listening()
+        return started[-1]
+
+    yield start
+    guests.depart()
+    for node in started:
+        node.kill()
+        print(f"--- {node.name}\n{node.text()}")
+    assert keys_without_ttl(redis_server.client()) == []

@@ -1,0 +1,100 @@
+"""Names, pairs and messages on a Redis Cluster of three primaries, where two users are two slots."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.party import Party
+from tests.support.server import RedisCluster, keys_without_ttl
+
+USERS = 24  # enough for every pair of primaries
+
+
+@pytest.fixture(scope="module")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster_party(redis_cluster: RedisCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Party]:
+    party = Party(tmp_path_factory.mktemp("party"), redis_cluster.url, redis_cluster.clients[0], size=2)
+    yield party
+    party.stop()
+
+
+@pytest.fixture
+def nodes(redis_cluster: RedisCluster, cluster_party: Party, guests: Guests) -> Iterator[list[Node]]:
+    """Two nodes on the Redis Cluster; nothing may be left on any of its primaries."""
+    yield cluster_party.nodes
+    guests.depart()
+    cluster_party.check_nothing_is_left(guests.names)
+    for client in redis_cluster.clients:
+        assert keys_without_ttl(client) == []
+
+
+def test_the_users_are_spread_over_the_primaries(
+    redis_cluster: RedisCluster, guests: Guests, nodes: list[Node]
+) -> None:
+    before = [records(client) for client in redis_cluster.clients]
+    for n in range(USERS):
+        guests.text(nodes[n % 2], f"user{n}")
+    after = [records(client) for client in redis_cluster.clients]
+    assert all(now > then for now, then in zip(after, before, strict=True))
+
+
+def records(client: redis.Redis) -> int:
+    """Fields in all hashes of one primary."""
+    return sum(client.hlen(key) for key in client.scan_iter(_type="hash", count=1000))
+
+
+def test_a_name_has_one_owner(guests: Guests, nodes: list[Node]) -> None:
+    for name in ("alice", "bob", "carol"):
+        crowd = [guests.text(node) for node in nodes for _ in range(20)]
+        for client in crowd:
+            client.name = name
+            client.send(name)
+        replies = [client.line() for client in crowd]
+        assert (replies.count("OK"), replies.count("Reuse")) == (1, 39)
+
+
+def test_everybody_pairs_and_chats_and_quits(guests: Guests, places: tuple[Node, Node]) -> None:
+    callers = [guests.text(places[0], f"caller{n}") for n in range(USERS)]
+    callees = [guests.text(places[1], f"callee{n}") for n in range(USERS)]
+    for n, caller in enumerate(callers):
+        caller.send(f"To:callee{n}", "hi", "Quit")
+    for n, (caller, callee) in enumerate(zip(callers, callees, strict=True)):
+        caller.expect(f"* You are chatting with callee{n}.", "Quit")
+        callee.expect(f"* caller{n} is chatting with you.")
+        callee.expect_message(f"caller{n}", "hi")
+        callee.expect("Quit.")
+
+
+def test_busy_switch_and_mutual_calls(guests: Guests, places: tuple[Node, Node]) -> None:
+    alice, bob = guests.json(places[0], "alice"), guests.json(places[1], "bob")
+    carol = guests.json(places[1], "carol")
+    alice.send("to", name="bob")
+    bob.send("to", name="alice")
+    told = alice.frames_so_far() + bob.frames_so_far()
+    assert len({frame["chat"] for frame in told}) == 1
+    assert {frame["name"] for frame in told} == {"alice", "bob"}
+    carol.send("to", name="bob")
+    carol.expect_error("busy")
+    alice.send("to", name="carol")
+    carol.expect("paired", name="alice")
+    bob.expect("left", name="alice", reason="left")
+
+
+def test_messages_arrive_in_order(guests: Guests, places: tuple[Node, Node]) -> None:
+    alice, bob = guests.json(places[0], "alice"), guests.json(places[1], "bob")
+    alice.call("bob")
+    bob.expect("paired")
+    for n in range(1, 1001):
+        alice.send("msg", id=n, text="m")
+    for n in range(1, 1001):
+        bob.expect("msg", id=n)
+    alice.expect_acked(1000)

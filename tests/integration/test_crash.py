@@ -1,0 +1,200 @@
+"""A node that dies or freezes: names come free in time, partners are told, and it speaks for nobody any more."""
+
+import random
+import time
+
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.clients import JsonClient
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.process import wait_until
+
+LEASE = 1.0  # seconds; shorter than elsewhere, because nearly every test here waits for its end
+GRACE = 1.0  # seconds
+PROMISED = LEASE + 1  # seconds from a crash until names are free and partners told
+CRASHES = 5  # in the middle of a call; each costs a lease
+
+
+@pytest.fixture
+def survivor(start_node: StartNode) -> Node:
+    """Started first: a node that is new takes no names over."""
+    return start_node(lease=LEASE, grace=GRACE)
+
+
+@pytest.fixture
+def victim(survivor: Node, start_node: StartNode) -> Node:
+    return start_node(lease=LEASE, grace=GRACE)
+
+
+def test_the_names_of_a_crashed_node_are_free_within_a_lease_and_a_second(
+    guests: Guests, survivor: Node, victim: Node
+) -> None:
+    for n in range(20):
+        guests.text(victim, f"user{n}")
+    crashed = time.monotonic()
+    victim.kill()
+    for n in range(20):
+        guests.text_when_free(survivor, f"user{n}", PROMISED - (time.monotonic() - crashed))
+
+
+@pytest.mark.parametrize("caller", ["the one who dies", "the one who stays"])
+def test_partners_of_people_on_a_crashed_node_have_their_quit_in_time(
+    guests: Guests, survivor: Node, victim: Node, caller: str
+) -> None:
+    alice, bob = guests.text(victim, "alice"), guests.text(survivor, "bob")
+    if caller == "the one who dies":
+        alice.call("bob")
+        bob.expect("* alice is chatting with you.")
+    else:
+        bob.call("alice")
+        alice.expect("* bob is chatting with you.")
+    victim.kill()
+    bob.expect("Quit.", patience=PROMISED)
+    carol = guests.text(survivor, "carol")
+    bob.call("carol")
+    carol.expect("* bob is chatting with you.")
+
+
+def test_partners_of_programs_on_a_crashed_node_are_told_away_and_after_its_grace_lost(
+    guests: Guests, survivor: Node, victim: Node
+) -> None:
+    alice, bob = guests.json(victim, "alice"), guests.json(survivor, "bob")
+    alice.call("bob")
+    bob.expect("paired")
+    crashed = time.monotonic()
+    victim.kill()
+    bob.expect("away", name="alice", patience=PROMISED)
+    assert bob.who("alice") == "away"
+    guests.text(survivor).login("alice", "Reuse")
+    bob.expect("left", name="alice", reason="lost", patience=PROMISED + GRACE)
+    assert time.monotonic() - crashed < PROMISED + GRACE
+    guests.text_when_free(survivor, "alice", 1)
+
+
+def test_messages_to_a_crashed_node_are_reported_when_the_chat_is_lost(
+    guests: Guests, survivor: Node, victim: Node
+) -> None:
+    alice, bob = guests.json(victim, "alice", acks=True), guests.json(survivor, "bob")
+    bob.call("alice")
+    alice.expect("paired")
+    for n in (1, 2):
+        bob.send("msg", id=n, text=str(n))
+        alice.expect("msg", id=n)
+    alice.send("ack", id=1)
+    bob.expect("ack", id=1)
+    victim.kill()
+    bob.expect("away", name="alice", patience=PROMISED)
+    bob.send("msg", id=3, text="3")
+    ends = {frame["type"]: frame for frame in (bob.frame(), bob.frame())}
+    assert [ends["unconfirmed"][key] for key in ("from", "to", "reason")] == [2, 3, "lost"]
+    assert ends["left"]["reason"] == "lost"
+
+
+def test_a_person_is_told_what_may_not_have_arrived(guests: Guests, survivor: Node, victim: Node) -> None:
+    guests.json(victim, "alice", acks=True)
+    bob = guests.text(survivor, "bob")
+    bob.call("alice")
+    victim.kill()
+    bob.expect("* alice is away.", patience=PROMISED)
+    bob.send("are you there?")
+    assert {bob.line(), bob.line()} == {"* May not have arrived: are you there?", "Quit."}
+
+
+def test_a_frozen_node_that_lost_a_name_delivers_nothing_in_it_and_says_so(
+    guests: Guests, survivor: Node, victim: Node
+) -> None:
+    alice, bob = guests.text(victim, "alice"), guests.text(survivor, "bob")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    victim.pause()
+    alice.send("from the past", "To:bob", "from the past")
+    bob.expect("Quit.", patience=PROMISED)
+    heir = guests.text_when_free(survivor, "alice", 1)
+    heir.call("bob")
+    bob.expect("* alice is chatting with you.")
+    victim.resume()
+    notices = [line for line in alice.rest().decode().splitlines() if not line.startswith("* May not have arrived")]
+    assert notices[-1] == "* Your name now belongs to another connection."
+    heir.send("it is me")
+    bob.expect_message("alice", "it is me")
+
+
+def test_a_program_on_a_frozen_node_that_lost_its_name_is_back_before_hello(
+    guests: Guests, survivor: Node, victim: Node
+) -> None:
+    alice, bob = guests.json(victim, "alice"), guests.json(survivor, "bob")
+    alice.call("bob")
+    bob.expect("paired")
+    victim.pause()
+    alice.send("msg", id=1, text="from the past")
+    bob.expect("away", patience=PROMISED)
+    bob.expect("left", reason="lost", patience=PROMISED + GRACE)
+    heir = guests.text_when_free(survivor, "alice", 1)
+    heir.call("bob")
+    bob.expect("paired", name="alice")
+    victim.resume()
+    while (frame := alice.frame())["type"] != "error":
+        assert frame["type"] in ("unconfirmed", "left")
+    assert frame["code"] == "name_lost"
+    alice.name = "alison"
+    alice.send("hello", name="alison")
+    while (frame := alice.frame())["type"] != "welcome":
+        assert (frame["code"], frame["id"]) == ("bad_frame", 1), "its message came before this hello"
+    heir.send("it is me")
+    bob.expect("msg", text="it is me")
+
+
+@pytest.mark.parametrize("frozen", ["the sender's", "the receiver's"])
+def test_nobody_notices_a_node_frozen_for_half_a_lease(
+    guests: Guests, survivor: Node, victim: Node, frozen: str
+) -> None:
+    alice, bob = guests.json(victim, "alice"), guests.json(survivor, "bob")
+    chat = alice.call("bob")["chat"]
+    bob.expect("paired")
+    sender, receiver = (alice, bob) if frozen == "the sender's" else (bob, alice)
+    for n in (1, 2, 3):
+        victim.pause()
+        sender.send("msg", id=n, text=str(n))
+        time.sleep(LEASE / 2)  # the length of the freeze is what is tested
+        victim.resume()
+        receiver.expect("msg", id=n, text=str(n), chat=chat)
+        sender.expect("ack", id=n)
+    for client in (alice, bob):
+        client.expect_nothing_so_far()
+
+
+def test_a_node_frozen_beyond_its_lease_keeps_the_names_that_nobody_claimed(
+    guests: Guests, survivor: Node, victim: Node
+) -> None:
+    alice, bob = guests.text(victim, "alice"), guests.text(survivor, "bob")
+    victim.pause()
+    time.sleep(LEASE * 1.5)  # the length of the freeze is what is tested
+    victim.resume()
+    alice.expect_nothing_so_far()
+    bob.call("alice")
+    alice.expect("* bob is chatting with you.")
+    alice.send("here I am")
+    bob.expect_message("alice", "here I am")
+
+
+def test_a_crash_in_the_middle_of_a_call_leaves_the_other_paired_or_free(
+    guests: Guests, survivor: Node, start_node: StartNode
+) -> None:
+    bob = guests.json(survivor, "bob")
+    for n in range(CRASHES):
+        victim = start_node(lease=LEASE, grace=GRACE)
+        caller = guests.text(victim, f"caller{n}")
+        if n % 2:
+            bob.send("to", name=f"caller{n}")
+        caller.send("To:bob")
+        time.sleep(random.uniform(0, 0.004))  # for a random part of the agreement's way
+        victim.kill()
+        wait_until(lambda: settled(bob), f"bob is free after crash {n}", PROMISED)
+
+
+def settled(bob: JsonClient) -> bool:
+    """Take in what bob is told; the chat with the dead ends as lost, and then bob is free."""
+    bob.frames_so_far()
+    return bob.who("bob") == "free"

@@ -1,0 +1,84 @@
+"""What costs Redis nothing: quiet users, and messages that stay on one node."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.server import RedisServer, calls_of, commands_per_second, commands_processed
+
+QUIET = 1000  # users
+SPAN = 3.0  # seconds of watching
+ALLOWED = 50.0  # commands a second, for the lazy refresh of long TTLs
+
+
+@pytest.fixture
+def lonely_node(start_node: StartNode, own_redis: RedisServer) -> Node:
+    """The only node of its Redis, so that every command there is its own."""
+    return start_node(redis=own_redis.url)
+
+
+def test_quiet_users_cost_redis_nothing(guests: Guests, own_redis: RedisServer, lonely_node: Node) -> None:
+    client = own_redis.client()
+    empty = commands_per_second(client, SPAN)
+    crowd = [guests.text(lonely_node) for _ in range(QUIET)]
+    for n, user in enumerate(crowd):
+        user.name = f"user{n}"
+        user.send(f"user{n}")
+    for user in crowd:
+        user.expect("OK")
+    crowded = commands_per_second(client, SPAN)
+    assert crowded - empty < ALLOWED
+
+
+def test_pairs_that_keep_silent_cost_redis_nothing(guests: Guests, own_redis: RedisServer, lonely_node: Node) -> None:
+    client = own_redis.client()
+    empty = commands_per_second(client, SPAN)
+    for n in range(100):
+        guests.text(lonely_node, f"a{n}")
+        guests.text(lonely_node, f"b{n}").call(f"a{n}")
+    crowded = commands_per_second(client, SPAN)
+    assert crowded - empty < ALLOWED
+
+
+def test_messages_on_one_node_do_not_touch_redis(guests: Guests, own_redis: RedisServer, lonely_node: Node) -> None:
+    client = own_redis.client()
+    alice, bob = guests.text(lonely_node, "alice"), guests.text(lonely_node, "bob")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    before = commands_processed(client)
+    for n in range(1000):
+        alice.send(str(n))
+        bob.expect_message("alice", str(n))
+    assert commands_processed(client) - before < 200, "only the node's own upkeep"
+
+
+def test_messages_across_nodes_travel_in_batches(
+    guests: Guests, own_redis: RedisServer, lonely_node: Node, start_node: StartNode
+) -> None:
+    client = own_redis.client()
+    other = start_node(redis=own_redis.url)
+    alice, bob = guests.text(lonely_node, "alice"), guests.text(other, "bob")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    before = calls_of(client, "publish") + calls_of(client, "spublish")
+    alice.send(*(str(n) for n in range(5000)))
+    for n in range(5000):
+        bob.expect_message("alice", str(n))
+    assert calls_of(client, "publish") + calls_of(client, "spublish") - before < 2500, "acknowledgements included"
+
+
+def test_every_key_has_a_time_to_live(
+    guests: Guests, own_redis: RedisServer, lonely_node: Node, tmp_path: Path
+) -> None:
+    client = own_redis.client()
+    alice = guests.text(lonely_node, "alice")
+    bob = guests.json(lonely_node, "bob")
+    bob.call("alice")
+    alice.expect("* bob is chatting with you.")
+    keys = client.keys()
+    assert isinstance(keys, list)
+    assert keys, "ownership is in Redis"
+    assert [key for key in keys if client.ttl(key) == -1] == []

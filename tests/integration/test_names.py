@@ -1,0 +1,152 @@
+"""Names: one owner in the whole cluster, compared in canonical form, look-alikes and hostile names refused."""
+
+import time
+import unicodedata
+
+import pytest
+
+from tests.support.clients import TextClient
+from tests.support.guests import Guests
+from tests.support.node import Node
+
+Places = tuple[Node, Node]
+
+CROWD = 200  # clients at each node
+
+HOSTILE = {
+    "braces": "a{b}",
+    "colon": "a:b",
+    "space inside": "al ice",
+    "no-break space": "al\xa0ice",
+    "ideographic space": "al\u3000ice",
+    "NUL": "al\x00ice",
+    "escape": "al\x1b[2Jice",
+    "DEL": "al\x7fice",
+    "C1 control": "al\x9bice",
+    "right-to-left override": "al\u202eice",
+    "zero width space": "al\u200bice",
+    "line separator": "al\u2028ice",
+    "33 characters": 33 * "a",
+    "10,000 characters": 10_000 * "a",
+    "40 combining marks": "a" + 40 * "\u0301",
+    "Cyrillic look-alike": "\u0430dmin",
+    "Greek look-alike": "b\u03bfb",
+    "Lisu look-alike": "\ua4ee",
+    "unassigned": "a\u0378b",
+    "private use": "a\ue000b",
+    "glob": "*{",
+    "redis key": "relay:{p1}:user:alice",
+}
+
+
+def test_one_of_a_crowd_gets_the_name_and_all_others_reuse_within_a_second(guests: Guests, nodes: list[Node]) -> None:
+    crowd = [guests.text(node) for node in nodes for _ in range(CROWD)]
+    started = time.monotonic()
+    for client in crowd:
+        client.name = "alice"
+        client.send("alice")
+    replies = [client.line() for client in crowd]
+    took = time.monotonic() - started
+    assert replies.count("OK") == 1
+    assert replies.count("Reuse") == len(crowd) - 1
+    assert took < 1.0
+
+
+def test_a_crowd_with_many_names_gets_each_name_once(guests: Guests, nodes: list[Node]) -> None:
+    crowd = [(guests.text(node), f"user{n}") for n in range(50) for node in nodes]
+    for client, name in crowd:
+        client.name = name
+        client.send(name)
+    owned = [name for client, name in crowd if client.line() == "OK"]
+    assert sorted(owned) == sorted({name for _, name in crowd})
+
+
+def test_a_name_that_was_given_back_can_be_claimed_anywhere(guests: Guests, places: Places) -> None:
+    for n in range(20):
+        alice = guests.text(places[n % 2], "alice")
+        alice.send("Quit")
+        alice.expect("Quit")
+        alice.expect_closed()
+
+
+@pytest.mark.parametrize(
+    ("owned", "claimed"),
+    [
+        ("Alice", "alice"),
+        ("alice", "ALICE"),
+        ("alice", "\uff21\uff4c\uff49\uff43\uff45"),
+        ("Zoé", unicodedata.normalize("NFD", "zoé")),
+        ("Straßeß", "straßeß"),
+        ("张三", "张三"),
+        ("ж\u043e", "жo"),
+        ("Ж\u03bf", "жo"),
+    ],
+    ids=["case", "upper case", "full width", "composition", "sharp s", "Chinese", "Cyrillic o, Latin o", "Greek o"],
+)
+def test_forms_of_one_name_have_one_owner(guests: Guests, places: Places, owned: str, claimed: str) -> None:
+    guests.text(places[0], owned)
+    guests.text(places[1]).login(claimed, "Reuse")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("amy", "arny"), ("l0", "lo"), ("vv", "w"), ("张三", "张四"), ("Zoé", "Zoe")]
+)
+def test_different_names_have_different_owners(guests: Guests, places: Places, one: str, other: str) -> None:
+    guests.text(places[0], one)
+    guests.text(places[1], other)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", 32 * "a", 32 * "张", "张三", "Zoé", "مريم", "o'neil", "x_y-z.1", "to", "admin", "9"]
+)
+def test_good_names_are_taken_and_can_be_called_and_shown(guests: Guests, places: Places, name: str) -> None:
+    owner, caller = guests.text(places[0], name), guests.text(places[1], "the-caller")
+    caller.call(name)
+    owner.expect("* the-caller is chatting with you.")
+    owner.send("hi")
+    caller.expect_message(name, "hi")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, id=what) for what, name in HOSTILE.items()])
+def test_a_hostile_name_is_refused_to_people_and_touches_nothing(guests: Guests, node: Node, name: str) -> None:
+    guests.text(node, "alice")
+    client = guests.text(node)
+    client.send(name)
+    reply = client.expect_notice()
+    assert reply.isprintable(), "a notice quotes no control"
+    client.login("bob")
+    client.send(f"To:{name}")
+    client.expect_notice()
+    client.call("alice")
+
+
+@pytest.mark.parametrize("name", [*(pytest.param(name, id=what) for what, name in HOSTILE.items()), "", "Quit"])
+def test_a_hostile_name_is_refused_to_programs_and_touches_nothing(guests: Guests, node: Node, name: str) -> None:
+    client = guests.json(node)
+    client.send("hello", name=name)
+    client.expect_error("name_invalid", name=name)
+    client.hello("bob")
+    for frame in ("to", "who"):
+        client.send(frame, name=name)
+        client.expect_error("name_invalid", name=name)
+    client.expect_nothing_so_far()
+
+
+def test_a_caller_may_type_any_form_of_a_name(guests: Guests, places: Places) -> None:
+    alice, bob = guests.text(places[0], "Alice"), guests.text(places[1], "bob")
+    bob.send("To:aLICE")
+    bob.expect("* You are chatting with Alice.")
+    alice.expect("* bob is chatting with you.")
+
+
+def test_an_owner_can_not_be_robbed_by_its_own_name(guests: Guests, places: Places) -> None:
+    alice, bob = guests.text(places[0], "alice"), guests.text(places[1], "bob")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    thieves = [TextClient(place.address) for place in places for _ in range(10)]
+    for thief in thieves:
+        thief.login("alice", "Reuse")
+        thief.name = None
+        thief.close()
+    alice.send("still me")
+    bob.expect_message("alice", "still me")

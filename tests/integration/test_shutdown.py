@@ -1,0 +1,101 @@
+"""A clean end: names given back, partners told, programs left to resume elsewhere, exit status 0."""
+
+import time
+
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.guests import Guests
+from tests.support.node import Node
+
+LONG_LEASE = 20.0  # seconds; whatever is free sooner was given back and did not lapse
+AT_ONCE = 2.0  # seconds
+DRAIN = 15.0  # seconds; the longest that a clean end may take once all clients have gone
+
+
+@pytest.fixture
+def staying(start_node: StartNode) -> Node:
+    return start_node(lease=LONG_LEASE, grace=LONG_LEASE)
+
+
+@pytest.fixture
+def going(staying: Node, start_node: StartNode) -> Node:
+    return start_node(lease=LONG_LEASE, grace=LONG_LEASE)
+
+
+def end(node: Node, how: str) -> None:
+    node.terminate() if how == "SIGTERM" else node.interrupt()
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C"])
+def test_an_idle_node_ends_cleanly(going: Node, how: str) -> None:
+    end(going, how)
+    assert going.wait(DRAIN) == 0
+    assert "Traceback" not in going.text()
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C"])
+def test_people_are_told_their_names_given_back_and_their_partners_told(
+    guests: Guests, staying: Node, going: Node, how: str
+) -> None:
+    alice, bob = guests.text(going, "alice"), guests.text(staying, "bob")
+    carol = guests.text(going, "carol")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    ended = time.monotonic()
+    end(going, how)
+    for client in (alice, carol):
+        client.expect("* This node is going away; please reconnect.")
+        client.expect_closed()
+    bob.expect("Quit.")
+    assert time.monotonic() - ended < AT_ONCE
+    assert going.wait(DRAIN) == 0
+    for name in ("alice", "carol"):
+        guests.text(staying, name)
+    assert "Traceback" not in going.text() + staying.text()
+
+
+def test_partners_on_the_same_node_are_both_told(guests: Guests, going: Node) -> None:
+    alice, bob = guests.text(going, "alice"), guests.text(going, "bob")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    going.terminate()
+    for client in (alice, bob):
+        told = client.rest().decode().splitlines()
+        assert told[-1] == "* This node is going away; please reconnect."
+        assert set(told[:-1]) <= {"Quit."}
+    assert going.wait(DRAIN) == 0
+
+
+def test_programs_keep_their_names_and_their_partners_hear_that_they_are_away(
+    guests: Guests, staying: Node, going: Node
+) -> None:
+    alice, bob = guests.json(going, "alice"), guests.json(staying, "bob")
+    alice.call("bob")
+    bob.expect("paired")
+    going.terminate()
+    alice.expect("moving")
+    alice.close()
+    bob.expect("away", name="alice")
+    assert going.wait(DRAIN) == 0
+    guests.text(staying).login("alice", "Reuse")
+    assert bob.who("alice") == "away"
+
+
+def test_the_port_is_closed_to_newcomers(guests: Guests, going: Node) -> None:
+    going.terminate()
+    assert going.wait(DRAIN) == 0
+    with pytest.raises(ConnectionRefusedError):
+        guests.text(going)
+
+
+def test_messages_sent_before_the_end_are_delivered(guests: Guests, staying: Node, going: Node) -> None:
+    alice, bob = guests.text(going, "alice"), guests.text(staying, "bob")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    alice.send(*(f"line {n}" for n in range(100)))
+    alice.expect_nothing_so_far()
+    going.terminate()
+    for n in range(100):
+        bob.expect_message("alice", f"line {n}")
+    bob.expect("Quit.")

@@ -1,0 +1,100 @@
+"""`relay up`: several nodes and their server come together and end together, whatever ends first."""
+
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import Process, wait_until
+from tests.support.server import HOST
+
+UP = [sys.executable, "-m", "relay", "up"]
+MEMBERS = 3  # two nodes and the embedded server
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Process]:
+    """Two nodes on free ports, in a process group of their own as in a terminal; everything is up."""
+    process = Process(["setsid", *UP, "--port", "0"], tmp_path / "up.log")
+    process.wait_for_line("Ctrl-C ends everything")
+    yield process
+    print(process.text())
+    process.kill()
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until_gone(members: list[int]) -> None:
+    assert len(members) == MEMBERS
+    wait_until(lambda: not any(map(runs, members)), "nodes and server are gone")
+
+
+def test_it_tells_where_to_connect_and_those_are_nodes(cluster: Process) -> None:
+    ports = re.findall(r"nc localhost (\d+)", cluster.text())
+    assert len(set(ports)) == 2
+    for port in ports:
+        with socket.create_connection((HOST, int(port)), 5) as client:
+            client.sendall(b"alice\n" if port == ports[0] else b"bob\n")
+            assert client.makefile("rb").readline() == b"OK\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_everything_with_status_0(cluster: Process, number: signal.Signals) -> None:
+    members = descendants(cluster.pid)
+    os.kill(cluster.pid, number)
+    assert cluster.wait() == 0
+    wait_until_gone(members)
+    assert "Traceback" not in cluster.text()
+
+
+def test_ctrl_c_in_its_terminal_ends_everything_with_status_0(cluster: Process) -> None:
+    members = descendants(cluster.pid)
+    os.killpg(cluster.pid, signal.SIGINT)  # a terminal tells the whole group
+    assert cluster.wait() == 0
+    wait_until_gone(members)
+    assert "Traceback" not in cluster.text()
+
+
+def test_kill_9_ends_everything(cluster: Process) -> None:
+    members = descendants(cluster.pid)
+    cluster.kill()
+    wait_until_gone(members)
+
+
+def test_a_node_that_dies_ends_everything_with_a_status(cluster: Process) -> None:
+    members = descendants(cluster.pid)
+    victim = next(pid for pid in members if b"\0n2\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(victim, signal.SIGKILL)
+    assert cluster.wait() == 1
+    wait_until_gone(members)
+    assert "node ended by itself, ending all node=n2 status=-9" in cluster.text()
+
+
+def test_a_port_in_use_is_one_line_and_a_status(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        process = Process([*UP, "--port", str(port), "--nodes", "1"], tmp_path / "up.log")
+        assert process.wait() == 1
+    complaints = [line for line in process.text().splitlines() if line.startswith("relay: ")]
+    assert len(complaints) == 1
+    assert re.search(rf"n1: .*{port}", complaints[0])
+    assert "Traceback" not in process.text()

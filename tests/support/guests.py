@@ -1,0 +1,62 @@
+"""The clients of one test: opened through here, so that all are sent home when it ends."""
+
+from typing import Any
+
+from tests.support.clients import ClassicClient, Client, JsonClient, TextClient
+from tests.support.node import Node
+from tests.support.process import wait_until
+
+
+class Guests:
+    """Opens clients; `depart` closes them and gives their names back."""
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+
+    def text(self, node: Node, name: str | None = None) -> TextClient:
+        client = TextClient(node.address)
+        self.clients.append(client)
+        if name is not None:
+            client.login(name)
+        return client
+
+    def json(self, node: Node, name: str | None = None, **hello: Any) -> JsonClient:
+        client = JsonClient(node.address)
+        self.clients.append(client)
+        if name is not None:
+            client.hello(name, **hello)
+        return client
+
+    def classic(self, node: Node, name: str | None = None) -> ClassicClient:
+        client = ClassicClient(node.classic_address)
+        self.clients.append(client)
+        if name is not None:
+            client.login(name)
+        return client
+
+    def text_when_free(self, node: Node, name: str, patience: float) -> TextClient:
+        """Try the name until it is given, which must be within `patience` seconds."""
+        client = self.text(node)
+
+        def given() -> bool:
+            client.send(name)
+            return client.line() == "OK"
+
+        wait_until(given, f"{name} can be claimed", patience)
+        client.name = name
+        return client
+
+    @property
+    def names(self) -> set[str]:
+        return {client.name for client in self.clients if client.name}
+
+    def depart(self) -> None:
+        """Everyone says good-bye before anyone waits for the answer."""
+        present = [client for client in self.clients if client.open]
+        for client in present:
+            client.farewell()
+            if not isinstance(client, JsonClient):
+                client.close()
+        for client in present:
+            if isinstance(client, JsonClient):
+                client.depart()

@@ -1,0 +1,63 @@
+"""Real `relay node` processes, and clusters of them that share one Redis."""
+
+import contextlib
+import re
+import sys
+from itertools import count
+from pathlib import Path
+
+from tests.support.process import Process
+
+Address = tuple[str, int]
+
+LISTEN = "0A"  # the state column of /proc/net/tcp
+_serial = count(1)
+
+
+class Node(Process):
+    """One node on free ports of 127.0.0.1; returns when it accepts connections."""
+
+    def __init__(self, folder: Path, *, wait: bool = True, **options: str | float) -> None:
+        self.name = f"n{next(_serial)}"
+        settings: dict[str, str | float] = {"name": self.name, "port": 0, "classic_port": 0, "http_port": 0, **options}
+        super().__init__(node_command(**settings), folder / f"{self.name}.log")
+        if wait:
+            try:
+                self.wait_until_listening()
+            except BaseException:
+                self.kill()
+                raise
+
+    def wait_until_listening(self) -> None:
+        """Learn the addresses from the one line that tells them."""
+        line = self.wait_for_line("listening")
+        self.address = _address(line, "address")
+        self.classic_address = _address(line, "classic")
+
+    def client_sockets(self) -> int:
+        """How many client connections the process holds, those that only the kernel still knows not counted."""
+        ports = {f"{port:04X}" for _, port in (self.address, self.classic_address)}
+        rows = [row.split() for row in Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]]
+        held = self._socket_inodes()
+        return sum(row[1].partition(":")[2] in ports and row[3] != LISTEN and row[9] in held for row in rows)
+
+    def _socket_inodes(self) -> set[str]:
+        held = set()
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed while we looked
+                held.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
+        return held
+
+
+def node_command(**options: str | float) -> list[str]:
+    """The command line of a node; `classic_port=0` becomes `--classic-port 0`."""
+    command = [sys.executable, "-m", "relay", "node"]
+    for key, value in options.items():
+        command += [f"--{key.replace('_', '-')}", str(value)]
+    return command
+
+
+def _address(line: str, key: str) -> Address:
+    match = re.search(rf'\b{key}="?(\d+\.\d+\.\d+\.\d+):(\d+)', line)
+    assert match, f"no {key} in {line!r}"
+    return match[1], int(match[2])

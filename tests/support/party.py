@@ -1,0 +1,74 @@
+"""A few nodes on one Redis that many tests share, and the check that no test leaves anything behind."""
+
+import contextlib
+import subprocess
+from itertools import count
+from pathlib import Path
+
+import redis
+
+from tests.support.clients import JsonClient
+from tests.support.node import Node
+from tests.support.process import wait_until
+from tests.support.server import keys_without_ttl
+
+LEASE = 2.0  # seconds; short, so that what waits for a lease is soon over, yet no busy machine loses one
+GRACE = 2.0  # seconds
+LAST_WORDS = 0.5  # seconds; spent only after a failure
+
+_serial = count(1)
+
+
+class Party:
+    """Nodes of one prefix, and an observer who asks for presence."""
+
+    def __init__(self, folder: Path, redis_url: str, store: redis.Redis, size: int, **options: str | float) -> None:
+        self.folder = folder
+        self.store = store
+        self.size = size
+        self.observer: JsonClient | None = None
+        self.options = {"redis": redis_url, "lease": LEASE, "grace": GRACE, **options}
+        self.start()
+
+    def start(self) -> None:
+        """Start all nodes side by side, under a prefix that nobody had before."""
+        prefix = f"party{next(_serial)}"
+        self.nodes = [Node(self.folder, wait=False, prefix=prefix, **self.options) for _ in range(self.size)]
+        try:
+            for node in self.nodes:
+                node.wait_until_listening()
+            self.observer = JsonClient(self.nodes[0].address)
+            self.observer.hello("the-observer")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        if self.observer:
+            self.observer.close()
+        for node in self.nodes:
+            node.kill()
+
+    def wait_for_last_words(self) -> None:
+        """A node that is about to die closes its sockets before it writes why."""
+        for node in self.nodes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                node.wait(LAST_WORDS)
+
+    def check_nothing_is_left(self, names: set[str]) -> None:
+        """After the clients have gone: no user, no client socket, no key that stays for ever, no unclean log."""
+        for node in self.nodes:
+            assert node.alive, f"{node.name} ended with status {node.wait()}:\n{node.text()}"
+        for name in names:
+            wait_until(lambda name=name: self._gone(name), f"{name} is offline")  # type: ignore[misc]
+        for node in self.nodes:
+            own = 1 if node is self.nodes[0] else 0
+            wait_until(lambda node=node, own=own: node.client_sockets() == own, f"no client sockets at {node.name}")  # type: ignore[misc]
+            assert "Traceback" not in node.text(), node.text()
+        assert keys_without_ttl(self.store) == []
+
+    def _gone(self, name: str) -> bool:
+        assert self.observer
+        self.observer.send("who", name=name)
+        answer = self.observer.frame()
+        return answer.get("state") == "offline" or answer.get("code") == "name_invalid"

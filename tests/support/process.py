@@ -1,0 +1,87 @@
+"""Child processes whose output can be waited for, and shown when a test fails."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 10.0  # seconds; only a failing test waits that long, so a busy machine costs nothing else
+POLL = 0.01  # seconds between two looks at a condition
+
+
+def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """Look until the condition holds, and return what it returned. AssertionError naming `what` after `patience` s."""
+    deadline = time.monotonic() + patience
+    while True:
+        if result := condition():
+            return result
+        assert time.monotonic() < deadline, f"not within {patience} s: {what}"
+        time.sleep(POLL)
+
+
+def own_environment() -> dict[str, str]:
+    """Our environment without the product's own settings, which would reach into the tests."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
+
+
+class Process:
+    """A child process; both its output streams go to a file that can be read while it runs."""
+
+    def __init__(self, command: Sequence[str], output: Path) -> None:
+        self.output = output
+        with output.open("wb") as sink:
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=own_environment()
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def text(self) -> str:
+        """Everything that it has written so far."""
+        return self.output.read_text(encoding="utf-8", errors="backslashreplace")
+
+    def wait_for_line(self, word: str, patience: float = PATIENCE) -> str:
+        """The first complete line of its output that holds the word."""
+
+        def find() -> str:
+            gone = not self.alive
+            line = next((line for line in self.text().splitlines(keepends=True) if word in line), "")
+            assert line or not gone, f"ended with status {self._child.returncode}, no {word!r} in:\n{self.text()}"
+            return line.rstrip("\n") if line.endswith("\n") else ""
+
+        return wait_until(find, f"a line with {word!r} in {self.output}", patience)
+
+    def wait(self, patience: float = PATIENCE) -> int:
+        """Its exit status, once it has ended."""
+        return self._child.wait(patience)
+
+    def terminate(self) -> None:
+        self._child.send_signal(signal.SIGTERM)
+
+    def interrupt(self) -> None:
+        self._child.send_signal(signal.SIGINT)
+
+    def pause(self) -> None:
+        """Freeze it; returns when it is frozen, so that what happens next happens without it."""
+        self._child.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", f"{self.pid} is stopped")
+
+    def resume(self) -> None:
+        self._child.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """kill -9; idempotent, also for one that has ended."""
+        self._child.kill()
+        self._child.wait()

