@@ -83,7 +83,7 @@ HttpPort = Annotated[
     typer.Option(
         envvar="RELAY_HTTP_PORT",
         metavar="PORT",
-        help="HTTP port for /healthz, /readyz and /metrics; 0 takes a free one. Default: off.",
+        help="HTTP port for /healthz and /readyz; 0 takes a free one. Default: off.",
     ),
 ]
 MaxLine = Annotated[

@@ -118,6 +118,7 @@ class Chat:
         "away",
         "confirmed",
         "deaf",
+        "gap",
         "id",
         "partner",
         "received",
@@ -132,6 +133,7 @@ class Chat:
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
         self.absences = 0  # how often that has happened
+        self.gap = False  # the partner was asked to send again
         self.deaf = False  # the partner's client is gone for good; only its last words are still to come
         self._out = 0  # highest id sent in this chat
         self._run: Text | None = None  # mail of this turn that further messages can join
@@ -166,6 +168,7 @@ class Chat:
         """The messages of this mail that are new, in order. None: something before them is missing."""
         if mail.prev > self.received:
             return None
+        self.gap = False
         skip = max(0, self.received + 1 - mail.id)
         fresh = list(enumerate(mail.texts[skip:], mail.id + skip))
         if fresh:
@@ -190,5 +193,5 @@ class Chat:
         self.received = self.confirmed
 
     def sync(self, party: Party, reply: bool) -> Sync:
-        """Tell the partner where this side lives and what it has."""
-        return Sync(self.partner.owned, self.id, party, self.received, reply)
+        """Tell the partner where this side lives and what it has acknowledged: all else has to come again."""
+        return Sync(self.partner.owned, self.id, party, self.confirmed, reply)

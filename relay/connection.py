@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final, cast
 
 from relay.dialects import CLASSIC, JSON, Dialect, Framer, LineFramer, RawFramer, TooLong, choose, too_long
-from relay.events import Command, Confirm, Event, Hangup, Ping
+from relay.events import Command, Event, Hangup
 from relay.router import Router
 from relay.session import Session, State
 
@@ -21,6 +21,8 @@ TURN_LINES: Final = 256
 AHEAD_LINES: Final = 1024
 # A connection that sends no name is closed after so many seconds.
 NAME_SECONDS: Final = 60.0
+# A connection that is to be closed waits so long for the client to read what it was told before.
+LINGER_SECONDS: Final = 60.0
 # TCP keep-alive notices a peer that is gone within KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL = 25 s, and leaves one alone
 # that lives and doesn't read (TCP_USER_TIMEOUT wouldn't).
 KEEP_IDLE: Final = 10
@@ -61,6 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         self._out_bytes = 0
         self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
         self._read_paused = self._write_paused = False
+        self._timer: asyncio.TimerHandle | None = None
         self._eof = False
         self._gone = False  # nothing can be written any more; lines that came before are still handled
         self.closing = False  # nothing will be told any more; what was is still written
@@ -74,7 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         # Paused means exactly: not all of it is in the kernel yet. Acknowledgements depend on that.
         self._transport.set_write_buffer_limits(high=0)
         _keep_alive(transport.get_extra_info("socket"))
-        self._timer: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(NAME_SECONDS, self._nameless)
+        self._mind_name()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next read goes."""
@@ -82,6 +85,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
+        if self.closing:
+            return  # said behind a Quit
         router = self._router
         router.begin()
         data = bytes(_buffer[:nbytes])
@@ -104,6 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         self._stop_timer()
         self.closing = self._gone = True
         self._out.clear()
+        self._out_bytes = 0
         self._router.unplug(self.session, self)
         self._hang_up()
 
@@ -149,12 +155,12 @@ class Connection(asyncio.BufferedProtocol):
         return line if isinstance(line, Hangup) else too_long(line)
 
     def _let_pass(self) -> None:
-        """Acknowledgements and pings pass lines that wait for acknowledgements; else both sides could wait for ever."""
+        """Some lines pass those that wait for the outcome of messages."""
+        session = self.session
         waiting, self._lines = self._lines, deque()
         for line in waiting:
-            command = self._parse(line) if self.session.draining else None
-            if isinstance(command, Confirm | Ping):
-                self.session.receive(command)
+            if session.draining and session.passes(command := self._parse(line)):
+                session.receive(command)
             else:
                 self._lines.append(line)
 
@@ -191,11 +197,11 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.write(b"".join(out))
         if not self._out and not self._write_paused:
             if self.closing:
+                self._stop_timer()
                 self._transport.close()
                 return
             self.session.flushed()
-            if self._timer is not None and self.session.state is State.NAMED:
-                self._stop_timer()
+            self._mind_name()
             if self._lines and not self.session.blocked:
                 self._router.later(self)
         self._mind_reading()
@@ -211,16 +217,21 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.write(data)
 
     def close(self) -> None:
-        """Close after what was told; the client may take its time to read it."""
+        """Close after what was told; the client may take some time to read it."""
         self.closing = True
         self._lines.clear()
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
         self._router.begin()
         self._router.touch(self)
 
-    def _nameless(self) -> None:
-        self._timer = None
-        if self.session.state is State.NAMELESS:
-            self._transport.abort()
+    def _mind_name(self) -> None:
+        """The time to send a name runs whenever there is none."""
+        named = self.session.state is State.NAMED
+        if named and self._timer is not None:
+            self._stop_timer()
+        elif not named and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(NAME_SECONDS, self._transport.abort)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -22,6 +22,7 @@ class Limits(Struct, frozen=True):
     window: int = 256  # messages without acknowledgement: a few hundred cover any round trip at chat speed
     window_bytes: int = 1024 * 1024  # the same in bytes of text
     ping: float = 30.0  # how often a client should ask whether the node still answers
+    patience: float = 5.0  # how long a ping waits behind messages that have no outcome yet
     call: float = 0.9  # a call without an answer is given up, so that "unavailable" comes within a second
 
 

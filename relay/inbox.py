@@ -1,7 +1,7 @@
 """What a session does with mail from its partner, or from someone who wants to be.
 
-Mail for a chat that the session doesn't have is answered with `Gone`: that heals whatever a crash or a long pause left
-half done on the other side.
+A partner that asks after a chat that the session doesn't have (`Sync`) is told `Gone`: that heals whatever a crash or a
+long pause left half done on the other side.
 """
 
 from collections.abc import Callable
@@ -64,6 +64,9 @@ def _text(session: Session, mail: Text) -> None:
         return  # of a chat that is over (its Gone is on the way), of a stale owner, or to come again after a resume
     fresh = chat.take(mail)
     if fresh is None:
+        if chat.gap:
+            return
+        chat.gap = True
         session.host.post(chat.partner.uid, chat.sync(session.party, reply=True))
         return
     host, sender = session.host, chat.partner.shown

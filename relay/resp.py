@@ -12,7 +12,6 @@ import anyio
 import hiredis
 from redis.asyncio.connection import Connection
 
-
 # hiredis' own annotation knows only tuples of one.
 _pack: Callable[[tuple[str | bytes | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 

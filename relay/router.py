@@ -323,7 +323,8 @@ class Router:
     @property
     def quiet(self) -> bool:
         """Everyone is told, and every name given back or written down."""
-        return not self._outlets and self._records.quiet
+        claiming = any(session.state is not State.NAMED for session in self.sessions.values())
+        return not self._outlets and not claiming and self._records.quiet
 
     def here(self, sid: str) -> bool:
         """Whether a session of this node has this id."""

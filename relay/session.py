@@ -65,6 +65,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_pending",
+        "_since",
         "acks",
         "chat",
         "deaf",
@@ -99,6 +100,7 @@ class Session:
         self.chat: Chat | None = None
         self.outbox = Outbox(self)
         self.pairing = Pairing(self)
+        self._since = 0.0  # when that began
         self._pending: Command | None = None  # the command that the following ones wait for, beside an agreement
 
     # --- what others may know
@@ -144,8 +146,18 @@ class Session:
 
     @property
     def draining(self) -> bool:
-        """What is waited for is the outcome of messages: acknowledgements and pings must get past."""
+        """What is waited for is the outcome of messages: the client's own acknowledgements must get past."""
         return self.chat is not None and isinstance(self._pending, Leave | Quit | Call)
+
+    def passes(self, command: Command) -> bool:
+        """Whether a command gets past those that wait for the outcome of messages.
+
+        Acknowledgements do, else two partners could wait for each other for ever. So does a ping once the wait has
+        lasted for a while: a partner that doesn't read must not make this node look frozen.
+        """
+        return isinstance(command, Confirm) or (
+            isinstance(command, Ping) and self.host.now - self._since >= self.host.limits.patience
+        )
 
     # --- commands
 
@@ -182,6 +194,10 @@ class Session:
     def claimed(self, sid: str, fence: int, token: str, token_hash: str) -> None:
         """The name is ours. A client that can't come back gets no token."""
         claim, host, limits = self._pending, self.host, self.host.limits
+        if self.state is State.ENDED:  # the node went away meanwhile
+            self.sid = sid
+            host.release(self, lambda: None)
+            return
         assert isinstance(claim, Claim)
         assert self.name is not None
         self.state, self._pending = State.NAMED, None
@@ -192,6 +208,8 @@ class Session:
 
     def unclaimed(self, code: Code) -> None:
         """The name can't be had; another may be asked for."""
+        if self.state is State.ENDED:
+            return
         assert isinstance(self._pending, Claim)
         typed = self._pending.name
         self.state, self._pending, self.name = State.NAMELESS, None, None
@@ -208,7 +226,7 @@ class Session:
         elif self.chat is not None and self.chat.partner.owned == name.owned:
             self._announce(self.chat, caller=True)
         elif self.chat is not None and self.chat.window:
-            self._pending = command  # a switch waits behind the messages before it
+            self._wait(command)
         else:
             self.pairing.call(name, command.name)
 
@@ -275,14 +293,14 @@ class Session:
         if self.chat is None:
             self.refuse(Code.NOT_PAIRED)
         elif self.chat.window:
-            self._pending = command
+            self._wait(command)
         else:
             self._part(Reason.LEFT)
             self.host.save(self)
 
     def _quit(self, command: Quit) -> None:
         if self.chat is not None and self.chat.window:
-            self._pending = command
+            self._wait(command)
             return
         self._part(Reason.QUIT)
         self._end(Bye())
@@ -291,10 +309,16 @@ class Session:
         if self.program:
             self._detach()
         elif self.chat is not None and self.chat.window:
-            self._pending = command
+            self._wait(command)
         else:
             self._part(Reason.QUIT)
             self._end()
+
+    def _wait(self, command: Command) -> None:
+        """A command takes its place behind the messages before it."""
+        host = self.host
+        self._pending, self._since = command, host.now
+        host.alarm(host.limits.patience, lambda: host.wake(self))
 
     def proceed(self) -> None:
         """Something that was waited for may have happened: carry on with what waits for it."""
@@ -409,11 +433,13 @@ class Session:
             self.outbox.close(chat, Reason.NAME_LOST, 0)
         self.refuse(Code.NAME_LOST)
         self.host.forget(self)
-        if self.program and not self.detached:
+        if isinstance(self._pending, Quit):
+            self.host.tell(self, Bye())
+        elif self.program and not self.detached:
             self._nameless()
-        else:
-            self.state = State.ENDED
-            self.host.close(self)
+            return
+        self.state = State.ENDED
+        self.host.close(self)
 
     def dismiss(self) -> None:
         """The node goes away: a client that can resume is told to, others end here."""

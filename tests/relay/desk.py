@@ -1,0 +1,160 @@
+"""Connections without sockets: a real node core whose clients are transports in memory, on a real directory."""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from relay.bus import Bus
+from relay.connection import READ_BYTES, Connection
+from relay.directory import Directory, Lease
+from relay.directory.keys import Keys
+from relay.directory.store import Store
+from relay.host import Limits
+from relay.router import Router
+
+UID = "n" * 16
+MAX_LINE = 65_536
+# Nothing renews it here; far longer than any test.
+LEASE_SECONDS = 60.0
+# What has not happened by then won't happen.
+PATIENCE_SECONDS = 5.0
+
+
+async def until(what: Callable[[], Any]) -> None:
+    """Wait for a condition."""
+    with anyio.fail_after(PATIENCE_SECONDS):
+        while not what():  # noqa: ASYNC110  whatever it is, there is no event for it
+            await anyio.sleep(0.001)
+
+
+@asynccontextmanager
+async def a_router(url: str, prefix: str, limits: Limits) -> AsyncIterator[Router]:
+    """The core of a node that is alone. Its bus isn't run: mail for other nodes stays in its boxes."""
+    router = Router(UID, "n1", limits)
+    store, keys = Store(url), Keys(prefix)
+    lease = Lease(store, keys, UID, LEASE_SECONDS)
+    directory = Directory(store, keys, lease, router.write_back, router.here)
+    bus = Bus(
+        store,
+        keys,
+        UID,
+        standing=lambda: lease.standing,
+        deliver=router.receive,
+        reset=router.node_forgot,
+        room=router.begin,
+        notice=lambda _: None,
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        await directory.found(_alone)
+        router.start(asyncio.get_running_loop(), tasks, directory, bus)
+        yield router
+        await until(lambda: router._records.quiet)
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+
+
+async def _alone() -> bool:
+    return True
+
+
+class Wire(asyncio.Transport):
+    """A socket and its client: `full`, the client doesn't read and the kernel takes no more."""
+
+    def __init__(self, router: Router, *, classic: bool = False, max_line: int = MAX_LINE) -> None:
+        super().__init__()
+        self._router = router
+        self.socket = socket.socket()
+        self.reading = True
+        self.full = False
+        self.closed = False  # by the node, after everything was written
+        self.aborted = False
+        self.writes: list[bytes] = []
+        self.rounds: list[int] = []  # the turn of the loop of each write
+        self._unsent: deque[bytes] = deque()
+        self.connection = Connection(router, max_line, classic=classic)
+        self.connection.connection_made(self)
+
+    # --- the client
+
+    def send(self, data: bytes) -> None:
+        """Send bytes; they are read as far as the node reads."""
+        self._unsent.extend(data[start : start + READ_BYTES] for start in range(0, len(data), READ_BYTES))
+        self._feed()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the node hasn't read."""
+        return sum(map(len, self._unsent))
+
+    def end(self) -> None:
+        """Send nothing more (EOF)."""
+        self.connection.eof_received()
+
+    def reset(self) -> None:
+        """Break the connection."""
+        self.connection.connection_lost(ConnectionResetError())
+
+    def read(self) -> None:
+        """Read all that the kernel has."""
+        self.full = False
+        self.connection.resume_writing()
+
+    @property
+    def sent(self) -> bytes:
+        """All that the node wrote."""
+        return b"".join(self.writes)
+
+    def lines(self) -> list[bytes]:
+        """The same, in lines; asked again, only what is new."""
+        lines = self.sent.splitlines()
+        self.writes.clear()
+        self.rounds.clear()
+        return lines
+
+    def _feed(self) -> None:
+        while self.reading and self._unsent and not self.aborted:
+            data = self._unsent.popleft()
+            self.connection.get_buffer(len(data))[: len(data)] = data
+            self.connection.buffer_updated(len(data))
+
+    # --- the transport of asyncio
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.socket if name == "socket" else default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not data:
+            return  # as a transport of asyncio does
+        self.writes.append(bytes(data))
+        self.rounds.append(self._router.round)
+        if self.full:
+            self.connection.pause_writing()
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+        asyncio.get_running_loop().call_soon(self._feed)
+
+    def is_closing(self) -> bool:
+        return self.closed or self.aborted
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+        asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)

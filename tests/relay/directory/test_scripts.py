@@ -1,0 +1,280 @@
+"""Each transition of the directory, on a real server: one table of what is there before and what comes of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from relay.directory.store import Script
+
+TTL = 600_000  # milliseconds
+SETTLE = 5_000_000  # microseconds for which a forgotten partition grants nothing to strangers
+FIELD = "f" * 32
+TAIL = 100_000  # milliseconds for which a lapsed lease is kept
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def key(prefix: str) -> str:
+    """A partition of the test's own."""
+    return f"{prefix}:{{p1}}"
+
+
+@pytest.fixture
+def run(redis_store: redis.Redis, key: str) -> Run:
+    def run(name: str, *args: str | int) -> Any:
+        return redis_store.eval(Script(name).text.decode(), 1, key, *args)
+
+    return run
+
+
+@pytest.fixture
+def now(redis_store: redis.Redis) -> int:
+    """The server's time in microseconds."""
+    seconds, micro = redis_store.time()
+    return int(seconds) * 1_000_000 + int(micro)
+
+
+@pytest.fixture
+def old(redis_store: redis.Redis, key: str) -> None:
+    """The partition has been there for ever."""
+    redis_store.hset(key, "@", "0")
+
+
+def record(redis_store: redis.Redis, key: str) -> str | None:
+    """What the name's field holds."""
+    found = redis_store.hget(key, FIELD)
+    assert found is None or isinstance(found, str)
+    return found
+
+
+def ttl(redis_store: redis.Redis, key: str) -> int:
+    left = redis_store.pttl(key)
+    assert isinstance(left, int)
+    return left
+
+
+class TestClaim:
+    def claim(self, run: Run, owner: str = "n1/1/s1", body: str = "{}", floor: int = 0, seen: str = "") -> list[str]:
+        answer: list[str] = run("claim", FIELD, owner, body, floor, seen, SETTLE, TTL)
+        return answer
+
+    @pytest.mark.usefixtures("old")
+    def test_a_free_name_is_granted_with_a_fence_of_now(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        word, fence = self.claim(run, body='{"a b":1}')
+        assert word == "ok"
+        assert 0 <= int(fence) - now < 5_000_000
+        assert record(redis_store, key) == f'{fence} n1/1/s1 {{"a b":1}}'
+        assert TTL - 5000 < ttl(redis_store, key) <= TTL
+
+    @pytest.mark.usefixtures("old")
+    def test_the_fence_is_higher_than_any_that_is_known_however_wrong_the_clock(self, run: Run, now: int) -> None:
+        ahead = now + 10**12
+        assert self.claim(run, floor=ahead) == ["ok", str(ahead + 1)]
+
+    @pytest.mark.usefixtures("old")
+    def test_a_name_that_is_owned_is_taken(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.hset(key, FIELD, "7 n2/1/s9 [1]")
+        assert self.claim(run) == ["taken", "7 n2/1/s9 [1]"]
+        assert record(redis_store, key) == "7 n2/1/s9 [1]"
+
+    @pytest.mark.usefixtures("old")
+    def test_asking_twice_is_asking_once(self, run: Run) -> None:
+        assert self.claim(run) == self.claim(run)
+
+    @pytest.mark.usefixtures("old")
+    def test_the_record_of_a_dead_owner_is_replaced_by_who_has_seen_it(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        redis_store.hset(key, FIELD, f"{now + 10**12} n2/1/s9 [1]")
+        assert self.claim(run, seen=f"{now + 10**12} n2/1/s9") == ["ok", str(now + 10**12 + 1)]
+        assert record(redis_store, key) == f"{now + 10**12 + 1} n1/1/s1 {{}}"
+
+    @pytest.mark.usefixtures("old")
+    @pytest.mark.parametrize("seen", ["6 n2/1/s9", "7 n2/2/s9", "7 n2/1/s8", "7", "%d+ (%S+)"])
+    def test_but_not_if_it_is_another_by_now(self, seen: str, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.hset(key, FIELD, "7 n2/1/s9 [1]")
+        assert self.claim(run, seen=seen)[0] == "taken"
+
+    @pytest.mark.usefixtures("old")
+    def test_of_two_who_saw_the_same_dead_owner_one_gets_it(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.hset(key, FIELD, "7 n2/1/s9 [1]")
+        assert self.claim(run, seen="7 n2/1/s9")[0] == "ok"
+        assert self.claim(run, "n3/1/s3", seen="7 n2/1/s9")[0] == "taken"
+
+    def test_a_forgotten_partition_gets_an_epoch_and_grants_nothing(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        assert self.claim(run) == ["forgot"]
+        epoch = redis_store.hget(key, "@")
+        assert isinstance(epoch, str)
+        assert 0 <= int(epoch) - now < 5_000_000
+        assert record(redis_store, key) is None
+        assert 0 < ttl(redis_store, key) <= TTL
+
+    def test_until_its_owners_had_time_to_come_back(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        redis_store.hset(key, "@", str(now - 1_000_000))
+        word, left = self.claim(run)
+        assert word == "wait"
+        assert 0 < int(left) <= SETTLE - 1_000_000
+        redis_store.hset(key, "@", str(now - SETTLE))
+        assert self.claim(run)[0] == "ok"
+
+    def test_meanwhile_a_name_that_is_there_is_taken(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        redis_store.hset(key, mapping={"@": str(now), FIELD: "7 n2/1/s9 [1]"})
+        assert self.claim(run)[0] == "taken"
+
+
+class TestFind:
+    def find(self, run: Run) -> list[str]:
+        answer: list[str] = run("find", FIELD, SETTLE)
+        return answer
+
+    def test_a_record_is_found(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+        redis_store.hset(key, mapping={"@": str(now), FIELD: "7 n2/1/s9 [1]"})
+        assert self.find(run) == ["found", "7 n2/1/s9 [1]"]
+
+    @pytest.mark.usefixtures("old")
+    def test_absence_means_something_where_the_partition_remembers(self, run: Run) -> None:
+        assert self.find(run) == ["none"]
+
+    def test_it_means_nothing_yet_where_it_forgot(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+        assert self.find(run) == ["forgot"]
+        redis_store.hset(key, "@", str(now))
+        assert self.find(run) == ["wait"]
+        redis_store.hset(key, "@", str(now - SETTLE))
+        assert self.find(run) == ["none"]
+
+    def test_it_writes_nothing(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        self.find(run)
+        assert not redis_store.exists(key)
+
+
+class TestSave:
+    def save(
+        self, run: Run, uid: str = "n1", incarnation: int = 1, sid: str = "s1", body: str = "{}", fence: int = 7
+    ) -> list[str]:
+        answer: list[str] = run("save", FIELD, uid, incarnation, sid, body, fence, TTL)
+        return answer
+
+    @pytest.mark.usefixtures("old")
+    def test_its_owner_writes_it_under_the_same_fence(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.hset(key, FIELD, "7 n1/1/s1 [old]")
+        assert self.save(run, body="[new one]") == ["ok", "7"]
+        assert record(redis_store, key) == "7 n1/1/s1 [new one]"
+        assert 0 < ttl(redis_store, key) <= TTL
+
+    @pytest.mark.usefixtures("old")
+    @pytest.mark.parametrize("owner", ["n2/1/s1", "n1/1/s2", "n2/1/s2", "n1x/1/s1", "n1/1/s1x"])
+    def test_nobody_else_does(self, owner: str, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.hset(key, FIELD, f"7 {owner} [theirs]")
+        assert self.save(run) == ["lost"]
+        assert record(redis_store, key) == f"7 {owner} [theirs]"
+
+    @pytest.mark.usefixtures("old")
+    def test_a_new_incarnation_raises_the_fence(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+        redis_store.hset(key, FIELD, "7 n1/1/s1 [old]")
+        word, fence = self.save(run, incarnation=2)
+        assert word == "ok"
+        assert int(fence) >= now
+        assert record(redis_store, key) == f"{fence} n1/2/s1 {{}}"
+
+    @pytest.mark.usefixtures("old")
+    @pytest.mark.parametrize(("there", "known"), [(10**12, 7), (7, 10**12)])
+    def test_above_what_is_there_and_what_is_known(
+        self, there: int, known: int, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        redis_store.hset(key, FIELD, f"{now + there} n1/1/s1 [old]")
+        assert self.save(run, incarnation=2, fence=now + known) == ["ok", str(now + 10**12 + 1)]
+
+    def test_what_was_forgotten_is_put_back_with_a_higher_fence_and_an_epoch(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        assert self.save(run, fence=now + 10**12) == ["ok", str(now + 10**12 + 1)]
+        assert record(redis_store, key) == f"{now + 10**12 + 1} n1/1/s1 {{}}"
+        epoch = redis_store.hget(key, "@")
+        assert isinstance(epoch, str)
+        assert 0 <= int(epoch) - now < 5_000_000
+        assert 0 < ttl(redis_store, key) <= TTL
+
+    def test_an_epoch_that_is_there_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.hset(key, "@", "5")
+        self.save(run)
+        assert redis_store.hget(key, "@") == "5"
+
+
+class TestRelease:
+    def release(self, run: Run, uid: str = "n1", sid: str = "s1") -> int:
+        answer: int = run("release", FIELD, uid, sid)
+        return answer
+
+    @pytest.mark.parametrize("incarnation", [1, 2])
+    def test_its_owner_gives_it_back_whatever_its_incarnation_was(
+        self, incarnation: int, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        redis_store.hset(key, FIELD, f"7 n1/{incarnation}/s1 [x]")
+        assert self.release(run) == 1
+        assert record(redis_store, key) is None
+
+    @pytest.mark.parametrize("owner", ["n2/1/s1", "n1/1/s2", "n1x/1/s1", "n1/1/s1x"])
+    def test_nobody_else_does(self, owner: str, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.hset(key, FIELD, f"7 {owner} [x]")
+        assert self.release(run) == 0
+        assert record(redis_store, key) == f"7 {owner} [x]"
+
+    def test_what_is_nobody_s_stays_so(self, run: Run) -> None:
+        assert self.release(run) == 0
+
+    def test_the_epoch_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.hset(key, mapping={"@": "5", FIELD: "7 n1/1/s1 [x]"})
+        self.release(run)
+        assert redis_store.hgetall(key) == {"@": "5"}
+
+
+class TestRenew:
+    LEASE = 5000  # milliseconds
+
+    def renew(self, run: Run, incarnation: int = 1) -> int:
+        answer: int = run("renew", incarnation, self.LEASE, TAIL)
+        return answer
+
+    def test_one_that_holds_is_held_again_for_all_of_its_time(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        redis_store.set(key, 1, px=TAIL + 1000)
+        assert self.renew(run) == 1
+        assert TAIL + 1000 < ttl(redis_store, key) <= TAIL + self.LEASE
+
+    def test_one_that_has_lapsed_is_not_although_its_key_is_there(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        redis_store.set(key, 1, px=TAIL)
+        assert self.renew(run) == 0
+        assert ttl(redis_store, key) <= TAIL
+
+    def test_another_incarnation_s_is_not(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.set(key, 2, px=TAIL + 1000)
+        assert self.renew(run, incarnation=1) == 0
+        assert ttl(redis_store, key) <= TAIL + 1000
+
+    def test_one_that_was_forgotten_is_not(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        assert self.renew(run) == 0
+        assert not redis_store.exists(key)
+
+
+@pytest.mark.parametrize("name", ["claim", "find", "save", "release", "renew"])
+def test_each_touches_one_key_and_says_what_it_takes(name: str) -> None:
+    text = Script(name).text.decode()
+    header = [line for line in text.splitlines() if line.startswith("--")]
+    assert any("KEYS[1]" in line for line in header)
+    assert any("ARGV[1]" in line for line in header)
+    assert any("Result" in line for line in header)
+    assert "KEYS[2]" not in text

@@ -1,0 +1,246 @@
+"""One side of a chat: what is under way, what is new, what became of every id."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.chat import FATES_KEPT, PAST_KEPT, RUN_BYTES, Chat, Fates, Window, runs, size
+from relay.errors import Reason
+from relay.mail import Ack, Party, Sync, Text
+
+BEN = Party("n2", "ben", "Ben", 7, "node", 0.0)
+ANN = Party("n1", "ann", "Ann", 3, "client", 30.0)
+NOON = 1_795_404_840.0
+
+
+@pytest.fixture
+def chat() -> Chat:
+    """Ann's side of a chat with Ben."""
+    return Chat("c1", BEN)
+
+
+def text(id: int, *texts: str, prev: int | None = None) -> Text:
+    """Mail from Ben."""
+    return Text("ann", "c1", 7, id, id - 1 if prev is None else prev, NOON, list(texts))
+
+
+class TestSize:
+    @given(st.text(st.characters(exclude_categories=["Cs"])))
+    def test_it_is_that_of_utf_8(self, words: str) -> None:
+        assert size(words) == len(words.encode())
+
+
+class TestWindow:
+    def test_it_counts_messages_and_bytes(self) -> None:
+        window = Window()
+        window.add(1, "hé")
+        window.add(2, "ho")
+        assert (len(window), window.bytes, list(window)) == (2, 5, [(1, "hé"), (2, "ho")])
+
+    def test_what_is_taken_frees_its_bytes(self) -> None:
+        window = Window()
+        for id in (1, 2, 4):
+            window.add(id, "abc")
+        assert window.take(3) == [(1, "abc"), (2, "abc")]
+        assert (len(window), window.bytes) == (1, 3)
+
+    def test_taking_what_is_not_there_takes_nothing(self) -> None:
+        window = Window()
+        assert window.take(9) == []
+        window.add(5, "a")
+        assert window.take(4) == []
+        assert window.bytes == 1
+
+    def test_everything_can_be_taken(self) -> None:
+        window = Window()
+        assert window.take_all() == []
+        window.add(1, "a")
+        window.add(9, "b")
+        assert window.take_all() == [(1, "a"), (9, "b")]
+        assert (len(window), window.bytes) == (0, 0)
+
+    def test_a_message_is_found_until_its_outcome_is_known(self) -> None:
+        window = Window()
+        window.add(3, "three")
+        assert (window.find(3), window.find(2)) == ("three", None)
+        window.take(3)
+        assert window.find(3) is None
+
+
+class TestRuns:
+    def test_nothing_has_no_runs(self) -> None:
+        assert list(runs([])) == []
+
+    @given(st.sets(st.integers(1, 40)))
+    def test_each_run_is_without_a_jump_and_as_long_as_can_be(self, ids: set[int]) -> None:
+        entries = [(id, str(id)) for id in sorted(ids)]
+        parts = list(runs(entries))
+        assert [entry for part in parts for entry in part] == entries
+        for part in parts:
+            assert [id for id, _ in part] == list(range(part[0][0], part[-1][0] + 1))
+        for one, next_one in pairwise(parts):
+            assert next_one[0][0] > one[-1][0] + 1
+
+
+class TestFates:
+    def test_an_outcome_is_remembered_by_id(self) -> None:
+        fates = Fates()
+        fates.record(1, 4, "c1", None)
+        fates.record(5, 6, "c1", Reason.LEFT)
+        assert [fates.of(id) for id in (1, 4, 5, 6)] == [("c1", None)] * 2 + [("c1", Reason.LEFT)] * 2
+
+    def test_acknowledged_spans_of_a_chat_grow_together(self) -> None:
+        fates = Fates()
+        for id in range(1, FATES_KEPT * 2):
+            fates.record(id, id, "c1", None)
+        assert fates.of(1) == ("c1", None)
+
+    @pytest.mark.parametrize(("chat", "first"), [("c2", 2), ("c1", 3)])
+    def test_spans_of_another_chat_or_behind_a_jump_stay_apart(self, chat: str, first: int) -> None:
+        fates = Fates()
+        fates.record(1, 1, "c1", None)
+        fates.record(first, first, chat, None)
+        assert fates.of(1) == ("c1", None)
+        assert fates.of(first) == (chat, None)
+        assert first == 2 or fates.of(2) == ("", Reason.LOST)
+
+    def test_an_acknowledgement_behind_a_report_does_not_change_the_report(self) -> None:
+        fates = Fates()
+        fates.record(1, 1, "c1", Reason.LOST)
+        fates.record(2, 2, "c1", None)
+        assert (fates.of(1), fates.of(2)) == (("c1", Reason.LOST), ("c1", None))
+
+    def test_what_is_too_old_to_be_remembered_counts_as_lost(self) -> None:
+        fates = Fates()
+        for id in range(1, FATES_KEPT + 2):
+            fates.record(id, id, "c1", Reason.LEFT)
+        assert fates.of(1) == ("", Reason.LOST)
+        assert fates.of(2) == ("c1", Reason.LEFT)
+
+    def test_why_a_chat_ended_is_remembered_for_a_bounded_number_of_chats(self) -> None:
+        fates = Fates()
+        for n in range(PAST_KEPT + 1):
+            fates.ended(f"c{n}", Reason.QUIT)
+        assert (fates.why("c0"), fates.why("c1"), fates.why("never")) == (Reason.LOST, Reason.QUIT, Reason.LOST)
+
+
+class TestSaying:
+    def test_messages_of_one_turn_leave_as_one_mail(self, chat: Chat) -> None:
+        first = chat.say(1, "a", 3, NOON, turn=1)
+        assert chat.say(2, "b", 3, NOON, turn=1) is None
+        assert first == Text("ben", "c1", 3, 1, 0, NOON, ["a", "b"])
+
+    def test_a_new_turn_begins_a_new_mail_that_names_the_id_before_it(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        chat.say(2, "b", 3, NOON, turn=1)
+        assert chat.say(3, "c", 3, NOON, turn=2) == Text("ben", "c1", 3, 3, 2, NOON, ["c"])
+
+    def test_a_jump_of_the_id_begins_a_new_mail_that_bridges_it(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        assert chat.say(4, "b", 3, NOON, turn=1) == Text("ben", "c1", 3, 4, 1, NOON, ["b"])
+
+    def test_the_first_message_has_none_before_it_whatever_its_id(self, chat: Chat) -> None:
+        mail = chat.say(17, "a", 3, NOON, turn=1)
+        assert mail is not None
+        assert mail.prev == 0
+
+    def test_a_mail_of_long_messages_ends_before_it_gets_too_large(self, chat: Chat) -> None:
+        mails = [chat.say(id, "x" * 8192, 3, NOON, turn=1) for id in range(1, 65)]
+        sizes = [sum(map(len, mail.texts)) for mail in mails if mail]
+        assert len(sizes) > 1
+        assert max(sizes) <= RUN_BYTES + 16 * 8192  # the first sixteen aren't added up
+
+    def test_what_is_said_stays_in_the_window(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        chat.say(2, "b", 3, NOON, turn=1)
+        assert list(chat.window) == [(1, "a"), (2, "b")]
+
+
+class TestSayingAgain:
+    def test_everything_without_an_acknowledgement_goes_again_with_the_fence_of_now(self, chat: Chat) -> None:
+        for id in (1, 2, 3):
+            chat.say(id, f"t{id}", 3, NOON, turn=id)
+        chat.window.take(1)
+        assert chat.again(9, NOON + 1) == [Text("ben", "c1", 9, 2, 0, NOON + 1, ["t2", "t3"])]
+
+    def test_a_jump_splits_it_and_is_bridged(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        chat.say(4, "b", 3, NOON, turn=1)
+        assert [(mail.id, mail.prev) for mail in chat.again(3, NOON)] == [(1, 0), (4, 1)]
+
+    def test_nothing_joins_a_mail_that_was_repeated(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        (again,) = chat.again(3, NOON)
+        later = chat.say(2, "b", 3, NOON, turn=1)
+        assert later == Text("ben", "c1", 3, 2, 1, NOON, ["b"])
+        assert again.texts == ["a"]
+
+
+class TestTaking:
+    def test_new_messages_are_taken_in_order_with_their_ids(self, chat: Chat) -> None:
+        assert chat.take(text(1, "a", "b")) == [(1, "a"), (2, "b")]
+        assert chat.take(text(3, "c")) == [(3, "c")]
+
+    def test_what_came_before_is_not_taken_twice(self, chat: Chat) -> None:
+        chat.take(text(1, "a", "b"))
+        assert chat.take(text(1, "a", "b")) == []
+        assert chat.take(text(1, "a", "b", "c", prev=0)) == [(3, "c")]
+        assert chat.received == 3
+
+    def test_a_gap_is_seen_and_nothing_taken(self, chat: Chat) -> None:
+        chat.take(text(1, "a"))
+        assert chat.take(text(3, "c")) is None
+        assert chat.received == 1
+
+    def test_ids_that_were_used_elsewhere_are_no_gap(self, chat: Chat) -> None:
+        chat.take(text(1, "a"))
+        assert chat.take(text(9, "b", prev=1)) == [(9, "b")]
+
+    @given(st.data())
+    def test_whatever_is_lost_repeated_or_late_each_message_is_taken_once_and_in_order(
+        self, data: st.DataObject
+    ) -> None:
+        ids = sorted(data.draw(st.sets(st.integers(1, 30), min_size=1)))
+        sender, receiver, mails = Chat("c", ANN), Chat("c", BEN), []
+        for id in ids:
+            mail = sender.say(id, str(id), 1, NOON, turn=data.draw(st.integers(0, 1)))
+            mails += [mail] if mail else []
+        mails += sender.again(1, NOON)
+        taken: list[tuple[int, str]] = []
+        for mail in data.draw(st.lists(st.sampled_from(mails))):
+            taken += receiver.take(mail) or []
+        for mail in sender.again(1, NOON):
+            taken += receiver.take(mail) or []
+        assert taken == [(id, str(id)) for id in ids]
+
+
+class TestConfirming:
+    def test_an_acknowledgement_goes_to_the_partner_once(self, chat: Chat) -> None:
+        chat.take(text(1, "a", "b"))
+        assert chat.confirm(2) == Ack("ben", "c1", 2)
+        assert chat.confirm(2) is None
+        assert chat.confirm(1) is None
+
+    def test_nothing_is_acknowledged_that_was_not_told(self, chat: Chat) -> None:
+        assert chat.confirm(5) is None
+        chat.take(text(1, "a", "b"))
+        assert chat.confirm(99) == Ack("ben", "c1", 2)
+
+    def test_what_a_lost_client_has_not_acknowledged_comes_again(self, chat: Chat) -> None:
+        chat.take(text(1, "a", "b"))
+        chat.confirm(1)
+        chat.forget_untold()
+        assert chat.take(text(1, "a", "b")) == [(2, "b")]
+
+
+def test_absences_are_counted(chat: Chat) -> None:
+    chat.gone_away()
+    assert (chat.away, chat.absences) == (True, 1)
+
+
+def test_a_sync_says_where_this_side_lives_and_how_far_it_is(chat: Chat) -> None:
+    chat.take(text(1, "a"))
+    chat.confirm(1)
+    assert chat.sync(ANN, reply=True) == Sync("ben", "c1", ANN, 1, True)

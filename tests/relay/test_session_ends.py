@@ -1,0 +1,381 @@
+"""How chats and sessions end: by leaving, quitting, a broken connection, a dead node, a lost name."""
+
+import pytest
+
+from relay.errors import Code, Presence, Reason
+from relay.events import (
+    Acked,
+    Away,
+    Bye,
+    Call,
+    Claim,
+    Command,
+    Confirm,
+    Hangup,
+    Leave,
+    Left,
+    Moving,
+    Ping,
+    Pong,
+    Quit,
+    Refused,
+    Say,
+    Unconfirmed,
+    Welcome,
+)
+from relay.host import Limits
+from relay.session import State
+from tests.relay.world import User, World, enter, pair
+
+GRACE = 20.0
+
+
+@pytest.fixture
+def world() -> World:
+    return World(Limits(grace=GRACE))
+
+
+@pytest.fixture
+def ann(world: World) -> User:
+    """A program."""
+    return enter(world.place("n1"), "Ann")
+
+
+@pytest.fixture
+def tim(world: World) -> User:
+    """A person with `nc`."""
+    return enter(world.place("n1"), "Tim", program=False)
+
+
+@pytest.fixture
+def ben(world: World) -> User:
+    """A program on another node that acknowledges by itself, so that the test says when."""
+    return enter(world.place("n2"), "Ben", acks=True)
+
+
+def codes(user: User) -> list[Code]:
+    """The refusals that a user was told since it was last asked; there may be nothing else."""
+    told = user.hears()
+    assert all(isinstance(event, Refused) for event in told), told
+    return [event.code for event in told if isinstance(event, Refused)]
+
+
+class TestLeaving:
+    def test_both_are_told_and_stay_logged_in(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Leave())
+        world.settle()
+        assert ann.hears() == [Left("Ben", Reason.LEFT, own=True)]
+        assert ben.hears() == [Left("Ann", Reason.LEFT)]
+        assert ann.session.presence is ben.session.presence is Presence.FREE
+        pair(ben, ann)
+
+    def test_it_waits_behind_the_messages_before_it(self, world: World, ann: User, ben: User) -> None:
+        chat = pair(ann, ben)
+        ann.says(Say("a", 1), Leave(), Say("b", 2))
+        world.settle()
+        assert ann.session.blocked
+        assert ann.session.draining
+        assert ann.hears() == []
+        ben.says(Confirm(1))
+        world.settle()
+        acked, left, refused = ann.hears()
+        assert (acked, left) == (Acked(1, chat), Left("Ben", Reason.LEFT, own=True))
+        assert isinstance(refused, Refused)
+        assert refused.code is Code.NOT_PAIRED
+
+    def test_whoever_waits_to_leave_and_is_left_is_told_once(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Say("a", 1), Leave(), Ping())
+        ben.says(Quit())
+        world.settle()
+        assert ann.hears() == [Unconfirmed(1, 1, Reason.QUIT, ("a",)), Left("Ben", Reason.QUIT), Pong()]
+
+    def test_what_the_one_who_left_was_still_to_get_is_unconfirmed(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ben.says(Say("late", 1))
+        ann.says(Leave())
+        world.settle()
+        assert ben.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("late",)), Left("Ann", Reason.LEFT)]
+
+
+class TestQuitting:
+    def test_the_name_is_given_back_before_the_goodbye(self, world: World, ann: User) -> None:
+        ann.says(Quit())
+        assert (ann.hears(), ann.closed) == ([], False)
+        world.settle()
+        assert (ann.hears(), ann.closed) == ([Bye()], True)
+        enter(world.place("n2"), "ann")
+
+    def test_the_partner_is_told(self, world: World, tim: User, ben: User) -> None:
+        pair(tim, ben)
+        tim.says(Quit())
+        world.settle()
+        assert ben.hears() == [Left("Tim", Reason.QUIT)]
+        assert tim.hears() == [Bye()]
+
+    @pytest.mark.parametrize("last", [Quit(), Hangup()], ids=repr)
+    def test_a_person_s_waits_behind_the_messages_before_it(
+        self, last: Command, world: World, tim: User, ben: User
+    ) -> None:
+        pair(tim, ben)
+        tim.says(Say("a"), last)
+        world.settle()
+        assert not tim.closed
+        ben.says(Confirm(1))
+        world.settle()
+        assert tim.closed
+        assert ben.hears()[-1] == Left("Tim", Reason.QUIT)
+
+    def test_it_ends_as_well_when_what_it_waits_for_is_reported(self, world: World, tim: User, ben: User) -> None:
+        pair(tim, ben)
+        tim.says(Say("a"), Quit())
+        world.settle()
+        tim.session.node_lost("n2", GRACE)
+        world.settle()
+        assert tim.hears() == [Unconfirmed(1, 1, Reason.LOST, ("a",)), Left("Ben", Reason.LOST), Bye()]
+        assert tim.closed
+
+    def test_nothing_is_handled_after_it(self, world: World, ann: User) -> None:
+        ann.says(Quit(), Ping())
+        world.settle()
+        assert ann.hears() == [Bye()]
+
+
+class TestALostConnection:
+    def test_a_person_s_quits(self, world: World, tim: User, ben: User) -> None:
+        pair(tim, ben)
+        tim.says(Hangup())
+        world.settle()
+        assert ben.hears() == [Left("Tim", Reason.QUIT)]
+        assert (tim.hears(), tim.closed) == ([], True)
+        assert "tim" not in world.records
+
+    def test_a_program_s_is_away_until_its_grace_is_over(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Hangup())
+        world.settle()
+        assert ben.hears() == [Away("Ann", GRACE)]
+        assert ann.closed
+        world.pass_time(GRACE - 1)
+        world.settle()
+        assert "ann" in world.records
+        world.pass_time(1)
+        world.settle()
+        assert ben.hears() == [Left("Ann", Reason.LOST)]
+        assert "ann" not in world.records
+
+    def test_a_program_s_does_not_wait_behind_its_messages(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Say("a", 1), Hangup())
+        assert ann.session.detached
+
+    def test_messages_to_someone_away_are_kept_in_the_window(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Hangup())
+        world.settle()
+        ben.says(Say("a", 1))
+        world.settle()
+        ann.reads()
+        assert ben.session.chat is not None
+        assert list(ben.session.chat.window) == [(1, "a")]
+        world.pass_time(GRACE)
+        world.settle()
+        assert ben.hears() == [
+            Away("Ann", GRACE),
+            Unconfirmed(1, 1, Reason.LOST, ("a",)),
+            Left("Ann", Reason.LOST),
+        ]
+
+    def test_someone_away_is_told_to_callers(self, world: World, ann: User, ben: User) -> None:
+        ann.says(Hangup())
+        ben.says(Call("ann"))
+        world.settle()
+        assert codes(ben) == [Code.AWAY]
+
+    def test_the_partner_of_a_person_whose_connection_broke_learns_what_did_not_arrive(
+        self, world: World, tim: User, ann: User
+    ) -> None:
+        pair(ann, tim)
+        ann.says(Say("a", 1), Say("b", 2))
+        tim.session.unplugged()
+        tim.says(Hangup())
+        world.settle()
+        assert ann.hears() == [Unconfirmed(1, 2, Reason.QUIT, ("a", "b")), Left("Tim", Reason.QUIT)]
+
+    def test_two_persons_whose_connections_broke_do_not_wait_for_each_other(self, world: World, tim: User) -> None:
+        tom = enter(world.place("n2"), "tom", program=False)
+        pair(tim, tom)
+        for user in (tim, tom):
+            user.says(Say("x"))
+            user.session.unplugged()
+            user.says(Hangup())
+        world.settle()
+        assert tim.closed
+        assert tom.closed
+
+    @pytest.mark.parametrize("others_node", ["n1", "n2"])
+    def test_nor_do_those_who_became_a_pair_after_that(self, others_node: str, world: World, tim: User) -> None:
+        tom = enter(world.place(others_node), "tom", program=False)
+        for user, other in ((tim, "tom"), (tom, "tim")):
+            user.says(Call(other), Say("x"))
+            user.session.unplugged()
+            user.says(Hangup())
+        world.settle()
+        assert tim.closed
+        assert tom.closed
+
+
+class TestADeadNode:
+    def test_a_person_there_is_lost(self, world: World, ann: User) -> None:
+        tom = enter(world.place("n2"), "tom", program=False)
+        pair(ann, tom)
+        world.crash("n2")
+        ann.session.node_lost("n2", 0.0)
+        assert ann.hears() == [Left("tom", Reason.LOST)]
+
+    def test_a_program_there_is_away_for_the_rest_of_its_grace(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        world.crash("n2")
+        ann.session.node_lost("n2", 2.0)
+        assert ann.hears() == [Away("Ben", GRACE - 2)]
+        world.pass_time(GRACE - 2.1)
+        assert ann.hears() == []
+        world.pass_time(0.1)
+        assert ann.hears() == [Left("Ben", Reason.LOST)]
+
+    def test_a_program_whose_grace_is_over_is_lost(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Say("a", 1))
+        ann.session.node_lost("n2", GRACE)
+        assert ann.hears() == [Unconfirmed(1, 1, Reason.LOST, ("a",)), Left("Ben", Reason.LOST)]
+
+    def test_the_partner_is_told_once(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.session.node_lost("n2", 0.0)
+        ann.session.node_lost("n2", 1.0)
+        assert len(ann.hears()) == 1
+
+    def test_it_ends_the_grace_of_someone_who_was_away_already(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ben.says(Hangup())
+        world.settle()
+        world.crash("n2")
+        ann.session.node_lost("n2", 0.0)
+        world.pass_time(GRACE)
+        assert ann.hears() == [Away("Ben", GRACE), Left("Ben", Reason.LOST)]
+
+    def test_another_node_is_none_of_our_business(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.session.node_lost("n3", GRACE)
+        assert ann.hears() == []
+
+
+class TestALostName:
+    def test_a_program_is_back_before_hello(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Say("a", 1))
+        world.settle()
+        ann.session.name_lost()
+        told = ann.hears()
+        assert told[0] == Unconfirmed(1, 1, Reason.NAME_LOST, ("a",))
+        assert [event.code for event in told[1:] if isinstance(event, Refused)] == [Code.NAME_LOST]
+        assert not ann.closed
+        world.settle()
+        assert ben.hears()[-1] == Left("Ann", Reason.LOST)
+        world.records.pop("ann")
+        ann.says(Say("b", 2), Claim("anna"))
+        world.settle()
+        refused, welcome = ann.hears()
+        assert isinstance(refused, Refused)
+        assert isinstance(welcome, Welcome)
+
+    def test_its_ids_start_anew(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Say("a", 1))
+        ann.session.name_lost()
+        world.settle()
+        world.records.pop("ann")
+        ann.says(Claim("ann"))
+        world.settle()
+        ann.hears()
+        ben.hears()
+        pair(ann, ben)
+        ann.says(Say("b", 1))
+        world.settle()
+        assert ben.texts() == ["b"]
+
+    def test_a_person_is_told_and_closed(self, world: World, tim: User) -> None:
+        tim.session.name_lost()
+        assert codes(tim) == [Code.NAME_LOST]
+        assert tim.closed
+
+    def test_a_session_that_is_away_ends(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.says(Hangup())
+        ann.session.name_lost()
+        world.settle()
+        assert ann.session.state is State.ENDED
+        assert ben.hears()[-1] == Left("Ann", Reason.LOST)
+        world.pass_time(GRACE)
+        assert "ann" in world.records  # the new owner's: the old session's grace gives nothing back
+
+
+class TestANodeThatGoes:
+    def test_a_person_is_told_and_closed_and_the_partner_too(self, world: World, tim: User, ben: User) -> None:
+        pair(tim, ben)
+        tim.session.dismiss()
+        world.settle()
+        assert tim.hears() == [Moving()]
+        assert tim.closed
+        assert ben.hears() == [Left("Tim", Reason.QUIT)]
+        assert "tim" not in world.records
+
+    def test_a_person_learns_what_may_not_have_arrived(self, world: World, tim: User, ben: User) -> None:
+        pair(tim, ben)
+        tim.says(Say("a"))
+        tim.session.dismiss()
+        told = tim.hears()
+        assert [event.texts for event in told if isinstance(event, Unconfirmed)] == [("a",)]
+
+    def test_a_program_may_come_back(self, world: World, ann: User, ben: User) -> None:
+        pair(ann, ben)
+        ann.session.dismiss()
+        world.settle()
+        assert ann.hears() == [Moving()]
+        assert ben.hears() == [Away("Ann", GRACE)]
+        assert "ann" in world.records
+
+    def test_a_call_under_way_is_taken_back(self, world: World, ann: User, ben: User) -> None:
+        ben.says(Call("ann"))
+        world.happen("directory")
+        world.happen(("n2", "n1"))
+        ann.session.dismiss()
+        world.settle()
+        assert codes(ben) == [Code.UNAVAILABLE]
+
+    def test_whoever_has_no_name_is_closed(self, world: World) -> None:
+        user = world.place("n1").user()
+        user.session.dismiss()
+        assert (user.closed, user.hears()) == (True, [])
+
+
+def test_a_quit_is_not_forgotten_with_a_lost_name() -> None:
+    """It waited behind a message; the name is lost meanwhile, and the client waits for the end that it asked for."""
+    world = World()
+    ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben", acks=True)
+    pair(ann, ben)
+    ann.says(Say("a", 1), Quit())
+    ann.session.name_lost()
+    world.settle()
+    assert ann.closed
+
+
+def test_a_name_granted_to_a_session_that_was_dismissed_meanwhile_is_given_back() -> None:
+    world = World()
+    user = world.place("n1").user()
+    user.says(Claim("ann"))
+    user.session.dismiss()
+    world.settle()
+    assert user.session.state is State.ENDED
+    assert "ann" not in world.records

@@ -1,0 +1,275 @@
+"""Nodes, a network and a directory in memory: sessions as they are, everything around them under the test's control.
+
+Nothing happens by itself. `settle()` lets all of it happen in a fixed order; `happen()` one thing of the test's choice.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay import inbox
+from relay.errors import Code, Presence
+from relay.events import Call, Claim, Command, Event, Left, Message, Paired, Refused, Welcome
+from relay.host import Limits, Located
+from relay.mail import Mail
+from relay.names import Name
+from relay.session import Session, State
+
+Deed = Callable[[], None]
+
+
+@dataclass
+class World:
+    """The network and the directory."""
+
+    limits: Limits = field(default_factory=Limits)
+    time: float = 1_795_404_840.0
+    records: dict[str, Session] = field(default_factory=dict)
+    links: dict[tuple[str, str], deque[Mail]] = field(default_factory=dict)
+    answers: deque[Deed] = field(default_factory=deque)  # of the directory, in order
+    alarms: list[tuple[float, Deed]] = field(default_factory=list)
+    nodes: dict[str, "Place"] = field(default_factory=dict)
+    available: bool = True  # the directory
+    ids: int = 0
+
+    def place(self, uid: str) -> "Place":
+        """The node of this name."""
+        return self.nodes.setdefault(uid, Place(self, uid))
+
+    def choices(self) -> list[Any]:
+        """What could happen next: a link delivers, or the directory answers."""
+        return [*(link for link, mail in sorted(self.links.items()) if mail), *(["directory"] if self.answers else [])]
+
+    def happen(self, choice: Any) -> None:
+        """Let one thing happen."""
+        if choice == "directory":
+            self.answers.popleft()()
+            return
+        self.nodes[choice[1]].deliver(self.links[choice].popleft())
+
+    def settle(self) -> None:
+        """Let everything happen that needs no time to pass."""
+        while choices := self.choices():
+            self.happen(choices[0])
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and ring what is due, in order; mail on the way stays on the way."""
+        end = self.time + seconds
+        while due := sorted((a for a in self.alarms if a[0] <= end), key=lambda alarm: alarm[0]):
+            self.alarms.remove(due[0])
+            self.time = max(self.time, due[0][0])
+            due[0][1]()
+            for place in self.nodes.values():
+                place.pump_all()
+        self.time = end
+
+    def crash(self, uid: str) -> None:
+        """The node is gone, its mail on the way too; nobody knows yet (`Session.node_lost` tells the others)."""
+        del self.nodes[uid]
+        self.links = {link: mail for link, mail in self.links.items() if uid not in link}
+        self.records = {owned: s for owned, s in self.records.items() if s.host.uid != uid}
+
+
+class Place:
+    """One node: the host of its sessions."""
+
+    def __init__(self, world: World, uid: str) -> None:
+        self.world = world
+        self.uid = self.node = uid
+        self.limits = world.limits
+        self.turn = 0
+        self.sessions: dict[str, Session] = {}
+
+    @property
+    def now(self) -> float:
+        """Time stands still unless the test lets it pass."""
+        return self.world.time
+
+    def user(self, *, program: bool = True) -> "User":
+        """A client that connects here."""
+        session = Session(self, program=program)
+        user = User(session)
+        session.outlet = user
+        return user
+
+    def tell(self, session: Session, event: Event) -> None:
+        """See `Host`."""
+        if session.outlet is not None:
+            session.outlet.told.append(event)
+
+    def post(self, uid: str, mail: Mail) -> None:
+        """See `Host`."""
+        self.turn += 1  # each piece of mail by itself, so that tests see them one by one
+        if uid in self.world.nodes:
+            self.world.links.setdefault((self.uid, uid), deque()).append(mail)
+
+    def deliver(self, mail: Mail) -> None:
+        """Mail arrives here."""
+        session = self.sessions.get(mail.to)
+        if session is None or session.state is not State.NAMED:
+            inbox.undeliverable(self, mail)
+        else:
+            inbox.receive(session, mail)
+            self.pump(session)
+
+    def pump(self, session: Session) -> None:
+        """Lines that waited."""
+        if session.outlet is not None:
+            session.outlet.pump()
+
+    def pump_all(self) -> None:
+        """Lines that waited for something that isn't mail."""
+        for session in list(self.sessions.values()):
+            self.pump(session)
+
+    def claim(self, session: Session, name: Name, claim: Claim) -> None:
+        """See `Host`."""
+
+        def answer() -> None:
+            if not self.world.available:
+                session.unclaimed(Code.UNAVAILABLE)
+            elif name.owned in self.world.records:
+                session.unclaimed(Code.NAME_TAKEN)
+            else:
+                self.world.ids += 1
+                self.world.records[name.owned] = self.sessions[name.owned] = session
+                session.claimed(f"s{self.world.ids}", self.world.ids, f"token{self.world.ids}", "hash")
+            self.pump(session)
+
+        self.world.answers.append(answer)
+
+    def locate(self, name: Name, then: Callable[[Located | Code], None]) -> None:
+        """See `Host`."""
+
+        def answer() -> None:
+            if not self.world.available:
+                then(Code.UNAVAILABLE)
+            elif (owner := self.world.records.get(name.owned)) is None:
+                then(Located(Presence.OFFLINE))
+            else:
+                then(Located(owner.presence, owner.host.uid))
+            self.pump_all()
+
+        self.world.answers.append(answer)
+
+    def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
+        """See `Host`."""
+        if then is not None:
+
+            def answer() -> None:
+                then(self.world.available)
+                self.pump(session)
+
+            self.world.answers.append(answer)
+
+    def release(self, session: Session, then: Callable[[], None]) -> None:
+        """See `Host`."""
+        self.forget(session)
+
+        def answer() -> None:
+            self.world.records.pop(session.owned, None)
+            then()
+
+        self.world.answers.append(answer)
+
+    def forget(self, session: Session) -> None:
+        """See `Host`."""
+        if self.sessions.get(session.owned) is session:
+            del self.sessions[session.owned]
+
+    def close(self, session: Session) -> None:
+        """See `Host`."""
+        outlet, session.outlet = session.outlet, None
+        if outlet is not None:
+            outlet.closed = True
+
+    def wake(self, session: Session) -> None:
+        """See `Host`: here everyone pumps anyway, whenever something has happened."""
+
+    def alarm(self, delay: float, then: Callable[[], None]) -> None:
+        """See `Host`."""
+        self.world.alarms.append((self.world.time + delay, then))
+
+    def new_id(self) -> str:
+        """See `Host`."""
+        self.world.ids += 1
+        return f"chat{self.world.ids}"
+
+
+@dataclass
+class User:
+    """A client: what it says in order, what it was told."""
+
+    session: Session
+    told: list[Event] = field(default_factory=list)
+    lines: deque[Command] = field(default_factory=deque)
+    closed: bool = False
+
+    def says(self, *commands: Command) -> None:
+        """Send lines; each is handled when it's its turn."""
+        self.lines.extend(commands)
+        self.pump()
+
+    def pump(self) -> None:
+        """Handle lines as far as the session lets them."""
+        while self.lines and not self.session.blocked:
+            self.session.receive(self.lines.popleft())
+
+    def hears(self) -> list[Event]:
+        """What it was told since it was last asked."""
+        told, self.told = self.told, []
+        return told
+
+    def reads(self) -> None:
+        """The kernel takes all that it was told, and what follows from that happens."""
+        self.session.flushed()
+        self.session.host.world.settle()  # type: ignore[attr-defined]
+
+    @property
+    def partner(self) -> str | None:
+        """Whom it believes to be chatting with, by what it was told."""
+        partner = None
+        for event in self.told:
+            if isinstance(event, Paired):
+                partner = event.name
+            elif isinstance(event, Left):
+                partner = None
+        return partner
+
+    def texts(self) -> list[str]:
+        """The messages that it was told."""
+        return [event.text for event in self.told if isinstance(event, Message)]
+
+
+def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) -> User:
+    """A user who has a name."""
+    user = place.user(program=program)
+    user.says(Claim(name, acks))
+    place.world.settle()
+    assert isinstance(user.hears()[-1], Welcome)
+    return user
+
+
+def pair(caller: User, callee: User) -> str:
+    """Both in a chat, and told so; returns its id."""
+    assert callee.session.name is not None
+    caller.says(Call(callee.session.name.shown))
+    caller.session.host.world.settle()  # type: ignore[attr-defined]
+    (here,), (there,) = caller.hears(), callee.hears()
+    assert isinstance(here, Paired)
+    assert isinstance(there, Paired)
+    assert here.chat == there.chat
+    return here.chat
+
+
+def in_words(event: Event) -> str:
+    """An event in two words, for tables: what, and whom it is about."""
+    match event:
+        case Paired():
+            return f"{'calling' if event.caller else 'called by'} {event.name}"
+        case Refused():
+            return f"{event.code} {event.name}"
+        case Left():
+            return f"{event.name} {event.reason}"
+    return type(event).__name__
