@@ -5,15 +5,15 @@
         +------------------+--------------------+ name lost (JSON)
 
 Commands are handled strictly in order: while one waits for its outcome (`blocked`) the caller keeps the following ones.
-Leaving, quitting and switching wait until every message before them was acknowledged or reported. What partners'
-sessions send is handled in `relay.inbox`.
+Leaving, quitting and switching wait until every message before them was acknowledged or reported. What each command
+does is in `relay.commands`; what partners' sessions send is handled in `relay.inbox`.
 """
 
-from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any
 
 from relay.chat import Chat
+from relay.commands import COMMANDS, before_name
 from relay.errors import MESSAGES, Code, Presence, Reason
 from relay.events import Away as AwayEvent
 from relay.events import (
@@ -24,24 +24,18 @@ from relay.events import (
     Confirm,
     Event,
     Hangup,
-    Known,
     Leave,
     Left,
-    Malformed,
     Moving,
-    Nothing,
     Paired,
     Ping,
-    Pong,
     Quit,
     Refused,
-    Say,
     Welcome,
-    Who,
 )
-from relay.host import Host, Located
+from relay.host import Host
 from relay.mail import Away, Deaf, Gone, Party
-from relay.names import InvalidName, Name, parse
+from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
 
@@ -64,7 +58,6 @@ class Session:
 
     __slots__ = (
         "__weakref__",
-        "_pending",
         "_since",
         "acks",
         "chat",
@@ -76,6 +69,7 @@ class Session:
         "outbox",
         "outlet",
         "pairing",
+        "pending",
         "program",
         "sid",
         "state",
@@ -101,7 +95,7 @@ class Session:
         self.outbox = Outbox(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # when that began
-        self._pending: Command | None = None  # the command that the following ones wait for, beside an agreement
+        self.pending: Command | None = None  # the command that the following ones wait for, beside an agreement
 
     # --- what others may know
 
@@ -138,7 +132,7 @@ class Session:
     def blocked(self) -> bool:
         """Commands have to wait."""
         return (
-            self._pending is not None
+            self.pending is not None
             or self.pairing.step is not None
             or self.state is State.ENDED
             or (not self.acks and self.chat is not None and self.outbox.full(self.chat.window, 0))
@@ -147,7 +141,7 @@ class Session:
     @property
     def draining(self) -> bool:
         """What is waited for is the outcome of messages: the client's own acknowledgements must get past."""
-        return self.chat is not None and isinstance(self._pending, Leave | Quit | Call)
+        return self.chat is not None and isinstance(self.pending, Leave | Quit | Call)
 
     def passes(self, command: Command) -> bool:
         """Whether a command gets past those that wait for the outcome of messages.
@@ -164,43 +158,25 @@ class Session:
     def receive(self, command: Command) -> None:
         """Handle the client's next command. Not to be called while `blocked`, except as `draining` allows."""
         if self.state is State.NAMED:
-            _COMMANDS[type(command)](self, command)
+            COMMANDS[type(command)](self, command)
         elif self.state is State.NAMELESS:
-            self._before_name(command)
+            before_name(self, command)
 
-    def _before_name(self, command: Command) -> None:
-        match command:
-            case Claim():
-                self._claim(command)
-            case Quit() | Hangup():
-                self._end()
-            case Malformed():
-                self._malformed(command)
-            case _:
-                self.refuse(Code.BAD_FRAME)
-
-    def _claim(self, command: Claim) -> None:
-        if command.resume is not None:
-            self.refuse(Code.BAD_TOKEN, name=command.name)
-            return
-        try:
-            name = parse(command.name)
-        except InvalidName as error:
-            self.host.tell(self, Refused(Code.NAME_INVALID, str(error), name=command.name))
-            return
-        self.state, self._pending, self.name = State.CLAIMING, command, name
+    def claim(self, name: Name, command: Claim) -> None:
+        """Ask for a name; ends in `claimed` or `unclaimed`."""
+        self.state, self.pending, self.name = State.CLAIMING, command, name
         self.host.claim(self, name, command)
 
     def claimed(self, sid: str, fence: int, token: str, token_hash: str) -> None:
         """The name is ours. A client that can't come back gets no token."""
-        claim, host, limits = self._pending, self.host, self.host.limits
+        claim, host, limits = self.pending, self.host, self.host.limits
         if self.state is State.ENDED:  # the node went away meanwhile
             self.sid = sid
             host.release(self, lambda: None)
             return
         assert isinstance(claim, Claim)
         assert self.name is not None
-        self.state, self._pending = State.NAMED, None
+        self.state, self.pending = State.NAMED, None
         self.sid, self.fence, self.acks = sid, fence, claim.acks
         self.token_hash = token_hash
         shown, window = self.name.shown, limits.window
@@ -210,78 +186,22 @@ class Session:
         """The name can't be had; another may be asked for."""
         if self.state is State.ENDED:
             return
-        assert isinstance(self._pending, Claim)
-        typed = self._pending.name
-        self.state, self._pending, self.name = State.NAMELESS, None, None
+        assert isinstance(self.pending, Claim)
+        typed = self.pending.name
+        self.state, self.pending, self.name = State.NAMELESS, None, None
         self.refuse(code, name=typed)
 
-    def _call(self, command: Call) -> None:
-        try:
-            name = parse(command.name)
-        except InvalidName as error:
-            self.host.tell(self, Refused(Code.NAME_INVALID, str(error), name=command.name))
-            return
-        if name.owned == self.owned:
-            self.refuse(Code.SELF_CHAT, name=command.name)
-        elif self.chat is not None and self.chat.partner.owned == name.owned:
-            self._announce(self.chat, caller=True)
-        elif self.chat is not None and self.chat.window:
-            self._wait(command)
-        else:
-            self.pairing.call(name, command.name)
-
-    def _announce(self, chat: Chat, *, caller: bool) -> None:
+    def announce(self, chat: Chat, *, caller: bool) -> None:
         self.host.tell(self, Paired(chat.partner.shown, chat.id, chat.partner.acks, caller))
 
     def begin(self, chat: Chat, *, caller: bool) -> None:
         """A pairing was agreed on: leave the old chat, if any, and announce the new one."""
         if self.chat is not None:
-            self._part(Reason.LEFT)
+            self.part(Reason.LEFT)
         self.chat = chat
-        self._announce(chat, caller=caller)
+        self.announce(chat, caller=caller)
         if self.deaf:
             self.unplugged()
-
-    def _say(self, command: Say) -> None:
-        self.outbox.say(command)
-
-    def _confirm(self, command: Confirm) -> None:
-        chat = self.chat
-        if chat is None or not self.acks or command.chat not in (None, chat.id):
-            return
-        ack = chat.confirm(command.id)
-        if ack is not None:
-            self.host.post(chat.partner.uid, ack)
-
-    def _who(self, command: Who) -> None:
-        try:
-            name = parse(command.name)
-        except InvalidName as error:
-            self.host.tell(self, Refused(Code.NAME_INVALID, str(error), name=command.name))
-            return
-        self._pending = command
-        self.host.locate(name, lambda found: self._located(command, found))
-
-    def _located(self, command: Who, found: Located | Code) -> None:
-        if self._pending is not command:
-            return
-        self._pending = None
-        if isinstance(found, Code):
-            self.refuse(found, name=command.name)
-        else:
-            self.host.tell(self, Known(command.name, found.state))
-
-    def _ping(self, command: Ping) -> None:
-        self.host.tell(self, Pong())
-
-    def _nothing(self, command: Nothing) -> None:
-        pass
-
-    def _again(self, command: Claim) -> None:
-        self.refuse(Code.BAD_FRAME, name=command.name)
-
-    def _malformed(self, command: Malformed) -> None:
-        self.host.tell(self, Refused(command.code, command.message, id=command.id, name=command.name))
 
     def refuse(self, code: Code, *, id: int | None = None, name: str | None = None) -> None:
         """Tell the client why not, in the words of the catalogue."""
@@ -289,47 +209,22 @@ class Session:
 
     # --- leaving, in its turn
 
-    def _leave(self, command: Leave) -> None:
-        if self.chat is None:
-            self.refuse(Code.NOT_PAIRED)
-        elif self.chat.window:
-            self._wait(command)
-        else:
-            self._part(Reason.LEFT)
-            self.host.save(self)
-
-    def _quit(self, command: Quit) -> None:
-        if self.chat is not None and self.chat.window:
-            self._wait(command)
-            return
-        self._part(Reason.QUIT)
-        self._end(Bye())
-
-    def _hangup(self, command: Hangup) -> None:
-        if self.program:
-            self._detach()
-        elif self.chat is not None and self.chat.window:
-            self._wait(command)
-        else:
-            self._part(Reason.QUIT)
-            self._end()
-
-    def _wait(self, command: Command) -> None:
+    def wait(self, command: Command) -> None:
         """A command takes its place behind the messages before it."""
         host = self.host
-        self._pending, self._since = command, host.now
+        self.pending, self._since = command, host.now
         host.alarm(host.limits.patience, lambda: host.wake(self))
 
     def proceed(self) -> None:
         """Something that was waited for may have happened: carry on with what waits for it."""
         self.host.wake(self)
-        command = self._pending
+        command = self.pending
         if isinstance(command, Leave | Quit | Call | Hangup) and not (self.chat and self.chat.window):
-            self._pending = None
+            self.pending = None
             if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
                 self.receive(command)
 
-    def _part(self, reason: Reason) -> None:
+    def part(self, reason: Reason) -> None:
         """Leave the chat, if any: tell the partner, report what has no outcome, tell the client."""
         chat, self.chat = self.chat, None
         if chat is None:
@@ -358,7 +253,7 @@ class Session:
         self.outbox.close(self.chat, reason, last)
         self.proceed()
 
-    def _end(self, *last_words: Event) -> None:
+    def end(self, *last_words: Event) -> None:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
         named, self.state = self.state is State.NAMED, State.ENDED
         if named:
@@ -408,7 +303,7 @@ class Session:
         if self.chat is chat and chat.away and chat.absences == absence:
             self.over(Reason.LOST, 0)
 
-    def _detach(self) -> None:
+    def detach(self) -> None:
         self.detached = True
         self.host.close(self)
         chat = self.chat
@@ -420,8 +315,8 @@ class Session:
 
     def _expire(self) -> None:
         if self.detached and self.state is State.NAMED:
-            self._part(Reason.LOST)
-            self._end()
+            self.part(Reason.LOST)
+            self.end()
 
     def name_lost(self) -> None:
         """Another owns the name now. A JSON client may claim anew on its connection; others are closed."""
@@ -433,7 +328,7 @@ class Session:
             self.outbox.close(chat, Reason.NAME_LOST, 0)
         self.refuse(Code.NAME_LOST)
         self.host.forget(self)
-        if isinstance(self._pending, Quit):
+        if isinstance(self.pending, Quit):
             self.host.tell(self, Bye())
         elif self.program and not self.detached:
             self._nameless()
@@ -451,22 +346,7 @@ class Session:
         self.host.tell(self, Moving())
         if self.program:
             if not self.detached:
-                self._detach()
+                self.detach()
         else:
-            self._part(Reason.QUIT)
-            self._end()
-
-
-_COMMANDS: Final[dict[type, Callable[[Session, Any], None]]] = {
-    Say: Session._say,
-    Confirm: Session._confirm,
-    Call: Session._call,
-    Leave: Session._leave,
-    Who: Session._who,
-    Ping: Session._ping,
-    Quit: Session._quit,
-    Hangup: Session._hangup,
-    Nothing: Session._nothing,
-    Malformed: Session._malformed,
-    Claim: Session._again,
-}
+            self.part(Reason.QUIT)
+            self.end()

@@ -1,0 +1,165 @@
+"""What each command of a client does, in a session that is ready for it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.errors import Code, Reason
+from relay.events import (
+    Bye,
+    Call,
+    Claim,
+    Command,
+    Confirm,
+    Hangup,
+    Known,
+    Leave,
+    Malformed,
+    Nothing,
+    Ping,
+    Pong,
+    Quit,
+    Refused,
+    Say,
+    Who,
+)
+from relay.host import Located
+from relay.names import InvalidName, Name, parse
+
+if TYPE_CHECKING:
+    from relay.session import Session
+
+
+def before_name(session: "Session", command: Command) -> None:
+    """Handle a command of a session that owns no name."""
+    match command:
+        case Claim():
+            _claim(session, command)
+        case Quit() | Hangup():
+            session.end()
+        case Malformed():
+            _malformed(session, command)
+        case _:
+            session.refuse(Code.BAD_FRAME)
+
+
+def _claim(session: "Session", command: Claim) -> None:
+    if command.resume is not None:
+        session.refuse(Code.BAD_TOKEN, name=command.name)
+        return
+    name = _name(session, command.name)
+    if name is not None:
+        session.claim(name, command)
+
+
+def _name(session: "Session", typed: str) -> Name | None:
+    """The name that was typed, or a refusal."""
+    try:
+        return parse(typed)
+    except InvalidName as error:
+        session.host.tell(session, Refused(Code.NAME_INVALID, str(error), name=typed))
+        return None
+
+
+def _call(session: "Session", command: Call) -> None:
+    name = _name(session, command.name)
+    if name is None:
+        return
+    chat = session.chat
+    if name.owned == session.owned:
+        session.refuse(Code.SELF_CHAT, name=command.name)
+    elif chat is not None and chat.partner.owned == name.owned:
+        session.announce(chat, caller=True)
+    elif chat is not None and chat.window:
+        session.wait(command)  # a switch takes its place behind the messages before it
+    else:
+        session.pairing.call(name, command.name)
+
+
+def _say(session: "Session", command: Say) -> None:
+    session.outbox.say(command)
+
+
+def _confirm(session: "Session", command: Confirm) -> None:
+    chat = session.chat
+    if chat is None or not session.acks or command.chat not in (None, chat.id):
+        return
+    ack = chat.confirm(command.id)
+    if ack is not None:
+        session.host.post(chat.partner.uid, ack)
+
+
+def _who(session: "Session", command: Who) -> None:
+    name = _name(session, command.name)
+    if name is None:
+        return
+
+    def located(found: Located | Code) -> None:
+        if session.pending is not command:
+            return
+        session.pending = None
+        if isinstance(found, Code):
+            session.refuse(found, name=command.name)
+        else:
+            session.host.tell(session, Known(command.name, found.state))
+
+    session.pending = command
+    session.host.locate(name, located)
+
+
+def _ping(session: "Session", command: Ping) -> None:
+    session.host.tell(session, Pong())
+
+
+def _nothing(session: "Session", command: Nothing) -> None:
+    pass
+
+
+def _claim_again(session: "Session", command: Claim) -> None:
+    session.refuse(Code.BAD_FRAME, name=command.name)
+
+
+def _malformed(session: "Session", command: Malformed) -> None:
+    session.host.tell(session, Refused(command.code, command.message, id=command.id, name=command.name))
+
+
+def _leave(session: "Session", command: Leave) -> None:
+    if session.chat is None:
+        session.refuse(Code.NOT_PAIRED)
+    elif session.chat.window:
+        session.wait(command)
+    else:
+        session.part(Reason.LEFT)
+        session.host.save(session)
+
+
+def _quit(session: "Session", command: Quit) -> None:
+    if session.chat is not None and session.chat.window:
+        session.wait(command)
+    else:
+        session.part(Reason.QUIT)
+        session.end(Bye())
+
+
+def _hangup(session: "Session", command: Hangup) -> None:
+    if session.program:
+        session.detach()
+    elif session.chat is not None and session.chat.window:
+        session.wait(command)
+    else:
+        session.part(Reason.QUIT)
+        session.end()
+
+
+COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
+    Say: _say,
+    Confirm: _confirm,
+    Call: _call,
+    Leave: _leave,
+    Who: _who,
+    Ping: _ping,
+    Quit: _quit,
+    Hangup: _hangup,
+    Nothing: _nothing,
+    Malformed: _malformed,
+    Claim: _claim_again,
+}
