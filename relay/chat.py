@@ -192,6 +192,11 @@ class Chat:
         """The client is gone: what it hasn't acknowledged will have to come again."""
         self.received = self.confirmed
 
-    def sync(self, party: Party, reply: bool) -> Sync:
+    def caught_up(self, last: int) -> Ack | None:
+        """A client that came back has the partner's messages up to `last`, whether it had acknowledged them or not."""
+        self.received = max(self.received, last)
+        return self.confirm(last)
+
+    def sync(self, party: Party, *, reply: bool, away: bool = False) -> Sync:
         """Tell the partner where this side lives and what it has acknowledged: all else has to come again."""
-        return Sync(self.partner.owned, self.id, party, self.confirmed, reply)
+        return Sync(self.partner.owned, self.id, party, self.confirmed, reply, away)

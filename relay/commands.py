@@ -43,9 +43,6 @@ def before_name(session: "Session", command: Command) -> None:
 
 
 def _claim(session: "Session", command: Claim) -> None:
-    if command.resume is not None:
-        session.refuse(Code.BAD_TOKEN, name=command.name)
-        return
     name = _name(session, command.name)
     if name is not None:
         session.claim(name, command)
@@ -103,7 +100,7 @@ def _who(session: "Session", command: Who) -> None:
             session.host.tell(session, Known(command.name, found.state))
 
     session.pending = command
-    session.host.locate(name, located)
+    session.host.locate(name.owned, located)
 
 
 def _ping(session: "Session", command: Ping) -> None:

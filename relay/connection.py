@@ -135,7 +135,9 @@ class Connection(asyncio.BufferedProtocol):
     def pump(self) -> None:
         """Handle lines in order, until one has to wait for its outcome."""
         session, lines = self.session, self._lines
-        if not self._router.held:
+        if session.outlet is not self:
+            lines.clear()  # said behind the end, or on a connection that another has replaced
+        elif not self._router.held:
             if self._share_of != self._router.round:
                 self._share_of, self._share = self._router.round, TURN_LINES
             while lines and not session.blocked and self._out_bytes <= REPLY_BYTES:
@@ -200,11 +202,16 @@ class Connection(asyncio.BufferedProtocol):
                 self._stop_timer()
                 self._transport.close()
                 return
-            self.session.flushed()
+            if self.session.outlet is self:
+                self.session.flushed()
             self._mind_name()
             if self._lines and not self.session.blocked:
                 self._router.later(self)
         self._mind_reading()
+
+    def serve(self, session: Session) -> None:
+        """Be the client of this session from now on."""
+        self.session = session
 
     def _write_apart(self, out: list[bytes]) -> None:
         """Each reply by itself: the classic client takes what one read returns for one reply."""

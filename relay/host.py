@@ -23,6 +23,7 @@ class Limits(Struct, frozen=True):
     window_bytes: int = 1024 * 1024  # the same in bytes of text
     ping: float = 30.0  # how often a client should ask whether the node still answers
     patience: float = 5.0  # how long a ping waits behind messages that have no outcome yet
+    reunion: float = 0.5  # how long a client that comes back waits for its partner's word before it is welcomed
     call: float = 0.9  # a call without an answer is given up, so that "unavailable" comes within a second
 
 
@@ -57,8 +58,11 @@ class Host(Protocol):
     def claim(self, session: "Session", name: Name, claim: Claim) -> None:
         """Ask for a name. Ends in `session.claimed` or `session.unclaimed`."""
 
-    def locate(self, name: Name, then: Callable[[Located | Code], None]) -> None:
-        """Find a name's owner, or say why that can't be known (`unavailable`)."""
+    def resume(self, session: "Session", name: Name, claim: Claim) -> None:
+        """Find the session that the claim's token is for. Ends in `relay.resume.come_back` or `session.unclaimed`."""
+
+    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+        """Find the owner of a name, or say why that can't be known (`unavailable`)."""
 
     def save(self, session: "Session", then: Callable[[bool], None] | None = None) -> None:
         """Write the session's record. `then(False)`: not now. Without `then` it's written as soon as possible."""

@@ -7,9 +7,10 @@ long pause left half done on the other side.
 from collections.abc import Callable
 from typing import Any, Final
 
+from relay import resume
 from relay.errors import Code, Reason
 from relay.events import Away as AwayEvent
-from relay.events import Back, Message
+from relay.events import Back, Claim, Message
 from relay.host import Host
 from relay.mail import (
     Accept,
@@ -20,6 +21,7 @@ from relay.mail import (
     Gone,
     Invite,
     Mail,
+    Moved,
     Settle,
     Sync,
     Text,
@@ -37,9 +39,9 @@ def undeliverable(host: Host, mail: Mail) -> None:
     if isinstance(mail, Invite):
         host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.NO_SUCH_USER))
     elif isinstance(mail, Accept):
-        host.post(mail.callee.uid, Gone(mail.callee.owned, mail.chat, Reason.LOST, 0))
+        host.post(mail.callee.uid, Gone(mail.callee.owned, mail.chat, Reason.LOST, 0, 0))
     elif isinstance(mail, Sync):
-        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, Reason.LOST, 0))
+        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, Reason.LOST, 0, 0))
 
 
 def _invite(session: Session, mail: Invite) -> None:
@@ -70,6 +72,8 @@ def _text(session: Session, mail: Text) -> None:
         session.host.post(chat.partner.uid, chat.sync(session.party, reply=True))
         return
     host, sender = session.host, chat.partner.shown
+    if not fresh and mail.id + len(mail.texts) - 1 <= chat.confirmed:  # sent again, although acknowledged: say so again
+        host.post(chat.partner.uid, Ack(chat.partner.owned, chat.id, chat.confirmed))
     for id, text in fresh:
         host.tell(session, Message(id, sender, chat.id, text, mail.at))
 
@@ -88,13 +92,13 @@ def _deaf(session: Session, mail: Deaf) -> None:
 def _gone(session: Session, mail: Gone) -> None:
     if session.pairing.concerns(mail.chat):
         session.pairing.taken_back()
-    elif session.chat is not None and session.chat.id == mail.chat:
-        session.over(mail.reason, mail.last)
+    elif _current(session, mail):
+        resume.gone(session, mail.reason, mail.last)
 
 
 def _away(session: Session, mail: Away) -> None:
     chat = session.chat
-    if chat is not None and chat.id == mail.chat and not chat.away:
+    if chat is not None and _current(session, mail) and not chat.away:
         chat.gone_away()
         session.host.tell(session, AwayEvent(chat.partner.shown, mail.grace))
 
@@ -102,20 +106,34 @@ def _away(session: Session, mail: Away) -> None:
 def _sync(session: Session, mail: Sync) -> None:
     chat, host = session.chat, session.host
     if chat is None or chat.id != mail.chat or session.pairing.concerns(mail.chat):
-        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, Reason.LOST, 0))
+        reason = session.outbox.fates.why(mail.chat)
+        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, reason, 0, 0))
         return
     if mail.party.fence < chat.partner.fence:
         return
     chat.partner = mail.party
+    if isinstance(session.pending, Claim):
+        resume.reunited(session, mail)
     session.outbox.acked(chat, mail.last)
-    if chat.away:
+    if chat.away and not mail.away:
         chat.away = False
         host.tell(session, Back(chat.partner.shown))
+    if mail.reply:
+        host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.detached))
     for text in chat.again(session.fence, host.now):
         host.post(chat.partner.uid, text)
-    if mail.reply:
-        host.post(chat.partner.uid, chat.sync(session.party, reply=False))
     session.proceed()
+
+
+def _moved(session: Session, mail: Moved) -> None:
+    if session.sid == mail.sid:
+        session.replaced()
+
+
+def _current(session: Session, mail: Gone | Away) -> bool:
+    """The mail is about the present chat, and not from a node that has lost the partner's name meanwhile."""
+    chat = session.chat
+    return chat is not None and chat.id == mail.chat and not (0 < mail.fence < chat.partner.fence)
 
 
 _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
@@ -129,4 +147,5 @@ _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Gone: _gone,
     Away: _away,
     Sync: _sync,
+    Moved: _moved,
 }

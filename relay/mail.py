@@ -95,6 +95,7 @@ class Gone(msgspec.Struct, array_like=True, tag="gone", frozen=True):
     chat: str
     reason: Reason
     last: int
+    fence: int = 0  # 0: from a node that knows of no such session
 
 
 class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
@@ -103,6 +104,7 @@ class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
     to: str
     chat: str
     grace: float
+    fence: int = 0
 
 
 class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
@@ -113,9 +115,17 @@ class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
     party: Party
     last: int
     reply: bool  # answer with a Sync of your own
+    away: bool = False  # its client isn't there at the moment
 
 
-Mail = Invite | Accept | Decline | Settle | Text | Ack | Deaf | Gone | Away | Sync
+class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
+    """To the node that held a session: its client has resumed it elsewhere."""
+
+    to: str
+    sid: str
+
+
+Mail = Invite | Accept | Decline | Settle | Text | Ack | Deaf | Gone | Away | Sync | Moved
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Mail])

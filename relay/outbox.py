@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 class Outbox:
     """Ids start at 1 and rise by one through the session, across chats; each ends in exactly one outcome."""
 
-    __slots__ = ("_next", "_session", "fates")
+    __slots__ = ("_next", "_seen", "_session", "fates")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        self._next = 1
+        self._next = 1  # the id of the next new message
+        self._seen = 0  # the highest id that came; after a resume, those up to `_next` may come once more
         self.fates = Fates()
 
     def say(self, command: Say) -> None:
         """Put a message under way to the partner, or tell why not. A client that knows no ids gets the next one."""
         session, id = self._session, command.id
         chat = session.chat
-        if id is not None and id < self._next:
+        if id is not None and id <= self._seen:
             self._said_again(id, command.text)
         elif chat is None and command.chat is None:
             session.refuse(Code.NOT_PAIRED, id=id)
         elif id is not None and id > self._next:
             self._out_of_order(id)
         elif chat is None or (command.chat is not None and command.chat != chat.id):
-            self._not_sent(command.text, command.chat or "", self.fates.why(command.chat or ""))
+            self._not_sent(command, command.chat or "", self.fates.why(command.chat or ""))
         elif chat.deaf:
-            self._not_sent(command.text, chat.id, Reason.QUIT)
+            self._not_sent(command, chat.id, Reason.QUIT)
         elif session.acks and self.full(chat.window, size(command.text)):
             session.refuse(Code.WINDOW_FULL, id=id)
         else:
             host = session.host
-            mail = chat.say(self._next, command.text, session.fence, host.now, host.turn)
-            self._next += 1
+            mail = chat.say(self._take(id), command.text, session.fence, host.now, host.turn)
             if mail is not None:
                 host.post(chat.partner.uid, mail)
 
@@ -57,9 +57,24 @@ class Outbox:
         refusal = Refused(Code.BAD_ORDER, MESSAGES[Code.BAD_ORDER], id=id, expected=self._next)
         self._session.host.tell(self._session, refusal)
 
-    def _not_sent(self, text: str, chat: str, reason: Reason) -> None:
-        id, self._next = self._next, self._next + 1
-        self._report([(id, text)], chat, reason)
+    def _take(self, id: int | None) -> int:
+        """The message takes its id."""
+        self._seen = self._next if id is None else id
+        self._next = max(self._next, self._seen + 1)
+        return self._seen
+
+    def _not_sent(self, command: Say, chat: str, reason: Reason) -> None:
+        self._report([(self._take(command.id), command.text)], chat, reason)
+
+    def resume(self, sent: int) -> None:
+        """The client comes back, having numbered up to `sent`: new ids go on from there; those not seen may come."""
+        self._next = max(self._next, sent + 1)
+
+    def known(self, chat: Chat, last: int) -> None:
+        """The partner has everything up to `last`, also what another node sent."""
+        if last > self._seen:
+            self.fates.record(self._seen + 1, last, chat.id, None)
+            self._seen, self._next = last, max(self._next, last + 1)
 
     def full(self, window: Window, more: int) -> bool:
         """Whether a message of `more` bytes has to wait. One alone is always let through, however long."""

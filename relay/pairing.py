@@ -80,7 +80,7 @@ class Pairing:
         host = self._session.host
         chat = host.new_id()
         self.step = Calling(chat, name, typed)
-        host.locate(name, lambda found: self._located(chat, found))
+        host.locate(name.owned, lambda found: self._located(chat, found))
         host.alarm(host.limits.call, lambda: self._overdue(chat))
 
     def _located(self, chat: str, found: Located | Code) -> None:
@@ -212,10 +212,10 @@ class Pairing:
         host = self._session.host
         if isinstance(step, Calling):
             if step.uid:
-                host.post(step.uid, Gone(step.name.owned, step.chat, reason, 0))
+                host.post(step.uid, Gone(step.name.owned, step.chat, reason, 0, 0))
         elif step is not None:
             self._take_back(step.chat, step.party, reason)
             host.save(self._session)
 
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
-        self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0))
+        self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0, 0))

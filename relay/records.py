@@ -73,7 +73,8 @@ class Records:
                 written = True
             except NameLost:
                 self._changed()
-                session.name_lost()
+                if session.state is State.NAMED:
+                    session.name_lost()
             except Unavailable:
                 self._waiting.setdefault(session, [])
         self._changed()
@@ -128,4 +129,4 @@ def body(session: Session) -> Body:
     """What the directory has to know of a session."""
     chat, partner = session.engaged or ("", None)
     shown = session.name.shown if session.name else ""
-    return Body(shown, session.grace, session.token_hash, session.detached, chat, partner)
+    return Body(shown, session.grace, session.token_hash, session.detached, chat, partner, session.ended)

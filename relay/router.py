@@ -6,6 +6,7 @@ goes out at the end of the turn of the loop: one write a client, one PUBLISH a n
 
 import asyncio
 import hashlib
+import hmac
 import secrets
 import time
 from collections import deque
@@ -15,15 +16,16 @@ from typing import Final, Protocol
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import inbox
+from relay import inbox, resume
 from relay.bus import Bus
 from relay.directory import Body, Directory, Unavailable
 from relay.errors import Code
-from relay.events import Claim, Event
+from relay.events import Claim, Event, Replaced
 from relay.host import Limits, Located
-from relay.mail import Mail
+from relay.mail import Mail, Moved
 from relay.names import Name
 from relay.records import Records
+from relay.resume import Legacy
 from relay.session import Session, State
 
 # While the lease is not known to hold, clients' lines wait for so long for the directory's word; if it can't be had,
@@ -47,6 +49,9 @@ class Outlet(Protocol):
 
     def close(self) -> None:
         """Close after that."""
+
+    def serve(self, session: Session) -> None:
+        """Be the client of this session from now on."""
 
 
 class Router:
@@ -204,13 +209,64 @@ class Router:
             session.claimed(sid, fence, token, token_hash)
         self.wake(session)
 
-    def locate(self, name: Name, then: Callable[[Located | Code], None]) -> None:
+    def resume(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
+        assert claim.resume is not None
+        token_hash = hash_token(claim.resume.token)
         here = self.sessions.get(name.owned)
+        if here is None:
+            self.sessions[name.owned] = session
+            self._tasks.start_soon(self._resume, session, name, claim, token_hash)
+        elif here.state is State.NAMED and hmac.compare_digest(here.token_hash, token_hash):
+            self._hand_over(session, here)
+            resume.come_back(here, claim)
+        else:
+            session.unclaimed(Code.BAD_TOKEN)
+
+    def _hand_over(self, session: Session, here: Session) -> None:
+        """The connection of a new session becomes that of an old one."""
+        old, new = here.outlet, session.outlet
+        session.state, session.outlet, here.outlet = State.ENDED, None, new
+        if old is not None:
+            old.tell(Replaced())
+            old.close()
+        if new is not None:
+            new.serve(here)
+            self._dirty[new] = None
+
+    async def _resume(self, session: Session, name: Name, claim: Claim, token_hash: str) -> None:
+        sid, fence, holder, code = secrets.token_hex(8), None, None, Code.BAD_TOKEN
+        self._sids.add(sid)
+        try:
+            holder = await self._directory.find_token(name.owned, token_hash)
+            if holder is not None:
+                fence = await self._directory.take_over(holder, name.owned, sid)
+        except Unavailable as error:
+            log.warning("resume not possible", error=str(error))
+            code = Code.UNAVAILABLE
+        except Exception:  # a defect must not take the other users' node down
+            log.exception("resume failed")
+            code = Code.UNAVAILABLE
+        self.begin()
+        if holder is None or fence is None:
+            self._sids.discard(sid)
+            del self.sessions[name.owned]
+            session.unclaimed(code)
+        else:
+            body = holder.body
+            legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended)
+            resume.inherit(session, legacy)
+            self.post(holder.uid, Moved(name.owned, holder.sid))
+            resume.come_back(session, claim)
+        self.wake(session)
+
+    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+        """See `Host`."""
+        here = self.sessions.get(owned)
         if here is not None and here.state is State.NAMED:
             then(Located(here.presence, self.uid))
         else:
-            self._tasks.start_soon(self._locate, name.owned, then)
+            self._tasks.start_soon(self._locate, owned, then)
 
     async def _locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
         try:

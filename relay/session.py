@@ -31,6 +31,7 @@ from relay.events import (
     Ping,
     Quit,
     Refused,
+    Replaced,
     Welcome,
 )
 from relay.host import Host
@@ -38,6 +39,7 @@ from relay.mail import Away, Deaf, Gone, Party
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
+from relay.resume import Ended
 
 
 class State(Enum):
@@ -58,11 +60,13 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_absences",
         "_since",
         "acks",
         "chat",
         "deaf",
         "detached",
+        "ended",
         "fence",
         "host",
         "name",
@@ -91,7 +95,9 @@ class Session:
         self.token_hash = ""  # of the token that resumes this session
         self.acks = False  # the client acknowledges messages itself
         self.detached = False  # the client is gone and may come back
+        self._absences = 0  # how often that has happened
         self.chat: Chat | None = None
+        self.ended: Ended | None = None  # the last chat that is over
         self.outbox = Outbox(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # when that began
@@ -165,7 +171,10 @@ class Session:
     def claim(self, name: Name, command: Claim) -> None:
         """Ask for a name; ends in `claimed` or `unclaimed`."""
         self.state, self.pending, self.name = State.CLAIMING, command, name
-        self.host.claim(self, name, command)
+        if command.resume is None:
+            self.host.claim(self, name, command)
+        else:
+            self.host.resume(self, name, command)
 
     def claimed(self, sid: str, fence: int, token: str, token_hash: str) -> None:
         """The name is ours. A client that can't come back gets no token."""
@@ -229,9 +238,9 @@ class Session:
         chat, self.chat = self.chat, None
         if chat is None:
             return
-        self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, reason, chat.confirmed))
+        self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, reason, chat.confirmed, self.fence))
         self.outbox.close(chat, reason, 0)
-        self.outbox.fates.ended(chat.id, Reason.LEFT)
+        self._ended(chat, Reason.LEFT)
         if reason is Reason.LEFT:
             self.host.tell(self, Left(chat.partner.shown, Reason.LEFT, own=True))
 
@@ -241,10 +250,14 @@ class Session:
         assert chat is not None
         self.chat = None
         self.outbox.close(chat, reason, last)
-        self.outbox.fates.ended(chat.id, reason)
+        self._ended(chat, reason)
         self.host.tell(self, Left(chat.partner.shown, reason))
         self.host.save(self)
         self.proceed()
+
+    def _ended(self, chat: Chat, reason: Reason) -> None:
+        self.outbox.fates.ended(chat.id, reason)
+        self.ended = Ended(chat.id, chat.partner.shown, reason)
 
     def unheard(self, reason: Reason, last: int) -> None:
         """The partner can't be told anything any more: what is under way has its outcome now."""
@@ -309,14 +322,29 @@ class Session:
         chat = self.chat
         if chat is not None:
             chat.forget_untold()
-            self.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, self.grace))
+            self.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, self.grace, self.fence))
         self.host.save(self)
-        self.host.alarm(self.grace, self._expire)
+        self._absences += 1
+        absence = self._absences
+        self.host.alarm(self.grace, lambda: self._expire(absence))
 
-    def _expire(self) -> None:
-        if self.detached and self.state is State.NAMED:
+    def _expire(self, absence: int) -> None:
+        if self.detached and self._absences == absence and self.state is State.NAMED:
             self.part(Reason.LOST)
             self.end()
+
+    def attach(self, claim: Claim) -> None:
+        """A client is there again, having resumed; what it had asked for on its old connection it may ask for again."""
+        self.pairing.withdraw(Reason.LEFT)
+        self.state, self.pending = State.NAMED, claim
+        self.acks, self.detached, self.deaf = claim.acks, False, False
+
+    def replaced(self) -> None:
+        """Another node has the session now. The partner hears nothing of it."""
+        self.host.tell(self, Replaced())
+        self.host.forget(self)
+        self.state = State.ENDED
+        self.host.close(self)
 
     def name_lost(self) -> None:
         """Another owns the name now. A JSON client may claim anew on its connection; others are closed."""
@@ -324,7 +352,7 @@ class Session:
         chat = self.chat
         if chat is not None:
             self.chat = None
-            self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed))
+            self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence))
             self.outbox.close(chat, Reason.NAME_LOST, 0)
         self.refuse(Code.NAME_LOST)
         self.host.forget(self)

@@ -5,10 +5,12 @@ that whoever loses a record loses the epoch too, and a name that isn't there is 
 unknown. Records count only while their node's lease does.
 """
 
+import hmac
 from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
+import msgspec
 import structlog
 
 from relay.directory import record
@@ -20,7 +22,7 @@ from relay.directory.store import Script, Store, Unavailable
 from relay.errors import Presence
 from relay.host import Located
 
-__all__ = ["Body", "Directory", "Lease", "NameLost", "Unavailable"]
+__all__ = ["Body", "Directory", "Lease", "NameLost", "Record", "Unavailable"]
 
 # A partition's keys end by themselves when nobody has run a node on this prefix for so long.
 PARTITION_SECONDS: Final = 7 * 24 * 3600
@@ -85,6 +87,35 @@ class Directory:
                     seen = holder.version
                 case _:
                     await self._wait(answer, place)
+
+    async def find_token(self, owned: str, token_hash: str) -> Record | None:
+        """The record of a session that this token resumes, if there is one."""
+        place = self.keys.place(owned)
+        for _ in range(FORGOTTEN_TRIES):
+            answer = await self._store.script(_FIND, place.key, place.field, round(self.lease.seconds * 1e6))
+            match answer:
+                case [b"none"]:
+                    return None
+                case [b"found", raw]:
+                    holder = _read(raw, place)
+                    known = holder.body.token if holder is not None else ""
+                    if holder is None or not hmac.compare_digest(known, token_hash) or await self._vacant(holder):
+                        return None
+                    return holder
+                case _:
+                    await self._wait(answer, place)
+        return None
+
+    async def take_over(self, holder: Record, owned: str, sid: str) -> int | None:
+        """Own a name whose token was shown, if the record is still the one that was seen: the fence, or None."""
+        place = self.keys.place(owned)
+        owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
+        body = record.encode(msgspec.structs.replace(holder.body, away=False))
+        highest = max(self._highest, holder.fence)
+        answer = await self._store.script(
+            _CLAIM, place.key, place.field, owner, body, highest, holder.version, 0, self._ttl
+        )
+        return self._fence(answer[1]) if answer[0] == b"ok" else None
 
     async def _wait(self, answer: Any, place: Place) -> None:
         if answer[0] == b"forgot":

@@ -3,6 +3,7 @@
 import msgspec
 
 from relay.mail import Party
+from relay.resume import Ended
 
 
 class Body(msgspec.Struct, array_like=True, frozen=True):
@@ -14,6 +15,7 @@ class Body(msgspec.Struct, array_like=True, frozen=True):
     away: bool  # its client is gone for now
     chat: str  # the chat it is in; empty: none
     partner: Party | None
+    ended: Ended | None = None  # the last chat that is over
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -165,7 +165,7 @@ class TestSync:
         desk.gets(desk.sync(1, party=desk.moved("n3")))
         posted = desk.posted()
         assert {uid for uid, _ in posted} == {"n3"}
-        text, sync = (mail for _, mail in posted)
+        sync, text = (mail for _, mail in posted)
         assert isinstance(text, Text)
         assert (text.id, text.prev, text.texts) == (2, 0, ["b", "c"])
         assert isinstance(sync, Sync)

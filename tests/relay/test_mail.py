@@ -18,6 +18,7 @@ from relay.mail import (
     Gone,
     Invite,
     Mail,
+    Moved,
     Party,
     Settle,
     Sync,
@@ -38,6 +39,7 @@ EVERY_KIND: list[Mail] = [
     Gone("ann", "c1", Reason.QUIT, 1),
     Away("ann", "c1", 30.0),
     Sync("ann", "c1", ANN, 1, True),
+    Moved("ann", "s1"),
 ]
 
 strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)

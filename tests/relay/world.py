@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay import inbox
+from relay import inbox, resume
 from relay.errors import Code, Presence
 from relay.events import Call, Claim, Command, Event, Left, Message, Paired, Refused, Welcome
 from relay.host import Limits, Located
 from relay.mail import Mail
 from relay.names import Name
+from relay.resume import Legacy
 from relay.session import Session, State
 
 Deed = Callable[[], None]
@@ -139,13 +140,39 @@ class Place:
 
         self.world.answers.append(answer)
 
-    def locate(self, name: Name, then: Callable[[Located | Code], None]) -> None:
+    def resume(self, session: Session, name: Name, claim: Claim) -> None:
+        """See `Host`. The token is the session's id; the old node is told as the real one is."""
+
+        def answer() -> None:
+            old = self.world.records.get(name.owned)
+            assert claim.resume is not None
+            if not self.world.available:
+                session.unclaimed(Code.UNAVAILABLE)
+            elif old is None or old.sid != claim.resume.token or old.state is not State.NAMED:
+                session.unclaimed(Code.BAD_TOKEN)
+            else:
+                self._inherit(session, old, claim)
+            self.pump(session)
+
+        self.world.answers.append(answer)
+
+    def _inherit(self, session: Session, old: Session, claim: Claim) -> None:
+        self.world.ids += 1
+        assert old.name is not None
+        chat, partner = old.engaged or ("", None)
+        self.world.records[old.owned] = self.sessions[old.owned] = session
+        resume.inherit(session, Legacy(old.name, old.sid, self.world.ids, "hash", chat, partner, old.ended))
+        if old.host.uid in self.world.nodes:
+            old.replaced()
+        resume.come_back(session, claim)
+
+    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
         """See `Host`."""
 
         def answer() -> None:
             if not self.world.available:
                 then(Code.UNAVAILABLE)
-            elif (owner := self.world.records.get(name.owned)) is None:
+            elif (owner := self.world.records.get(owned)) is None:
                 then(Located(Presence.OFFLINE))
             else:
                 then(Located(owner.presence, owner.host.uid))
