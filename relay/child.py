@@ -39,9 +39,14 @@ def bind(parent: int, arguments: Sequence[str]) -> None:
 
 def watch(lifeline: int, arguments: Sequence[str]) -> int:
     """Run the command until it ends, or kill it at EOF on the file descriptor. Return its exit status."""
+    early: list[int] = []  # signals that came before there was a child to pass them on to
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: early.append(received))
     with subprocess.Popen(arguments, stdin=subprocess.DEVNULL) as child:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _frame: child.send_signal(received))
+        for received in early:
+            child.send_signal(received)
 
         def kill_at_eof() -> None:
             while os.read(lifeline, 64):
