@@ -1,5 +1,6 @@
 """The embedded server is private, answers at once, and leaves nothing behind, however its owner ends."""
 
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -173,8 +174,8 @@ def test_a_bound_command_dies_with_its_killed_parent(watchdog: bool, tmp_path: P
 
 def find_sleep(parent: int) -> int | None:
     """The process id of a `sleep` among a process's descendants."""
-    for children in Path(f"/proc/{parent}/task/{parent}").glob("children"):
-        for pid in map(int, children.read_text().split()):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a process that ended while we looked
+        for pid in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
             if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
                 return pid
             if found := find_sleep(pid):
