@@ -94,6 +94,14 @@ MaxLine = Annotated[
         help="Longest line that a client may send, in bytes, its line end not counted.",
     ),
 ]
+Memory = Annotated[
+    int,
+    typer.Option(
+        envvar="RELAY_MEMORY",
+        metavar="MIB",
+        help="Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",
+    ),
+]
 Nodes = Annotated[
     int,
     typer.Option(
@@ -135,6 +143,7 @@ def node(
     classic_port: ClassicPort = None,
     http_port: HttpPort = None,
     max_line: MaxLine = _DEFAULTS.max_line,
+    memory: Memory = _DEFAULTS.memory,
 ) -> int:
     """Run one node until SIGTERM or Ctrl-C."""
     config = Config(
@@ -148,6 +157,7 @@ def node(
         classic_port=classic_port,
         http_port=http_port,
         max_line=max_line,
+        memory=memory,
     )
     from relay import node as implementation  # not for --help and wrong options: it takes a while to import
 
@@ -172,6 +182,7 @@ def up(
     classic_port: ClassicPort = None,
     http_port: HttpPort = None,
     max_line: MaxLine = _DEFAULTS.max_line,
+    memory: Memory = _DEFAULTS.memory,
 ) -> int:
     """Run a cluster of several nodes on this machine until SIGTERM or Ctrl-C, each port option counting up."""
     first = Config(
@@ -184,6 +195,7 @@ def up(
         classic_port=classic_port,
         http_port=http_port,
         max_line=max_line,
+        memory=memory,
     )
     configs = supervisor.plan(first, nodes)
     return _until_told(lambda: supervisor.run(configs))

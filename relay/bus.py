@@ -99,7 +99,7 @@ class Bus:
         if not self._dirty or self._publisher is None or self._under_way >= UNDER_WAY or not self._standing():
             return
         now = clock()
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._dirty = self._dirty, set()  # what a link keeps back leaves when it hears an acknowledgement
         self._publish([(uid, frame) for uid in dirty if uid in self._links for frame in self._links[uid].flush(now)])
 
     def _publish(self, frames: list[tuple[str, bytes]]) -> None:
@@ -165,6 +165,9 @@ class Bus:
             self._reset(frame.uid)
         wanted, replies = link.take(frame, clock())
         self._publish([(frame.uid, reply) for reply in replies])
+        if link.outbox:
+            self._dirty.add(frame.uid)
+            self._room()
         if wanted:
             try:
                 mail = decode(frame.body)

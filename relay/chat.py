@@ -7,8 +7,9 @@ from typing import Final
 from relay.errors import Reason
 from relay.mail import Ack, Party, Sync, Text
 
-# A text run in one piece of mail ends here, so that a frame on the bus stays small beside Redis' output buffers.
-RUN_BYTES: Final = 64 * 1024
+# Bytes on their way to a client that hasn't taken them: enough for any round trip, small beside Redis' output buffers,
+# and all that a client that doesn't read costs its node. The rest of a window stays with the sender's node.
+FLIGHT_BYTES: Final = 64 * 1024
 # Outcomes remembered for ids that are sent again. A client that resumes repeats at most one window.
 FATES_KEPT: Final = 512
 # Ended chats whose reason is remembered, for messages that were written to them and came late.
@@ -26,33 +27,48 @@ class Window:
     __slots__ = ("_entries", "bytes")
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[int, int, str]] = deque()
+        self._entries: deque[tuple[int, int, str, float]] = deque()
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        return ((id, text) for id, _, text in self._entries)
+        return ((id, text) for id, _, text, _ in self._entries)
 
-    def add(self, id: int, text: str) -> None:
-        """Keep a message until its outcome is known."""
+    def add(self, id: int, text: str, at: float) -> None:
+        """Keep a message until its outcome is known; it was said at that time."""
         n = size(text)
-        self._entries.append((id, n, text))
+        self._entries.append((id, n, text, at))
         self.bytes += n
 
     def find(self, id: int) -> str | None:
         """The text under this id, if its outcome isn't known yet."""
-        return next((text for i, _, text in self._entries if i == id), None)
+        return next((text for i, _, text, _ in self._entries if i == id), None)
 
     def take(self, upto: int) -> list[tuple[int, str]]:
         """Remove and return what has an id up to `upto`."""
         entries, taken = self._entries, []
         while entries and entries[0][0] <= upto:
-            id, n, text = entries.popleft()
+            id, n, text, _ = entries.popleft()
             self.bytes -= n
             taken.append((id, text))
         return taken
+
+    def between(self, after: int, upto: int) -> int:
+        """Bytes of the messages with an id above `after` and up to `upto`."""
+        return sum(n for id, n, _, _ in self._entries if after < id <= upto)
+
+    def next(self, after: int, room: int) -> tuple[list[tuple[int, str, float]], bool]:
+        """The first messages with an id above `after` that begin within `room` bytes, and whether there are more."""
+        found: list[tuple[int, str, float]] = []
+        for id, n, text, at in self._entries:
+            if id > after:
+                if room <= 0:
+                    return found, True
+                room -= n
+                found.append((id, text, at))
+        return found, False
 
     def take_all(self) -> list[tuple[int, str]]:
         """Remove and return everything."""
@@ -119,9 +135,12 @@ class Chat:
         "confirmed",
         "deaf",
         "gap",
+        "held",
         "id",
         "partner",
         "received",
+        "taken",
+        "untaken",
         "window",
     )
 
@@ -135,15 +154,20 @@ class Chat:
         self.absences = 0  # how often that has happened
         self.gap = False  # the partner was asked to send again
         self.deaf = False  # the partner's client is gone for good; only its last words are still to come
+        self.untaken = 0  # bytes that the kernel has taken for a client that acknowledges itself, not yet reported
+        self.taken = 0  # highest id that the partner's kernel is known to have taken, beside those acknowledged
+        self.held = False  # messages wait in the window, because the partner doesn't read
         self._out = 0  # highest id sent in this chat
         self._run: Text | None = None  # mail of this turn that further messages can join
         self._turn = -1
 
     def say(self, id: int, text: str, fence: int, at: float, turn: int) -> Text | None:
-        """Put a message under way. Returns the mail to post, or None where it joined what was posted this turn."""
-        self.window.add(id, text)
+        """Put a message under way. Returns the mail to post; None where it joined what was posted, or has to wait."""
+        self.window.add(id, text, at)
+        if self.window.bytes > FLIGHT_BYTES and not self._may_leave():
+            return None
         run = self._run
-        if run is not None and self._turn == turn and id == run.id + len(run.texts) and self._room(run):
+        if run is not None and self._turn == turn and id == run.id + len(run.texts):
             run.texts.append(text)
             self._out = id
             return None
@@ -151,18 +175,29 @@ class Chat:
         self._run, self._turn, self._out = run, turn, id
         return run
 
-    def _room(self, run: Text) -> bool:
-        # 256 messages are the whole window; long ones are rare, so their sum is only taken where it can matter.
-        return len(run.texts) < 16 or sum(map(len, run.texts)) < RUN_BYTES
+    def _may_leave(self) -> bool:
+        """Whether the message that was just added may follow those before it at once."""
+        if not self.held:
+            self.held = self.window.between(self.taken, self._out) >= FLIGHT_BYTES
+        return not self.held
 
-    def again(self, fence: int, at: float) -> list[Text]:
-        """Mail for everything that has no acknowledgement, to a partner that may have missed it."""
-        mails, prev = [], 0
-        for run in runs(list(self.window)):
-            mails.append(Text(self.partner.owned, self.id, fence, run[0][0], prev, at, [text for _, text in run]))
-            prev = run[-1][0]
+    def go_on(self, fence: int) -> list[Text]:
+        """Mail for what had to wait, as far as there is room now."""
+        leaving, self.held = self.window.next(self._out, FLIGHT_BYTES - self.window.between(self.taken, self._out))
+        mails: list[Text] = []
+        for id, text, at in leaving:
+            if not mails or id != self._out + 1 or at != mails[-1].at:
+                mails.append(Text(self.partner.owned, self.id, fence, id, self._out, at, []))
+            mails[-1].texts.append(text)
+            self._out = id
         self._run = None
         return mails
+
+    def again(self, fence: int) -> list[Text]:
+        """Mail for what has no acknowledgement, from its start, to a partner that may have missed it."""
+        if self.window:
+            self._out = self.taken = 0
+        return self.go_on(fence)
 
     def take(self, mail: Text) -> list[tuple[int, str]] | None:
         """The messages of this mail that are new, in order. None: something before them is missing."""

@@ -14,6 +14,8 @@ LEASE_SECONDS: Final = (0.5, 3600.0)
 GRACE_SECONDS: Final = (0.0, 3600.0)
 # Shorter lines couldn't hold a `hello`; longer ones would let one client hold a noticeable part of a node's memory.
 MAX_LINE_BYTES: Final = (64, 16 * 1024 * 1024)
+# Less would hardly hold the windows of a few dozen slow readers; the upper bound only catches a wrong unit.
+MEMORY_MEBIBYTES: Final = (16, 1024 * 1024)
 MAX_PORT: Final = 65_535
 
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+cluster")
@@ -63,6 +65,7 @@ class Config:
     classic_port: int | None = None  # None: off; 0: any free one
     http_port: int | None = None  # likewise
     max_line: int = 65_536  # bytes of a client's line, its LF not counted
+    memory: int = 256  # MiB for messages under way, all clients together
 
     def __post_init__(self) -> None:
         if not self.host or not self.host.isprintable() or " " in self.host:
@@ -75,6 +78,7 @@ class Config:
         _check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
         _check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
         _check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
+        _check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
 
 
 def check_url(url: str) -> None:

@@ -5,6 +5,7 @@ import socket
 from collections import deque
 from typing import Final, cast
 
+from relay.budget import MESSAGE_BYTES, SHORT_READ_BYTES
 from relay.dialects import CLASSIC, JSON, Dialect, Framer, LineFramer, RawFramer, TooLong, choose, too_long
 from relay.events import Command, Event, Hangup
 from relay.router import Router
@@ -12,7 +13,7 @@ from relay.session import Session, State
 
 # One read. What a client floods is taken in such pieces, so that everyone gets a turn; also bounds what one connection
 # can have in memory before it is slowed.
-READ_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 16 * 1024
 # Replies that a client hasn't read; above it, its lines aren't read either.
 REPLY_BYTES: Final = 64 * 1024
 # Lines of one client handled in one turn of the loop: under a millisecond for messages, a few for the costliest.
@@ -43,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         "_lines",
         "_out",
         "_out_bytes",
+        "_read_in",
         "_read_paused",
         "_router",
         "_share",
@@ -62,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
+        self._read_in = -1  # the turn of the loop in which a large read came: no more in that turn
         self._read_paused = self._write_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._eof = False
@@ -81,7 +84,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next read goes."""
-        return _buffer
+        return _buffer[:SHORT_READ_BYTES] if self._router.budget.short else _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
@@ -94,6 +97,9 @@ class Connection(asyncio.BufferedProtocol):
             self._dialect = choose(data)
             self.session.program = self._dialect is JSON
         self._lines.extend(self._framer.feed(data))
+        if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would go on reading up to 32 times before anyone else's turn
+            self._read_in = router.round
+            router.later(self)
         self.pump()
         router.touch(self)
 
@@ -141,10 +147,11 @@ class Connection(asyncio.BufferedProtocol):
             if self._share_of != self._router.round:
                 self._share_of, self._share = self._router.round, TURN_LINES
             while lines and not session.blocked and self._out_bytes <= REPLY_BYTES:
-                if not self._share:
+                if not self._share or not self._router.lines:
                     self._router.later(self)
                     break
                 self._share -= 1
+                self._router.lines -= 1
                 session.receive(self._parse(lines.popleft()))
             if lines and session.draining:
                 self._let_pass()
@@ -170,7 +177,9 @@ class Connection(asyncio.BufferedProtocol):
         """Read no faster than the session handles lines and the client reads replies."""
         session = self.session
         ahead = AHEAD_LINES if session.draining or self._dialect is CLASSIC else 0
-        pause = len(self._lines) > ahead or self._out_bytes > REPLY_BYTES or self._router.held
+        router = self._router
+        flood = self._read_in == router.round
+        pause = flood or len(self._lines) > ahead or self._out_bytes > REPLY_BYTES or router.held
         if pause is not self._read_paused and not (self._eof or self.closing or self._transport.is_closing()):
             self._read_paused = pause
             if pause:
@@ -208,6 +217,13 @@ class Connection(asyncio.BufferedProtocol):
             if self._lines and not self.session.blocked:
                 self._router.later(self)
         self._mind_reading()
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that this client's messages and replies hold at the moment."""
+        chat = self.session.chat
+        window = chat.window.bytes + MESSAGE_BYTES * len(chat.window) if chat is not None else 0
+        return window + self._out_bytes + MESSAGE_BYTES * (len(self._out) + len(self._lines))
 
     def serve(self, session: Session) -> None:
         """Be the client of this session from now on."""

@@ -46,6 +46,10 @@ class Host(Protocol):
         """Unix time of this turn of the loop, in seconds."""
 
     @property
+    def allowance(self) -> int:
+        """Bytes that a window may cost now, beside its own bounds: little while the node's memory is short."""
+
+    @property
     def turn(self) -> int:
         """Changes whenever mail leaves: until then messages may join what was posted."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from relay import resume
+from relay.chat import FLIGHT_BYTES, size
 from relay.errors import Code, Reason
 from relay.events import Away as AwayEvent
 from relay.events import Back, Claim, Message
@@ -24,6 +25,7 @@ from relay.mail import (
     Moved,
     Settle,
     Sync,
+    Taken,
     Text,
 )
 from relay.session import Session
@@ -72,16 +74,27 @@ def _text(session: Session, mail: Text) -> None:
         session.host.post(chat.partner.uid, chat.sync(session.party, reply=True))
         return
     host, sender = session.host, chat.partner.shown
-    if not fresh and mail.id + len(mail.texts) - 1 <= chat.confirmed:  # sent again, although acknowledged: say so again
+    if not fresh:  # sent again although it is here: say once more how far we are
         host.post(chat.partner.uid, Ack(chat.partner.owned, chat.id, chat.confirmed))
+        chat.untaken = FLIGHT_BYTES
     for id, text in fresh:
         host.tell(session, Message(id, sender, chat.id, text, mail.at))
+    if session.acks:
+        chat.untaken += sum(size(text) for _, text in fresh)
 
 
 def _ack(session: Session, mail: Ack) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.outbox.acked(session.chat, mail.id)
         session.proceed()
+
+
+def _taken(session: Session, mail: Taken) -> None:
+    chat = session.chat
+    if chat is not None and chat.id == mail.chat:
+        chat.taken = max(chat.taken, mail.id)
+        if chat.held:
+            session.outbox.go_on(chat)
 
 
 def _deaf(session: Session, mail: Deaf) -> None:
@@ -120,7 +133,7 @@ def _sync(session: Session, mail: Sync) -> None:
         host.tell(session, Back(chat.partner.shown))
     if mail.reply:
         host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.detached))
-    for text in chat.again(session.fence, host.now):
+    for text in chat.again(session.fence):
         host.post(chat.partner.uid, text)
     session.proceed()
 
@@ -148,4 +161,5 @@ _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Away: _away,
     Sync: _sync,
     Moved: _moved,
+    Taken: _taken,
 }

@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.mail import VERSION, Mail, encode
+from relay.mail import VERSION, Mail, Text, encode
 
 _HEADER: Final = struct.Struct("!BB16s8sQ8sQ")
 HEADER_BYTES: Final = _HEADER.size
@@ -32,8 +32,16 @@ ACK_SECONDS: Final = 0.05
 ACK_FRAMES: Final = 32
 # A gap is reported again after this, if nothing has filled it.
 REPORT_SECONDS: Final = 0.1
-# Mail in one frame; keeps a frame well below what a server buffers for a subscriber.
-FRAME_MAIL: Final = 512
+RESEND_MAX_SECONDS: Final = 4.0  # the pause doubles up to this while nothing is heard
+# Bytes of mail in one frame: a fraction of a millisecond of anyone's time, well below a server's output buffers.
+FRAME_BYTES: Final = 128 * 1024
+# Bytes under way without acknowledgement; what comes beyond waits. More would only wait in Redis or the other node, and
+# would all go again after a gap.
+FLIGHT_BYTES: Final = 1024 * 1024
+# Bytes after which an acknowledgement doesn't wait: the sender must not run dry.
+ACK_BYTES: Final = 256 * 1024
+# What a piece of mail is reckoned at beside its texts.
+MAIL_BYTES: Final = 64
 
 
 class Kind(IntEnum):
@@ -105,6 +113,7 @@ class Link:
         self._their_stream = _NO_STREAM
         self._got = 0  # number of the last frame taken in order
         self._owed = 0  # frames taken since the last acknowledgement
+        self._owed_bytes = 0
         self._owed_since = 0.0
         self._reported = float("-inf")
 
@@ -112,6 +121,8 @@ class Link:
         self._stream = secrets.token_bytes(8)
         self._number = 0
         self._acked = 0
+        self._flight = 0  # bytes in `_sent`
+        self._patience = RESEND_SECONDS
         self._sent: deque[_Sent] = deque()
 
     @property
@@ -125,18 +136,21 @@ class Link:
         return len(self._sent)
 
     def flush(self, now: float) -> list[bytes]:
-        """Frames for all mail in the outbox."""
-        frames = []
-        while self.outbox:
-            mail, self.outbox = self.outbox[:FRAME_MAIL], self.outbox[FRAME_MAIL:]
+        """Frames for the mail in the outbox, as far as it may be under way at once."""
+        frames, outbox, start = [], self.outbox, 0
+        while start < len(outbox) and self._flight < FLIGHT_BYTES:
+            end = _frame_end(outbox, start)
             self._number += 1
-            sent = _Sent(self._number, encode(mail), now)
+            sent = _Sent(self._number, encode(outbox[start:end]), now)
             self._sent.append(sent)
+            self._flight += len(sent.body)
             frames.append(self._pack(sent))
+            start = end
+        self.outbox = outbox[start:]
         return frames
 
     def _pack(self, sent: _Sent) -> bytes:
-        self._owed = 0
+        self._owed = self._owed_bytes = 0
         return pack(Kind.MAIL, self._uid, self._stream, sent.number, self._their_stream, self._got, sent.body)
 
     def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:
@@ -151,7 +165,8 @@ class Link:
             if not self._owed:
                 self._owed_since = now
             self._owed += 1
-            if self._owed >= ACK_FRAMES:
+            self._owed_bytes += len(frame.body)
+            if self._owed >= ACK_FRAMES or self._owed_bytes >= ACK_BYTES:
                 replies.append(self._answer(Kind.ACK))
             return True, replies
         if frame.number <= self._got:  # sent again although it is here: say so
@@ -166,7 +181,8 @@ class Link:
             return []
         self._acked = max(self._acked, min(frame.ack, self._number))
         while self._sent and self._sent[0].number <= frame.ack:
-            self._sent.popleft()
+            self._flight -= len(self._sent.popleft().body)
+            self._patience = RESEND_SECONDS
         return self.again(now) if frame.kind is Kind.MISSING else []
 
     def lost(self, frame: Frame) -> bool:
@@ -190,14 +206,26 @@ class Link:
         return self._answer(Kind.MISSING)
 
     def _answer(self, kind: Kind) -> bytes:
-        self._owed = 0
+        self._owed = self._owed_bytes = 0
         return pack(kind, self._uid, _NO_STREAM, 0, self._their_stream, self._got)
 
     def tick(self, now: float) -> list[bytes]:
         """What has become due: an acknowledgement without a frame to ride on, frames that were never acknowledged."""
         frames = []
-        if self._sent and now - self._sent[0].at > RESEND_SECONDS:
+        if self._sent and now - self._sent[0].at > self._patience:
+            self._patience = min(2 * self._patience, RESEND_MAX_SECONDS)
             frames = self.again(now)
         if self._owed and now - self._owed_since > ACK_SECONDS:
             frames.append(self._answer(Kind.ACK))
         return frames
+
+
+def _frame_end(mail: list[Mail], start: int) -> int:
+    """Where the frame that begins at `start` ends: at least one piece of mail, and no more once it's large."""
+    room = FRAME_BYTES
+    for index in range(start, len(mail)):
+        one = mail[index]
+        room -= MAIL_BYTES + sum(map(len, one.texts)) if isinstance(one, Text) else MAIL_BYTES
+        if room <= 0:
+            return index + 1
+    return len(mail)

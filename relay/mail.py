@@ -80,6 +80,14 @@ class Ack(msgspec.Struct, array_like=True, tag="ack", frozen=True):
     id: int
 
 
+class Taken(msgspec.Struct, array_like=True, tag="taken", frozen=True):
+    """The other side's kernel has all messages up to `id`; its client acknowledges them in its own time."""
+
+    to: str
+    chat: str
+    id: int
+
+
 class Deaf(msgspec.Struct, array_like=True, tag="deaf", frozen=True):
     """The other side can't be told anything any more; what it still has to say follows, then `Gone`."""
 
@@ -125,7 +133,7 @@ class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
     sid: str
 
 
-Mail = Invite | Accept | Decline | Settle | Text | Ack | Deaf | Gone | Away | Sync | Moved
+Mail = Invite | Accept | Decline | Settle | Text | Ack | Deaf | Gone | Away | Sync | Moved | Taken
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Mail])

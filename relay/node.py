@@ -37,6 +37,7 @@ ROLL_CALL_PAUSE: Final = 0.5
 # At the end: how long what has to be told and given back may take.
 STOP_SECONDS: Final = 3.0
 STOP_LOOK_SECONDS: Final = 0.01
+MEBIBYTE: Final = 1024 * 1024
 # Connections that wait to be accepted; the kernel may allow fewer.
 BACKLOG: Final = 4096
 
@@ -69,7 +70,9 @@ class Node:
         self._uid = secrets.token_hex(8)
         self._keys = Keys(config.prefix)
         self._store = Store(config.redis)
-        self._router = Router(self._uid, config.name, Limits(grace=config.grace, lease=config.lease))
+        self._router = Router(
+            self._uid, config.name, Limits(grace=config.grace, lease=config.lease), config.memory * MEBIBYTE
+        )
         self._lease = Lease(self._store, self._keys, self._uid, config.lease)
         self._directory = Directory(self._store, self._keys, self._lease, self._forgotten, self._router.here)
         self._bus = Bus(
@@ -143,6 +146,7 @@ class Node:
         tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
         tasks.start_soon(self._directory.peers.watch, self._router.partners, self._router.node_lost)
         tasks.start_soon(self._directory.sweep)
+        tasks.start_soon(self._router.mind_memory)
 
     async def _reach_redis(self) -> None:
         tries = 0

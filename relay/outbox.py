@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from relay.budget import MESSAGE_BYTES
 from relay.chat import Chat, Fates, Window, runs, size
 from relay.errors import MESSAGES, Code, Reason
 from relay.events import Acked, Refused, Say, Unconfirmed
@@ -78,8 +79,13 @@ class Outbox:
 
     def full(self, window: Window, more: int) -> bool:
         """Whether a message of `more` bytes has to wait. One alone is always let through, however long."""
-        limits = self._session.host.limits
-        return len(window) >= limits.window or (bool(window) and window.bytes + more > limits.window_bytes)
+        host = self._session.host
+        if len(window) >= host.limits.window:
+            return True
+        wanted = window.bytes + more
+        return bool(window) and (
+            wanted > host.limits.window_bytes or wanted + MESSAGE_BYTES * len(window) > host.allowance
+        )
 
     def acked(self, chat: Chat, id: int) -> None:
         """The partner has everything up to `id`."""
@@ -93,6 +99,14 @@ class Outbox:
             for run in runs(taken):
                 self.fates.record(run[0][0], run[-1][0], chat.id, None)
         self._session.host.tell(self._session, Acked(last, chat.id))
+        if chat.held:
+            self.go_on(chat)
+
+    def go_on(self, chat: Chat) -> None:
+        """The partner reads again."""
+        session, host = self._session, self._session.host
+        for mail in chat.go_on(session.fence):
+            host.post(chat.partner.uid, mail)
 
     def close(self, chat: Chat, reason: Reason, last: int) -> None:
         """The partner had everything up to `last`; nothing more can be known."""

@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import anyio
 import structlog
 from anyio.abc import TaskGroup
 
 from relay import inbox, resume
+from relay.budget import Budget
 from relay.bus import Bus
 from relay.directory import Body, Directory, Unavailable
 from relay.errors import Code
@@ -31,6 +33,12 @@ from relay.session import Session, State
 # While the lease is not known to hold, clients' lines wait for so long for the directory's word; if it can't be had,
 # Redis is away, and chats on this node go on.
 HOLD_SECONDS: Final = 0.5
+
+# Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
+ROUND_LINES: Final = 4096
+# How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
+BUDGET_SECONDS: Final = 0.1
+DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -50,6 +58,10 @@ class Outlet(Protocol):
     def close(self) -> None:
         """Close after that."""
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that this client's messages and replies hold at the moment."""
+
     def serve(self, session: Session) -> None:
         """Be the client of this session from now on."""
 
@@ -57,12 +69,14 @@ class Outlet(Protocol):
 class Router:
     """The host of all sessions of a node (see `relay.host.Host`)."""
 
-    def __init__(self, uid: str, node: str, limits: Limits) -> None:
+    def __init__(self, uid: str, node: str, limits: Limits, memory: int = DEFAULT_MEMORY) -> None:
         self.uid = uid
         self.node = node
         self.limits = limits
+        self.budget = Budget(memory)
         self.now = 0.0
         self.turn = 0
+        self.lines = ROUND_LINES  # lines that may still be handled in this turn of the loop, all clients together
         self.round = 0  # turns of the loop in which there was something to do
         self.sessions: dict[str, Session] = {}  # by owned name
         self._sids: set[str] = set()
@@ -91,6 +105,7 @@ class Router:
             return
         self._scheduled = True
         self.round += 1
+        self.lines = ROUND_LINES
         self._loop.call_soon(self._end_turn)
         self.now = int(time.time() * 1000) / 1000
         if self._watching and not self._held and not self._adrift and not self._directory.lease.standing:
@@ -142,6 +157,21 @@ class Router:
         self._held, self._adrift = False, adrift
         self.begin()
         self._dirty.update(dict.fromkeys(self._outlets))
+
+    @property
+    def allowance(self) -> int:
+        """See `Host`."""
+        return self.budget.allowance
+
+    async def mind_memory(self) -> None:
+        """For ever: look at what is held, and share the budget out."""
+        while True:
+            await anyio.sleep(BUDGET_SECONDS)
+            allowance = self.allowance
+            self.budget.look(outlet.held_bytes for outlet in self._outlets)
+            if self.allowance > allowance:  # who had to stop may go on
+                self.begin()
+                self._dirty.update(dict.fromkeys(self._outlets))
 
     # --- connections
 

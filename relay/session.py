@@ -12,7 +12,7 @@ does is in `relay.commands`; what partners' sessions send is handled in `relay.i
 from enum import Enum, auto
 from typing import Any
 
-from relay.chat import Chat
+from relay.chat import FLIGHT_BYTES, Chat
 from relay.commands import COMMANDS, before_name
 from relay.errors import MESSAGES, Code, Presence, Reason
 from relay.events import Away as AwayEvent
@@ -35,7 +35,7 @@ from relay.events import (
     Welcome,
 )
 from relay.host import Host
-from relay.mail import Away, Deaf, Gone, Party
+from relay.mail import Away, Deaf, Gone, Party, Taken
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
@@ -284,10 +284,15 @@ class Session:
     def flushed(self) -> None:
         """The kernel has everything that the client was told: without acks of its own, that acknowledges it."""
         chat = self.chat
-        if chat is not None and not self.acks:
+        if chat is None:
+            return
+        if not self.acks:
             ack = chat.confirm(chat.received)
             if ack is not None:
                 self.host.post(chat.partner.uid, ack)
+        elif chat.untaken >= FLIGHT_BYTES // 2:
+            chat.untaken = 0
+            self.host.post(chat.partner.uid, Taken(chat.partner.owned, chat.id, chat.received))
 
     def unplugged(self) -> None:
         """The client can't be told anything any more. What it said before is still handled; `Hangup` follows that."""

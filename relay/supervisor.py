@@ -168,6 +168,7 @@ async def _start(config: Config) -> Process:
         "--classic-port": config.classic_port,
         "--http-port": config.http_port,
         "--max-line": config.max_line,
+        "--memory": config.memory,
     }
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.chat import FATES_KEPT, PAST_KEPT, RUN_BYTES, Chat, Fates, Window, runs, size
+from relay.chat import FATES_KEPT, FLIGHT_BYTES, PAST_KEPT, Chat, Fates, Window, runs, size
 from relay.errors import Reason
 from relay.mail import Ack, Party, Sync, Text
 
@@ -35,35 +35,35 @@ class TestSize:
 class TestWindow:
     def test_it_counts_messages_and_bytes(self) -> None:
         window = Window()
-        window.add(1, "hé")
-        window.add(2, "ho")
+        window.add(1, "hé", NOON)
+        window.add(2, "ho", NOON)
         assert (len(window), window.bytes, list(window)) == (2, 5, [(1, "hé"), (2, "ho")])
 
     def test_what_is_taken_frees_its_bytes(self) -> None:
         window = Window()
         for id in (1, 2, 4):
-            window.add(id, "abc")
+            window.add(id, "abc", NOON)
         assert window.take(3) == [(1, "abc"), (2, "abc")]
         assert (len(window), window.bytes) == (1, 3)
 
     def test_taking_what_is_not_there_takes_nothing(self) -> None:
         window = Window()
         assert window.take(9) == []
-        window.add(5, "a")
+        window.add(5, "a", NOON)
         assert window.take(4) == []
         assert window.bytes == 1
 
     def test_everything_can_be_taken(self) -> None:
         window = Window()
         assert window.take_all() == []
-        window.add(1, "a")
-        window.add(9, "b")
+        window.add(1, "a", NOON)
+        window.add(9, "b", NOON)
         assert window.take_all() == [(1, "a"), (9, "b")]
         assert (len(window), window.bytes) == (0, 0)
 
     def test_a_message_is_found_until_its_outcome_is_known(self) -> None:
         window = Window()
-        window.add(3, "three")
+        window.add(3, "three", NOON)
         assert (window.find(3), window.find(2)) == ("three", None)
         window.take(3)
         assert window.find(3) is None
@@ -146,11 +146,27 @@ class TestSaying:
         assert mail is not None
         assert mail.prev == 0
 
-    def test_a_mail_of_long_messages_ends_before_it_gets_too_large(self, chat: Chat) -> None:
-        mails = [chat.say(id, "x" * 8192, 3, NOON, turn=1) for id in range(1, 65)]
-        sizes = [sum(map(len, mail.texts)) for mail in mails if mail]
-        assert len(sizes) > 1
-        assert max(sizes) <= RUN_BYTES + 16 * 8192  # the first sixteen aren't added up
+    def test_beyond_the_flight_messages_wait_until_the_partner_has_taken_some(self, chat: Chat) -> None:
+        half = "x" * (FLIGHT_BYTES // 2)
+        mails = [chat.say(id, half, 3, NOON, turn=id) for id in range(1, 6)]
+        assert [mail is not None for mail in mails] == [True, True, False, False, False]
+        chat.taken = 1
+        assert [(mail.id, mail.prev, len(mail.texts)) for mail in chat.go_on(3)] == [(3, 2, 1)]
+        chat.window.take(3)
+        assert [(mail.id, mail.prev, len(mail.texts)) for mail in chat.go_on(3)] == [(4, 3, 2)]
+        assert not chat.held
+
+    def test_what_waits_is_not_overtaken(self, chat: Chat) -> None:
+        chat.say(1, "x" * FLIGHT_BYTES, 3, NOON, turn=1)
+        assert chat.say(2, "y" * FLIGHT_BYTES, 3, NOON, turn=2) is None
+        chat.window.take(1)
+        assert chat.say(3, "z", 3, NOON, turn=3) is None
+        assert [(mail.id, len(mail.texts)) for mail in chat.go_on(3)] == [(2, 1)]
+        chat.window.take(2)
+        assert [(mail.id, mail.texts) for mail in chat.go_on(3)] == [(3, ["z"])]
+
+    def test_one_message_alone_always_leaves(self, chat: Chat) -> None:
+        assert chat.say(1, "x" * 10 * FLIGHT_BYTES, 3, NOON, turn=1) is not None
 
     def test_what_is_said_stays_in_the_window(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
@@ -163,16 +179,16 @@ class TestSayingAgain:
         for id in (1, 2, 3):
             chat.say(id, f"t{id}", 3, NOON, turn=id)
         chat.window.take(1)
-        assert chat.again(9, NOON + 1) == [Text("ben", "c1", 9, 2, 0, NOON + 1, ["t2", "t3"])]
+        assert chat.again(9) == [Text("ben", "c1", 9, 2, 0, NOON, ["t2", "t3"])]
 
     def test_a_jump_splits_it_and_is_bridged(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
         chat.say(4, "b", 3, NOON, turn=1)
-        assert [(mail.id, mail.prev) for mail in chat.again(3, NOON)] == [(1, 0), (4, 1)]
+        assert [(mail.id, mail.prev) for mail in chat.again(3)] == [(1, 0), (4, 1)]
 
     def test_nothing_joins_a_mail_that_was_repeated(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
-        (again,) = chat.again(3, NOON)
+        (again,) = chat.again(3)
         later = chat.say(2, "b", 3, NOON, turn=1)
         assert later == Text("ben", "c1", 3, 2, 1, NOON, ["b"])
         assert again.texts == ["a"]
@@ -207,11 +223,11 @@ class TestTaking:
         for id in ids:
             mail = sender.say(id, str(id), 1, NOON, turn=data.draw(st.integers(0, 1)))
             mails += [mail] if mail else []
-        mails += sender.again(1, NOON)
+        mails += sender.again(1)
         taken: list[tuple[int, str]] = []
         for mail in data.draw(st.lists(st.sampled_from(mails))):
             taken += receiver.take(mail) or []
-        for mail in sender.again(1, NOON):
+        for mail in sender.again(1):
             taken += receiver.take(mail) or []
         assert taken == [(id, str(id)) for id in ids]
 

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from relay.link import (
     ACK_FRAMES,
     ACK_SECONDS,
-    FRAME_MAIL,
+    FLIGHT_BYTES,
+    FRAME_BYTES,
     HEADER_BYTES,
     REPORT_SECONDS,
     RESEND_SECONDS,
@@ -24,7 +25,7 @@ from relay.link import (
     pack,
     unpack,
 )
-from relay.mail import VERSION, Ack, decode
+from relay.mail import VERSION, Ack, Text, decode
 
 A, B = "a" * 16, "b" * 16
 
@@ -127,11 +128,22 @@ class TestSending:
         assert (frame.number, numbers(frame)) == (1, [1, 2, 3, 4, 5])
         assert a.link.flush(0.0) == []
 
-    def test_a_frame_holds_a_bounded_number_of_mails(self, a: Side) -> None:
-        for _ in range(FRAME_MAIL + 1):
-            a.post()
-        frames = [unpack(raw) for raw in a.link.flush(0.0)]
-        assert [len(numbers(frame)) for frame in frames] == [FRAME_MAIL, 1]
+    def test_a_frame_holds_a_bounded_number_of_bytes(self, a: Side) -> None:
+        a.link.outbox += [Text("ben", "c", 1, 1, 0, 0.0, ["x" * (FRAME_BYTES // 2)])] * 5
+        sizes = [len(unpack(raw).body) for raw in a.link.flush(0.0)]
+        assert len(sizes) == 3
+        assert max(sizes) < 2 * FRAME_BYTES
+
+    def test_what_is_under_way_is_bounded_and_goes_on_with_the_acknowledgement(self, a: Side, b: Side) -> None:
+        a.link.outbox += [Text("ben", "c", 1, 1, 0, 0.0, ["x" * FRAME_BYTES])] * 20
+        first = a.link.flush(0.0)
+        assert sum(map(len, first)) < FLIGHT_BYTES + 2 * FRAME_BYTES
+        assert a.link.flush(0.0) == []
+        for raw in first:
+            _, replies = b.link.take(unpack(raw), 0.0)
+            for reply in replies:
+                a.link.take(unpack(reply), 0.0)
+        assert len(a.link.flush(0.0)) > 1
 
     def test_it_is_under_way_until_acknowledged(self, a: Side, b: Side) -> None:
         assert a.link.quiet

@@ -22,6 +22,7 @@ from relay.mail import (
     Party,
     Settle,
     Sync,
+    Taken,
     Text,
     decode,
     encode,
@@ -40,6 +41,7 @@ EVERY_KIND: list[Mail] = [
     Away("ann", "c1", 30.0),
     Sync("ann", "c1", ANN, 1, True),
     Moved("ann", "s1"),
+    Taken("ann", "c1", 1),
 ]
 
 strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay import inbox, resume
+from relay.budget import PLENTY
 from relay.errors import Code, Presence
 from relay.events import Call, Claim, Command, Event, Left, Message, Paired, Refused, Welcome
 from relay.host import Limits, Located
@@ -86,6 +87,11 @@ class Place:
     def now(self) -> float:
         """Time stands still unless the test lets it pass."""
         return self.world.time
+
+    @property
+    def allowance(self) -> int:
+        """There is memory enough."""
+        return PLENTY
 
     def user(self, *, program: bool = True) -> "User":
         """A client that connects here."""

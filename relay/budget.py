@@ -1,0 +1,33 @@
+"""The memory that a node spends on messages under way: bounded for all its sessions together."""
+
+from collections.abc import Iterable
+from typing import Final
+
+# What a message costs beside its text: the objects around it, in the window and in the mail.
+MESSAGE_BYTES: Final = 256
+# One read while memory is short.
+SHORT_READ_BYTES: Final = 4 * 1024
+# What a window may hold while memory is not short: its own bounds are all that counts.
+PLENTY: Final = 1 << 40
+
+
+class Budget:
+    """Half of `memory` (bytes) is for windows and unread replies; the other half for what Python needs beside them.
+
+    Windows may fill to their own bounds until half of that is spent; then what is left is shared out.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self._bound = memory // 2
+        self.allowance = PLENTY  # bytes that a window may cost now, its messages' overhead included
+
+    @property
+    def short(self) -> bool:
+        """Memory is short: read less at a time."""
+        return self.allowance < PLENTY
+
+    def look(self, held: Iterable[int]) -> None:
+        """Share out anew. `held`: the bytes that each client holds."""
+        amounts = [amount for amount in held if amount]
+        left = self._bound - sum(amounts)
+        self.allowance = PLENTY if left >= self._bound // 2 else max(0, left) // len(amounts)
