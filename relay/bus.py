@@ -82,7 +82,11 @@ class Bus:
     @property
     def quiet(self) -> bool:
         """Every node has acknowledged everything."""
-        return not any(link.outbox or link.under_way for link in self._links.values())
+        return not self.waiting()
+
+    def waiting(self) -> set[str]:
+        """The nodes that have not acknowledged everything."""
+        return {uid for uid, link in self._links.items() if link.outbox or link.under_way}
 
     # --- sending
 
@@ -108,11 +112,13 @@ class Bus:
             self._under_way += len(frames)
             self._publisher.send(*(("PUBLISH", inbox(uid), frame) for uid, frame in frames))
 
-    def announce(self, kind: Kind, number: int = 0) -> None:
-        """Tell every node."""
-        if self._publisher is not None:
-            self._under_way += 1
-            self._publisher.send(("PUBLISH", self._keys.everyone, note(kind, self._uid, number)))
+    def announce(self, kind: Kind, number: int = 0) -> bool:
+        """Tell every node; False if that isn't possible now."""
+        if self._publisher is None:
+            return False
+        self._under_way += 1
+        self._publisher.send(("PUBLISH", self._keys.everyone, note(kind, self._uid, number)))
+        return True
 
     def tell(self, uid: str, kind: Kind) -> None:
         """Tell one node something that isn't mail."""

@@ -164,7 +164,7 @@ class Chat:
     def say(self, id: int, text: str, fence: int, at: float, turn: int) -> Text | None:
         """Put a message under way. Returns the mail to post; None where it joined what was posted, or has to wait."""
         self.window.add(id, text, at)
-        if self.window.bytes > FLIGHT_BYTES and not self._may_leave():
+        if (self.away or self.window.bytes > FLIGHT_BYTES) and not self._may_leave():
             return None
         run = self._run
         if run is not None and self._turn == turn and id == run.id + len(run.texts):
@@ -178,7 +178,7 @@ class Chat:
     def _may_leave(self) -> bool:
         """Whether the message that was just added may follow those before it at once."""
         if not self.held:
-            self.held = self.window.between(self.taken, self._out) >= FLIGHT_BYTES
+            self.held = self.away or self.window.between(self.taken, self._out) >= FLIGHT_BYTES
         return not self.held
 
     def go_on(self, fence: int) -> list[Text]:

@@ -7,7 +7,8 @@ from typing import Final, cast
 
 from relay.budget import MESSAGE_BYTES, SHORT_READ_BYTES
 from relay.dialects import CLASSIC, JSON, Dialect, Framer, LineFramer, RawFramer, TooLong, choose, too_long
-from relay.events import Command, Event, Hangup
+from relay.errors import Code
+from relay.events import Command, Event, Hangup, Say
 from relay.router import Router
 from relay.session import Session, State
 
@@ -19,7 +20,8 @@ REPLY_BYTES: Final = 64 * 1024
 # Lines of one client handled in one turn of the loop: under a millisecond for messages, a few for the costliest.
 TURN_LINES: Final = 256
 # Lines kept while a session waits for acknowledgements: they have to be looked through for acknowledgements.
-AHEAD_LINES: Final = 1024
+AHEAD_LINES: Final = 256
+AHEAD_BYTES: Final = 64 * 1024
 # A connection that sends no name is closed after so many seconds.
 NAME_SECONDS: Final = 60.0
 # A connection that is to be closed waits so long for the client to read what it was told before.
@@ -37,6 +39,7 @@ class Connection(asyncio.BufferedProtocol):
     """A client of the shared port: the first byte picks the dialect. `classic`: one of the classic port."""
 
     __slots__ = (
+        "_before",
         "_dialect",
         "_eof",
         "_framer",
@@ -63,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lines: deque[bytes | TooLong | Hangup] = deque()
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._before = 0  # waiting lines that belong to no chat
         self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
         self._read_in = -1  # the turn of the loop in which a large read came: no more in that turn
         self._read_paused = self._write_paused = False
@@ -152,10 +156,22 @@ class Connection(asyncio.BufferedProtocol):
                     break
                 self._share -= 1
                 self._router.lines -= 1
-                session.receive(self._parse(lines.popleft()))
+                self._handle(self._parse(lines.popleft()))
             if lines and session.draining:
                 self._let_pass()
         self._mind_reading()
+
+    def _handle(self, command: Command) -> None:
+        if self._before:
+            self._before -= 1
+            if isinstance(command, Say) and command.chat is None:
+                self.session.refuse(Code.NOT_PAIRED, id=command.id)
+                return
+        self.session.receive(command)
+
+    def called(self) -> None:
+        """Lines that wait were not written to the partner that is announced next."""
+        self._before = len(self._lines)
 
     def _parse(self, line: bytes | TooLong | Hangup) -> Command:
         if isinstance(line, bytes):
@@ -175,17 +191,27 @@ class Connection(asyncio.BufferedProtocol):
 
     def _mind_reading(self) -> None:
         """Read no faster than the session handles lines and the client reads replies."""
-        session = self.session
-        ahead = AHEAD_LINES if session.draining or self._dialect is CLASSIC else 0
-        router = self._router
-        flood = self._read_in == router.round
-        pause = flood or len(self._lines) > ahead or self._out_bytes > REPLY_BYTES or router.held
-        if pause is not self._read_paused and not (self._eof or self.closing or self._transport.is_closing()):
+        if self._eof or self.closing or self._transport.is_closing():
+            return
+        pause = self._router.held or self._out_bytes > REPLY_BYTES or self._read_in == self._router.round
+        pause = pause or not self._may_read_ahead()
+        if pause is not self._read_paused:
             self._read_paused = pause
             if pause:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
+
+    def _may_read_ahead(self) -> bool:
+        """Lines wait in the kernel, unless an acknowledgement may be among them, or they would run together there."""
+        if not self._lines:
+            return True
+        if not self.session.draining and self._dialect is not CLASSIC:
+            return False
+        return len(self._lines) <= AHEAD_LINES and self._ahead_bytes() <= AHEAD_BYTES
+
+    def _ahead_bytes(self) -> int:
+        return sum(len(line) for line in self._lines if isinstance(line, bytes))
 
     # --- replies
 
@@ -206,7 +232,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._write_apart(out)
             else:
                 self._transport.write(b"".join(out))
-        if not self._out and not self._write_paused:
+        if not self._out and not self._write_paused and not self._transport.is_closing():
             if self.closing:
                 self._stop_timer()
                 self._transport.close()
@@ -214,7 +240,7 @@ class Connection(asyncio.BufferedProtocol):
             if self.session.outlet is self:
                 self.session.flushed()
             self._mind_name()
-            if self._lines and not self.session.blocked:
+            if self._lines and not self.session.blocked and not self._router.held:
                 self._router.later(self)
         self._mind_reading()
 
@@ -223,7 +249,8 @@ class Connection(asyncio.BufferedProtocol):
         """Memory that this client's messages and replies hold at the moment."""
         chat = self.session.chat
         window = chat.window.bytes + MESSAGE_BYTES * len(chat.window) if chat is not None else 0
-        return window + self._out_bytes + MESSAGE_BYTES * (len(self._out) + len(self._lines))
+        lines = self._ahead_bytes() + MESSAGE_BYTES * len(self._lines) if self._lines else 0
+        return window + self._out_bytes + MESSAGE_BYTES * len(self._out) + lines
 
     def serve(self, session: Session) -> None:
         """Be the client of this session from now on."""

@@ -80,6 +80,9 @@ class Host(Protocol):
     def close(self, session: "Session") -> None:
         """Close the session's connection after what it was told."""
 
+    def called(self, session: "Session") -> None:
+        """Somebody called this session's client: what it had said before is not for the caller."""
+
     def wake(self, session: "Session") -> None:
         """Commands that waited may be handled now."""
 

@@ -6,13 +6,18 @@ from typing import Final
 
 import anyio
 import anyio.abc
+import structlog
 from anyio.abc import SocketStream
 
 # A probe's request: one line and a few headers, sent at once.
 REQUEST_BYTES: Final = 8192
 REQUEST_SECONDS: Final = 5.0
+# Pause after an accept that failed.
+RETRY_SECONDS: Final = 0.1
 # Probes at the same time; more wait in the kernel.
 CONNECTIONS: Final = 64
+
+log = structlog.get_logger()
 
 Answer = tuple[int, str]
 _REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
@@ -31,7 +36,12 @@ class Probes:
     async def serve(self, sock: socket.socket) -> None:
         """Answer on a listening socket until cancelled."""
         async with await anyio.abc.SocketListener.from_socket(sock) as listener:
-            await listener.serve(self.handle)
+            while True:
+                try:
+                    await listener.serve(self.handle)
+                except OSError as error:  # no file descriptor left: the node has others to serve meanwhile
+                    log.warning("probe not answered", error=str(error))
+                    await anyio.sleep(RETRY_SECONDS)
 
     async def handle(self, stream: SocketStream) -> None:
         """Answer one request and close. Nothing that a peer does gets out of here."""

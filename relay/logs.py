@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Final, TextIO
 
 import structlog
@@ -34,7 +35,7 @@ def setup(stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=target),
+        logger_factory=lambda *_: _Sink(target),
         cache_logger_on_first_use=False,  # a logger made at import time must not keep an older set-up
     )
     handler = logging.StreamHandler(target)
@@ -81,3 +82,17 @@ def _describe(exc_info: object) -> str:
     if not isinstance(error, BaseException):
         return ""
     return "".join(traceback.format_exception(error)).strip()
+
+
+class _Sink:
+    """Writes lines. A reader that is gone, or a full disk, must not end the process that logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(message + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = msg

@@ -144,7 +144,7 @@ class Node:
                 log.warning("waiting for redis", error=str(error))
                 await anyio.sleep(WAIT_SECONDS)
         tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
-        tasks.start_soon(self._directory.peers.watch, self._router.partners, self._router.node_lost)
+        tasks.start_soon(self._directory.peers.watch, self._router.watched, self._router.node_lost)
         tasks.start_soon(self._directory.sweep)
         tasks.start_soon(self._router.mind_memory)
 
@@ -166,10 +166,10 @@ class Node:
 
     async def _alone(self) -> bool:
         """Whether no other node has users."""
-        self._bus.announce(Kind.ROLL_CALL)
+        called = self._bus.announce(Kind.ROLL_CALL)
         with anyio.move_on_after(ROLL_CALL_SECONDS):
             await self._answered.wait()
-        return not self._answered.is_set()
+        return called and not self._answered.is_set()
 
     @asynccontextmanager
     async def _listening(self, sockets: dict[str, socket.socket], tasks: TaskGroup) -> AsyncIterator[None]:

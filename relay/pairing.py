@@ -178,7 +178,7 @@ class Pairing:
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
             self.step = None
-            self._session.begin(Chat(step.chat, step.party), caller=False)
+            self._session.begin(Chat(step.chat, step.party), caller=False, wanted=step.typed is not None)
 
     # --- as either
 

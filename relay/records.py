@@ -99,6 +99,18 @@ class Records:
         self._changed()
         then()
 
+    def give_up(self, owned: str, sid: str) -> None:
+        """A claim got no answer, but may be carried out yet: take it back as soon as Redis can be asked."""
+        self._tasks.start_soon(self._take_back, owned, sid)
+
+    async def _take_back(self, owned: str, sid: str) -> None:
+        while True:
+            await anyio.sleep(RETRY_SECONDS)
+            try:
+                return await self._directory.release(owned, sid)
+            except Unavailable:
+                continue
+
     async def write_all(self, sessions: list[Session]) -> None:
         """Write all of them back, after Redis forgot or the lease lapsed. Raises Unavailable: not all of them now."""
         for start in range(0, len(sessions), AT_ONCE):

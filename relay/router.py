@@ -5,29 +5,27 @@ goes out at the end of the turn of the loop: one write a client, one PUBLISH a n
 """
 
 import asyncio
-import hashlib
-import hmac
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import inbox, resume
+from relay import inbox
 from relay.budget import Budget
 from relay.bus import Bus
-from relay.directory import Body, Directory, Unavailable
+from relay.claims import Claims, Outlet
+from relay.directory import Directory
 from relay.errors import Code
-from relay.events import Claim, Event, Replaced
+from relay.events import Claim, Event
 from relay.host import Limits, Located
-from relay.mail import Mail, Moved
+from relay.mail import Mail
 from relay.names import Name
 from relay.records import Records
-from relay.resume import Legacy
 from relay.session import Session, State
 
 # While the lease is not known to hold, clients' lines wait for so long for the directory's word; if it can't be had,
@@ -43,29 +41,6 @@ DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 log = structlog.get_logger()
 
 
-class Outlet(Protocol):
-    """Where a session's client is told things: a connection."""
-
-    def tell(self, event: Event) -> None:
-        """Add to what the client is told."""
-
-    def pump(self) -> None:
-        """Handle lines that wait, as far as the session lets them."""
-
-    def flush(self) -> None:
-        """Write what the client is told."""
-
-    def close(self) -> None:
-        """Close after that."""
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that this client's messages and replies hold at the moment."""
-
-    def serve(self, session: Session) -> None:
-        """Be the client of this session from now on."""
-
-
 class Router:
     """The host of all sessions of a node (see `relay.host.Host`)."""
 
@@ -79,7 +54,6 @@ class Router:
         self.lines = ROUND_LINES  # lines that may still be handled in this turn of the loop, all clients together
         self.round = 0  # turns of the loop in which there was something to do
         self.sessions: dict[str, Session] = {}  # by owned name
-        self._sids: set[str] = set()
         self._mail: deque[Mail] = deque()
         self._dirty: dict[Outlet, None] = {}
         self._scheduled = False
@@ -96,6 +70,7 @@ class Router:
         self._directory = directory
         self._bus = bus
         self._records = Records(directory, tasks, self.begin)
+        self._claims = Claims(self, directory, self._records, tasks)
 
     # --- turns
 
@@ -116,18 +91,25 @@ class Router:
         while self._mail or self._dirty:
             self.turn += 1
             while self._mail:
-                self._deliver(self._mail.popleft())
+                self._try(self._deliver, self._mail.popleft())
             dirty, self._dirty = self._dirty, {}
             for outlet in dirty:
-                outlet.pump()
+                self._try(outlet.pump)
             for outlet in dirty:
-                outlet.flush()
+                self._try(outlet.flush)
         self.turn += 1
         self._bus.flush()
         self._scheduled = False
         if self._later:
             self._dirty, self._later = self._later, {}
             self.begin()
+
+    def _try(self, step: Callable[..., None], *about: object) -> None:
+        """A defect that one client or one piece of mail brings out must not stop the node for all the others."""
+        try:
+            step(*about)
+        except Exception:
+            log.exception("a step failed")
 
     def later(self, outlet: Outlet) -> None:
         """Have the outlet pump and flush in the next turn: it has had its share of this one."""
@@ -210,104 +192,15 @@ class Router:
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
-        if name.owned in self.sessions:
-            session.unclaimed(Code.NAME_TAKEN)
-            return
-        self.sessions[name.owned] = session
-        self._tasks.start_soon(self._claim, session, name)
-
-    async def _claim(self, session: Session, name: Name) -> None:
-        sid, token = secrets.token_hex(8), secrets.token_urlsafe(32)
-        token_hash = hash_token(token) if session.program else ""
-        self._sids.add(sid)
-        fence, code = None, Code.NAME_TAKEN
-        try:
-            body = Body(name.shown, session.grace, token_hash, False, "", None)
-            fence = await self._directory.claim(name.owned, sid, body)
-        except Unavailable as error:
-            log.warning("claim not possible", error=str(error))
-            code = Code.UNAVAILABLE
-        except Exception:  # a defect must not take the other users' node down
-            log.exception("claim failed")
-            code = Code.UNAVAILABLE
-        self.begin()
-        if fence is None:
-            self._sids.discard(sid)
-            del self.sessions[name.owned]
-            session.unclaimed(code)
-        else:
-            session.claimed(sid, fence, token, token_hash)
-        self.wake(session)
+        self._claims.claim(session, name)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
-        assert claim.resume is not None
-        token_hash = hash_token(claim.resume.token)
-        here = self.sessions.get(name.owned)
-        if here is None:
-            self.sessions[name.owned] = session
-            self._tasks.start_soon(self._resume, session, name, claim, token_hash)
-        elif here.state is State.NAMED and hmac.compare_digest(here.token_hash, token_hash):
-            self._hand_over(session, here)
-            resume.come_back(here, claim)
-        else:
-            session.unclaimed(Code.BAD_TOKEN)
-
-    def _hand_over(self, session: Session, here: Session) -> None:
-        """The connection of a new session becomes that of an old one."""
-        old, new = here.outlet, session.outlet
-        session.state, session.outlet, here.outlet = State.ENDED, None, new
-        if old is not None:
-            old.tell(Replaced())
-            old.close()
-        if new is not None:
-            new.serve(here)
-            self._dirty[new] = None
-
-    async def _resume(self, session: Session, name: Name, claim: Claim, token_hash: str) -> None:
-        sid, fence, holder, code = secrets.token_hex(8), None, None, Code.BAD_TOKEN
-        self._sids.add(sid)
-        try:
-            holder = await self._directory.find_token(name.owned, token_hash)
-            if holder is not None:
-                fence = await self._directory.take_over(holder, name.owned, sid)
-        except Unavailable as error:
-            log.warning("resume not possible", error=str(error))
-            code = Code.UNAVAILABLE
-        except Exception:  # a defect must not take the other users' node down
-            log.exception("resume failed")
-            code = Code.UNAVAILABLE
-        self.begin()
-        if holder is None or fence is None:
-            self._sids.discard(sid)
-            del self.sessions[name.owned]
-            session.unclaimed(code)
-        else:
-            body = holder.body
-            legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended)
-            resume.inherit(session, legacy)
-            self.post(holder.uid, Moved(name.owned, holder.sid))
-            resume.come_back(session, claim)
-        self.wake(session)
+        self._claims.resume(session, name, claim)
 
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
         """See `Host`."""
-        here = self.sessions.get(owned)
-        if here is not None and here.state is State.NAMED:
-            then(Located(here.presence, self.uid))
-        else:
-            self._tasks.start_soon(self._locate, owned, then)
-
-    async def _locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
-        try:
-            found: Located | Code = await self._directory.locate(owned)
-        except Unavailable:
-            found = Code.UNAVAILABLE
-        except Exception:  # likewise
-            log.exception("lookup failed")
-            found = Code.UNAVAILABLE
-        self.begin()
-        then(found)
+        self._claims.locate(owned, then)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
         """See `Host`."""
@@ -322,7 +215,7 @@ class Router:
         """See `Host`."""
         if self.sessions.get(session.owned) is session:
             del self.sessions[session.owned]
-        self._sids.discard(session.sid)
+        self._claims.forget(session.sid)
 
     def close(self, session: Session) -> None:
         """See `Host`."""
@@ -341,6 +234,11 @@ class Router:
     def new_id(self) -> str:
         """See `Host`."""
         return secrets.token_urlsafe(12)
+
+    def called(self, session: Session) -> None:
+        """See `Host`."""
+        if session.outlet is not None:
+            session.outlet.called()
 
     def wake(self, session: Session) -> None:
         """See `Host`."""
@@ -369,6 +267,10 @@ class Router:
         engaged = (session.engaged for session in self.sessions.values())
         return {partner.uid for _, partner in filter(None, engaged)} - {self.uid}
 
+    def watched(self) -> set[str]:
+        """The nodes whose death matters here."""
+        return self.partners() | self._bus.waiting()
+
     def node_lost(self, uid: str, since: float) -> None:
         """That node is dead, for so many seconds: its text users are gone, its JSON users may come back elsewhere."""
         log.warning("node lost", uid=uid, seconds=round(since, 2))
@@ -383,7 +285,7 @@ class Router:
         self.begin()
         for session in self.sessions.values():
             if session.chat is not None and session.chat.partner.uid == uid:
-                self.post(uid, session.chat.sync(session.party, reply=True))
+                self.post(uid, session.chat.sync(session.party, reply=True, away=session.detached))
 
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
@@ -401,9 +303,8 @@ class Router:
 
     def write_back(self, partition: int) -> None:
         """Redis forgot a partition: put the records of it back that are ours."""
-        place = self._directory.keys.place
         for session in list(self.sessions.values()):
-            if session.state is State.NAMED and place(session.owned).partition == partition:
+            if session.state is State.NAMED and self._directory.keys.partition_of(session.owned) == partition:
                 self._records.save(session)
 
     @property
@@ -414,7 +315,7 @@ class Router:
 
     def here(self, sid: str) -> bool:
         """Whether a session of this node has this id."""
-        return sid in self._sids
+        return self._claims.holds(sid)
 
     def dismiss(self) -> None:
         """The node goes away."""
@@ -423,8 +324,3 @@ class Router:
             session.dismiss()
         for outlet in list(self._outlets):
             outlet.close()
-
-
-def hash_token(token: str) -> str:
-    """What the directory keeps of a token. 256 random bits need no salt."""
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -203,11 +203,16 @@ class Session:
     def announce(self, chat: Chat, *, caller: bool) -> None:
         self.host.tell(self, Paired(chat.partner.shown, chat.id, chat.partner.acks, caller))
 
-    def begin(self, chat: Chat, *, caller: bool) -> None:
-        """A pairing was agreed on: leave the old chat, if any, and announce the new one."""
+    def begin(self, chat: Chat, *, caller: bool, wanted: bool = True) -> None:
+        """A pairing was agreed on: leave the old chat, if any, and announce the new one.
+
+        `wanted`: the client itself had called this partner.
+        """
         if self.chat is not None:
             self.part(Reason.LEFT)
         self.chat = chat
+        if not caller and not wanted:
+            self.host.called(self)
         self.announce(chat, caller=caller)
         if self.deaf:
             self.unplugged()

@@ -86,7 +86,7 @@ class Directory:
                         return None
                     seen = holder.version
                 case _:
-                    await self._wait(answer, place)
+                    await self._wait(place)
 
     async def find_token(self, owned: str, token_hash: str) -> Record | None:
         """The record of a session that this token resumes, if there is one."""
@@ -103,7 +103,7 @@ class Directory:
                         return None
                     return holder
                 case _:
-                    await self._wait(answer, place)
+                    await self._wait(place)
         return None
 
     async def take_over(self, holder: Record, owned: str, sid: str) -> int | None:
@@ -117,9 +117,8 @@ class Directory:
         )
         return self._fence(answer[1]) if answer[0] == b"ok" else None
 
-    async def _wait(self, answer: Any, place: Place) -> None:
-        if answer[0] == b"forgot":
-            self._forgotten(place.partition)
+    async def _wait(self, place: Place) -> None:
+        self._forgotten(place.partition)  # also while it waits: the call may have been lost on its way
         await anyio.sleep(FORGOTTEN_SECONDS)
 
     async def _vacant(self, holder: Record) -> bool:
@@ -140,7 +139,7 @@ class Directory:
                 case [b"found", raw]:
                     return await self._located(_read(raw, place))
                 case _:
-                    await self._wait(answer, place)
+                    await self._wait(place)
         raise Unavailable("the partition was forgotten")
 
     async def _located(self, holder: Record | None) -> Located:
@@ -169,6 +168,8 @@ class Directory:
         )
         if answer[0] == b"lost":
             raise NameLost
+        if answer[0] == b"forgot":
+            self._forgotten(place.partition)
         return self._fence(answer[1])
 
     async def release(self, owned: str, sid: str) -> None:
@@ -196,6 +197,10 @@ class Directory:
         log.info("directory founded", partitions=len(missing), empty=epoch == 0)
         await self._store.calls(("HSETNX", key, "@", epoch) for key in missing)
         await self._store.calls(("PEXPIRE", key, self._ttl) for key in missing)
+        if epoch:
+            for number, exists in enumerate(there):
+                if not exists:
+                    self._forgotten(number)
 
     async def sweep(self) -> None:
         """For ever: visit one partition after the other, keep it from expiring, drop what dead nodes left in it."""
@@ -210,14 +215,18 @@ class Directory:
 
     async def _visit(self, key: str) -> None:
         await self._store.call("PEXPIRE", key, self._ttl)
-        _, fields = await self._store.call("HSCAN", key, 0, "COUNT", SWEEP_RECORDS)
-        for field, raw in fields.items():
-            try:
-                holder = record.decode(raw)
-            except BadRecord:
-                continue  # the epoch, or not ours to judge
-            if await self._vacant(holder):
-                await self._store.script(_RELEASE, key, field, holder.uid, holder.sid)
+        cursor = 0
+        while True:
+            cursor, fields = await self._store.call("HSCAN", key, cursor, "COUNT", SWEEP_RECORDS)
+            for field, raw in fields.items():
+                try:
+                    holder = record.decode(raw)
+                except BadRecord:
+                    continue  # the epoch, or not ours to judge
+                if await self._vacant(holder):
+                    await self._store.script(_RELEASE, key, field, holder.uid, holder.sid)
+            if not int(cursor):
+                return
 
 
 def _read(raw: bytes, place: Place) -> Record | None:

@@ -1,6 +1,7 @@
 """Every key and channel name, made in this one place."""
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -8,6 +9,8 @@ from msgspec import Struct
 # Names are spread over a fixed number of hashes. 1,024: at ten million users ten thousand to a hash, and one that is
 # lost to eviction takes a thousandth of the directory with it; also few enough to write all of them at a first start.
 PARTITIONS: Final = 1024
+# Partitions remembered: a roll-call looks at every session of a node.
+CACHED: Final = 100_000
 
 
 class Place(Struct, frozen=True):
@@ -27,9 +30,12 @@ class Keys:
 
     def place(self, owned: str) -> Place:
         """The record of an owned name. Raw names never reach the key space: whatever is in them means nothing there."""
-        digest = hashlib.blake2b(owned.encode(), digest_size=16).hexdigest()
-        partition = int(digest[:8], 16) % PARTITIONS
-        return Place(partition, self.partition(partition), digest)
+        partition = _partition(owned)
+        return Place(partition, self.partition(partition), _digest(owned))
+
+    def partition_of(self, owned: str) -> int:
+        """The partition of an owned name."""
+        return _partition(owned)
 
     def partition(self, number: int) -> str:
         """The hash that holds a partition: its epoch in field "@", a record in every other one."""
@@ -42,3 +48,12 @@ class Keys:
     def inbox(self, uid: str) -> str:
         """The channel on which a node gets its mail."""
         return f"{self._prefix}:inbox:{uid}"
+
+
+def _digest(owned: str) -> str:
+    return hashlib.blake2b(owned.encode(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=CACHED)
+def _partition(owned: str) -> int:
+    return int(_digest(owned)[:8], 16) % PARTITIONS

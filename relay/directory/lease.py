@@ -46,6 +46,8 @@ class Lease:
         self._store = store
         self._key = keys.lease(uid)
         self._soon = anyio.Event()
+        self._lapsed = anyio.Event()  # a new incarnation has to settle what it still owns
+        self._ended = False
 
     @property
     def standing(self) -> bool:
@@ -71,19 +73,38 @@ class Lease:
 
     async def keep(self, restore: Callable[[], Awaitable[None]], held: Callable[[], None]) -> None:
         """Renew for ever, calling `held` each time. After a lapse take a new incarnation and `restore` before that."""
-        restored = True
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._restore, restore, held)
+            await self._renew_for_ever(held)
+
+    async def _restore(self, restore: Callable[[], Awaitable[None]], held: Callable[[], None]) -> None:
+        """Beside the renewals: with many users it may take longer than a lease."""
         while True:
+            await self._lapsed.wait()
+            incarnation = self.incarnation
+            try:
+                await restore()
+            except Unavailable as error:
+                log.warning("not everything could be written back", error=str(error))
+                await anyio.sleep(RETRY_SECONDS)
+                continue
+            if incarnation == self.incarnation:
+                self._lapsed = anyio.Event()
+                if self.standing:
+                    held()
+
+    async def _renew_for_ever(self, held: Callable[[], None]) -> None:
+        while not self._ended:
             pause = self.seconds / 3
             try:
                 if not await self._renew():
                     log.warning("lease lapsed", incarnation=self.incarnation)
-                    self.deadline, restored = float("-inf"), False
+                    self.deadline = float("-inf")
                     await self.take()
-                if not restored:
-                    await restore()
-                    restored = True
+                    self._lapsed.set()
                 self.failing = False
-                held()
+                if not self._lapsed.is_set():
+                    held()
             except Unavailable as error:
                 self.failing = True
                 log.warning("redis unavailable", error=str(error), standing=self.standing)
@@ -106,5 +127,5 @@ class Lease:
 
     async def end(self) -> None:
         """Let it lapse now: whoever may resume elsewhere needn't wait for it. Raises Unavailable."""
-        self.deadline = float("-inf")
+        self._ended, self.deadline = True, float("-inf")
         await self._store.call("PEXPIRE", self._key, round(TAIL_SECONDS * 1000))

@@ -23,7 +23,7 @@ class Peers:
         self._keys = keys
         self._lease = lease
         self._alive_until: dict[str, float] = {}
-        self._missing_since: dict[str, float] = {}
+        self._missing: dict[str, tuple[float, float]] = {}  # the first and the last look that found no lease
 
     async def lapsed(self, uid: str) -> float | None:
         """Seconds since the node's lease lapsed; None if it lives, or if that can't be told from here yet.
@@ -38,9 +38,11 @@ class Peers:
             return None
         ttl = await self._store.call("PTTL", self._keys.lease(uid))
         if ttl < 0:
-            lapsed = now - self._missing_since.setdefault(uid, now)
-            return lapsed if lapsed > self._lease.seconds and self._lease.settled else None
-        self._missing_since.pop(uid, None)
+            first, last = self._missing.get(uid, (now, now))
+            first = now if now - last > self._lease.seconds / 2 else first  # it may have been there in between
+            self._missing[uid] = (first, now)
+            return now - first if now - first > self._lease.seconds and self._lease.settled else None
+        self._missing.pop(uid, None)
         left = ttl / 1000 - TAIL_SECONDS
         if left > 0:
             self._alive_until[uid] = now + left

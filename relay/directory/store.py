@@ -28,6 +28,10 @@ BATCH: Final = 500
 OLDEST_SERVER: Final = 7
 
 
+# What tells that a node of a cluster may not be where it was.
+_BROKEN: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+
+
 class Unavailable(Exception):
     """Redis can't be asked right now. Whether the command was carried out is unknown."""
 
@@ -72,6 +76,7 @@ class Store:
             self.client = Redis.from_url(url, **options)
         self._queue: deque[_Call] = deque()
         self._wake = anyio.Event()
+        self._turn = 0
 
     async def run(self) -> None:
         """Carry out what is asked, one pipeline at a time: whatever comes meanwhile makes the next one."""
@@ -90,7 +95,10 @@ class Store:
             for call in calls:
                 pipe.execute_command(*call.args)
             results = await pipe.execute(raise_on_error=False)
-        except (redis.exceptions.RedisError, OSError) as error:
+            if self.cluster and any(isinstance(result, _BROKEN) for result in results):
+                await self.client.aclose()  # the next use learns the topology anew: a replica may have been promoted
+        except Exception as error:
+            # Not only RedisError: RedisClusterException is none, and uvloop raises RuntimeError on a closed transport.
             results = [error] * len(calls)
         for call, result in zip(calls, results, strict=True):
             call.result = result
@@ -177,12 +185,14 @@ class Store:
         """
         try:
             if self.cluster:
-                node = self.client.get_primaries()[0]
+                primaries = self.client.get_primaries()
+                self._turn += 1  # any of them will do, so the next try takes the next one
+                node = primaries[self._turn % len(primaries)]
                 connection = node.connection_class(**node.connection_kwargs)
             else:
                 connection = self.client.connection_pool.make_connection()
             await connection.connect()
-        except (redis.exceptions.RedisError, OSError, IndexError) as error:
+        except (redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError, IndexError) as error:
             raise Unavailable(str(error) or type(error).__name__) from None
         return connection  # type: ignore[no-any-return]
 

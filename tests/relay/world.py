@@ -217,6 +217,9 @@ class Place:
         if outlet is not None:
             outlet.closed = True
 
+    def called(self, session: Session) -> None:
+        """See `Host`: here no line waits without being asked for."""
+
     def wake(self, session: Session) -> None:
         """See `Host`: here everyone pumps anyway, whenever something has happened."""
 

@@ -198,7 +198,7 @@ class TestSave:
     def test_what_was_forgotten_is_put_back_with_a_higher_fence_and_an_epoch(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
-        assert self.save(run, fence=now + 10**12) == ["ok", str(now + 10**12 + 1)]
+        assert self.save(run, fence=now + 10**12) == ["forgot", str(now + 10**12 + 1)]
         assert record(redis_store, key) == f"{now + 10**12 + 1} n1/1/s1 {{}}"
         epoch = redis_store.hget(key, "@")
         assert isinstance(epoch, str)

@@ -1,0 +1,197 @@
+"""Who is who: claims, resumes and look-ups, answered from this node where it can know, else by the directory."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from anyio.abc import TaskGroup
+
+from relay import resume
+from relay.directory import Body, Directory, Unavailable
+from relay.errors import Code
+from relay.events import Claim, Event, Replaced
+from relay.host import Located
+from relay.mail import Mail, Moved
+from relay.names import Name
+from relay.records import Records
+from relay.resume import Legacy
+from relay.session import Session, State
+
+log = structlog.get_logger()
+
+
+class Outlet(Protocol):
+    """Where a session's client is told things: a connection."""
+
+    def tell(self, event: Event) -> None:
+        """Add to what the client is told."""
+
+    def pump(self) -> None:
+        """Handle lines that wait, as far as the session lets them."""
+
+    def flush(self) -> None:
+        """Write what the client is told."""
+
+    def close(self) -> None:
+        """Close after that."""
+
+    def called(self) -> None:
+        """Lines that wait were not written to the partner that is announced next."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that this client's messages and replies hold at the moment."""
+
+    def serve(self, session: Session) -> None:
+        """Be the client of this session from now on."""
+
+
+class Owner(Protocol):
+    """What this module needs of the node."""
+
+    uid: str
+    sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
+
+    def begin(self) -> None:
+        """To be called before a session is told an answer."""
+
+    def wake(self, session: Session) -> None:
+        """Commands that waited may be handled now."""
+
+    def touch(self, outlet: Outlet) -> None:
+        """Have the outlet pump and flush."""
+
+    def post(self, uid: str, mail: Mail) -> None:
+        """Send mail."""
+
+
+class Claims:
+    """The questions to the directory that are under way, and the sessions that own a name here."""
+
+    def __init__(self, node: Owner, directory: Directory, records: Records, tasks: TaskGroup) -> None:
+        self._node = node
+        self._directory = directory
+        self._records = records
+        self._tasks = tasks
+        self._sids: set[str] = set()
+
+    def holds(self, sid: str) -> bool:
+        """Whether a session of this node has this id, or is about to have it."""
+        return sid in self._sids
+
+    def forget(self, sid: str) -> None:
+        """That session is over."""
+        self._sids.discard(sid)
+
+    def claim(self, session: Session, name: Name) -> None:
+        """Ask for a name; ends in `session.claimed` or `session.unclaimed`."""
+        if name.owned in self._node.sessions:
+            session.unclaimed(Code.NAME_TAKEN)
+            return
+        self._node.sessions[name.owned] = session
+        self._tasks.start_soon(self._claim, session, name)
+
+    async def _claim(self, session: Session, name: Name) -> None:
+        sid, token = secrets.token_hex(8), secrets.token_urlsafe(32)
+        token_hash = hash_token(token) if session.program else ""
+        self._sids.add(sid)
+        fence, code = None, Code.NAME_TAKEN
+        try:
+            body = Body(name.shown, session.grace, token_hash, False, "", None)
+            fence = await self._directory.claim(name.owned, sid, body)
+        except Unavailable as error:
+            log.warning("claim not possible", error=str(error))
+            code = Code.UNAVAILABLE
+        except Exception:  # a defect must not take the other users' node down
+            log.exception("claim failed")
+            code = Code.UNAVAILABLE
+        self._node.begin()
+        if fence is None:
+            self._sids.discard(sid)
+            del self._node.sessions[name.owned]
+            session.unclaimed(code)
+            if code is Code.UNAVAILABLE:
+                self._records.give_up(name.owned, sid)
+        else:
+            session.claimed(sid, fence, token, token_hash)
+        self._node.wake(session)
+
+    def resume(self, session: Session, name: Name, claim: Claim) -> None:
+        """Find the session of a token: here, or in the directory."""
+        assert claim.resume is not None
+        token_hash = hash_token(claim.resume.token)
+        here = self._node.sessions.get(name.owned)
+        if here is None:
+            self._node.sessions[name.owned] = session
+            self._tasks.start_soon(self._resume, session, name, claim, token_hash)
+        elif here.state is State.NAMED and hmac.compare_digest(here.token_hash, token_hash):
+            self._hand_over(session, here)
+            resume.come_back(here, claim)
+        else:
+            session.unclaimed(Code.BAD_TOKEN)
+
+    def _hand_over(self, session: Session, here: Session) -> None:
+        """The connection of a new session becomes that of an old one."""
+        old, new = here.outlet, session.outlet
+        session.state, session.outlet, here.outlet = State.ENDED, None, new
+        if old is not None:
+            old.tell(Replaced())
+            old.close()
+        if new is not None:
+            new.serve(here)
+            self._node.touch(new)
+
+    async def _resume(self, session: Session, name: Name, claim: Claim, token_hash: str) -> None:
+        sid, fence, holder, code = secrets.token_hex(8), None, None, Code.BAD_TOKEN
+        self._sids.add(sid)
+        try:
+            holder = await self._directory.find_token(name.owned, token_hash)
+            if holder is not None:
+                fence = await self._directory.take_over(holder, name.owned, sid)
+        except Unavailable as error:
+            log.warning("resume not possible", error=str(error))
+            code = Code.UNAVAILABLE
+        except Exception:  # a defect must not take the other users' node down
+            log.exception("resume failed")
+            code = Code.UNAVAILABLE
+        self._node.begin()
+        if holder is None or fence is None:
+            self._sids.discard(sid)
+            del self._node.sessions[name.owned]
+            session.unclaimed(code)
+            if code is Code.UNAVAILABLE:
+                self._records.give_up(name.owned, sid)
+        else:
+            body = holder.body
+            legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended)
+            resume.inherit(session, legacy)
+            self._node.post(holder.uid, Moved(name.owned, holder.sid))
+            resume.come_back(session, claim)
+        self._node.wake(session)
+
+    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+        """Find the owner of a name: here, or in the directory."""
+        here = self._node.sessions.get(owned)
+        if here is not None and here.state is State.NAMED:
+            then(Located(here.presence, self._node.uid))
+        else:
+            self._tasks.start_soon(self._locate, owned, then)
+
+    async def _locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+        try:
+            found: Located | Code = await self._directory.locate(owned)
+        except Unavailable:
+            found = Code.UNAVAILABLE
+        except Exception:  # likewise
+            log.exception("lookup failed")
+            found = Code.UNAVAILABLE
+        self._node.begin()
+        then(found)
+
+
+def hash_token(token: str) -> str:
+    """What the directory keeps of a token. 256 random bits need no salt."""
+    return hashlib.sha256(token.encode()).hexdigest()
