@@ -38,6 +38,9 @@ class Outlet(Protocol):
     def close(self) -> None:
         """Close after that."""
 
+    def check_peer(self) -> None:
+        """Give the connection up if its peer is gone."""
+
     def called(self) -> None:
         """Lines that wait were not written to the partner that is announced next."""
 

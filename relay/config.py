@@ -5,7 +5,7 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 # A lease shorter than this would be lost to an ordinary pause of the process; one longer than an hour would keep the
 # names of a crashed node's users locked for longer than anybody waits.
@@ -17,6 +17,7 @@ MAX_LINE_BYTES: Final = (64, 16 * 1024 * 1024)
 # Less would hardly hold the windows of a few dozen slow readers; the upper bound only catches a wrong unit.
 MEMORY_MEBIBYTES: Final = (16, 1024 * 1024)
 MAX_PORT: Final = 65_535
+REDIS_PORT: Final = 6379
 
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+cluster")
 
@@ -82,38 +83,53 @@ class Config:
 
 
 def check_url(url: str) -> None:
-    """Raise ConfigError unless this is a URL of a Redis or Valkey, a cluster of them.
+    """Raise ConfigError unless this is a URL of a Redis or Valkey, or of a cluster of them.
 
     Checks the form only, and connects to nothing.
     """
+    scheme, netloc, tail = _split(url)
+    if scheme not in SCHEMES:
+        raise _bad_url(url, f"it must start with {', '.join(f'{s}://' for s in SCHEMES[:-1])} or {SCHEMES[-1]}://")
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(f"//{tail}")
     except ValueError:
         raise _bad_url(url, "it isn't a URL") from None
-    if parts.scheme not in SCHEMES or not url.partition("://")[1]:
-        raise _bad_url(url, f"it must start with {', '.join(f'{s}://' for s in SCHEMES[:-1])} or {SCHEMES[-1]}://")
-    if parts.scheme == "unix":
+    if scheme == "unix":
         if not parts.path.strip("/"):
             raise _bad_url(url, "unix:// needs the path of a socket")
         return
-    _check_hosts(url, parts)
+    hosts = _hosts(scheme, netloc)
+    if len(hosts) > 1 and scheme != "redis+cluster":
+        raise _bad_url(url, "several hosts need redis+cluster://")
     _check_database(url, parts)
 
 
-def _check_hosts(url: str, parts: SplitResult) -> None:
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    for host in hosts:
+def cluster_hosts(url: str) -> tuple[list[tuple[str, int]], str | None, str | None]:
+    """The addresses in a cluster's URL that passed `check_url`, its user and its password."""
+    scheme, netloc, _ = _split(url)
+    user, _, password = netloc.rpartition("@")[0].partition(":")
+    return _hosts(scheme, netloc), unquote(user) or None, unquote(password) or None
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme, authority, rest. Not by `urlsplit`, which takes a list of hosts for a malformed IPv6 address."""
+    scheme, separator, rest = url.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    return (scheme.lower() if separator else ""), netloc, rest[len(netloc) :]
+
+
+def _hosts(scheme: str, netloc: str) -> list[tuple[str, int]]:
+    hosts = []
+    for host in netloc.rpartition("@")[2].split(","):
         try:
             address = urlsplit(f"//{host}")
-            sound = address.hostname and address.port != 0
+            name, port = address.hostname, address.port
         except ValueError:
-            sound = False
-        if not sound:  # shown without the address: this may be `redis://user:password`, cut short
-            raise ConfigError(
-                f"--redis {parts.scheme}://… can't be used: it needs a host, and a port from 1 to 65535 if any"
-            )
-    if len(hosts) > 1 and "+" not in parts.scheme:
-        raise _bad_url(url, "several hosts need redis+cluster://")
+            name, port = None, None
+        if not name or port == 0:  # shown without the address: this may be `redis://user:password`, cut short
+            raise ConfigError(f"--redis {scheme}://… can't be used: it needs a host, and a port from 1 to 65535 if any")
+        hosts.append((name, port or REDIS_PORT))
+    return hosts
 
 
 def _check_database(url: str, parts: SplitResult) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from typing import Final, cast
 
@@ -32,6 +33,12 @@ KEEP_IDLE: Final = 10
 KEEP_INTERVAL: Final = 5
 KEEP_COUNT: Final = 3
 
+# A peer that owes acknowledgements for so long, although the kernel sent again so often, is gone.
+SILENT_MILLISECONDS: Final = 20_000
+RETRANSMITS: Final = 3
+# Of Linux' struct tcp_info: state, ca_state, retransmits, 5 more bytes; 4 words, unacked, 7 words, last_ack_recv (ms).
+_TCP_INFO: Final = struct.Struct("=3B5x16xI28xI")
+
 _buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
 
 
@@ -55,6 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         "_timer",
         "_transport",
         "_write_paused",
+        "_wrote",
         "closing",
         "session",
     )
@@ -72,6 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         self._read_paused = self._write_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._eof = False
+        self._wrote = False  # something may be on its way to the peer
         self._gone = False  # nothing can be written any more; lines that came before are still handled
         self.closing = False  # nothing will be told any more; what was is still written
         self.session: Session = router.plug(self, program=False)
@@ -228,6 +237,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._out and not self._write_paused:
             out, self._out, self._out_bytes = self._out, [], 0
+            self._wrote = True
             if self._dialect is CLASSIC:
                 self._write_apart(out)
             else:
@@ -243,6 +253,22 @@ class Connection(asyncio.BufferedProtocol):
             if self._lines and not self.session.blocked and not self._router.held:
                 self._router.later(self)
         self._mind_reading()
+
+    def check_peer(self) -> None:
+        """Give the connection up if the peer has acknowledged nothing for too long of what was sent to it.
+
+        Keep-alive doesn't see that: it pauses while something is on its way, and the kernel would try for 15 minutes.
+        A peer that lives and doesn't read is spared, because nothing is on its way to a closed window.
+        """
+        if not self._wrote or self._gone or not hasattr(socket, "TCP_INFO"):
+            return
+        info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        if len(info) < _TCP_INFO.size:
+            return
+        _, _, retransmits, *_, unacked, silent = _TCP_INFO.unpack(info)
+        self._wrote = bool(unacked)
+        if unacked and retransmits >= RETRANSMITS and silent > SILENT_MILLISECONDS:
+            self._transport.abort()
 
     @property
     def held_bytes(self) -> int:

@@ -147,6 +147,7 @@ class Node:
         tasks.start_soon(self._directory.peers.watch, self._router.watched, self._router.node_lost)
         tasks.start_soon(self._directory.sweep)
         tasks.start_soon(self._router.mind_memory)
+        tasks.start_soon(self._router.mind_peers)
 
     async def _reach_redis(self) -> None:
         tries = 0
@@ -215,6 +216,7 @@ class Node:
                 self._answered.set()
             case Kind.FAREWELL:
                 self._directory.peers.dead(frame.uid)
+                self._bus.forget(frame.uid)
 
     def _forgotten(self, partition: int) -> None:
         """Redis forgot a partition: every node has to write its users back."""

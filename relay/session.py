@@ -10,7 +10,7 @@ does is in `relay.commands`; what partners' sessions send is handled in `relay.i
 """
 
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 from relay.chat import FLIGHT_BYTES, Chat
 from relay.commands import COMMANDS, before_name
@@ -40,6 +40,9 @@ from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
 from relay.resume import Ended
+
+# A timer may ring a little before its time, by another clock.
+MARGIN_SECONDS: Final = 0.02
 
 
 class State(Enum):
@@ -227,7 +230,7 @@ class Session:
         """A command takes its place behind the messages before it."""
         host = self.host
         self.pending, self._since = command, host.now
-        host.alarm(host.limits.patience, lambda: host.wake(self))
+        host.alarm(host.limits.patience + MARGIN_SECONDS, lambda: host.wake(self))
 
     def proceed(self) -> None:
         """Something that was waited for may have happened: carry on with what waits for it."""
@@ -303,6 +306,11 @@ class Session:
         """The client can't be told anything any more. What it said before is still handled; `Hangup` follows that."""
         self.deaf = True
         chat = self.chat
+        if (
+            self.program and self.draining
+        ):  # nobody is left to hear the outcome: the client may ask again when it's back
+            self.pending = None
+            self.detach()
         if chat is not None and not self.program:
             self.host.post(chat.partner.uid, Deaf(chat.partner.owned, chat.id, chat.confirmed))
 
@@ -332,11 +340,16 @@ class Session:
         chat = self.chat
         if chat is not None:
             chat.forget_untold()
-            self.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, self.grace, self.fence))
-        self.host.save(self)
+        # The record first: whoever is told looks there next.
+        self.host.save(self, lambda _: self._tell_away())
         self._absences += 1
         absence = self._absences
         self.host.alarm(self.grace, lambda: self._expire(absence))
+
+    def _tell_away(self) -> None:
+        chat = self.chat
+        if chat is not None and self.detached:
+            self.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, self.grace, self.fence))
 
     def _expire(self, absence: int) -> None:
         if self.detached and self._absences == absence and self.state is State.NAMED:

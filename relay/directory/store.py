@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 import anyio
 import redis.exceptions
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from relay.config import StartError
+from relay.config import StartError, cluster_hosts
 
 # Whoever waits for the directory is told "unavailable" within a second, the way back included.
 CALL_SECONDS: Final = 0.9
@@ -71,7 +72,9 @@ class Store:
         }
         self.client: Any
         if self.cluster:
-            self.client = RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
+            hosts, options["username"], options["password"] = cluster_hosts(url)
+            nodes = [ClusterNode(host, port) for host, port in hosts]
+            self.client = RedisCluster(startup_nodes=nodes, **options)
         else:
             self.client = Redis.from_url(url, **options)
         self._queue: deque[_Call] = deque()

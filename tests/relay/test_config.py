@@ -72,7 +72,7 @@ def test_what_cannot_work_is_refused_with_one_line(settings: dict[str, Any], com
         ("redis://localhost:http", "a port from 1 to 65535"),
         ("redis://localhost:65536", "a port from 1 to 65535"),
         ("redis://localhost:0", "a port from 1 to 65535"),
-        ("redis://[::1", "it isn't a URL"),
+        ("redis://[::1", "it needs a host"),
         ("redis://a,b", "several hosts need redis+cluster://"),
         ("redis://localhost/three", "its database must be a number"),
         ("redis://localhost?db=three", "its database must be a number"),
