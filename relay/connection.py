@@ -33,11 +33,12 @@ KEEP_IDLE: Final = 10
 KEEP_INTERVAL: Final = 5
 KEEP_COUNT: Final = 3
 
-# A peer that owes acknowledgements for so long, although the kernel sent again so often, is gone.
-SILENT_MILLISECONDS: Final = 20_000
-RETRANSMITS: Final = 3
-# Of Linux' struct tcp_info: state, ca_state, retransmits, 5 more bytes; 4 words, unacked, 7 words, last_ack_recv (ms).
-_TCP_INFO: Final = struct.Struct("=3B5x16xI28xI")
+# How often connections are looked at whose peer may owe acknowledgements, and at how many looks in a row it may: a dead
+# one is noticed within 30 s. One look doesn't tell: the peer may have been silent because nothing was sent.
+PEER_SECONDS: Final = 5.0
+OWING_LOOKS: Final = 3
+# Of Linux' struct tcp_info: the words unacked and last_ack_recv (milliseconds).
+_TCP_INFO: Final = struct.Struct("=24xI28xI")
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
 
@@ -54,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         "_lines",
         "_out",
         "_out_bytes",
+        "_owing",
         "_read_in",
         "_read_paused",
         "_router",
@@ -80,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         self._read_paused = self._write_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._eof = False
+        self._owing = 0  # looks in a row at which the peer owed acknowledgements
         self._wrote = False  # something may be on its way to the peer
         self._gone = False  # nothing can be written any more; lines that came before are still handled
         self.closing = False  # nothing will be told any more; what was is still written
@@ -257,17 +260,18 @@ class Connection(asyncio.BufferedProtocol):
     def check_peer(self) -> None:
         """Give the connection up if the peer has acknowledged nothing for too long of what was sent to it.
 
-        Keep-alive doesn't see that: it pauses while something is on its way, and the kernel would try for 15 minutes.
-        A peer that lives and doesn't read is spared, because nothing is on its way to a closed window.
+        Called every PEER_SECONDS. Keep-alive doesn't see that: it pauses while something is on its way, and the kernel
+        would try for 15 minutes. A peer that lives and doesn't read is spared: nothing is under way to a closed window.
         """
         if not self._wrote or self._gone or not hasattr(socket, "TCP_INFO"):
             return
         info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
         if len(info) < _TCP_INFO.size:
             return
-        _, _, retransmits, *_, unacked, silent = _TCP_INFO.unpack(info)
-        self._wrote = bool(unacked)
-        if unacked and retransmits >= RETRANSMITS and silent > SILENT_MILLISECONDS:
+        unacknowledged, silent = _TCP_INFO.unpack(info)
+        self._wrote = bool(unacknowledged)
+        self._owing = self._owing + 1 if unacknowledged and silent > PEER_SECONDS * 1000 else 0
+        if self._owing > OWING_LOOKS:
             self._transport.abort()
 
     @property

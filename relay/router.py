@@ -36,8 +36,6 @@ HOLD_SECONDS: Final = 0.5
 ROUND_LINES: Final = 4096
 # How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
 BUDGET_SECONDS: Final = 0.1
-# How often connections are looked at whose peer owes an acknowledgement.
-PEER_SECONDS: Final = 5.0
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 
 log = structlog.get_logger()
@@ -157,10 +155,10 @@ class Router:
                 self.begin()
                 self._dirty.update(dict.fromkeys(self._outlets))
 
-    async def mind_peers(self) -> None:
-        """For ever: look for clients whose machine is gone."""
+    async def mind_peers(self, seconds: float) -> None:
+        """For ever, every so often: look for clients whose machine is gone."""
         while True:
-            await anyio.sleep(PEER_SECONDS)
+            await anyio.sleep(seconds)
             for outlet in list(self._outlets):
                 outlet.check_peer()
 

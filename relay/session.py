@@ -207,10 +207,7 @@ class Session:
         self.host.tell(self, Paired(chat.partner.shown, chat.id, chat.partner.acks, caller))
 
     def begin(self, chat: Chat, *, caller: bool, wanted: bool = True) -> None:
-        """A pairing was agreed on: leave the old chat, if any, and announce the new one.
-
-        `wanted`: the client itself had called this partner.
-        """
+        """Leave the old chat, if any, and announce the new one. `wanted`: the client had called this partner itself."""
         if self.chat is not None:
             self.part(Reason.LEFT)
         self.chat = chat
