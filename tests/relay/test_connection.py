@@ -165,6 +165,20 @@ class TestOrder:
         await until(lambda: b'"left"' in ann.sent)
         await until(lambda: b'"presence"' in ann.sent)
 
+    async def test_what_was_said_before_somebody_called_is_not_for_the_caller(self, wire: Connect) -> None:
+        ann, ben, cas = await text(wire, b"ann"), await text(wire, b"ben"), await text(wire, b"cas")
+        await paired(ann, ben, b"ben")
+        ben.full = True
+        ann.send(b"".join(b"for ben %d\n" % n for n in range(3 * TURN_LINES)))
+        await until(lambda: len(ann.connection._lines) > TURN_LINES)
+        ben.send(b"Quit\n")
+        cas.send(b"To:ann\n" * 50)
+        await until(lambda: b"You are chatting with ann" in cas.sent)
+        await until(lambda: not ann.connection._lines)
+        ann.send(b"for cas\n")
+        await until(lambda: b"(for cas)" in cas.sent)
+        assert b"for ben" not in cas.sent
+
 
 class TestLines:
     async def test_one_that_is_too_long_is_refused_and_the_connection_stays_usable(self, wire: Connect) -> None:
