@@ -3,13 +3,17 @@
 import threading
 import time
 from collections.abc import Callable
+from itertools import combinations
 
 import pytest
 
+from relay.directory.keys import Keys
 from tests.integration.conftest import StartNode
 from tests.support.clients import JsonClient
 from tests.support.guests import Guests
 from tests.support.node import Node
+from tests.support.party import LEASE
+from tests.support.process import wait_until
 from tests.support.server import RedisServer
 
 USERS = 20
@@ -65,6 +69,26 @@ def test_no_stranger_gets_a_name_and_chats_go_on(
     deadline = time.monotonic() + 10
     while not claimed(newcomer, "newcomer"):
         assert time.monotonic() < deadline, "a free name can't be had again"
+
+
+def test_a_partition_that_comes_back_with_one_record_gets_the_others_too(
+    guests: Guests, own_redis: RedisServer, start_node: StartNode
+) -> None:
+    """An ordinary write finds the partition gone: its other owners have to hear of that, not only the writer's node."""
+    one, two = (start_node(redis=own_redis.url) for _ in range(2))
+    keys = Keys("relay")
+    names = [f"user{n}" for n in range(3000)]
+    alice, mate = next((a, b) for a, b in combinations(names, 2) if keys.partition_of(a) == keys.partition_of(b))
+    guests.json(one, alice)
+    writer, other = guests.json(two, mate), guests.json(two, "other")
+    client = own_redis.client()
+    (key,) = client.scan_iter(f"*:{{p{keys.partition_of(alice)}}}")
+    client.delete(key)
+    writer.call("other")
+    other.expect("paired")
+    wait_until(lambda: client.hlen(key) >= 3, "both owners are back beside the epoch")
+    time.sleep(LEASE * 1.2)  # a forgotten partition grants nothing to strangers for so long
+    assert not claimed(guests.json(two), alice)
 
 
 def claimed(client: JsonClient, name: str) -> bool:

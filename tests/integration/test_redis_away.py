@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.conftest import StartNode
+from tests.support.clients import TextClient
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.party import LEASE
@@ -131,3 +132,21 @@ def test_a_redis_that_forgets_takes_no_name_away_and_ends_no_chat(
     wait_until(remembered, "the owners have written themselves back", BACK)
     for client in (alice, bob):
         client.expect_nothing_so_far()
+
+
+def test_a_claim_that_was_refused_meanwhile_leaves_the_name_free(
+    guests: Guests, own_redis: RedisServer, two: tuple[Node, Node]
+) -> None:
+    """Redis may carry it out when it wakes, long after its user was told no."""
+    person = guests.text(two[0])
+    freeze(own_redis)
+    person.send("carol")
+    person.expect(NOT_NOW)
+    end_outage(own_redis)
+    other = guests.text(two[1])
+    wait_until(lambda: gets(other, "carol"), "the name is free", BACK)
+
+
+def gets(client: TextClient, name: str) -> bool:
+    client.send(name)
+    return client.line() == "OK"
