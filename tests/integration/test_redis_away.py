@@ -138,6 +138,7 @@ def test_a_claim_that_was_refused_meanwhile_leaves_the_name_free(
     guests: Guests, own_redis: RedisServer, two: tuple[Node, Node]
 ) -> None:
     """Redis may carry it out when it wakes, long after its user was told no."""
+    guests.text(two[0], "first")  # from here on Redis knows the script
     person = guests.text(two[0])
     freeze(own_redis)
     person.send("carol")
