@@ -155,11 +155,9 @@ class Store:
                 _check_version(info)
         except redis.exceptions.AuthenticationError as error:
             raise StartError(f"Redis refuses the credentials: {error}") from None
-        except redis.exceptions.BusyLoadingError as error:
+        except (redis.exceptions.BusyLoadingError, redis.exceptions.ClusterDownError) as error:
             raise Unavailable(str(error)) from None
         except redis.exceptions.ResponseError as error:
-            if str(error).startswith("MASTERDOWN"):
-                raise Unavailable(str(error)) from None
             raise StartError(f"Redis refuses: {error}") from None
         except redis.exceptions.RedisClusterException as error:
             raise _cluster_error(str(error)) from None

@@ -1,0 +1,73 @@
+"""Which servers will do: told once, in one line, at the start."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from relay.config import StartError
+from relay.directory.store import Store, Unavailable
+
+pytestmark = pytest.mark.anyio
+
+INFO = "# Server\r\nredis_version:{version}\r\n{more}"
+
+
+@asynccontextmanager
+async def server(info: bytes) -> AsyncIterator[str]:
+    """Says OK to everything, and this to INFO."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while command := await reader.read(65536):
+            for part in command.split(b"*")[1:]:
+                writer.write(info if b"INFO\r\n" in part and b"SETINFO" not in part else b"+OK\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    finally:
+        listener.close()
+
+
+def bulk(version: str, more: str = "") -> bytes:
+    text = INFO.format(version=version, more=more).encode()
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+async def outcome(info: bytes) -> str:
+    """What `check` says of a server with this answer."""
+    async with server(info) as url:
+        store = Store(url)
+        try:
+            await store.check()
+        except StartError as error:
+            return str(error)
+        except Unavailable as error:
+            return f"not now: {error}"
+        finally:
+            await store.aclose()
+    return ""
+
+
+async def test_a_server_older_than_seven_is_refused() -> None:
+    assert await outcome(bulk("6.2.14")) == "Redis 6.2.14 is too old: 7 or later is needed"
+
+
+@pytest.mark.parametrize(("version", "more"), [("7.0.0", ""), ("8.2.1", ""), ("7.2.4", "server_name:valkey\r\n")])
+async def test_seven_and_later_and_valkey_will_do(version: str, more: str) -> None:
+    assert await outcome(bulk(version, more)) == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"-NOAUTH Authentication required.\r\n", "Redis refuses the credentials: Authentication required."),
+        (b"-NOPERM no permissions to run 'info'\r\n", "Redis refuses: no permissions to run 'info'"),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", "not now: Redis is loading the dataset in memory"),
+        (b"-MASTERDOWN Link with MASTER is down\r\n", "not now: "),
+    ],
+)
+async def test_what_passes_by_itself_is_waited_for_and_the_rest_is_not(answer: bytes, said: str) -> None:
+    assert (await outcome(answer)).startswith(said)
