@@ -62,6 +62,7 @@ class Router:
         self._adrift = False  # the lease doesn't hold and Redis can't be asked: chats on this node go on
         self._later: dict[Outlet, None] = {}
         self._outlets: set[Outlet] = set()
+        self._recent: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
 
     def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
         """Everything is there: go."""
@@ -93,6 +94,7 @@ class Router:
             while self._mail:
                 self._try(self._deliver, self._mail.popleft())
             dirty, self._dirty = self._dirty, {}
+            self._recent.update(dirty)
             for outlet in dirty:
                 self._try(outlet.pump)
             for outlet in dirty:
@@ -150,7 +152,9 @@ class Router:
         while True:
             await anyio.sleep(BUDGET_SECONDS)
             allowance = self.allowance
-            self.budget.look(outlet.held_bytes for outlet in self._outlets)
+            held = {outlet: outlet.held_bytes for outlet in self._recent & self._outlets}
+            self._recent = {outlet for outlet, amount in held.items() if amount}
+            self.budget.look(held.values())
             if self.allowance > allowance:  # who had to stop may go on
                 self.begin()
                 self._dirty.update(dict.fromkeys(self._outlets))
