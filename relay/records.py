@@ -1,6 +1,7 @@
 """Keeps the directory's records in step with the sessions of this node."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -72,9 +73,7 @@ class Records:
                 session.fence = await self._directory.save(session.owned, session.sid, session.fence, body(session))
                 written = True
             except NameLost:
-                self._changed()
-                if session.state is State.NAMED:
-                    session.name_lost()
+                await self._lost(session)
             except Unavailable:
                 self._waiting.setdefault(session, [])
         self._changed()
@@ -82,6 +81,19 @@ class Records:
             then(written)
         if session in self._waiting and not written:
             await anyio.sleep(RETRY_SECONDS)
+
+    async def _lost(self, session: Session) -> None:
+        """Another session owns the name: a stranger's, or this very one's, resumed elsewhere."""
+        resumed = None
+        if session.token_hash:
+            with suppress(Unavailable):
+                resumed = await self._directory.find_token(session.owned, session.token_hash)
+        self._changed()
+        if session.state is State.NAMED:
+            if resumed is None:
+                session.name_lost()
+            else:
+                session.replaced()
 
     async def _give_back(self, session: Session) -> None:
         try:
