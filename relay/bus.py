@@ -4,7 +4,7 @@ Links (`relay.link`) make up for what pub/sub loses. A node that doesn't hear it
 and asks every counterpart to send again. Nothing is published, and no mail taken, while the lease doesn't stand.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,6 +70,7 @@ class Bus:
         self._publisher: RespConnection | None = None
         self._subscriber: RespConnection | None = None
         self._under_way = 0
+        self._answered = False  # the publisher's connection has served
         self._heard = float("-inf")
         self._confirmed = anyio.Event()
         self.ready = anyio.Event()  # subscribed and able to publish for the first time
@@ -132,6 +133,8 @@ class Bus:
         self._under_way -= 1
         if isinstance(reply, Exception):
             log.error("publish refused", error=str(reply))
+        else:
+            self._answered = True
         if self._dirty:
             self._room()
 
@@ -192,21 +195,17 @@ class Bus:
             tasks.start_soon(self._probe)
             tasks.start_soon(self._tick)
 
-    async def _keep(self, session: Callable[[], Any], role: str) -> None:
+    async def _keep(self, session: Callable[[], Awaitable[bool]], role: str) -> None:
+        """`session` says whether its connection served, if only for a moment: then the next try is at once."""
         pause = 0.0
         while True:
             try:
-                began = clock()
-                await session()
+                served = await session()
                 log.warning("bus connection lost", role=role)
             except Unavailable as error:
+                served = False
                 log.debug("bus connection not made", role=role, error=str(error))
-            # A connection that held for a while was good: the next try is at once again.
-            pause = (
-                0.0
-                if clock() - began > RECONNECT_MAX_SECONDS
-                else min(RECONNECT_MAX_SECONDS, pause + RECONNECT_SECONDS)
-            )
+            pause = 0.0 if served else min(RECONNECT_MAX_SECONDS, pause + RECONNECT_SECONDS)
             await anyio.sleep(pause)
 
     @asynccontextmanager
@@ -218,24 +217,26 @@ class Bus:
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
 
-    async def _publishing(self) -> None:
+    async def _publishing(self) -> bool:
         async with self._connection(self._published) as self._publisher:
             self._under_way = 0
+            self._answered = False
             try:
                 self.tell(self._uid, Kind.PROBE)
                 self._send_again()
                 await self._publisher.lost.wait()
             finally:
                 self._publisher = None
+        return self._answered
 
-    async def _subscribing(self) -> None:
+    async def _subscribing(self) -> bool:
         async with self._connection(self._pushed) as connection:
             self._confirmed = anyio.Event()
             connection.send(("SUBSCRIBE", self._keys.inbox(self._uid), self._keys.everyone))
             with anyio.move_on_after(DEAF_SECONDS):
                 await self._confirmed.wait()
             if not self._confirmed.is_set():
-                return
+                return False
             self._heard = clock()
             self.tell(self._uid, Kind.PROBE)
             self._subscriber = connection
@@ -244,6 +245,7 @@ class Bus:
                 await connection.lost.wait()
             finally:
                 self._subscriber = None
+        return True
 
     def _send_again(self) -> None:
         now = clock()

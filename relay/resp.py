@@ -25,10 +25,14 @@ class RespConnection(asyncio.Protocol):
         self._connection = connection
         self._on_reply = on_reply
         self._reader = hiredis.Reader()
-        writer = connection._writer
+        reader, writer = connection._reader, connection._writer
+        assert reader is not None
         assert writer is not None
         self._transport = writer.transport
         self._transport.set_protocol(self)
+        if self._transport.is_closing() or reader.at_eof():  # over already: nobody will say so again
+            self._transport.abort()
+            self.lost.set()
 
     def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
         """Write commands at once. On a broken connection they are lost, as they could be on the way; `lost` tells."""

@@ -29,6 +29,8 @@ BATCH: Final = 500
 OLDEST_SERVER: Final = 7
 
 
+# What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
+_FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError)
 # What tells that a node of a cluster may not be where it was.
 _BROKEN: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
@@ -101,7 +103,7 @@ class Store:
             if self.cluster and any(isinstance(result, _BROKEN) for result in results):
                 await self.client.aclose()  # the next use learns the topology anew: a replica may have been promoted
         except Exception as error:
-            # Not only RedisError: RedisClusterException is none, and uvloop raises RuntimeError on a closed transport.
+            # Not only RedisError: RedisClusterException is none.
             results = [error] * len(calls)
         for call, result in zip(calls, results, strict=True):
             call.result = result
@@ -161,7 +163,7 @@ class Store:
             raise StartError(f"Redis refuses: {error}") from None
         except redis.exceptions.RedisClusterException as error:
             raise _cluster_error(str(error)) from None
-        except (redis.exceptions.RedisError, OSError) as error:
+        except _FAILED as error:
             raise Unavailable(str(error) or type(error).__name__) from None
 
     async def _infos(self) -> list[dict[str, Any]]:
@@ -175,7 +177,7 @@ class Store:
         """A setting of the server; None where it may not or can't be asked."""
         try:
             found = await self.client.config_get(name)
-        except (redis.exceptions.RedisError, OSError):
+        except _FAILED:
             return None
         return next((v.decode() if isinstance(v, bytes) else str(v) for v in found.values()), None)
 
@@ -193,7 +195,7 @@ class Store:
             else:
                 connection = self.client.connection_pool.make_connection()
             await connection.connect()
-        except (redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError, IndexError) as error:
+        except (*_FAILED, redis.exceptions.RedisClusterException, IndexError) as error:
             raise Unavailable(str(error) or type(error).__name__) from None
         return connection  # type: ignore[no-any-return]
 

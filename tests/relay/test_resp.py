@@ -1,0 +1,79 @@
+"""The connection that the bus reads and writes itself."""
+
+import asyncio
+import itertools
+
+import anyio
+import pytest
+
+from relay.directory.store import Store, Unavailable
+from relay.resp import RespConnection
+
+pytestmark = pytest.mark.anyio
+
+OK = b"+OK\r\n"
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop of the nodes: on a broken connection it raises other errors than Python's own."""
+    return "asyncio", {"use_uvloop": True}
+
+
+async def serve(replies: int) -> tuple[asyncio.Server, str]:
+    """A server that answers so many commands and then hangs up."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = replies
+        while left and (data := await reader.read(1000)):
+            for _ in range(min(left, data.count(b"*"))):
+                writer.write(OK)
+                left -= 1
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    return server, f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def commands_of_a_set_up() -> int:
+    seen = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        while data := await reader.read(1000):
+            seen += data.count(b"*")
+            writer.write(OK * data.count(b"*"))
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        connection = await store.connect()
+        await connection.disconnect(nowait=True)
+    return seen
+
+
+async def test_a_connection_that_ends_while_it_is_taken_over_is_known_to_be_lost() -> None:
+    """The end came before we listened: it isn't told again, and would be waited for for ever."""
+    server, url = await serve(await commands_of_a_set_up())
+    async with server:
+        connection = await Store(url).connect()
+        await anyio.sleep(0.05)  # the server hangs up; nobody here can see that without taking over
+        taken = RespConnection(connection, lambda _: None)
+        with anyio.fail_after(1):
+            await taken.lost.wait()
+        await taken.aclose()
+
+
+async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() -> None:
+    """Whatever the event loop raises then: a proxy whose server is gone accepts, and resets at once."""
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await anyio.sleep(next(delays) / 10_000)
+        writer.transport.abort()
+
+    delays = itertools.cycle(range(10))
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        for _ in range(300):
+            with pytest.raises(Unavailable):
+                await store.connect()
