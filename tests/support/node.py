@@ -1,12 +1,13 @@
 """Real `relay node` processes, and clusters of them that share one Redis."""
 
 import contextlib
+import http.client
 import re
 import sys
 from itertools import count
 from pathlib import Path
 
-from tests.support.process import Process
+from tests.support.process import PATIENCE, Process
 
 Address = tuple[str, int]
 
@@ -33,6 +34,16 @@ class Node(Process):
         line = self.wait_for_line("listening")
         self.address = _address(line, "address")
         self.classic_address = _address(line, "classic")
+        self.http_address = _address(line, "http")
+
+    def readiness(self) -> int:
+        """The status of `/readyz`: 200, or 404 while it should get no new clients."""
+        connection = http.client.HTTPConnection(*self.http_address, timeout=PATIENCE)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def client_sockets(self) -> int:
         """How many client connections the process holds, those that only the kernel still knows not counted."""

@@ -1,0 +1,103 @@
+"""Redis away for longer than a lease, in full flow: what can go on goes on, what can't waits, and nothing is lost."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.guests import Guests
+from tests.support.server import RedisServer
+from tests.support.swarm import Program, Swarm, alive, couples, until
+
+RATE = 10  # messages a second and program
+PAIRS = 10
+SOON = 1.0  # second, in which a claim or a call is refused
+BACK = 3.0  # seconds from the return of Redis until messages across nodes flow
+
+Outage = Callable[[RedisServer, float], None]
+
+
+def killed(server: RedisServer, seconds: float) -> None:
+    server.process.kill()
+    time.sleep(seconds)
+    server.start()
+
+
+def asleep(server: RedisServer, seconds: float) -> None:
+    server.client(socket_timeout=2 * seconds).execute_command(  # type: ignore[no-untyped-call]
+        "DEBUG", "SLEEP", seconds
+    )
+
+
+def paused(server: RedisServer, seconds: float) -> None:
+    server.client().client_pause(round(seconds * 1000))
+    time.sleep(seconds)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path / "redis", ["--enable-debug-command", "local"])
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("outage", "seconds"),
+    [
+        (killed, 3.5),
+        (paused, 3.5),
+        pytest.param(killed, 20.0, marks=pytest.mark.slow),
+        pytest.param(asleep, 15.0, marks=pytest.mark.slow),
+        pytest.param(paused, 20.0, marks=pytest.mark.slow),
+    ],
+)
+def test_chats_survive_an_outage(
+    guests: Guests, start_node: StartNode, own_redis: RedisServer, outage: Outage, seconds: float
+) -> None:
+    one, two = (start_node(redis=own_redis.url, grace=30) for _ in range(2))
+    across = couples(PAIRS, [one.address], [two.address])
+    beside = [Program(f"{n}", [one.address]) for n in range(2 * PAIRS)]
+    newcomer, caller = guests.json(one), guests.json(one, "caller")
+    guests.json(two, "callee")
+    refusals: list[float] = []
+
+    def ask() -> None:
+        """Claims and calls while Redis is away."""
+        asked = time.monotonic()
+        newcomer.send("hello", name="newcomer")
+        caller.send("to", name="callee")
+        newcomer.expect_error("unavailable", name="newcomer")
+        caller.expect_error("unavailable", name="callee")
+        refusals.append(time.monotonic() - asked)
+
+    async def scene() -> Swarm:
+        async with alive(across + beside) as swarm:
+            await swarm.pair_up()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(swarm.talk, RATE, seconds + 2)
+                await anyio.sleep(0.5)
+                async with anyio.create_task_group() as outside:
+                    outside.start_soon(anyio.to_thread.run_sync, outage, own_redis, seconds)
+                    await anyio.sleep(0.5)
+                    for _ in range(2):
+                        await anyio.to_thread.run_sync(ask)
+                    still = [program.heard for program in beside]
+                    await anyio.sleep(max(0, seconds - 1.5 - sum(refusals)))
+                    assert all(now > then for now, then in zip((p.heard for p in beside), still, strict=True))
+                heard = [program.heard for program in across]
+                await until(
+                    lambda: all(now > then for now, then in zip((p.heard for p in across), heard, strict=True)),
+                    lambda: "messages across nodes flow again",
+                    BACK,
+                )
+            await swarm.settle()
+            return swarm
+
+    swarm = anyio.run(scene)
+    swarm.check()
+    assert sum(program.drops for program in swarm.programs) == 0
+    assert max(refusals) < SOON

@@ -1,0 +1,122 @@
+"""Pub/sub that breaks, drops or falls silent: nothing is lost or doubled, and a deaf node says that it isn't ready."""
+
+import threading
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.proxy import Proxy
+from tests.support.server import RedisServer
+from tests.support.swarm import Swarm, alive, couples, percentile
+
+KILLS_PER_SECOND = 10
+NOISE = 8 * 1024 * b"x"  # no frame: nodes ignore it. Short, because a server keeps long ones outside that buffer
+READY, NOT_READY = 200, 404
+RECOVERY = 2.0  # seconds, of 99 in 100 messages
+
+
+@pytest.fixture
+def proxy(own_redis: RedisServer) -> Iterator[Proxy]:
+    proxy = Proxy(own_redis.port)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.mark.parametrize("seconds", [4, pytest.param(30, marks=pytest.mark.slow)])
+def test_subscribers_killed_ten_times_a_second_lose_nothing(
+    start_node: StartNode, own_redis: RedisServer, seconds: int
+) -> None:
+    nodes = [start_node(redis=own_redis.url) for _ in range(2)]
+    client = own_redis.client()
+    killed = 0
+
+    async def kill() -> None:
+        nonlocal killed
+        while True:
+            await anyio.sleep(1 / KILLS_PER_SECOND)
+            killed += int(client.client_kill_filter(_type="pubsub"))
+
+    async def scene() -> Swarm:
+        async with alive(couples(10, [nodes[0].address], [nodes[1].address])) as swarm:
+            await swarm.pair_up()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(kill)
+                await swarm.talk(20, seconds)
+                tasks.cancel_scope.cancel()
+            await swarm.settle()
+            return swarm
+
+    swarm = anyio.run(scene)
+    swarm.check()
+    assert killed > seconds
+    assert percentile(swarm.delays, 0.99) < RECOVERY
+
+
+def test_a_subscriber_killed_for_its_output_buffer_loses_nothing(
+    start_node: StartNode, own_redis: RedisServer, prefix: str
+) -> None:
+    nodes = [start_node(redis=own_redis.url) for _ in range(2)]
+    client = own_redis.client()
+    client.config_set("client-output-buffer-limit", "pubsub 1mb 0 0")
+
+    def cut_off() -> int:
+        info = client.info("stats")
+        assert isinstance(info, dict)
+        return int(info["client_output_buffer_limit_disconnections"])
+
+    async def scene() -> Swarm:
+        async with alive(couples(10, [nodes[0].address], [nodes[1].address])) as swarm:
+            await swarm.pair_up()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(swarm.talk, 20, 3)
+                await anyio.sleep(0.5)
+                nodes[1].pause()
+                before = cut_off()
+                while cut_off() == before:  # what the kernel's buffers don't take fills the server's
+                    with client.pipeline(transaction=False) as pipeline:
+                        for _ in range(100):
+                            pipeline.publish(f"{prefix}:everyone", NOISE)
+                        pipeline.execute()
+                nodes[1].resume()
+            await swarm.settle()
+            return swarm
+
+    swarm = anyio.run(scene)
+    swarm.check()
+    assert percentile(swarm.delays, 0.99) < RECOVERY
+
+
+def test_a_half_open_subscriber_loses_nothing_and_its_node_is_not_ready_meanwhile(
+    start_node: StartNode, proxy: Proxy
+) -> None:
+    node, deaf = start_node(redis=proxy.url), start_node(redis=proxy.url)
+    seen: list[int] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(deaf.readiness())
+
+    async def scene() -> Swarm:
+        async with alive(couples(10, [node.address], [deaf.address])) as swarm:
+            await swarm.pair_up()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(swarm.talk, 20, 4)
+                await anyio.sleep(0.5)
+                assert proxy.deafen_subscribers() == 2
+            await swarm.settle()
+            return swarm
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        swarm = anyio.run(scene)
+    finally:
+        done.set()
+        watcher.join()
+    swarm.check()
+    assert NOT_READY in seen
+    assert seen[-1] == READY
+    assert percentile(swarm.delays, 0.99) < RECOVERY

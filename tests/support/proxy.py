@@ -1,0 +1,120 @@
+"""A TCP proxy before a Redis: what it forwards to can be switched, and connections made half open."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+CHUNK = 65536  # bytes a read
+HOST = "127.0.0.1"
+BACKLOG = 1024
+
+
+class _Pipe:
+    """One connection through the proxy."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.writers = (client, server)
+        self.subscriber = False
+        self.swallows = False  # what the server says no longer reaches the client, who isn't told
+
+    def cut(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+
+
+class Proxy:
+    """Listens on a port of its own and forwards to a port of this machine, which may change."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._pipes: set[_Pipe] = set()
+        self._loop = asyncio.new_event_loop()
+        self._socket = socket.create_server((HOST, 0), backlog=BACKLOG)
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+    def switch(self, port: int) -> None:
+        """Forward to another server from now on; connections to the old one break."""
+
+        async def do() -> None:
+            self._target = port
+            self._cut_all()
+
+        self._call(do)
+
+    def deafen_subscribers(self) -> int:
+        """Let no subscriber that is connected now hear anything more, without breaking its connection: how many."""
+
+        async def do() -> int:
+            half_open = [pipe for pipe in self._pipes if pipe.subscriber]
+            for pipe in half_open:
+                pipe.swallows = True
+            return len(half_open)
+
+        return self._call(do)
+
+    def stop(self) -> None:
+        self._call(self._close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._socket.close()
+
+    # --- in the thread
+
+    async def _close(self) -> None:
+        self._server.close()
+        while self._pipes:
+            self._cut_all()
+            await asyncio.sleep(0)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, sock=self._socket))
+        self._loop.run_forever()
+
+    def _call(self, do: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result()
+
+    def _cut_all(self) -> None:
+        for pipe in self._pipes:
+            pipe.cut()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            server_reader, server_writer = await asyncio.open_connection(HOST, self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        pipe = _Pipe(writer, server_writer)
+        self._pipes.add(pipe)
+        try:
+            await asyncio.gather(self._up(pipe, reader, server_writer), self._down(pipe, server_reader, writer))
+        finally:
+            self._pipes.discard(pipe)
+
+    async def _up(self, pipe: _Pipe, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                pipe.subscriber = pipe.subscriber or b"SUBSCRIBE" in data
+                writer.write(data)
+                await writer.drain()
+        pipe.cut()
+
+    async def _down(self, pipe: _Pipe, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                if not pipe.swallows:
+                    writer.write(data)
+                    await writer.drain()
+        pipe.cut()
