@@ -27,6 +27,7 @@ from relay.mail import (
     Sync,
     Taken,
     Text,
+    Unknown,
 )
 from relay.session import Session
 
@@ -43,7 +44,7 @@ def undeliverable(host: Host, mail: Mail) -> None:
     elif isinstance(mail, Accept):
         host.post(mail.callee.uid, Gone(mail.callee.owned, mail.chat, Reason.LOST, 0, 0))
     elif isinstance(mail, Sync):
-        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, Reason.LOST, 0, 0))
+        host.post(mail.party.uid, Unknown(mail.party.owned, mail.chat, host.uid))
 
 
 def _invite(session: Session, mail: Invite) -> None:
@@ -120,7 +121,7 @@ def _sync(session: Session, mail: Sync) -> None:
     chat, host = session.chat, session.host
     if chat is None or chat.id != mail.chat or session.pairing.concerns(mail.chat):
         reason = session.outbox.fates.why(mail.chat)
-        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, reason, 0, 0))
+        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, reason, 0, session.fence))
         return
     if mail.party.fence < chat.partner.fence:
         return
@@ -136,6 +137,11 @@ def _sync(session: Session, mail: Sync) -> None:
     for text in chat.again(session.fence):
         host.post(chat.partner.uid, text)
     session.proceed()
+
+
+def _unknown(session: Session, mail: Unknown) -> None:
+    if session.chat is not None and session.chat.id == mail.chat:
+        resume.unknown(session, session.chat, mail.uid)
 
 
 def _moved(session: Session, mail: Moved) -> None:
@@ -162,4 +168,5 @@ _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Sync: _sync,
     Moved: _moved,
     Taken: _taken,
+    Unknown: _unknown,
 }

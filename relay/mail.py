@@ -133,7 +133,15 @@ class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
     sid: str
 
 
-Mail = Invite | Accept | Decline | Settle | Text | Ack | Deaf | Gone | Away | Sync | Moved | Taken
+class Unknown(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
+    """The answer to a `Sync`: nobody of that name is on node `uid`. The directory knows where it is."""
+
+    to: str
+    chat: str
+    uid: str
+
+
+Mail = Invite | Accept | Decline | Settle | Text | Ack | Deaf | Gone | Away | Sync | Moved | Taken | Unknown
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Mail])

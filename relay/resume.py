@@ -6,9 +6,10 @@ known to be; a partner that doesn't answer soon is found later, by its own retur
 has not acknowledged, and leaves out what it had already got.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from relay.chat import Chat
 from relay.errors import Code, Presence, Reason
@@ -68,17 +69,54 @@ def come_back(session: "Session", claim: Claim) -> None:
             host.post(chat.partner.uid, ack)
     sync = chat.sync(session.party, reply=True)
     host.post(chat.partner.uid, sync)
-    host.locate(chat.partner.owned, lambda found: _located(session, claim, chat, found))
+    look_for_partner(session, chat)
     host.alarm(host.limits.reunion, lambda: _alone(session, claim))
 
 
-def _located(session: "Session", claim: Claim, chat: Chat, found: Located | Code) -> None:
-    if session.chat is not chat or isinstance(found, Code):
-        return
-    if found.state is Presence.OFFLINE:
-        gone(session, Reason.LOST, 0)
-    elif found.uid != chat.partner.uid:
-        session.host.post(found.uid, chat.sync(session.party, reply=True))
+def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[], None] = lambda: None) -> None:
+    """The partner may have moved, maybe while nobody was here to be told: the directory knows.
+
+    `otherwise`: what to do a little later if it is still where it was.
+    """
+
+    def located(found: Located | Code) -> None:
+        if session.chat is not chat:
+            return
+        if isinstance(found, Code):
+            _later(session, chat, lambda: look_for_partner(session, chat, otherwise))
+        elif found.state is Presence.OFFLINE:
+            gone(session, Reason.LOST, 0)
+        elif found.uid != chat.partner.uid:
+            chat.partner = structs.replace(chat.partner, uid=found.uid)
+            _ask(session, chat)
+        else:
+            _later(session, chat, otherwise)
+
+    session.host.locate(chat.partner.owned, located)
+
+
+def unknown(session: "Session", chat: Chat, uid: str) -> None:
+    """That node knows nobody of the partner's name: it has moved on, is just arriving there, or is gone."""
+    if chat.partner.uid == uid:
+        look_for_partner(session, chat, lambda: _ask(session, chat))
+
+
+def overdue(session: "Session", chat: Chat) -> None:
+    """The partner's grace is over, as far as is known here; if it came back somewhere, the chat goes on."""
+    if chat.away:
+        look_for_partner(session, chat, lambda: overdue(session, chat))
+
+
+def _ask(session: "Session", chat: Chat) -> None:
+    session.host.post(chat.partner.uid, chat.sync(session.party, reply=True, away=session.detached))
+
+
+def _later(session: "Session", chat: Chat, then: Callable[[], None]) -> None:
+    def still() -> None:
+        if session.chat is chat:
+            then()
+
+    session.host.alarm(session.host.limits.reunion, still)
 
 
 def _alone(session: "Session", claim: Claim) -> None:

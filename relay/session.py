@@ -39,7 +39,7 @@ from relay.mail import Away, Deaf, Gone, Party, Taken
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
-from relay.resume import Ended
+from relay.resume import Ended, overdue
 
 # A timer may ring a little before its time, by another clock.
 MARGIN_SECONDS: Final = 0.02
@@ -328,8 +328,8 @@ class Session:
         self.host.alarm(left, lambda: self._overdue(chat, absence))
 
     def _overdue(self, chat: Chat, absence: int) -> None:
-        if self.chat is chat and chat.away and chat.absences == absence:
-            self.over(Reason.LOST, 0)
+        if self.chat is chat and chat.absences == absence:
+            overdue(self, chat)
 
     def detach(self) -> None:
         self.detached = True

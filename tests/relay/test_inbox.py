@@ -17,6 +17,7 @@ from relay.mail import (
     Settle,
     Sync,
     Text,
+    Unknown,
 )
 from relay.mail import Away as AwayMail
 from relay.session import Session
@@ -197,7 +198,9 @@ class TestSync:
         desk.session.node_lost("n3", 0.0)
         desk.world.pass_time(20.0)
         assert desk.ann.hears() == [Away("Ben", 30.0)]
+        desk.world.records.clear()
         desk.world.pass_time(10.0)
+        desk.world.settle()
         assert desk.ann.hears() == [Left("Ben", Reason.LOST)]
 
     def test_a_stale_owner_changes_nothing(self, desk: Desk) -> None:
@@ -211,7 +214,7 @@ class TestSync:
 
     def test_for_a_chat_that_is_over_it_is_answered_with_gone(self, desk: Desk) -> None:
         desk.gets(desk.sync(0, chat="old"))
-        assert desk.posted() == [("n2", Gone("ben", "old", Reason.LOST, 0))]
+        assert desk.posted() == [("n2", Gone("ben", "old", Reason.LOST, 0, fence=1))]
         assert desk.session.chat is not None
 
     def test_two_sides_that_missed_everything_find_together_again(self) -> None:
@@ -245,7 +248,7 @@ class TestNobodyHere:
         [
             (Invite("ann", "c", CAS), [Decline("cas", "c", Code.NO_SUCH_USER)]),
             (Accept("ann", "c", CAS), [Gone("cas", "c", Reason.LOST, 0)]),
-            (Sync("ann", "c", CAS, 0, True), [Gone("cas", "c", Reason.LOST, 0)]),
+            (Sync("ann", "c", CAS, 0, True), [Unknown("cas", "c", "n1")]),
             (Settle("ann", "c"), []),
             (Text("ann", "c", 1, 1, 0, NOON, ["x"]), []),
             (Ack("ann", "c", 1), []),

@@ -24,6 +24,7 @@ from relay.mail import (
     Sync,
     Taken,
     Text,
+    Unknown,
     decode,
     encode,
 )
@@ -42,6 +43,7 @@ EVERY_KIND: list[Mail] = [
     Sync("ann", "c1", ANN, 1, True),
     Moved("ann", "s1"),
     Taken("ann", "c1", 1),
+    Unknown("ann", "c1", "n1"),
 ]
 
 strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)

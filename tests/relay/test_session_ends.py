@@ -242,6 +242,7 @@ class TestADeadNode:
         world.pass_time(GRACE - 2.1)
         assert ann.hears() == []
         world.pass_time(0.1)
+        world.settle()
         assert ann.hears() == [Left("Ben", Reason.LOST)]
 
     def test_a_program_whose_grace_is_over_is_lost(self, world: World, ann: User, ben: User) -> None:
@@ -263,6 +264,7 @@ class TestADeadNode:
         world.crash("n2")
         ann.session.node_lost("n2", 0.0)
         world.pass_time(GRACE)
+        world.settle()
         assert ann.hears() == [Away("Ben", GRACE), Left("Ben", Reason.LOST)]
 
     def test_another_node_is_none_of_our_business(self, world: World, ann: User, ben: User) -> None:

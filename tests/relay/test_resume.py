@@ -1,0 +1,134 @@
+"""Clients that come back on another node, one of two partners or both of them."""
+
+import pytest
+
+from relay.errors import Reason
+from relay.events import Acked, Away, Back, Claim, Hangup, Left, Paired, Resume, Say, Welcome
+from relay.host import Limits
+from tests.relay.world import Place, User, World, enter, pair
+
+GRACE = 20.0
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(Limits(grace=GRACE))
+    for uid in ("n1", "n2", "n3", "n4"):
+        world.place(uid)
+    return world
+
+
+@pytest.fixture
+def ann(world: World) -> User:
+    return enter(world.place("n1"), "ann", acks=True)
+
+
+@pytest.fixture
+def ben(world: World) -> User:
+    return enter(world.place("n2"), "ben", acks=True)
+
+
+def comes_back(user: User, place: Place, chat: str = "", sent: int = 0, last: int = 0) -> User:
+    """The same client on another node, without waiting for anything to happen."""
+    again = place.user()
+    session = user.session
+    again.says(Claim(session.owned, True, Resume(session.sid, chat or None, sent, last)))
+    return again
+
+
+def test_one_who_comes_back_goes_on_where_it_was(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    ann.says(Say("a", 1))
+    again = comes_back(ben, world.place("n3"), chat)
+    world.settle()
+    assert [type(event) for event in again.hears()[:2]] == [Welcome, Paired]
+    assert again.session.chat is not None
+    assert again.session.chat.received == 1
+    assert ann.hears() == [Away("ben", GRACE), Back("ben")]
+
+
+def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:
+    """Each looks where the other was; that node answers that it knows nobody of that name, which ends nothing."""
+    chat = pair(ann, ben)
+    for user in (ann, ben):
+        user.says(Hangup())
+    world.settle()
+    ann, ben = comes_back(ann, world.place("n3"), chat), comes_back(ben, world.place("n4"), chat)
+    world.happen("directory")
+    world.happen("directory")
+    world.settle()
+    for user in (ann, ben):
+        assert not [event for event in user.hears() if isinstance(event, Left)]
+        assert user.session.chat is not None
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+
+
+def test_a_partner_that_nobody_knows_any_more_is_lost(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    ann.says(Hangup())
+    world.settle()
+    world.nodes["n2"].sessions.clear()
+    world.records.pop("ben")
+    again = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    assert again.hears()[-1] == Left("ben", Reason.LOST)
+
+
+def test_one_that_is_just_arriving_is_waited_for(world: World, ann: User, ben: User) -> None:
+    """The directory names a node that doesn't know the partner yet: it's asked again, and nobody is told anything."""
+    chat = pair(ann, ben)
+    ann.says(Hangup())
+    world.settle()
+    arriving = world.nodes["n2"].sessions.pop("ben")
+    ann = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    world.nodes["n2"].sessions["ben"] = arriving
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    ben.says(Say("b", 1))
+    world.settle()
+    assert ann.texts() == ["b"]
+    assert not [event for event in ann.hears() if isinstance(event, Left)]
+
+
+def test_a_redis_that_is_away_is_asked_again(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    ann.says(Hangup())
+    world.settle()
+    ann = comes_back(ann, world.place("n3"), chat)
+    ben = comes_back(ben, world.place("n4"), chat)
+    world.happen("directory")
+    world.happen("directory")
+    world.available = False
+    world.settle()
+    world.available = True
+    world.pass_time(1.0)
+    world.settle()
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+
+
+def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann: User, ben: User) -> None:
+    """The partner's node died, it came back elsewhere, and no word of that got through: the directory knows."""
+    chat = pair(ann, ben)
+    ann.session.node_lost("n2", 0.0)
+    again = comes_back(ben, world.place("n3"), chat)
+    world.happen("directory")
+    world.links.clear()
+    world.answers.clear()
+    world.pass_time(GRACE)
+    world.settle()
+    assert not [event for event in ann.hears() if isinstance(event, Left)]
+    ann.says(Say("a", 1))
+    world.settle()
+    assert again.texts() == ["a"]
+    again.session.host.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
+    world.settle()
+    assert ann.hears()[-1] == Acked(1, chat)
