@@ -27,7 +27,7 @@ test-all: check-static ## The same with the tests that take long.
 	$(BIN)/pytest -m ''
 
 check: check-static ## The fast part: everything that needs no node processes; under a minute.
-	$(BIN)/pytest tests/relay tests/cli
+	$(BIN)/pytest tests/relay tests/cli tests/support
 
 .PHONY: check-static
 check-static: $(VENV)/.developed

@@ -1,7 +1,7 @@
 """What every test may ask for: a real server, and nodes of its own."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from tests.support.leaks import open_things, tasks
 from tests.support.server import RedisServer
 
 _serial = count(1)
@@ -29,6 +30,34 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Looks after each test and its fixtures: no file, socket or process is left, and no key that stays for ever.
+
+    The first of a test's fixtures, so the last to go. Servers of the test's own are looked at when they stop.
+    """
+    before = open_things()
+    yield
+    if "redis_server" in request.fixturenames:
+        request.getfixturevalue("redis_server").check_no_key_stays()
+    left = open_things() - before
+    assert not left, f"left behind: {', '.join(sorted(left))}"
+
+
+@pytest.fixture(autouse=True)
+def look_for_tasks(nothing_left: None, request: pytest.FixtureRequest) -> None:
+    """Where a test has a loop: sets `no_task_left` up before all others, so that it sees what those leave too."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("no_task_left")
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    yield
+    left = tasks()
+    assert not left, f"left behind: {', '.join(left)}"
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One server for the whole run. Tests keep apart by their prefixes; one that disturbs it starts its own."""
@@ -39,7 +68,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="session")
 def redis_store(redis_server: RedisServer) -> redis.Redis:
-    return redis_server.client()
+    client = redis_server.client()
+    client.ping()  # opens the connection, so that no test seems to have left it
+    return client
 
 
 @pytest.fixture

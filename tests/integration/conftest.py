@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.party import GRACE, LEASE, Party
-from tests.support.server import RedisServer, keys_without_ttl
+from tests.support.server import RedisServer
 
 OPEN_FILES = 8192  # enough for the crowds of these tests, here and in the nodes, which inherit it
 
@@ -24,10 +23,8 @@ def many_open_files() -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_party(
-    redis_server: RedisServer, redis_store: redis.Redis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Party]:
-    party = Party(tmp_path_factory.mktemp("party"), redis_server.url, redis_store, size=3)
+def shared_party(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Party]:
+    party = Party(tmp_path_factory.mktemp("party"), redis_server.url, size=3)
     yield party
     party.stop()
 
@@ -91,4 +88,3 @@ def start_node(redis_server: RedisServer, prefix: str, tmp_path: Path, guests: G
     for node in started:
         node.kill()
         print(f"--- {node.name}\n{node.text()}")
-    assert keys_without_ttl(redis_server.client()) == []

@@ -8,7 +8,7 @@ import redis
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.party import Party
-from tests.support.server import RedisCluster, keys_without_ttl
+from tests.support.server import RedisCluster
 
 USERS = 24  # enough for every pair of primaries
 
@@ -22,7 +22,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 
 @pytest.fixture(scope="module")
 def cluster_party(redis_cluster: RedisCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Party]:
-    party = Party(tmp_path_factory.mktemp("party"), redis_cluster.url, redis_cluster.clients[0], size=2)
+    party = Party(tmp_path_factory.mktemp("party"), redis_cluster.url, size=2)
     yield party
     party.stop()
 
@@ -33,8 +33,7 @@ def nodes(redis_cluster: RedisCluster, cluster_party: Party, guests: Guests) -> 
     yield cluster_party.nodes
     guests.depart()
     cluster_party.check_nothing_is_left(guests.names)
-    for client in redis_cluster.clients:
-        assert keys_without_ttl(client) == []
+    redis_cluster.check_no_key_stays()
 
 
 def test_the_users_are_spread_over_the_primaries(

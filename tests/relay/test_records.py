@@ -56,6 +56,7 @@ async def desk(redis_server: RedisServer, prefix: str) -> AsyncIterator[Desk]:
         await until(lambda: desk.records.quiet)
         tasks.cancel_scope.cancel()
     await desk.store.aclose()
+    desk.client.close()
 
 
 @pytest.fixture
@@ -118,6 +119,7 @@ class TestSaving:
         place = desk.keys.place("ann")
         other = Body("ann", 0.0, "", False, "", None)
         desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
+        desk.client.expire(place.key, 60)
         told: list[bool] = []
         desk.records.save(ann, told.append)
         await until(lambda: told)

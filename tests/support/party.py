@@ -5,12 +5,9 @@ import subprocess
 from itertools import count
 from pathlib import Path
 
-import redis
-
 from tests.support.clients import JsonClient
 from tests.support.node import Node
 from tests.support.process import wait_until
-from tests.support.server import keys_without_ttl
 
 LEASE = 2.0  # seconds; short, so that what waits for a lease is soon over, yet no busy machine loses one
 GRACE = 2.0  # seconds
@@ -22,9 +19,8 @@ _serial = count(1)
 class Party:
     """Nodes of one prefix, and an observer who asks for presence."""
 
-    def __init__(self, folder: Path, redis_url: str, store: redis.Redis, size: int, **options: str | float) -> None:
+    def __init__(self, folder: Path, redis_url: str, size: int, **options: str | float) -> None:
         self.folder = folder
-        self.store = store
         self.size = size
         self.observer: JsonClient | None = None
         self.options = {"redis": redis_url, "lease": LEASE, "grace": GRACE, **options}
@@ -56,7 +52,7 @@ class Party:
                 node.wait(LAST_WORDS)
 
     def check_nothing_is_left(self, names: set[str]) -> None:
-        """After the clients have gone: no user, no client socket, no key that stays for ever, no unclean log."""
+        """After the clients have gone: no user, no client socket, no unclean log."""
         for node in self.nodes:
             assert node.alive, f"{node.name} ended with status {node.wait()}:\n{node.text()}"
         for name in names:
@@ -65,7 +61,6 @@ class Party:
             own = 1 if node is self.nodes[0] else 0
             wait_until(lambda node=node, own=own: node.client_sockets() == own, f"no client sockets at {node.name}")  # type: ignore[misc]
             assert "Traceback" not in node.text(), node.text()
-        assert keys_without_ttl(self.store) == []
 
     def _gone(self, name: str) -> bool:
         assert self.observer

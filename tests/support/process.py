@@ -75,8 +75,11 @@ class Process:
     def pause(self) -> None:
         """Freeze it; returns when it is frozen, so that what happens next happens without it."""
         self._child.send_signal(signal.SIGSTOP)
-        stat = Path(f"/proc/{self.pid}/stat")
-        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", f"{self.pid} is stopped")
+        wait_until(lambda: self.paused, f"{self.pid} is stopped")
+
+    @property
+    def paused(self) -> bool:
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     def resume(self) -> None:
         self._child.send_signal(signal.SIGCONT)

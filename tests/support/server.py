@@ -66,22 +66,39 @@ class RedisServer:
         settings += ["--maxmemory-policy", "noeviction"]
         self.process = Process([server_binary(), *settings, *self.options], self.folder / "server.log")
         self.process.wait_for_line("Ready to accept connections")
+        self._own = self.client()
+        self._own.ping()  # from here on the connection is there
 
     def client(self, **options: Any) -> redis.Redis:
         """A blocking redis-py client, closed with the server."""
-        client = redis.Redis(host=HOST, port=self.port, decode_responses=True, **options)
+        password = dict(pairwise(self.options)).get("--requirepass")
+        client = redis.Redis(host=HOST, port=self.port, password=password, decode_responses=True, **options)
         self._clients.append(client)
         return client
 
+    def check_no_key_stays(self) -> None:
+        """Every key has a TTL. One that hasn't is deleted, so that only the test that left it fails."""
+        if stay := keys_without_ttl(self._own):
+            self._own.delete(*stay)
+        assert not stay, f"left behind: {', '.join(stay)}, without a TTL"
+
     def stop(self) -> None:
-        for client in self._clients:
-            client.close()
-        self._clients.clear()
-        self.process.kill()
+        """End it, after a last look at its keys where it can still be asked."""
+        try:
+            if self.process.alive and not self.process.paused:
+                self.check_no_key_stays()
+        finally:
+            for client in self._clients:
+                client.close()
+            self._clients.clear()
+            self.process.kill()
 
 
 def keys_without_ttl(client: redis.Redis) -> list[str]:
     """Every key of this server that would stay for ever."""
+    counts = client.info("keyspace").get("db0", {"keys": 0, "expires": 0})
+    if counts["keys"] == counts["expires"]:
+        return []
     keys = list(client.scan_iter(count=1000))
     with client.pipeline(transaction=False) as pipeline:
         for key in keys:
@@ -137,6 +154,11 @@ class RedisCluster:
     @property
     def url(self) -> str:
         return f"redis+cluster://{HOST}:{self.servers[0].port}"
+
+    def check_no_key_stays(self) -> None:
+        """Every key of every primary has a TTL."""
+        for server in self.servers:
+            server.check_no_key_stays()
 
     def stop(self) -> None:
         for server in self.servers:

@@ -1,0 +1,43 @@
+"""What a test left behind in this process: open files and sockets, child processes, tasks."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+SELF = Path("/proc/self")
+
+
+def open_things() -> set[str]:
+    """Every open file, socket and pipe, and every child process, each by what it is."""
+    return _open_files() | _children()
+
+
+def _open_files() -> set[str]:
+    found = set()
+    for entry in (SELF / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found.add(f"{entry.readlink()} (file descriptor {entry.name})")
+    return found
+
+
+def _children() -> set[str]:
+    found = set()
+    for task in (SELF / "task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError):  # a thread that ended while we looked
+            found |= {f"process {pid}: {_command(pid)}" for pid in task.read_text().split()}
+    return found
+
+
+def _command(pid: str) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
+
+
+def tasks() -> list[str]:
+    """Every task of the running loop but those in which anyio runs tests and fixtures."""
+    return sorted(repr(task) for task in asyncio.all_tasks() if not _is_anyios(task))
+
+
+def _is_anyios(task: "asyncio.Task[object]") -> bool:
+    return getattr(task.get_coro(), "__qualname__", "").startswith("TestRunner.")
