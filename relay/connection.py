@@ -2,10 +2,10 @@
 
 import asyncio
 import socket
-import struct
 from collections import deque
 from typing import Final, cast
 
+from relay import peer
 from relay.budget import MESSAGE_BYTES, SHORT_READ_BYTES
 from relay.dialects import CLASSIC, JSON, Dialect, Framer, LineFramer, RawFramer, TooLong, choose, too_long
 from relay.errors import Code
@@ -27,18 +27,6 @@ AHEAD_BYTES: Final = 64 * 1024
 NAME_SECONDS: Final = 60.0
 # A connection that is to be closed waits so long for the client to read what it was told before.
 LINGER_SECONDS: Final = 60.0
-# TCP keep-alive notices a peer that is gone within KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL = 25 s, and leaves one alone
-# that lives and doesn't read (TCP_USER_TIMEOUT wouldn't).
-KEEP_IDLE: Final = 10
-KEEP_INTERVAL: Final = 5
-KEEP_COUNT: Final = 3
-
-# How often connections are looked at whose peer may owe acknowledgements, and at how many looks in a row it may: a dead
-# one is noticed within 30 s. One look doesn't tell: the peer may have been silent because nothing was sent.
-PEER_SECONDS: Final = 5.0
-OWING_LOOKS: Final = 3
-# Of Linux' struct tcp_info: the words unacked and last_ack_recv (milliseconds).
-_TCP_INFO: Final = struct.Struct("=24xI28xI")
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
 
@@ -95,7 +83,9 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         # Paused means exactly: not all of it is in the kernel yet. Acknowledgements depend on that.
         self._transport.set_write_buffer_limits(high=0)
-        _keep_alive(transport.get_extra_info("socket"))
+        sock: socket.socket = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.keep_alive(sock)
         self._mind_name()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -260,18 +250,15 @@ class Connection(asyncio.BufferedProtocol):
     def check_peer(self) -> None:
         """Give the connection up if the peer has acknowledged nothing for too long of what was sent to it.
 
-        Called every PEER_SECONDS. Keep-alive doesn't see that: it pauses while something is on its way, and the kernel
-        would try for 15 minutes. A peer that lives and doesn't read is spared: nothing is under way to a closed window.
+        Called every peer.LOOK_SECONDS. Keep-alive doesn't see that: it pauses while something is on its way, and the
+        kernel would try for 15 minutes. A peer that lives and doesn't read is spared.
         """
-        if not self._wrote or self._gone or not hasattr(socket, "TCP_INFO"):
+        if not self._wrote or self._gone:
             return
-        info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        if len(info) < _TCP_INFO.size:
-            return
-        unacknowledged, silent = _TCP_INFO.unpack(info)
-        self._wrote = bool(unacknowledged)
-        self._owing = self._owing + 1 if unacknowledged and silent > PEER_SECONDS * 1000 else 0
-        if self._owing > OWING_LOOKS:
+        look = peer.look(self._transport.get_extra_info("socket"))
+        self._wrote = look.waiting
+        self._owing = self._owing + 1 if look.owing else 0
+        if self._owing > peer.OWING_LOOKS or look.deaf:
             self._transport.abort()
 
     @property
@@ -317,16 +304,3 @@ class Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", KEEP_IDLE),
-        ("TCP_KEEPALIVE", KEEP_IDLE),  # its name on macOS
-        ("TCP_KEEPINTVL", KEEP_INTERVAL),
-        ("TCP_KEEPCNT", KEEP_COUNT),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

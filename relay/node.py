@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from relay.bus import Bus
 from relay.config import Config, StartError, redact
-from relay.connection import PEER_SECONDS, Connection
+from relay.connection import Connection
 from relay.directory import Directory, Lease, Unavailable
 from relay.directory.keys import Keys
 from relay.directory.lease import clock
@@ -24,6 +24,7 @@ from relay.directory.store import Store
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Frame, Kind
+from relay.peer import LOOK_SECONDS
 from relay.router import Router
 
 # Pause between looks whether Redis is there yet, and how often the log says that it isn't.
@@ -147,7 +148,7 @@ class Node:
         tasks.start_soon(self._directory.peers.watch, self._router.watched, self._router.node_lost)
         tasks.start_soon(self._directory.sweep)
         tasks.start_soon(self._router.mind_memory)
-        tasks.start_soon(self._router.mind_peers, PEER_SECONDS)
+        tasks.start_soon(self._router.mind_peers, LOOK_SECONDS)
 
     async def _reach_redis(self) -> None:
         tries = 0

@@ -20,7 +20,6 @@ settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than 20 s; left to `make test-all`")
     # A terminated run must take its nodes and servers with it, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import anyio
 import pytest
 
-from relay import connection
-from relay.connection import AHEAD_LINES, KEEP_COUNT, KEEP_IDLE, KEEP_INTERVAL, REPLY_BYTES, TURN_LINES
+from relay import connection, peer
+from relay.connection import AHEAD_LINES, REPLY_BYTES, TURN_LINES
 from relay.host import Limits
 from relay.router import Router
 from relay.session import State
@@ -359,15 +359,47 @@ class TestTheNameTimeOut:
         assert client.connection.session.state is State.NAMED
 
 
-async def test_a_peer_that_is_gone_is_noticed_within_30_seconds(wire: Connect) -> None:
-    sock = wire().socket
-    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    if hasattr(socket, "TCP_KEEPIDLE"):
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KEEP_IDLE
-    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == KEEP_INTERVAL
-    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == KEEP_COUNT
-    assert KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL < 30
+class TestAPeerThatIsGone:
+    """What the kernel says of the peer, look by look, and whether the connection is given up."""
+
+    OWING = peer.Look(unacknowledged=1, silent=6)
+    FINE = peer.Look(unacknowledged=1, silent=1)
+    NOTHING = peer.Look(silent=99)
+
+    @pytest.mark.parametrize(
+        ("looks", "given_up"),
+        [
+            ([OWING] * 3, False),
+            ([OWING] * 4, True),
+            ([OWING, OWING, OWING, FINE, OWING, OWING, OWING], False),
+            ([FINE, OWING, OWING, OWING, OWING], True),
+            ([OWING, NOTHING, OWING, OWING, OWING], False),  # not looked at any more: nothing is on its way
+            ([peer.Look(probes=3, silent=16, unsent=9)], True),
+            ([peer.Look(probes=2, silent=99, unsent=9)] * 9, False),
+            ([peer.Look(probes=0, silent=99, unsent=9)] * 9, False),  # lives, and doesn't read
+        ],
+    )
+    async def test_is_given_up_and_others_are_not(
+        self, looks: list[peer.Look], given_up: bool, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ann = await text(wire, b"ann")
+        for look in looks:
+            assert not ann.aborted
+            monkeypatch.setattr(peer, "look", lambda _, look=look: look)
+            ann.connection.check_peer()
+        assert ann.aborted is given_up
+
+    async def test_the_kernel_is_not_asked_where_nothing_was_written(
+        self, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = wire()
+        monkeypatch.setattr(peer, "look", None)
+        client.connection.check_peer()
+
+    async def test_the_kernel_looks_after_a_quiet_one(self, wire: Connect) -> None:
+        sock = wire().socket
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 class TestTurns:

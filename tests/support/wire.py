@@ -1,6 +1,7 @@
 """One TCP connection to a node, as a client's author sees it: bytes, lines, and an end."""
 
 import contextlib
+import ctypes
 import socket
 import struct
 from types import TracebackType
@@ -10,6 +11,8 @@ from tests.support.node import Address
 from tests.support.process import PATIENCE
 
 CHUNK = 65536  # bytes a read
+SO_ATTACH_FILTER = 26  # Linux
+DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # a program of one instruction: keep 0 bytes of whatever comes
 NO_LINGER = struct.pack("ii", 1, 0)  # SO_LINGER that turns close() into a reset
 
 
@@ -64,6 +67,14 @@ class Wire:
     def finish(self) -> None:
         """Send EOF, go on reading."""
         self.socket.shutdown(socket.SHUT_WR)
+
+    def vanish(self) -> None:
+        """Be gone without a word, as behind a broken cable: the kernel drops all that comes and answers nothing.
+
+        What was sent before this is acknowledged; send nothing after it.
+        """
+        program = ctypes.create_string_buffer(DROP_ALL, len(DROP_ALL))
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(program)))
 
     def reset(self) -> None:
         """Break the connection with RST."""
