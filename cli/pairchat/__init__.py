@@ -17,7 +17,9 @@ from pairchat.events import (
     Back,
     Bye,
     Complaint,
+    Dropped,
     Event,
+    Expired,
     Fate,
     Joined,
     Left,
@@ -29,7 +31,8 @@ from pairchat.events import (
     Presence,
     Settled,
 )
-from pairchat.protocol import ClientProtocol, Request
+from pairchat.protocol import ClientProtocol
+from pairchat.requests import Request
 
 __all__ = [
     "Away",
@@ -41,7 +44,9 @@ __all__ = [
     "Complaint",
     "ConnectionFailed",
     "ConnectionLost",
+    "Dropped",
     "Event",
+    "Expired",
     "Fate",
     "Joined",
     "Left",

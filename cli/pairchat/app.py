@@ -1,5 +1,6 @@
 """The `pairchat` command."""
 
+import math
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pairchat.client import connect
 from pairchat.errors import PairchatError, Refused
 from pairchat.escape import word
 from pairchat.pipe import Pipe
+from pairchat.store import state_folder
 from pairchat.wording import Exit, complaint, exit_status
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -31,8 +33,13 @@ def pairchat(
         str | None, typer.Option(metavar="NAME", envvar="PAIRCHAT_TO", help="Whom to chat with. Without it: be called.")
     ] = None,
     server: Annotated[
-        str, typer.Option(metavar="HOST:PORT", envvar="PAIRCHAT_SERVER", help="The relay; IPv6 as [::1]:9999.")
-    ] = "localhost:9999",
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="PAIRCHAT_SERVER",
+            help="A node of the relay, several times for several; IPv6 as [::1]:9999.  [default: localhost:9999]",
+        ),
+    ] = None,
 ) -> None:
     """Chat with one other person over a relay.
 
@@ -46,7 +53,7 @@ def pairchat(
     Exit status: 0 fine; 1 a text was not sent or has no acknowledgement; 2 wrong usage; 3 no connection, or lost;
     4 the name was refused or lost; 5 the partner is not there, or left before the end of the input.
     """
-    raise typer.Exit(anyio.run(_until_signal, name, to, server))
+    raise typer.Exit(anyio.run(_until_signal, name, to, server or []))
 
 
 def main() -> None:
@@ -54,7 +61,7 @@ def main() -> None:
     app()
 
 
-async def _until_signal(name: str | None, to: str | None, server: str) -> int:
+async def _until_signal(name: str | None, to: str | None, server: list[str]) -> int:
     """Run until done or told to end; the name is given back in either case."""
     status = 0
     with anyio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
@@ -72,7 +79,7 @@ async def _until_signal(name: str | None, to: str | None, server: str) -> int:
     return status
 
 
-async def _chat(name: str | None, to: str | None, server: str) -> int:
+async def _chat(name: str | None, to: str | None, server: list[str]) -> int:
     try:
         if _is_terminal(0) and _is_terminal(1):
             return await _in_terminal(name, to, server)
@@ -85,26 +92,26 @@ async def _chat(name: str | None, to: str | None, server: str) -> int:
         return Exit.NOT_CONFIRMED
 
 
-async def _in_pipe(name: str | None, to: str | None, server: str) -> int:
+async def _in_pipe(name: str | None, to: str | None, server: list[str]) -> int:
     if name is None:
         print("pairchat: no name; write: pairchat NAME", file=sys.stderr)
         return Exit.USAGE
     source = 0 if sys.stdin else os.open(os.devnull, os.O_RDONLY)
     sink = 1 if sys.stdout else os.open(os.devnull, os.O_WRONLY)
     pipe = Pipe(source, sink)
-    async with connect(server, name=name) as chat:
+    async with connect(*server, name=name, state=state_folder()) as chat:
         return await pipe.run(chat, to)
     raise AssertionError  # for the type checker: `connect` swallows nothing
 
 
-async def _in_terminal(name: str | None, to: str | None, server: str) -> int:
+async def _in_terminal(name: str | None, to: str | None, server: list[str]) -> int:
     from pairchat.screen import Screen  # takes its time to import, which scripts need not spend
 
     screen = Screen()
     while name := name or await screen.ask_name():
         try:
             # A connection for each try: the relay closes one that names itself too late.
-            async with connect(server, name=name) as chat:
+            async with connect(*server, name=name, patience=math.inf, state=state_folder()) as chat:
                 await screen.run(chat, to)
                 return Exit.OK
         except Refused as error:

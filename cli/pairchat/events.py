@@ -23,13 +23,14 @@ class Outgoing:
     by: str  # who acknowledges: "client" (the partner's program has it) or "node" (it left for the partner)
     size: int  # bytes of the text in UTF-8: its share of the window
     fate: Fate = Fate.PENDING
-    detail: str = ""  # UNCONFIRMED: the reason; REFUSED: the code
+    detail: str = ""  # UNCONFIRMED: the reason; REFUSED: the code, or `not_sent`: the chat ended before it could go
     written: bool = field(default=False, repr=False)  # handed to the connection since the node last wanted it
+    tried: bool = field(default=False, repr=False)  # it may have reached a node
 
 
 @dataclass(frozen=True)
 class Joined:
-    """The name is ours."""
+    """The name is ours; `resumed`: the session goes on where it was."""
 
     name: str
     node: str
@@ -101,8 +102,26 @@ class Moving:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """The connection is gone. Another one is looked for, and the session goes on there (`Joined`)."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expired:
+    """The session could not be resumed: it was away for too long. The name is being claimed again (`Joined`)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Lost:
-    """The session is over against our will: `name_lost` (claim again), `replaced` or `kicked` (the node closes)."""
+    """The session is over against our will.
+
+    `name_lost`, or the refusal of a name that had to be claimed again: `claim` one to go on. `replaced` (another
+    connection resumed the session) and `kicked`: the node closes.
+    """
 
     code: str
     message: str
@@ -121,4 +140,19 @@ class Bye:
     """The name was given back; everything before has had its outcome."""
 
 
-Event = Joined | Paired | Message | Settled | Away | Back | Left | Presence | Moving | Lost | Complaint | Bye
+Event = (
+    Joined
+    | Paired
+    | Message
+    | Settled
+    | Away
+    | Back
+    | Left
+    | Presence
+    | Moving
+    | Dropped
+    | Expired
+    | Lost
+    | Complaint
+    | Bye
+)

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 
 from pairchat.errors import NotARelay
 from pairchat.events import Fate, Outgoing
+from pairchat.memory import Said
 
+NOT_SENT = "not_sent"  # beside the node's codes: a text that was never handed to a connection
 _RETRIED = frozenset({"window_full", "rate_limited"})  # not now, but the same text may go later
 
 
@@ -50,8 +52,36 @@ class Outbox:
             return []
         fresh = [entry for entry in self.pending if not entry.written]
         for entry in fresh:
-            entry.written = True
+            entry.written = entry.tried = True
         return fresh
+
+    def reopen(self, window: int, window_bytes: int) -> None:
+        """Another connection serves the session: what has no fate goes again, under the same ids."""
+        self.window, self.window_bytes = window, window_bytes
+        self._held, self._stale = False, 0
+        for entry in self.pending:
+            entry.written = False
+
+    def forsake(self, chat: str | None) -> list[Outgoing]:
+        """What never reached a node and belongs to another chat than this one won't go any more.
+
+        Only right after a resume: the node was told of these ids, so leaving them out makes no jump.
+        """
+        return self._settle(lambda entry: not entry.tried and entry.chat != chat, Fate.REFUSED, NOT_SENT)
+
+    @property
+    def memory(self) -> tuple[Said, ...]:
+        """What has no fate."""
+        return tuple(Said(e.id, e.text, e.chat, e.by, e.tried) for e in self.pending)
+
+    def recall(self, sent: int, pending: tuple[Said, ...]) -> None:
+        """Be the outbox that was remembered."""
+        self.sent = sent
+        for said in pending:
+            entry = Outgoing(said.id, said.text, said.chat, said.by, len(said.text.encode()))
+            entry.tried = said.tried
+            self.pending.append(entry)
+        self._bytes = _total(self.pending)
 
     def acknowledged(self, last: int, chat: str) -> list[Outgoing]:
         """Everything of `chat` up to the id `last` has arrived."""
@@ -64,8 +94,9 @@ class Outbox:
         return self._settle(lambda entry: first <= entry.id <= last, Fate.UNCONFIRMED, reason)
 
     def abandon(self, reason: str) -> list[Outgoing]:
-        """The session is over: no acknowledgement will come for anything."""
-        return self._settle(lambda entry: True, Fate.UNCONFIRMED, reason)
+        """The session is over: no acknowledgement will come for anything. What never left has surely not arrived."""
+        tried = self._settle(lambda entry: entry.tried, Fate.UNCONFIRMED, reason)
+        return tried + self._settle(lambda entry: True, Fate.REFUSED, NOT_SENT)
 
     def refused(self, id: int, code: str) -> list[Outgoing]:
         """The node did not take the text `id`, nor what followed it. Returns what is settled by that."""

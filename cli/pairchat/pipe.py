@@ -57,6 +57,8 @@ class Pipe:
                 case Settled() if event.text.fate is not Fate.DELIVERED:
                     self._status = Exit.NOT_CONFIRMED
                 case Paired():
+                    if event.resumed and self._with is None:  # a program before us was in this chat
+                        _say(f"You are chatting with {word(event.name)}.")
                     self._with = self._with or event.name
                 case Left() if event.name == self._with:
                     if not self._input_over:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.lowlevel
 
-from pairchat.protocol import MAX_LINE
+from pairchat.wire import MAX_LINE
 
 _READ_BYTES = 65_536
 # What a pipe takes at once when it says that it is writable; more could block the loop.

@@ -5,7 +5,21 @@ from enum import IntEnum
 
 from pairchat.errors import BadServer, ConnectionFailed, ConnectionLost, NameLost, PairchatError, Refused
 from pairchat.escape import lines, word
-from pairchat.events import Away, Back, Complaint, Event, Fate, Left, Message, Moving, Outgoing, Paired, Settled
+from pairchat.events import (
+    Away,
+    Back,
+    Complaint,
+    Dropped,
+    Event,
+    Expired,
+    Fate,
+    Joined,
+    Left,
+    Message,
+    Outgoing,
+    Paired,
+    Settled,
+)
 
 
 class Exit(IntEnum):
@@ -29,6 +43,8 @@ _REFUSALS = {
     "not_paired": "nobody is chatting with you",
     "unavailable": "not possible right now, try again",
 }
+
+_NOT_SENT = {"not_sent": "the chat ended first"}
 
 _ENDINGS = {
     "quit": "{name} has quit.",
@@ -66,14 +82,14 @@ def unsettled(text: Outgoing) -> str:
     """A text that nobody acknowledged, or will."""
     shown = word(text.text)
     if text.fate is Fate.REFUSED:
-        return f"Not sent ({word(text.detail)}): {shown}"
+        return f"Not sent ({_NOT_SENT.get(text.detail) or word(text.detail)}): {shown}"
     return f"May not have arrived ({word(text.detail) or 'no acknowledgement'}): {shown}"
 
 
 def notice(event: Event) -> str | None:
     """What to say of an event; None for nothing."""
     match event:
-        case Paired():
+        case Paired() if not event.resumed:
             return f"You are chatting with {word(event.name)}."
         case Left():
             return _ENDINGS.get(event.reason, "The chat with {name} is over.").format(name=word(event.name))
@@ -83,12 +99,20 @@ def notice(event: Event) -> str | None:
             return f"{word(event.name)} is back."
         case Settled() if event.text.fate is not Fate.DELIVERED:
             return unsettled(event.text)
-        case Moving():
-            return "The relay is going away."
+        case Dropped():
+            return f"{_sentence(word(event.reason))}; connecting again."
+        case Joined() if event.resumed:
+            return f"Connected as {word(event.name)} again."
+        case Expired():
+            return f"The relay has given {word(event.name)} up meanwhile; claiming the name again."
         case Complaint():
             return word(event.message)
         case _:
             return None
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def stamped(message: Message) -> str:

@@ -1,21 +1,21 @@
 """`pairchat` without a terminal."""
 
-import os
 import signal
 import subprocess
 import sys
 from typing import Any, Self
 
+from tests.cli.home import Home
 from tests.cli.scripted import PATIENCE
 
 
 class Piped:
     """A running `pairchat`; its three streams are pipes unless the test says otherwise."""
 
-    def __init__(self, *args: str, server: str, **streams: Any) -> None:
+    def __init__(self, *args: str, server: str, home: Home | None = None, **streams: Any) -> None:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PAIRCHAT_")}
-        environment |= {"PAIRCHAT_SERVER": server}
+        self.home = home or Home()
+        environment = self.home.environment(server)
         command = [sys.executable, "-m", "pairchat", *args]
         self._child = subprocess.Popen(command, env=environment, **{**pipes, **streams})
 
@@ -60,3 +60,4 @@ class Piped:
     def __exit__(self, *_: object) -> None:
         self._child.kill()
         self._child.communicate()
+        self.home.close()

@@ -44,10 +44,24 @@ class Peer:
     def say_bytes(self, data: bytes) -> None:
         self._sock.sendall(data)
 
-    def welcome(self, name: str, *, window: int = 256, window_bytes: int = 1_048_576, ping: float = 30) -> None:
+    def welcome(
+        self, name: str, *, window: int = 256, window_bytes: int = 1_048_576, ping: float = 30, grace: float = 30
+    ) -> None:
         """Take the client in, under the name that it asks for."""
         self.expect({"type": "hello", "v": 1, "name": name, "acks": True})
-        self.say(WELCOME % (name, window, window_bytes, ping))
+        self.say((WELCOME % (name, window, window_bytes, ping)).replace('"grace":30', f'"grace":{grace}'))
+
+    def take_back(self, name: str, last: int, *, partner: str | None = None, sent: int = 0, had: int = 0) -> None:
+        """Resume the client's session, in which it said up to `sent` and acknowledged `last`; the partner has `had`."""
+        hello = {"type": "hello", "v": 1, "name": name, "acks": True, "token": "t0"}
+        if partner:
+            hello |= {"chat": "c1"}
+        self.expect(hello | ({"sent": sent} if sent else {}) | ({"last": last} if last else {}))
+        welcome = (WELCOME % (name, 256, 1_048_576, 30)).replace('"resumed":false', '"resumed":true')
+        paired = (PAIRED % (partner, "c1")).replace('"resumed":false', f'"resumed":true,"last":{had}')
+        self.say(*[welcome, paired][: 2 if partner else 1])
+        self.expect(PING)
+        self.say(PONG)
 
     def pair(self, name: str, chat: str = "c1") -> None:
         """Answer the call of `name`."""
@@ -82,6 +96,10 @@ class ScriptedNode:
         """The next client's connection."""
         self._peers.append(Peer(self._socket.accept()[0]))
         return self._peers[-1]
+
+    def stop_listening(self) -> None:
+        """Refuse further connections."""
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from typing import Self
 
 import pyte
 
+from tests.cli.home import Home
 from tests.cli.scripted import PATIENCE
 
 # A terminal sends Ctrl-C to whom it controls. (`pty.fork` would do this too, but forks a process that has threads.)
@@ -26,12 +27,15 @@ runpy.run_module("pairchat", run_name="__main__")
 class Terminal:
     """`pairchat` in a terminal of its own. What it writes is drawn on `screen`."""
 
-    def __init__(self, *args: str, server: str, columns: int = 80, rows: int = 24) -> None:
+    def __init__(
+        self, *args: str, server: str, columns: int = 80, rows: int = 24, home: Home | None = None, **variables: str
+    ) -> None:
         self._screen = pyte.HistoryScreen(columns, rows, history=1000)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""  # everything that was written, as it came
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PAIRCHAT_")}
-        environment |= {"PAIRCHAT_SERVER": server, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
+        self.home = home or Home()
+        variables = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **variables}
+        environment = self.home.environment(server, **variables)
         self._fd, inside = os.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         command = [sys.executable, "-c", _TAKE_TERMINAL_AND_RUN, *args]
@@ -91,3 +95,4 @@ class Terminal:
         self._child.kill()
         self._child.wait()
         os.close(self._fd)
+        self.home.close()

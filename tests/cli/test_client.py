@@ -49,14 +49,18 @@ class Script:
 
 
 async def converse(
-    node: ScriptedNode, then: Callable[[Peer], None], body: Callable[[Chat], Any], **welcome: Any
+    node: ScriptedNode,
+    then: Callable[[Peer], None],
+    body: Callable[[Chat], Any],
+    patience: float | None = 0,
+    **welcome: Any,
 ) -> None:
     """Alice, called and paired with bob, does `body`; the node does `then`. Errors of either come out as they are."""
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_sync, Script(node, then, **welcome))
         try:
-            async with pairchat.connect(node.address, name="alice") as chat:
+            async with pairchat.connect(node.address, name="alice", patience=patience) as chat:
                 assert await chat.call("bob") == "bob"
                 await body(chat)
         except Exception as error:

@@ -55,6 +55,30 @@ def test_lines_are_sent_and_the_end_waits_for_the_acknowledgement(node: Scripted
     assert process.ended() == (0, "bob: a fence\n", ["* You are chatting with bob."])
 
 
+def test_a_lost_connection_is_made_again_and_nothing_said_or_heard_twice(node: ScriptedNode, start: Start) -> None:
+    process = start("alice", "--to", "bob")
+    peer = alice(node)
+    peer.pair("bob")
+    process.type(b"one\ntwo\n")
+    peer.expect(said(1, "one"), said(2, "two"))
+    peer.say('{"type":"msg","id":1,"from":"bob","chat":"c1","text":"hi","at":1}')
+    peer.expect({"type": "ack", "id": 1, "chat": "c1"})
+    peer.close()
+    peer = node.accept()
+    peer.take_back("alice", last=1, partner="bob", sent=2, had=1)
+    peer.say('{"type":"msg","id":1,"from":"bob","chat":"c1","text":"hi","at":1}')
+    again = {"type": "ack", "id": 1, "chat": "c1"}
+    peer.expect(again, said(2, "two"), again)
+    process.type(b"three\n")
+    peer.expect(said(3, "three"))
+    peer.say(an_ack(3))
+    process.end_input()
+    peer.part()
+    lost = f"* The connection to {node.address} was lost; connecting again."
+    told = ["* You are chatting with bob.", lost, "* Connected as alice again."]
+    assert process.ended() == (0, "bob: hi\n", told)
+
+
 def test_texts_come_out_as_lines_under_the_partners_name_and_harmless(node: ScriptedNode, start: Start) -> None:
     process = start("alice", "--to", "bob")
     peer = alice(node)
@@ -218,9 +242,11 @@ def test_a_lost_name_ends_it(node: ScriptedNode, start: Start) -> None:
     assert process.ended() == (4, "", ["pairchat: your name is gone"])
 
 
-def test_a_lost_connection_is_told_with_every_text_whose_fate_is_open(node: ScriptedNode, start: Start) -> None:
+def test_a_connection_that_does_not_come_back_is_told_with_every_text_whose_fate_is_open(
+    node: ScriptedNode, start: Start
+) -> None:
     process = start("alice", "--to", "bob")
-    peer = alice(node)
+    peer = alice(node, grace=0)
     peer.pair("bob")
     process.type(b"hi\n")
     process.end_input()
@@ -229,6 +255,7 @@ def test_a_lost_connection_is_told_with_every_text_whose_fate_is_open(node: Scri
     status, _, told = process.ended()
     assert status == 3
     assert told[1:] == [
+        f"* The connection to {node.address} was lost; connecting again.",
         "* May not have arrived (no acknowledgement): hi",
         f"pairchat: the connection to {node.address} was lost",
     ]

@@ -22,7 +22,7 @@ from pairchat import (
     Request,
     Settled,
 )
-from pairchat.protocol import MAX_NODE_LINE
+from pairchat.wire import MAX_NODE_LINE
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, error, joined
 
@@ -187,6 +187,12 @@ def test_quitting_is_answered_by_bye() -> None:
     assert protocol.feed(b'{"type":"bye"}\n') == [Bye()]
     assert quit.outcome == Bye()
     assert protocol.name is None
+
+
+def test_quitting_twice_is_quitting_once() -> None:
+    protocol = joined()
+    assert protocol.quit() is protocol.quit()
+    assert protocol.data_to_send() == b'{"type":"quit"}\n'
 
 
 def test_a_refused_ping_is_no_answer_to_a_call() -> None:

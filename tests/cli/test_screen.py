@@ -163,18 +163,6 @@ def test_a_text_without_acknowledgement_is_told(node: ScriptedNode, terminal: Op
     screen.wait_for("* bob was lost.")
 
 
-def test_a_lost_connection_is_one_clear_line_and_leaves_the_terminal_in_order(
-    node: ScriptedNode, terminal: Open
-) -> None:
-    screen, peer = paired(node, terminal)
-    screen.type("typing when it happ")
-    screen.wait_for("typing when it happ")
-    peer.close()
-    assert screen.status() == 3
-    assert screen.lines[-1] == f"pairchat: the connection to {node.address} was lost"
-    assert not any("Traceback" in line for line in screen.lines)
-
-
 def test_sigterm_gives_the_name_back(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     screen.terminate()

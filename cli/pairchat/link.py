@@ -1,0 +1,259 @@
+"""Keeps a session connected: dials, reads, writes, pings, and when the connection is gone, dials again.
+
+None of the tasks raises, so that a task group around them never gets to mix up errors: `failure` says why it is over.
+"""
+
+import math
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+
+import anyio
+import anyio.to_thread
+from anyio.abc import ByteStream
+
+from pairchat.dial import Route, pauses
+from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError
+from pairchat.events import Bye, Complaint, Event, Lost
+from pairchat.memory import Memory
+from pairchat.protocol import ClientProtocol
+from pairchat.states import State
+from pairchat.store import Store
+
+CONNECT_WAIT = 10.0  # seconds for a connection and, once more, for the answer to a claim
+# Seconds until a node that doesn't give the session back is left for another one. Above the time that a node may take
+# to ask a silent partner, and the owners of names after Redis forgot them.
+WELCOME_WAIT = 6.0
+# Seconds between pings, if the node doesn't want them more often. Asleep or frozen nodes are noticed well within the
+# grace that others give the session.
+PING_EVERY = 10.0
+# Seconds from a ping until a node that sent nothing since counts as frozen; the time between pings, if that is shorter.
+PONG_WAIT = 10.0
+# Seconds more for the reader: if it was this process that was stopped, the pong has been here for long.
+RECHECK_WAIT = 0.1
+READ_BYTES = 65_536
+
+BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+class Link:
+    """The connections of one session, one after another."""
+
+    def __init__(
+        self,
+        protocol: ClientProtocol,
+        route: Route,
+        tell: Callable[[list[Event]], Awaitable[None]],
+        patience: float | None,
+    ) -> None:
+        self.failure: PairchatError | None = None
+        self.over = False  # nothing more will be read
+        self.store: Store | None = None
+        self.tries = 0  # to reconnect, since the connection was lost
+        self._protocol = protocol
+        self._route = route
+        self._tell = tell
+        self._patience = patience
+        self._lost: PairchatError | None = None  # how the present outage began
+        self._deadline = math.inf  # when we lose patience with it
+        self._pauses: Iterator[float] = iter(())
+        self._changed = anyio.Event()  # replaced at each change
+        self._to_write = anyio.Event()
+        self._parted = False  # the node said good-bye
+        self._heard = 0.0  # when something was last read, by anyio's clock
+        self._telling = False  # the reader waits for the program, not for the node
+        self._reading = anyio.CancelScope()
+        self._why: PairchatError | None = None  # the present connection was given up
+        self._kept: Memory | None = None
+        self.stream: ByteStream | None = None
+
+    @property
+    def server(self) -> str:
+        """The server that was last connected to, as the user wrote it."""
+        return str(self._route.current)
+
+    async def open(self) -> None:
+        """Make the first connection, or raise `ConnectionFailed`."""
+        self.stream = await self._route.open(CONNECT_WAIT)
+
+    async def run(self) -> None:
+        """Serve the session until it is over; afterwards `failure` says why, if it was not our `quit`."""
+        try:
+            while True:
+                why = await self._serve()
+                if self._final(why):
+                    return
+                await self._tell(self._protocol.connection_lost(str(why)))
+                self._wake()
+                if self._lost is None:
+                    self._begin_outage(why)
+                if not await self._find():
+                    self.failure = self._lost
+                    return
+        finally:
+            self.over = True
+            self._wake()
+
+    async def close(self) -> None:
+        """Nothing more will be said."""
+        if self.stream is not None:
+            await anyio.aclose_forcefully(self.stream)
+
+    def flush(self) -> None:
+        """There may be something to write."""
+        self._to_write.set()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait for something that what the node says makes true. Raises `failure` if it can't any more."""
+        while not true():
+            self.check()
+            await self._changed.wait()
+
+    def check(self) -> None:
+        """Raise what ended the session, if anything did."""
+        if self.failure:
+            raise self.failure
+        if self.over:
+            raise ConnectionLost("the connection is closed")
+
+    def give_up(self, failure: PairchatError) -> PairchatError:
+        """End it for this reason, unless there is one already. Returns the reason that counts."""
+        self.failure = self.failure or failure
+        self._reading.cancel()
+        return self.failure
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    # --- from one connection to the next
+
+    def _final(self, why: PairchatError | None) -> bool:
+        """Whether there is nothing to go on with."""
+        if why is None or self.failure:
+            return True
+        if self._protocol.name is None or self._protocol.state is State.OVER:
+            self.failure = why
+            return True
+        return False
+
+    def _begin_outage(self, why: PairchatError | None) -> None:
+        self._lost = why
+        self.tries = 0
+        self._deadline = anyio.current_time() + (self._protocol.grace if self._patience is None else self._patience)
+        self._pauses = pauses(random.Random())
+
+    async def _find(self) -> bool:
+        """Find another connection in time, and ask for the session there."""
+        for pause in self._pauses:
+            if anyio.current_time() + pause > self._deadline:
+                return False
+            await anyio.sleep(pause)
+            self.tries += 1
+            with suppress(ConnectionFailed):
+                self.stream = await self._route.open(CONNECT_WAIT)
+                self._protocol.reconnect()
+                self.flush()
+                return True
+            self._wake()
+        return False
+
+    def _found(self) -> None:
+        if self._protocol.state is State.ONLINE:
+            self._lost = None
+            self.tries = 0
+
+    # --- one connection
+
+    async def _serve(self) -> PairchatError | None:
+        """Read and write until the connection ends. Returns why; None after a good-bye."""
+        assert self.stream is not None
+        self._why = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write)
+            tasks.start_soon(self._watch)
+            with anyio.CancelScope() as self._reading:
+                await self._read()
+            tasks.cancel_scope.cancel()
+        await anyio.aclose_forcefully(self.stream)  # not so if we are cancelled: a last word may follow
+        if self._parted:
+            return None
+        return self._why or ConnectionLost(f"the connection to {self.server} was lost")
+
+    async def _read(self) -> None:
+        assert self.stream is not None
+        try:
+            while not self._why:
+                data = await self.stream.receive(READ_BYTES)
+                self._heard = anyio.current_time()
+                await self._take(data)
+        except BROKEN:
+            pass
+        except ConnectionLost as error:
+            self._why = error
+
+    async def _take(self, data: bytes) -> None:
+        told = self._protocol.feed(data)
+        self.flush()
+        self._found()
+        for event in told:
+            if isinstance(event, Bye):
+                self._parted = True
+            elif isinstance(event, Lost) and self._protocol.state is State.OVER:
+                self.failure = ConnectionLost(event.message)
+        self._wake()
+        self._telling = True
+        await self._tell(told)
+        self._telling = False
+        if self._protocol.stranded:
+            self._why = ConnectionLost(f"{self.server} is going away or can't serve now")
+
+    async def _write(self) -> None:
+        """Write what gathered, in one piece each time. A connection that breaks is the reader's to notice."""
+        assert self.stream is not None
+        with suppress(*BROKEN):
+            while True:
+                await self._to_write.wait()
+                self._to_write = anyio.Event()
+                data = self._protocol.data_to_send()
+                await self._keep()
+                if data:
+                    await self.stream.send(data)
+
+    async def _keep(self) -> None:
+        """Remember the session before anybody learns of what is new in it."""
+        memory = self._protocol.memory
+        if self.store is None or memory == self._kept or memory is None:
+            return
+        try:
+            await anyio.to_thread.run_sync(self.store.save, memory)
+            self._kept = memory
+        except OSError as error:
+            self.store = None
+            await self._tell([Complaint("not_kept", f"can't write {error.filename}: {error.strerror}")])
+
+    async def _watch(self) -> None:
+        """Give up on a node that doesn't take us back, or says nothing."""
+        protocol = self._protocol
+        with suppress(PairchatError):
+            with anyio.move_on_after(WELCOME_WAIT if protocol.state is State.RESUMING else math.inf) as waiting:
+                await self.until(lambda: protocol.state in (State.ONLINE, State.RETURNING))
+            if waiting.cancelled_caught:
+                self._cut(f"{self.server} does not give the session back")
+            while True:
+                await anyio.sleep(min(protocol.ping_every, PING_EVERY))
+                if protocol.state is State.ONLINE and not self._telling and not protocol.waiting_on_partner:
+                    await self._probe()
+
+    async def _probe(self) -> None:
+        asked = anyio.current_time()
+        self._protocol.ping()
+        self.flush()
+        await anyio.sleep(min(PONG_WAIT, self._protocol.ping_every))
+        await anyio.sleep(RECHECK_WAIT)
+        if self._heard < asked and not self._telling:
+            self._cut(f"{self.server} does not answer any more")
+
+    def _cut(self, why: str) -> None:
+        self._why = ConnectionLost(why)
+        self._reading.cancel()
