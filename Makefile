@@ -21,10 +21,10 @@ run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, w
 	@exec $(BIN)/relay up
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest
 
 test-all: check-static ## The same with the tests that take long.
-	$(BIN)/pytest
+	$(BIN)/pytest -m ''
 
 check: check-static ## The fast part: everything that needs no node processes; under a minute.
 	$(BIN)/pytest tests/relay tests/cli tests/support

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from tests.support.leaks import open_things, tasks
@@ -27,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_stays() -> None:
+    """Opened once for the whole process: libuv's own pipe."""
+    uvloop.new_event_loop().close()
 
 
 @pytest.fixture(autouse=True)

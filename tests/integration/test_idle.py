@@ -1,5 +1,6 @@
 """What costs Redis nothing: quiet users, and messages that stay on one node."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.server import RedisServer, calls_of, commands_per_second, commands_processed
 
-QUIET = 1000  # users
+QUIET = 5000  # users
 SPAN = 3.0  # seconds of watching
 ALLOWED = 50.0  # commands a second, for the lazy refresh of long TTLs
 
@@ -21,6 +22,8 @@ def lonely_node(start_node: StartNode, own_redis: RedisServer) -> Node:
 
 
 def test_quiet_users_cost_redis_nothing(guests: Guests, own_redis: RedisServer, lonely_node: Node) -> None:
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert allowed > QUIET + 100, f"this needs {QUIET} open files and some; `ulimit -Hn` says {allowed}"
     client = own_redis.client()
     empty = commands_per_second(client, SPAN)
     crowd = [guests.text(lonely_node) for _ in range(QUIET)]
