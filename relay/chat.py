@@ -1,11 +1,11 @@
 """One pairing as one side sees it: what is under way to the partner, what came from it, and what became of each id."""
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
 from typing import Final
 
 from relay.errors import Reason
 from relay.mail import Ack, Party, Sync, Text
+from relay.window import Window, size
 
 # Bytes on their way to a client that hasn't taken them: enough for any round trip, small beside Redis' output buffers,
 # and all that a client that doesn't read costs its node. The rest of a window stays with the sender's node.
@@ -14,77 +14,6 @@ FLIGHT_BYTES: Final = 64 * 1024
 FATES_KEPT: Final = 512
 # Ended chats whose reason is remembered, for messages that were written to them and came late.
 PAST_KEPT: Final = 32
-
-
-def size(text: str) -> int:
-    """Bytes of the text in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
-
-
-class Window:
-    """Messages that have no acknowledgement yet, in the order of their ids, bounded by who fills it."""
-
-    __slots__ = ("_entries", "bytes")
-
-    def __init__(self) -> None:
-        self._entries: deque[tuple[int, int, str, float]] = deque()
-        self.bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __iter__(self) -> Iterator[tuple[int, str]]:
-        return ((id, text) for id, _, text, _ in self._entries)
-
-    def add(self, id: int, text: str, at: float) -> None:
-        """Keep a message until its outcome is known; it was said at that time."""
-        n = size(text)
-        self._entries.append((id, n, text, at))
-        self.bytes += n
-
-    def find(self, id: int) -> str | None:
-        """The text under this id, if its outcome isn't known yet."""
-        return next((text for i, _, text, _ in self._entries if i == id), None)
-
-    def take(self, upto: int) -> list[tuple[int, str]]:
-        """Remove and return what has an id up to `upto`."""
-        entries, taken = self._entries, []
-        while entries and entries[0][0] <= upto:
-            id, n, text, _ = entries.popleft()
-            self.bytes -= n
-            taken.append((id, text))
-        return taken
-
-    def between(self, after: int, upto: int) -> int:
-        """Bytes of the messages with an id above `after` and up to `upto`."""
-        return sum(n for id, n, _, _ in self._entries if after < id <= upto)
-
-    def next(self, after: int, room: int) -> tuple[list[tuple[int, str, float]], bool]:
-        """The first messages with an id above `after` that begin within `room` bytes, and whether there are more."""
-        found: list[tuple[int, str, float]] = []
-        for id, n, text, at in self._entries:
-            if id > after:
-                if room <= 0:
-                    return found, True
-                room -= n
-                found.append((id, text, at))
-        return found, False
-
-    def take_all(self) -> list[tuple[int, str]]:
-        """Remove and return everything."""
-        return self.take(self._entries[-1][0]) if self._entries else []
-
-
-def runs(entries: list[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """Split at jumps of the id: an `unconfirmed` names a range."""
-    run: list[tuple[int, str]] = []
-    for entry in entries:
-        if run and entry[0] != run[-1][0] + 1:
-            yield run
-            run = []
-        run.append(entry)
-    if run:
-        yield run
 
 
 class Fates:
@@ -163,7 +92,7 @@ class Chat:
 
     def say(self, id: int, text: str, fence: int, at: float, turn: int) -> Text | None:
         """Put a message under way. Returns the mail to post; None where it joined what was posted, or has to wait."""
-        self.window.add(id, text, at)
+        self.window.add(id, [text], at)
         if (self.away or self.window.bytes > FLIGHT_BYTES) and not self._may_leave():
             return None
         run = self._run
@@ -174,6 +103,21 @@ class Chat:
         run = Text(self.partner.owned, self.id, fence, id, self._out, at, [text])
         self._run, self._turn, self._out = run, turn, id
         return run
+
+    def say_on(self, id: int, texts: list[str], at: float, turn: int) -> bool:
+        """Put messages under way, from this id on. False: each of them has to be looked at by itself.
+
+        They join the mail of the one before, all at once. One by one they cost three times as much.
+        """
+        run, window = self._run, self.window
+        if run is None or self._turn != turn or id != run.id + len(run.texts) or self.held or self.away:
+            return False
+        if window.bytes + sum(map(size, texts)) > FLIGHT_BYTES:
+            return False
+        window.add(id, texts, at)
+        run.texts += texts
+        self._out += len(texts)
+        return True
 
     def _may_leave(self) -> bool:
         """Whether the message that was just added may follow those before it at once."""
@@ -199,15 +143,15 @@ class Chat:
             self._out = self.taken = 0
         return self.go_on(fence)
 
-    def take(self, mail: Text) -> list[tuple[int, str]] | None:
-        """The messages of this mail that are new, in order. None: something before them is missing."""
+    def take(self, mail: Text) -> list[str] | None:
+        """The messages of this mail that are new, up to the id `received`. None: something before them is missing."""
         if mail.prev > self.received:
             return None
         self.gap = False
-        skip = max(0, self.received + 1 - mail.id)
-        fresh = list(enumerate(mail.texts[skip:], mail.id + skip))
+        skip = self.received + 1 - mail.id
+        fresh = mail.texts[skip:] if skip > 0 else mail.texts
         if fresh:
-            self.received = fresh[-1][0]
+            self.received = mail.id + len(mail.texts) - 1
         return fresh
 
     def confirm(self, upto: int) -> Ack | None:

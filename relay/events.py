@@ -114,13 +114,13 @@ class Paired(Struct, frozen=True, gc=False):
     last: int | None = None  # after a resume: the highest of your ids that the partner has
 
 
-class Message(Struct, frozen=True, gc=False):
-    """The partner said something."""
+class Messages(Struct, frozen=True, gc=False):
+    """The partner said something: texts with consecutive ids from `id` on."""
 
     id: int
     sender: str
     chat: str
-    text: str
+    texts: list[str]
     at: float  # Unix time in seconds, of the sender's node
 
 
@@ -198,7 +198,7 @@ class Bye(Struct, frozen=True, gc=False):
 Event = (
     Welcome
     | Paired
-    | Message
+    | Messages
     | Acked
     | Unconfirmed
     | Away

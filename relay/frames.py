@@ -234,7 +234,7 @@ NodeFrame = (
 
 T = TypeVar("T")
 
-_encode = Encoder().encode
+_encode_lines = Encoder().encode_lines
 _CLIENT: Final[Decoder[ClientFrame]] = Decoder(ClientFrame)
 _NODE: Final[Decoder[NodeFrame]] = Decoder(NodeFrame)
 
@@ -242,26 +242,27 @@ _NODE: Final[Decoder[NodeFrame]] = Decoder(NodeFrame)
 _REFUSALS: Final = (DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def encode(frame: ClientFrame | NodeFrame) -> bytes:
-    """The line for `frame`, its LF included. Raises UnicodeEncodeError for text that holds a lone surrogate."""
-    return _encode(frame) + b"\n"
+def encode(*frames: ClientFrame | NodeFrame) -> bytes:
+    """The lines for `frames`, their LFs included. Raises UnicodeEncodeError for text that holds a lone surrogate."""
+    return _encode_lines(frames)
 
 
 def decode_client(line: bytes) -> ClientFrame:
     """The frame on a client's line (its LF may be stripped). Raises BadFrame, and nothing else."""
-    return _decode(_CLIENT, line)
+    try:
+        if not line.isascii():
+            line.decode()  # msgspec doesn't look at the encoding of fields that it skips
+        return _CLIENT.decode(line)
+    except _REFUSALS as error:
+        raise _bad_frame(line, error) from None
 
 
 def decode_node(line: bytes) -> NodeFrame:
     """The frame on a node's line (its LF may be stripped). Raises BadFrame, and nothing else."""
-    return _decode(_NODE, line)
-
-
-def _decode(decoder: Decoder[T], line: bytes) -> T:
     try:
         if not line.isascii():
-            line.decode()  # msgspec doesn't look at the encoding of fields that it skips
-        return decoder.decode(line)
+            line.decode()  # as above
+        return _NODE.decode(line)
     except _REFUSALS as error:
         raise _bad_frame(line, error) from None
 

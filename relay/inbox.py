@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from relay import resume
-from relay.chat import FLIGHT_BYTES, size
+from relay.chat import FLIGHT_BYTES
 from relay.errors import Code, Reason
 from relay.events import Away as AwayEvent
-from relay.events import Back, Claim, Message
+from relay.events import Back, Claim, Messages
 from relay.host import Host
 from relay.mail import (
     Accept,
@@ -30,6 +30,7 @@ from relay.mail import (
     Unknown,
 )
 from relay.session import Session
+from relay.window import size
 
 
 def receive(session: Session, mail: Mail) -> None:
@@ -74,14 +75,15 @@ def _text(session: Session, mail: Text) -> None:
         chat.gap = True
         session.host.post(chat.partner.uid, chat.sync(session.party, reply=True))
         return
-    host, sender = session.host, chat.partner.shown
-    if not fresh:  # sent again although it is here: say once more how far we are
-        host.post(chat.partner.uid, Ack(chat.partner.owned, chat.id, chat.confirmed))
+    host, partner = session.host, chat.partner
+    if fresh:
+        first = chat.received + 1 - len(fresh)
+        host.tell(session, Messages(first, partner.shown, chat.id, fresh, mail.at))
+    else:  # sent again although it is here: say once more how far we are
+        host.post(partner.uid, Ack(partner.owned, chat.id, chat.confirmed))
         chat.untaken = FLIGHT_BYTES
-    for id, text in fresh:
-        host.tell(session, Message(id, sender, chat.id, text, mail.at))
     if session.acks:
-        chat.untaken += sum(size(text) for _, text in fresh)
+        chat.untaken += size("".join(fresh))
 
 
 def _ack(session: Session, mail: Ack) -> None:

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from relay.budget import MESSAGE_BYTES
-from relay.chat import Chat, Fates, Window, runs, size
+from relay.budget import MESSAGE_BYTES, PLENTY
+from relay.chat import Chat, Fates
 from relay.errors import MESSAGES, Code, Reason
 from relay.events import Acked, Refused, Say, Unconfirmed
+from relay.window import Window, joined, size
 
 if TYPE_CHECKING:
     from relay.session import Session
@@ -39,10 +40,42 @@ class Outbox:
         elif session.acks and self.full(chat.window, size(command.text)):
             session.refuse(Code.WINDOW_FULL, id=id)
         else:
-            host = session.host
-            mail = chat.say(self._take(id), command.text, session.fence, host.now, host.turn)
-            if mail is not None:
-                host.post(chat.partner.uid, mail)
+            self._put_under_way(chat, id, command.text)
+
+    def room(self, said: Say) -> int:
+        """How many messages may follow on one that has just been said, to the same end, before the window may be full.
+
+        They must have the next ids, the same `chat`, and no more bytes than `room_bytes`; then `say_on` takes them all.
+        """
+        session, chat = self._session, self._session.chat
+        if chat is None or chat.deaf or said.chat not in (None, chat.id) or session.host.allowance < PLENTY:
+            return 0
+        if said.id is not None and not said.id == self._seen == self._next - 1:
+            return 0
+        return session.host.limits.window - chat.window.count
+
+    @property
+    def room_bytes(self) -> int:
+        """See `room`."""
+        chat = self._session.chat
+        return 0 if chat is None else self._session.host.limits.window_bytes - chat.window.bytes
+
+    def say_on(self, texts: list[str]) -> None:
+        """Put messages under way for which there is `room`: as `say` would one by one."""
+        host, chat = self._session.host, self._session.chat
+        assert chat is not None
+        if chat.say_on(self._next, texts, host.now, host.turn):
+            self._seen += len(texts)
+            self._next = self._seen + 1
+            return
+        for text in texts:
+            self._put_under_way(chat, None, text)
+
+    def _put_under_way(self, chat: Chat, id: int | None, text: str) -> None:
+        session, host = self._session, self._session.host
+        mail = chat.say(self._take(id), text, session.fence, host.now, host.turn)
+        if mail is not None:
+            host.post(chat.partner.uid, mail)
 
     def _said_again(self, id: int, text: str) -> None:
         """Repeat a known outcome; a message that is still under way is left alone."""
@@ -65,7 +98,7 @@ class Outbox:
         return self._seen
 
     def _not_sent(self, command: Say, chat: str, reason: Reason) -> None:
-        self._report([(self._take(command.id), command.text)], chat, reason)
+        self._report(self._take(command.id), [command.text], chat, reason)
 
     def resume(self, sent: int) -> None:
         """The client comes back, having numbered up to `sent`: new ids go on from there; those not seen may come."""
@@ -79,13 +112,11 @@ class Outbox:
 
     def full(self, window: Window, more: int) -> bool:
         """Whether a message of `more` bytes has to wait. One alone is always let through, however long."""
-        host = self._session.host
-        if len(window) >= host.limits.window:
+        host, count = self._session.host, window.count
+        if count >= host.limits.window:
             return True
         wanted = window.bytes + more
-        return bool(window) and (
-            wanted > host.limits.window_bytes or wanted + MESSAGE_BYTES * len(window) > host.allowance
-        )
+        return count > 0 and (wanted > host.limits.window_bytes or wanted + MESSAGE_BYTES * count > host.allowance)
 
     def acked(self, chat: Chat, id: int) -> None:
         """The partner has everything up to `id`."""
@@ -95,12 +126,9 @@ class Outbox:
                 self.known(chat, id)
                 self._session.host.tell(self._session, Acked(id, chat.id))
             return
-        first, last = taken[0][0], taken[-1][0]
-        if last - first < len(taken):
+        for first, texts in joined(taken) if len(taken) > 1 else ((taken[0].id, taken[0].texts),):
+            last = first + len(texts) - 1
             self.fates.record(first, last, chat.id, None)
-        else:  # ids in between had another outcome
-            for run in runs(taken):
-                self.fates.record(run[0][0], run[-1][0], chat.id, None)
         self._session.host.tell(self._session, Acked(last, chat.id))
         if chat.held:
             self.go_on(chat)
@@ -114,11 +142,10 @@ class Outbox:
     def close(self, chat: Chat, reason: Reason, last: int) -> None:
         """The partner had everything up to `last`; nothing more can be known."""
         self.acked(chat, last)
-        self._report(chat.window.take_all(), chat.id, reason)
+        for first, texts in joined(chat.window.take_all()):
+            self._report(first, texts, chat.id, reason)
 
-    def _report(self, entries: list[tuple[int, str]], chat: str, reason: Reason) -> None:
-        for run in runs(entries):
-            first, last = run[0][0], run[-1][0]
-            self.fates.record(first, last, chat, reason)
-            texts = tuple(text for _, text in run)
-            self._session.host.tell(self._session, Unconfirmed(first, last, reason, texts))
+    def _report(self, first: int, texts: list[str], chat: str, reason: Reason) -> None:
+        last = first + len(texts) - 1
+        self.fates.record(first, last, chat, reason)
+        self._session.host.tell(self._session, Unconfirmed(first, last, reason, tuple(texts)))

@@ -4,13 +4,14 @@ Nothing here does I/O or keeps a session's state: a dialect is one shared object
 connection.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from relay.dialects.classic import CLASSIC
-from relay.dialects.framing import Framer, LineFramer, RawFramer, TooLong, too_long
+from relay.dialects.framing import Framer, Line, LineFramer, RawFramer, TooLong, too_long
 from relay.dialects.json import JSON
 from relay.dialects.text import TEXT
-from relay.events import Command, Event
+from relay.events import Command, Event, Say
 
 __all__ = [
     "CLASSIC",
@@ -18,6 +19,7 @@ __all__ = [
     "TEXT",
     "Dialect",
     "Framer",
+    "Line",
     "LineFramer",
     "RawFramer",
     "TooLong",
@@ -33,6 +35,14 @@ class Dialect(Protocol):
         """What the client asks for with this line, as a framer returned it; never raises.
 
         `named` says whether the connection owns a name already. What can't be understood is a `Malformed`.
+        """
+        ...
+
+    def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
+        """The texts of the messages at the start of `lines` that follow on `said`: the next ids, the same `chat`.
+
+        At most so many, whose lines hold at most `room` bytes together. A line behind them is anything else: what
+        isn't sure to be such a message is not one.
         """
         ...
 

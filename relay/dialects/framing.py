@@ -5,13 +5,16 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from relay.errors import Code
-from relay.events import Malformed
+from relay.events import Hangup, Malformed
 
 
 class TooLong(Struct, frozen=True):
     """Stands where a line longer than `limit` bytes was; the line itself is gone."""
 
     limit: int
+
+
+Line = bytes | TooLong | Hangup  # what a connection has to handle, in order
 
 
 def too_long(mark: TooLong) -> Malformed:

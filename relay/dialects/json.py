@@ -1,8 +1,10 @@
 """The JSON dialect, for programs: frames to commands and events to frames, and the order that `hello` brings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
+from relay.dialects.framing import Line
 from relay.errors import Code
 from relay.events import (
     Acked,
@@ -18,7 +20,7 @@ from relay.events import (
     Leave,
     Left,
     Malformed,
-    Message,
+    Messages,
     Moving,
     Paired,
     Ping,
@@ -110,7 +112,6 @@ def _seconds(value: float) -> float:
 FRAMES: Final[Mapping[type[Event], Callable[[Any], NodeFrame]]] = {
     Welcome: _welcome,
     Paired: lambda event: NodePaired(event.name, event.chat, event.acks, event.resumed, event.last),
-    Message: lambda event: NodeMsg(event.id, event.sender, event.chat, event.text, event.at),
     Acked: lambda event: NodeAck(event.id, event.chat),
     Unconfirmed: lambda event: NodeUnconfirmed(event.first, event.last, event.reason),
     Away: lambda event: NodeAway(event.name, _seconds(event.grace)),
@@ -135,12 +136,35 @@ class JsonDialect:
         except BadFrame as bad:
             # A second `hello` is out of place whatever its version.
             return Malformed(Code.BAD_FRAME if named else bad.code, bad.message, bad.id, bad.name)
+        if type(frame) is ClientMsg and named:  # what nearly all frames are
+            return Say(frame.text, frame.id, frame.chat)
         if named is isinstance(frame, ClientHello):
             return _out_of_place(frame, named)
         return COMMANDS[type(frame)](frame)
 
+    def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
+        """See `Dialect`."""
+        assert said.id is not None
+        texts, id, chat = list[str](), said.id, said.chat
+        for line in islice(lines, most):
+            if type(line) is not bytes or len(line) > room:
+                break
+            try:
+                frame = decode_client(line)
+            except BadFrame:
+                break
+            id += 1
+            if type(frame) is not ClientMsg or frame.id != id or frame.chat != chat:
+                break
+            room -= len(line)
+            texts.append(frame.text)
+        return texts
+
     def render(self, event: Event) -> bytes:
         """See `Dialect`."""
+        if type(event) is Messages:
+            sender, chat, at = event.sender, event.chat, event.at
+            return encode(*[NodeMsg(id, sender, chat, text, at) for id, text in enumerate(event.texts, event.id)])
         return encode(FRAMES[type(event)](event))
 
 

@@ -1,11 +1,13 @@
 """The text dialect: what a person types into `nc`. Replies that the original server knew keep its spelling."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 from relay.dialects.escape import escape
+from relay.dialects.framing import Line
 from relay.errors import Code, Reason
 from relay.events import (
     Acked,
@@ -19,7 +21,7 @@ from relay.events import (
     Known,
     Left,
     Malformed,
-    Message,
+    Messages,
     Moving,
     Nothing,
     Paired,
@@ -66,12 +68,12 @@ def _nothing(_: Event) -> str:
     return ""
 
 
-def _message(event: Message) -> str:
+def _messages(event: Messages) -> str:
     start = f"[{ctime(int(event.at))}] {escape(event.sender)}: ("
-    text = event.text
-    if "\n" not in text:
-        return f"{start}{escape(text)})"
-    return "\n".join([f"{start}{escape(line)})" for line in text.split("\n")])
+    lines = event.texts
+    if not "".join(lines).isprintable():  # else there is nothing to escape and no LF, as nearly always
+        lines = [escape(line) for text in lines for line in text.split("\n")]
+    return start + f")\n{start}".join(lines) + ")"
 
 
 @lru_cache(STAMPS_KEPT)
@@ -106,7 +108,7 @@ def _refused(event: Refused) -> str:
 TELL: Final[Mapping[type[Event], Tell]] = {
     Welcome: lambda _: "OK",
     Paired: _paired,
-    Message: _message,
+    Messages: _messages,
     Acked: _nothing,
     Unconfirmed: _unconfirmed,
     Away: lambda event: f"* {escape(event.name)} is away.",
@@ -141,6 +143,19 @@ class TextDialect:
         if text.startswith("To:"):
             return Call(text[len("To:") :].strip(WHITE_SPACE))
         return Say(text) if text else Nothing()
+
+    def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
+        """See `Dialect`."""
+        texts = list[str]()
+        for line in islice(lines, most):
+            if type(line) is not bytes or not line or len(line) > room or line.startswith(b"To:") or line == b"Quit":
+                break
+            try:
+                texts.append(line.decode())
+            except UnicodeDecodeError:
+                break
+            room -= len(line)
+        return texts
 
     def render(self, event: Event) -> bytes:
         """See `Dialect`."""

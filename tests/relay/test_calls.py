@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import Presence
-from relay.events import Call, Leave, Left, Message, Paired, Quit, Refused, Say, Unconfirmed
+from relay.events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say, Unconfirmed
 from tests.relay.world import Place, World, enter, in_words, pair
 
 
@@ -116,7 +116,7 @@ class TestBusy:
         world.settle()
         assert cas.hears() == []
         ben.reads()
-        assert [event.text for event in cas.hears() if isinstance(event, Message)] == ["b"]
+        assert [event.texts for event in cas.hears() if isinstance(event, Messages)] == [["b"]]
         assert not [event for event in ann.hears() if isinstance(event, Unconfirmed)]
 
 

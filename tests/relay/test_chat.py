@@ -1,12 +1,10 @@
 """One side of a chat: what is under way, what is new, what became of every id."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.chat import FATES_KEPT, FLIGHT_BYTES, PAST_KEPT, Chat, Fates, Window, runs, size
+from relay.chat import FATES_KEPT, FLIGHT_BYTES, PAST_KEPT, Chat, Fates
 from relay.errors import Reason
 from relay.mail import Ack, Party, Sync, Text
 
@@ -24,64 +22,6 @@ def chat() -> Chat:
 def text(id: int, *texts: str, prev: int | None = None) -> Text:
     """Mail from Ben."""
     return Text("ann", "c1", 7, id, id - 1 if prev is None else prev, NOON, list(texts))
-
-
-class TestSize:
-    @given(st.text(st.characters(exclude_categories=["Cs"])))
-    def test_it_is_that_of_utf_8(self, words: str) -> None:
-        assert size(words) == len(words.encode())
-
-
-class TestWindow:
-    def test_it_counts_messages_and_bytes(self) -> None:
-        window = Window()
-        window.add(1, "hé", NOON)
-        window.add(2, "ho", NOON)
-        assert (len(window), window.bytes, list(window)) == (2, 5, [(1, "hé"), (2, "ho")])
-
-    def test_what_is_taken_frees_its_bytes(self) -> None:
-        window = Window()
-        for id in (1, 2, 4):
-            window.add(id, "abc", NOON)
-        assert window.take(3) == [(1, "abc"), (2, "abc")]
-        assert (len(window), window.bytes) == (1, 3)
-
-    def test_taking_what_is_not_there_takes_nothing(self) -> None:
-        window = Window()
-        assert window.take(9) == []
-        window.add(5, "a", NOON)
-        assert window.take(4) == []
-        assert window.bytes == 1
-
-    def test_everything_can_be_taken(self) -> None:
-        window = Window()
-        assert window.take_all() == []
-        window.add(1, "a", NOON)
-        window.add(9, "b", NOON)
-        assert window.take_all() == [(1, "a"), (9, "b")]
-        assert (len(window), window.bytes) == (0, 0)
-
-    def test_a_message_is_found_until_its_outcome_is_known(self) -> None:
-        window = Window()
-        window.add(3, "three", NOON)
-        assert (window.find(3), window.find(2)) == ("three", None)
-        window.take(3)
-        assert window.find(3) is None
-
-
-class TestRuns:
-    def test_nothing_has_no_runs(self) -> None:
-        assert list(runs([])) == []
-
-    @given(st.sets(st.integers(1, 40)))
-    def test_each_run_is_without_a_jump_and_as_long_as_can_be(self, ids: set[int]) -> None:
-        entries = [(id, str(id)) for id in sorted(ids)]
-        parts = list(runs(entries))
-        assert [entry for part in parts for entry in part] == entries
-        for part in parts:
-            assert [id for id, _ in part] == list(range(part[0][0], part[-1][0] + 1))
-        for one, next_one in pairwise(parts):
-            assert next_one[0][0] > one[-1][0] + 1
 
 
 class TestFates:
@@ -174,6 +114,42 @@ class TestSaying:
         assert list(chat.window) == [(1, "a"), (2, "b")]
 
 
+class TestSayingOn:
+    def test_messages_join_the_mail_of_the_one_before_all_at_once(self, chat: Chat) -> None:
+        mail = chat.say(4, "a", 3, NOON, turn=1)
+        assert chat.say_on(5, ["b", "c"], NOON, turn=1)
+        assert mail == Text("ben", "c1", 3, 4, 0, NOON, ["a", "b", "c"])
+        assert list(chat.window) == [(4, "a"), (5, "b"), (6, "c")]
+        assert chat.say(7, "d", 3, NOON, turn=2) == Text("ben", "c1", 3, 7, 6, NOON, ["d"])
+
+    def test_not_a_mail_that_has_left(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        assert not chat.say_on(2, ["b"], NOON, turn=2)
+        assert list(chat.window) == [(1, "a")]
+
+    def test_not_behind_an_id_that_went_elsewhere(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        assert not chat.say_on(3, ["b"], NOON, turn=1)
+        assert list(chat.window) == [(1, "a")]
+
+    def test_not_to_a_partner_who_is_away(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        chat.gone_away()
+        assert not chat.say_on(2, ["b"], NOON, turn=1)
+
+    def test_not_beyond_the_flight(self, chat: Chat) -> None:
+        chat.say(1, "a", 3, NOON, turn=1)
+        assert not chat.say_on(2, ["b", "x" * FLIGHT_BYTES], NOON, turn=1)
+        assert list(chat.window) == [(1, "a")]
+
+    def test_not_while_something_waits(self, chat: Chat) -> None:
+        chat.say(1, "x" * FLIGHT_BYTES, 3, NOON, turn=1)
+        chat.say(2, "y" * FLIGHT_BYTES, 3, NOON, turn=1)
+        chat.window.take(1)
+        assert chat.held
+        assert not chat.say_on(3, ["b"], NOON, turn=1)
+
+
 class TestSayingAgain:
     def test_everything_without_an_acknowledgement_goes_again_with_the_fence_of_now(self, chat: Chat) -> None:
         for id in (1, 2, 3):
@@ -196,13 +172,13 @@ class TestSayingAgain:
 
 class TestTaking:
     def test_new_messages_are_taken_in_order_with_their_ids(self, chat: Chat) -> None:
-        assert chat.take(text(1, "a", "b")) == [(1, "a"), (2, "b")]
-        assert chat.take(text(3, "c")) == [(3, "c")]
+        assert chat.take(text(1, "a", "b")) == ["a", "b"]
+        assert chat.take(text(3, "c")) == ["c"]
 
     def test_what_came_before_is_not_taken_twice(self, chat: Chat) -> None:
         chat.take(text(1, "a", "b"))
         assert chat.take(text(1, "a", "b")) == []
-        assert chat.take(text(1, "a", "b", "c", prev=0)) == [(3, "c")]
+        assert chat.take(text(1, "a", "b", "c", prev=0)) == ["c"]
         assert chat.received == 3
 
     def test_a_gap_is_seen_and_nothing_taken(self, chat: Chat) -> None:
@@ -212,7 +188,8 @@ class TestTaking:
 
     def test_ids_that_were_used_elsewhere_are_no_gap(self, chat: Chat) -> None:
         chat.take(text(1, "a"))
-        assert chat.take(text(9, "b", prev=1)) == [(9, "b")]
+        assert chat.take(text(9, "b", prev=1)) == ["b"]
+        assert chat.received == 9
 
     @given(st.data())
     def test_whatever_is_lost_repeated_or_late_each_message_is_taken_once_and_in_order(
@@ -224,12 +201,12 @@ class TestTaking:
             mail = sender.say(id, str(id), 1, NOON, turn=data.draw(st.integers(0, 1)))
             mails += [mail] if mail else []
         mails += sender.again(1)
-        taken: list[tuple[int, str]] = []
+        taken: list[str] = []
         for mail in data.draw(st.lists(st.sampled_from(mails))):
             taken += receiver.take(mail) or []
         for mail in sender.again(1):
             taken += receiver.take(mail) or []
-        assert taken == [(id, str(id)) for id in ids]
+        assert taken == list(map(str, ids))
 
 
 class TestConfirming:
@@ -248,7 +225,7 @@ class TestConfirming:
         chat.take(text(1, "a", "b"))
         chat.confirm(1)
         chat.forget_untold()
-        assert chat.take(text(1, "a", "b")) == [(2, "b")]
+        assert chat.take(text(1, "a", "b")) == ["b"]
 
 
 def test_absences_are_counted(chat: Chat) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from relay import inbox
 from relay.errors import Code, Reason
-from relay.events import Acked, Away, Back, Call, Confirm, Event, Hangup, Left, Message, Say, Unconfirmed
+from relay.events import Acked, Away, Back, Call, Confirm, Event, Hangup, Left, Messages, Say, Unconfirmed
 from relay.mail import (
     Accept,
     Ack,
@@ -76,14 +76,13 @@ def desk() -> Desk:
 class TestText:
     def test_it_is_told_with_who_when_and_which_chat(self, desk: Desk) -> None:
         assert desk.gets(desk.text(1, "a", "b")) == [
-            Message(1, "Ben", desk.chat, "a", NOON),
-            Message(2, "Ben", desk.chat, "b", NOON),
+            Messages(1, "Ben", desk.chat, ["a", "b"], NOON),
         ]
 
     def test_what_comes_twice_is_told_once(self, desk: Desk) -> None:
         desk.gets(desk.text(1, "a"))
         told = desk.gets(desk.text(1, "a"), desk.text(1, "a", "b", prev=0))
-        assert [event.id for event in told if isinstance(event, Message)] == [2]
+        assert [(event.id, event.texts) for event in told if isinstance(event, Messages)] == [(2, ["b"])]
 
     def test_that_of_another_chat_is_told_to_nobody(self, desk: Desk) -> None:
         assert desk.gets(desk.text(1, "secret", chat="old")) == []
@@ -102,7 +101,7 @@ class TestText:
     def test_the_gap_is_filled_in_order(self, desk: Desk) -> None:
         desk.gets(desk.text(1, "a"), desk.text(3, "c"))
         told = desk.gets(desk.text(2, "b", "c", prev=0))
-        assert [event.text for event in told if isinstance(event, Message)] == ["b", "c"]
+        assert [text for event in told if isinstance(event, Messages) for text in event.texts] == ["b", "c"]
 
     def test_someone_away_gets_it_when_back(self, desk: Desk) -> None:
         desk.ann.says(Hangup())
@@ -142,7 +141,7 @@ class TestTheEnd:
 
     def test_last_words_of_one_who_cannot_be_told_any_more_are_heard(self, desk: Desk) -> None:
         told = desk.gets(Deaf("ann", desk.chat, 0), desk.text(1, "bye"), Gone("ann", desk.chat, Reason.QUIT, 0))
-        assert told == [Message(1, "Ben", desk.chat, "bye", NOON), Left("Ben", Reason.QUIT)]
+        assert told == [Messages(1, "Ben", desk.chat, ["bye"], NOON), Left("Ben", Reason.QUIT)]
 
     def test_that_of_another_chat_makes_nobody_deaf(self, desk: Desk) -> None:
         desk.gets(Deaf("ann", "old", 0))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import Code, Reason
-from relay.events import Acked, Call, Confirm, Event, Leave, Message, Quit, Refused, Say, Unconfirmed
+from relay.events import Acked, Call, Confirm, Event, Leave, Messages, Quit, Refused, Say, Unconfirmed
 from relay.host import Limits
 from tests.relay.world import User, World, enter, pair
 
@@ -28,7 +28,8 @@ def ben(world: World) -> User:
 
 def heard(user: User) -> list[tuple[int, str]]:
     """The messages that a user was told since it was last asked, by their ids."""
-    return [(event.id, event.text) for event in user.hears() if isinstance(event, Message)]
+    told = [event for event in user.hears() if isinstance(event, Messages)]
+    return [(event.id + n, text) for event in told for n, text in enumerate(event.texts)]
 
 
 def refusals(user: User) -> list[tuple[Code, int | None, int | None]]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.errors import Code
-from relay.events import Call, Leave, Left, Message, Paired, Quit, Refused, Say
+from relay.events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say
 from relay.session import State
 from tests.relay.world import User, World, enter
 
@@ -104,9 +104,9 @@ class Pairings(RuleBasedStateMachine):
                     partner = event.name
                 elif isinstance(event, Left):
                     partner = None
-                elif isinstance(event, Message):
+                elif isinstance(event, Messages):
                     assert event.sender == partner
-                    assert event.text.startswith(f"{partner}:")
+                    assert all(text.startswith(f"{partner}:") for text in event.texts)
 
     def teardown(self) -> None:
         self._quiet()

@@ -11,7 +11,7 @@ from typing import Any
 from relay import inbox, resume
 from relay.budget import PLENTY
 from relay.errors import Code, Presence
-from relay.events import Call, Claim, Command, Event, Left, Message, Paired, Refused, Welcome
+from relay.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Welcome
 from relay.host import Limits, Located
 from relay.mail import Mail
 from relay.names import Name
@@ -275,7 +275,7 @@ class User:
 
     def texts(self) -> list[str]:
         """The messages that it was told."""
-        return [event.text for event in self.told if isinstance(event, Message)]
+        return [text for event in self.told if isinstance(event, Messages) for text in event.texts]
 
 
 def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) -> User:

@@ -23,7 +23,7 @@ from relay.events import (
     Leave,
     Left,
     Malformed,
-    Message,
+    Messages,
     Moving,
     Paired,
     Ping,
@@ -128,7 +128,7 @@ TOLD: list[tuple[Event, bytes]] = [
         b'{"type":"paired","name":"bob","chat":"c","acks":"node","resumed":true,"last":0}',
     ),
     (
-        Message(1, "bob", "c", "hi\n\x1b", 1795404840.123),
+        Messages(1, "bob", "c", ["hi\n\x1b"], 1795404840.123),
         b'{"type":"msg","id":1,"from":"bob","chat":"c","text":"hi\\n\\u001b","at":1795404840.123}',
     ),
     (Acked(17, "c"), b'{"type":"ack","id":17,"chat":"c"}'),
@@ -162,7 +162,7 @@ def test_an_event_is_told_as_the_protocol_shows_it(event: Event, line: bytes) ->
 
 
 def test_escaping_makes_a_line_at_most_six_times_as_long() -> None:
-    message = Message(MAX_ID, "😀" * 32, "c" * 36, "\x00" * 1000, 1795404840.123456)
+    message = Messages(MAX_ID, "😀" * 32, "c" * 36, ["\x00" * 1000], 1795404840.123456)
     assert len(JSON.render(message)) <= 6 * 1000 + 512
 
 

@@ -21,7 +21,7 @@ from relay.events import (
     Known,
     Left,
     Malformed,
-    Message,
+    Messages,
     Moving,
     Nothing,
     Paired,
@@ -88,11 +88,11 @@ TOLD: list[tuple[Event, str]] = [
     (Welcome("alice", "t", False, 30, 256, 1 << 20, 30, "n1"), "OK"),
     (Paired("bob", "c", "node", caller=True), "* You are chatting with bob."),
     (Paired("alice", "c", "node", caller=False), "* alice is chatting with you."),
-    (Message(1, "alice", "c", "hi", AT), "[Mon Nov 23 03:34:00 2026] alice: (hi)"),
-    (Message(1, "alice", "c", "(hi) %s {x}", AT), "[Mon Nov 23 03:34:00 2026] alice: ((hi) %s {x})"),
-    (Message(1, "alice", "c", "你好 👩‍👩‍👧", 0.0), "[Thu Jan  1 00:00:00 1970] alice: (你好 👩‍👩‍👧)"),
+    (Messages(1, "alice", "c", ["hi"], AT), "[Mon Nov 23 03:34:00 2026] alice: (hi)"),
+    (Messages(1, "alice", "c", ["(hi) %s {x}"], AT), "[Mon Nov 23 03:34:00 2026] alice: ((hi) %s {x})"),
+    (Messages(1, "alice", "c", ["你好 👩‍👩‍👧"], 0.0), "[Thu Jan  1 00:00:00 1970] alice: (你好 👩‍👩‍👧)"),
     (
-        Message(1, "alice", "c", "one\n\ntwo\r\n\x1b[2J\u202e", AT),
+        Messages(1, "alice", "c", ["one\n\ntwo\r\n\x1b[2J\u202e"], AT),
         "[Mon Nov 23 03:34:00 2026] alice: (one)\n"
         "[Mon Nov 23 03:34:00 2026] alice: ()\n"
         "[Mon Nov 23 03:34:00 2026] alice: (two\\x0d)\n"
@@ -166,7 +166,7 @@ hostile = st.text(st.characters())
 @given(hostile, hostile)
 def test_nothing_that_a_text_client_is_told_holds_a_control_but_the_line_end(one: str, two: str) -> None:
     events: list[Event] = [
-        Message(1, one, "c", two, AT),
+        Messages(1, one, "c", [two], AT),
         Unconfirmed(1, 2, Reason.LOST, (one, two)),
         Paired(one, "c", "node"),
         Paired(one, "c", "node", caller=False),

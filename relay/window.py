@@ -1,0 +1,123 @@
+"""What is under way to a partner: messages without an outcome, kept as runs, because most come and go in runs."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+
+def size(text: str) -> int:
+    """Bytes of the text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+class Run(Struct, gc=False):
+    """Messages with consecutive ids from `id` on, said at the same time; `bytes` of them all."""
+
+    id: int
+    texts: list[str]
+    bytes: int
+    at: float
+
+    @property
+    def last(self) -> int:
+        """The highest id."""
+        return self.id + len(self.texts) - 1
+
+    def cut(self, upto: int) -> "Run":
+        """Remove and return what has an id up to `upto`: some of it, not all."""
+        count = upto - self.id + 1
+        texts = self.texts[:count]
+        taken = Run(self.id, texts, size("".join(texts)), self.at)
+        self.id, self.texts, self.bytes = upto + 1, self.texts[count:], self.bytes - taken.bytes
+        return taken
+
+
+class Window:
+    """Messages that have no acknowledgement yet, in the order of their ids, bounded by who fills it."""
+
+    __slots__ = ("_runs", "bytes", "count")
+
+    def __init__(self) -> None:
+        self._runs: deque[Run] = deque()
+        self.bytes = 0
+        self.count = 0  # messages
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        return ((id, text) for id, text, _ in self._messages())
+
+    def _messages(self) -> Iterator[tuple[int, str, float]]:
+        for run in self._runs:
+            for id, text in enumerate(run.texts, run.id):
+                yield id, text, run.at
+
+    def add(self, id: int, texts: list[str], at: float) -> None:
+        """Keep messages until their outcomes are known; they were said at that time, and the first one has this id."""
+        n = size(texts[0]) if len(texts) == 1 else size("".join(texts))
+        runs = self._runs
+        if runs and runs[-1].at == at and id == (run := runs[-1]).id + len(run.texts):
+            run.texts += texts
+            run.bytes += n
+        else:
+            runs.append(Run(id, texts.copy(), n, at))
+        self.bytes += n
+        self.count += len(texts)
+
+    def find(self, id: int) -> str | None:
+        """The text under this id, if its outcome isn't known yet."""
+        return next((run.texts[id - run.id] for run in self._runs if run.id <= id <= run.last), None)
+
+    def take(self, upto: int) -> list[Run]:
+        """Remove and return what has an id up to `upto`."""
+        runs, taken = self._runs, []
+        while runs and (run := runs[0]).id <= upto:
+            if run.last <= upto:
+                runs.popleft()
+            else:
+                run = run.cut(upto)
+            self.bytes -= run.bytes
+            self.count -= len(run.texts)
+            taken.append(run)
+        return taken
+
+    def between(self, after: int, upto: int) -> int:
+        """Bytes of the messages with an id above `after` and up to `upto`."""
+        total = 0
+        for run in self._runs:
+            if after < run.id and run.last <= upto:
+                total += run.bytes
+            elif after < run.last and run.id <= upto:
+                total += size("".join(run.texts[max(0, after + 1 - run.id) : upto + 1 - run.id]))
+        return total
+
+    def next(self, after: int, room: int) -> tuple[list[tuple[int, str, float]], bool]:
+        """The first messages with an id above `after` that begin within `room` bytes, and whether there are more."""
+        found: list[tuple[int, str, float]] = []
+        for message in self._messages():
+            if message[0] > after:
+                if room <= 0:
+                    return found, True
+                room -= size(message[1])
+                found.append(message)
+        return found, False
+
+    def take_all(self) -> list[Run]:
+        """Remove and return everything."""
+        return self.take(self._runs[-1].last) if self._runs else []
+
+
+def joined(runs: Iterable[Run]) -> Iterator[tuple[int, list[str]]]:
+    """First id and texts of what has no jump of the id in it: an `unconfirmed` names a range, whenever it was said."""
+    id, texts = 0, list[str]()
+    for run in runs:
+        if texts and run.id == id + len(texts):
+            texts += run.texts
+            continue
+        if texts:
+            yield id, texts
+        id, texts = run.id, run.texts.copy()
+    if texts:
+        yield id, texts

@@ -1,0 +1,142 @@
+"""Two nodes' cores joined in memory: sessions, routers, buses and connections as they are; Redis is a few lines.
+
+Everything that happens follows from what clients send, in an order that is the same in every run.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from relay.bus import Bus
+from relay.directory import Directory
+from relay.directory.keys import Keys
+from relay.errors import Code, Presence
+from relay.events import Claim
+from relay.host import Limits, Located
+from relay.names import Name
+from relay.resp import RespConnection
+from relay.router import Router
+from relay.session import Session, State
+from tests.relay.desk import Wire
+
+# Turns of the loop without anything to do, after which nothing more will come.
+QUIET_TURNS = 4
+
+
+class _Lease:
+    standing, failing = True, False
+
+
+class _Directory:
+    lease = _Lease()
+
+
+class Redis:
+    """Delivers what is published, once and in order, in a later turn of the loop."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Bus] = {}
+        self._waiting: deque[tuple[Bus, bytes, bytes]] = deque()
+        self.busy = False
+
+    def publish(self, by: Bus, channel: bytes, frame: bytes) -> None:
+        self.busy = True
+        self._waiting.append((by, channel, frame))
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        self.busy = True
+        by, channel, frame = self._waiting.popleft()
+        self.nodes[channel.decode().rsplit(":")[-1]]._pushed([b"message", channel, frame])
+        by._published(1)
+
+
+class _Publisher:
+    def __init__(self, redis: Redis, bus: Bus) -> None:
+        self._redis, self._bus = redis, bus
+
+    def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
+        for _, channel, frame in commands:
+            assert isinstance(channel, str)
+            assert isinstance(frame, bytes)
+            self._redis.publish(self._bus, channel.encode(), frame)
+
+
+class Twin(Router):
+    """A node whose directory answers at once."""
+
+    def __init__(self, uid: str, redis: Redis, limits: Limits, names: dict[str, Session]) -> None:
+        super().__init__(uid, uid, limits)
+        self._names = names
+        self._ids = 0
+        bus = redis.nodes[uid] = Bus(
+            cast(Any, None),
+            Keys("t"),
+            uid,
+            standing=lambda: True,
+            room=self.begin,
+            deliver=self.receive,
+            reset=self.node_forgot,
+            notice=lambda _: None,
+        )
+        bus._publisher = cast(RespConnection, _Publisher(redis, bus))
+        self.start(asyncio.get_running_loop(), cast(Any, None), cast(Directory, _Directory()), bus)
+
+    def claim(self, session: Session, name: Name, claim: Claim) -> None:
+        if name.owned in self._names:
+            session.unclaimed(Code.NAME_TAKEN)
+        else:
+            self._names[name.owned] = self.sessions[name.owned] = session
+            session.claimed(f"sid of {name.owned}", 1, f"token of {name.owned}", "hash")
+
+    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+        owner = self._names.get(owned)
+        then(Located(Presence.OFFLINE) if owner is None else Located(owner.presence, owner.host.uid))
+
+    def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
+        if then is not None:
+            then(session.state is State.NAMED)
+
+    def release(self, session: Session, then: Callable[[], None]) -> None:
+        self.forget(session)
+        self._names.pop(session.owned, None)
+        then()
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"chat {self._ids} of {self.uid}"
+
+
+class Twins:
+    """Both nodes and their clients. To be made in a running loop."""
+
+    def __init__(self, limits: Limits, max_line: int) -> None:
+        self._redis, self._max_line = Redis(), max_line
+        names: dict[str, Session] = {}
+        self._nodes = [Twin(digit * 16, self._redis, limits, names) for digit in "12"]
+        self.wires: list[Wire] = []
+
+    def wire(self, node: int, *, classic: bool = False) -> Wire:
+        """A client of one of the two."""
+        self.wires.append(Wire(self._nodes[node], classic=classic, max_line=self._max_line))
+        return self.wires[-1]
+
+    async def settle(self) -> None:
+        """Let everything happen that follows from what was sent."""
+        quiet = 0
+        while quiet < QUIET_TURNS:
+            rounds, self._redis.busy = [node.round for node in self._nodes], False
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if rounds == [node.round for node in self._nodes] and not self._redis.busy else 0
+
+    def close(self) -> None:
+        for wire in self.wires:
+            wire.reset()
+            wire.socket.close()
+
+
+def timeless(data: bytes) -> bytes:
+    """What a client was told, without when."""
+    return re.sub(rb'"at":[0-9.]+|\[.{24}\]', b"", data)
