@@ -4,13 +4,13 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 from anyio.abc import TaskGroup
 
 from relay import resume
-from relay.directory import Body, Directory, Unavailable
+from relay.directory import Body, Directory, Record, Unavailable
 from relay.errors import Code
 from relay.events import Claim, Event, Replaced
 from relay.host import Located
@@ -19,6 +19,9 @@ from relay.names import Name
 from relay.records import Records
 from relay.resume import Legacy
 from relay.session import Session, State
+
+# Times that a resume is tried when somebody with the same token was quicker: one client can't be so quick so often.
+TRIES: Final = 4
 
 log = structlog.get_logger()
 
@@ -51,6 +54,10 @@ class Outlet(Protocol):
     def serve(self, session: Session) -> None:
         """Be the client of this session from now on."""
 
+    @property
+    def hung_up(self) -> bool:
+        """The client sends nothing more, and may be gone."""
+
 
 class Owner(Protocol):
     """What this module needs of the node."""
@@ -80,6 +87,8 @@ class Claims:
         self._records = records
         self._tasks = tasks
         self._sids: set[str] = set()
+        # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
+        self._behind: dict[str, list[Callable[[], None]]] = {}
 
     def holds(self, sid: str) -> bool:
         """Whether a session of this node has this id, or is about to have it."""
@@ -113,14 +122,23 @@ class Claims:
             code = Code.UNAVAILABLE
         self._node.begin()
         if fence is None:
-            self._sids.discard(sid)
-            del self._node.sessions[name.owned]
-            session.unclaimed(code)
-            if code is Code.UNAVAILABLE:
-                self._records.give_up(name.owned, sid)
+            self._refused(session, name, sid, code)
         else:
             session.claimed(sid, fence, token, token_hash)
+        self._known(session, name)
+
+    def _refused(self, session: Session, name: Name, sid: str, code: Code) -> None:
+        self._sids.discard(sid)
+        del self._node.sessions[name.owned]
+        session.unclaimed(code)
+        if code is Code.UNAVAILABLE:
+            self._records.give_up(name.owned, sid)
+
+    def _known(self, session: Session, name: Name) -> None:
+        """It's known whose the name is: whoever waited for that has its turn."""
         self._node.wake(session)
+        for turn in self._behind.pop(name.owned, ()):
+            turn()
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
         """Find the session of a token: here, or in the directory."""
@@ -130,11 +148,18 @@ class Claims:
         if here is None:
             self._node.sessions[name.owned] = session
             self._tasks.start_soon(self._resume, session, name, claim, token_hash)
+        elif here.state is State.CLAIMING:
+            self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
         elif here.state is State.NAMED and hmac.compare_digest(here.token_hash, token_hash):
             self._hand_over(session, here)
             resume.come_back(here, claim)
         else:
             session.unclaimed(Code.BAD_TOKEN)
+
+    def _resume_now(self, session: Session, name: Name, claim: Claim) -> None:
+        if session.state is State.CLAIMING:
+            self.resume(session, name, claim)
+            self._node.wake(session)
 
     def _hand_over(self, session: Session, here: Session) -> None:
         """The connection of a new session becomes that of an old one."""
@@ -148,12 +173,10 @@ class Claims:
             self._node.touch(new)
 
     async def _resume(self, session: Session, name: Name, claim: Claim, token_hash: str) -> None:
-        sid, fence, holder, code = secrets.token_hex(8), None, None, Code.BAD_TOKEN
+        sid, taken, code = secrets.token_hex(8), None, Code.BAD_TOKEN
         self._sids.add(sid)
         try:
-            holder = await self._directory.find_token(name.owned, token_hash)
-            if holder is not None:
-                fence = await self._directory.take_over(holder, name.owned, sid)
+            taken = await self._take_over(session, name, sid, token_hash)
         except Unavailable as error:
             log.warning("resume not possible", error=str(error))
             code = Code.UNAVAILABLE
@@ -161,19 +184,32 @@ class Claims:
             log.exception("resume failed")
             code = Code.UNAVAILABLE
         self._node.begin()
-        if holder is None or fence is None:
-            self._sids.discard(sid)
-            del self._node.sessions[name.owned]
-            session.unclaimed(code)
-            if code is Code.UNAVAILABLE:
-                self._records.give_up(name.owned, sid)
+        if taken is None:
+            self._refused(session, name, sid, code)
         else:
+            holder, fence = taken
             body = holder.body
             legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended)
             resume.inherit(session, legacy)
             self._node.post(holder.uid, Moved(name.owned, holder.sid))
             resume.come_back(session, claim)
-        self._node.wake(session)
+        self._known(session, name)
+
+    async def _take_over(self, session: Session, name: Name, sid: str, token_hash: str) -> tuple[Record, int] | None:
+        """The record that the token belongs to, and the new fence; None if there is no such session.
+
+        Of two resumes at once on two nodes the later one wins. One whose client has hung up meanwhile takes nothing from
+        a client that is there: a node that slept may find the words of a client that has long been served elsewhere.
+        """
+        for _ in range(TRIES):
+            holder = await self._directory.find_token(name.owned, token_hash)
+            gone = session.outlet is None or session.outlet.hung_up
+            if holder is None or (gone and not holder.body.away):
+                return None
+            fence = await self._directory.take_over(holder, name.owned, sid)
+            if fence is not None:
+                return holder, fence
+        return None
 
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
         """Find the owner of a name: here, or in the directory."""

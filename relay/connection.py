@@ -294,6 +294,11 @@ class Connection(asyncio.BufferedProtocol):
         lines = self._ahead_bytes() + MESSAGE_BYTES * len(self._lines) if self._lines else 0
         return window + self._out_bytes + MESSAGE_BYTES * len(self._out) + lines
 
+    @property
+    def hung_up(self) -> bool:
+        """The client sends nothing more, and may be gone."""
+        return self._eof
+
     def serve(self, session: Session) -> None:
         """Be the client of this session from now on."""
         self.session = session

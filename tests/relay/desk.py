@@ -33,16 +33,16 @@ async def until(what: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
-async def a_router(url: str, prefix: str, limits: Limits) -> AsyncIterator[Router]:
-    """The core of a node that is alone. Its bus isn't run: mail for other nodes stays in its boxes."""
-    router = Router(UID, "n1", limits)
+async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> AsyncIterator[Router]:
+    """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
+    router = Router(uid, "n1", limits)
     store, keys = Store(url), Keys(prefix)
-    lease = Lease(store, keys, UID, LEASE_SECONDS)
+    lease = Lease(store, keys, uid, LEASE_SECONDS)
     directory = Directory(store, keys, lease, router.write_back, router.here)
     bus = Bus(
         store,
         keys,
-        UID,
+        uid,
         standing=lambda: lease.standing,
         deliver=router.receive,
         reset=router.node_forgot,

@@ -1,0 +1,127 @@
+"""Whose a name is, where several ask at once: on one node core, and on two that share a real directory."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from relay.host import Limits
+from relay.router import Router
+from tests.relay.desk import Wire, a_router, until
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = Limits(grace=20.0, reunion=0.05)
+
+
+@pytest.fixture
+async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, LIMITS) as router:
+        yield router
+
+
+@pytest.fixture
+async def there(redis_server: RedisServer, prefix: str, here: Router) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as router:
+        yield router
+
+
+class Guests:
+    """Opens clients, and sends them home."""
+
+    def __init__(self) -> None:
+        self.wires: list[Wire] = []
+
+    def at(self, router: Router, *, token: str = "", end: bool = False) -> Wire:
+        """A client that asks for the name ann, with a token to have its session back."""
+        wire = Wire(router)
+        self.wires.append(wire)
+        hello = {"type": "hello", "name": "ann"} | ({"token": token} if token else {})
+        wire.send(json.dumps(hello).encode() + b"\n")
+        if end:
+            wire.end()
+        return wire
+
+
+@pytest.fixture
+async def guests() -> AsyncIterator[Guests]:
+    guests = Guests()
+    yield guests
+    for wire in guests.wires:
+        wire.reset()
+        wire.socket.close()
+
+
+async def answer(wire: Wire) -> dict[str, object]:
+    """The first frame that the client is sent."""
+    await until(lambda: wire.writes)
+    found: dict[str, object] = json.loads(wire.lines()[0])
+    return found
+
+
+async def token_of(wire: Wire) -> str:
+    welcome = await answer(wire)
+    assert welcome["type"] == "welcome", welcome
+    return str(welcome["token"])
+
+
+async def test_a_resume_waits_for_the_outcome_of_a_strangers_claim(here: Router, there: Router, guests: Guests) -> None:
+    """The name is being asked for here; that it's taken elsewhere by the very session with this token isn't known yet."""
+    token = await token_of(guests.at(there))
+    stranger = guests.at(here)
+    again = guests.at(here, token=token)
+    assert (await answer(stranger))["code"] == "name_taken"
+    welcome = await answer(again)
+    assert (welcome["type"], welcome["resumed"]) == ("welcome", True)
+
+
+async def test_of_two_resumes_at_once_on_one_node_the_later_one_wins(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    token = await token_of(guests.at(there))
+    first, second = guests.at(here, token=token), guests.at(here, token=token)
+    assert (await answer(second))["resumed"] is True
+    await until(lambda: first.closed)
+    assert b'"replaced"' in first.sent
+
+
+async def test_of_two_resumes_at_once_on_two_nodes_neither_is_told_that_there_is_no_session(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    token = await token_of(guests.at(there))
+    again = [guests.at(router, token=token) for router in (here, there, here, there)]
+    for wire in again:
+        assert (await answer(wire))["type"] in ("welcome", "replaced")
+
+
+async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Router, guests: Guests) -> None:
+    stranger = guests.at(here)
+    again = guests.at(here, token="wrong")
+    await token_of(stranger)
+    assert (await answer(again))["code"] == "bad_token"
+
+
+async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    """A node that was stopped finds the words of a client that gave it up and was served elsewhere."""
+    owner = guests.at(there)
+    token = await token_of(owner)
+    ghost = guests.at(here, token=token, end=True)
+    assert (await answer(ghost))["code"] == "bad_token"
+    owner.send(b'{"type":"ping"}\n')
+    assert (await answer(owner))["type"] == "pong"
+    assert there.sessions["ann"].outlet is owner.connection
+
+
+async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    owner = guests.at(there)
+    token = await token_of(owner)
+    owner.reset()
+    await until(lambda: there.quiet or there.sessions["ann"].detached)
+    await until(lambda: there._records.quiet)
+    script = guests.at(here, token=token, end=True)
+    assert (await answer(script))["resumed"] is True
