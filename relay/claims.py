@@ -150,7 +150,11 @@ class Claims:
             self._tasks.start_soon(self._resume, session, name, claim, token_hash)
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
-        elif here.state is State.NAMED and hmac.compare_digest(here.token_hash, token_hash):
+        elif (
+            here.state is State.NAMED
+            and hmac.compare_digest(here.token_hash, token_hash)
+            and (here.detached or not _gone(session))
+        ):
             self._hand_over(session, here)
             resume.come_back(here, claim)
         else:
@@ -198,13 +202,13 @@ class Claims:
     async def _take_over(self, session: Session, name: Name, sid: str, token_hash: str) -> tuple[Record, int] | None:
         """The record that the token belongs to, and the new fence; None if there is no such session.
 
-        Of two resumes at once on two nodes the later one wins. One whose client has hung up meanwhile takes nothing from
-        a client that is there: a node that slept may find the words of a client that has long been served elsewhere.
+        Of two resumes at once on two nodes the later one wins. One whose client has hung up meanwhile takes nothing
+        from a client that is there: a node that slept may find the words of a client that has long been served
+        elsewhere, or tried again here.
         """
         for _ in range(TRIES):
             holder = await self._directory.find_token(name.owned, token_hash)
-            gone = session.outlet is None or session.outlet.hung_up
-            if holder is None or (gone and not holder.body.away):
+            if holder is None or (_gone(session) and not holder.body.away):
                 return None
             fence = await self._directory.take_over(holder, name.owned, sid)
             if fence is not None:
@@ -229,6 +233,11 @@ class Claims:
             found = Code.UNAVAILABLE
         self._node.begin()
         then(found)
+
+
+def _gone(session: Session) -> bool:
+    """The client has hung up."""
+    return session.outlet is None or bool(session.outlet.hung_up)
 
 
 def hash_token(token: str) -> str:

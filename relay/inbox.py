@@ -34,8 +34,14 @@ from relay.window import size
 
 
 def receive(session: Session, mail: Mail) -> None:
-    """Handle one piece of mail, in the order in which it came."""
-    _MAIL[type(mail)](session, mail)
+    """Handle one piece of mail, in the order in which it came.
+
+    What a client would be told of waits for its welcome, while it is coming back.
+    """
+    if type(session.pending) is Claim and type(mail) in _TOLD:
+        session.early.append(mail)
+    else:
+        _MAIL[type(mail)](session, mail)
 
 
 def undeliverable(host: Host, mail: Mail) -> None:
@@ -156,6 +162,8 @@ def _current(session: Session, mail: Gone | Away) -> bool:
     chat = session.chat
     return chat is not None and chat.id == mail.chat and not (0 < mail.fence < chat.partner.fence)
 
+
+_TOLD: Final = frozenset({Text, Ack, Away, Deaf, Taken})
 
 _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Text: _text,

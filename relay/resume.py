@@ -89,6 +89,8 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[], Non
         elif found.uid != chat.partner.uid:
             chat.partner = structs.replace(chat.partner, uid=found.uid)
             _ask(session, chat)
+        elif found.state is Presence.AWAY and not chat.away:
+            session.partner_away(chat, chat.partner.grace)
         else:
             _later(session, chat, otherwise)
 
@@ -129,7 +131,11 @@ def reunited(session: "Session", mail: Sync) -> None:
     claim = session.pending
     if isinstance(claim, Claim) and session.chat is not None:
         session.outbox.known(session.chat, mail.last)
-        announce(session, claim, mail.last, away=mail.away)
+        if not mail.away:
+            session.chat.away = False
+        elif not session.chat.away:
+            session.chat.gone_away()
+        announce(session, claim, mail.last)
 
 
 def gone(session: "Session", reason: Reason, last: int) -> None:
@@ -142,14 +148,13 @@ def gone(session: "Session", reason: Reason, last: int) -> None:
     session.over(reason, last)
 
 
-def announce(session: "Session", claim: Claim, last: int = 0, *, away: bool = False) -> None:
+def announce(session: "Session", claim: Claim, last: int = 0) -> None:
     """Welcome the client, and tell what became of its chat."""
     host, resume, chat = session.host, _resume(claim), session.chat
     _welcome(session, claim)
     if chat is not None:
         host.tell(session, Paired(chat.partner.shown, chat.id, chat.partner.acks, resumed=True, last=last))
-        if away:
-            chat.gone_away()
+        if chat.away:
             host.tell(session, Away(chat.partner.shown, chat.partner.grace))
     elif resume.chat is not None:
         ended = session.ended
@@ -162,6 +167,9 @@ def _welcome(session: "Session", claim: Claim) -> None:
     host, limits = session.host, session.host.limits
     assert session.name is not None
     session.pending = None
+    for mail in session.early:
+        host.post(host.uid, mail)
+    session.early.clear()
     shown, token = session.name.shown, _resume(claim).token
     host.tell(
         session, Welcome(shown, token, True, limits.grace, limits.window, limits.window_bytes, limits.ping, host.node)

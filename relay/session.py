@@ -35,7 +35,7 @@ from relay.events import (
     Welcome,
 )
 from relay.host import Host
-from relay.mail import Away, Deaf, Gone, Party, Taken
+from relay.mail import Away, Deaf, Gone, Mail, Party, Taken
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
@@ -69,6 +69,7 @@ class Session:
         "chat",
         "deaf",
         "detached",
+        "early",
         "ended",
         "fence",
         "host",
@@ -101,6 +102,7 @@ class Session:
         self._absences = 0  # how often that has happened
         self.chat: Chat | None = None
         self.ended: Ended | None = None  # the last chat that is over
+        self.early: list[Mail] = []  # came while the client was coming back, before its welcome
         self.outbox = Outbox(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # when that began
@@ -321,9 +323,14 @@ class Session:
         if left <= 0:
             self.over(Reason.LOST, 0)
             return
+        self.partner_away(chat, left)
+
+    def partner_away(self, chat: Chat, left: float) -> None:
+        """Its node can't tell how long the partner may still come back: we have to look at the clock ourselves."""
         if not chat.away:
             chat.gone_away()
-            self.host.tell(self, AwayEvent(chat.partner.shown, round(left, 3)))
+            if not isinstance(self.pending, Claim):  # else it's told with the welcome
+                self.host.tell(self, AwayEvent(chat.partner.shown, round(left, 3)))
         absence = chat.absences
         self.host.alarm(left, lambda: self._overdue(chat, absence))
 

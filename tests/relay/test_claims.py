@@ -67,7 +67,7 @@ async def token_of(wire: Wire) -> str:
 
 
 async def test_a_resume_waits_for_the_outcome_of_a_strangers_claim(here: Router, there: Router, guests: Guests) -> None:
-    """The name is being asked for here; that it's taken elsewhere by the very session with this token isn't known yet."""
+    """The name is being asked for here; that the very session with this token has it elsewhere isn't known yet."""
     token = await token_of(guests.at(there))
     stranger = guests.at(here)
     again = guests.at(here, token=token)
@@ -113,6 +113,18 @@ async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
     owner.send(b'{"type":"ping"}\n')
     assert (await answer(owner))["type"] == "pong"
     assert there.sessions["ann"].outlet is owner.connection
+
+
+async def test_a_client_that_has_hung_up_takes_nothing_from_its_own_next_try(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    token = await token_of(guests.at(there))
+    await until(lambda: there._records.quiet)
+    live = guests.at(here, token=token)
+    ghost = guests.at(here, token=token, end=True)
+    assert (await answer(live))["resumed"] is True
+    assert (await answer(ghost))["code"] == "bad_token"
+    assert not live.closed
 
 
 async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(

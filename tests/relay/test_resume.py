@@ -3,8 +3,9 @@
 import pytest
 
 from relay.errors import Reason
-from relay.events import Acked, Away, Back, Claim, Hangup, Left, Paired, Resume, Say, Welcome
+from relay.events import Acked, Away, Back, Claim, Hangup, Left, Message, Paired, Resume, Say, Welcome
 from relay.host import Limits
+from relay.mail import Text
 from tests.relay.world import Place, User, World, enter, pair
 
 GRACE = 20.0
@@ -132,3 +133,34 @@ def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann:
     again.session.host.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
     world.settle()
     assert ann.hears()[-1] == Acked(1, chat)
+
+
+def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) -> None:
+    """While the node waits for the partner's word mail may come already: from the partner, on its way before."""
+    chat = pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    again = comes_back(ben, world.place("n3"), chat)
+    world.happen("directory")
+    world.nodes["n3"].deliver(Text("ben", chat, ann.session.fence, 1, 0, world.time, ["a"]))
+    assert again.hears() == []
+    world.settle()
+    told = again.hears()
+    assert [type(event) for event in told] == [Welcome, Paired, Message]
+
+
+def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, ben: User) -> None:
+    """Everyone on this node had been told before this one came to it."""
+    chat = pair(ann, ben)
+    ann.says(Hangup())
+    world.settle()
+    ben.session.detached = True  # as far as the directory knows
+    del world.nodes["n2"]
+    again = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    world.pass_time(1)
+    assert again.hears()[2:] == [Away("ben", GRACE)]
+    world.records.pop("ben")
+    world.pass_time(GRACE)
+    world.settle()
+    assert again.hears() == [Left("ben", Reason.LOST)]
