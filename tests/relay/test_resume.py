@@ -3,7 +3,7 @@
 import pytest
 
 from relay.errors import Reason
-from relay.events import Acked, Away, Back, Claim, Hangup, Left, Message, Paired, Resume, Say, Welcome
+from relay.events import Acked, Away, Back, Claim, Hangup, Left, Messages, Paired, Resume, Say, Welcome
 from relay.host import Limits
 from relay.mail import Text
 from tests.relay.world import Place, User, World, enter, pair
@@ -146,7 +146,7 @@ def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) 
     assert again.hears() == []
     world.settle()
     told = again.hears()
-    assert [type(event) for event in told] == [Welcome, Paired, Message]
+    assert [type(event) for event in told] == [Welcome, Paired, Messages]
 
 
 def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, ben: User) -> None:
