@@ -5,6 +5,7 @@ declared types or raises `BadFrame`, and nothing else. Unknown fields are ignore
 left out, because many JSON libraries write it that way. Names are not judged here.
 """
 
+import re
 from typing import Annotated, Final, Literal, TypeVar
 
 from msgspec import DecodeError, Meta, Raw, Struct, field
@@ -280,16 +281,20 @@ class _Hints(Struct):
 
 
 _HINTS: Final = Decoder(_Hints)
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _STR: Final = Decoder(str)
 _INT: Final = Decoder(Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)])
 
 
 def _bad_frame(line: bytes, error: Exception) -> BadFrame:
-    hints = _read(_HINTS, line) or _Hints()
+    hints, explanation = _read(_HINTS, line), _explain(error)
+    if hints is None and (hints := _read(_HINTS, _SURROGATE.sub(rb"\\ufffd", line))) is not None:
+        explanation = "half of a surrogate pair"
+    hints = hints or _Hints()
     id, name = _read(_INT, hints.id), _read(_STR, hints.name)
     if _read(_STR, hints.type) == "hello" and _read(_INT, hints.v) not in (None, VERSION):
         return BadFrame("this version of the protocol is not spoken here", Code.BAD_VERSION, id, name)
-    return BadFrame(_explain(error), Code.BAD_FRAME, id, name)
+    return BadFrame(explanation, Code.BAD_FRAME, id, name)
 
 
 def _read(decoder: Decoder[T], data: bytes | Raw) -> T | None:

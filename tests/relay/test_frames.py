@@ -263,12 +263,23 @@ def test_only_a_hello_has_a_version() -> None:
         (b'{"type":"nonsense","name":"' + b"a" * 60000 + b'"}', None, "a" * 60000),
         (b'{"type":"msg","id":7,"text":', None, None),
         (b'[{"id":7}]', None, None),
+        (b'{"type":"msg","id":7,"text":"\\ud83d"}', 7, None),
+        (b'{"type":"msg","text":"\\uD83Dx\\uDC00","id":7,"chat":"c"}', 7, None),
+        (b'{"type":"to","name":"bob\\ud83d","id":7}', 7, "bob\ufffd"),
+        (b'{"type":"msg","id":7,"text":"\\ud83d', None, None),
     ],
 )
 def test_a_refusal_says_which_frame_it_is_about(line: bytes, id: int | None, name: str | None) -> None:
     with pytest.raises(BadFrame) as caught:
         decode_client(line)
     assert (caught.value.id, caught.value.name) == (id, name)
+
+
+@pytest.mark.parametrize("text", [b"\\ud83d", b"\\udc00", b"a\\uD83d\\ud83d"])
+def test_half_a_character_is_called_so(text: bytes) -> None:
+    """What a text cut in two looks like in languages whose strings are UTF-16."""
+    with pytest.raises(BadFrame, match=r"^half of a surrogate pair$"):
+        decode_client(b'{"type":"msg","id":7,"text":"%b"}' % text)
 
 
 def test_a_refusal_does_not_quote_a_type_that_it_does_not_know() -> None:
