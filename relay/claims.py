@@ -3,9 +3,10 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+import anyio.lowlevel
 import structlog
 from anyio.abc import TaskGroup
 
@@ -22,6 +23,8 @@ from relay.session import Session, State
 
 # Times that a resume is tried when somebody with the same token was quicker: one client can't be so quick so often.
 TRIES: Final = 4
+# Turns of the loop in which an end of stream that is in the kernel has been read for sure.
+TURNS: Final = 2
 
 log = structlog.get_logger()
 
@@ -90,6 +93,15 @@ class Claims:
         # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
         self._behind: dict[str, list[Callable[[], None]]] = {}
 
+    def _start(self, step: Callable[..., Awaitable[None]], *about: object) -> None:
+        async def guarded() -> None:
+            try:
+                await step(*about)
+            except Exception:  # a defect that one client brings out must not end the node for all the others
+                log.exception("a step failed")
+
+        self._tasks.start_soon(guarded)
+
     def holds(self, sid: str) -> bool:
         """Whether a session of this node has this id, or is about to have it."""
         return sid in self._sids
@@ -104,7 +116,7 @@ class Claims:
             session.unclaimed(Code.NAME_TAKEN)
             return
         self._node.sessions[name.owned] = session
-        self._tasks.start_soon(self._claim, session, name)
+        self._start(self._claim, session, name)
 
     async def _claim(self, session: Session, name: Name) -> None:
         sid, token = secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -147,16 +159,11 @@ class Claims:
         here = self._node.sessions.get(name.owned)
         if here is None:
             self._node.sessions[name.owned] = session
-            self._tasks.start_soon(self._resume, session, name, claim, token_hash)
+            self._start(self._resume, session, name, claim, token_hash)
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
-        elif (
-            here.state is State.NAMED
-            and hmac.compare_digest(here.token_hash, token_hash)
-            and (here.detached or not _gone(session))
-        ):
-            self._hand_over(session, here)
-            resume.come_back(here, claim)
+        elif here.state is State.NAMED and hmac.compare_digest(here.token_hash, token_hash):
+            self._start(self._come_back, session, here, name, claim)
         else:
             session.unclaimed(Code.BAD_TOKEN)
 
@@ -164,6 +171,22 @@ class Claims:
         if session.state is State.CLAIMING:
             self.resume(session, name, claim)
             self._node.wake(session)
+
+    async def _come_back(self, session: Session, here: Session, name: Name, claim: Claim) -> None:
+        """The session is here. A turn later it's known whether the client has hung up already (see `_take_over`)."""
+        for _ in range(TURNS):
+            await anyio.lowlevel.checkpoint()
+        self._node.begin()
+        if session.state is not State.CLAIMING:
+            return
+        if self._node.sessions.get(name.owned) is not here:
+            self.resume(session, name, claim)
+        elif here.detached or not _gone(session):
+            self._hand_over(session, here)
+            resume.come_back(here, claim)
+        else:
+            session.unclaimed(Code.BAD_TOKEN)
+        self._node.wake(session)
 
     def _hand_over(self, session: Session, here: Session) -> None:
         """The connection of a new session becomes that of an old one."""
@@ -221,7 +244,7 @@ class Claims:
         if here is not None and here.state is State.NAMED:
             then(Located(here.presence, self._node.uid))
         else:
-            self._tasks.start_soon(self._locate, owned, then)
+            self._start(self._locate, owned, then)
 
     async def _locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
         try:

@@ -35,11 +35,11 @@ from relay.events import (
     Welcome,
 )
 from relay.host import Host
-from relay.mail import Away, Deaf, Gone, Mail, Party, Taken
+from relay.mail import Away, Deaf, Gone, Mail, Party, Taken, Unknown
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
-from relay.resume import Ended, overdue
+from relay.resume import Ended, gone, overdue
 
 # A timer may ring a little before its time, by another clock.
 MARGIN_SECONDS: Final = 0.02
@@ -321,7 +321,7 @@ class Session:
             return
         left = chat.partner.grace - since
         if left <= 0:
-            self.over(Reason.LOST, 0)
+            gone(self, Reason.LOST, 0)
             return
         self.partner_away(chat, left)
 
@@ -367,7 +367,13 @@ class Session:
         self.acks, self.detached, self.deaf = claim.acks, False, False
 
     def replaced(self) -> None:
-        """Another node has the session now. The partner hears nothing of it."""
+        """Another node has the session now. The partner's client hears nothing of it.
+
+        The partner's session does: the other node's word may have gone to a node that slept.
+        """
+        if self.chat is not None:
+            partner = self.chat.partner
+            self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))
         self.host.tell(self, Replaced())
         self.host.forget(self)
         self.state = State.ENDED

@@ -164,3 +164,32 @@ def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, b
     world.pass_time(GRACE)
     world.settle()
     assert again.hears() == [Left("ben", Reason.LOST)]
+
+
+def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: World, ann: User) -> None:
+    """The new place told a node that was taken for dead; it learns of the move from the directory only."""
+    tom = enter(world.place("n1"), "tom", program=False)
+    chat = pair(ann, tom)
+    ann.says(Hangup())
+    world.settle()
+    asleep = world.nodes.pop("n1")
+    again = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    world.nodes["n1"] = asleep
+    ann.session.replaced()
+    tom.says(Say("b"))
+    world.settle()
+    world.pass_time(1)
+    world.settle()
+    assert again.texts() == ["b"]
+
+
+def test_a_program_on_a_dead_node_is_lost_after_the_welcome(world: World, ann: User) -> None:
+    tom = enter(world.place("n2"), "tom", program=False)
+    chat = pair(ann, tom)
+    ann.says(Hangup())
+    world.settle()
+    again = comes_back(ann, world.place("n3"), chat)
+    world.happen("directory")
+    again.session.node_lost("n2", 0.0)
+    assert [type(event) for event in again.hears()] == [Welcome, Left]
