@@ -42,7 +42,7 @@ class Bus:
 
     `standing()`: whether the node's lease holds. `room()`: what gathered may be flushed now. `deliver(mail)`: mail that
     came, in order. `reset(uid)`: that node had forgotten us, what was under way to it is lost. `notice(frame)`: a frame
-    that isn't mail.
+    that isn't mail. `connected()`: a connection to Redis was made.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Bus:
         deliver: Callable[[list[Mail]], None],
         reset: Callable[[str], None],
         notice: Callable[[Frame], None],
+        connected: Callable[[], None],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -65,6 +66,7 @@ class Bus:
         self._deliver = deliver
         self._reset = reset
         self._notice = notice
+        self._connected = connected
         self._links: dict[str, Link] = {}
         self._dirty: set[str] = set()
         self._publisher: RespConnection | None = None
@@ -121,9 +123,9 @@ class Bus:
         self._publisher.send(("PUBLISH", self._keys.everyone, note(kind, self._uid, number)))
         return True
 
-    def tell(self, uid: str, kind: Kind) -> None:
+    def tell(self, uid: str, kind: Kind, number: int = 0) -> None:
         """Tell one node something that isn't mail."""
-        self._publish([(uid, note(kind, self._uid))])
+        self._publish([(uid, note(kind, self._uid, number))])
 
     def forget(self, uid: str) -> None:
         """That node is dead: what was under way to it will never arrive."""
@@ -222,6 +224,7 @@ class Bus:
             self._under_way = 0
             self._answered = False
             try:
+                self._connected()
                 self.tell(self._uid, Kind.PROBE)
                 self._send_again()
                 await self._publisher.lost.wait()

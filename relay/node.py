@@ -85,6 +85,7 @@ class Node:
             deliver=self._router.receive,
             reset=self._router.node_forgot,
             notice=self._notice,
+            connected=self._lease.reconnected,
         )
         self._serving = False  # has accepted clients: others have to reckon with our users
         self._stopping = False
@@ -210,10 +211,11 @@ class Node:
     def _notice(self, frame: Frame) -> None:
         match frame.kind:
             case Kind.ROLL_CALL if self._serving:
-                self._bus.tell(frame.uid, Kind.HERE)
+                self._bus.tell(frame.uid, Kind.HERE, self._directory.highest)
                 if frame.number:
                     self._router.write_back(frame.number - 1)
             case Kind.HERE:
+                self._directory.know(frame.number)
                 self._answered.set()
             case Kind.FAREWELL:
                 self._directory.peers.dead(frame.uid)

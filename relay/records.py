@@ -9,6 +9,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.directory import Body, Directory, NameLost, Unavailable
+from relay.errors import Reason
 from relay.session import Session, State
 
 # Pause before a record that couldn't be written is written again.
@@ -93,6 +94,8 @@ class Records:
             if resumed is None:
                 session.name_lost()
             else:
+                if session.chat is not None and session.chat.id != resumed.body.chat:
+                    session.part(Reason.LOST)  # it was resumed from what an older server remembered: without this chat
                 session.replaced()
 
     async def _give_back(self, session: Session) -> None:

@@ -36,6 +36,8 @@ HOLD_SECONDS: Final = 0.5
 ROUND_LINES: Final = 4096
 # How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
 BUDGET_SECONDS: Final = 0.1
+# Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
+FORGOTTEN_SECONDS: Final = 0.02
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 
 log = structlog.get_logger()
@@ -60,6 +62,7 @@ class Router:
         self._watching = False
         self._held = False
         self._adrift = False  # the lease doesn't hold and Redis can't be asked: chats on this node go on
+        self._forgotten: set[int] = set()  # partitions to be written back
         self._later: dict[Outlet, None] = {}
         self._outlets: set[Outlet] = set()
         self._recent: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
@@ -313,10 +316,17 @@ class Router:
             self._let_go(adrift=False)
 
     def write_back(self, partition: int) -> None:
-        """Redis forgot a partition: put the records of it back that are ours."""
+        """Redis forgot a partition: put the records of it back that are ours, shortly."""
+        if not self._forgotten:
+            self._loop.call_later(FORGOTTEN_SECONDS, self._write_back)
+        self._forgotten.add(partition)
+
+    def _write_back(self) -> None:
+        partitions, self._forgotten = self._forgotten, set()
         for session in list(self.sessions.values()):
-            if session.state is State.NAMED and self._directory.keys.partition_of(session.owned) == partition:
+            if session.state is State.NAMED and self._directory.keys.partition_of(session.owned) in partitions:
                 self._records.save(session)
+        self._tasks.start_soon(self._directory.tidy, partitions)
 
     @property
     def quiet(self) -> bool:

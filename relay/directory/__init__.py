@@ -6,7 +6,8 @@ unknown. Records count only while their node's lease does.
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -34,7 +35,10 @@ SWEEP_RECORDS: Final = 200
 FORGOTTEN_SECONDS: Final = 0.1
 # Tries to find out about a name in a forgotten partition before it is called unavailable.
 FORGOTTEN_TRIES: Final = 8
+# The scripts count in doubles.
+FENCE_MAX: Final = 2**53 - 2**20
 
+_FOUND: Final = Script("found")
 _CLAIM: Final = Script("claim")
 _FIND: Final = Script("find")
 _SAVE: Final = Script("save")
@@ -92,8 +96,7 @@ class Directory:
         """The record of a session that this token resumes, if there is one."""
         place = self.keys.place(owned)
         for _ in range(FORGOTTEN_TRIES):
-            answer = await self._store.script(_FIND, place.key, place.field, round(self.lease.seconds * 1e6))
-            match answer:
+            match await self._find(place):
                 case [b"none"]:
                     return None
                 case [b"found", raw]:
@@ -106,8 +109,16 @@ class Directory:
                     await self._wait(place)
         return None
 
+    async def _find(self, place: Place) -> list[bytes]:
+        settle = round(self.lease.seconds * 1e6)
+        found: list[bytes] = await self._store.script(_FIND, place.key, place.field, settle, self._ttl)
+        return found
+
     async def take_over(self, holder: Record, owned: str, sid: str) -> int | None:
-        """Own a name whose token was shown, if the record is still the one that was seen: the fence, or None."""
+        """Own a name whose token was shown, if the record is still the one that was seen: the fence, or None.
+
+        Raises Unavailable also where its partition was forgotten a moment ago.
+        """
         place = self.keys.place(owned)
         owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
         body = record.encode(msgspec.structs.replace(holder.body, away=False))
@@ -115,6 +126,9 @@ class Directory:
         answer = await self._store.script(
             _CLAIM, place.key, place.field, owner, body, highest, holder.version, 0, self._ttl
         )
+        if answer[0] == b"forgot":
+            self._forgotten(place.partition)
+            raise Unavailable("the partition was forgotten")
         return self._fence(answer[1]) if answer[0] == b"ok" else None
 
     async def _wait(self, place: Place) -> None:
@@ -132,8 +146,7 @@ class Directory:
         """Where a name lives and what its user does."""
         place = self.keys.place(owned)
         for _ in range(FORGOTTEN_TRIES):
-            answer = await self._store.script(_FIND, place.key, place.field, round(self.lease.seconds * 1e6))
-            match answer:
+            match await self._find(place):
                 case [b"none"]:
                     return Located(Presence.OFFLINE)
                 case [b"found", raw]:
@@ -179,28 +192,42 @@ class Directory:
 
     def _fence(self, raw: bytes) -> int:
         fence = int(raw)
-        self._highest = max(self._highest, fence)
+        self.know(fence)
         return fence
+
+    @property
+    def highest(self) -> int:
+        """The highest fence that is known here."""
+        return self._highest
+
+    def know(self, fence: int) -> None:
+        """Another node knows of this fence: an older server's clock, or memory, must not grant lower ones."""
+        if fence <= FENCE_MAX:
+            self._highest = max(self._highest, fence)
 
     async def found(self, alone: Callable[[], Any]) -> None:
         """Make the partitions that aren't there: at the first start of a cluster, or when Redis has forgotten.
 
         `await alone()` says whether no other node has users; then nobody has to be waited for.
         """
-        keys = [self.keys.partition(number) for number in range(PARTITIONS)]
+        keys = {self.keys.partition(number): number for number in range(PARTITIONS)}
         there = await self._store.calls(("HEXISTS", key, "@") for key in keys)
         missing = [key for key, exists in zip(keys, there, strict=True) if not exists]
         if not missing:
             return
-        now = await self._store.call("TIME")
-        epoch = 0 if await alone() else int(now[0]) * 1_000_000 + int(now[1])
-        log.info("directory founded", partitions=len(missing), empty=epoch == 0)
-        await self._store.calls(("HSETNX", key, "@", epoch) for key in missing)
-        await self._store.calls(("PEXPIRE", key, self._ttl) for key in missing)
-        if epoch:
-            for number, exists in enumerate(there):
-                if not exists:
-                    self._forgotten(number)
+        empty = await alone()
+        log.info("directory founded", partitions=len(missing), empty=empty)
+        made = await self._store.scripts(_FOUND, missing, int(empty), self._ttl)
+        if not empty:
+            for key, done in zip(missing, made, strict=True):
+                if done:
+                    self._forgotten(keys[key])
+
+    async def tidy(self, partitions: Iterable[int]) -> None:
+        """Drop what doesn't live any more from partitions that were forgotten: an older server may remember more."""
+        with suppress(Unavailable):
+            for number in partitions:
+                await self._visit(self.keys.partition(number))
 
     async def sweep(self) -> None:
         """For ever: visit one partition after the other, keep it from expiring, drop what dead nodes left in it."""

@@ -14,7 +14,11 @@ from relay.directory.store import Script, Store, Unavailable
 TAIL_SECONDS: Final = 3600.0
 # Pause after a renewal that didn't get through.
 RETRY_SECONDS: Final = 0.2
+# The part of a lease that a renewal may take. Redis can only have stood still for so long that somebody's lease lapsed
+# meanwhile, two thirds of one, if our own renewal took a third: then nobody may be called dead for that.
+SLOW: Final = 0.3
 
+_TAKE: Final = Script("take")
 _RENEW: Final = Script("renew")
 
 log = structlog.get_logger()
@@ -33,7 +37,8 @@ class Lease:
     """Held until `deadline`, which is counted from before the renewal was sent.
 
     A lapsed lease is never renewed: the node takes a new incarnation, and `restore` has to settle who still owns what
-    before the node stands again.
+    before the node stands again. A renewal that finds another server than the last one (a replica was promoted, an old
+    snapshot loaded) keeps the lease, but has to settle as well: that server may not know of all that is owned.
     """
 
     def __init__(self, store: Store, keys: Keys, uid: str, seconds: float) -> None:
@@ -42,11 +47,14 @@ class Lease:
         self.incarnation = 0
         self.deadline = float("-inf")
         self.failing = False  # the last renewal didn't get through
+        self.slow = seconds * SLOW  # a renewal that took longer came late
+        self._anonymous = False  # the server doesn't say who it is
+        self._doubts = 0  # how often there was something to settle
         self._since = float("inf")
         self._store = store
         self._key = keys.lease(uid)
         self._soon = anyio.Event()
-        self._lapsed = anyio.Event()  # a new incarnation has to settle what it still owns
+        self._unsettled = anyio.Event()  # what is still owned has to be settled
         self._ended = False
 
     @property
@@ -56,7 +64,7 @@ class Lease:
 
     @property
     def settled(self) -> bool:
-        """Held without a break for a full lease: whoever lives had time to come back before us.
+        """Held without a break or a slow renewal for a full lease: whoever lives had time to come back before us.
 
         Only such a node may call others dead, or take names over from them.
         """
@@ -67,7 +75,8 @@ class Lease:
         """Begin a new incarnation. Raises Unavailable."""
         began = clock()
         milliseconds = round((self.seconds + TAIL_SECONDS) * 1000)
-        await self._store.call("SET", self._key, self.incarnation + 1, "PX", milliseconds)
+        server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds)
+        self._anonymous = not server
         self.incarnation += 1
         self._since, self.deadline = began, began + self.seconds
 
@@ -80,33 +89,41 @@ class Lease:
     async def _restore(self, restore: Callable[[], Awaitable[None]], held: Callable[[], None]) -> None:
         """Beside the renewals: with many users it may take longer than a lease."""
         while True:
-            await self._lapsed.wait()
-            incarnation = self.incarnation
+            await self._unsettled.wait()
+            doubts = self._doubts
             try:
                 await restore()
             except Unavailable as error:
                 log.warning("not everything could be written back", error=str(error))
                 await anyio.sleep(RETRY_SECONDS)
                 continue
-            if incarnation == self.incarnation:
-                self._lapsed = anyio.Event()
+            if doubts == self._doubts:
+                self._unsettled = anyio.Event()
                 if self.standing:
                     held()
+
+    def _doubt(self) -> None:
+        """What we own has to be settled, and nobody is to be called dead before they could do the same."""
+        self._doubts += 1
+        self._since = clock()
+        self._unsettled.set()
+
+    def reconnected(self) -> None:
+        """A connection to Redis had to be made anew: it may lead to another server, if that can't be told otherwise."""
+        if self._anonymous and self.incarnation:
+            self._doubt()
 
     async def _renew_for_ever(self, held: Callable[[], None]) -> None:
         while not self._ended:
             pause = self.seconds / 3
             try:
-                if not await self._renew():
-                    log.warning("lease lapsed", incarnation=self.incarnation)
-                    self.deadline = float("-inf")
-                    await self.take()
-                    self._lapsed.set()
+                await self._renew()
                 self.failing = False
-                if not self._lapsed.is_set():
+                if not self._unsettled.is_set():
                     held()
             except Unavailable as error:
                 self.failing = True
+                self._since = clock()
                 log.warning("redis unavailable", error=str(error), standing=self.standing)
                 pause = RETRY_SECONDS
             self._soon = anyio.Event()
@@ -117,13 +134,22 @@ class Lease:
         """Look at the lease now, not at the next third."""
         self._soon.set()
 
-    async def _renew(self) -> bool:
+    async def _renew(self) -> None:
         began = clock()
-        tail = round(TAIL_SECONDS * 1000)
-        if not await self._store.script(_RENEW, self._key, self.incarnation, round(self.seconds * 1000), tail):
-            return False
+        milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
+        match await self._store.script(_RENEW, self._key, self.incarnation, milliseconds, tail):
+            case 0:
+                log.warning("lease lapsed", incarnation=self.incarnation)
+                self.deadline = float("-inf")
+                await self.take()
+                self._doubt()
+                return
+            case 2:
+                log.warning("redis is another server now: settling what is owned")
+                self._doubt()
         self.deadline = began + self.seconds
-        return True
+        if clock() - began > self.slow:
+            self._since = clock()
 
     async def end(self) -> None:
         """Let it lapse now: whoever may resume elsewhere needn't wait for it. Raises Unavailable."""

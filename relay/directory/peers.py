@@ -7,12 +7,14 @@ import anyio
 
 from relay.directory.keys import Keys
 from relay.directory.lease import TAIL_SECONDS, Lease, clock
-from relay.directory.store import Store, Unavailable
+from relay.directory.store import Script, Store, Unavailable
 
 # How long after a lease should have lapsed it is looked at: its lapse is seen at once, a late renewal isn't missed.
 MARGIN_SECONDS: Final = 0.05
 # Looks follow one another by at least this, whatever leases say.
 PAUSE_SECONDS: Final = 0.1
+
+_LOOK: Final = Script("look")
 
 
 class Peers:
@@ -28,15 +30,17 @@ class Peers:
     async def lapsed(self, uid: str) -> float | None:
         """Seconds since the node's lease lapsed; None if it lives, or if that can't be told from here yet.
 
-        A lease that isn't there at all may have been forgotten: its node puts it back within a lease, or is dead.
-        Raises Unavailable.
+        A lease that isn't there at all, or comes from another server, may have been forgotten: its node puts it back
+        within a lease, or is dead. Raises Unavailable.
         """
         if uid == self._lease.uid:
             return None
         now = clock()
         if now < self._alive_until.get(uid, 0.0):
             return None
-        ttl = await self._store.call("PTTL", self._keys.lease(uid))
+        ttl = await self._store.script(_LOOK, self._keys.lease(uid))
+        if clock() - now > self._lease.slow:
+            return None  # Redis stood still: the node had no chance to renew
         if ttl < 0:
             first, last = self._missing.get(uid, (now, now))
             first = now if now - last > self._lease.seconds / 2 else first  # it may have been there in between

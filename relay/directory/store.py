@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import redis.exceptions
+import structlog
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection
@@ -34,18 +35,21 @@ _FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError)
 # What tells that a node of a cluster may not be where it was.
 _BROKEN: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
+log = structlog.get_logger()
+
 
 class Unavailable(Exception):
     """Redis can't be asked right now. Whether the command was carried out is unknown."""
 
 
 class Script:
-    """A Lua transition from a file of this package."""
+    """A Lua transition from a file of this package, with what is put before each."""
 
     __slots__ = ("sha", "text")
 
     def __init__(self, name: str) -> None:
-        self.text = importlib.resources.files(__package__).joinpath("scripts", f"{name}.lua").read_bytes()
+        scripts = importlib.resources.files(__package__).joinpath("scripts")
+        self.text = b"".join(scripts.joinpath(f"{part}.lua").read_bytes() for part in ("server", name))
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
 
@@ -132,6 +136,12 @@ class Store:
                 await anyio.sleep(RETRY_SECONDS)
         raise Unavailable(str(error) if error else "no answer in time")
 
+    async def scripts(self, script: Script, keys: Iterable[str], *args: Any) -> list[Any]:
+        """The same transition on many keys, as `calls`; the first goes by itself, so that it's loaded."""
+        first, *others = keys
+        answer = await self.script(script, first, *args)
+        return [answer, *await self.calls(("EVALSHA", script.sha, 1, key, *args) for key in others)]
+
     async def calls(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Many commands at once, without another try. Raises Unavailable if any of them fails."""
         calls = [_Call(args) for args in commands]
@@ -155,6 +165,8 @@ class Store:
         try:
             for info in await self._infos():
                 _check_version(info)
+        except redis.exceptions.NoPermissionError:
+            log.warning("redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late")
         except redis.exceptions.AuthenticationError as error:
             raise StartError(f"Redis refuses the credentials: {error}") from None
         except (redis.exceptions.BusyLoadingError, redis.exceptions.ClusterDownError) as error:

@@ -1,24 +1,27 @@
 """A Redis that forgets takes no name away from anyone who is connected, and ends no chat."""
 
-import threading
 import time
 from collections.abc import Callable
 from itertools import combinations
 
+import anyio
+import anyio.to_thread
 import pytest
+import redis
 
 from relay.directory.keys import Keys
 from tests.integration.conftest import StartNode
 from tests.support.clients import JsonClient
 from tests.support.guests import Guests
-from tests.support.node import Node
 from tests.support.party import LEASE
 from tests.support.process import wait_until
 from tests.support.server import RedisServer
+from tests.support.swarm import Swarm, alive, couples
+from tests.support.thieves import Thieves
 
-USERS = 20
-STRANGERS = 8
-SECONDS = 4.0  # of attempts to get a name; longer than a lease
+PAIRS = 10
+RATE = 20  # messages a second and program
+SECONDS = 3.0  # of attempts to get a name; longer than a lease
 
 Amnesia = Callable[[RedisServer], None]
 
@@ -45,30 +48,51 @@ def by_restart(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("amnesia", [everything, single_keys, the_leases, by_restart])
-def test_no_stranger_gets_a_name_and_chats_go_on(
-    guests: Guests, own_redis: RedisServer, start_node: StartNode, amnesia: Amnesia
+def test_no_stranger_gets_a_name_and_every_chat_goes_on(
+    guests: Guests, own_redis: RedisServer, start_node: StartNode, prefix: str, amnesia: Amnesia
 ) -> None:
     nodes = [start_node(redis=own_redis.url) for _ in range(3)]
-    owners = [guests.json(nodes[n % 2], f"owner{n}") for n in range(USERS)]
-    for caller, callee in zip(owners[::2], owners[1::2], strict=True):
-        caller.call(str(callee.name))
-        callee.expect("paired")
-    thieves = Thieves(nodes[2], [str(owner.name) for owner in owners])
-    thieves.start()
-    time.sleep(0.3)  # the attempts are under way
-    amnesia(own_redis)
-    for round in range(1, 11):
-        for caller, callee in zip(owners[::2], owners[1::2], strict=True):
-            caller.send("msg", id=round, text=str(round))
-            callee.expect("msg", id=round, text=str(round))
-            caller.expect("ack", id=round)
+    owners = couples(PAIRS, [nodes[0].address], [nodes[1].address])
+    names = [owner.name for owner in owners]
+    thieves = Thieves([nodes[2]], names, SECONDS)
+
+    async def scene() -> Swarm:
+        async with alive(owners) as swarm:
+            await swarm.pair_up()
+            known = fences(own_redis.client(), prefix, names)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(swarm.talk, RATE, SECONDS)
+                thieves.start()
+                await anyio.sleep(0.3)  # attempts and messages are under way
+                await anyio.to_thread.run_sync(amnesia, own_redis)
+            await swarm.settle()
+            now = fences(own_redis.client(), prefix, names)
+            assert all(later >= sooner for later, sooner in zip(now, known, strict=True))
+            if amnesia in (everything, by_restart):
+                assert min(now) > max(known), "what was forgotten is claimed anew"
+            return swarm
+
+    swarm = anyio.run(scene)
+    swarm.check()
+    assert sum(program.drops for program in swarm.programs) == 0
     thieves.join()
     assert thieves.stolen == []
-    assert thieves.attempts > USERS
+    assert thieves.attempts > 2 * PAIRS
     newcomer = guests.json(nodes[2])
-    deadline = time.monotonic() + 10
-    while not claimed(newcomer, "newcomer"):
-        assert time.monotonic() < deadline, "a free name can't be had again"
+    wait_until(lambda: claimed(newcomer, "newcomer"), "a free name can be had again")
+    wait_until(lambda: unknown(newcomer, "nobody"), "it is known again who isn't there")
+
+
+def unknown(client: JsonClient, name: str) -> bool:
+    client.send("to", name=name)
+    return bool(client.expect("error")["code"] == "no_such_user")
+
+
+def fences(client: redis.Redis, prefix: str, names: list[str]) -> list[int]:
+    places = [Keys(prefix).place(name) for name in names]
+    records = [client.hget(place.key, place.field) for place in places]
+    assert all(isinstance(record, str) for record in records), records
+    return [int(str(record).split()[0]) for record in records]
 
 
 def test_a_partition_that_comes_back_with_one_record_gets_the_others_too(
@@ -95,31 +119,3 @@ def claimed(client: JsonClient, name: str) -> bool:
     client.send("hello", name=name)
     client.name = name
     return bool(client.frame()["type"] == "welcome")
-
-
-class Thieves(threading.Thread):
-    """Strangers who ask for the owners' names all the time."""
-
-    def __init__(self, node: Node, names: list[str]) -> None:
-        super().__init__()
-        self._clients = [JsonClient(node.address) for _ in range(STRANGERS)]
-        self._names = names
-        self.attempts = 0
-        self.stolen: list[str] = []
-
-    def run(self) -> None:
-        end = time.monotonic() + SECONDS
-        turn = 0
-        while time.monotonic() < end:
-            asked = []
-            for client in self._clients:
-                turn += 1
-                asked.append(self._names[turn % len(self._names)])
-                client.send("hello", name=asked[-1])
-            for client, name in zip(self._clients, asked, strict=True):
-                self.attempts += 1
-                if client.frame()["type"] == "welcome":
-                    self.stolen.append(name)
-                    return
-        for client in self._clients:
-            client.close()

@@ -1,14 +1,18 @@
 """Names, pairs and messages on a Redis Cluster of three primaries, where two users are two slots."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import anyio
+import anyio.to_thread
 import pytest
 import redis
 
 from tests.support.guests import Guests
 from tests.support.node import Node
-from tests.support.party import Party
-from tests.support.server import RedisCluster
+from tests.support.party import LEASE, Party
+from tests.support.server import RedisCluster, RedisServer
+from tests.support.swarm import Swarm, alive, couples
+from tests.support.thieves import Thieves
 
 USERS = 24  # enough for every pair of primaries
 
@@ -97,3 +101,40 @@ def test_messages_arrive_in_order(guests: Guests, places: tuple[Node, Node]) -> 
     for n in range(1, 1001):
         bob.expect("msg", id=n)
     alice.expect_acked(1000)
+
+
+def flushed(server: RedisServer) -> None:
+    server.client().flushall()
+
+
+def restarted(server: RedisServer) -> None:
+    server.process.kill()
+    server.start()
+
+
+@pytest.mark.parametrize("forgets", [flushed, restarted], ids=lambda forgets: forgets.__name__)
+def test_a_shard_that_forgets_takes_no_name_away_and_ends_no_chat(
+    redis_cluster: RedisCluster, guests: Guests, nodes: list[Node], forgets: Callable[[RedisServer], None]
+) -> None:
+    owners = couples(10, [nodes[0].address], [nodes[1].address])
+    thieves = Thieves(nodes, [owner.name for owner in owners], 1.5 * LEASE)
+
+    async def scene() -> Swarm:
+        async with alive(owners) as swarm:
+            await swarm.pair_up()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(swarm.talk, 20, 1.5 * LEASE)
+                thieves.start()
+                await anyio.sleep(0.3)  # attempts and messages are under way
+                await anyio.to_thread.run_sync(forgets, redis_cluster.servers[1])
+            await swarm.settle()
+            await anyio.to_thread.run_sync(thieves.join)
+            return swarm
+
+    swarm = anyio.run(scene)
+    swarm.check()
+    assert sum(program.drops for program in swarm.programs) == 0
+    assert thieves.stolen == []
+    newcomers = [guests.text_when_free(nodes[0], f"newcomer{n}", 10) for n in range(6)]
+    for newcomer in newcomers:
+        newcomer.expect_nothing_so_far()

@@ -10,8 +10,10 @@ import pytest
 
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
+from tests.support.party import LEASE
 from tests.support.server import RedisServer
 from tests.support.swarm import Program, Swarm, alive, couples, until
+from tests.support.thieves import Thieves
 
 RATE = 10  # messages a second and program
 PAIRS = 10
@@ -101,3 +103,25 @@ def test_chats_survive_an_outage(
     swarm.check()
     assert sum(program.drops for program in swarm.programs) == 0
     assert max(refusals) < SOON
+
+
+@pytest.mark.parametrize("stall", [0.75, 0.9, 1.1])
+def test_after_a_stall_of_redis_the_owners_come_first(
+    guests: Guests, start_node: StartNode, own_redis: RedisServer, stall: float
+) -> None:
+    """Of about a lease: some nodes' leases lapsed, some not, and the first to be served is a stranger or a watcher."""
+    nodes = [start_node(redis=own_redis.url) for _ in range(4)]
+    people = [guests.text(node, f"person{n}") for n, node in enumerate(nodes)]
+    for n, person in enumerate(people[::2]):
+        person.call(f"person{2 * n + 1}")
+        people[2 * n + 1].expect(f"* person{2 * n} is chatting with you.")
+    thieves = Thieves(nodes, [f"person{n}" for n in range(len(nodes))], stall * LEASE + 3)
+    thieves.start()
+    own_redis.process.pause()
+    time.sleep(stall * LEASE)  # the length of the stall is what is tested
+    own_redis.process.resume()
+    thieves.join()
+    assert thieves.stolen == []
+    for n, person in enumerate(people):
+        person.send("still here")
+        people[n ^ 1].expect_message(f"person{n}", "still here")

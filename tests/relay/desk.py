@@ -48,6 +48,7 @@ async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> Asy
         reset=router.node_forgot,
         room=router.begin,
         notice=lambda _: None,
+        connected=lambda: None,
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)

@@ -80,6 +80,7 @@ class Twin(Router):
             deliver=self.receive,
             reset=self.node_forgot,
             notice=lambda _: None,
+            connected=lambda: None,
         )
         bus._publisher = cast(RespConnection, _Publisher(redis, bus))
         self.start(asyncio.get_running_loop(), cast(Any, None), cast(Directory, _Directory()), bus)

@@ -3,15 +3,13 @@
 -- ARGV[1]  field of the name           ARGV[2]  owner: "uid/incarnation/session"
 -- ARGV[3]  body of the record          ARGV[4]  the fence must be higher than this
 -- ARGV[5]  "fence owner" of the record that may be replaced, "" for none
--- ARGV[6]  microseconds for which a partition that was forgotten grants nothing to strangers
+-- ARGV[6]  microseconds for which a partition that was forgotten grants nothing to strangers; 0: this is no stranger
 -- ARGV[7]  TTL of the partition in milliseconds
 -- Result   {"ok", fence} | {"taken", record} | {"wait", microseconds} | {"forgot"}
-local now = redis.call('TIME')
-now = now[1] * 1000000 + now[2]
-local epoch = redis.call('HGET', KEYS[1], '@')
+local now = now_us()
+local epoch, here = epoch_of(KEYS[1])
 if not epoch then
-  redis.call('HSET', KEYS[1], '@', string.format('%.0f', now))
-  redis.call('PEXPIRE', KEYS[1], ARGV[7])
+  begin(KEYS[1], now, here, ARGV[7])
   return {'forgot'}
 end
 local floor = tonumber(ARGV[4])
@@ -25,8 +23,9 @@ if record then
     return {'taken', record}
   end
   floor = math.max(floor, tonumber(fence))
-elseif now - tonumber(epoch) < tonumber(ARGV[6]) then
-  return {'wait', string.format('%.0f', tonumber(epoch) + tonumber(ARGV[6]) - now)}
+end
+if now - epoch < tonumber(ARGV[6]) then
+  return {'wait', string.format('%.0f', epoch + tonumber(ARGV[6]) - now)}
 end
 local fence = string.format('%.0f', math.max(now, floor + 1))
 redis.call('HSET', KEYS[1], ARGV[1], fence .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])

@@ -4,26 +4,28 @@
 -- ARGV[3]  incarnation of its lease    ARGV[4]  session
 -- ARGV[5]  body of the record          ARGV[6]  the fence known so far
 -- ARGV[7]  TTL of the partition in milliseconds
--- Result   {"ok", fence} | {"forgot", fence}: written, but the partition was gone | {"lost"}: another owns it.
---          The fence rises when the incarnation is a new one.
-local now = redis.call('TIME')
-now = now[1] * 1000000 + now[2]
-local owner = ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
+-- Result   {"ok", fence} | {"forgot", fence}: written, but others may have to be put back too | {"lost"}: another owns
+--          it. The fence rises when the incarnation is a new one, or nothing was there.
 local fence = ARGV[6]
+local owner = ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
 local result = 'ok'
 local record = redis.call('HGET', KEYS[1], ARGV[1])
-if record then
-  local f, uid, incarnation, session = string.match(record, '^(%d+) ([^/ ]+)/([^/ ]+)/(%S+)')
-  if uid ~= ARGV[2] or session ~= ARGV[4] then
-    return {'lost'}
-  end
-  if incarnation ~= ARGV[3] then
-    fence = string.format('%.0f', math.max(now, tonumber(f) + 1, tonumber(fence) + 1))
-  end
-else
-  fence = string.format('%.0f', math.max(now, tonumber(fence) + 1))
-  if redis.call('HSETNX', KEYS[1], '@', string.format('%.0f', now)) == 1 then
+local f, uid, incarnation, session = string.match(record or '', '^(%d+) ([^/ ]+)/([^/ ]+)/(%S+)')
+local ours = uid == ARGV[2] and session == ARGV[4]
+if record and not ours and tonumber(f) >= tonumber(fence) then
+  return {'lost'}
+end
+if not ours or incarnation ~= ARGV[3] then
+  local now = now_us()
+  local epoch, here = epoch_of(KEYS[1])
+  if not epoch then
+    begin(KEYS[1], now, here, ARGV[7])
     result = 'forgot'
+  end
+  if record and not ours then
+    result = 'forgot' -- whoever owns a name after us has a higher fence: this is what an older server remembers
+  else
+    fence = string.format('%.0f', math.max(now, tonumber(f or 0) + 1, tonumber(fence) + 1))
   end
 end
 redis.call('HSET', KEYS[1], ARGV[1], fence .. ' ' .. owner .. ' ' .. ARGV[5])

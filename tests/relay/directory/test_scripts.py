@@ -7,11 +7,13 @@ import pytest
 import redis
 
 from relay.directory.store import Script
+from tests.support.server import HOST, RedisServer
 
 TTL = 600_000  # milliseconds
 OLD_TTL = 300_000  # of what was there before
 SETTLE = 5_000_000  # microseconds for which a forgotten partition grants nothing to strangers
 FIELD = "f" * 32
+OTHER = "0" * 40  # another server
 TAIL = 100_000  # milliseconds for which a lapsed lease is kept
 
 Run = Callable[..., Any]
@@ -57,10 +59,31 @@ def record(redis_store: redis.Redis, key: str) -> str | None:
     return found
 
 
+def epoch(redis_store: redis.Redis, key: str) -> int:
+    """Since when the partition remembers."""
+    found = redis_store.hget(key, "@")
+    assert isinstance(found, str)
+    return int(found.split()[0])
+
+
 def ttl(redis_store: redis.Redis, key: str) -> int:
     left = redis_store.pttl(key)
     assert isinstance(left, int)
     return left
+
+
+@pytest.fixture
+def others(redis_store: redis.Redis, key: str) -> None:
+    """The partition has been there for ever, on another server; this one has a copy, of some time or other."""
+    put(redis_store, key, {"@": f"0 {OTHER}"})
+
+
+@pytest.fixture
+def here(redis_store: redis.Redis) -> str:
+    """How this server is called."""
+    info = redis_store.info("server")
+    assert isinstance(info, dict)
+    return str(info["run_id"])
 
 
 class TestClaim:
@@ -117,9 +140,7 @@ class TestClaim:
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         assert self.claim(run) == ["forgot"]
-        epoch = redis_store.hget(key, "@")
-        assert isinstance(epoch, str)
-        assert 0 <= int(epoch) - now < 5_000_000
+        assert 0 <= epoch(redis_store, key) - now < 5_000_000
         assert record(redis_store, key) is None
         assert TTL - 5000 < ttl(redis_store, key) <= TTL
 
@@ -139,10 +160,33 @@ class TestClaim:
         put(redis_store, key, {"@": str(now), FIELD: "7 n2/1/s9 [1]"})
         assert self.claim(run)[0] == "taken"
 
+    @pytest.mark.usefixtures("others")
+    @pytest.mark.parametrize("seen", ["", "7 n2/1/s9"])
+    def test_what_another_server_knew_may_be_missing_here(
+        self, seen: str, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
+        assert self.claim(run, seen=seen) == ["forgot"]
+        assert epoch(redis_store, key) >= now
+        assert self.claim(run, seen=seen)[0] == ("wait" if seen else "taken")
+        assert record(redis_store, key) == "7 n2/1/s9 [1]"
+
+    def test_but_a_token_needs_not_wait(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+        put(redis_store, key, {"@": str(now), FIELD: "7 n2/1/s9 [1]"})
+        assert run("claim", FIELD, "n1/1/s1", "{}", 0, "7 n2/1/s9", 0, TTL)[0] == "ok"
+
+    @pytest.mark.parametrize("history", ["", "/" + 40 * "a"], ids=["", "a history that it has dropped since"])
+    def test_the_same_server_s_epoch_counts(
+        self, history: str, run: Run, redis_store: redis.Redis, key: str, here: str
+    ) -> None:
+        put(redis_store, key, {"@": f"0 {here}{history}"})
+        assert self.claim(run)[0] == "ok"
+        assert redis_store.hget(key, "@") == f"0 {here}{history}"
+
 
 class TestFind:
     def find(self, run: Run) -> list[str]:
-        answer: list[str] = run("find", FIELD, SETTLE)
+        answer: list[str] = run("find", FIELD, SETTLE, TTL)
         return answer
 
     def test_a_record_is_found(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
@@ -155,14 +199,19 @@ class TestFind:
 
     def test_it_means_nothing_yet_where_it_forgot(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
         assert self.find(run) == ["forgot"]
-        put(redis_store, key, {"@": str(now)})
         assert self.find(run) == ["wait"]
+        assert epoch(redis_store, key) >= now
+        assert 0 < ttl(redis_store, key) <= TTL
         put(redis_store, key, {"@": str(now - SETTLE)})
         assert self.find(run) == ["none"]
 
-    def test_it_writes_nothing(self, run: Run, redis_store: redis.Redis, key: str) -> None:
-        self.find(run)
-        assert not redis_store.exists(key)
+    @pytest.mark.usefixtures("others")
+    def test_neither_does_what_is_there_where_another_server_wrote_it(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
+        assert self.find(run) == ["forgot"]
+        assert self.find(run) == ["found", "7 n2/1/s9 [1]"]
 
 
 class TestSave:
@@ -207,14 +256,48 @@ class TestSave:
     ) -> None:
         assert self.save(run, fence=now + 10**12) == ["forgot", str(now + 10**12 + 1)]
         assert record(redis_store, key) == f"{now + 10**12 + 1} n1/1/s1 {{}}"
-        epoch = redis_store.hget(key, "@")
-        assert isinstance(epoch, str)
-        assert 0 <= int(epoch) - now < 5_000_000
+        assert 0 <= epoch(redis_store, key) - now < 5_000_000
         assert TTL - 5000 < ttl(redis_store, key) <= TTL
 
     def test_an_epoch_that_is_there_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
         put(redis_store, key, {"@": "5"})
         self.save(run)
+        assert redis_store.hget(key, "@") == "5"
+
+    @pytest.mark.usefixtures("others")
+    def test_what_is_missing_on_another_server_is_put_back_and_the_others_are_asked_for(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        word, fence = self.save(run)
+        assert (word, int(fence) >= now) == ("forgot", True)
+        assert epoch(redis_store, key) >= now
+        assert self.save(run, fence=int(fence)) == ["ok", fence]
+
+    @pytest.mark.usefixtures("old")
+    def test_an_owner_of_before_is_overwritten(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        """It can only have come back with an older server: whoever owns a name later has a higher fence."""
+        put(redis_store, key, {FIELD: "6 n2/1/s9 [theirs]"})
+        assert self.save(run) == ["forgot", "7"]
+        assert record(redis_store, key) == "7 n1/1/s1 {}"
+
+
+class TestFound:
+    def found(self, run: Run, empty: int) -> int:
+        answer: int = run("found", empty, TTL)
+        return answer
+
+    def test_a_first_one_need_not_be_waited_with(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        assert self.found(run, 1) == 1
+        assert epoch(redis_store, key) == 0
+        assert 0 < ttl(redis_store, key) <= TTL
+
+    def test_one_whose_users_live_is(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+        assert self.found(run, 0) == 1
+        assert epoch(redis_store, key) >= now
+
+    def test_one_that_is_there_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        put(redis_store, key, {"@": "5"})
+        assert self.found(run, 1) == 0
         assert redis_store.hget(key, "@") == "5"
 
 
@@ -276,12 +359,59 @@ class TestRenew:
         assert self.renew(run) == 0
         assert not redis_store.exists(key)
 
+    def test_one_that_another_server_knew_is_and_that_is_told_once(
+        self, run: Run, redis_store: redis.Redis, key: str, here: str
+    ) -> None:
+        redis_store.set(key, f"1 {OTHER}", px=TAIL + 1000)
+        assert self.renew(run) == 2
+        assert redis_store.get(key) == f"1 {here}"
+        assert TAIL + 1000 < ttl(redis_store, key) <= TAIL + self.LEASE
+        assert self.renew(run) == 1
 
-@pytest.mark.parametrize("name", ["claim", "find", "save", "release", "renew"])
+
+class TestTakeAndLook:
+    def test_a_lease_that_was_taken_is_looked_at_and_renewed(
+        self, run: Run, redis_store: redis.Redis, key: str, here: str
+    ) -> None:
+        assert run("take", 3, TAIL + 5000) == here
+        assert redis_store.get(key) == f"3 {here}"
+        assert TAIL < run("look") <= TAIL + 5000
+        assert run("renew", 3, 5000, TAIL) == 1
+
+    def test_one_that_is_not_there_is_forgotten(self, run: Run) -> None:
+        assert run("look") == -2
+
+    def test_one_that_was_renewed_on_another_server_tells_nothing(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        redis_store.set(key, f"1 {OTHER}", px=TAIL - 1000)
+        assert run("look") == -2
+
+
+class TestWhoTheServerIs:
+    def test_a_user_who_may_not_ask_is_told_nothing_and_everything_else_works(
+        self, redis_store: redis.Redis, redis_server: RedisServer, key: str, prefix: str
+    ) -> None:
+        redis_store.acl_setuser(
+            prefix, enabled=True, nopass=True, categories=["+@all"], commands=["-info"], keys=["*"], reset=True
+        )
+        user = redis.Redis(host=HOST, port=redis_server.port, username=prefix, password="", decode_responses=True)
+        try:
+            assert user.eval(Script("take").text.decode(), 1, f"{prefix}:lease", 1, TAIL) == ""
+            put(redis_store, key, {"@": f"0 {OTHER}"})
+            assert (
+                user.eval(Script("claim").text.decode(), 1, key, FIELD, "n1/1/s1", "{}", 0, "", SETTLE, TTL)[0] == "ok"
+            )
+        finally:
+            user.close()
+            redis_store.acl_deluser(prefix)
+
+
+@pytest.mark.parametrize("name", ["claim", "find", "save", "release", "renew", "found", "take", "look"])
 def test_each_touches_one_key_and_says_what_it_takes(name: str) -> None:
     text = Script(name).text.decode()
     header = [line for line in text.splitlines() if line.startswith("--")]
     assert any("KEYS[1]" in line for line in header)
-    assert any("ARGV[1]" in line for line in header)
+    assert any("ARGV[1]" in line for line in header) or "ARGV" not in text
     assert any("Result" in line for line in header)
     assert "KEYS[2]" not in text

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog.testing
 
 from relay.config import StartError
 from relay.directory.store import Store, Unavailable
@@ -60,11 +61,17 @@ async def test_seven_and_later_and_valkey_will_do(version: str, more: str) -> No
     assert await outcome(bulk(version, more)) == ""
 
 
+async def test_one_that_may_not_say_who_it_is_will_do_and_the_log_says_what_that_costs() -> None:
+    with structlog.testing.capture_logs() as log:
+        assert await outcome(b"-NOPERM no permissions to run 'info'\r\n") == ""
+    assert "INFO is refused" in log[0]["event"]
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
         (b"-NOAUTH Authentication required.\r\n", "Redis refuses the credentials: Authentication required."),
-        (b"-NOPERM no permissions to run 'info'\r\n", "Redis refuses: no permissions to run 'info'"),
+        (b"-ERR unknown command 'INFO'\r\n", "Redis refuses: unknown command 'INFO'"),
         (b"-LOADING Redis is loading the dataset in memory\r\n", "not now: Redis is loading the dataset in memory"),
         (b"-MASTERDOWN Link with MASTER is down\r\n", "not now: "),
     ],

@@ -1,0 +1,31 @@
+"""Strangers who ask for other people's names all the time."""
+
+import threading
+import time
+from collections.abc import Sequence
+
+from tests.support.clients import JsonClient
+from tests.support.node import Node
+
+
+class Thieves(threading.Thread):
+    """One for each name on each node, for so many seconds or until one of them gets it."""
+
+    def __init__(self, nodes: Sequence[Node], names: Sequence[str], seconds: float) -> None:
+        super().__init__()
+        self._claims = [(JsonClient(node.address), name) for node in nodes for name in names]
+        self._seconds = seconds
+        self.attempts = 0
+        self.stolen: list[str] = []
+
+    def run(self) -> None:
+        end = time.monotonic() + self._seconds
+        try:
+            while time.monotonic() < end and not self.stolen:
+                for client, name in self._claims:
+                    client.send("hello", name=name)
+                self.stolen = [name for client, name in self._claims if client.frame()["type"] == "welcome"]
+                self.attempts += len(self._claims)
+        finally:
+            for client, _ in self._claims:
+                client.close()
