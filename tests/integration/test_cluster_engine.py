@@ -1,16 +1,18 @@
 """Names, pairs and messages on a Redis Cluster of three primaries, where two users are two slots."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 import pytest
 import redis
 
+from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.party import LEASE, Party
-from tests.support.server import RedisCluster, RedisServer
+from tests.support.server import RedisCluster
 from tests.support.swarm import Swarm, alive, couples
 from tests.support.thieves import Thieves
 
@@ -103,19 +105,29 @@ def test_messages_arrive_in_order(guests: Guests, places: tuple[Node, Node]) -> 
     alice.expect_acked(1000)
 
 
-def flushed(server: RedisServer) -> None:
-    server.client().flushall()
-
-
-def restarted(server: RedisServer) -> None:
-    server.process.kill()
-    server.start()
-
-
-@pytest.mark.parametrize("forgets", [flushed, restarted], ids=lambda forgets: forgets.__name__)
 def test_a_shard_that_forgets_takes_no_name_away_and_ends_no_chat(
-    redis_cluster: RedisCluster, guests: Guests, nodes: list[Node], forgets: Callable[[RedisServer], None]
+    redis_cluster: RedisCluster, guests: Guests, nodes: list[Node]
 ) -> None:
+    shard = redis_cluster.clients[1]
+    check_amnesia(guests, nodes, shard.flushall)
+
+
+@pytest.mark.slow  # a cluster of its own
+def test_neither_does_one_that_is_restarted(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
+    cluster = RedisCluster(tmp_path)
+    shard = cluster.servers[1]
+
+    def restart() -> None:
+        shard.process.kill()
+        shard.start()
+
+    try:
+        check_amnesia(guests, [start_node(redis=cluster.url) for _ in range(2)], restart)
+    finally:
+        cluster.stop()
+
+
+def check_amnesia(guests: Guests, nodes: list[Node], forget: Callable[[], object]) -> None:
     owners = couples(10, [nodes[0].address], [nodes[1].address])
     thieves = Thieves(nodes, [owner.name for owner in owners], 1.5 * LEASE)
 
@@ -126,7 +138,7 @@ def test_a_shard_that_forgets_takes_no_name_away_and_ends_no_chat(
                 tasks.start_soon(swarm.talk, 20, 1.5 * LEASE)
                 thieves.start()
                 await anyio.sleep(0.3)  # attempts and messages are under way
-                await anyio.to_thread.run_sync(forgets, redis_cluster.servers[1])
+                await anyio.to_thread.run_sync(forget)
             await swarm.settle()
             await anyio.to_thread.run_sync(thieves.join)
             return swarm
@@ -135,6 +147,5 @@ def test_a_shard_that_forgets_takes_no_name_away_and_ends_no_chat(
     swarm.check()
     assert sum(program.drops for program in swarm.programs) == 0
     assert thieves.stolen == []
-    newcomers = [guests.text_when_free(nodes[0], f"newcomer{n}", 10) for n in range(6)]
-    for newcomer in newcomers:
-        newcomer.expect_nothing_so_far()
+    for n in range(6):  # on all shards
+        guests.text_when_free(nodes[0], f"newcomer{n}", 10).expect_nothing_so_far()
