@@ -1,26 +1,59 @@
 """The `pairchat` command."""
 
-import math
 import os
 import signal
+import ssl
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
 
-from pairchat.client import connect
-from pairchat.errors import PairchatError, Refused
+from pairchat import settings as files
+from pairchat.client import DEFAULT_SERVER, connect
+from pairchat.errors import BadSettings, PairchatError
 from pairchat.escape import word
+from pairchat.ndjson import Frames
 from pairchat.pipe import Pipe
+from pairchat.settings import Settings
 from pairchat.store import state_folder
 from pairchat.wording import Exit, complaint, exit_status
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_OTHER_NAME = ("name_taken", "name_invalid")  # refusals that another name can help
 
 # Markdown, because plain paragraphs keep the line ends of their docstring.
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
+
+
+def _read_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Take the file's settings as defaults: the environment and options go over them."""
+    try:
+        context.default_map = files.read(path or files.config_file(), must_exist=path is not None)
+    except BadSettings as error:
+        raise typer.BadParameter(word(str(error))) from None
+    return path
+
+
+def _init(asked: bool) -> None:
+    """Ask the few questions, and make the file."""
+    if not asked:
+        return
+    path = files.config_file()
+    if path.exists():
+        print(f"pairchat: there is {path} already", file=sys.stderr)
+        raise typer.Exit(Exit.USAGE)
+    name = typer.prompt("Your name")
+    server = typer.prompt("Servers, with spaces between", default=DEFAULT_SERVER).split()
+    theme = typer.prompt("Your terminal is dark, light, or auto", default="auto")
+    notify = typer.prompt("Call you by bell, auto (a notification), or off", default="bell")
+    try:
+        files.write(path, {"name": name, "server": server, "theme": theme, "notify": notify})
+    except OSError as error:
+        print(f"pairchat: can't write {path}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(Exit.USAGE) from None
+    print(f"Written: {path}")
+    raise typer.Exit(Exit.OK)
 
 
 @app.command()
@@ -40,6 +73,47 @@ def pairchat(
             help="A node of the relay, several times for several; IPv6 as [::1]:9999.  [default: localhost:9999]",
         ),
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", envvar="PAIRCHAT_WAIT", help="Wait until the one to chat with can be had.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, envvar="PAIRCHAT_TIMEOUT", help="End after so long, with status 6."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Commands in and events out as JSON, one a line. For programs.")
+    ] = False,
+    theme: Annotated[
+        str, typer.Option(metavar="auto|dark|light", envvar="PAIRCHAT_THEME", help="The terminal's background.")
+    ] = "auto",
+    notify: Annotated[
+        str,
+        typer.Option(
+            metavar="off|bell|auto|osc9|osc777|osc99",
+            envvar="PAIRCHAT_NOTIFY",
+            help="How to call you while the terminal has no focus; auto: as this terminal is known to notify.",
+        ),
+    ] = "bell",
+    mouse: Annotated[
+        bool, typer.Option(envvar="PAIRCHAT_MOUSE", help="The wheel scrolls; hold Shift to select.")
+    ] = True,
+    tls: Annotated[bool, typer.Option("--tls", envvar="PAIRCHAT_TLS", help="Speak TLS to the relay.")] = False,
+    tls_ca: Annotated[
+        str | None, typer.Option(metavar="FILE", envvar="PAIRCHAT_TLS_CA", help="Certificates to trust, PEM.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="PAIRCHAT_CONFIG",
+            is_eager=True,
+            callback=_read_file,
+            help="Settings.  [default: ~/.config/pairchat/config.toml]",
+        ),
+    ] = None,
+    init: Annotated[
+        bool, typer.Option("--init", is_eager=True, callback=_init, help="Make that file, asking a few questions.")
+    ] = False,
 ) -> None:
     """Chat with one other person over a relay.
 
@@ -51,9 +125,10 @@ def pairchat(
     until the partner leaves.
 
     Exit status: 0 fine; 1 a text was not sent or has no acknowledgement; 2 wrong usage; 3 no connection, or lost;
-    4 the name was refused or lost; 5 the partner is not there, or left before the end of the input.
+    4 the name was refused or lost; 5 the partner is not there, or left before the end of the input; 6 timed out.
     """
-    raise typer.Exit(anyio.run(_until_signal, name, to, server or []))
+    chosen = Settings(name, to, server or [], wait, timeout, json, False, theme, notify, mouse, tls, tls_ca)
+    raise typer.Exit(anyio.run(_until_signal, chosen))
 
 
 def main() -> None:
@@ -61,7 +136,7 @@ def main() -> None:
     app()
 
 
-async def _until_signal(name: str | None, to: str | None, server: list[str]) -> int:
+async def _until_signal(settings: Settings) -> int:
     """Run until done or told to end; the name is given back in either case."""
     status = 0
     with anyio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
@@ -74,16 +149,20 @@ async def _until_signal(name: str | None, to: str | None, server: list[str]) -> 
                     tasks.cancel_scope.cancel()
 
             tasks.start_soon(listen)
-            status = await _chat(name, to, server)
+            status = await _chat(settings)
             tasks.cancel_scope.cancel()
     return status
 
 
-async def _chat(name: str | None, to: str | None, server: list[str]) -> int:
+async def _chat(settings: Settings) -> int:
     try:
-        if _is_terminal(0) and _is_terminal(1):
-            return await _in_terminal(name, to, server)
-        return await _in_pipe(name, to, server)
+        with anyio.fail_after(settings.timeout):
+            if _is_terminal(0) and _is_terminal(1) and not settings.json:
+                return await _in_terminal(settings)
+            return await _in_pipe(settings)
+    except TimeoutError:
+        print(f"pairchat: not done within {settings.timeout:g} s", file=sys.stderr)
+        return Exit.TIMEOUT
     except PairchatError as error:
         print(f"pairchat: {complaint(error)}", file=sys.stderr)
         return exit_status(error)
@@ -92,34 +171,32 @@ async def _chat(name: str | None, to: str | None, server: list[str]) -> int:
         return Exit.NOT_CONFIRMED
 
 
-async def _in_pipe(name: str | None, to: str | None, server: list[str]) -> int:
-    if name is None:
+async def _in_pipe(settings: Settings) -> int:
+    if settings.name is None:
         print("pairchat: no name; write: pairchat NAME", file=sys.stderr)
         return Exit.USAGE
     source = 0 if sys.stdin else os.open(os.devnull, os.O_RDONLY)
     sink = 1 if sys.stdout else os.open(os.devnull, os.O_WRONLY)
-    pipe = Pipe(source, sink)
-    async with connect(*server, name=name, state=state_folder()) as chat:
-        return await pipe.run(chat, to)
+    ends = Frames(source, sink) if settings.json else Pipe(source, sink)
+    async with connect(*settings.servers, name=settings.name, state=state_folder(), tls=_tls(settings)) as chat:
+        return await ends.run(chat, settings.to, wait=settings.wait)
     raise AssertionError  # for the type checker: `connect` swallows nothing
 
 
-async def _in_terminal(name: str | None, to: str | None, server: list[str]) -> int:
+async def _in_terminal(settings: Settings) -> int:
     from pairchat.screen import Screen  # takes its time to import, which scripts need not spend
 
-    screen = Screen()
-    while name := name or await screen.ask_name():
-        try:
-            # A connection for each try: the relay closes one that names itself too late.
-            async with connect(*server, name=name, patience=math.inf, state=state_folder()) as chat:
-                await screen.run(chat, to)
-                return Exit.OK
-        except Refused as error:
-            if error.code not in _OTHER_NAME:
-                raise
-            print(f"* {word(complaint(error))}")
-            name = None
-    return Exit.OK
+    return await Screen(settings, state_folder(), _tls(settings)).run()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """What to check a relay's certificate against. Raises `BadSettings`."""
+    if not settings.tls:
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.tls_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise BadSettings(f"can't read {settings.tls_ca}: {error.strerror or error}") from None
 
 
 def _is_terminal(fd: int) -> bool:

@@ -11,6 +11,7 @@ All tasks live inside `async with` and end with it. Every method may be cancelle
 then either been asked in full or not at all, and no event is lost.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,10 +20,10 @@ from typing import Self
 import anyio
 
 from pairchat.address import parse_address
-from pairchat.dial import Route
+from pairchat.dial import BROKEN, Route
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotConfirmed, PairchatError, Refused
 from pairchat.events import Event, Fate, Joined, Message, Outgoing, Paired, Presence
-from pairchat.link import BROKEN, CONNECT_WAIT, READ_BYTES, Link
+from pairchat.link import CONNECT_WAIT, READ_BYTES, Link
 from pairchat.protocol import ClientProtocol, Tap
 from pairchat.requests import Request
 from pairchat.states import State
@@ -60,6 +61,11 @@ class Receipt:
         """What is known by now."""
         return self._text.fate
 
+    @property
+    def outgoing(self) -> Outgoing:
+        """All that is known, kept up to date."""
+        return self._text
+
     async def delivered(self) -> str:
         """Wait for the acknowledgement. Returns who gave it: `client` (the partner's program has the text) or `node`.
 
@@ -84,9 +90,15 @@ class Chat:
     """
 
     def __init__(
-        self, servers: tuple[str, ...], *, patience: float | None, state: Path | None, tap: Tap | None
+        self,
+        servers: tuple[str, ...],
+        *,
+        patience: float | None,
+        state: Path | None,
+        tap: Tap | None,
+        tls: ssl.SSLContext | None,
     ) -> None:
-        route = Route([parse_address(server) for server in servers])
+        route = Route([parse_address(server) for server in servers], tls)
         self._servers, self._state = servers, state
         self._protocol = ClientProtocol(tap=tap)
         self._link = Link(self._protocol, route, self._take, patience)
@@ -303,6 +315,7 @@ async def connect(
     patience: float | None = None,
     state: Path | None = None,
     tap: Tap | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Chat]:
     """Connect to a node of one relay, and take `name` if one is given; else `claim` one.
 
@@ -313,13 +326,13 @@ async def connect(
     (its grace); 0: not at all; `math.inf`: for ever. `ConnectionLost` follows.
     `state`: a folder in which token and unacknowledged texts are kept until the name is given back, so that a killed
     program that is started again resumes as well. Without it nothing is written.
-    `tap`: is shown every line, see `ClientProtocol`.
+    `tap`: is shown every line, see `ClientProtocol`. `tls`: speak TLS, for a relay behind something that terminates it.
 
     At the end of the block the name is given back: after everything that was said has its fate if the block ended
     well, at once if an exception ended it.
     Raises `BadServer`, `ConnectionFailed`, `Refused`, and at the end `ConnectionLost` if the fate of a text is open.
     """
-    chat = Chat(servers or (DEFAULT_SERVER,), patience=patience, state=state, tap=tap)
+    chat = Chat(servers or (DEFAULT_SERVER,), patience=patience, state=state, tap=tap, tls=tls)
     failure: BaseException | None = None
     try:
         await chat._link.open()

@@ -3,13 +3,17 @@
 import os
 import random
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 
 import anyio
 from anyio.abc import ByteStream
+from anyio.streams.tls import TLSStream
 
 from pairchat.address import Address
 from pairchat.errors import ConnectionFailed
+
+BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 # Seconds until one address of several is given up: above any round trip, and a client of several nodes has a choice.
 ADDRESS_WAIT = 3.0
@@ -21,8 +25,9 @@ LONGEST_PAUSE = 5.0  # seconds: several tries within any sensible grace
 class Route:
     """Which of several servers to try next: the one after the last that was tried, so that a bad one is left."""
 
-    def __init__(self, servers: Sequence[Address]) -> None:
+    def __init__(self, servers: Sequence[Address], tls: ssl.SSLContext | None = None) -> None:
         self._servers = servers
+        self._tls = tls
         self._tried = 0
         self.current = servers[0]  # as the user wrote it
 
@@ -38,7 +43,7 @@ class Route:
                 for index in range(len(found)):
                     server, address = found[(self._tried + index) % len(found)]
                     try:
-                        stream = await _connect(server, address, only if len(found) > 1 else patience)
+                        stream = await _connect(server, address, self._tls, only if len(found) > 1 else patience)
                     except ConnectionFailed as error:
                         failure = error
                         continue
@@ -66,14 +71,17 @@ class Route:
         return found
 
 
-async def _connect(server: Address, address: Address, patience: float) -> ByteStream:
+async def _connect(server: Address, address: Address, tls: ssl.SSLContext | None, patience: float) -> ByteStream:
     """A connection within `patience` seconds, or `ConnectionFailed`."""
     try:
         with anyio.fail_after(patience):
-            return await anyio.connect_tcp(address.host, address.port)
+            stream = await anyio.connect_tcp(address.host, address.port)
+            if tls is None:
+                return stream
+            return await TLSStream.wrap(stream, hostname=server.host, ssl_context=tls, standard_compatible=False)
     except TimeoutError:
         raise ConnectionFailed(f"{server} does not answer") from None
-    except OSError as error:
+    except (OSError, *BROKEN) as error:
         raise ConnectionFailed(f"can't connect to {server}: {_reason(error)}") from error
 
 
@@ -88,6 +96,10 @@ def pauses(random: random.Random) -> Iterator[float]:
 
 def _reason(error: BaseException) -> str:
     """The words of the system, from inside what trying several addresses wraps around them."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "it does not speak TLS"
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
     if error.__cause__ is not None:

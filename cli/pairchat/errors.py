@@ -9,6 +9,10 @@ class BadServer(PairchatError, ValueError):
     """The server's address can't be understood."""
 
 
+class BadSettings(PairchatError, ValueError):
+    """A setting can't be understood."""
+
+
 class ConnectionFailed(PairchatError):
     """No connection: unknown host, nobody listening, no answer in time."""
 

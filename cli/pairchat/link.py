@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import ByteStream
 
-from pairchat.dial import Route, pauses
+from pairchat.dial import BROKEN, Route, pauses
 from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
 from pairchat.memory import Memory
@@ -32,8 +32,6 @@ PONG_WAIT = 10.0
 # Seconds more for the reader: if it was this process that was stopped, the pong has been here for long.
 RECHECK_WAIT = 0.1
 READ_BYTES = 65_536
-
-BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class Link:

@@ -10,6 +10,7 @@ from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, PairchatError, Refused
 from pairchat.escape import lines, word
 from pairchat.events import Fate, Left, Lost, Message, Paired, Settled
+from pairchat.reach import reach
 from pairchat.stdio import LineReader, LineTooLong, write_all
 from pairchat.tasks import alongside
 from pairchat.wording import Exit, notice, refusal, unsettled
@@ -29,13 +30,13 @@ class Pipe:
         self._input_over = False
         self._line = 0
 
-    async def run(self, chat: Chat, to: str | None) -> Exit:
+    async def run(self, chat: Chat, to: str | None, *, wait: bool = False) -> Exit:
         """Chat until the input or the chat is over. Raises `PairchatError` if the connection or the name is lost."""
         self._chat = chat
         if to is not None:
             self._listening = False
             try:
-                self._with = await chat.call(to)
+                self._with = await reach(chat, to, wait=wait)
             except Refused as error:
                 _say(refusal(error))
                 return Exit.PARTNER

@@ -3,8 +3,8 @@
 from datetime import datetime
 from enum import IntEnum
 
-from pairchat.errors import BadServer, ConnectionFailed, ConnectionLost, NameLost, PairchatError, Refused
-from pairchat.escape import lines, word
+from pairchat.errors import BadServer, BadSettings, ConnectionFailed, ConnectionLost, NameLost, PairchatError, Refused
+from pairchat.escape import word
 from pairchat.events import (
     Away,
     Back,
@@ -15,7 +15,6 @@ from pairchat.events import (
     Fate,
     Joined,
     Left,
-    Message,
     Outgoing,
     Paired,
     Settled,
@@ -31,6 +30,7 @@ class Exit(IntEnum):
     CONNECTION = 3  # no connection, or it was lost
     NAME = 4  # the name was refused or lost
     PARTNER = 5  # the partner isn't there, or left before the end of the input
+    TIMEOUT = 6  # not done within `--timeout`
 
 
 _REFUSALS = {
@@ -44,7 +44,26 @@ _REFUSALS = {
     "unavailable": "not possible right now, try again",
 }
 
-_NOT_SENT = {"not_sent": "the chat ended first"}
+_NOT_SENT = {
+    "not_sent": "the chat ended first",
+    "too_long": "it is too long",
+    "window_full": "the relay has no room for it",
+}
+
+_NOT_CONFIRMED = {
+    "lost": "the partner was lost",
+    "quit": "the partner quit",
+    "left": "the chat ended",
+    "kicked": "the operator disconnected the partner",
+    "name_lost": "your name was lost",
+}
+
+PRESENCE = {
+    "free": "is there, and free",
+    "busy": "is talking with someone",
+    "away": "is away and may come back",
+    "offline": "is not there",
+}
 
 _ENDINGS = {
     "quit": "{name} has quit.",
@@ -68,7 +87,7 @@ def complaint(error: PairchatError) -> str:
 def exit_status(error: PairchatError) -> Exit:
     """The exit status for an error that ends the program."""
     match error:
-        case BadServer():
+        case BadServer() | BadSettings():
             return Exit.USAGE
         case ConnectionFailed() | ConnectionLost() | Refused(code="unavailable"):
             return Exit.CONNECTION
@@ -78,12 +97,16 @@ def exit_status(error: PairchatError) -> Exit:
             return Exit.NOT_CONFIRMED
 
 
+def why_unsettled(text: Outgoing) -> str:
+    """Why a text failed: in small letters, because it stands behind or below the text."""
+    if text.fate is Fate.REFUSED:
+        return f"not sent ({_NOT_SENT.get(text.detail) or word(text.detail)})"
+    return f"may not have arrived ({_NOT_CONFIRMED.get(text.detail) or word(text.detail) or 'no acknowledgement'})"
+
+
 def unsettled(text: Outgoing) -> str:
     """A text that nobody acknowledged, or will."""
-    shown = word(text.text)
-    if text.fate is Fate.REFUSED:
-        return f"Not sent ({_NOT_SENT.get(text.detail) or word(text.detail)}): {shown}"
-    return f"May not have arrived ({word(text.detail) or 'no acknowledgement'}): {shown}"
+    return f"{_sentence(why_unsettled(text))}: {word(text.text)}"
 
 
 def notice(event: Event) -> str | None:
@@ -115,20 +138,9 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def stamped(message: Message) -> str:
-    """A text for the screen: `HH:MM name: text`, further lines below the text."""
-    return said(message.sender, message.text, _clock(message.at))
-
-
-def said(name: str, text: str, at: str | None = None) -> str:
-    """`HH:MM name: text`, by default of now."""
-    head = f"{at or datetime.now().strftime('%H:%M')} {word(name)}: "
-    # The indent is by code points; the width of a wide name is a matter for a full screen.
-    return head + ("\n" + " " * len(head)).join(lines(text))
-
-
-def _clock(at: float) -> str | None:
+def moment(at: float) -> datetime:
+    """A node's time as one of this machine's; now, if it is no time that this machine knows."""
     try:
-        return datetime.fromtimestamp(at).strftime("%H:%M")
+        return datetime.fromtimestamp(at)
     except (ValueError, OverflowError, OSError):
-        return None  # not a time that this machine knows
+        return datetime.now()

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Self
 
 import pyte
+from wcwidth import wcwidth
 
 from tests.cli.home import Home
 from tests.cli.scripted import PATIENCE
@@ -24,13 +26,18 @@ runpy.run_module("pairchat", run_name="__main__")
 """
 
 
+def columns_before(line: str, text: str) -> int:
+    """The column at which a text begins; pyte leaves an empty cell behind each wide character."""
+    return sum(max(0, wcwidth(character)) for character in line[: line.index(text)])
+
+
 class Terminal:
     """`pairchat` in a terminal of its own. What it writes is drawn on `screen`."""
 
     def __init__(
         self, *args: str, server: str, columns: int = 80, rows: int = 24, home: Home | None = None, **variables: str
     ) -> None:
-        self._screen = pyte.HistoryScreen(columns, rows, history=1000)
+        self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""  # everything that was written, as it came
         self.home = home or Home()
@@ -46,6 +53,51 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
+
+    def paste(self, text: str) -> None:
+        """What a terminal sends when something is pasted."""
+        self.type(f"\x1b[200~{text}\x1b[201~")
+
+    def wheel(self, notches: int) -> None:
+        """Turn the mouse wheel over the history, upwards if positive."""
+        self.type(f"\x1b[<{64 if notches > 0 else 65};5;3M" * abs(notches))
+
+    def focus(self, on: bool) -> None:
+        """Tell that the window has the focus, or lost it."""
+        self.type("\x1b[I" if on else "\x1b[O")
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the window's size."""
+        self._screen.resize(rows, columns)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.kill(self._child.pid, signal.SIGWINCH)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
+
+    @property
+    def typed(self) -> str:
+        """What stands in the input, its last row if there are several."""
+        return next((line for line in reversed(self.lines) if line), "")
+
+    @property
+    def bar(self) -> str:
+        """The status bar: the row that ends with the state of the connection."""
+        return next((line for line in reversed(self.lines) if line.endswith(("●", "○"))), "")
+
+    def colour(self, text: str) -> str:
+        """The colour in which this text stands on the screen."""
+        for number, line in enumerate(self._screen.display):
+            if text in line:
+                cell = self._screen.buffer[number][columns_before(line, text)]
+                return str(cell.fg)
+        raise AssertionError(f"not on the screen: {text}")
+
+    def wait_bar(self, text: str) -> list[str]:
+        return self.wait(lambda _: text in self.bar, f"{text} in the bar")
+
+    def wait_typed(self, text: str) -> list[str]:
+        return self.wait(lambda _: self.typed == text, f"{text!r} in the input")
 
     @property
     def lines(self) -> list[str]:

@@ -132,7 +132,10 @@ def test_a_text_without_acknowledgement_is_told_and_fails(node: ScriptedNode, st
     peer.part()
     status, _, told = process.ended()
     assert status == 1
-    assert told[1:3] == ["* May not have arrived (lost): one", "* May not have arrived (lost): two"]
+    assert told[1:3] == [
+        "* May not have arrived (the partner was lost): one",
+        "* May not have arrived (the partner was lost): two",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The async client when its connection goes, against nodes that say what the test wants."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import anyio
@@ -68,12 +69,15 @@ async def test_a_receipt_outlives_its_connection(node: ScriptedNode) -> None:
 
 
 async def test_a_program_that_waits_meanwhile_may_be_cancelled(node: ScriptedNode) -> None:
+    cancelled = threading.Event()
+
     def relay() -> None:
         peer = node.accept()
         peer.welcome("alice", window=1)
         peer.pair("bob")
         peer.expect(said(1, "one"))
         peer.close()
+        assert cancelled.wait(PROMPT)
         peer = node.accept()
         peer.take_back("alice", last=0, partner="bob", sent=1)
         peer.expect(said(1, "one"))
@@ -88,6 +92,7 @@ async def test_a_program_that_waits_meanwhile_may_be_cancelled(node: ScriptedNod
             first = await chat.send("one")
             with anyio.move_on_after(0.05):
                 await chat.send("two")
+            cancelled.set()
             await first.delivered()
             await chat.send("three")
 

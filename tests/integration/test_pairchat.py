@@ -76,11 +76,12 @@ def test_a_terminal_chats_with_somebody_on_nc(places: Pair, run: Run, guests: Gu
     bob.expect_notice("pc-alice")
     alice.type("hé 👋\r")
     bob.expect_message("pc-alice", "hé 👋")
+    alice.wait_for("✓  pc-alice │ hé 👋")  # bob's node has it; his program can't say so
     alice.type("half a li")
-    alice.wait_for("> half a li")
+    alice.wait_typed("> half a li")
     bob.send("hello \x1b[2J")
-    lines = alice.wait(lambda lines: lines[-1] == "pc-alice> half a li" and "hello" in lines[-2], "bob's text above")
-    assert lines[-2].endswith(r"pc-bob: hello \x1b[2J")
+    lines = alice.wait(lambda lines: lines[-1] == "> half a li" and "hello" in lines[-3], "bob's text above")
+    assert lines[-3].endswith(r"  pc-bob │ hello \x1b[2J")
     alice.type("\x03/quit\r")
     assert alice.status() == 0
     bob.expect("Quit.")

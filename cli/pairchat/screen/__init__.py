@@ -1,0 +1,210 @@
+"""In a terminal: the whole screen, with the line being typed at the bottom where nothing disturbs it."""
+
+import math
+import os
+import re
+import ssl
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from pairchat.client import Chat, connect
+from pairchat.errors import BadSettings, NameLost, PairchatError, Refused
+from pairchat.escape import word
+from pairchat.events import Lost, Message
+from pairchat.screen.actions import Actions
+from pairchat.screen.attention import (
+    KEEP_FOCUS,
+    TELL_FOCUS,
+    Attention,
+    Notify,
+    choose,
+    learn_focus_keys,
+    sequence,
+)
+from pairchat.screen.conversation import Conversation
+from pairchat.screen.entry import Entry
+from pairchat.screen.history import History
+from pairchat.screen.layout import application
+from pairchat.screen.status import SPINNING, Status
+from pairchat.screen.theme import Theme
+from pairchat.screen.view import View
+from pairchat.settings import Settings
+from pairchat.tasks import alongside
+from pairchat.wording import Exit, complaint, unsettled
+
+_OTHER_NAME = ("name_taken", "name_invalid")  # refusals that another name can help
+_TOKEN = re.compile('(?<="token":")[^"]*')  # a secret, in frames that are shown
+_HIDDEN = "…"
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class Screen:
+    """A conversation in a terminal."""
+
+    def __init__(self, settings: Settings, state: Path | None = None, tls: ssl.SSLContext | None = None) -> None:
+        """`state`: the folder for what outlives this program. Raises `BadSettings`."""
+        self._settings = settings
+        self._state, self._tls = state, tls
+        self._notify = _one_of(Notify, "notify", settings.notify)
+        self._history = History()
+        self._status = Status()
+        self._attention = Attention()
+        self._view = View(self._history, self._speakers)
+        self._conversation = Conversation(self._history, self._status.partner, self._call)
+        self._entry = Entry(self._typed, lambda: self._conversation.names)
+        learn_focus_keys()
+        theme, mouse, leave = _one_of(Theme, "theme", settings.theme), settings.mouse, self._leave
+        self._app = application(
+            self._view, self._status, self._entry, self._attention, theme=theme, mouse=mouse, leave=leave
+        )
+        self._actions: Actions | None = None
+        self._name_typed: anyio.Event | None = None  # while a name is asked for
+        self._name: str | None = None
+        self._leaving = anyio.Event()
+        self._talking = anyio.CancelScope()
+        self._failure: PairchatError | None = None
+
+    async def run(self) -> Exit:
+        """Chat until the user quits. Raises `PairchatError` if it can't go on."""
+        name, to = self._settings.name, self._settings.to
+        output = self._app.output
+        output.write_raw(TELL_FOCUS)
+        try:
+            await alongside(self._draw, lambda: self._talk(name, to))
+        finally:
+            output.write_raw(KEEP_FOCUS)
+            output.flush()
+            self._conversation.log.stop()
+        pending = self._status.chat.pending if self._status.chat is not None else ()
+        for text in pending:
+            print(f"* {unsettled(text)}")
+        if self._failure is not None:
+            raise self._failure
+        return Exit.NOT_CONFIRMED if pending else Exit.OK
+
+    # --- tasks
+
+    async def _draw(self) -> None:
+        await self._app.run_async(handle_sigint=False, set_exception_handler=False)
+
+    async def _talk(self, name: str | None, to: str | None) -> None:
+        try:
+            with anyio.CancelScope() as self._talking:
+                await alongside(lambda: self._sessions(name, to), self._tick)
+        except PairchatError as error:
+            self._failure = error
+        if self._app.is_running:
+            self._app.exit()
+
+    async def _tick(self) -> None:
+        """Have what counts down redrawn."""
+        counting = False
+        while True:
+            await anyio.sleep(SPINNING)
+            if self._status.counting or counting:  # the end of it as well
+                self._app.invalidate()
+            counting = self._status.counting
+
+    async def _sessions(self, name: str | None, to: str | None) -> None:
+        """One session under one name, and another one under another if the first can't be had."""
+        while name := name or await self._ask_name():
+            try:
+                await self._session(name, to)
+                return
+            except Refused as error:
+                if error.code not in _OTHER_NAME:
+                    raise
+                self._conversation.error(f"{complaint(error)[:1].upper()}{complaint(error)[1:]}.")
+                name = None
+
+    async def _ask_name(self) -> str:
+        """A name, or nothing if the user would rather leave."""
+        self._name_typed, self._entry.prompt = anyio.Event(), "Your name: "
+        self._app.invalidate()
+        await self._name_typed.wait()
+        self._name_typed, self._entry.prompt = None, "> "
+        return self._name or ""
+
+    async def _session(self, name: str, to: str | None) -> None:
+        settings = self._settings
+        # A connection for each try: the relay closes one that names itself too late.
+        async with connect(
+            *settings.servers, name=name, patience=math.inf, state=self._state, tap=self._tap, tls=self._tls
+        ) as chat:
+            self._status.chat = chat
+            self._conversation.names[chat.name or ""] = None
+            self._conversation.notice(f"You are {word(chat.name or '')}. /help lists the commands.")
+            actions = Actions(chat, self._conversation, self._view, self._leave, self._app.invalidate)
+            self._actions = actions
+            await alongside(
+                lambda: self._follow(chat),
+                lambda: alongside(lambda: self._part(chat), lambda: actions.run(to)),
+            )
+
+    async def _follow(self, chat: Chat) -> None:
+        async for event in chat:
+            if isinstance(event, Message):
+                if not self._attention.here or not self._view.at_end:
+                    self._history.mark_new()
+                self._view.unseen += not self._view.at_end
+            self._conversation.take(chat, event)
+            self._app.invalidate()
+            if isinstance(event, Lost):
+                raise NameLost(event.message)
+
+    async def _part(self, chat: Chat) -> None:
+        await self._leaving.wait()
+        if chat.pending or not chat.online:
+            self._conversation.notice("Waiting until everything has arrived; Ctrl-C gives up.")
+            self._app.invalidate()
+        await chat.quit()
+        await anyio.sleep_forever()  # the good-bye is an event like others
+
+    # --- what comes from elsewhere
+
+    def _speakers(self) -> list[str]:
+        """Whose names need room: those who are here, and those whose texts are on the screen."""
+        chat = self._status.chat
+        return [*self._history.speakers, self._status.partner.name, (chat.name if chat else None) or ""]
+
+    def _leave(self) -> None:
+        """The user wants to go; the second time without waiting."""
+        if self._name_typed is not None:
+            self._name = None
+            self._name_typed.set()
+        elif self._leaving.is_set() or self._actions is None:
+            self._talking.cancel()
+        else:
+            self._leaving.set()
+
+    def _typed(self, line: str) -> None:
+        if self._actions is not None:
+            self._actions.typed(line)
+        elif self._name_typed is not None and line.strip():
+            self._name = line.strip()
+            self._name_typed.set()
+
+    def _tap(self, direction: str, line: bytes) -> None:
+        if self._actions is not None and self._actions.raw:
+            self._history.raw(f"{direction} {_TOKEN.sub(_HIDDEN, line.decode(errors='backslashreplace'))}")
+            self._app.invalidate()
+
+    def _call(self, who: str, what: str) -> None:
+        """Call the user, if that one looks elsewhere."""
+        if self._attention.here or self._notify is Notify.OFF:
+            return
+        how = choose(self._notify, os.environ)
+        self._app.output.write_raw("\a" + sequence(how, who, what, os.environ))
+        self._app.output.flush()
+
+
+def _one_of(choices: type[Choice], what: str, value: str) -> Choice:
+    try:
+        return choices(value)
+    except ValueError:
+        raise BadSettings(f"{what} can't be {value!r}; choose from {', '.join(choices)}") from None

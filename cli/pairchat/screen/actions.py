@@ -1,0 +1,156 @@
+"""Carries out what is typed: texts and commands, one after another."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from pairchat.client import Chat
+from pairchat.errors import NameLost, Refused
+from pairchat.escape import word
+from pairchat.screen.commands import Wrong, help_lines, parse
+from pairchat.screen.conversation import Conversation
+from pairchat.screen.history import Entry
+from pairchat.screen.view import View
+from pairchat.wording import PRESENCE, refusal
+
+PENDING_LINES = 100  # lines that may wait while another one is being carried out
+
+
+class Actions:
+    """What a user can do in a session. `quit` ends the program."""
+
+    def __init__(
+        self, chat: Chat, conversation: Conversation, view: View, quit: Callable[[], None], redraw: Callable[[], None]
+    ) -> None:
+        self._redraw = redraw
+        self._chat = chat
+        self._conversation = conversation
+        self._view = view
+        self._quit = quit
+        self.raw = False  # frames are shown
+        self._found: list[Entry] = []  # what a search has still to show, the latest last
+        self._send, self._lines = anyio.create_memory_object_stream[str](PENDING_LINES)
+        self._commands: dict[str, Callable[[str], Awaitable[None]]] = {
+            "": self._say,
+            "/to": self._call,
+            "/leave": self._leave,
+            "/who": self._who,
+            "/retry": self._retry,
+            "/search": self._search,
+            "/clear": self._clear,
+            "/log": self._log,
+            "/raw": self._raw,
+            "/help": self._help,
+            "/quit": self._end,
+        }
+
+    def typed(self, line: str) -> None:
+        """Take a line; it is carried out when those before it have been."""
+        if not line.strip():
+            return
+        try:
+            self._send.send_nowait(line)
+        except anyio.WouldBlock:
+            self._conversation.error(f"Too much is waiting; not sent: {word(line)}")
+
+    async def run(self, to: str | None) -> None:
+        """Carry out what is typed, for ever."""
+        with self._send, self._lines:
+            if to is not None:
+                await self._call(to)
+            async for line in self._lines:
+                await self._do(line)
+
+    async def _do(self, line: str) -> None:
+        try:
+            typed = parse(line)
+            await self._commands[typed.command](typed.rest)
+        except Wrong as error:
+            self._conversation.error(word(str(error)))
+        except Refused as error:
+            self._conversation.error(_sentence(refusal(error)))
+        except NameLost as error:
+            self._conversation.error(_sentence(word(str(error))))
+        finally:
+            self._redraw()
+
+    # --- the commands
+
+    async def _say(self, text: str) -> None:
+        try:
+            receipt = await self._chat.send(text)
+        except (Refused, ValueError) as error:
+            why = refusal(error) if isinstance(error, Refused) else "it is not Unicode text"
+            self._conversation.error(f"Not sent, {why}: {word(text)}")
+        else:
+            self._view.to_end()
+            self._conversation.said(self._chat, receipt.outgoing)
+
+    async def _call(self, name: str) -> None:
+        self._conversation.names[name] = None
+        self._conversation.partner.calling = name
+        self._redraw()
+        try:
+            await self._chat.call(name)
+        finally:
+            self._conversation.partner.calling = ""
+
+    async def _leave(self, _: str) -> None:
+        await self._chat.leave()
+
+    async def _who(self, name: str) -> None:
+        state = await self._chat.who(name)
+        self._conversation.names[name] = None
+        self._conversation.notice(f"{word(name)} {PRESENCE.get(state) or 'is ' + word(state)}.")
+
+    async def _retry(self, _: str) -> None:
+        partner = self._conversation.partner.name
+        failed = [entry for entry in self._conversation.history.failed() if entry.partner == partner]
+        if not failed:
+            raise Wrong(f"Nothing to send again to {partner}." if partner else "Nobody is chatting with you.")
+        for entry in failed:
+            receipt = await self._chat.send(entry.text)
+            entry.retried = True
+            self._conversation.said(self._chat, receipt.outgoing)
+
+    async def _search(self, words: str) -> None:
+        if words:
+            self._view.found = words
+            self._found = self._conversation.history.find(words)
+        if not self._found:
+            where = "further back" if not words and self._view.found else "found"
+            raise Wrong(f"Nothing {where}: {words or self._view.found}" if words or self._view.found else "Find what?")
+        self._view.show(self._found.pop())
+
+    async def _clear(self, _: str) -> None:
+        self._conversation.history.clear()
+        self._view.to_end()
+
+    async def _log(self, name: str) -> None:
+        log = self._conversation.log
+        if not name:
+            words = f"Nothing is logged to {word(log.path)} any more." if log.open else "Log to what? /log FILE"
+            log.stop()
+            self._conversation.notice(words)
+            return
+        try:
+            log.start(name)
+        except OSError as error:
+            raise Wrong(f"Can't write {name}: {error.strerror}") from None
+        self._conversation.notice(f"All that is said is appended to {word(log.path)} from now on.")
+
+    async def _raw(self, _: str) -> None:
+        self.raw = not self.raw
+        words = "Frames are shown: > to the node, < from it." if self.raw else "Frames are not shown any more."
+        self._conversation.notice(words)
+
+    async def _help(self, _: str) -> None:
+        for line in help_lines():
+            self._conversation.history.notice(line)
+
+    async def _end(self, _: str) -> None:
+        self._quit()
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")

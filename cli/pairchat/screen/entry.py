@@ -1,0 +1,182 @@
+"""The line being typed: readline's keys, several lines, history, completion; and questions that come in between."""
+
+from collections.abc import Callable, Iterable
+
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout import ConditionalContainer, HSplit, Window
+from prompt_toolkit.layout.controls import BufferControl, FormattedTextControl
+from prompt_toolkit.layout.dimension import Dimension
+
+from pairchat.escape import word
+from pairchat.screen.commands import COMMANDS
+
+ROWS = 6  # that a text being typed may take
+
+
+class Question:
+    """Something to be answered with yes or no before anything else is typed."""
+
+    def __init__(self, words: str, answer: Callable[[bool], None]) -> None:
+        self.words = words
+        self.answer = answer
+
+
+class Entry:
+    """Where the user types. `accept` gets each line."""
+
+    def __init__(self, accept: Callable[[str], None], names: Callable[[], Iterable[str]]) -> None:
+        self.prompt = "> "
+        self.question: Question | None = None
+        self.buffer = Buffer(multiline=True, history=InMemoryHistory(), completer=_Names(names))
+        self._accept = accept
+        asked = Condition(lambda: self.question is not None)
+        self.asked = asked
+        self.control = BufferControl(self.buffer, focusable=True)
+        self.container = HSplit(
+            [
+                ConditionalContainer(
+                    Window(FormattedTextControl(self._shown_question), height=Dimension(min=1, max=3), wrap_lines=True),
+                    asked,
+                ),
+                Window(
+                    self.control,
+                    get_line_prefix=self._prefix,
+                    height=Dimension(min=1, max=ROWS),
+                    wrap_lines=True,
+                    dont_extend_height=True,
+                ),
+            ]
+        )
+
+    def ask(self, words: str, answer: Callable[[bool], None]) -> None:
+        """Ask; a question that is still open counts as answered with no."""
+        if self.question is not None:
+            self.question.answer(False)
+        self.question = Question(words, answer)
+
+    def withdraw(self) -> None:
+        """The question has no point any more."""
+        self.question = None
+
+    def reply(self, yes: bool) -> None:
+        """The user's answer."""
+        question, self.question = self.question, None
+        if question is not None:
+            question.answer(yes)
+
+    def send(self) -> None:
+        """Enter: hand the line over."""
+        text = self.buffer.text
+        if text.strip():
+            self.buffer.append_to_history()
+        self.buffer.reset()
+        self._accept(text)
+
+    def paste(self, data: str) -> None:
+        """Several lines are asked about first: each of them could be meant for somebody else."""
+        text = data.replace("\r\n", "\n").replace("\r", "\n")
+        count = text.rstrip("\n").count("\n") + 1
+        if count == 1:
+            self.buffer.insert_text(text.rstrip("\n"))
+            return
+
+        def answer(yes: bool) -> None:
+            if yes:
+                self.buffer.insert_text(text)
+
+        first = word(text.strip().partition("\n")[0])[:40]
+        self.ask(f"Paste {count} lines ({len(text)} characters, “{first}…”) as one text?", answer)
+
+    def _shown_question(self) -> StyleAndTextTuples:
+        words = self.question.words if self.question else ""
+        return [("class:question", f" {words} "), ("class:question", "y: yes  n: no ")]
+
+    def _prefix(self, line: int, wrapped: int) -> StyleAndTextTuples:
+        if line == 0 and wrapped == 0:
+            return [("class:prompt", self.prompt)]
+        return [("", "  ")]
+
+
+class _Names(Completer):
+    """Completes commands at the beginning, and names that were seen anywhere."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """See prompt_toolkit."""
+        before = document.text_before_cursor
+        command, space, rest = before.partition(" ")
+        if before.startswith("/") and not space:
+            return [
+                Completion(name + (" " if about.argument else ""), -len(before), display=name, display_meta=about.about)
+                for name, about in COMMANDS.items()
+                if name.startswith(before)
+            ]
+        known = COMMANDS.get(command)
+        if known is not None and not known.names:
+            return []
+        typed = rest if known else before.rpartition(" ")[2].rpartition("\n")[2]
+        end = "" if known or before != typed else ": "
+        return [
+            Completion(name + end, -len(typed), display=word(name))
+            for name in sorted(self._names())
+            if typed and name.casefold().startswith(typed.casefold())
+        ]
+
+
+def entry_keys(entry: Entry) -> KeyBindings:
+    """Enter, Alt-Enter, Tab, paste, and the answers to questions."""
+    keys = KeyBindings()
+    asked, free = entry.asked, ~entry.asked
+
+    @keys.add("enter", filter=free)
+    def _(event: KeyPressEvent) -> None:
+        state = entry.buffer.complete_state
+        if state is not None and state.current_completion is not None:
+            entry.buffer.complete_state = None  # it stands in the line already
+            return
+        entry.send()
+
+    @keys.add("escape", "enter", filter=free)
+    def _(event: KeyPressEvent) -> None:
+        entry.buffer.insert_text("\n")
+
+    @keys.add("tab", filter=free)
+    def _(event: KeyPressEvent) -> None:
+        if entry.buffer.complete_state:
+            entry.buffer.complete_next()
+        else:
+            entry.buffer.start_completion(insert_common_part=True)
+
+    @keys.add(Keys.BracketedPaste, filter=free)
+    def _(event: KeyPressEvent) -> None:
+        entry.paste(event.data)
+
+    @keys.add(Keys.Any, filter=asked)
+    @keys.add(Keys.BracketedPaste, filter=asked)
+    @keys.add("enter", filter=asked)
+    @keys.add("tab", filter=asked)
+    def _(event: KeyPressEvent) -> None:
+        pass  # not an answer
+
+    @keys.add("y", filter=asked, eager=True)
+    @keys.add("Y", filter=asked, eager=True)
+    def _(event: KeyPressEvent) -> None:
+        entry.reply(True)
+
+    @keys.add("n", filter=asked, eager=True)
+    @keys.add("N", filter=asked, eager=True)
+    @keys.add("c-c", filter=asked, eager=True)
+    @keys.add("escape", filter=asked)
+    def _(event: KeyPressEvent) -> None:
+        entry.reply(False)
+
+    return keys

@@ -1,0 +1,102 @@
+"""The full screen: history, bar, input; keys that belong to none of them."""
+
+from collections.abc import Callable
+
+from prompt_toolkit.application import Application
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+from prompt_toolkit.layout import Float, FloatContainer, HSplit, Layout, Window
+from prompt_toolkit.layout.controls import FormattedTextControl
+from prompt_toolkit.layout.dimension import Dimension
+from prompt_toolkit.layout.menus import CompletionsMenu
+
+from pairchat.screen.attention import FOCUSED, UNFOCUSED, Attention
+from pairchat.screen.entry import Entry, entry_keys
+from pairchat.screen.status import Status
+from pairchat.screen.theme import Theme, background, style
+from pairchat.screen.view import View
+
+COMPLETIONS = 8  # rows of the menu
+
+
+def application(
+    view: View,
+    status: Status,
+    entry: Entry,
+    attention: Attention,
+    *,
+    theme: Theme,
+    mouse: bool,
+    leave: Callable[[], None],
+) -> Application[None]:
+    """Put it together. `leave` is called for Ctrl-D and Ctrl-C on an empty line."""
+
+    def bar() -> StyleAndTextTuples:
+        status.unseen, status.scrolled = view.unseen, not view.at_end
+        return status.bar(app.output.get_size().columns)
+
+    body = HSplit(
+        [
+            Window(view, height=Dimension(min=1), wrap_lines=False, always_hide_cursor=True),
+            Window(FormattedTextControl(bar), height=1, style="class:bar"),
+            entry.container,
+        ]
+    )
+    menu = Float(CompletionsMenu(max_height=COMPLETIONS, scroll_offset=1), xcursor=True, ycursor=True)
+    app: Application[None] = Application(
+        layout=Layout(FloatContainer(body, [menu]), focused_element=entry.control),
+        key_bindings=merge_key_bindings([entry_keys(entry), _keys(view, entry, attention, leave)]),
+        style=style(background(theme)),
+        full_screen=True,
+        mouse_support=mouse,
+    )
+    app.key_processor.before_key_press += lambda _: attention.typed()
+    return app
+
+
+def _keys(view: View, entry: Entry, attention: Attention, leave: Callable[[], None]) -> KeyBindings:
+    keys = KeyBindings()
+    empty = Condition(lambda: not entry.buffer.text)
+
+    @keys.add("pageup")
+    def _(event: KeyPressEvent) -> None:
+        view.page(-1)
+
+    @keys.add("pagedown")
+    def _(event: KeyPressEvent) -> None:
+        view.page(1)
+
+    @keys.add("end", filter=empty)
+    @keys.add("c-end")
+    def _(event: KeyPressEvent) -> None:
+        view.to_end()
+
+    @keys.add("c-c", filter=~entry.asked)
+    def _(event: KeyPressEvent) -> None:
+        if entry.buffer.text:
+            entry.buffer.reset()
+        else:
+            leave()
+
+    @keys.add("c-d", filter=empty & ~entry.asked)
+    def _(event: KeyPressEvent) -> None:
+        leave()
+
+    @keys.add("c-l")
+    def _(event: KeyPressEvent) -> None:
+        event.app.renderer.clear()
+
+    @keys.add("c-z")
+    def _(event: KeyPressEvent) -> None:
+        event.app.suspend_to_background()
+
+    @keys.add(FOCUSED)
+    def _(event: KeyPressEvent) -> None:
+        attention.focus(True)
+
+    @keys.add(UNFOCUSED)
+    def _(event: KeyPressEvent) -> None:
+        attention.focus(False)
+
+    return keys

@@ -1,0 +1,134 @@
+"""Entries as rows of a terminal: `14:02 ✓✓  alice │ text`, with what varies in width at the right end only."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+
+from pairchat.escape import lines, word
+from pairchat.events import Fate, Outgoing
+from pairchat.screen.history import Entry, Kind
+from pairchat.screen.theme import name_style
+from pairchat.screen.width import chop, columns, fit, pad_left, settle, wrap
+from pairchat.wording import why_unsettled
+
+LONGEST_NAME = 16  # columns; longer names are shortened
+NARROW = 48  # columns; below, names stand above their texts' rows instead of beside them
+_HEAD = 5 + 1 + 2 + 1  # time, ticks
+
+
+class Look(NamedTuple):
+    """All that decides how an entry is drawn, beside the entry."""
+
+    width: int
+    names: int  # columns for names
+    found: str  # what was searched for
+
+
+Row = StyleAndTextTuples
+
+
+def rows(entry: Entry, look: Look) -> list[Row]:
+    """The rows of an entry. They are kept with it until something changes."""
+    outgoing = entry.outgoing
+    key = (look, entry.retried, outgoing and (outgoing.fate, outgoing.by))
+    if entry.drawn is None or entry.drawn[0] != key:
+        entry.drawn = (key, _DRAW[entry.kind](entry, look))
+    drawn: list[Row] = entry.drawn[1]
+    return drawn
+
+
+def names_width(names: list[str], width: int) -> int:
+    """Columns for these names."""
+    widest = max((columns(settle(word(name))) for name in names), default=0)
+    return min(widest, LONGEST_NAME, max(4, width // 5))
+
+
+def tick(outgoing: Outgoing) -> tuple[str, str]:
+    """Style and two columns that say what became of a text."""
+    match outgoing.fate:
+        case Fate.PENDING:
+            return "class:tick", "· "
+        case Fate.DELIVERED if outgoing.by == "client":
+            return "class:tick.client", "✓✓"
+        case Fate.DELIVERED:
+            return "class:tick.node", "✓ "
+        case _:
+            return "class:tick.bad", "✗ "
+
+
+def _text(entry: Entry, look: Look) -> list[Row]:
+    head: Row = [("class:time", f"{entry.at:%H:%M} ")]
+    head.append((*tick(entry.outgoing),) if entry.outgoing else ("", "  "))
+    name = settle(word(entry.who))
+    body = [settle(line) for line in lines(entry.text)]
+    if look.width < NARROW:
+        return _narrow(entry, look, head, name, body)
+    head += [("", " "), (name_style(entry.who), pad_left(name, look.names)), ("class:rule", " │ ")]
+    margin: Row = [("class:rule", " " * (_HEAD + look.names) + " │ ")]
+    room = look.width - _HEAD - look.names - 3
+    return _under(head, margin, _body(entry, look, body, room))
+
+
+def _narrow(entry: Entry, look: Look, head: Row, name: str, body: list[str]) -> list[Row]:
+    head = [*head, ("", " "), (name_style(entry.who), fit(name, max(1, look.width - _HEAD)))]
+    return [head, *_under([("", "  ")], [("", "  ")], _body(entry, look, body, max(4, look.width - 2)))]
+
+
+def _under(first: Row, margin: Row, body: list[Row]) -> list[Row]:
+    return [(first if index == 0 else margin) + row for index, row in enumerate(body)]
+
+
+def _body(entry: Entry, look: Look, body: list[str], room: int) -> list[Row]:
+    style = "class:bad" if entry.failed and not entry.retried else ""
+    found = [_marked(row, style, look.found) for line in body for row in wrap(line, max(1, room))]
+    if entry.outgoing is not None and entry.failed:
+        why = "sent again" if entry.retried else f"{why_unsettled(entry.outgoing)}; /retry sends it again"
+        found += [[("class:notice" if entry.retried else "class:bad", row)] for row in wrap(why, max(1, room))]
+    return found
+
+
+def _marked(row: str, style: str, words: str) -> Row:
+    """The row, with what was searched for marked."""
+    start = row.casefold().find(words.casefold()) if words else -1
+    if start < 0 or len(row.casefold()) != len(row):
+        return [(style, row)]
+    end = start + len(words)
+    return [(style, row[:start]), ("class:found", row[start:end]), *_marked(row[end:], style, words)]
+
+
+def _line(style: str, sign: str) -> Callable[[Entry, Look], list[Row]]:
+    def draw(entry: Entry, look: Look) -> list[Row]:
+        head: Row = [("class:time", f"{entry.at:%H:%M} "), (style, sign)]
+        margin: Row = [("", " " * (6 + len(sign)))]
+        room = max(1, look.width - 6 - len(sign))
+        body = [row for line in lines(entry.text) for row in wrap(settle(line), room)]
+        return _under(head, margin, [_marked(row, style, look.found) for row in body])
+
+    return draw
+
+
+def _raw(entry: Entry, look: Look) -> list[Row]:
+    body = chop(settle(word(entry.text)), max(1, look.width - 6))
+    return _under([("class:time", f"{entry.at:%H:%M} ")], [("", " " * 6)], [[("class:raw", row)] for row in body])
+
+
+def _rule(style: str, words: Callable[[datetime], str]) -> Callable[[Entry, Look], list[Row]]:
+    def draw(entry: Entry, look: Look) -> list[Row]:
+        label = fit(f" {words(entry.at)} ", look.width)
+        left = max(0, look.width - columns(label)) // 2
+        right = max(0, look.width - columns(label) - left)
+        return [[(style, "─" * left + label + "─" * right)]]
+
+    return draw
+
+
+_DRAW: dict[Kind, Callable[[Entry, Look], list[Row]]] = {
+    Kind.TEXT: _text,
+    Kind.NOTICE: _line("class:notice", "* "),
+    Kind.ERROR: _line("class:error", "! "),
+    Kind.RAW: _raw,
+    Kind.DAY: _rule("class:rule", lambda at: f"{at:%A}, {at.day} {at:%B %Y}"),
+    Kind.NEW: _rule("class:new", lambda at: "new messages"),
+}

@@ -1,0 +1,91 @@
+"""How wide text is in a terminal, and where to break it. Everything here takes text that is safe to print already."""
+
+import re
+from collections.abc import Iterator
+
+from prompt_toolkit.utils import get_cwidth
+from wcwidth import iter_graphemes
+
+TAB = 4  # columns
+
+# Terminals disagree about how wide these sequences are, and a wrong guess tears the rest of the row: emoji joined to
+# one (shown side by side), the selectors that ask for another shape, skin tones behind an emoji, and flags.
+_JOINED = re.compile("(?<=[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])")
+_SHAPES = re.compile("[\ufe0e\ufe0f]|(?<=[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])[\U0001f3fb-\U0001f3ff]")
+_FLAG = re.compile("([\U0001f1e6-\U0001f1ff])([\U0001f1e6-\U0001f1ff])?")
+_REGION_A = 0x1F1E6
+
+
+def settle(text: str) -> str:
+    """The same text in characters on whose width terminals agree."""
+    if text.isascii():
+        return text.replace("\t", " " * TAB)
+    text = _SHAPES.sub("", _JOINED.sub("", text)).replace("\t", " " * TAB)
+    return _FLAG.sub(_flag, text)
+
+
+def _flag(match: re.Match[str]) -> str:
+    letters = "".join(chr(ord(letter) - _REGION_A + ord("A")) for letter in match[0])
+    return f"[{letters}]"
+
+
+def columns(text: str) -> int:
+    """How many columns a text takes."""
+    return get_cwidth(text)
+
+
+def fit(text: str, width: int) -> str:
+    """The text, shortened to this width with an ellipsis where it has to be."""
+    if columns(text) <= width:
+        return text
+    kept, used = "", 0
+    for cluster in iter_graphemes(text):
+        used += columns(cluster)
+        if used > width - 1:
+            break
+        kept += cluster
+    return kept + "…" if width > 0 else ""
+
+
+def pad_left(text: str, width: int) -> str:
+    """The text at the right end of a column of this width."""
+    text = fit(text, width)
+    return " " * (width - columns(text)) + text
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Break one line where a word ends, and inside words that are longer than a row. At least one row."""
+    rows, row, used = [], "", 0
+    for word in _words(text):
+        size = columns(word)
+        if used + size <= width:
+            row, used = row + word, used + size
+            continue
+        if row.strip():
+            rows.append(row.rstrip())
+            word = word.lstrip() if row else word
+            row, used, size = "", 0, columns(word)
+        if size <= width:
+            row, used = word, size
+            continue
+        *full, row = chop(row + word, width)
+        rows += full
+        used = columns(row)
+    return [*rows, row.rstrip()] if row.strip() or not rows else rows
+
+
+def _words(text: str) -> Iterator[str]:
+    """Words, each with the spaces before it."""
+    return (match[0] for match in re.finditer(r" *[^ ]+| +$", text))
+
+
+def chop(word: str, width: int) -> list[str]:
+    """Break wherever a row is full. At least one row."""
+    rows, row, used = [], "", 0
+    for cluster in iter_graphemes(word):
+        size = columns(cluster)
+        if used + size > width and row:
+            rows.append(row)
+            row, used = "", 0
+        row, used = row + cluster, used + size
+    return [*rows, row]

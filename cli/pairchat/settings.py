@@ -1,0 +1,101 @@
+"""What can be set: in a file, in the environment, and by options, the later over the earlier."""
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pairchat.errors import BadSettings
+
+FILE: Final = "config.toml"
+
+# What the file may hold: the option of the same name, and what its value has to be.
+_KEYS: Final[dict[str, type]] = {
+    "name": str,
+    "to": str,
+    "server": list,
+    "theme": str,
+    "notify": str,
+    "mouse": bool,
+    "ask": bool,
+    "tls": bool,
+    "tls_ca": str,
+}
+
+
+@dataclass
+class Settings:
+    """One run of the program."""
+
+    name: str | None = None
+    to: str | None = None
+    servers: list[str] = field(default_factory=list)
+    wait: bool = False
+    timeout: float | None = None
+    json: bool = False
+    ask: bool = False
+    theme: str = "auto"
+    notify: str = "bell"
+    mouse: bool = True
+    tls: bool = False
+    tls_ca: str | None = None
+
+
+def config_file() -> Path:
+    """Where the settings of this user are (XDG)."""
+    base = os.environ.get("XDG_CONFIG_HOME") or ""
+    return (Path(base) if base.startswith("/") else Path.home() / ".config") / "pairchat" / FILE
+
+
+def read(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    """What the file sets. Raises `BadSettings` in one line that names the file and what is wrong with it."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise BadSettings(f"there is no {path}") from None
+        return {}
+    except OSError as error:
+        raise BadSettings(f"can't read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path} is not TOML: {error}") from None
+    return {key: _checked(path, key, value) for key, value in found.items()}
+
+
+def _checked(path: Path, key: str, value: Any) -> Any:
+    key_type = _KEYS.get(key)
+    if key_type is None:
+        raise BadSettings(f"{path}: there is no {key!r}; known are {', '.join(_KEYS)}")
+    if key == "server" and isinstance(value, str):
+        value = [value]
+    if not isinstance(value, key_type) or (isinstance(value, list) and not all(isinstance(one, str) for one in value)):
+        raise BadSettings(f"{path}: {key!r} has to be {_WORDS[key_type]}")
+    return value
+
+
+_WORDS: Final = {str: "a text", list: "a text, or a list of texts", bool: "true or false"}
+
+
+def write(path: Path, values: dict[str, Any]) -> None:
+    """Make the file, readable by its owner only. Raises OSError; FileExistsError if there is one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write("# Settings of pairchat; the environment and options go over them. See docs/pairchat.md.\n")
+        file.writelines(f"{key} = {_toml(value)}\n" for key, value in values.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    escaped = "".join(_escaped(character) for character in str(value))
+    return f'"{escaped}"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

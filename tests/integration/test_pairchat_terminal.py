@@ -1,0 +1,140 @@
+"""`pairchat` in real terminals against a real cluster whose nodes are killed, stopped and started again."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.cli.home import Home
+from tests.cli.terminal import Terminal
+from tests.integration.conftest import StartNode
+from tests.support.guests import Guests
+from tests.support.node import Node
+
+ASLEEP = 10.0  # seconds that a laptop is closed; what is tested is that this much time does no harm
+
+Open = Callable[..., Terminal]
+
+
+def server(node: Node) -> str:
+    host, port = node.address
+    return f"{host}:{port}"
+
+
+@pytest.fixture
+def terminal() -> Iterator[Open]:
+    with ExitStack() as opened:
+        yield lambda *args, at, **how: opened.enter_context(Terminal(*args, server=server(at), **how))
+
+
+@pytest.fixture
+def cluster(start_node: StartNode) -> tuple[Node, Node]:
+    """Two nodes that keep sessions for longer than a test takes."""
+    return start_node(grace=30), start_node(grace=30)
+
+
+def chatting(terminal: Open, cluster: tuple[Node, Node], **how: object) -> tuple[Terminal, Terminal]:
+    """Alice, on the first node and knowing the second, is chatting with bob on the second."""
+    one, two = cluster
+    bob = terminal("bob", at=two)
+    bob.wait_bar("nobody yet")
+    alice = terminal("alice", "--to", "bob", "--server", server(one), "--server", server(two), at=one, **how)
+    for screen in (alice, bob):
+        screen.wait_for("* You are chatting with")
+    exchange(alice, bob, "before")
+    return alice, bob
+
+
+def exchange(alice: Terminal, bob: Terminal, words: str) -> None:
+    """Each says something, sees the other's program have it, and sees what the other said."""
+    alice.type(f"{words} from alice\r")
+    bob.type(f"{words} from bob\r")
+    for screen, me, you in ((alice, "alice", "bob"), (bob, "bob", "alice")):
+        screen.wait_for(f"✓✓ {me:>5} │ {words} from {me}")
+        screen.wait_for(f"{you:>5} │ {words} from {you}")
+
+
+def once(screen: Terminal, text: str) -> bool:
+    """Whether a text stands on the screen exactly once."""
+    return sum(line.endswith(f"│ {text}") for line in screen.lines) == 1
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_node_ends_and_the_chat_goes_on(cluster: tuple[Node, Node], terminal: Open, end: str) -> None:
+    alice, bob = chatting(terminal, cluster)
+    alice.type("half a li")
+    alice.wait_typed("> half a li")
+    if end == "killed":
+        cluster[0].kill()
+    else:
+        cluster[0].terminate()
+    bob.type("are you there?\r")
+    alice.wait_for("* Connected as alice again.")
+    alice.wait_for("  bob │ are you there?")
+    bob.wait_for("✓✓   bob │ are you there?")
+    assert alice.typed == "> half a li"
+    alice.type("ne\r")
+    bob.wait_for("alice │ half a line")
+    alice.wait_for("✓✓ alice │ half a line")
+    alice.wait_bar(server(cluster[1]))
+    exchange(alice, bob, "after")
+    for screen in (alice, bob):
+        assert once(screen, "are you there?")
+        assert once(screen, "half a line")
+
+
+def test_the_partner_is_shown_away_and_back(cluster: tuple[Node, Node], terminal: Open, start_node: StartNode) -> None:
+    one, two = cluster
+    bob = terminal("bob", at=two)
+    bob.wait_bar("nobody yet")
+    alice = terminal("alice", "--to", "bob", at=one)  # who knows one node only
+    bob.wait_bar("alice is here")
+    one.kill()
+    alice.wait_bar("connecting")
+    bob.wait_bar("alice is away, ")
+    start_node(grace=30, port=one.address[1])
+    bob.wait_bar("alice is here")
+    alice.wait_bar("bob is here")
+    exchange(alice, bob, "after")
+
+
+def test_ten_seconds_asleep_do_no_harm(cluster: tuple[Node, Node], terminal: Open, guests: Guests) -> None:
+    alice, bob = chatting(terminal, cluster)
+    clock = guests.json(cluster[1], "clock")
+    alice.signal(signal.SIGSTOP)
+    bob.type("while you slept\r")
+    bob.wait_for("·    bob │ while you slept")
+    with pytest.raises(AssertionError, match="heard nothing"):
+        clock.frame(patience=ASLEEP)
+    alice.signal(signal.SIGCONT)
+    alice.wait_for("  bob │ while you slept")
+    bob.wait_for("✓✓   bob │ while you slept")
+    exchange(alice, bob, "after")
+    assert once(alice, "while you slept")
+    assert not any("lost" in line for line in alice.lines)
+
+
+def test_a_killed_pairchat_goes_on_when_started_again(cluster: tuple[Node, Node], terminal: Open) -> None:
+    home = Home()
+    alice, bob = chatting(terminal, cluster, home=home)
+    bob.signal(signal.SIGSTOP)  # so that what alice says has no acknowledgement
+    alice.type("last words\r")
+    alice.wait_for("·  alice │ last words")
+    alice.signal(signal.SIGKILL)
+    assert alice.status() == -signal.SIGKILL
+    bob.signal(signal.SIGCONT)
+    bob.wait_for("alice │ last words")
+    bob.type("still there?\r")
+    servers = [option for node in cluster for option in ("--server", server(node))]
+    alice = terminal("alice", *servers, at=cluster[0], home=home)
+    alice.wait_for("* Connected as alice again.")
+    alice.wait_for("✓✓ alice │ last words")
+    alice.wait_for("  bob │ still there?")
+    bob.wait_for("✓✓   bob │ still there?")
+    exchange(alice, bob, "after")
+    assert once(bob, "last words")
+    alice.type("/quit\r")
+    assert alice.status() == 0
+    assert home.sessions() == []
+    bob.wait_for("* alice has quit.")
