@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from relay import resume
 from relay.directory import Body, Directory, Record, Unavailable
+from relay.directory.lease import clock
 from relay.errors import Code
 from relay.events import Claim, Event, Replaced
 from relay.host import Located
@@ -23,6 +24,8 @@ from relay.session import Session, State
 
 # Times that a resume is tried when somebody with the same token was quicker: one client can't be so quick so often.
 TRIES: Final = 4
+# A claim that waits for so long (for the owners that a forgetful Redis has to hear first) has outlasted many a client.
+PATIENCE_SECONDS: Final = 1.0
 # Turns of the loop in which an end of stream that is in the kernel has been read for sure.
 TURNS: Final = 2
 
@@ -119,6 +122,7 @@ class Claims:
         self._start(self._claim, session, name)
 
     async def _claim(self, session: Session, name: Name) -> None:
+        began = clock()
         sid, token = secrets.token_hex(8), secrets.token_urlsafe(32)
         token_hash = hash_token(token) if session.program else ""
         self._sids.add(sid)
@@ -126,6 +130,8 @@ class Claims:
         try:
             body = Body(name.shown, session.grace, token_hash, False, "", None)
             fence = await self._directory.claim(name.owned, sid, body)
+            if session.program and _gone(session) and clock() - began > PATIENCE_SECONDS:
+                fence, code = None, Code.UNAVAILABLE  # granted to nobody: the grace would only keep others off the name
         except Unavailable as error:
             log.warning("claim not possible", error=str(error))
             code = Code.UNAVAILABLE

@@ -3,8 +3,12 @@
 import json
 from collections.abc import AsyncIterator
 
+import anyio
 import pytest
+import redis
 
+from relay.claims import PATIENCE_SECONDS
+from relay.directory.keys import Keys
 from relay.host import Limits
 from relay.router import Router
 from tests.relay.desk import Wire, a_router, until
@@ -137,3 +141,16 @@ async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
     await until(lambda: there._records.quiet)
     script = guests.at(here, token=token, end=True)
     assert (await answer(script))["resumed"] is True
+
+
+async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
+    here: Router, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """Its partition was forgotten, so the claim waits for a lease; meanwhile the client hangs up."""
+    redis_store.delete(Keys(prefix).place("ann").key)
+    guests.at(here, end=True)
+    await until(lambda: "ann" in here.sessions)
+    await anyio.sleep(PATIENCE_SECONDS)
+    redis_store.hset(Keys(prefix).place("ann").key, "@", "0")  # and the lease is over
+    await until(lambda: "ann" not in here.sessions)
+    await token_of(guests.at(here))
