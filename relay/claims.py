@@ -4,9 +4,9 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
-import anyio.lowlevel
 import structlog
 from anyio.abc import TaskGroup
 
@@ -26,8 +26,6 @@ from relay.session import Session, State
 TRIES: Final = 4
 # A claim that waits for so long (for the owners that a forgetful Redis has to hear first) has outlasted many a client.
 PATIENCE_SECONDS: Final = 1.0
-# Turns of the loop in which an end of stream that is in the kernel has been read for sure.
-TURNS: Final = 2
 
 log = structlog.get_logger()
 
@@ -169,7 +167,7 @@ class Claims:
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
         elif here.state is State.NAMED and hmac.compare_digest(here.token_hash, token_hash):
-            self._start(self._come_back, session, here, name, claim)
+            self._start(self._come_back, session, here, name, claim, token_hash)
         else:
             session.unclaimed(Code.BAD_TOKEN)
 
@@ -178,11 +176,18 @@ class Claims:
             self.resume(session, name, claim)
             self._node.wake(session)
 
-    async def _come_back(self, session: Session, here: Session, name: Name, claim: Claim) -> None:
-        """The session is here. A turn later it's known whether the client has hung up already (see `_take_over`)."""
-        for _ in range(TURNS):
-            await anyio.lowlevel.checkpoint()
+    async def _come_back(self, session: Session, here: Session, name: Name, claim: Claim, token_hash: str) -> None:
+        """The session is here, unless it has moved on and the word of that was lost: the directory knows.
+
+        Where it can't be asked, what is here counts. Meanwhile it shows whether the client has hung up already.
+        """
+        moved = False
+        with suppress(Unavailable):
+            holder = await self._directory.find_token(name.owned, token_hash)
+            moved = holder is not None and (holder.uid, holder.sid) != (self._node.uid, here.sid)
         self._node.begin()
+        if moved and self._node.sessions.get(name.owned) is here:
+            here.replaced()
         if session.state is not State.CLAIMING:
             return
         if self._node.sessions.get(name.owned) is not here:

@@ -11,6 +11,7 @@ from relay.claims import PATIENCE_SECONDS
 from relay.directory.keys import Keys
 from relay.host import Limits
 from relay.router import Router
+from relay.session import State
 from tests.relay.desk import Wire, a_router, until
 from tests.support.server import RedisServer
 
@@ -104,6 +105,23 @@ async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Router, g
     again = guests.at(here, token="wrong")
     await token_of(stranger)
     assert (await answer(again))["code"] == "bad_token"
+
+
+async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    """The word of the move was lost: the old node's session is stale, and only the directory says so."""
+    old = guests.at(there)
+    token = await token_of(old)
+    old.reset()
+    await until(lambda: there.sessions["ann"].detached and there._records.quiet)
+    moved = guests.at(here, token=token)
+    await token_of(moved)
+    stale = there.sessions["ann"]
+    again = guests.at(there, token=token)
+    assert (await answer(again))["resumed"] is True
+    assert there.sessions["ann"] is not stale
+    assert stale.state is State.ENDED
 
 
 async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
