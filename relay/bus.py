@@ -101,6 +101,12 @@ class Bus:
         link.outbox.append(mail)
         self._dirty.add(uid)
 
+    def flowing(self, uid: str) -> bool:
+        """Whether mail to this node would leave with the next `flush`."""
+        link = self._links.get(uid)
+        may_publish = self._publisher is not None and self._under_way < UNDER_WAY and self._standing()
+        return may_publish and (link is None or not link.full)
+
     def flush(self) -> None:
         """Publish what has gathered, if that is possible now; otherwise it keeps gathering."""
         if not self._dirty or self._publisher is None or self._under_way >= UNDER_WAY or not self._standing():

@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.errors import Code, Reason
 from relay.events import (
+    AcceptCall,
+    Block,
     Bye,
     Call,
+    Cancel,
     Claim,
     Command,
     Confirm,
+    DeclineCall,
     Hangup,
     Known,
     Leave,
@@ -20,9 +24,12 @@ from relay.events import (
     Quit,
     Refused,
     Say,
+    Type,
+    Unblock,
     Who,
 )
 from relay.host import Located
+from relay.mail import Typing
 from relay.names import InvalidName, Name, parse
 
 if TYPE_CHECKING:
@@ -107,6 +114,37 @@ def _ping(session: "Session", command: Ping) -> None:
     session.host.tell(session, Pong())
 
 
+def _cancel(session: "Session", command: Cancel) -> None:
+    session.pairing.hang_up()
+
+
+def _accept(session: "Session", command: AcceptCall) -> None:
+    session.door.accept(command.chat)
+
+
+def _decline(session: "Session", command: DeclineCall) -> None:
+    session.door.decline(command.chat)
+
+
+def _block(session: "Session", command: Block) -> None:
+    name = _name(session, command.name)
+    if name is not None:
+        session.door.block(name, command.name)
+
+
+def _unblock(session: "Session", command: Unblock) -> None:
+    name = _name(session, command.name)
+    if name is not None:
+        session.door.unblock(name, command.name)
+
+
+def _type(session: "Session", command: Type) -> None:
+    chat = session.chat
+    if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.deaf:
+        return
+    session.host.hint(chat.partner.uid, Typing(chat.partner.owned, chat.id))
+
+
 def _nothing(session: "Session", command: Nothing) -> None:
     pass
 
@@ -153,6 +191,12 @@ COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     Call: _call,
     Leave: _leave,
     Who: _who,
+    Cancel: _cancel,
+    AcceptCall: _accept,
+    DeclineCall: _decline,
+    Block: _block,
+    Unblock: _unblock,
+    Type: _type,
     Ping: _ping,
     Quit: _quit,
     Hangup: _hangup,

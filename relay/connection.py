@@ -249,6 +249,11 @@ class Connection(asyncio.BufferedProtocol):
             self._out.append(data)
             self._out_bytes += len(data)
 
+    @property
+    def behind(self) -> bool:
+        """The client has still to read what it was told before."""
+        return self._write_paused
+
     def flush(self) -> None:
         """Write what gathered; once the kernel has all of it, the session may acknowledge it."""
         if self._gone or self._transport.is_closing():  # uvloop raises on a write to the latter

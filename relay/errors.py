@@ -22,6 +22,9 @@ class Code(StrEnum):
     BUSY = "busy"
     AWAY = "away"
     NOT_PAIRED = "not_paired"
+    DECLINED = "declined"  # the callee doesn't take the call, or didn't answer
+    NOT_CALLED = "not_called"  # there is no call to answer
+    TOO_MANY = "too_many"  # names blocked
     UNAVAILABLE = "unavailable"
     KICKED = "kicked"  # closed by the operator
 
@@ -62,6 +65,9 @@ MESSAGES: Final[dict[Code, str]] = {
     Code.BUSY: "This user is talking with someone else.",
     Code.AWAY: "This user is away.",
     Code.NOT_PAIRED: "Nobody is chatting with you.",
+    Code.DECLINED: "The call was not answered.",
+    Code.NOT_CALLED: "Nobody is calling.",
+    Code.TOO_MANY: "Too many names are blocked.",
     Code.UNAVAILABLE: "Not possible right now, try again.",
     Code.KICKED: "You have been disconnected by the operator.",
 }

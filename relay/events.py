@@ -26,6 +26,7 @@ class Claim(Struct, frozen=True, gc=False):
     name: str
     acks: bool = False  # the client acknowledges messages itself
     resume: Resume | None = None
+    ask: bool = False  # the client answers calls itself
 
 
 class Call(Struct, frozen=True, gc=False):
@@ -63,6 +64,40 @@ class Ping(Struct, frozen=True, gc=False):
     """Ask for a `pong`."""
 
 
+class Cancel(Struct, frozen=True, gc=False):
+    """Give up a call that rings."""
+
+
+class AcceptCall(Struct, frozen=True, gc=False):
+    """Take a call."""
+
+    chat: str | None = None
+
+
+class DeclineCall(Struct, frozen=True, gc=False):
+    """Don't take a call."""
+
+    chat: str | None = None
+
+
+class Block(Struct, frozen=True, gc=False):
+    """Refuse this user's calls from now on."""
+
+    name: str
+
+
+class Unblock(Struct, frozen=True, gc=False):
+    """Let this user call again."""
+
+    name: str
+
+
+class Type(Struct, frozen=True, gc=False):
+    """The client's user is typing."""
+
+    chat: str | None = None
+
+
 class Quit(Struct, frozen=True, gc=False):
     """Give the name back and close, after everything before."""
 
@@ -84,7 +119,25 @@ class Malformed(Struct, frozen=True, gc=False):
     name: str | None = None  # likewise
 
 
-Command = Claim | Call | Say | Confirm | Leave | Who | Ping | Quit | Hangup | Nothing | Malformed
+Command = (
+    Claim
+    | Call
+    | Cancel
+    | AcceptCall
+    | DeclineCall
+    | Block
+    | Unblock
+    | Say
+    | Type
+    | Confirm
+    | Leave
+    | Who
+    | Ping
+    | Quit
+    | Hangup
+    | Nothing
+    | Malformed
+)
 
 
 # --- events: to a client
@@ -168,6 +221,42 @@ class Known(Struct, frozen=True, gc=False):
     state: Presence
 
 
+class Invited(Struct, frozen=True, gc=False):
+    """This user calls: accept or decline within `wait` seconds."""
+
+    name: str
+    chat: str
+    wait: float
+
+
+class Missed(Struct, frozen=True, gc=False):
+    """A call that was neither accepted nor declined is over."""
+
+    name: str
+    chat: str
+
+
+class Rings(Struct, frozen=True, gc=False):
+    """The user who was called is being asked, for `wait` seconds at most."""
+
+    name: str
+    wait: float
+
+
+class Blocked(Struct, frozen=True, gc=False):
+    """This user's calls are refused from now on, or not any more."""
+
+    name: str
+    on: bool
+
+
+class Types(Struct, frozen=True, gc=False):
+    """The partner is typing."""
+
+    name: str
+    chat: str
+
+
 class Moving(Struct, frozen=True, gc=False):
     """This node is going away: reconnect and resume elsewhere."""
 
@@ -205,6 +294,11 @@ Event = (
     | Back
     | Left
     | Known
+    | Invited
+    | Missed
+    | Rings
+    | Blocked
+    | Types
     | Moving
     | Replaced
     | Refused

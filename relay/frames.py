@@ -63,12 +63,47 @@ class ClientHello(_Frame, tag="hello", frozen=True, kw_only=True):
     chat: str | None = None
     sent: IdOrNone = 0  # the highest id ever used
     last: IdOrNone = 0  # the highest partner id received in `chat`
+    ask: bool = False  # this client accepts or declines calls itself
 
 
 class ClientTo(_Frame, tag="to", frozen=True):
     """Start a chat."""
 
     name: str
+
+
+class ClientCancel(_Frame, tag="cancel", frozen=True):
+    """Give up a call that rings."""
+
+
+class ClientAccept(_Frame, tag="accept", frozen=True):
+    """Take a call; without `chat`, whichever there is."""
+
+    chat: str | None = None
+
+
+class ClientDecline(_Frame, tag="decline", frozen=True):
+    """Don't take a call."""
+
+    chat: str | None = None
+
+
+class ClientBlock(_Frame, tag="block", frozen=True):
+    """Refuse somebody's calls as long as the session lives."""
+
+    name: str
+
+
+class ClientUnblock(_Frame, tag="unblock", frozen=True):
+    """Let somebody call again."""
+
+    name: str
+
+
+class ClientTyping(_Frame, tag="typing", frozen=True):
+    """The user is typing; without `chat`, to the present partner."""
+
+    chat: str | None = None
 
 
 class ClientMsg(_Frame, tag="msg", frozen=True):
@@ -104,7 +139,22 @@ class ClientQuit(_Frame, tag="quit", frozen=True):
     """Give the name back and close."""
 
 
-ClientFrame = ClientHello | ClientTo | ClientMsg | ClientAck | ClientLeave | ClientWho | ClientPing | ClientQuit
+ClientFrame = (
+    ClientHello
+    | ClientTo
+    | ClientCancel
+    | ClientAccept
+    | ClientDecline
+    | ClientBlock
+    | ClientUnblock
+    | ClientMsg
+    | ClientTyping
+    | ClientAck
+    | ClientLeave
+    | ClientWho
+    | ClientPing
+    | ClientQuit
+)
 
 
 # --- node to client. Codes, reasons and states are plain strings, so that a client outlives a catalogue that grows.
@@ -186,6 +236,47 @@ class NodePresence(_Frame, tag="presence", frozen=True):
     state: str
 
 
+class NodeInvited(_Frame, tag="invited", frozen=True):
+    """This user calls: accept or decline within `wait` seconds."""
+
+    name: str
+    chat: str
+    wait: float
+
+
+class NodeMissed(_Frame, tag="missed", frozen=True):
+    """The call is over, unanswered."""
+
+    name: str
+    chat: str
+
+
+class NodeRinging(_Frame, tag="ringing", frozen=True):
+    """The user who was called is being asked, for `wait` seconds at most."""
+
+    name: str
+    wait: float
+
+
+class NodeBlocked(_Frame, tag="blocked", frozen=True):
+    """This user's calls are refused from now on."""
+
+    name: str
+
+
+class NodeUnblocked(_Frame, tag="unblocked", frozen=True):
+    """This user may call again."""
+
+    name: str
+
+
+class NodeTyping(_Frame, tag="typing", frozen=True):
+    """The partner is typing. Nothing follows when that ends."""
+
+    name: str
+    chat: str
+
+
 class NodeMoving(_Frame, tag="moving", frozen=True):
     """This node is draining: reconnect and resume elsewhere."""
 
@@ -223,6 +314,12 @@ NodeFrame = (
     | NodeBack
     | NodeLeft
     | NodePresence
+    | NodeInvited
+    | NodeMissed
+    | NodeRinging
+    | NodeBlocked
+    | NodeUnblocked
+    | NodeTyping
     | NodeMoving
     | NodeReplaced
     | NodeError

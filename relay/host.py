@@ -24,6 +24,8 @@ class Limits(Struct, frozen=True):
     ping: float = 30.0  # how often a client should ask whether the node still answers
     patience: float = 5.0  # how long a ping waits behind messages that have no outcome yet
     reunion: float = 0.5  # how long a client that comes back waits for its partner's word before it is welcomed
+    ask: float = 30.0  # how long a client may take to answer a call, if it answers them itself
+    blocks: int = 256  # names that one client may block: more than anyone knows by heart, and some kilobytes
     call: float = 0.9  # a call without an answer is given up, so that "unavailable" comes within a second
 
 
@@ -58,6 +60,12 @@ class Host(Protocol):
 
     def post(self, uid: str, mail: Mail) -> None:
         """Send mail to a session on that node: once, in order, as long as both nodes live."""
+
+    def mention(self, session: "Session", event: Event) -> None:
+        """Tell the session's client what is only good now: not if it has still to read what it was told before."""
+
+    def hint(self, uid: str, mail: Mail) -> None:
+        """Send mail that is only good now: it is dropped unless it can leave at once."""
 
     def claim(self, session: "Session", name: Name, claim: Claim) -> None:
         """Ask for a name. Ends in `session.claimed` or `session.unclaimed`."""

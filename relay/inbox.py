@@ -11,7 +11,7 @@ from relay import resume
 from relay.chat import FLIGHT_BYTES
 from relay.errors import Code, Reason
 from relay.events import Away as AwayEvent
-from relay.events import Back, Claim, Messages
+from relay.events import Back, Claim, Messages, Types
 from relay.host import Host
 from relay.mail import (
     Accept,
@@ -23,10 +23,12 @@ from relay.mail import (
     Invite,
     Mail,
     Moved,
+    Ringing,
     Settle,
     Sync,
     Taken,
     Text,
+    Typing,
     Unknown,
 )
 from relay.session import Session
@@ -64,6 +66,16 @@ def _accept(session: Session, mail: Accept) -> None:
 
 def _decline(session: Session, mail: Decline) -> None:
     session.pairing.declined(mail)
+
+
+def _ringing(session: Session, mail: Ringing) -> None:
+    session.pairing.rings(mail)
+
+
+def _typing(session: Session, mail: Typing) -> None:
+    chat = session.chat
+    if session.program and chat is not None and chat.id == mail.chat and session.pending is None:
+        session.host.mention(session, Types(chat.partner.shown, chat.id))
 
 
 def _settle(session: Session, mail: Settle) -> None:
@@ -114,6 +126,8 @@ def _deaf(session: Session, mail: Deaf) -> None:
 def _gone(session: Session, mail: Gone) -> None:
     if session.pairing.concerns(mail.chat):
         session.pairing.taken_back()
+    elif session.door.concerns(mail.chat):
+        session.door.taken_back()
     elif _current(session, mail):
         resume.gone(session, mail.reason, mail.last)
 
@@ -171,6 +185,8 @@ _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Invite: _invite,
     Accept: _accept,
     Decline: _decline,
+    Ringing: _ringing,
+    Typing: _typing,
     Settle: _settle,
     Deaf: _deaf,
     Gone: _gone,

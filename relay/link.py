@@ -131,6 +131,11 @@ class Link:
         return not (self._sent or self._owed or self.outbox)
 
     @property
+    def full(self) -> bool:
+        """As much is under way as may be at once: mail has to wait."""
+        return self._flight >= FLIGHT_BYTES
+
+    @property
     def under_way(self) -> int:
         """Frames without acknowledgement."""
         return len(self._sent)

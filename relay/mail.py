@@ -24,6 +24,7 @@ class Party(msgspec.Struct, array_like=True, frozen=True):
     fence: int  # rises each time the name is claimed again; mail with a lower one is from a stale owner
     acks: str  # who acknowledges what this side receives: "client" or "node"
     grace: float  # seconds that a broken session waits for its client; 0: it ends with its connection
+    rings: bool = False  # its node understands `Ringing` and `Typing`; those before didn't
 
 
 class Invite(msgspec.Struct, array_like=True, tag="invite", frozen=True):
@@ -42,8 +43,15 @@ class Accept(msgspec.Struct, array_like=True, tag="accept", frozen=True):
     callee: Party
 
 
+class Ringing(msgspec.Struct, array_like=True, tag="ringing", frozen=True):
+    """The callee's client is being asked. Only to a party that `rings`."""
+
+    to: str
+    chat: str
+
+
 class Decline(msgspec.Struct, array_like=True, tag="decline", frozen=True):
-    """The callee can't be had: `busy`, `away` or `no_such_user`."""
+    """The callee can't be had: `busy`, `away`, `no_such_user`; after `Ringing` also `declined`."""
 
     to: str
     chat: str
@@ -70,6 +78,13 @@ class Text(msgspec.Struct, array_like=True, tag="text"):
     prev: int
     at: float
     texts: list[str]
+
+
+class Typing(msgspec.Struct, array_like=True, tag="typing", frozen=True):
+    """The other side is typing. Only to a party that `rings`, and only if it can leave at once."""
+
+    to: str
+    chat: str
 
 
 class Ack(msgspec.Struct, array_like=True, tag="ack", frozen=True):
@@ -141,7 +156,23 @@ class Unknown(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
     uid: str
 
 
-Mail = Invite | Accept | Decline | Settle | Text | Ack | Deaf | Gone | Away | Sync | Moved | Taken | Unknown
+Mail = (
+    Invite
+    | Accept
+    | Decline
+    | Settle
+    | Text
+    | Ack
+    | Deaf
+    | Gone
+    | Away
+    | Sync
+    | Moved
+    | Taken
+    | Unknown
+    | Ringing
+    | Typing
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Mail])

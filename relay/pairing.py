@@ -6,6 +6,8 @@
     (its record is written)
     paired    -- Settle -->               paired
 
+A callee whose client answers calls itself (`relay.door`) is asked first, and the caller told (`Ringing`).
+
 Both sides hold a step only for a bounded time: a caller gives up after `limits.call`, a callee that hears nothing
 after one lease, and either at once when the other's node is known to be dead. `Gone` takes back any step. Two who call
 each other at once compare the chat ids that they proposed: the lower one stands, on both sides alike, because mail
@@ -18,8 +20,9 @@ from msgspec import Struct
 
 from relay.chat import Chat
 from relay.errors import Code, Presence, Reason
+from relay.events import Missed, Rings
 from relay.host import Located
-from relay.mail import Accept, Decline, Gone, Invite, Party, Settle
+from relay.mail import Accept, Decline, Gone, Invite, Party, Ringing, Settle
 from relay.names import Name
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class Calling(Struct):
     name: Name
     typed: str
     uid: str = ""
+    ringing: bool = False  # the callee's client is being asked
 
 
 class Settling(Struct, frozen=True):
@@ -49,6 +53,7 @@ class Answering(Struct, frozen=True):
     chat: str
     party: Party
     typed: str | None
+    asked: bool = False  # its client accepted the call
 
 
 class Reserved(Struct, frozen=True):
@@ -57,6 +62,7 @@ class Reserved(Struct, frozen=True):
     chat: str
     party: Party
     typed: str | None
+    asked: bool = False
 
 
 class Pairing:
@@ -77,6 +83,11 @@ class Pairing:
 
     def call(self, name: Name, typed: str) -> None:
         """Start an agreement. Ends in a pair or in a refusal that names what was typed."""
+        door = self._session.door
+        if door.ringing is not None and door.ringing.caller.owned == name.owned:
+            door.accept(None)
+            return
+        door.shut(Code.BUSY)
         host = self._session.host
         chat = host.new_id()
         self.step = Calling(chat, name, typed)
@@ -99,9 +110,37 @@ class Pairing:
 
     def _overdue(self, chat: str) -> None:
         step = self.step
+        if isinstance(step, Calling) and step.ringing:
+            return
         if isinstance(step, Calling | Settling) and step.chat == chat:
             self.withdraw(Reason.LEFT)
             self._refused(step.typed, Code.UNAVAILABLE)
+
+    @property
+    def ringing(self) -> bool:
+        """Whether we are calling, and the other side's client is being asked."""
+        return isinstance(self.step, Calling) and self.step.ringing
+
+    def rings(self, mail: Ringing) -> None:
+        """The other side's client is being asked: now the call may take longer."""
+        step, session, host = self.step, self._session, self._session.host
+        if isinstance(step, Calling) and step.chat == mail.chat and not step.ringing:
+            step.ringing = True
+            host.tell(session, Rings(step.typed, host.limits.ask))
+            # Its node declines in time, unless it is in trouble.
+            host.alarm(host.limits.ask + host.limits.call, lambda: self._unanswered(mail.chat))
+            host.wake(session)
+
+    def _unanswered(self, chat: str) -> None:
+        if self.concerns(chat):
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Give up a call that rings, if there is one."""
+        step = self.step
+        if isinstance(step, Calling) and step.ringing:
+            self.withdraw(Reason.LEFT)
+            self._refused(step.typed, Code.DECLINED)
 
     def accepted(self, mail: Accept) -> None:
         """The callee took the call. It is settled once our own record says so; a call given up is taken back."""
@@ -109,6 +148,9 @@ class Pairing:
         if not isinstance(step, Calling) or step.chat != mail.chat:
             self._take_back(mail.chat, mail.callee, Reason.LEFT)
             return
+        if step.ringing:
+            host = self._session.host
+            host.alarm(host.limits.call, lambda: self._overdue(mail.chat))
         self.step = Settling(mail.chat, mail.callee, step.typed)
         self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
 
@@ -150,11 +192,21 @@ class Pairing:
         elif session.presence is Presence.AWAY:
             session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.AWAY))
             return
-        elif step is not None or session.presence is not Presence.FREE:
+        elif step is not None or session.presence is not Presence.FREE or session.door.bars(mail.caller.owned):
             session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.BUSY))
             return
-        self.step = Answering(mail.chat, mail.caller, step.typed if step else None)
-        session.host.save(session, lambda ok: self._answered(mail.chat, ok))
+        elif session.door.asks:
+            session.door.ring(mail)
+            return
+        self._answer(Answering(mail.chat, mail.caller, step.typed if step else None))
+
+    def answer(self, mail: Invite) -> None:
+        """The client accepted the call."""
+        self._answer(Answering(mail.chat, mail.caller, None, asked=True))
+
+    def _answer(self, step: Answering) -> None:
+        self.step = step
+        self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
 
     def _answered(self, chat: str, ok: bool) -> None:
         step, session = self.step, self._session
@@ -164,7 +216,7 @@ class Pairing:
             session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
             self._drop()
             return
-        self.step = Reserved(chat, step.party, step.typed)
+        self.step = Reserved(chat, step.party, step.typed, step.asked)
         session.host.post(step.party.uid, Accept(step.party.owned, chat, session.party))
         session.host.alarm(session.host.limits.lease, lambda: self._unsettled(chat))
 
@@ -178,7 +230,8 @@ class Pairing:
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
             self.step = None
-            self._session.begin(Chat(step.chat, step.party), caller=False, wanted=step.typed is not None)
+            wanted = step.asked or step.typed is not None
+            self._session.begin(Chat(step.chat, step.party), caller=False, wanted=wanted)
 
     # --- as either
 
@@ -202,12 +255,15 @@ class Pairing:
             return
         if step.typed is not None:
             self._session.refuse(Code.UNAVAILABLE, name=step.typed)
+        if isinstance(step, Answering | Reserved) and step.asked:
+            self._session.host.tell(self._session, Missed(step.party.shown, step.chat))
         if not isinstance(step, Calling):
             self._session.host.save(self._session)
         self._session.proceed()
 
     def withdraw(self, reason: Reason) -> None:
         """Take our step back, whatever it is, and tell the other side."""
+        self._session.door.shut(Code.AWAY)
         step, self.step = self.step, None
         host = self._session.host
         if isinstance(step, Calling):

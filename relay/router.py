@@ -204,6 +204,16 @@ class Router:
         else:
             self._bus.post(uid, mail)
 
+    def mention(self, session: Session, event: Event) -> None:
+        """See `Host`."""
+        if session.outlet is not None and not session.outlet.behind:
+            self.tell(session, event)
+
+    def hint(self, uid: str, mail: Mail) -> None:
+        """See `Host`."""
+        if uid == self.uid or self._bus.flowing(uid):
+            self.post(uid, mail)
+
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
         self._claims.claim(session, name)

@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from relay.chat import FLIGHT_BYTES, Chat
 from relay.commands import COMMANDS, before_name
+from relay.door import Door
 from relay.errors import MESSAGES, Code, Presence, Reason
 from relay.events import Away as AwayEvent
 from relay.events import (
     Bye,
     Call,
+    Cancel,
     Claim,
     Command,
     Confirm,
@@ -69,6 +71,7 @@ class Session:
         "chat",
         "deaf",
         "detached",
+        "door",
         "early",
         "ended",
         "fence",
@@ -104,6 +107,7 @@ class Session:
         self.ended: Ended | None = None  # the last chat that is over
         self.early: list[Mail] = []  # came while the client was coming back, before its welcome
         self.outbox = Outbox(self)
+        self.door = Door(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # when that began
         self.pending: Command | None = None  # the command that the following ones wait for, beside an agreement
@@ -120,7 +124,7 @@ class Session:
         """This side, as a partner has to know it."""
         assert self.name is not None
         acks = "client" if self.acks else "node"
-        return Party(self.host.uid, self.name.owned, self.name.shown, self.fence, acks, self.grace)
+        return Party(self.host.uid, self.name.owned, self.name.shown, self.fence, acks, self.grace, rings=True)
 
     @property
     def grace(self) -> float:
@@ -151,15 +155,18 @@ class Session:
 
     @property
     def draining(self) -> bool:
-        """What is waited for is the outcome of messages: the client's own acknowledgements must get past."""
-        return self.chat is not None and isinstance(self.pending, Leave | Quit | Call)
+        """What is waited for is the outcome of messages, or somebody's answer: some commands must get past."""
+        return (self.chat is not None and isinstance(self.pending, Leave | Quit | Call)) or self.pairing.ringing
 
     def passes(self, command: Command) -> bool:
         """Whether a command gets past those that wait for the outcome of messages.
 
         Acknowledgements do, else two partners could wait for each other for ever. So does a ping once the wait has
-        lasted for a while: a partner that doesn't read must not make this node look frozen.
+        lasted for a while: a partner that doesn't read must not make this node look frozen. While a call rings, nobody
+        knows for how long it will.
         """
+        if self.pairing.ringing and isinstance(command, Ping | Cancel):
+            return True
         return isinstance(command, Confirm) or (
             isinstance(command, Ping) and self.host.now - self._since >= self.host.limits.patience
         )
@@ -191,7 +198,7 @@ class Session:
         assert isinstance(claim, Claim)
         assert self.name is not None
         self.state, self.pending = State.NAMED, None
-        self.sid, self.fence, self.acks = sid, fence, claim.acks
+        self.sid, self.fence, self.acks, self.door.asks = sid, fence, claim.acks, claim.ask
         self.token_hash = token_hash
         shown, window = self.name.shown, limits.window
         host.tell(self, Welcome(shown, token, False, limits.grace, window, limits.window_bytes, limits.ping, host.node))
@@ -275,6 +282,7 @@ class Session:
 
     def end(self, *last_words: Event) -> None:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
+        self.door.shut(Code.NO_SUCH_USER)
         named, self.state = self.state is State.NAMED, State.ENDED
         if named:
             self.host.release(self, lambda: self._close(last_words))
@@ -304,6 +312,7 @@ class Session:
     def unplugged(self) -> None:
         """The client can't be told anything any more. What it said before is still handled; `Hangup` follows that."""
         self.deaf = True
+        self.pairing.hang_up()
         chat = self.chat
         if (
             self.program and self.draining
@@ -316,6 +325,7 @@ class Session:
     def node_lost(self, uid: str, since: float) -> None:
         """That node has been dead for `since` seconds. A partner there may come back within its grace, or is lost."""
         self.pairing.node_lost(uid)
+        self.door.node_lost(uid)
         chat = self.chat
         if chat is None or chat.partner.uid != uid:
             return
@@ -340,6 +350,7 @@ class Session:
 
     def detach(self) -> None:
         self.detached = True
+        self.door.shut(Code.AWAY)
         self.host.close(self)
         chat = self.chat
         if chat is not None:
@@ -364,13 +375,14 @@ class Session:
         """A client is there again, having resumed; what it had asked for on its old connection it may ask for again."""
         self.pairing.withdraw(Reason.LEFT)
         self.state, self.pending = State.NAMED, claim
-        self.acks, self.detached, self.deaf = claim.acks, False, False
+        self.acks, self.door.asks, self.detached, self.deaf = claim.acks, claim.ask, False, False
 
     def replaced(self) -> None:
         """Another node has the session now. The partner's client hears nothing of it.
 
         The partner's session does: the other node's word may have gone to a node that slept.
         """
+        self.door.shut(Code.AWAY)
         if self.chat is not None:
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))

@@ -268,7 +268,7 @@ def test_what_is_no_relay_is_noticed(line: bytes) -> None:
 
 
 def test_frames_and_fields_of_a_newer_relay_are_ignored() -> None:
-    assert joined().feed(b'{"type":"typing","name":"bob"}\n{"type":"back","name":"bob","mood":"fine"}\n') != []
+    assert joined().feed(b'{"type":"weather","name":"bob"}\n{"type":"back","name":"bob","mood":"fine"}\n') != []
 
 
 def test_a_line_without_an_end_is_not_kept_for_ever() -> None:

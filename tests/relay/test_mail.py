@@ -20,10 +20,12 @@ from relay.mail import (
     Mail,
     Moved,
     Party,
+    Ringing,
     Settle,
     Sync,
     Taken,
     Text,
+    Typing,
     Unknown,
     decode,
     encode,
@@ -32,10 +34,12 @@ from relay.mail import (
 ANN = Party("n1", "ann", "Ann", 3, "client", 30.0)
 EVERY_KIND: list[Mail] = [
     Invite("ben", "c1", ANN),
+    Ringing("ann", "c1"),
     Accept("ann", "c1", ANN),
     Decline("ann", "c1", Code.BUSY),
     Settle("ben", "c1"),
     Text("ben", "c1", 3, 1, 0, 1.5, ["hi", "张三 \x00\n🌀"]),
+    Typing("ben", "c1"),
     Ack("ann", "c1", 1),
     Deaf("ann", "c1", 1),
     Gone("ann", "c1", Reason.QUIT, 1),
@@ -53,6 +57,12 @@ numbers = st.integers(0, 2**63 - 1)
 @pytest.mark.parametrize("mail", EVERY_KIND, ids=lambda mail: type(mail).__name__)
 def test_each_kind_comes_out_as_it_went_in(mail: Mail) -> None:
     assert decode(encode([mail])) == [mail]
+
+
+def test_a_party_of_a_node_that_knew_less_does_not_ring() -> None:
+    old = msgspec.msgpack.encode([["invite", "ben", "c1", ["n1", "ann", "Ann", 3, "client", 30.0]]])
+    assert decode(old) == [Invite("ben", "c1", ANN)]
+    assert not ANN.rings
 
 
 def test_there_is_no_kind_that_is_not_tried() -> None:

@@ -33,6 +33,7 @@ class World:
     alarms: list[tuple[float, Deed]] = field(default_factory=list)
     nodes: dict[str, "Place"] = field(default_factory=dict)
     available: bool = True  # the directory
+    flowing: bool = True  # the links have room
     ids: int = 0
 
     def place(self, uid: str) -> "Place":
@@ -129,6 +130,16 @@ class Place:
         """Lines that waited for something that isn't mail."""
         for session in list(self.sessions.values()):
             self.pump(session)
+
+    def mention(self, session: Session, event: Event) -> None:
+        """See `Host`: every client reads at once, unless the test says otherwise."""
+        if session.outlet is not None and not session.outlet.behind:
+            self.tell(session, event)
+
+    def hint(self, uid: str, mail: Mail) -> None:
+        """See `Host`: it leaves unless the test says that the links are full."""
+        if self.world.flowing:
+            self.post(uid, mail)
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
@@ -241,6 +252,7 @@ class User:
     told: list[Event] = field(default_factory=list)
     lines: deque[Command] = field(default_factory=deque)
     closed: bool = False
+    behind: bool = False  # has still to read what it was told
 
     def says(self, *commands: Command) -> None:
         """Send lines; each is handled when it's its turn."""
