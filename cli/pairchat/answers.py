@@ -48,6 +48,7 @@ def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
 def _resume_work(p: "ClientProtocol") -> list[Event]:
     """All that stands has been told: ask and say again what has no outcome."""
     p.state = State.ONLINE
+    p.write_blocks()
     settled = _settled(p.outbox.forsake(p.chat))
     p.write_ack()
     p.write_texts()
@@ -65,6 +66,8 @@ def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
         call.perhaps = paired
         if call.overtaken or _same(call.name, frame.name):
             p.requests.answer(call, paired)
+    if (accepted := p.requests.first(Kind.ACCEPT)) and accepted.name == frame.chat:
+        p.requests.answer(accepted, paired)
     p.outbox.sent = max(p.outbox.sent, frame.last or 0)
     return [paired, *_settled(p.outbox.acknowledged(frame.last, frame.chat) if frame.last else [])]
 
@@ -110,6 +113,43 @@ def _presence(p: "ClientProtocol", frame: frames.NodePresence) -> list[Event]:
     presence = events.Presence(frame.name, frame.state)
     p.requests.answer(p.requests.first(Kind.WHO), presence)
     return [presence]
+
+
+def _typing(p: "ClientProtocol", frame: frames.NodeTyping) -> list[Event]:
+    return [events.Typing(frame.name)] if frame.chat == p.chat else []
+
+
+def _ringing(p: "ClientProtocol", frame: frames.NodeRinging) -> list[Event]:
+    return [events.Ringing(frame.name, frame.wait)]
+
+
+def _invited(p: "ClientProtocol", frame: frames.NodeInvited) -> list[Event]:
+    return [events.Invited(frame.name, frame.chat, frame.wait)]
+
+
+def _missed(p: "ClientProtocol", frame: frames.NodeMissed) -> list[Event]:
+    missed = events.Missed(frame.name, frame.chat)
+    if (accepted := p.requests.first(Kind.ACCEPT)) and accepted.name == frame.chat:
+        p.requests.answer(accepted, missed)
+    return [missed]
+
+
+def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
+    request = p.requests.first(Kind.BLOCK)
+    if request is None or request.name != frame.name:
+        return []  # said again after a resume
+    p.blocked[frame.name] = None
+    blocked = events.Blocked(frame.name, True)
+    p.requests.answer(request, blocked)
+    return [blocked]
+
+
+def _unblocked(p: "ClientProtocol", frame: frames.NodeUnblocked) -> list[Event]:
+    for name in [name for name in p.blocked if _same(name, frame.name)]:
+        del p.blocked[name]
+    unblocked = events.Blocked(frame.name, False)
+    p.requests.answer(p.requests.first(Kind.UNBLOCK), unblocked)
+    return [unblocked]
 
 
 def _moving(p: "ClientProtocol", frame: frames.NodeMoving) -> list[Event]:
@@ -187,7 +227,10 @@ def _refusal(p: "ClientProtocol", error: Refused) -> list[Event]:
         return []
     if error.name is None and error.code in _ABOUT_FRAMES and p.requests.ping_refused():
         return []
-    request = p.requests.first(Kind.CLAIM, Kind.CALL, Kind.WHO)
+    if error.code == "not_called":
+        p.requests.answer(p.requests.first(Kind.ACCEPT), error)  # or we declined what was over already
+        return []
+    request = p.requests.first(Kind.CLAIM, Kind.CALL, Kind.WHO, Kind.BLOCK, Kind.UNBLOCK)
     if request is None:
         return [events.Complaint(error.code, str(error))]
     p.requests.answer(request, error)
@@ -217,6 +260,12 @@ _HANDLERS: dict[type, Callable[["ClientProtocol", Any], list[Event]]] = {
     frames.NodeBack: _back,
     frames.NodeLeft: _left,
     frames.NodePresence: _presence,
+    frames.NodeTyping: _typing,
+    frames.NodeRinging: _ringing,
+    frames.NodeInvited: _invited,
+    frames.NodeMissed: _missed,
+    frames.NodeBlocked: _blocked,
+    frames.NodeUnblocked: _unblocked,
     frames.NodeMoving: _moving,
     frames.NodeReplaced: _replaced,
     frames.NodeError: _error,

@@ -73,6 +73,9 @@ def pairchat(
             help="A node of the relay, several times for several; IPv6 as [::1]:9999.  [default: localhost:9999]",
         ),
     ] = None,
+    ask: Annotated[
+        bool, typer.Option("--ask", envvar="PAIRCHAT_ASK", help="Be asked before somebody who calls chats with you.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", envvar="PAIRCHAT_WAIT", help="Wait until the one to chat with can be had.")
     ] = False,
@@ -96,6 +99,9 @@ def pairchat(
     ] = "bell",
     mouse: Annotated[
         bool, typer.Option(envvar="PAIRCHAT_MOUSE", help="The wheel scrolls; hold Shift to select.")
+    ] = True,
+    typing: Annotated[
+        bool, typer.Option(envvar="PAIRCHAT_TYPING", help="Tell the partner when you are typing.")
     ] = True,
     tls: Annotated[bool, typer.Option("--tls", envvar="PAIRCHAT_TLS", help="Speak TLS to the relay.")] = False,
     tls_ca: Annotated[
@@ -127,7 +133,7 @@ def pairchat(
     Exit status: 0 fine; 1 a text was not sent or has no acknowledgement; 2 wrong usage; 3 no connection, or lost;
     4 the name was refused or lost; 5 the partner is not there, or left before the end of the input; 6 timed out.
     """
-    chosen = Settings(name, to, server or [], wait, timeout, json, False, theme, notify, mouse, tls, tls_ca)
+    chosen = Settings(name, to, server or [], wait, timeout, json, ask, theme, notify, mouse, typing, tls, tls_ca)
     raise typer.Exit(anyio.run(_until_signal, chosen))
 
 
@@ -178,7 +184,9 @@ async def _in_pipe(settings: Settings) -> int:
     source = 0 if sys.stdin else os.open(os.devnull, os.O_RDONLY)
     sink = 1 if sys.stdout else os.open(os.devnull, os.O_WRONLY)
     ends = Frames(source, sink) if settings.json else Pipe(source, sink)
-    async with connect(*settings.servers, name=settings.name, state=state_folder(), tls=_tls(settings)) as chat:
+    async with connect(
+        *settings.servers, name=settings.name, state=state_folder(), tls=_tls(settings), ask=settings.ask
+    ) as chat:
         return await ends.run(chat, settings.to, wait=settings.wait)
     raise AssertionError  # for the type checker: `connect` swallows nothing
 

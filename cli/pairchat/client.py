@@ -22,7 +22,7 @@ import anyio
 from pairchat.address import parse_address
 from pairchat.dial import BROKEN, Route
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotConfirmed, PairchatError, Refused
-from pairchat.events import Event, Fate, Joined, Message, Outgoing, Paired, Presence
+from pairchat.events import Event, Fate, Invited, Joined, Message, Outgoing, Paired, Presence
 from pairchat.link import CONNECT_WAIT, READ_BYTES, Link
 from pairchat.protocol import ClientProtocol, Tap
 from pairchat.requests import Request
@@ -97,10 +97,11 @@ class Chat:
         state: Path | None,
         tap: Tap | None,
         tls: ssl.SSLContext | None,
+        ask: bool,
     ) -> None:
         route = Route([parse_address(server) for server in servers], tls)
         self._servers, self._state = servers, state
-        self._protocol = ClientProtocol(tap=tap)
+        self._protocol = ClientProtocol(tap=tap, ask=ask)
         self._link = Link(self._protocol, route, self._take, patience)
         self._turn = anyio.Lock()  # senders go in the order in which they came
         self._tell, self._told = anyio.create_memory_object_stream[Event](EVENTS_AHEAD)
@@ -170,10 +171,41 @@ class Chat:
     async def call(self, name: str) -> str:
         """Chat with `name`, leaving a present partner. Returns the name as its owner wrote it.
 
-        Raises `Refused` (`no_such_user`, `busy`, `away`, …): then nothing has changed.
+        Raises `Refused` (`no_such_user`, `busy`, `away`, `declined`, …): then nothing has changed. One who answers
+        calls in person (`Ringing`) may take half a minute; `cancel_call` ends that.
         """
         outcome = await self._answer(lambda: self._protocol.call(name))
         return outcome.name if isinstance(outcome, Paired) else name
+
+    def cancel_call(self) -> None:
+        """Give up a call that rings: `call` raises `Refused` then, unless it was answered at that moment."""
+        self._protocol.cancel()
+        self._link.flush()
+
+    async def accept(self, call: Invited) -> str:
+        """Take a call. Returns the caller's name. Raises `Refused` if it is over."""
+        outcome = await self._answer(lambda: self._protocol.accept(call.chat))
+        if isinstance(outcome, Paired):
+            return outcome.name
+        raise Refused("not_called", f"{call.name} does not call any more", name=call.name)
+
+    def decline(self, call: Invited) -> None:
+        """Don't take a call."""
+        self._protocol.decline(call.chat)
+        self._link.flush()
+
+    async def block(self, name: str) -> None:
+        """Have somebody's calls refused as long as this session lives. Raises `Refused`."""
+        await self._answer(lambda: self._protocol.block(name))
+
+    async def unblock(self, name: str) -> None:
+        """Let somebody call again. Raises `Refused`."""
+        await self._answer(lambda: self._protocol.unblock(name))
+
+    def typing(self) -> None:
+        """Tell the partner that somebody is typing here, if that can be told at once. Every few seconds is enough."""
+        self._protocol.typing()
+        self._link.flush()
 
     async def who(self, name: str) -> str:
         """Somebody's presence: `free`, `busy`, `away` or `offline`."""
@@ -316,6 +348,7 @@ async def connect(
     state: Path | None = None,
     tap: Tap | None = None,
     tls: ssl.SSLContext | None = None,
+    ask: bool = False,
 ) -> AsyncIterator[Chat]:
     """Connect to a node of one relay, and take `name` if one is given; else `claim` one.
 
@@ -327,12 +360,13 @@ async def connect(
     `state`: a folder in which token and unacknowledged texts are kept until the name is given back, so that a killed
     program that is started again resumes as well. Without it nothing is written.
     `tap`: is shown every line, see `ClientProtocol`. `tls`: speak TLS, for a relay behind something that terminates it.
+    `ask`: calls don't make a chat at once; `Invited` tells of them, and `Chat.accept` or `Chat.decline` answers.
 
     At the end of the block the name is given back: after everything that was said has its fate if the block ended
     well, at once if an exception ended it.
     Raises `BadServer`, `ConnectionFailed`, `Refused`, and at the end `ConnectionLost` if the fate of a text is open.
     """
-    chat = Chat(servers or (DEFAULT_SERVER,), patience=patience, state=state, tap=tap, tls=tls)
+    chat = Chat(servers or (DEFAULT_SERVER,), patience=patience, state=state, tap=tap, tls=tls, ask=ask)
     failure: BaseException | None = None
     try:
         await chat._link.open()

@@ -76,13 +76,19 @@ async def _connect(server: Address, address: Address, tls: ssl.SSLContext | None
     try:
         with anyio.fail_after(patience):
             stream = await anyio.connect_tcp(address.host, address.port)
-            if tls is None:
-                return stream
-            return await TLSStream.wrap(stream, hostname=server.host, ssl_context=tls, standard_compatible=False)
+            return stream if tls is None else await _wrap(stream, server, tls)
     except TimeoutError:
         raise ConnectionFailed(f"{server} does not answer") from None
     except (OSError, *BROKEN) as error:
         raise ConnectionFailed(f"can't connect to {server}: {_reason(error)}") from error
+
+
+async def _wrap(stream: ByteStream, server: Address, tls: ssl.SSLContext) -> ByteStream:
+    try:
+        return await TLSStream.wrap(stream, hostname=server.host, ssl_context=tls, standard_compatible=False)
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
 
 
 def pauses(random: random.Random) -> Iterator[float]:

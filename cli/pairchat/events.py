@@ -97,6 +97,46 @@ class Presence:
 
 
 @dataclass(frozen=True)
+class Typing:
+    """The partner is typing. Nothing tells that this has ended: believe it for some seconds."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Ringing:
+    """Whom we call is being asked, for `wait` seconds at most."""
+
+    name: str
+    wait: float
+
+
+@dataclass(frozen=True)
+class Invited:
+    """Somebody calls, and we said that we answer calls ourselves: accept or decline within `wait` seconds."""
+
+    name: str
+    chat: str
+    wait: float
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A call that we did not answer in time is over."""
+
+    name: str
+    chat: str
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Somebody's calls are refused from now on, or (`on` is false) not any more."""
+
+    name: str
+    on: bool
+
+
+@dataclass(frozen=True)
 class Moving:
     """The node is going away; it serves on for a while."""
 
@@ -149,6 +189,11 @@ Event = (
     | Back
     | Left
     | Presence
+    | Typing
+    | Ringing
+    | Invited
+    | Missed
+    | Blocked
     | Moving
     | Dropped
     | Expired

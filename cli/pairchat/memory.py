@@ -28,6 +28,7 @@ class Memory(msgspec.Struct, frozen=True):
     acks: str = "node"
     last: int = 0  # the highest id of the partner's texts in this chat that was acknowledged
     pending: tuple[Said, ...] = ()
+    blocked: tuple[str, ...] = ()
     version: int = VERSION
 
 

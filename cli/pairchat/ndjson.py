@@ -1,12 +1,14 @@
 """For programs: commands in and events out, one JSON object a line.
 
-In: `to`, `msg`, `leave`, `who`, `quit`, as in the protocol, but that a `msg` needs no id. Out: every event, as the
-frame it came in as far as there is one. The end of the input is a `quit`.
+In: `to`, `msg`, `leave`, `who`, `block`, `unblock`, `accept`, `decline`, `typing`, `quit`, as in the protocol, but that
+a `msg` needs no id. Out: every event, as the frame it came in as far as there is one. The end of the input is a `quit`.
 """
 
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+import anyio
 
 from pairchat import events
 from pairchat.client import Chat
@@ -26,12 +28,19 @@ class Frames:
     def __init__(self, source: int, sink: int) -> None:
         self._input = LineReader(source)
         self._sink = sink
+        self._writing = anyio.Lock()
         self._status = Exit.OK
+        self._invited: events.Invited | None = None  # the latest call
         self._commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "to": self._to,
             "msg": self._msg,
             "leave": self._leave,
             "who": self._who,
+            "block": lambda command: self._chat.block(command["name"]),
+            "unblock": lambda command: self._chat.unblock(command["name"]),
+            "accept": self._accept,
+            "decline": self._decline,
+            "typing": self._typing,
         }
 
     async def run(self, chat: Chat, to: str | None, *, wait: bool = False) -> Exit:
@@ -61,12 +70,15 @@ class Frames:
                 await self._write(frame)
             if isinstance(event, Settled) and event.text.fate is not Fate.DELIVERED:
                 self._status = Exit.NOT_CONFIRMED
+            if isinstance(event, events.Invited):
+                self._invited = event
             if isinstance(event, Lost):
                 raise NameLost(event.message)
 
     async def _write(self, frame: dict[str, Any]) -> None:
         # ASCII: then no text can hold what some reader takes for the end of a line.
-        await write_all(self._sink, json.dumps(frame, separators=(",", ":")).encode() + b"\n")
+        async with self._writing:
+            await write_all(self._sink, json.dumps(frame, separators=(",", ":")).encode() + b"\n")
 
     async def _error(self, code: str, message: str, about: dict[str, Any]) -> None:
         echo: dict[str, Any] = {key: about[key] for key in ("name", "ref") if key in about}
@@ -103,7 +115,7 @@ class Frames:
             await self._error("bad_frame", "not a JSON object", {})
             return None
         kind = command.get("type")
-        needed = {"to": "name", "who": "name", "msg": "text"}.get(str(kind))
+        needed = _NEEDED.get(str(kind))
         if kind != "quit" and kind not in self._commands:
             await self._error("bad_frame", f"there is no {kind!r}", command)
         elif needed is not None and not isinstance(command.get(needed), str):
@@ -128,11 +140,28 @@ class Frames:
         ref = {"ref": command["ref"]} if "ref" in command else {}
         await self._write({"type": "sent", "id": receipt.id, **ref})
 
+    async def _accept(self, _: dict[str, Any]) -> None:
+        await self._chat.accept(self._invitation())
+
+    async def _decline(self, _: dict[str, Any]) -> None:
+        self._chat.decline(self._invitation())
+
+    def _invitation(self) -> events.Invited:
+        if self._invited is None:
+            raise Refused("not_called", "nobody is calling")
+        return self._invited
+
+    async def _typing(self, _: dict[str, Any]) -> None:
+        self._chat.typing()
+
     async def _leave(self, _: dict[str, Any]) -> None:
         await self._chat.leave()
 
     async def _who(self, command: dict[str, Any]) -> None:
         await self._chat.who(command["name"])
+
+
+_NEEDED = {"to": "name", "who": "name", "block": "name", "unblock": "name", "msg": "text"}
 
 
 def _frames(event: Event) -> list[dict[str, Any]]:

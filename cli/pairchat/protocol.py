@@ -34,12 +34,12 @@ Tap = Callable[[str, bytes], None]
 
 
 class ClientProtocol:
-    """One session. `max_line`: bytes of the longest line that the node takes.
+    """One session. `max_line`: bytes of the longest line that the node takes. `ask`: calls are told (`Invited`).
 
     `tap`: is shown each line, `>` those to the node and `<` those from it, without its LF. They hold the token.
     """
 
-    def __init__(self, *, max_line: int = MAX_LINE, tap: Tap | None = None) -> None:
+    def __init__(self, *, max_line: int = MAX_LINE, ask: bool = False, tap: Tap | None = None) -> None:
         self.state = State.NAMELESS
         self.stranded = False  # this node goes away, or can't take us back now: connect to another one
         self.tap = tap
@@ -54,7 +54,9 @@ class ClientProtocol:
         self.outbox = Outbox(0, 0)
         self.acks = "node"  # who acknowledges on the other side
         self.acknowledged = 0  # the highest id of the partner's that we acknowledged in this chat
+        self.blocked: dict[str, None] = {}  # names, as they were written
         self._max_line = max_line
+        self._ask_first = ask
         self.requests = Requests()
         self._input = Lines()
         self._output = bytearray()
@@ -63,13 +65,14 @@ class ClientProtocol:
 
     def claim(self, name: str) -> Request:
         """Ask for a name. Outcome: `Joined` or `Refused`. One claim at a time, and none while we have a name."""
-        return self._ask(Kind.CLAIM, frames.ClientHello(name=name, acks=True), name)
+        return self._ask(Kind.CLAIM, frames.ClientHello(name=name, acks=True, ask=self._ask_first), name)
 
     def recall(self, memory: Memory) -> Request:
         """Go on with a remembered session. Only on a fresh protocol, and in place of `claim`; the outcome is alike."""
         self.name, self.token, self.chat, self.partner = memory.name, memory.token, memory.chat, memory.partner
         self.acks, self.last, self.acknowledged = memory.acks, memory.last, memory.last
         self.outbox.recall(memory.sent, memory.pending)
+        self.blocked = dict.fromkeys(memory.blocked)
         request = Request(Kind.CLAIM, self._hello(), memory.name)
         self.requests.open.append(request)
         self.reconnect()
@@ -78,6 +81,31 @@ class ClientProtocol:
     def call(self, name: str) -> Request:
         """Start a chat, leaving the present one if `name` is free. Outcome: `Paired` or `Refused`."""
         return self._ask(Kind.CALL, frames.ClientTo(name=name), name)
+
+    def cancel(self) -> None:
+        """Give up a call that rings. The call's outcome is `Refused` then, unless it was faster."""
+        self._say(frames.ClientCancel())
+
+    def accept(self, chat: str) -> Request:
+        """Take the call of which `Invited` told. Outcome: `Paired`, `Missed`, or `Refused` (`not_called`)."""
+        return self._ask(Kind.ACCEPT, frames.ClientAccept(chat), chat)
+
+    def decline(self, chat: str) -> None:
+        """Don't take that call."""
+        self._say(frames.ClientDecline(chat))
+
+    def block(self, name: str) -> Request:
+        """Have somebody's calls refused, for the life of this session. Outcome: `Blocked` or `Refused`."""
+        return self._ask(Kind.BLOCK, frames.ClientBlock(name), name)
+
+    def unblock(self, name: str) -> Request:
+        """Let somebody call again. Outcome: `Blocked` or `Refused`."""
+        return self._ask(Kind.UNBLOCK, frames.ClientUnblock(name), name)
+
+    def typing(self) -> None:
+        """Tell the partner that the user is typing, if that can be told now."""
+        if self.chat is not None:
+            self._say(frames.ClientTyping(self.chat))
 
     def leave(self) -> Request:
         """End the chat, after what was said before. Outcome: `Left`, or `Refused` if there is no chat."""
@@ -133,8 +161,9 @@ class ClientProtocol:
         """What another process needs to go on with this session; None where there is nothing to go on with."""
         if self.name is None or self.token is None or self.state is State.OVER:
             return None
-        sent, said = self.outbox.sent, self.outbox.memory
-        return Memory(self.name, self.token, sent, self.chat, self.partner, self.acks, self.acknowledged, said)
+        sent, said, blocked = self.outbox.sent, self.outbox.memory, tuple(self.blocked)
+        name, token, partner = self.name, self.token, self.partner
+        return Memory(name, token, sent, self.chat, partner, self.acks, self.acknowledged, said, blocked)
 
     # --- connections
 
@@ -158,9 +187,16 @@ class ClientProtocol:
     def _hello(self) -> frames.ClientHello:
         assert self.name is not None
         if self.token is None:
-            return frames.ClientHello(name=self.name, acks=True)
-        sent, last = self.outbox.sent, self.acknowledged
-        return frames.ClientHello(name=self.name, acks=True, token=self.token, chat=self.chat, sent=sent, last=last)
+            return frames.ClientHello(name=self.name, acks=True, ask=self._ask_first)
+        return frames.ClientHello(
+            name=self.name,
+            acks=True,
+            token=self.token,
+            chat=self.chat,
+            sent=self.outbox.sent,
+            last=self.acknowledged,
+            ask=self._ask_first,
+        )
 
     # --- bytes
 
@@ -191,7 +227,17 @@ class ClientProtocol:
             self.tap(">", line[:-1])
         self._output += line
 
+    def _say(self, frame: frames.ClientFrame) -> None:
+        """Write what has no answer, and no point on another connection."""
+        if self.state is State.ONLINE:
+            self._write(frame)
+
     # --- for `pairchat.answers`
+
+    def write_blocks(self) -> None:
+        """Say again who is blocked: another node doesn't know."""
+        for name in self.blocked:
+            self._write(frames.ClientBlock(name))
 
     def write_texts(self) -> None:
         """Write what may go."""

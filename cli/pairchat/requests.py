@@ -16,6 +16,9 @@ class Kind(Enum):
     CALL = "call"
     LEAVE = "leave"
     WHO = "who"
+    BLOCK = "block"
+    UNBLOCK = "unblock"
+    ACCEPT = "accept"
     PING = "ping"
     RETURN = "return"  # the ping behind a resume: its pong says that all that stands has been told
     QUIT = "quit"

@@ -19,6 +19,7 @@ _KEYS: Final[dict[str, type]] = {
     "notify": str,
     "mouse": bool,
     "ask": bool,
+    "typing": bool,
     "tls": bool,
     "tls_ca": str,
 }
@@ -38,6 +39,7 @@ class Settings:
     theme: str = "auto"
     notify: str = "bell"
     mouse: bool = True
+    typing: bool = True
     tls: bool = False
     tls_ca: str | None = None
 

@@ -8,15 +8,19 @@ from pairchat.escape import word
 from pairchat.events import (
     Away,
     Back,
+    Blocked,
     Complaint,
     Dropped,
     Event,
     Expired,
     Fate,
+    Invited,
     Joined,
     Left,
+    Missed,
     Outgoing,
     Paired,
+    Ringing,
     Settled,
 )
 
@@ -41,6 +45,9 @@ _REFUSALS = {
     "away": "{name} is away",
     "self_chat": "{name} is you",
     "not_paired": "nobody is chatting with you",
+    "declined": "{name} did not take the call",
+    "not_called": "nobody is calling",
+    "too_many": "too many names are blocked; /unblock one first",
     "unavailable": "not possible right now, try again",
 }
 
@@ -128,6 +135,16 @@ def notice(event: Event) -> str | None:
             return f"Connected as {word(event.name)} again."
         case Expired():
             return f"The relay has given {word(event.name)} up meanwhile; claiming the name again."
+        case Ringing():
+            return f"It rings at {word(event.name)}, for {event.wait:g} s at most."
+        case Invited():
+            return f"{word(event.name)} calls. /accept or /decline, within {event.wait:g} s."
+        case Missed():
+            return f"{word(event.name)} does not call any more."
+        case Blocked() if event.on:
+            return f"{word(event.name)} can't call you any more, as long as you stay."
+        case Blocked():
+            return f"{word(event.name)} may call you again."
         case Complaint():
             return word(event.message)
         case _:

@@ -13,9 +13,10 @@ class Home:
         self.path = Path(self._folder.name)
 
     def environment(self, server: str, **more: str) -> dict[str, str]:
-        """Variables for a process that lives here."""
+        """Variables for a process that lives here; without a `server` the file may name one."""
         ours = {key: value for key, value in os.environ.items() if not key.startswith(("PAIRCHAT_", "XDG_"))}
-        return ours | {"HOME": str(self.path), "PAIRCHAT_SERVER": server, **more}
+        where = {"PAIRCHAT_SERVER": server} if server else {}
+        return ours | {"HOME": str(self.path), **where, **more}
 
     def sessions(self) -> list[Path]:
         """The sessions that are remembered."""

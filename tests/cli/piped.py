@@ -12,10 +12,12 @@ from tests.cli.scripted import PATIENCE
 class Piped:
     """A running `pairchat`; its three streams are pipes unless the test says otherwise."""
 
-    def __init__(self, *args: str, server: str, home: Home | None = None, **streams: Any) -> None:
+    def __init__(self, *args: str, server: str, home: Home | None = None, **streams_and_variables: Any) -> None:
+        variables = {key: value for key, value in streams_and_variables.items() if key.isupper()}
+        streams = {key: value for key, value in streams_and_variables.items() if key not in variables}
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         self.home = home or Home()
-        environment = self.home.environment(server)
+        environment = self.home.environment(server, **variables)
         command = [sys.executable, "-m", "pairchat", *args]
         self._child = subprocess.Popen(command, env=environment, **{**pipes, **streams})
 

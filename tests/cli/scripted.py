@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 from typing import Any, Self
 
 PATIENCE = 10.0  # seconds; only a failing test waits that long
@@ -26,7 +27,13 @@ class Peer:
         self._lines = sock.makefile("rb")
 
     def heard(self) -> Any:
-        """The next frame from the client; None at the end of the connection."""
+        """The next frame from the client, `typing` left out; None at the end of the connection."""
+        while (frame := self.heard_at_all()) is not None and frame["type"] == "typing":
+            pass
+        return frame
+
+    def heard_at_all(self) -> Any:
+        """The next frame, whatever it is."""
         line = self._lines.readline()
         assert line.endswith(b"\n") or not line, f"a fragment: {line!r}"
         return json.loads(line) if line else None
@@ -94,13 +101,28 @@ class ScriptedNode:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._socket.settimeout(PATIENCE)
         self._peers: list[Peer] = []
+        self._bare: list[socket.socket] = []
+        self._tls: ssl.SSLContext | None = None
         host, port = self._socket.getsockname()
         self.address = f"{host}:{port}"
 
     def accept(self) -> Peer:
         """The next client's connection."""
-        self._peers.append(Peer(self._socket.accept()[0]))
+        sock = self._socket.accept()[0]
+        if self._tls:
+            sock = self._tls.wrap_socket(sock, server_side=True)
+        self._peers.append(Peer(sock))
         return self._peers[-1]
+
+    def accept_bare(self) -> socket.socket:
+        """The same, without anything around it; closed with the node."""
+        sock = self._socket.accept()[0]
+        self._bare.append(sock)
+        return sock
+
+    def wrap(self, tls: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._tls = tls
 
     def stop_listening(self) -> None:
         """Refuse further connections."""
@@ -112,4 +134,6 @@ class ScriptedNode:
     def __exit__(self, *_: object) -> None:
         for peer in self._peers:
             peer.close()
+        for sock in self._bare:
+            sock.close()
         self._socket.close()

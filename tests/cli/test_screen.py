@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.cli.home import Home
-from tests.cli.scripted import BYE, PAIRED, PING, PONG, QUIT, Peer, ScriptedNode
+from tests.cli.scripted import BYE, PAIRED, PING, PONG, QUIT, WELCOME, Peer, ScriptedNode
 from tests.cli.terminal import Terminal
 
 ENTER = "\r"
@@ -379,7 +379,7 @@ def test_tab_completes_commands_and_names(node: ScriptedNode, terminal: Open) ->
     screen.type(CTRL_C + "bo\t")
     screen.wait_typed("> bob:")
     screen.type(CTRL_C + "/\t")
-    screen.wait_for("/search")  # a menu of all of them
+    screen.wait_for("end the chat, stay online")  # a menu of all of them
     screen.type("\t")
     screen.wait(lambda lines: any("> /to" in line for line in lines), "the first")
 
@@ -430,6 +430,89 @@ def test_frames_are_shown_without_the_token(node: ScriptedNode, terminal: Open) 
     screen.wait_for('"token":"…"')
     screen.wait_for('> {"type":"ack","id":1,"chat":"c1"}')
     assert "t0" not in "".join(screen.lines)
+
+
+def test_typing_is_shown_and_told(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal)
+    peer.say('{"type":"typing","name":"bob","chat":"c1"}')
+    screen.wait_bar("bob is typing…")
+    peer.say(a_text(1, "hi"))
+    screen.wait_bar("bob is here")
+    heard_up_to(peer, 1)
+    screen.type("/wh")
+    screen.wait_typed("> /wh")
+    screen.type(CTRL_C + "hello")
+    assert peer.heard_at_all() == {"type": "typing", "chat": "c1"}  # and nothing of the command
+    screen.type(" again" + ENTER)
+    assert peer.heard_at_all() == said(1, "hello again")  # and typing was told once
+
+
+def test_typing_need_not_be_told(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal, "--no-typing")
+    screen.type("hello" + ENTER)
+    assert peer.heard_at_all() == said(1, "hello")
+
+
+def test_a_call_is_accepted_declined_or_missed(node: ScriptedNode, terminal: Open) -> None:
+    screen = terminal("alice", "--ask")
+    peer = node.accept()
+    peer.expect({"type": "hello", "v": 1, "name": "alice", "acks": True, "ask": True})
+    peer.say(WELCOME % ("alice", 256, 1_048_576, 30))
+    screen.wait_bar("nobody yet")
+    invited = '{"type":"invited","name":"bob","chat":"%s","wait":30}'
+    peer.say(invited % "c0")
+    screen.wait_for("* bob calls. /accept or /decline, within 30 s.")
+    screen.type("/decline" + ENTER)
+    peer.expect({"type": "decline", "chat": "c0"})
+    screen.type("/accept" + ENTER)
+    screen.wait_for("! Nobody is calling.")
+    peer.say(invited % "c1", '{"type":"missed","name":"bob","chat":"c1"}')
+    screen.wait_for("* bob does not call any more.")
+    peer.say(invited % "c2")
+    screen.wait(lambda lines: sum("bob calls." in line for line in lines) == 3, "the third call")
+    screen.type("/accept" + ENTER)
+    peer.expect({"type": "accept", "chat": "c2"})
+    peer.say(PAIRED % ("bob", "c2"))
+    screen.wait_bar("bob is here")
+
+
+def test_who_is_to_be_called_may_be_waited_for(node: ScriptedNode, terminal: Open) -> None:
+    screen = terminal("alice", "--to", "bob", "--wait")
+    peer = node.accept()
+    peer.welcome("alice")
+    for code in ("no_such_user", "busy"):
+        peer.expect({"type": "to", "name": "bob"}, PING)
+        peer.say(f'{{"type":"error","code":"{code}","message":"no","name":"bob"}}', PONG)
+        screen.wait_bar("calling bob…")
+    peer.pair("bob")
+    screen.wait_bar("bob is here")
+
+
+def test_a_call_that_rings_is_given_up(node: ScriptedNode, terminal: Open) -> None:
+    screen = terminal("alice", "--to", "bob")
+    peer = node.accept()
+    peer.welcome("alice")
+    peer.expect({"type": "to", "name": "bob"}, PING)
+    peer.say('{"type":"ringing","name":"bob","wait":30}', PONG)
+    screen.wait_for("* It rings at bob, for 30 s at most.")
+    screen.wait_bar("calling bob…")
+    screen.type("/leave" + ENTER)
+    peer.expect({"type": "cancel"})
+    peer.say('{"type":"error","code":"declined","message":"no","name":"bob"}')
+    screen.wait_for("! Bob did not take the call.")
+    screen.wait_bar("nobody yet")
+
+
+def test_somebody_is_blocked(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal)
+    screen.type("/block bob" + ENTER)
+    peer.expect({"type": "block", "name": "bob"})
+    peer.say('{"type":"blocked","name":"bob"}')
+    screen.wait_for("* bob can't call you any more, as long as you stay.")
+    screen.type("/unblock bob" + ENTER)
+    peer.expect({"type": "unblock", "name": "bob"})
+    peer.say('{"type":"unblocked","name":"bob"}')
+    screen.wait_for("* bob may call you again.")
 
 
 # --- the beginning and the end

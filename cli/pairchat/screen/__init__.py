@@ -56,7 +56,7 @@ class Screen:
         self._attention = Attention()
         self._view = View(self._history, self._speakers)
         self._conversation = Conversation(self._history, self._status.partner, self._call)
-        self._entry = Entry(self._typed, lambda: self._conversation.names)
+        self._entry = Entry(self._typed, self._typing, lambda: self._conversation.names)
         learn_focus_keys()
         theme, mouse, leave = _one_of(Theme, "theme", settings.theme), settings.mouse, self._leave
         self._app = application(
@@ -134,7 +134,13 @@ class Screen:
         settings = self._settings
         # A connection for each try: the relay closes one that names itself too late.
         async with connect(
-            *settings.servers, name=name, patience=math.inf, state=self._state, tap=self._tap, tls=self._tls
+            *settings.servers,
+            name=name,
+            patience=math.inf,
+            state=self._state,
+            tap=self._tap,
+            tls=self._tls,
+            ask=settings.ask,
         ) as chat:
             self._status.chat = chat
             self._conversation.names[chat.name or ""] = None
@@ -143,7 +149,7 @@ class Screen:
             self._actions = actions
             await alongside(
                 lambda: self._follow(chat),
-                lambda: alongside(lambda: self._part(chat), lambda: actions.run(to)),
+                lambda: alongside(lambda: self._part(chat), lambda: actions.run(to, wait=settings.wait)),
             )
 
     async def _follow(self, chat: Chat) -> None:
@@ -188,6 +194,10 @@ class Screen:
         elif self._name_typed is not None and line.strip():
             self._name = line.strip()
             self._name_typed.set()
+
+    def _typing(self, text: str) -> None:
+        if self._actions is not None and self._settings.typing:
+            self._actions.typing(text)
 
     def _tap(self, direction: str, line: bytes) -> None:
         if self._actions is not None and self._actions.raw:

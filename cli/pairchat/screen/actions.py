@@ -1,5 +1,6 @@
 """Carries out what is typed: texts and commands, one after another."""
 
+import time
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -7,12 +8,15 @@ import anyio
 from pairchat.client import Chat
 from pairchat.errors import NameLost, Refused
 from pairchat.escape import word
+from pairchat.events import Invited
+from pairchat.reach import reach
 from pairchat.screen.commands import Wrong, help_lines, parse
 from pairchat.screen.conversation import Conversation
 from pairchat.screen.history import Entry
 from pairchat.screen.view import View
 from pairchat.wording import PRESENCE, refusal
 
+TYPING_EVERY = 3.0  # seconds between two words to the partner that we are typing
 PENDING_LINES = 100  # lines that may wait while another one is being carried out
 
 
@@ -23,6 +27,9 @@ class Actions:
         self, chat: Chat, conversation: Conversation, view: View, quit: Callable[[], None], redraw: Callable[[], None]
     ) -> None:
         self._redraw = redraw
+        self._told_typing = -TYPING_EVERY
+        self._wait = False  # for somebody who can't be had yet
+        self._waiting = anyio.CancelScope()
         self._chat = chat
         self._conversation = conversation
         self._view = view
@@ -34,6 +41,10 @@ class Actions:
             "": self._say,
             "/to": self._call,
             "/leave": self._leave,
+            "/accept": self._accept,
+            "/decline": self._decline,
+            "/block": self._block,
+            "/unblock": self._unblock,
             "/who": self._who,
             "/retry": self._retry,
             "/search": self._search,
@@ -48,23 +59,31 @@ class Actions:
         """Take a line; it is carried out when those before it have been."""
         if not line.strip():
             return
+        if self._conversation.partner.calling and line.strip() == "/leave":
+            self._chat.cancel_call()
+            if self._wait:
+                self._waiting.cancel()
+            return
         try:
             self._send.send_nowait(line)
         except anyio.WouldBlock:
             self._conversation.error(f"Too much is waiting; not sent: {word(line)}")
 
-    async def run(self, to: str | None) -> None:
-        """Carry out what is typed, for ever."""
+    async def run(self, to: str | None, *, wait: bool = False) -> None:
+        """Call somebody, if that is wanted, and carry out what is typed, for ever."""
         with self._send, self._lines:
             if to is not None:
-                await self._call(to)
+                await self._try(lambda: self._call(to, wait=wait))
             async for line in self._lines:
-                await self._do(line)
+                await self._try(lambda line=line: self._do(line))  # type: ignore[misc]
 
     async def _do(self, line: str) -> None:
+        typed = parse(line)
+        await self._commands[typed.command](typed.rest)
+
+    async def _try(self, action: Callable[[], Awaitable[None]]) -> None:
         try:
-            typed = parse(line)
-            await self._commands[typed.command](typed.rest)
+            await action()
         except Wrong as error:
             self._conversation.error(word(str(error)))
         except Refused as error:
@@ -83,20 +102,49 @@ class Actions:
             why = refusal(error) if isinstance(error, Refused) else "it is not Unicode text"
             self._conversation.error(f"Not sent, {why}: {word(text)}")
         else:
+            self._told_typing = -TYPING_EVERY
             self._view.to_end()
             self._conversation.said(self._chat, receipt.outgoing)
 
-    async def _call(self, name: str) -> None:
+    async def _call(self, name: str, *, wait: bool = False) -> None:
         self._conversation.names[name] = None
         self._conversation.partner.calling = name
         self._redraw()
         try:
-            await self._chat.call(name)
+            self._wait = wait
+            with anyio.CancelScope() as self._waiting:
+                await reach(self._chat, name, wait=wait)
         finally:
             self._conversation.partner.calling = ""
 
     async def _leave(self, _: str) -> None:
         await self._chat.leave()
+
+    async def _accept(self, _: str) -> None:
+        await self._chat.accept(self._invitation())
+
+    async def _decline(self, _: str) -> None:
+        self._chat.decline(self._invitation())
+        self._conversation.invited = None
+
+    def _invitation(self) -> Invited:
+        invited = self._conversation.invited
+        if invited is None:
+            raise Wrong("Nobody is calling.")
+        return invited
+
+    async def _block(self, name: str) -> None:
+        await self._chat.block(name)
+
+    async def _unblock(self, name: str) -> None:
+        await self._chat.unblock(name)
+
+    def typing(self, text: str) -> None:
+        """The user changed the line."""
+        now = time.monotonic()
+        if text and not text.startswith("/") and self._chat.partner and now - self._told_typing > TYPING_EVERY:
+            self._told_typing = now
+            self._chat.typing()
 
     async def _who(self, name: str) -> None:
         state = await self._chat.who(name)

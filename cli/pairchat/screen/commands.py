@@ -18,7 +18,11 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("/to", "NAME", "chat with somebody, leaving a present chat", names=True),
-        Command("/leave", "", "end the chat, stay online"),
+        Command("/leave", "", "end the chat, stay online; give up a call that rings"),
+        Command("/accept", "", "take a call (with --ask)"),
+        Command("/decline", "", "don't take it"),
+        Command("/block", "NAME", "have somebody's calls refused as long as you stay", names=True),
+        Command("/unblock", "NAME", "let somebody call again", names=True),
         Command("/who", "NAME", "ask whether somebody is there", names=True),
         Command("/retry", "", "send again what may not have arrived, under new ids"),
         Command("/search", "[TEXT]", "find a text; again without TEXT: the one before"),

@@ -11,18 +11,23 @@ from pairchat.events import (
     Event,
     Expired,
     Fate,
+    Invited,
     Joined,
     Left,
     Message,
+    Missed,
     Outgoing,
     Paired,
     Presence,
     Settled,
+    Typing,
 )
 from pairchat.screen.history import Entry, History
 from pairchat.screen.log import Log
 from pairchat.screen.status import Partner
 from pairchat.wording import moment, notice
+
+TYPING_SHOWN = 6.0  # seconds: two words of it, in case one goes missing
 
 Call = Callable[[str, str], None]
 
@@ -35,6 +40,7 @@ class Conversation:
         self.partner = partner
         self.log = Log()
         self.names: dict[str, None] = {}  # seen so far
+        self.invited: Invited | None = None  # who calls at the moment
         self._call = call
         self._chat_id: str | None = None  # of the pairing announced last
         self._shown: set[Outgoing] = set()  # ours without a fate
@@ -83,6 +89,14 @@ class Conversation:
                 return
             case Presence():
                 return  # whoever asked shows it
+            case Typing():
+                self.partner.typing_until = time.monotonic() + TYPING_SHOWN
+                return
+            case Invited():
+                self.invited = event
+                self._call(event.name, "is calling")
+            case Missed():
+                self.invited = None
             case Left():
                 self._left()
             case Away():
@@ -111,6 +125,7 @@ class Conversation:
     def _paired(self, event: Paired) -> None:
         self.partner.here(event.name)
         self.names[event.name] = None
+        self.invited = None
         if event.chat != self._chat_id:  # else it is only confirmed again
             self._chat_id = event.chat
             self.notice(f"You are chatting with {word(event.name)}.")

@@ -29,12 +29,19 @@ class Question:
 
 
 class Entry:
-    """Where the user types. `accept` gets each line."""
+    """Where the user types. `accept` gets each line, `typing` what stands there whenever it changes."""
 
-    def __init__(self, accept: Callable[[str], None], names: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self, accept: Callable[[str], None], typing: Callable[[str], None], names: Callable[[], Iterable[str]]
+    ) -> None:
         self.prompt = "> "
         self.question: Question | None = None
-        self.buffer = Buffer(multiline=True, history=InMemoryHistory(), completer=_Names(names))
+        self.buffer = Buffer(
+            multiline=True,
+            history=InMemoryHistory(),
+            completer=_Names(names),
+            on_text_changed=lambda buffer: typing(buffer.text),
+        )
         self._accept = accept
         asked = Condition(lambda: self.question is not None)
         self.asked = asked

@@ -9,9 +9,9 @@ from wcwidth import iter_graphemes
 TAB = 4  # columns
 
 # Terminals disagree about how wide these sequences are, and a wrong guess tears the rest of the row: emoji joined to
-# one (shown side by side), the selectors that ask for another shape, skin tones behind an emoji, and flags.
+# one (shown side by side), the selectors that ask for another shape, skin tones behind something, and flags.
 _JOINED = re.compile("(?<=[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])")
-_SHAPES = re.compile("[\ufe0e\ufe0f]|(?<=[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])[\U0001f3fb-\U0001f3ff]")
+_SHAPES = re.compile("[\ufe0e\ufe0f]|(?<=.)[\U0001f3fb-\U0001f3ff]", re.DOTALL)
 _FLAG = re.compile("([\U0001f1e6-\U0001f1ff])([\U0001f1e6-\U0001f1ff])?")
 _REGION_A = 0x1F1E6
 

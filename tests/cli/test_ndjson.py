@@ -1,0 +1,153 @@
+"""`pairchat --json`: commands in, events out, against a node that says what the test wants."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.cli.piped import Piped
+from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, Peer, ScriptedNode
+
+Start = Callable[..., Piped]
+
+
+@pytest.fixture
+def start(node: ScriptedNode) -> Iterator[Start]:
+    with ExitStack() as started:
+        yield lambda *args, **how: started.enter_context(Piped(*args, **{"server": node.address, **how}))
+
+
+def bot(node: ScriptedNode, start: Start, *args: str) -> tuple[Piped, Peer]:
+    """A bot under the name of alice, and its node."""
+    process = start("alice", "--json", *args)
+    peer = node.accept()
+    peer.welcome("alice")
+    assert told(process) == {"type": "welcome", "name": "alice", "node": "n1", "resumed": False}
+    return process, peer
+
+
+def told(process: Piped) -> dict[str, Any]:
+    frame = json.loads(process.line())
+    assert isinstance(frame, dict)
+    return frame
+
+
+def ask(process: Piped, **command: object) -> None:
+    process.type(json.dumps(command).encode() + b"\n")
+
+
+def test_a_conversation(node: ScriptedNode, start: Start) -> None:
+    process, peer = bot(node, start)
+    ask(process, type="to", name="bob")
+    peer.pair("bob")
+    assert told(process) == {"type": "paired", "name": "bob", "chat": "c1", "acks": "client", "resumed": False}
+    ask(process, type="msg", text="hi\u2028\n", ref=7)
+    peer.expect({"type": "msg", "id": 1, "text": "hi\u2028\n", "chat": "c1"})
+    assert told(process) == {"type": "sent", "id": 1, "ref": 7}
+    peer.say('{"type":"ack","id":1,"chat":"c1"}')
+    assert told(process) == {"type": "ack", "id": 1, "chat": "c1", "by": "client"}
+    peer.say('{"type":"msg","id":9,"from":"bob","chat":"c1","text":"h\u00f6\u2028","at":1.5}')
+    line = process.line()
+    assert line.isascii()
+    assert json.loads(line) == {"type": "msg", "id": 9, "from": "bob", "chat": "c1", "text": "hö\u2028", "at": 1.5}
+    peer.expect({"type": "ack", "id": 9, "chat": "c1"})
+    ask(process, type="leave")
+    peer.expect({"type": "leave"})
+    peer.say('{"type":"left","name":"bob","reason":"left"}')
+    assert told(process) == {"type": "left", "name": "bob", "reason": "left"}
+    ask(process, type="quit")
+    peer.part()
+    assert process.ended() == (0, '{"type":"bye"}\n', [])
+
+
+def test_the_end_of_the_input_is_a_quit(node: ScriptedNode, start: Start) -> None:
+    process, peer = bot(node, start)
+    process.end_input()
+    peer.part()
+    assert process.ended() == (0, '{"type":"bye"}\n', [])
+
+
+def test_what_can_not_be_done_is_told_and_nothing_else(node: ScriptedNode, start: Start) -> None:
+    process, peer = bot(node, start)
+    for line in (b"nonsense\n", b"[]\n", b'{"type":"fly"}\n', b'{"type":"msg","text":1}\n', b"x" * 70_000 + b"\n"):
+        process.type(line)
+    codes = [told(process)["code"] for _ in range(5)]
+    assert codes == ["bad_frame"] * 4 + ["too_long"]
+    ask(process, type="msg", text="hi", ref="a")
+    refusal = told(process)
+    assert (refusal["code"], refusal["ref"]) == ("not_paired", "a")
+    ask(process, type="accept")
+    assert told(process)["code"] == "not_called"
+    ask(process, type="who", name="zoe")
+    peer.expect({"type": "who", "name": "zoe"})
+    peer.say('{"type":"error","code":"name_invalid","message":"no","name":"zoe"}')
+    assert told(process) == {"type": "error", "code": "name_invalid", "message": "no", "name": "zoe"}
+
+
+def test_a_text_without_acknowledgement_is_told_and_fails(node: ScriptedNode, start: Start) -> None:
+    process, peer = bot(node, start, "--to", "bob")
+    peer.pair("bob")
+    ask(process, type="msg", text="hi")
+    peer.expect({"type": "msg", "id": 1, "text": "hi", "chat": "c1"})
+    peer.say('{"type":"unconfirmed","from":1,"to":1,"reason":"lost"}')
+    lines = [told(process) for _ in range(3)][1:]
+    assert {"type": "unconfirmed", "id": 1, "chat": "c1", "text": "hi", "reason": "lost"} in lines
+    process.end_input()
+    peer.part()
+    assert process.ended()[0] == 1
+
+
+def test_calls_are_answered(node: ScriptedNode, start: Start) -> None:
+    process = start("alice", "--json", "--ask")
+    peer = node.accept()
+    assert peer.heard()["ask"] is True
+    peer.say(WELCOME % ("alice", 256, 1_048_576, 30), '{"type":"invited","name":"bob","chat":"c1","wait":30}')
+    told(process)
+    assert told(process) == {"type": "invited", "name": "bob", "chat": "c1", "wait": 30.0}
+    ask(process, type="accept")
+    peer.expect({"type": "accept", "chat": "c1"})
+    peer.say(PAIRED % ("bob", "c1"))
+    assert told(process)["type"] == "paired"
+    ask(process, type="block", name="eve")
+    peer.expect({"type": "block", "name": "eve"})
+    peer.say('{"type":"blocked","name":"eve"}')
+    assert told(process) == {"type": "blocked", "name": "eve", "on": True}
+    ask(process, type="typing")
+    assert peer.heard_at_all() == {"type": "typing", "chat": "c1"}
+
+
+def test_a_lost_connection_and_the_next(node: ScriptedNode, start: Start) -> None:
+    process, peer = bot(node, start)
+    peer.close()
+    assert told(process)["type"] == "dropped"
+    node.accept().take_back("alice", last=0)
+    assert told(process) == {"type": "welcome", "name": "alice", "node": "n1", "resumed": True}
+
+
+# --- waiting, in every mode without a terminal
+
+
+@pytest.mark.parametrize("mode", [[], ["--json"]])
+def test_whoever_is_not_there_yet_is_waited_for(node: ScriptedNode, start: Start, mode: list[str]) -> None:
+    process = start("alice", "--to", "bob", "--wait", *mode)
+    process.end_input()
+    peer = node.accept()
+    peer.welcome("alice")
+    for code in ("no_such_user", "away"):
+        peer.expect({"type": "to", "name": "bob"}, PING)
+        peer.say(f'{{"type":"error","code":"{code}","message":"no","name":"bob"}}', PONG)
+    peer.pair("bob")
+    peer.part()
+    assert process.ended()[0] == 0
+
+
+def test_time_runs_out(node: ScriptedNode, start: Start) -> None:
+    process = start("alice", "--to", "bob", "--wait", "--timeout", "0.5")
+    peer = node.accept()
+    peer.welcome("alice")
+    peer.expect({"type": "to", "name": "bob"}, PING)
+    peer.say('{"type":"error","code":"no_such_user","message":"no","name":"bob"}', PONG)
+    peer.part()  # the name is given back all the same
+    assert process.ended() == (6, "", ["pairchat: not done within 0.5 s"])

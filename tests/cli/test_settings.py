@@ -1,0 +1,104 @@
+"""Settings: the file, the environment over it, options over both."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pairchat import BadSettings
+from pairchat.settings import config_file, read, write
+from tests.cli.home import Home
+from tests.cli.piped import Piped
+from tests.cli.scripted import ScriptedNode
+from tests.cli.terminal import Terminal
+
+Start = Callable[..., Piped]
+
+
+@pytest.fixture
+def start(node: ScriptedNode) -> Iterator[Start]:
+    with ExitStack() as started:
+        yield lambda *args, **how: started.enter_context(Piped(*args, **{"server": node.address, **how}))
+
+
+def home_with(text: str) -> Home:
+    home = Home()
+    path = home.path / ".config/pairchat/config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return home
+
+
+def test_options_go_over_the_environment_and_that_over_the_file(node: ScriptedNode, start: Start) -> None:
+    text = f'name = "from-file"\nserver = ["{node.address}"]\n'
+    start(server="", home=home_with(text), stdin=subprocess.DEVNULL)
+    node.accept().welcome("from-file")
+    start(server="", home=home_with(text), stdin=subprocess.DEVNULL, PAIRCHAT_NAME="from-environment")
+    node.accept().welcome("from-environment")
+    start("from-option", server="", home=home_with(text), stdin=subprocess.DEVNULL, PAIRCHAT_NAME="from-environment")
+    node.accept().welcome("from-option")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name = ", "is not TOML"),
+        ('nmae = "x"', "there is no 'nmae'"),
+        ("name = 1", "'name' has to be a text"),
+        ("server = [1]", "'server' has to be a text, or a list of texts"),
+        ('mouse = "yes"', "'mouse' has to be true or false"),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_told(start: Start, text: str, complaint: str) -> None:
+    status, out, told = start("alice", home=home_with(text), stdin=subprocess.DEVNULL).ended()
+    assert (status, out) == (2, "")
+    assert complaint in " ".join(line.strip("│ ") for line in told)
+
+
+def test_a_file_that_was_named_must_exist(start: Start) -> None:
+    assert start("alice", "--config", "/nowhere.toml", stdin=subprocess.DEVNULL).ended()[0] == 2
+
+
+def test_a_theme_that_is_none_is_wrong_usage(node: ScriptedNode) -> None:
+    with Terminal("alice", "--theme", "pink", server=node.address) as screen:
+        assert screen.status() == 2
+        assert screen.lines[-1] == "pairchat: theme can't be 'pink'; choose from auto, dark, light"
+
+
+def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+    values = {"name": 'a"\\b\n\u202e日本', "server": ["[::1]:9999", "b"], "mouse": False}
+    write(tmp_path / "new" / "config.toml", values)
+    assert read(tmp_path / "new" / "config.toml", must_exist=True) == values
+    assert (tmp_path / "new" / "config.toml").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        write(tmp_path / "new" / "config.toml", values)
+    with pytest.raises(BadSettings):
+        read(tmp_path / "none", must_exist=True)
+    assert read(tmp_path / "none", must_exist=False) == {}
+
+
+def test_the_file_is_where_the_system_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/x")
+    assert config_file() == Path("/x/pairchat/config.toml")
+
+
+def test_the_few_questions(node: ScriptedNode) -> None:
+    home = Home()
+    with Terminal("--init", server=node.address, home=home) as screen:
+        screen.wait_for("Your name:")
+        screen.type("ann\r")
+        screen.wait_for("Servers, with spaces between [localhost:9999]:")
+        screen.type("one:1 two:2\r")
+        screen.wait_for("dark, light, or auto")
+        screen.type("dark\r")
+        screen.wait_for("or off")
+        screen.type("\r")
+        screen.wait_for("Written:")
+        assert screen.status() == 0
+        written = home.path / ".config/pairchat/config.toml"
+        wanted = {"name": "ann", "server": ["one:1", "two:2"], "theme": "dark", "notify": "bell"}
+        assert read(written, must_exist=True) == wanted
+        with Terminal("--init", server=node.address, home=home) as again:
+            assert again.status() == 2
