@@ -36,11 +36,8 @@ class Outlet(Protocol):
     def tell(self, event: Event) -> None:
         """Add to what the client is told."""
 
-    def pump(self) -> None:
-        """Handle lines that wait, as far as the session lets them."""
-
-    def flush(self) -> None:
-        """Write what the client is told."""
+    def settle(self) -> None:
+        """Handle lines that wait, as far as the session lets them; write what the client is told."""
 
     def close(self) -> None:
         """Close after that."""

@@ -108,7 +108,7 @@ class Connection(asyncio.BufferedProtocol):
             self._read_in = router.round
             router.later(self)
         self.pump()
-        router.touch(self)
+        router.holding.add(self)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; it may still read."""
@@ -164,7 +164,8 @@ class Connection(asyncio.BufferedProtocol):
                     self._say_on(command)
             if lines and session.draining:
                 self._let_pass()
-        self._mind_reading()
+        if lines or self._read_paused or self._read_in == self._router.round or self._out_bytes > REPLY_BYTES:
+            self._mind_reading()
 
     def _spend(self, lines: int) -> None:
         self._share -= lines
@@ -245,9 +246,15 @@ class Connection(asyncio.BufferedProtocol):
         if self._dialect is None or self.closing:
             return
         for part in _apart(event) if self._dialect is CLASSIC else (event,):
-            data = self._dialect.render(part)
-            self._out.append(data)
-            self._out_bytes += len(data)
+            if data := self._dialect.render(part):
+                self._out.append(data)
+                self._out_bytes += len(data)
+
+    def settle(self) -> None:
+        """The end of a turn: handle lines that could wait no longer, and write what gathered."""
+        if self._lines:
+            self.pump()
+        self.flush()
 
     @property
     def behind(self) -> bool:
@@ -256,7 +263,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Write what gathered; once the kernel has all of it, the session may acknowledge it."""
-        if self._gone or self._transport.is_closing():  # uvloop raises on a write to the latter
+        transport = self._transport
+        if self._gone or transport.is_closing():  # uvloop raises on a write to the latter
             return
         if self._out and not self._write_paused:
             out, self._out, self._out_bytes = self._out, [], 0
@@ -264,18 +272,25 @@ class Connection(asyncio.BufferedProtocol):
             if self._dialect is CLASSIC:
                 self._write_apart(out)
             else:
-                self._transport.write(b"".join(out))
-        if not self._out and not self._write_paused and not self._transport.is_closing():
+                transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if not self._out and not self._write_paused and not transport.is_closing():
             if self.closing:
                 self._stop_timer()
-                self._transport.close()
+                transport.close()
                 return
-            if self.session.outlet is self:
-                self.session.flushed()
+            self._all_taken()
+        if self._lines or self._read_paused or self._out_bytes > REPLY_BYTES:
+            self._mind_reading()
+
+    def _all_taken(self) -> None:
+        """The kernel has all that the client was told."""
+        session = self.session
+        if session.outlet is self:
+            session.flushed()
+        if (session.state is State.NAMED) is not (self._timer is None):
             self._mind_name()
-            if self._lines and not self.session.blocked and not self._router.held:
-                self._router.later(self)
-        self._mind_reading()
+        if self._lines and not session.blocked and not self._router.held:
+            self._router.later(self)
 
     def check_peer(self) -> None:
         """Give the connection up if the peer has acknowledged nothing for too long of what was sent to it.
@@ -315,8 +330,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._out = out[index:]
                 self._out_bytes = sum(map(len, self._out))
                 return
-            if data:
-                self._transport.write(data)
+            self._transport.write(data)
 
     def close(self) -> None:
         """Close after what was told; the client may take some time to read it."""

@@ -107,7 +107,8 @@ def _text(session: Session, mail: Text) -> None:
 def _ack(session: Session, mail: Ack) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.outbox.acked(session.chat, mail.id)
-        session.proceed()
+        if session.pending is not None:
+            session.proceed()
 
 
 def _taken(session: Session, mail: Taken) -> None:

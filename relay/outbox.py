@@ -93,9 +93,10 @@ class Outbox:
 
     def _take(self, id: int | None) -> int:
         """The message takes its id."""
-        self._seen = self._next if id is None else id
-        self._next = max(self._next, self._seen + 1)
-        return self._seen
+        self._seen = id = self._next if id is None else id
+        if id >= self._next:
+            self._next = id + 1
+        return id
 
     def _not_sent(self, command: Say, chat: str, reason: Reason) -> None:
         self._report(self._take(command.id), [command.text], chat, reason)

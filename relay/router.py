@@ -60,12 +60,12 @@ class Router:
         self._dirty: dict[Outlet, None] = {}
         self._scheduled = False
         self._watching = False
-        self._held = False
+        self.held = False  # clients' lines have to wait until it is known what this node still owns
         self._adrift = False  # the lease doesn't hold and Redis can't be asked: chats on this node go on
         self._forgotten: set[int] = set()  # partitions to be written back
         self._later: dict[Outlet, None] = {}
         self._outlets: set[Outlet] = set()
-        self._recent: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
+        self.holding: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
 
     def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
         """Everything is there: go."""
@@ -87,7 +87,7 @@ class Router:
         self.lines = ROUND_LINES
         self._loop.call_soon(self._end_turn)
         self.now = int(time.time() * 1000) / 1000
-        if self._watching and not self._held and not self._adrift and not self._directory.lease.standing:
+        if self._watching and not self.held and not self._adrift and not self._directory.lease.standing:
             self._hold()
 
     def _end_turn(self) -> None:
@@ -95,13 +95,17 @@ class Router:
         while self._mail or self._dirty:
             self.turn += 1
             while self._mail:
-                self._try(self._deliver, self._mail.popleft())
+                try:
+                    self._deliver(self._mail.popleft())
+                except Exception:
+                    _log_defect()
             dirty, self._dirty = self._dirty, {}
-            self._recent.update(dirty)
+            self.holding.update(dirty)
             for outlet in dirty:
-                self._try(outlet.pump)
-            for outlet in dirty:
-                self._try(outlet.flush)
+                try:
+                    outlet.settle()
+                except Exception:
+                    _log_defect()
         self.turn += 1
         self._bus.flush()
         self._scheduled = False
@@ -109,21 +113,9 @@ class Router:
             self._dirty, self._later = self._later, {}
             self.begin()
 
-    def _try(self, step: Callable[..., None], *about: object) -> None:
-        """A defect that one client or one piece of mail brings out must not stop the node for all the others."""
-        try:
-            step(*about)
-        except Exception:
-            log.exception("a step failed")
-
     def later(self, outlet: Outlet) -> None:
         """Have the outlet pump and flush in the next turn: it has had its share of this one."""
         self._later[outlet] = None
-
-    @property
-    def held(self) -> bool:
-        """Clients' lines have to wait until it is known what this node still owns."""
-        return self._held
 
     def _hold(self) -> None:
         """The lease is overdue. If Redis is away, that was to come; else this node has slept, and must ask first."""
@@ -131,7 +123,7 @@ class Router:
             self._drift()
             return
         log.warning("lease overdue: holding clients' lines")
-        self._held = True
+        self.held = True
         self._directory.lease.hurry()
         self._loop.call_later(HOLD_SECONDS, self._drift)
 
@@ -141,7 +133,7 @@ class Router:
             self._let_go(adrift=True)
 
     def _let_go(self, *, adrift: bool) -> None:
-        self._held, self._adrift = False, adrift
+        self.held, self._adrift = False, adrift
         self.begin()
         self._dirty.update(dict.fromkeys(self._outlets))
 
@@ -155,8 +147,8 @@ class Router:
         while True:
             await anyio.sleep(BUDGET_SECONDS)
             allowance = self.allowance
-            held = {outlet: outlet.held_bytes for outlet in self._recent & self._outlets}
-            self._recent = {outlet for outlet, amount in held.items() if amount}
+            held = {outlet: outlet.held_bytes for outlet in self.holding & self._outlets}
+            self.holding = {outlet for outlet, amount in held.items() if amount}
             self.budget.look(held.values())
             if self.allowance > allowance:  # who had to stop may go on
                 self.begin()
@@ -322,7 +314,7 @@ class Router:
     def stand(self) -> None:
         """The lease holds; from now on it's watched."""
         self._watching = True
-        if self._held or self._adrift:
+        if self.held or self._adrift:
             self._let_go(adrift=False)
 
     def write_back(self, partition: int) -> None:
@@ -355,3 +347,8 @@ class Router:
             session.dismiss()
         for outlet in list(self._outlets):
             outlet.close()
+
+
+def _log_defect() -> None:
+    """A defect that one client or one piece of mail brings out must not stop the node for all the others."""
+    log.exception("a step failed")

@@ -302,8 +302,7 @@ class Session:
         if chat is None:
             return
         if not self.acks:
-            ack = chat.confirm(chat.received)
-            if ack is not None:
+            if chat.received > chat.confirmed and (ack := chat.confirm(chat.received)):
                 self.host.post(chat.partner.uid, ack)
         elif chat.untaken >= FLIGHT_BYTES // 2:
             chat.untaken = 0
