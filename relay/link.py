@@ -56,6 +56,9 @@ class Kind(IntEnum):
     FAREWELL = 7  # to everyone: this node ends now
 
 
+_KINDS: Final = {int(kind): kind for kind in Kind}
+
+
 class Frame(Struct, frozen=True):
     """One frame, taken apart."""
 
@@ -92,8 +95,8 @@ def unpack(raw: bytes) -> Frame:
     if version != VERSION:
         raise BadFrame(f"version {version}")
     try:
-        return Frame(Kind(kind), uid.decode("ascii"), stream, number, ack_stream, ack, raw[HEADER_BYTES:])
-    except ValueError as error:
+        return Frame(_KINDS[kind], uid.decode("ascii"), stream, number, ack_stream, ack, raw[HEADER_BYTES:])
+    except (KeyError, ValueError) as error:
         raise BadFrame(str(error)) from None
 
 
@@ -109,6 +112,7 @@ class Link:
     def __init__(self, uid: str) -> None:
         self._uid = uid
         self.outbox: list[Mail] = []
+        self.flushed = float("-inf")  # when mail last left
         self._new_stream()
         self._their_stream = _NO_STREAM
         self._got = 0  # number of the last frame taken in order
@@ -151,7 +155,8 @@ class Link:
             self._flight += len(sent.body)
             frames.append(self._pack(sent))
             start = end
-        self.outbox = outbox[start:]
+        if frames:
+            self.outbox, self.flushed = outbox[start:], now
         return frames
 
     def _pack(self, sent: _Sent) -> bytes:
@@ -230,7 +235,7 @@ def _frame_end(mail: list[Mail], start: int) -> int:
     room = FRAME_BYTES
     for index in range(start, len(mail)):
         one = mail[index]
-        room -= MAIL_BYTES + sum(map(len, one.texts)) if isinstance(one, Text) else MAIL_BYTES
+        room -= MAIL_BYTES + sum(map(len, one.texts)) if type(one) is Text else MAIL_BYTES
         if room <= 0:
             return index + 1
     return len(mail)
