@@ -15,7 +15,7 @@ import structlog
 from relay.directory.keys import Keys
 from relay.directory.lease import clock
 from relay.directory.store import Store, Unavailable
-from relay.link import UID_LENGTH, BadFrame, Frame, Kind, Link, note, unpack
+from relay.link import MAIL, MISSING, UID_LENGTH, BadFrame, Frame, Kind, Link, note, unpack
 from relay.mail import Ack, BadMail, Mail, decode
 from relay.resp import RespConnection
 
@@ -193,7 +193,7 @@ class Bus:
             if frame.kind is Kind.PROBE:
                 self._heard = clock()
                 self.ready.set()
-        elif frame.kind is not Kind.MAIL and frame.kind > Kind.MISSING:
+        elif frame.kind is not MAIL and frame.kind > MISSING:
             self._notice(frame)
         elif self._standing():
             self._take(frame)

@@ -12,7 +12,7 @@ from relay.dialects import CLASSIC, JSON, Dialect, Framer, Line, LineFramer, Raw
 from relay.errors import Code
 from relay.events import Command, Event, Hangup, Messages, Say
 from relay.router import Router
-from relay.session import Session, State
+from relay.session import NAMED, Session
 
 # One read. What a client floods is taken in such pieces, so that everyone gets a turn; also bounds what one connection
 # can have in memory before it is slowed.
@@ -157,19 +157,19 @@ class Connection(asyncio.BufferedProtocol):
                 if not self._share or not self._router.lines:
                     self._router.later(self)
                     break
-                self._spend(1)
+                self._share -= 1
+                self._router.lines -= 1
                 command = self._parse(lines.popleft())
-                self._handle(command)
-                if lines and type(command) is Say and not self._before:
+                if self._before:
+                    self._handle_before(command)
+                    continue
+                session.receive(command)
+                if lines and type(command) is Say:
                     self._say_on(command)
             if lines and session.draining:
                 self._let_pass()
         if lines or self._read_paused or self._read_in == self._router.round or self._out_bytes > REPLY_BYTES:
             self._mind_reading()
-
-    def _spend(self, lines: int) -> None:
-        self._share -= lines
-        self._router.lines -= lines
 
     def _say_on(self, said: Say) -> None:
         """Handle the messages that follow on one all at once: half the cost of a message in a run of 16 (measured).
@@ -184,16 +184,17 @@ class Connection(asyncio.BufferedProtocol):
             if texts:
                 for _ in texts:
                     lines.popleft()
-                self._spend(len(texts))
+                self._share -= len(texts)
+                self._router.lines -= len(texts)
                 outbox.say_on(texts)
 
-    def _handle(self, command: Command) -> None:
-        if self._before:
-            self._before -= 1
-            if isinstance(command, Say) and command.chat is None:
-                self.session.refuse(Code.NOT_PAIRED, id=command.id)
-                return
-        self.session.receive(command)
+    def _handle_before(self, command: Command) -> None:
+        """Handle what was said before the chat was announced: it belongs to no chat."""
+        self._before -= 1
+        if isinstance(command, Say) and command.chat is None:
+            self.session.refuse(Code.NOT_PAIRED, id=command.id)
+        else:
+            self.session.receive(command)
 
     def called(self) -> None:
         """Lines that wait were not written to the partner that is announced next."""
@@ -202,7 +203,7 @@ class Connection(asyncio.BufferedProtocol):
     def _parse(self, line: Line) -> Command:
         if isinstance(line, bytes):
             assert self._dialect is not None
-            return self._dialect.parse(line, self.session.state is State.NAMED)
+            return self._dialect.parse(line, self.session.state is NAMED)
         return line if isinstance(line, Hangup) else too_long(line)
 
     def _let_pass(self) -> None:
@@ -245,10 +246,12 @@ class Connection(asyncio.BufferedProtocol):
         """Add to what the client is told."""
         if self._dialect is None or self.closing:
             return
-        for part in _apart(event) if self._dialect is CLASSIC else (event,):
-            if data := self._dialect.render(part):
-                self._out.append(data)
-                self._out_bytes += len(data)
+        if self._dialect is CLASSIC and isinstance(event, Messages) and len(event.texts) > 1:
+            for one in _apart(event):
+                self.tell(one)
+        elif data := self._dialect.render(event):
+            self._out.append(data)
+            self._out_bytes += len(data)
 
     def settle(self) -> None:
         """The end of a turn: handle lines that could wait no longer, and write what gathered."""
@@ -287,7 +290,7 @@ class Connection(asyncio.BufferedProtocol):
         session = self.session
         if session.outlet is self:
             session.flushed()
-        if (session.state is State.NAMED) is not (self._timer is None):
+        if (session.state is NAMED) is not (self._timer is None):
             self._mind_name()
         if self._lines and not session.blocked and not self._router.held:
             self._router.later(self)
@@ -343,7 +346,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _mind_name(self) -> None:
         """The time to send a name runs whenever there is none."""
-        named = self.session.state is State.NAMED
+        named = self.session.state is NAMED
         if named and self._timer is not None:
             self._stop_timer()
         elif not named and self._timer is None:
@@ -355,9 +358,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = None
 
 
-def _apart(event: Event) -> Iterable[Event]:
+def _apart(event: Messages) -> Iterable[Messages]:
     """One event a message: the classic client gets each in a write of its own."""
-    if not isinstance(event, Messages):
-        return (event,)
     id, sender, chat, texts, at = event.id, event.sender, event.chat, event.texts, event.at
     return [Messages(id + n, sender, chat, [text], at) for n, text in enumerate(texts)]

@@ -6,6 +6,7 @@ left out, because many JSON libraries write it that way. Names are not judged he
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal, TypeVar
 
 from msgspec import DecodeError, Meta, Raw, Struct, field
@@ -340,8 +341,13 @@ _NODE: Final[Decoder[NodeFrame]] = Decoder(NodeFrame)
 _REFUSALS: Final = (DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def encode(*frames: ClientFrame | NodeFrame) -> bytes:
-    """The lines for `frames`, their LFs included. Raises UnicodeEncodeError for text that holds a lone surrogate."""
+def encode(frame: ClientFrame | NodeFrame) -> bytes:
+    """The line for `frame`, its LF included. Raises UnicodeEncodeError for text that holds a lone surrogate."""
+    return _encode_lines((frame,))
+
+
+def encode_all(frames: Sequence[ClientFrame | NodeFrame]) -> bytes:
+    """The lines for all of them; raises as `encode` does."""
     return _encode_lines(frames)
 
 

@@ -114,10 +114,10 @@ class Outbox:
     def full(self, window: Window, more: int) -> bool:
         """Whether a message of `more` bytes has to wait. One alone is always let through, however long."""
         host, count = self._session.host, window.count
-        if count >= host.limits.window:
-            return True
-        wanted = window.bytes + more
-        return count > 0 and (wanted > host.limits.window_bytes or wanted + MESSAGE_BYTES * count > host.allowance)
+        if not count:
+            return False
+        wanted, limits = window.bytes + more, host.limits
+        return count >= limits.window or wanted > limits.window_bytes or wanted + MESSAGE_BYTES * count > host.allowance
 
     def acked(self, chat: Chat, id: int) -> None:
         """The partner has everything up to `id`."""

@@ -26,7 +26,7 @@ from relay.host import Limits, Located
 from relay.mail import Mail
 from relay.names import Name
 from relay.records import Records
-from relay.session import Session, State
+from relay.session import NAMED, Session
 
 # While the lease is not known to hold, clients' lines wait for so long for the directory's word; if it can't be had,
 # Redis is away, and chats on this node go on.
@@ -270,7 +270,7 @@ class Router:
 
     def _deliver(self, mail: Mail) -> None:
         session = self.sessions.get(mail.to)
-        if session is None or session.state is not State.NAMED:
+        if session is None or session.state is not NAMED:
             inbox.undeliverable(self, mail)
             return
         inbox.receive(session, mail)
@@ -305,7 +305,7 @@ class Router:
 
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
-        await self._records.write_all([s for s in self.sessions.values() if s.state is State.NAMED])
+        await self._records.write_all([s for s in self.sessions.values() if s.state is NAMED])
         self.begin()
         for uid in self.partners():
             self.node_forgot(uid)
@@ -326,14 +326,14 @@ class Router:
     def _write_back(self) -> None:
         partitions, self._forgotten = self._forgotten, set()
         for session in list(self.sessions.values()):
-            if session.state is State.NAMED and self._directory.keys.partition_of(session.owned) in partitions:
+            if session.state is NAMED and self._directory.keys.partition_of(session.owned) in partitions:
                 self._records.save(session)
         self._tasks.start_soon(self._directory.tidy, partitions)
 
     @property
     def quiet(self) -> bool:
         """Everyone is told, and every name given back or written down."""
-        claiming = any(session.state is not State.NAMED for session in self.sessions.values())
+        claiming = any(session.state is not NAMED for session in self.sessions.values())
         return not self._outlets and not claiming and self._records.quiet
 
     def here(self, sid: str) -> bool:

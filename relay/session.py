@@ -56,6 +56,11 @@ class State(Enum):
     ENDED = auto()
 
 
+# What every message asks for: on Python 3.11 a member looked up in its class costs ten times a global.
+NAMED: Final = State.NAMED
+_ENDED: Final = State.ENDED
+
+
 class Session:
     """One user on this node.
 
@@ -146,12 +151,10 @@ class Session:
     @property
     def blocked(self) -> bool:
         """Commands have to wait."""
-        return (
-            self.pending is not None
-            or self.pairing.step is not None
-            or self.state is State.ENDED
-            or (not self.acks and self.chat is not None and self.outbox.full(self.chat.window, 0))
-        )
+        if self.pending is not None or self.pairing.step is not None or self.state is _ENDED:
+            return True
+        chat = self.chat
+        return chat is not None and not self.acks and self.outbox.full(chat.window, 0)
 
     @property
     def draining(self) -> bool:
@@ -175,7 +178,7 @@ class Session:
 
     def receive(self, command: Command) -> None:
         """Handle the client's next command. Not to be called while `blocked`, except as `draining` allows."""
-        if self.state is State.NAMED:
+        if self.state is NAMED:
             COMMANDS[type(command)](self, command)
         elif self.state is State.NAMELESS:
             before_name(self, command)

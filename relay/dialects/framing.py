@@ -49,19 +49,22 @@ class LineFramer:
 
     def feed(self, data: bytes) -> list[bytes | TooLong]:
         """See `Framer`."""
+        if not self._rest and not self._skipping and len(data) <= self._max and data.find(b"\r") < 0:  # nearly always
+            *whole, rest = data.split(b"\n")
+            self._rest += rest
+            return [*whole]
         if self._rest or self._skipping:
             if data.find(b"\n") < 0:  # find, here and below: half the time of `in`, which first tries for an integer
                 return [*self._keep(data)]
             data = data[data.index(b"\n") + 1 :] if self._skipping else bytes(self._rest) + data
             self.eof()
-        lines = data.split(b"\n")
-        rest = lines.pop()
+        *whole, rest = data.split(b"\n")
         over = self._keep(rest) if rest else ()
         if data.find(b"\r") >= 0:
-            lines = [line.removesuffix(b"\r") for line in lines]
-        if len(data) <= self._max:  # then no part of it is longer: nearly always
-            return [*lines, *over]
-        return [*(line if len(line) <= self._max else self._mark for line in lines), *over]
+            whole = [line.removesuffix(b"\r") for line in whole]
+        if len(data) <= self._max:  # then no part of it is longer
+            return [*whole, *over]
+        return [*(line if len(line) <= self._max else self._mark for line in whole), *over]
 
     def eof(self) -> None:
         """See `Framer`."""

@@ -87,6 +87,7 @@ from relay.frames import (
     NodeWelcome,
     decode_client,
     encode,
+    encode_all,
 )
 
 
@@ -141,7 +142,6 @@ def _seconds(value: float) -> float:
 FRAMES: Final[Mapping[type[Event], Callable[[Any], NodeFrame]]] = {
     Welcome: _welcome,
     Paired: lambda event: NodePaired(event.name, event.chat, event.acks, event.resumed, event.last),
-    Acked: lambda event: NodeAck(event.id, event.chat),
     Unconfirmed: lambda event: NodeUnconfirmed(event.first, event.last, event.reason),
     Away: lambda event: NodeAway(event.name, _seconds(event.grace)),
     Back: lambda event: NodeBack(event.name),
@@ -197,8 +197,12 @@ class JsonDialect:
     def render(self, event: Event) -> bytes:
         """See `Dialect`."""
         if type(event) is Messages:
-            sender, chat, at = event.sender, event.chat, event.at
-            return encode(*[NodeMsg(id, sender, chat, text, at) for id, text in enumerate(event.texts, event.id)])
+            sender, chat, texts, at = event.sender, event.chat, event.texts, event.at
+            if len(texts) == 1:
+                return encode(NodeMsg(event.id, sender, chat, texts[0], at))
+            return encode_all([NodeMsg(id, sender, chat, text, at) for id, text in enumerate(texts, event.id)])
+        if type(event) is Acked:
+            return encode(NodeAck(event.id, event.chat))
         return encode(FRAMES[type(event)](event))
 
 
