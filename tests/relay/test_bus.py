@@ -1,0 +1,97 @@
+"""What leaves a node for others, and when: all mail of a turn in one frame, acknowledgements not too often."""
+
+import time
+from typing import Any, cast
+
+import pytest
+
+from relay import bus as bus_module
+from relay.bus import Bus
+from relay.directory.keys import Keys
+from relay.link import unpack
+from relay.mail import Ack, Mail, Text, decode
+from relay.resp import RespConnection
+from tests.relay.desk import until
+
+pytestmark = pytest.mark.anyio
+
+HERE, THERE = "1" * 16, "2" * 16
+ACKS = [Ack("ann", "c1", id) for id in range(1, 5)]
+TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
+
+
+class Publisher:
+    """Takes what is published."""
+
+    def __init__(self) -> None:
+        self.mail: list[list[Mail]] = []
+
+    def send(self, *commands: tuple[str, str, bytes]) -> None:
+        self.mail += [decode(unpack(frame).body) for _, _, frame in commands]
+
+
+class Desk:
+    """A bus that can publish; `turns`: how often it asked for one."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.bus = Bus(
+            cast(Any, None),
+            Keys("t"),
+            HERE,
+            standing=lambda: True,
+            room=self._room,
+            deliver=lambda mail: None,
+            reset=lambda uid: None,
+            notice=lambda frame: None,
+            connected=lambda: None,
+        )
+        self.publisher = Publisher()
+        self.bus._publisher = cast(RespConnection, self.publisher)
+
+    def _room(self) -> None:
+        self.turns += 1
+        self.bus.flush()
+
+    def turn(self, *mail: Mail) -> list[list[Mail]]:
+        """Post, flush, and see which frames left."""
+        for one in mail:
+            self.bus.post(THERE, one)
+        self.publisher.mail.clear()
+        self.bus.flush()
+        return self.publisher.mail
+
+
+async def test_all_mail_of_a_turn_leaves_in_one_frame() -> None:
+    assert Desk().turn(TEXT, *ACKS) == [[TEXT, *ACKS]]
+
+
+class TestAcknowledgements:
+    async def test_one_leaves_at_once_when_nothing_left_before(self) -> None:
+        assert Desk().turn(ACKS[0]) == [[ACKS[0]]]
+
+    async def test_others_gather_for_a_pause_and_leave_by_themselves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.05)
+        desk, began = Desk(), time.monotonic()
+        desk.turn(ACKS[0])
+        assert desk.turn(ACKS[1]) == []
+        assert desk.turn(ACKS[2]) == []
+        await until(lambda: desk.publisher.mail)
+        assert desk.publisher.mail == [ACKS[1:3]]
+        assert time.monotonic() - began >= 0.05
+
+    async def test_other_mail_takes_them_along(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 60.0)
+        desk = Desk()
+        desk.turn(ACKS[0])
+        assert desk.turn(ACKS[1]) == []
+        assert desk.turn(TEXT) == [[ACKS[1], TEXT]]
+
+    async def test_those_that_found_no_room_leave_when_there_is_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bus_module, "UNDER_WAY", 1)
+        desk = Desk()
+        desk.turn(TEXT)
+        monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.0)
+        assert desk.turn(ACKS[0]) == []
+        desk.bus._published(1)
+        assert desk.publisher.mail == [[ACKS[0]]]
