@@ -1,6 +1,5 @@
 """What is under way to a partner: messages without an outcome, kept as runs, because most come and go in runs."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
@@ -39,7 +38,7 @@ class Window:
     __slots__ = ("_runs", "bytes", "count")
 
     def __init__(self) -> None:
-        self._runs: deque[Run] = deque()
+        self._runs: list[Run] = []  # an empty deque would cost 0.7 KB; these are few
         self.bytes = 0
         self.count = 0  # messages
 
@@ -72,15 +71,18 @@ class Window:
 
     def take(self, upto: int) -> list[Run]:
         """Remove and return what has an id up to `upto`."""
-        runs, taken = self._runs, []
-        while runs and (run := runs[0]).id <= upto:
-            if run.last <= upto:
-                runs.popleft()
-            else:
-                run = run.cut(upto)
+        runs, taken = self._runs, list[Run]()
+        for run in runs:
+            if run.id > upto:
+                break
+            taken.append(run)
+        del runs[: len(taken)]
+        if taken and (run := taken[-1]).last > upto:
+            taken[-1] = run.cut(upto)
+            runs.insert(0, run)
+        for run in taken:
             self.bytes -= run.bytes
             self.count -= len(run.texts)
-            taken.append(run)
         return taken
 
     def between(self, after: int, upto: int) -> int:
