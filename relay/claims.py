@@ -140,12 +140,13 @@ class Claims:
             session.claimed(sid, fence, token, token_hash)
         self._known(session, name)
 
-    def _refused(self, session: Session, name: Name, sid: str, code: Code) -> None:
+    def _refused(self, session: Session, name: Name, sid: str, code: Code, grace: float = 0.0) -> None:
         self._sids.discard(sid)
         del self._node.sessions[name.owned]
         session.unclaimed(code)
         if code is Code.UNAVAILABLE:
-            self._records.give_up(name.owned, sid)
+            # A session that was to be resumed may be ours now: its client has its grace to try again.
+            self._records.give_up(name.owned, sid, grace)
 
     def _known(self, session: Session, name: Name) -> None:
         """It's known whose the name is: whoever waited for that has its turn."""
@@ -220,7 +221,7 @@ class Claims:
             code = Code.UNAVAILABLE
         self._node.begin()
         if taken is None:
-            self._refused(session, name, sid, code)
+            self._refused(session, name, sid, code, session.grace)
         else:
             holder, fence = taken
             body = holder.body

@@ -114,11 +114,12 @@ class Records:
         self._changed()
         then()
 
-    def give_up(self, owned: str, sid: str) -> None:
-        """A claim got no answer, but may be carried out yet: take it back as soon as Redis can be asked."""
-        self._tasks.start_soon(self._take_back, owned, sid)
+    def give_up(self, owned: str, sid: str, after: float = 0.0) -> None:
+        """A claim got no answer, but may be carried out yet: take it back once Redis can be asked, `after` so long."""
+        self._tasks.start_soon(self._take_back, owned, sid, after)
 
-    async def _take_back(self, owned: str, sid: str) -> None:
+    async def _take_back(self, owned: str, sid: str, after: float) -> None:
+        await anyio.sleep(after)
         while True:
             await anyio.sleep(RETRY_SECONDS)
             try:

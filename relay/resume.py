@@ -56,9 +56,11 @@ def come_back(session: "Session", claim: Claim) -> None:
     """The session has a client again; it is welcomed once the partner has answered, or after `limits.reunion`."""
     resume = _resume(claim)
     chat, host = session.chat, session.host
+    away = session.detached
     session.attach(claim)
     session.outbox.resume(resume.sent)
-    host.save(session)
+    if away:
+        host.save(session)
     if chat is None:
         announce(session, claim)
         return

@@ -34,6 +34,8 @@ HOLD_SECONDS: Final = 0.5
 
 # Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
 ROUND_LINES: Final = 4096
+# What a claim or a resume counts for: a name has to be checked, and a question asked.
+CLAIM_LINES: Final = 256
 # How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
 BUDGET_SECONDS: Final = 0.1
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
@@ -208,10 +210,15 @@ class Router:
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
+        self._spend(CLAIM_LINES)
         self._claims.claim(session, name)
+
+    def _spend(self, lines: int) -> None:
+        self.lines = max(0, self.lines - lines)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
+        self._spend(CLAIM_LINES)
         self._claims.resume(session, name, claim)
 
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:

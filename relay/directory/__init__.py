@@ -102,9 +102,11 @@ class Directory:
                 case [b"found", raw]:
                     holder = _read(raw, place)
                     known = holder.body.token if holder is not None else ""
-                    if holder is None or not hmac.compare_digest(known, token_hash) or await self._vacant(holder):
+                    if holder is None or not hmac.compare_digest(known, token_hash):
                         return None
-                    return holder
+                    # One of this node's that isn't here: an earlier try whose answer was lost on its way.
+                    ours = holder.uid == self.lease.uid
+                    return holder if ours or not await self._vacant(holder) else None
                 case _:
                     await self._wait(place)
         return None

@@ -75,7 +75,7 @@ class Lease:
         """Begin a new incarnation. Raises Unavailable."""
         began = clock()
         milliseconds = round((self.seconds + TAIL_SECONDS) * 1000)
-        server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds)
+        server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds, urgent=True)
         self._anonymous = not server
         self.incarnation += 1
         self._since, self.deadline = began, began + self.seconds
@@ -137,7 +137,7 @@ class Lease:
     async def _renew(self) -> None:
         began = clock()
         milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
-        match await self._store.script(_RENEW, self._key, self.incarnation, milliseconds, tail):
+        match await self._store.script(_RENEW, self._key, self.incarnation, milliseconds, tail, urgent=True):
             case 0:
                 log.warning("lease lapsed", incarnation=self.incarnation)
                 self.deadline = float("-inf")

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.resources
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -24,8 +25,12 @@ CALL_SECONDS: Final = 0.9
 SOCKET_SECONDS: Final = 0.6
 # Pause before another try. A restarting server refuses connections at once.
 RETRY_SECONDS: Final = 0.05
-# Commands in one pipeline: some milliseconds of Redis' time, so that no batch delays the others' noticeably.
-BATCH: Final = 500
+# Calls that wait behind others, while those are answered, are given up after so long; they look so often.
+QUEUE_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.2
+# Commands in one pipeline: a few milliseconds of this node's time, so that a thousand users who come at once don't hold
+# up the messages of the others. Larger ones save hardly anything.
+BATCH: Final = 32
 # The oldest server whose behaviour the tests hold.
 OLDEST_SERVER: Final = 7
 
@@ -54,11 +59,12 @@ class Script:
 
 
 class _Call:
-    __slots__ = ("args", "done", "result")
+    __slots__ = ("args", "done", "result", "until")
 
     def __init__(self, args: Sequence[Any]) -> None:
         self.args = args
         self.done = anyio.Event()
+        self.until = 0.0  # once it was sent to a server that answers: how long that may take
         self.result: Any = None
 
 
@@ -84,21 +90,31 @@ class Store:
         else:
             self.client = Redis.from_url(url, **options)
         self._queue: deque[_Call] = deque()
+        self._urgent: deque[_Call] = deque()
+        self._answering = True  # the last pipeline was answered
         self._wake = anyio.Event()
         self._turn = 0
 
     async def run(self) -> None:
         """Carry out what is asked, one pipeline at a time: whatever comes meanwhile makes the next one."""
         while True:
-            if not self._queue:
+            if not self._queue and not self._urgent:
                 self._wake = anyio.Event()
                 await self._wake.wait()
-            calls = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            await self._pipeline([call for call in calls if not call.done.is_set()])
+            calls: list[_Call] = []
+            for queue in (self._urgent, self._queue):
+                while queue and len(calls) < BATCH:
+                    call = queue.popleft()
+                    if not call.done.is_set():
+                        calls.append(call)
+            await self._pipeline(calls)
 
     async def _pipeline(self, calls: list[_Call]) -> None:
         if not calls:
             return
+        now = time.monotonic()
+        for call in calls:
+            call.until = now + CALL_SECONDS if self._answering else 0.0
         try:
             pipe = self.client.pipeline() if self.cluster else self.client.pipeline(transaction=False)
             for call in calls:
@@ -109,32 +125,50 @@ class Store:
         except Exception as error:
             # Not only RedisError: RedisClusterException is none.
             results = [error] * len(calls)
+        self._answering = not all(isinstance(result, Exception) for result in results)
         for call, result in zip(calls, results, strict=True):
             call.result = result
             call.done.set()
 
-    async def call(self, *args: Any) -> Any:
+    async def call(self, *args: Any, urgent: bool = False) -> Any:
         """One command. Tried again on a new connection until CALL_SECONDS are over; then raises Unavailable.
 
-        So it must be one that may be carried out twice.
+        So it must be one that may be carried out twice. While others are being answered, waiting for one's turn doesn't
+        count: a crowd takes time, and to send it away would only make it come back. `urgent` goes before all others.
         """
-        error: BaseException | None = None
-        with anyio.move_on_after(CALL_SECONDS):
-            while True:
-                call = _Call(args)
-                self._queue.append(call)
-                self._wake.set()
-                try:
-                    await call.done.wait()
-                finally:
-                    call.done.set()  # nobody waits any more: not to be sent
-                if not isinstance(call.result, BaseException):
-                    return call.result
-                error = call.result
-                if isinstance(error, redis.exceptions.NoScriptError):
-                    raise error
-                await anyio.sleep(RETRY_SECONDS)
+        began, error = time.monotonic(), None
+        while True:
+            call = _Call(args)
+            (self._urgent if urgent else self._queue).append(call)
+            self._wake.set()
+            try:
+                while not call.done.is_set() and (left := self._left(call, began)) > 0:
+                    with anyio.move_on_after(left):
+                        await call.done.wait()
+                answered = call.done.is_set()
+            finally:
+                call.done.set()  # nobody waits any more: not to be sent
+            if not answered:
+                break
+            if not isinstance(call.result, BaseException):
+                return call.result
+            error = call.result
+            if isinstance(error, redis.exceptions.NoScriptError):
+                raise error
+            if time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
+                break
+            await anyio.sleep(RETRY_SECONDS)
         raise Unavailable(str(error) if error else "no answer in time")
+
+    def _left(self, call: _Call, began: float) -> float:
+        """Seconds for which a call may still be waited for."""
+        now = time.monotonic()
+        end = began + CALL_SECONDS
+        if call.until:
+            return max(end, call.until) - now
+        if now < end or not self._answering:
+            return end - now
+        return min(LOOK_SECONDS, began + QUEUE_SECONDS - now)
 
     async def scripts(self, script: Script, keys: Iterable[str], *args: Any) -> list[Any]:
         """The same transition on many keys, as `calls`; the first goes by itself, so that it's loaded."""
@@ -153,12 +187,12 @@ class Store:
                 raise Unavailable(str(call.result))
         return [call.result for call in calls]
 
-    async def script(self, script: Script, key: str, *args: Any) -> Any:
+    async def script(self, script: Script, key: str, *args: Any, urgent: bool = False) -> Any:
         """One transition on one key; loads it where the server doesn't know it yet, or has forgotten it."""
         try:
-            return await self.call("EVALSHA", script.sha, 1, key, *args)
+            return await self.call("EVALSHA", script.sha, 1, key, *args, urgent=urgent)
         except redis.exceptions.NoScriptError:
-            return await self.call("EVAL", script.text, 1, key, *args)
+            return await self.call("EVAL", script.text, 1, key, *args, urgent=urgent)
 
     async def check(self) -> None:
         """Look whether this is a server that will do. Raises StartError for good, Unavailable for now."""

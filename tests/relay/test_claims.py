@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
 import redis
 
 from relay.claims import PATIENCE_SECONDS
+from relay.directory import Unavailable
 from relay.directory.keys import Keys
 from relay.host import Limits
+from relay.records import RETRY_SECONDS
 from relay.router import Router
 from relay.session import State
 from tests.relay.desk import Wire, a_router, until
@@ -172,3 +175,23 @@ async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
     redis_store.hset(Keys(prefix).place("ann").key, "@", "0")  # and the lease is over
     await until(lambda: "ann" not in here.sessions)
     await token_of(guests.at(here))
+
+
+async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has carried it out, or does later: then the session is this node's, and is still only the client's."""
+    token = await token_of(guests.at(there))
+    take_over = here._directory.take_over
+
+    async def unanswered(*about: Any) -> int | None:
+        await take_over(*about)
+        raise Unavailable("no answer in time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here._directory, "take_over", unanswered)
+        assert (await answer(guests.at(here, token=token)))["code"] == "unavailable"
+    with anyio.fail_after(5):
+        await until(lambda: here._records.quiet)
+        await anyio.sleep(2 * RETRY_SECONDS)  # what is given up is taken back about now, but not this
+        assert (await answer(guests.at(here, token=token)))["resumed"] is True

@@ -18,6 +18,7 @@ Frame = dict[str, Any]
 
 LINE = 1 << 20  # bytes; longer than any line of these tests
 WINDOW = 256  # messages that may be under way
+AT_ONCE = 200  # programs that pair up at the same time
 AGAIN = 0.02  # seconds between two tries to reach a node
 LOOK = 0.02  # seconds between two looks at a condition
 
@@ -88,9 +89,11 @@ class Program:
             except (OSError, asyncio.IncompleteReadError):
                 self.drops += 1
             finally:
-                self._writer.transport.abort()
-                self._writer = None
+                writer, self._writer = self._writer, None
                 self.ready.clear()
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
             self._tries += 1
             await asyncio.sleep(AGAIN)
 
@@ -178,15 +181,17 @@ class Swarm:
     def __init__(self, programs: Sequence[Program]) -> None:
         self.programs = list(programs)
 
-    async def pair_up(self) -> None:
+    async def pair_up(self, patience: float = PATIENCE) -> None:
         """The first calls the second, the third the fourth, and so on."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             for program in self.programs:
                 await program.ready.wait()
-            for caller, callee in zip(self.programs[::2], self.programs[1::2], strict=True):
-                caller.call(callee)
-            for program in self.programs:
-                await program.paired.wait()
+            for start in range(0, len(self.programs), AT_ONCE):
+                some = self.programs[start : start + AT_ONCE]
+                for caller, callee in zip(some[::2], some[1::2], strict=True):
+                    caller.call(callee)
+                for program in some:
+                    await program.paired.wait()
 
     async def talk(self, rate: float, seconds: float) -> None:
         """Everyone says `rate` messages a second, evenly spread."""

@@ -1,0 +1,84 @@
+"""Calls that wait behind others: for their turn as long as those are answered, and not when Redis is away."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from relay.directory.store import BATCH, CALL_SECONDS, Store, Unavailable
+
+pytestmark = pytest.mark.anyio
+
+SLOW = 0.25  # seconds for a pipeline
+
+
+class Server:
+    """Takes its time for each pipeline, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.silent = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            words = [part.split(b"\r\n")[2::2] for part in data.split(b"*")[1:]]
+            if any(command[0] == b"GET" for command in words):
+                await anyio.sleep(SLOW)
+                self.asked += [command[1].decode() for command in words if command[0] == b"GET"]
+            if not self.silent:
+                writer.write(b"+OK\r\n" * len(words))
+        writer.close()
+
+
+@asynccontextmanager
+async def a_store(server: Server) -> AsyncIterator[Store]:
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
+        store = Store(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.run)
+            yield store
+            tasks.cancel_scope.cancel()
+        await store.aclose()
+
+
+async def test_a_crowd_is_answered_in_its_turn_however_long_that_takes() -> None:
+    rounds = int(CALL_SECONDS / SLOW) + 3
+    server = Server()
+    async with a_store(server) as store, anyio.create_task_group() as tasks:
+        for n in range(BATCH * rounds):
+            tasks.start_soon(store.call, "GET", str(n))
+    assert server.asked == [str(n) for n in range(BATCH * rounds)]
+
+
+async def test_what_is_urgent_comes_next() -> None:
+    server = Server()
+    async with a_store(server) as store, anyio.create_task_group() as tasks:
+        for n in range(3 * BATCH):
+            tasks.start_soon(store.call, "GET", str(n))
+        await anyio.sleep(SLOW / 2)  # the first ones are under way
+        await store.call("GET", "lease", urgent=True)
+        assert server.asked.index("lease") == BATCH
+
+
+async def test_when_redis_is_away_nobody_waits_for_more_than_a_second() -> None:
+    server = Server()
+    server.silent = True
+    refused: list[float] = []
+
+    async def ask(store: Store, n: int) -> None:
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await store.call("GET", str(n))
+        refused.append(time.monotonic() - began)
+
+    async with a_store(server) as store:
+        with pytest.raises(Unavailable):
+            await store.call("GET", "first")  # it's known from now on
+        async with anyio.create_task_group() as tasks:
+            for n in range(4 * BATCH):
+                tasks.start_soon(ask, store, n)
+    assert len(refused) == 4 * BATCH
+    assert max(refused) < CALL_SECONDS + 0.5  # a busy machine adds to it
