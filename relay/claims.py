@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
@@ -164,7 +163,7 @@ class Claims:
             self._start(self._resume, session, name, claim, token_hash)
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
-        elif here.state is State.NAMED and hmac.compare_digest(here.token_hash, token_hash):
+        elif here.state is State.NAMED:
             self._start(self._come_back, session, here, name, claim, token_hash)
         else:
             session.unclaimed(Code.BAD_TOKEN)
@@ -175,22 +174,29 @@ class Claims:
             self._node.wake(session)
 
     async def _come_back(self, session: Session, here: Session, name: Name, claim: Claim, token_hash: str) -> None:
-        """The session is here, unless it has moved on and the word of that was lost: the directory knows.
+        """The session is here, unless it has moved on, or the name has, and the word of that was lost.
 
-        Where it can't be asked, what is here counts. Meanwhile it shows whether the client has hung up already.
+        The directory knows; where it can't be asked, nobody does, and the client has to try again. Meanwhile it shows
+        whether that has hung up already.
         """
-        moved = False
-        with suppress(Unavailable):
+        ours = hmac.compare_digest(here.token_hash, token_hash)
+        try:
             holder = await self._directory.find_token(name.owned, token_hash)
-            moved = holder is not None and (holder.uid, holder.sid) != (self._node.uid, here.sid)
+        except Unavailable as error:
+            log.warning("resume not possible", error=str(error))
+            self._node.begin()
+            session.unclaimed(Code.UNAVAILABLE)
+            self._node.wake(session)
+            return
+        moved = holder is not None and (holder.uid, holder.sid) != (self._node.uid, here.sid)
         self._node.begin()
         if moved and self._node.sessions.get(name.owned) is here:
-            here.replaced()
+            (here.replaced if ours else here.name_lost)()
         if session.state is not State.CLAIMING:
             return
         if self._node.sessions.get(name.owned) is not here:
             self.resume(session, name, claim)
-        elif here.detached or not _gone(session):
+        elif ours and (here.detached or not _gone(session)):
             self._hand_over(session, here)
             resume.come_back(here, claim)
         else:

@@ -3,6 +3,8 @@
 import re
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -32,6 +34,23 @@ class ConfigError(Exception):
 
 class StartError(Exception):
     """The relay can't start: a port in use, a refused password, no server. `str()` is one line without secrets."""
+
+
+@contextmanager
+def one_start_error() -> Iterator[None]:
+    """Raise the first StartError that came out of task groups by itself, so that it can be told in one line."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        errors = group.subgroup(StartError)
+        if errors is None:
+            raise
+        raise _first(errors) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def default_name() -> str:

@@ -16,7 +16,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.bus import Bus
-from relay.config import Config, StartError, redact
+from relay.config import Config, StartError, one_start_error, redact
 from relay.connection import Connection
 from relay.directory import Directory, Lease, Unavailable
 from relay.directory.keys import Keys
@@ -51,18 +51,8 @@ log = structlog.get_logger()
 def main(config: Config) -> None:
     """Run a node until SIGTERM or SIGINT. Raises StartError."""
     uvloop = importlib.util.find_spec("uvloop") is not None
-    try:
+    with one_start_error():
         anyio.run(Node(config).run, backend_options={"use_uvloop": uvloop})
-    except ExceptionGroup as group:
-        errors = group.subgroup(StartError)
-        if errors is None:
-            raise
-        raise _first(errors) from None
-
-
-def _first(group: BaseExceptionGroup[StartError]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 class Node:

@@ -12,6 +12,7 @@ does is in `relay.commands`; what partners' sessions send is handled in `relay.i
 from enum import Enum, auto
 from typing import Any, Final
 
+from relay.absence import Absence
 from relay.chat import FLIGHT_BYTES, Chat
 from relay.commands import COMMANDS, before_name
 from relay.door import Door
@@ -37,7 +38,7 @@ from relay.events import (
     Welcome,
 )
 from relay.host import Host
-from relay.mail import Away, Deaf, Gone, Mail, Party, Taken, Unknown
+from relay.mail import Deaf, Gone, Mail, Party, Taken, Unknown
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
@@ -70,8 +71,8 @@ class Session:
 
     __slots__ = (
         "__weakref__",
-        "_absences",
         "_since",
+        "absence",
         "acks",
         "chat",
         "deaf",
@@ -107,7 +108,7 @@ class Session:
         self.token_hash = ""  # of the token that resumes this session
         self.acks = False  # the client acknowledges messages itself
         self.detached = False  # the client is gone and may come back
-        self._absences = 0  # how often that has happened
+        self.absence = Absence(self)
         self.chat: Chat | None = None
         self.ended: Ended | None = None  # the last chat that is over
         self.early: list[Mail] = []  # came while the client was coming back, before its welcome
@@ -135,6 +136,11 @@ class Session:
     def grace(self) -> float:
         """Seconds that this session outlives its connection."""
         return self.host.limits.grace if self.program else 0.0
+
+    @property
+    def named(self) -> bool:
+        """Whether it owns a name."""
+        return self.state is State.NAMED
 
     @property
     def presence(self) -> Presence:
@@ -351,27 +357,14 @@ class Session:
             overdue(self, chat)
 
     def detach(self) -> None:
+        """The client is gone, and may come back."""
         self.detached = True
         self.door.shut(Code.AWAY)
         self.host.close(self)
         chat = self.chat
         if chat is not None:
             chat.forget_untold()
-        # The record first: whoever is told looks there next.
-        self.host.save(self, lambda _: self._tell_away())
-        self._absences += 1
-        absence = self._absences
-        self.host.alarm(self.grace, lambda: self._expire(absence))
-
-    def _tell_away(self) -> None:
-        chat = self.chat
-        if chat is not None and self.detached:
-            self.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, self.grace, self.fence))
-
-    def _expire(self, absence: int) -> None:
-        if self.detached and self._absences == absence and self.state is State.NAMED:
-            self.part(Reason.LOST)
-            self.end()
+        self.absence.begin()
 
     def attach(self, claim: Claim) -> None:
         """A client is there again, having resumed; what it had asked for on its old connection it may ask for again."""

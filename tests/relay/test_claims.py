@@ -127,6 +127,21 @@ async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
     assert stale.state is State.ENDED
 
 
+async def test_a_stale_owner_refuses_nobody(
+    here: Router, there: Router, guests: Guests, redis_server: RedisServer
+) -> None:
+    """The name has gone to another session, and the old owner's node doesn't know it yet."""
+    old = guests.at(there)
+    await token_of(old)
+    stale = there.sessions["ann"]
+    await there._directory.release("ann", stale.sid)
+    token = await token_of(guests.at(here))
+    again = guests.at(there, token=token)
+    assert (await answer(again))["resumed"] is True
+    assert b'"name_lost"' in old.sent
+    assert there.sessions["ann"] is not stale
+
+
 async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
     here: Router, there: Router, guests: Guests
 ) -> None:

@@ -193,3 +193,18 @@ def test_a_program_on_a_dead_node_is_lost_after_the_welcome(world: World, ann: U
     world.happen("directory")
     again.session.node_lost("n2", 0.0)
     assert [type(event) for event in again.hears()] == [Welcome, Left]
+
+
+def test_the_grace_doesnt_end_while_nobody_could_come_back(world: World, ann: User, ben: User) -> None:
+    pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    world.available = False
+    world.pass_time(GRACE)
+    world.settle()
+    assert ben.session.named
+    world.available = True
+    world.pass_time(GRACE)
+    world.settle()
+    assert not ben.session.named
+    assert ann.hears() == [Away("ben", GRACE), Left("ben", Reason.LOST)]

@@ -1,0 +1,53 @@
+"""A client that is gone and may come back: its partner is told, and after the grace its session is given up."""
+
+from typing import TYPE_CHECKING
+
+from relay.errors import Reason
+from relay.mail import Away
+
+if TYPE_CHECKING:
+    from relay.session import Session
+
+
+class Absence:
+    """The absences of one session's client, one after the other."""
+
+    __slots__ = ("_number", "_session")
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._number = 0
+
+    def begin(self) -> None:
+        """The client is gone. The record first: whoever is told looks there next."""
+        self._number += 1
+        session = self._session
+        session.host.save(session, lambda _: self._tell())
+        self._wait(self._number)
+
+    def _tell(self) -> None:
+        session, chat = self._session, self._session.chat
+        if chat is not None and session.detached:
+            session.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, session.grace, session.fence))
+
+    def _wait(self, number: int) -> None:
+        """Until the grace is over. While Redis is away nobody can come back, so that time doesn't count."""
+        session = self._session
+
+        def ask() -> None:
+            if self._lasts(number):
+                session.host.save(session, over)
+
+        def over(there: bool) -> None:
+            if not self._lasts(number):
+                return
+            if there:
+                session.part(Reason.LOST)
+                session.end()
+            else:
+                self._wait(number)
+
+        session.host.alarm(session.grace, ask)
+
+    def _lasts(self, number: int) -> bool:
+        return self._session.detached and self._session.named and self._number == number
