@@ -13,6 +13,7 @@ import typer
 
 from relay import embedded, logs, supervisor
 from relay.config import Config, ConfigError, StartError, default_name
+from relay.torture.command import torture
 
 USAGE_STATUS: Final = 2  # a wrong option or value: trying again can't help
 FAILURE_STATUS: Final = 1
@@ -199,6 +200,9 @@ def up(
     )
     configs = supervisor.plan(first, nodes)
     return _until_told(lambda: supervisor.run(configs))
+
+
+app.command()(torture)
 
 
 def _until_told(serve: Callable[[], int]) -> int:

@@ -1,0 +1,157 @@
+"""Breaks parts of the lab, one after the other and sometimes two at once, and keeps a log of it."""
+
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+import anyio
+from redis.exceptions import RedisError
+
+from relay.directory.keys import PARTITIONS, Keys
+from relay.torture.history import Fault, Span
+from relay.torture.lab import Lab, Node
+from relay.torture.plan import LEASE
+
+# Seconds between faults: enough for sessions to come back now and then, not enough for all to be quiet.
+PAUSE_SECONDS: Final = (0.3, 2.5)
+# How often a fault begins while another one lasts.
+TOGETHER: Final = 0.3
+KILL_EVERY_SECONDS: Final = 0.1  # the subscribers', at 10 Hz
+_PREFIX: Final = "relay"
+
+
+class Nemesis:
+    """Draws faults of the given kinds from its own random numbers. `faults` is the log."""
+
+    def __init__(self, lab: Lab, kinds: list[str], rng: Random, clock: Callable[[], float]) -> None:
+        self._lab = lab
+        self._kinds = kinds
+        self._rng = rng
+        self._clock = clock
+        self._server_broken = False  # away or frozen: there is nothing to break in it at the moment
+        self.faults: list[Fault] = []
+
+    async def rage(self, seconds: float) -> None:
+        """Break things for so long; when this returns everything is whole again."""
+        end = self._clock() + seconds
+        async with anyio.create_task_group() as tasks:
+            while self._clock() < end:
+                await anyio.sleep(self._rng.uniform(*PAUSE_SECONDS))
+                if not self._kinds:
+                    continue
+                kind = self._rng.choice(self._kinds)
+                if self._rng.random() < TOGETHER:
+                    tasks.start_soon(self._break, kind)
+                else:
+                    await self._break(kind)
+
+    async def _break(self, kind: str) -> None:
+        node = self._rng.choice(self._lab.nodes)
+        if kind in _SERVER and self._server_broken:
+            return
+        if kind in _NODE and not node.wanted:
+            return
+        fault = Fault(kind, Span(self._clock()), node.number if kind in _NODE else -1)
+        self.faults.append(fault)
+        with suppress(RedisError, OSError):  # the server is down at the moment: nothing more to break there
+            await (_NODE[kind](self, node) if kind in _NODE else _SERVER[kind](self))
+        fault.span.ended = self._clock()
+
+    # --- nodes
+
+    async def _kill(self, node: Node) -> None:
+        node.wanted = False
+        await node.end()
+        await anyio.sleep(self._rng.choice((0.0, 0.5, LEASE + 1)))
+        await node.listen()
+        node.wanted = True
+
+    async def _term(self, node: Node) -> None:
+        node.wanted = False
+        await node.end(signal.SIGTERM)
+        await anyio.sleep(self._rng.choice((0.0, 0.5, LEASE + 1)))
+        await node.listen()
+        node.wanted = True
+
+    async def _pause(self, node: Node) -> None:
+        node.wanted = False
+        node.tell(signal.SIGSTOP)
+        await anyio.sleep(LEASE * self._rng.choice((0.2, 0.5, 1.1, 2.5)))
+        node.tell(signal.SIGCONT)
+        node.wanted = True
+
+    async def _partition(self, node: Node) -> None:
+        node.wanted = False
+        node.proxy.hold()
+        await anyio.sleep(LEASE * self._rng.choice((0.3, 0.7, 1.5, 2.5)))
+        node.proxy.release(cut=self._rng.random() < 0.5)
+        node.wanted = True
+
+    async def _deaf(self, node: Node) -> None:
+        node.proxy.deafen()
+
+    # --- the server
+
+    async def _pubsub(self) -> None:
+        for _ in range(self._rng.randint(1, 20)):
+            await self._lab.server.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            await anyio.sleep(KILL_EVERY_SECONDS)
+
+    async def _buffer(self) -> None:
+        client = self._lab.server.client
+        usual = (await client.config_get("client-output-buffer-limit"))["client-output-buffer-limit"]
+        await client.config_set("client-output-buffer-limit", "pubsub 1 1 1")
+        await anyio.sleep(self._rng.uniform(0.2, 1.0))
+        await client.config_set("client-output-buffer-limit", usual)
+
+    async def _flush(self) -> None:
+        await self._lab.server.client.flushall()
+
+    async def _evict(self) -> None:
+        keys = Keys(_PREFIX)
+        some = self._rng.sample(range(PARTITIONS), PARTITIONS // self._rng.choice((2, 4, 16)))
+        await self._lab.server.client.delete(*map(keys.partition, some))
+
+    async def _redis_down(self) -> None:
+        self._server_broken = True
+        await self._lab.server.end()
+        await anyio.sleep(LEASE * self._rng.choice((0.0, 0.3, 1.5)))
+        await self._lab.server.serve()
+        self._server_broken = False
+
+    async def _redis_freeze(self) -> None:
+        self._server_broken = True
+        self._lab.server.tell(signal.SIGSTOP)
+        await anyio.sleep(LEASE * self._rng.choice((0.2, 0.6, 1.5)))
+        self._lab.server.tell(signal.SIGCONT)
+        self._server_broken = False
+
+    async def _rollback(self) -> None:
+        """A replica that had not heard the latest is promoted: everything since the snapshot is undone."""
+        self._server_broken = True
+        with suppress(RedisError):
+            await self._lab.server.client.save()
+            await anyio.sleep(self._rng.uniform(0.2, LEASE))
+        await self._lab.server.end()
+        await self._lab.server.serve(remember=True)
+        self._server_broken = False
+
+
+_NODE: Final[dict[str, Callable[[Nemesis, Node], Awaitable[None]]]] = {
+    "kill": Nemesis._kill,
+    "term": Nemesis._term,
+    "pause": Nemesis._pause,
+    "partition": Nemesis._partition,
+    "deaf": Nemesis._deaf,
+}
+_SERVER: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {
+    "pubsub": Nemesis._pubsub,
+    "buffer": Nemesis._buffer,
+    "flush": Nemesis._flush,
+    "evict": Nemesis._evict,
+    "redis-down": Nemesis._redis_down,
+    "redis-freeze": Nemesis._redis_freeze,
+    "rollback": Nemesis._rollback,
+}

@@ -1,0 +1,87 @@
+"""What one run is to do. A value that can't work raises ConfigError."""
+
+import secrets
+import sys
+from typing import Final
+
+from msgspec import Struct
+
+from relay.config import ConfigError
+
+LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
+GRACE: Final = 8.0
+# How a node is started; its options follow.
+NODE: Final = (sys.executable, "-P", "-m", "relay", "node")
+
+# What the nemesis can break, in words for people.
+FAULTS: Final = {
+    "kill": "SIGKILL of a node",
+    "term": "SIGTERM of a node",
+    "pause": "SIGSTOP of a node, for longer than its lease or not",
+    "partition": "a node's network to Redis goes silent",
+    "deaf": "a node's subscription is half open",
+    "pubsub": "CLIENT KILL TYPE pubsub at 10 Hz",
+    "buffer": "subscribers are cut off for their output buffers",
+    "flush": "FLUSHALL",
+    "evict": "some of the directory's keys are gone",
+    "redis-down": "SIGKILL of Redis, restarted empty",
+    "redis-freeze": "SIGSTOP of Redis",
+    "rollback": "Redis comes back with an older state, as after a failover that lost writes",
+}
+
+# Bounds that catch a wrong unit; a day of torture is a fine thing.
+_BOUNDS: Final = {"--seconds": (1, 24 * 3600), "--nodes": (1, 16), "--users": (2, 1000)}
+
+
+class Plan(Struct, frozen=True):
+    """The settings of one run; the same plan draws the same traffic and the same faults."""
+
+    seconds: float = 60.0
+    seed: int = 0
+    faults: tuple[str, ...] = tuple(FAULTS)
+    nodes: int = 3
+    users: int = 40
+    servers: tuple[tuple[str, int], ...] = ()  # of a cluster that runs already; empty: one of our own
+    lease: float = LEASE  # the nodes' settings, in seconds
+    grace: float = GRACE
+    command: tuple[str, ...] = NODE  # how a node is started
+
+    def __post_init__(self) -> None:
+        for option, value in (("--seconds", self.seconds), ("--nodes", self.nodes), ("--users", self.users)):
+            low, high = _BOUNDS[option]
+            if not low <= value <= high:
+                raise ConfigError(f"{option} must be between {low} and {high}, not {value:g}")
+        for fault in self.faults:
+            if fault not in FAULTS:
+                raise ConfigError(f"--fault knows {', '.join(FAULTS)}, not {fault!r}")
+        if self.servers and self.faults:
+            raise ConfigError("--fault needs a cluster of its own: leave --server out")
+
+    @property
+    def again(self) -> str:
+        """The command that repeats it."""
+        words = ["relay", "torture", "--seed", str(self.seed), "--seconds", f"{self.seconds:g}"]
+        if self.servers:
+            return " ".join([*words, *(f"--server {host}:{port}" for host, port in self.servers)])
+        words += ["--nodes", str(self.nodes), "--users", str(self.users)]
+        return " ".join([*words, "--fault", ",".join(self.faults) or "none"])
+
+
+def parse_faults(text: str) -> tuple[str, ...]:
+    """`kill,pause`; `all` and `none`."""
+    if text in ("all", "none"):
+        return tuple(FAULTS) if text == "all" else ()
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """`host:port`. Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ConfigError(f"--server must be host:port, not {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def new_seed() -> int:
+    """A seed that fits on a command line."""
+    return secrets.randbelow(1_000_000)

@@ -1,0 +1,82 @@
+"""Stands between one node and the server, and breaks what passes: a network that can be cut off at one place."""
+
+from typing import Final
+
+import anyio
+import anyio.abc
+from anyio.abc import ByteStream, TaskStatus
+
+_SUBSCRIBE: Final = b"SUBSCRIBE"
+_BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
+
+
+class _Line:
+    """One connection that passes through."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.subscriber = False
+        self.swallowed = False
+
+
+class Proxy:
+    """Listens on a port of the loopback interface and passes on to the server."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._lines: set[_Line] = set()
+        self._open = anyio.Event()
+        self._open.set()
+        self.port = 0  # known once `run` has started
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Pass everything on until cancelled."""
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        async with listener:
+            self.port = listener.extra(anyio.abc.SocketAttribute.local_port)
+            task_status.started()
+            await listener.serve(self._serve)
+
+    def hold(self) -> None:
+        """Let nothing pass, in either direction, and tell nobody; new connections hear nothing either."""
+        if self._open.is_set():
+            self._open = anyio.Event()
+
+    def release(self, *, cut: bool) -> None:
+        """Let everything pass again. `cut`: what was connected is disconnected, as many networks do."""
+        self._open.set()
+        if cut:
+            for line in self._lines:
+                line.scope.cancel()
+
+    def deafen(self) -> None:
+        """Swallow, for good, what the server sends to the present subscribers: they are half open."""
+        for line in self._lines:
+            line.swallowed = line.subscriber
+
+    async def _serve(self, front: ByteStream) -> None:
+        line = _Line()
+        self._lines.add(line)
+        try:
+            with line.scope:
+                async with front, await anyio.connect_tcp(*self._target) as back, anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._pump, front, back, line, True)
+                    tasks.start_soon(self._pump, back, front, line, False)
+        except OSError:
+            pass  # the server is away: so is the connection
+        finally:
+            self._lines.discard(line)
+
+    async def _pump(self, source: ByteStream, sink: ByteStream, line: _Line, forth: bool) -> None:
+        try:
+            while True:
+                data = await source.receive()
+                line.subscriber = line.subscriber or (forth and _SUBSCRIBE in data)
+                await self._open.wait()
+                if forth or not line.swallowed:
+                    await sink.send(data)
+        except _BROKEN:
+            await self._open.wait()  # the other side learns of it when the network is back,
+            if not forth and line.swallowed:
+                await anyio.sleep_forever()  # or never
+            line.scope.cancel()

@@ -1,0 +1,58 @@
+"""One TCP connection of a user of a run."""
+
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import anyio
+import anyio.abc
+from anyio.abc import SocketStream
+
+Address = tuple[str, int]
+
+READ_BYTES: Final = 65_536
+CONNECT_SECONDS: Final = 2.0
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER that turns close into a reset
+BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+class Wire:
+    """Any task may send. `note` hears what passes: an arrow, and bytes."""
+
+    def __init__(self, stream: SocketStream, note: Callable[[str, bytes], None]) -> None:
+        self._stream = stream
+        self._socket = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        self._note = note
+        self._sending = anyio.Lock()
+
+    async def send(self, data: bytes) -> None:
+        """Send, unless the connection is broken: whoever receives learns of that."""
+        if data:
+            async with self._sending:
+                self._note(">", data)
+                with suppress(*BROKEN):
+                    await self._stream.send(data)
+
+    async def receive(self) -> bytes:
+        """What came. Raises one of BROKEN at the end."""
+        data = await self._stream.receive(READ_BYTES)
+        self._note("<", data)
+        return data
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self._stream.aclose()
+
+    def harden(self) -> None:
+        """Have it end with a reset instead of an end of stream."""
+        with suppress(OSError):  # it has just ended
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+async def dial(address: Address, note: Callable[[str, bytes], None] = lambda _arrow, _data: None) -> Wire | None:
+    """A connection, or None: nobody answers there now."""
+    with suppress(OSError), anyio.move_on_after(CONNECT_SECONDS):
+        return Wire(await anyio.connect_tcp(*address), note)
+    return None
