@@ -47,7 +47,7 @@ class Wire:
 
     def harden(self) -> None:
         """Have it end with a reset instead of an end of stream."""
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError, ValueError):  # it has just ended; uvloop raises the latter
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 

@@ -5,8 +5,8 @@
 -- ARGV[5]  body of the record          ARGV[6]  the fence known so far
 -- ARGV[7]  TTL of the partition in milliseconds
 -- Result   {"ok", fence} | {"forgot", fence}: written, but others may have to be put back too | {"lost"}: another owns
---          it. The fence rises when the incarnation is a new one, or nothing was there; in the latter case by one only:
---          a session that has moved on unheard may put itself back first, and must stay below the one that it became.
+--          it. The fence rises by one when the incarnation is a new one, or nothing was there. By no more: a session that
+--          has moved on unheard may be the first to write itself back, and must stay below the one that it became.
 local fence = ARGV[6]
 local owner = ARGV[2] .. '/' .. ARGV[3] .. '/' .. ARGV[4]
 local result = 'ok'
@@ -25,10 +25,8 @@ if not ours or incarnation ~= ARGV[3] then
   end
   if record and not ours then
     result = 'forgot' -- whoever owns a name after us has a higher fence: this is what an older server remembers
-  elseif record then
-    fence = string.format('%.0f', math.max(now, tonumber(f) + 1, tonumber(fence) + 1))
   else
-    fence = string.format('%.0f', tonumber(fence) + 1)
+    fence = string.format('%.0f', math.max(tonumber(f or 0), tonumber(fence)) + 1)
   end
 end
 redis.call('HSET', KEYS[1], ARGV[1], fence .. ' ' .. owner .. ' ' .. ARGV[5])

@@ -236,12 +236,10 @@ class TestSave:
         assert record(redis_store, key) == f"7 {owner} [theirs]"
 
     @pytest.mark.usefixtures("old")
-    def test_a_new_incarnation_raises_the_fence(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+    def test_a_new_incarnation_raises_the_fence(self, run: Run, redis_store: redis.Redis, key: str) -> None:
         put(redis_store, key, {FIELD: "7 n1/1/s1 [old]"})
-        word, fence = self.save(run, incarnation=2)
-        assert word == "ok"
-        assert int(fence) >= now
-        assert record(redis_store, key) == f"{fence} n1/2/s1 {{}}"
+        assert self.save(run, incarnation=2) == ["ok", "8"]
+        assert record(redis_store, key) == "8 n1/2/s1 {}"
 
     @pytest.mark.usefixtures("old")
     @pytest.mark.parametrize(("there", "known"), [(10**12, 7), (7, 10**12)])
@@ -266,6 +264,15 @@ class TestSave:
         assert self.save(run, fence=7, uid="n1", sid="s1") == ["forgot", "8"]
         assert self.save(run, fence=9, uid="n2", sid="s2")[0] == "forgot"
         assert self.save(run, fence=8, uid="n1", sid="s1") == ["lost"]
+        assert record(redis_store, key) == "9 n2/1/s2 {}"
+
+    @pytest.mark.usefixtures("old")
+    def test_also_where_an_older_server_remembers_the_stale_one(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        put(redis_store, key, {FIELD: "7 n1/1/s1 [stale]"})
+        assert self.save(run, incarnation=2) == ["ok", "8"]
+        assert self.save(run, fence=9, uid="n2", sid="s2") == ["forgot", "9"]
         assert record(redis_store, key) == "9 n2/1/s2 {}"
 
     def test_an_epoch_that_is_there_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
