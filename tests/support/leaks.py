@@ -5,6 +5,7 @@ import contextlib
 from pathlib import Path
 
 SELF = Path("/proc/self")
+STANDARD = {"0", "1", "2"}
 
 
 def open_things() -> set[str]:
@@ -15,6 +16,8 @@ def open_things() -> set[str]:
 def _open_files() -> set[str]:
     found = set()
     for entry in (SELF / "fd").iterdir():
+        if entry.name in STANDARD:
+            continue  # pytest points them elsewhere while a test runs
         with contextlib.suppress(FileNotFoundError):  # the listing's own
             found.add(f"{entry.readlink()} (file descriptor {entry.name})")
     return found
