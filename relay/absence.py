@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from relay.errors import Reason
+from relay.errors import Code, Reason
 from relay.mail import Away
 
 if TYPE_CHECKING:
@@ -19,9 +19,15 @@ class Absence:
         self._number = 0
 
     def begin(self) -> None:
-        """The client is gone. The record first: whoever is told looks there next."""
-        self._number += 1
+        """The client is gone."""
         session = self._session
+        session.detached = True
+        session.door.shut(Code.AWAY)
+        session.host.close(session)
+        if session.chat is not None:
+            session.chat.forget_untold()
+        self._number += 1
+        # The record first: whoever is told looks there next.
         session.host.save(session, lambda _: self._tell())
         self._wait(self._number)
 

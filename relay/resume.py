@@ -92,7 +92,7 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[], Non
             chat.partner = structs.replace(chat.partner, uid=found.uid)
             _ask(session, chat)
         elif found.state is Presence.AWAY and not chat.away:
-            session.partner_away(chat, chat.partner.grace)
+            partner_away(session, chat, chat.partner.grace)
         else:
             _later(session, chat, otherwise)
 
@@ -105,10 +105,20 @@ def unknown(session: "Session", chat: Chat, uid: str) -> None:
         look_for_partner(session, chat, lambda: _ask(session, chat))
 
 
-def overdue(session: "Session", chat: Chat) -> None:
-    """The partner's grace is over, as far as is known here; if it came back somewhere, the chat goes on."""
-    if chat.away:
-        look_for_partner(session, chat, lambda: overdue(session, chat))
+def partner_away(session: "Session", chat: Chat, left: float) -> None:
+    """Its node can't tell how long the partner may still come back: we have to look at the clock ourselves."""
+    if not chat.away:
+        chat.gone_away()
+        if not isinstance(session.pending, Claim):  # else it's told with the welcome
+            session.host.tell(session, Away(chat.partner.shown, round(left, 3)))
+    absence = chat.absences
+
+    def overdue() -> None:
+        """As far as is known here; if it came back somewhere, the chat goes on."""
+        if session.chat is chat and chat.away and chat.absences == absence:
+            look_for_partner(session, chat, overdue)
+
+    session.host.alarm(left, overdue)
 
 
 def _ask(session: "Session", chat: Chat) -> None:

@@ -17,7 +17,6 @@ from relay.chat import FLIGHT_BYTES, Chat
 from relay.commands import COMMANDS, before_name
 from relay.door import Door
 from relay.errors import MESSAGES, Code, Presence, Reason
-from relay.events import Away as AwayEvent
 from relay.events import (
     Bye,
     Call,
@@ -42,7 +41,7 @@ from relay.mail import Deaf, Gone, Mail, Party, Taken, Unknown
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
-from relay.resume import Ended, gone, overdue
+from relay.resume import Ended, gone, partner_away
 
 # A timer may ring a little before its time, by another clock.
 MARGIN_SECONDS: Final = 0.02
@@ -322,10 +321,8 @@ class Session:
         self.deaf = True
         self.pairing.hang_up()
         chat = self.chat
-        if (
-            self.program and self.draining
-        ):  # nobody is left to hear the outcome: the client may ask again when it's back
-            self.pending = None
+        if self.program and self.draining:
+            self.pending = None  # nobody is left to hear the outcome: the client may ask again when it's back
             self.detach()
         if chat is not None and not self.program:
             self.host.post(chat.partner.uid, Deaf(chat.partner.owned, chat.id, chat.confirmed))
@@ -341,29 +338,10 @@ class Session:
         if left <= 0:
             gone(self, Reason.LOST, 0)
             return
-        self.partner_away(chat, left)
-
-    def partner_away(self, chat: Chat, left: float) -> None:
-        """Its node can't tell how long the partner may still come back: we have to look at the clock ourselves."""
-        if not chat.away:
-            chat.gone_away()
-            if not isinstance(self.pending, Claim):  # else it's told with the welcome
-                self.host.tell(self, AwayEvent(chat.partner.shown, round(left, 3)))
-        absence = chat.absences
-        self.host.alarm(left, lambda: self._overdue(chat, absence))
-
-    def _overdue(self, chat: Chat, absence: int) -> None:
-        if self.chat is chat and chat.absences == absence:
-            overdue(self, chat)
+        partner_away(self, chat, left)
 
     def detach(self) -> None:
         """The client is gone, and may come back."""
-        self.detached = True
-        self.door.shut(Code.AWAY)
-        self.host.close(self)
-        chat = self.chat
-        if chat is not None:
-            chat.forget_untold()
         self.absence.begin()
 
     def attach(self, claim: Claim) -> None:
