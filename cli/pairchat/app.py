@@ -184,8 +184,9 @@ async def _in_pipe(settings: Settings) -> int:
     source = 0 if sys.stdin else os.open(os.devnull, os.O_RDONLY)
     sink = 1 if sys.stdout else os.open(os.devnull, os.O_WRONLY)
     ends = Frames(source, sink) if settings.json else Pipe(source, sink)
+    ask = settings.ask and settings.json  # lines of text have nobody to ask
     async with connect(
-        *settings.servers, name=settings.name, state=state_folder(), tls=_tls(settings), ask=settings.ask
+        *settings.servers, name=settings.name, state=state_folder(), tls=_tls(settings), ask=ask
     ) as chat:
         return await ends.run(chat, settings.to, wait=settings.wait)
     raise AssertionError  # for the type checker: `connect` swallows nothing

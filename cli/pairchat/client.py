@@ -327,7 +327,8 @@ class Chat:
             return
         self._protocol.quit()
         with anyio.move_on_after(FAREWELL_WAIT), suppress(*BROKEN, ConnectionLost):
-            await stream.send(self._protocol.data_to_send())
+            # Twice does no harm: the node knows each text by its id, and closes at the first `quit`.
+            await stream.send(self._link.unwritten + self._protocol.data_to_send())
             while self.name is not None:
                 self._protocol.feed(await stream.receive(READ_BYTES))
 

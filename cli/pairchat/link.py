@@ -27,6 +27,7 @@ WELCOME_WAIT = 6.0
 # Seconds between pings, if the node doesn't want them more often. Asleep or frozen nodes are noticed well within the
 # grace that others give the session.
 PING_EVERY = 10.0
+PING_SOON = 3.0  # seconds likewise, while something that was said has no acknowledgement
 # Seconds from a ping until a node that sent nothing since counts as frozen; the time between pings, if that is shorter.
 PONG_WAIT = 10.0
 # Seconds more for the reader: if it was this process that was stopped, the pong has been here for long.
@@ -64,6 +65,7 @@ class Link:
         self._why: PairchatError | None = None  # the present connection was given up
         self._kept: Memory | None = None
         self.stream: ByteStream | None = None
+        self.unwritten = b""  # being written: cancelled there, it may not have left
 
     @property
     def server(self) -> str:
@@ -166,7 +168,7 @@ class Link:
     async def _serve(self) -> PairchatError | None:
         """Read and write until the connection ends. Returns why; None after a good-bye."""
         assert self.stream is not None
-        self._why = None
+        self._why, self.unwritten = None, b""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write)
             tasks.start_soon(self._watch)
@@ -204,7 +206,7 @@ class Link:
         await self._tell(told)
         self._telling = False
         if self._protocol.stranded:
-            self._why = ConnectionLost(f"{self.server} is going away or can't serve now")
+            self._why = ConnectionLost(f"the node at {self.server} is going away or can't serve now")
 
     async def _write(self) -> None:
         """Write what gathered, in one piece each time. A connection that breaks is the reader's to notice."""
@@ -213,22 +215,22 @@ class Link:
             while True:
                 await self._to_write.wait()
                 self._to_write = anyio.Event()
-                data = self._protocol.data_to_send()
                 await self._keep()
-                if data:
+                if data := self._protocol.data_to_send():
+                    self.unwritten = data
                     await self.stream.send(data)
+                    self.unwritten = b""
 
     async def _keep(self) -> None:
-        """Remember the session before anybody learns of what is new in it."""
-        memory = self._protocol.memory
-        if self.store is None or memory == self._kept or memory is None:
-            return
-        try:
-            await anyio.to_thread.run_sync(self.store.save, memory)
-            self._kept = memory
-        except OSError as error:
-            self.store = None
-            await self._tell([Complaint("not_kept", f"can't write {error.filename}: {error.strerror}")])
+        """Remember the session before anybody learns of what is new in it, that which comes meanwhile included."""
+        while self.store is not None and (memory := self._protocol.memory) not in (None, self._kept):
+            assert memory is not None
+            try:
+                await anyio.to_thread.run_sync(self.store.save, memory)
+                self._kept = memory
+            except OSError as error:
+                self.store = None
+                await self._tell([Complaint("not_kept", f"can't write {error.filename}: {error.strerror}")])
 
     async def _watch(self) -> None:
         """Give up on a node that doesn't take us back, or says nothing."""
@@ -237,9 +239,9 @@ class Link:
             with anyio.move_on_after(WELCOME_WAIT if protocol.state is State.RESUMING else math.inf) as waiting:
                 await self.until(lambda: protocol.state in (State.ONLINE, State.RETURNING))
             if waiting.cancelled_caught:
-                self._cut(f"{self.server} does not give the session back")
+                self._cut(f"no session to be had from {self.server}")
             while True:
-                await anyio.sleep(min(protocol.ping_every, PING_EVERY))
+                await anyio.sleep(min(protocol.ping_every, PING_SOON if protocol.outbox.pending else PING_EVERY))
                 if protocol.state is State.ONLINE and not self._telling and not protocol.waiting_on_partner:
                     await self._probe()
 
@@ -250,7 +252,7 @@ class Link:
         await anyio.sleep(min(PONG_WAIT, self._protocol.ping_every))
         await anyio.sleep(RECHECK_WAIT)
         if self._heard < asked and not self._telling:
-            self._cut(f"{self.server} does not answer any more")
+            self._cut(f"no answer from {self.server} any more")
 
     def _cut(self, why: str) -> None:
         self._why = ConnectionLost(why)

@@ -124,7 +124,7 @@ def notice(event: Event) -> str | None:
         case Left():
             return _ENDINGS.get(event.reason, "The chat with {name} is over.").format(name=word(event.name))
         case Away():
-            return f"{word(event.name)} is away and may come back within {event.grace:g} s."
+            return f"{word(event.name)} is away and may come back within {event.grace:.0f} s."
         case Back():
             return f"{word(event.name)} is back."
         case Settled() if event.text.fate is not Fate.DELIVERED:

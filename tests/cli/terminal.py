@@ -37,8 +37,8 @@ class Terminal:
     def __init__(
         self, *args: str, server: str, columns: int = 80, rows: int = 24, home: Home | None = None, **variables: str
     ) -> None:
-        self._screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self._screen)
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
         self.raw = b""  # everything that was written, as it came
         self.home = home or Home()
         variables = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **variables}
@@ -68,7 +68,7 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the window's size."""
-        self._screen.resize(rows, columns)
+        self.screen.resize(rows, columns)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         os.kill(self._child.pid, signal.SIGWINCH)
 
@@ -87,9 +87,9 @@ class Terminal:
 
     def colour(self, text: str) -> str:
         """The colour in which this text stands on the screen."""
-        for number, line in enumerate(self._screen.display):
+        for number, line in enumerate(self.screen.display):
             if text in line:
-                cell = self._screen.buffer[number][columns_before(line, text)]
+                cell = self.screen.buffer[number][columns_before(line, text)]
                 return str(cell.fg)
         raise AssertionError(f"not on the screen: {text}")
 
@@ -102,7 +102,7 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """The lines on the screen, without trailing white space; empty ones at the end left out."""
-        lines = [line.rstrip() for line in self._screen.display]
+        lines = [line.rstrip() for line in self.screen.display]
         while lines and not lines[-1]:
             lines.pop()
         return lines

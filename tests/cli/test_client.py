@@ -236,7 +236,7 @@ async def test_a_frozen_node_is_noticed_by_its_silence(node: ScriptedNode) -> No
         assert peer.heard() is None  # the client has given up
 
     async def alice(chat: Chat) -> None:
-        with anyio.fail_after(PROMPT), pytest.raises(ConnectionLost, match="does not answer any more"):
+        with anyio.fail_after(PROMPT), pytest.raises(ConnectionLost, match=r"no answer from .* any more"):
             async for _ in chat:
                 pass
 

@@ -379,7 +379,7 @@ def test_tab_completes_commands_and_names(node: ScriptedNode, terminal: Open) ->
     screen.type(CTRL_C + "bo\t")
     screen.wait_typed("> bob:")
     screen.type(CTRL_C + "/\t")
-    screen.wait_for("end the chat, stay online")  # a menu of all of them
+    screen.wait_for("end the chat; give up")  # a menu of all of them
     screen.type("\t")
     screen.wait(lambda lines: any("> /to" in line for line in lines), "the first")
 

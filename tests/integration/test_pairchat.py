@@ -1,8 +1,12 @@
 """`pairchat` against real nodes: what its own tests say of it holds with the relay that it is made for."""
 
+import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,7 +17,9 @@ from tests.cli.piped import Piped
 from tests.cli.terminal import Terminal
 from tests.support.guests import Guests
 from tests.support.node import Node
+from tests.support.process import wait_until
 
+DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "pairchat.md"
 LINES = 1000  # about four windows
 
 Pair = tuple[Node, Node]
@@ -85,6 +91,26 @@ def test_a_terminal_chats_with_somebody_on_nc(places: Pair, run: Run, guests: Gu
     alice.type("\x03/quit\r")
     assert alice.status() == 0
     bob.expect("Quit.")
+
+
+def test_the_bot_of_the_documentation_answers(nodes: list[Node], guests: Guests, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
+    [bot] = [block for block in blocks if "subprocess" in block]
+    assert len([line for line in bot.splitlines() if line]) <= 12
+    (tmp_path / "bot.py").write_text(bot, encoding="utf-8")
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": places, "XDG_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, str(tmp_path / "bot.py"), "--server", server(nodes[0])]
+    with subprocess.Popen(command, env=environment) as process:
+        alice = guests.json(nodes[1], "pc-alice")
+        wait_until(lambda: alice.who("echo") == "free", "the bot is there")
+        alice.call("echo")
+        alice.send("msg", id=1, text="hé\n👋")
+        alice.expect("ack", id=1)
+        alice.expect("msg", text="you said: hé\n👋")
+        process.terminate()
+        # The bot has no good-bye of its own: its end of the pipe closes, and pairchat gives the name back.
+        alice.expect("left", reason="quit")
 
 
 @pytest.mark.anyio

@@ -138,3 +138,38 @@ def test_a_killed_pairchat_goes_on_when_started_again(cluster: tuple[Node, Node]
     assert alice.status() == 0
     assert home.sessions() == []
     bob.wait_for("* alice has quit.")
+
+
+def test_a_call_is_answered_and_typing_shown(cluster: tuple[Node, Node], terminal: Open) -> None:
+    one, two = cluster
+    bob = terminal("bob", "--ask", at=two)
+    bob.wait_bar("nobody yet")
+    alice = terminal("alice", "--to", "bob", at=one)
+    alice.wait_for("* It rings at bob")
+    bob.wait_for("* alice calls. /accept or /decline")
+    bob.type("/decline\r")
+    alice.wait_for("! Bob did not take the call.")
+    alice.type("/to bob\r")
+    bob.wait(lambda lines: sum("alice calls." in line for line in lines) == 2, "the second call")
+    bob.type("/accept\r")
+    alice.wait_bar("bob is here")
+    exchange(alice, bob, "now")
+    alice.type("thinking")
+    bob.wait_bar("alice is typing…")
+    bob.wait_bar("alice is here")  # some seconds later
+
+
+def test_a_blocked_caller_hears_busy_also_after_the_node_died(cluster: tuple[Node, Node], terminal: Open) -> None:
+    one, two = cluster
+    bob = terminal("bob", "--server", server(two), "--server", server(one), at=two)
+    bob.wait_bar("nobody yet")
+    bob.type("/block alice\r")
+    bob.wait_for("* alice can't call you any more")
+    two.kill()
+    bob.wait_for("* Connected as bob again.")
+    alice = terminal("alice", "--to", "bob", at=one)
+    alice.wait_for("! Bob is talking with someone else.")
+    bob.type("/unblock alice\r")
+    bob.wait_for("* alice may call you again.")
+    alice.type("/to bob\r")
+    bob.wait_bar("alice is here")

@@ -10,7 +10,7 @@ from pairchat.errors import NameLost, Refused
 from pairchat.escape import word
 from pairchat.events import Invited
 from pairchat.reach import reach
-from pairchat.screen.commands import Wrong, help_lines, parse
+from pairchat.screen.commands import Wrong, help_text, parse
 from pairchat.screen.conversation import Conversation
 from pairchat.screen.history import Entry
 from pairchat.screen.view import View
@@ -193,8 +193,7 @@ class Actions:
         self._conversation.notice(words)
 
     async def _help(self, _: str) -> None:
-        for line in help_lines():
-            self._conversation.history.notice(line)
+        self._conversation.history.notice(help_text())
 
     async def _end(self, _: str) -> None:
         self._quit()

@@ -1,6 +1,5 @@
 """What can be typed with a slash in front."""
 
-from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -18,16 +17,16 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("/to", "NAME", "chat with somebody, leaving a present chat", names=True),
-        Command("/leave", "", "end the chat, stay online; give up a call that rings"),
+        Command("/leave", "", "end the chat; give up a call that rings"),
         Command("/accept", "", "take a call (with --ask)"),
-        Command("/decline", "", "don't take it"),
-        Command("/block", "NAME", "have somebody's calls refused as long as you stay", names=True),
+        Command("/decline", "", "don't take a call (with --ask)"),
+        Command("/block", "NAME", "refuse somebody's calls while you stay", names=True),
         Command("/unblock", "NAME", "let somebody call again", names=True),
-        Command("/who", "NAME", "ask whether somebody is there", names=True),
-        Command("/retry", "", "send again what may not have arrived, under new ids"),
-        Command("/search", "[TEXT]", "find a text; again without TEXT: the one before"),
+        Command("/who", "NAME", "is somebody there?", names=True),
+        Command("/retry", "", "send again what may not have arrived"),
+        Command("/search", "[TEXT]", "find a text; without TEXT: the one before"),
         Command("/clear", "", "empty the screen"),
-        Command("/log", "[FILE]", "append all that is said to a file; without FILE: stop"),
+        Command("/log", "[FILE]", "append all that is said to a file, or stop it"),
         Command("/raw", "", "show the frames in and out, or stop it"),
         Command("/help", "", "this"),
         Command("/quit", "", "leave for good (or Ctrl-D)"),
@@ -37,9 +36,8 @@ COMMANDS = {
 KEYS = (
     ("//text", "say something that begins with a slash"),
     ("Alt-Enter", "a new line in the text"),
-    ("PageUp, PageDown, wheel", "scroll back and forth; End: to the latest (on an empty line)"),
-    ("Tab", "complete a command or a name"),
-    ("Up, Down", "what you typed before"),
+    ("PageUp, PageDown", "scroll (the wheel, too); End: to the latest"),
+    ("Tab, Up", "complete a name or command; typed before"),
     ("Ctrl-C", "drop the line; on an empty line: quit"),
 )
 
@@ -79,7 +77,7 @@ def suggestion(name: str) -> str:
     return f"Did you mean {near[0]}?" if near else "/help lists the commands; //text says a text with a slash."
 
 
-def help_lines() -> Iterable[str]:
-    """The help."""
+def help_text() -> str:
+    """The help: one row each, and all of it on a screen of 24."""
     shown = [(f"{command.name} {command.argument}".rstrip(), command.about) for command in COMMANDS.values()]
-    return (f"{what:<24}{about}" for what, about in [*shown, *KEYS])
+    return "\n".join(f"{what:<18}{about}" for what, about in [*shown, *KEYS])

@@ -20,9 +20,9 @@ class Theme(StrEnum):
 
 # Of the 256 colours, so that they look alike everywhere. Each can be read on its background, see the tests.
 NAMES: Final[Mapping[Theme, tuple[str, ...]]] = {
-    Theme.DARK: ("#5fafff", "#87d75f", "#ffaf5f", "#d787ff", "#5fd7d7", "#ff87af", "#d7d75f", "#afafff", "#ff8787"),
-    Theme.LIGHT: ("#005faf", "#005f00", "#875f00", "#870087", "#005f5f", "#af005f", "#5f5f00", "#5f00d7", "#af0000"),
-    Theme.AUTO: ("#0087d7", "#5f8700", "#af5f00", "#af5faf", "#008787", "#d75f87", "#878700", "#8787af", "#d75f5f"),
+    Theme.DARK: ("#5fafff", "#87d75f", "#ffaf5f", "#d787ff", "#5fd7d7", "#ff87af", "#d7d75f"),
+    Theme.LIGHT: ("#005faf", "#005f00", "#875f00", "#870087", "#005f5f", "#af005f", "#5f5f00"),
+    Theme.AUTO: ("#0087d7", "#5f8700", "#af5f00", "#af5faf", "#008787", "#d75f87", "#878700"),
 }
 _BAD: Final[Mapping[Theme, str]] = {Theme.DARK: "#ff5f5f", Theme.LIGHT: "#d70000", Theme.AUTO: "#d75f5f"}
 _GOOD: Final[Mapping[Theme, str]] = {Theme.DARK: "#87d75f", Theme.LIGHT: "#005f00", Theme.AUTO: "#5f8700"}
