@@ -87,6 +87,7 @@ class Node:
 
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""
+        asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = _bind(self._config)
         try:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -140,7 +141,9 @@ class Node:
                 log.warning("waiting for redis", error=str(error))
                 await anyio.sleep(WAIT_SECONDS)
         tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
-        tasks.start_soon(self._directory.peers.watch, self._router.watched, self._router.node_lost)
+        tasks.start_soon(
+            self._directory.peers.watch, self._router.watched, self._router.node_lost, self._router.node_back
+        )
         tasks.start_soon(self._directory.sweep)
         tasks.start_soon(self._router.mind_memory)
         tasks.start_soon(self._router.mind_peers, LOOK_SECONDS)
@@ -246,6 +249,14 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])
+
+
+def _stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection to Redis may break just while redis-py lets go of it: asyncio's own future of that is no defect."""
+    if "future" in context and isinstance(context.get("exception"), OSError):
+        log.debug("a connection broke while it was given up", error=str(context["exception"]))
+    else:
+        loop.default_exception_handler(context)
 
 
 def _bind(config: Config) -> dict[str, socket.socket]:

@@ -75,7 +75,7 @@ def come_back(session: "Session", claim: Claim) -> None:
     host.alarm(host.limits.reunion, lambda: _alone(session, claim))
 
 
-def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[], None] = lambda: None) -> None:
+def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Located], None] = lambda _: None) -> None:
     """The partner may have moved, maybe while nobody was here to be told: the directory knows.
 
     `otherwise`: what to do a little later if it is still where it was.
@@ -94,7 +94,7 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[], Non
         elif found.state is Presence.AWAY and not chat.away:
             partner_away(session, chat, chat.partner.grace)
         else:
-            _later(session, chat, otherwise)
+            _later(session, chat, lambda: otherwise(found))
 
     session.host.locate(chat.partner.owned, located)
 
@@ -102,7 +102,7 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[], Non
 def unknown(session: "Session", chat: Chat, uid: str) -> None:
     """That node knows nobody of the partner's name: it has moved on, is just arriving there, or is gone."""
     if chat.partner.uid == uid:
-        look_for_partner(session, chat, lambda: _ask(session, chat))
+        look_for_partner(session, chat, lambda _: _ask(session, chat))
 
 
 def partner_away(session: "Session", chat: Chat, left: float) -> None:
@@ -116,12 +116,25 @@ def partner_away(session: "Session", chat: Chat, left: float) -> None:
     def overdue() -> None:
         """As far as is known here; if it came back somewhere, the chat goes on."""
         if session.chat is chat and chat.away and chat.absences == absence:
-            look_for_partner(session, chat, overdue)
+            look_for_partner(session, chat, still)
+
+    def still(found: Located) -> None:
+        if found.state is not Presence.AWAY:  # it's there, and its word was lost
+            _ask(session, chat)
+        overdue()
 
     session.host.alarm(left, overdue)
 
 
+def node_back(session: "Session", uid: str) -> None:
+    """That node was taken for dead, and has only slept. What it had to say meanwhile may be lost."""
+    chat = session.chat
+    if chat is not None and chat.partner.uid == uid:
+        _ask(session, chat)
+
+
 def _ask(session: "Session", chat: Chat) -> None:
+    """Ask the partner what it has, and whether it still knows of the chat."""
     session.host.post(chat.partner.uid, chat.sync(session.party, reply=True, away=session.detached))
 
 

@@ -15,7 +15,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import inbox
+from relay import inbox, resume
 from relay.budget import Budget
 from relay.bus import Bus
 from relay.claims import Claims, Outlet
@@ -302,6 +302,13 @@ class Router:
         for session in list(self.sessions.values()):
             session.node_lost(uid, since)
             self.wake(session)
+
+    def node_back(self, uid: str) -> None:
+        """That node wasn't dead. What it had to say meanwhile went with the link: ask after each partner there."""
+        log.warning("node back", uid=uid)
+        self.begin()
+        for session in list(self.sessions.values()):
+            resume.node_back(session, uid)
 
     def node_forgot(self, uid: str) -> None:
         """That node had given us up, mail to it was lost: settle with each partner there what it has."""

@@ -57,8 +57,16 @@ class Peers:
         """The node itself says that it is going: don't count on what was known of its lease."""
         self._alive_until.pop(uid, None)
 
-    async def watch(self, partners: Callable[[], Iterable[str]], lost: Callable[[str, float], None]) -> None:
-        """For ever: report each node of `partners()` whose lease has lapsed, once, with the seconds since then."""
+    async def watch(
+        self,
+        partners: Callable[[], Iterable[str]],
+        lost: Callable[[str, float], None],
+        back: Callable[[str], None],
+    ) -> None:
+        """For ever: report each node of `partners()` whose lease has lapsed, once, with the seconds since then.
+
+        One that had only slept, and has taken a lease again, is reported as `back`.
+        """
         reported: set[str] = set()
         while True:
             await anyio.sleep(PAUSE_SECONDS)
@@ -72,7 +80,9 @@ class Peers:
                 except Unavailable:
                     break
                 if since is None:
-                    reported.discard(uid)
+                    if uid in reported:
+                        reported.discard(uid)
+                        back(uid)
                 elif uid not in reported:
                     reported.add(uid)
                     lost(uid, since)

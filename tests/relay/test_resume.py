@@ -2,8 +2,9 @@
 
 import pytest
 
+from relay import resume
 from relay.errors import Reason
-from relay.events import Acked, Away, Back, Claim, Hangup, Left, Messages, Paired, Resume, Say, Welcome
+from relay.events import Acked, Away, Back, Claim, Hangup, Leave, Left, Messages, Paired, Resume, Say, Welcome
 from relay.host import Limits
 from relay.mail import Text
 from tests.relay.world import Place, User, World, enter, pair
@@ -133,6 +134,30 @@ def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann:
     again.session.host.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
     world.settle()
     assert ann.hears()[-1] == Acked(1, chat)
+
+
+def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world: World, ann: User, ben: User) -> None:
+    """Ben's node was cut off, and taken for dead; meanwhile he left, and the word of that went with the link."""
+    pair(ann, ben)
+    ann.session.node_lost("n2", 0.0)
+    ben.says(Leave())
+    world.links.clear()
+    resume.node_back(ann.session, "n2")
+    world.settle()
+    assert ann.hears() == [Away("ben", GRACE), Left("ben", Reason.LEFT)]
+
+
+def test_or_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
+    """Nobody noticed that the node was back."""
+    pair(ann, ben)
+    ann.session.node_lost("n2", 0.0)
+    ben.says(Leave())
+    world.links.clear()
+    world.pass_time(GRACE)
+    world.settle()
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    assert ann.hears() == [Away("ben", GRACE), Left("ben", Reason.LEFT)]
 
 
 def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) -> None:

@@ -1,0 +1,44 @@
+"""Which nodes are dead, by their leases, and which had only slept."""
+
+import anyio
+import pytest
+import redis
+
+from relay.directory.keys import Keys
+from relay.directory.lease import TAIL_SECONDS, Lease
+from relay.directory.peers import Peers
+from relay.directory.store import Store
+from tests.relay.desk import until
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+US, THEM = "a" * 16, "b" * 16
+LEASE = 0.5  # seconds
+
+
+async def nothing() -> None:
+    pass
+
+
+async def test_one_that_slept_is_reported_lost_and_then_back(
+    redis_server: RedisServer, redis_store: redis.Redis, prefix: str
+) -> None:
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    told: list[str] = []
+    lapsed, held = round(TAIL_SECONDS * 1000), round((TAIL_SECONDS + 60) * 1000)
+    redis_store.set(keys.lease(THEM), "1", px=lapsed)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        tasks.start_soon(lease.keep, nothing, lambda: None)
+        tasks.start_soon(
+            Peers(store, keys, lease).watch, lambda: {THEM}, lambda uid, _: told.append(f"lost {uid}"), told.append
+        )
+        await until(lambda: told)
+        redis_store.set(keys.lease(THEM), "2", px=held)
+        await until(lambda: len(told) > 1)
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert told == [f"lost {THEM}", THEM]
