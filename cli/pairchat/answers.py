@@ -64,7 +64,7 @@ def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
     paired = events.Paired(frame.name, frame.chat, frame.acks, frame.resumed)
     if call := p.requests.first(Kind.CALL):
         call.perhaps = paired
-        if call.overtaken or _same(call.name, frame.name):
+        if call.overtaken or same_name(call.name, frame.name):
             p.requests.answer(call, paired)
     if (accepted := p.requests.first(Kind.ACCEPT)) and accepted.name == frame.chat:
         p.requests.answer(accepted, paired)
@@ -145,7 +145,7 @@ def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
 
 
 def _unblocked(p: "ClientProtocol", frame: frames.NodeUnblocked) -> list[Event]:
-    for name in [name for name in p.blocked if _same(name, frame.name)]:
+    for name in [name for name in p.blocked if same_name(name, frame.name)]:
         del p.blocked[name]
     unblocked = events.Blocked(frame.name, False)
     p.requests.answer(p.requests.first(Kind.UNBLOCK), unblocked)
@@ -278,6 +278,6 @@ def _settled(entries: list[Outgoing]) -> list[Event]:
     return [events.Settled(entry) for entry in entries]
 
 
-def _same(asked: str, told: str) -> bool:
+def same_name(asked: str, told: str) -> bool:
     """Whether two spellings surely mean one name. False is no proof that they don't: that is for the node to say."""
     return unicodedata.normalize("NFKC", asked.strip()).casefold() == unicodedata.normalize("NFKC", told).casefold()

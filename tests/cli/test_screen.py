@@ -508,7 +508,10 @@ def test_somebody_is_blocked(node: ScriptedNode, terminal: Open) -> None:
     screen.type("/block bob" + ENTER)
     peer.expect({"type": "block", "name": "bob"})
     peer.say('{"type":"blocked","name":"bob"}')
+    peer.expect({"type": "leave"})
+    peer.say('{"type":"left","name":"bob","reason":"left"}')
     screen.wait_for("* bob can't call you any more, as long as you stay.")
+    screen.wait_for("* The chat with bob is over.")
     screen.type("/unblock bob" + ENTER)
     peer.expect({"type": "unblock", "name": "bob"})
     peer.say('{"type":"unblocked","name":"bob"}')
@@ -567,6 +570,33 @@ def test_a_name_is_asked_for_and_a_taken_one_again(node: ScriptedNode, terminal:
     screen.type(CTRL_D)
     peer.part()
     assert screen.status() == 0
+
+
+def test_a_lost_name_leaves_the_screen_and_asks_for_another(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal)
+    screen.type("hi" + ENTER)
+    peer.expect(said(1, "hi"))
+    peer.say('{"type":"error","code":"name_lost","message":"Your name is gone."}')
+    screen.wait_for("! Your name is gone. What you said stays; take a name to go on.")
+    screen.wait_for("may not have arrived (your name was lost)")
+    screen.wait_typed("Your name:")
+    screen.type("alina" + ENTER)
+    peer = node.accept()
+    peer.welcome("alina")
+    screen.wait_bar("alina │ nobody yet")
+    screen.type("/to bob" + ENTER)
+    peer.pair("bob", "c2")
+    screen.wait_bar("bob is here")
+    screen.type("/retry" + ENTER)
+    peer.expect({"type": "msg", "id": 1, "text": "hi", "chat": "c2"})
+
+
+def test_a_session_that_another_took_over_ends(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal)
+    peer.say('{"type":"replaced"}')
+    peer.close()
+    assert screen.status() == 3
+    assert screen.lines[-1] == "pairchat: another connection took this session over"
 
 
 def test_whoever_has_no_name_may_leave(node: ScriptedNode, terminal: Open) -> None:

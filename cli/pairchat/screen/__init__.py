@@ -36,6 +36,7 @@ from pairchat.tasks import alongside
 from pairchat.wording import Exit, complaint, unsettled
 
 _OTHER_NAME = ("name_taken", "name_invalid")  # refusals that another name can help
+_FINAL = ("replaced", "kicked")  # ends of a session that no other name helps; the connection's end follows
 _TOKEN = re.compile('(?<="token":")[^"]*')  # a secret, in frames that are shown
 _HIDDEN = "…"
 
@@ -121,6 +122,10 @@ class Screen:
                     raise
                 self._conversation.error(f"{complaint(error)[:1].upper()}{complaint(error)[1:]}.")
                 name = None
+            except NameLost as error:
+                self._conversation.error(f"{word(str(error))} What you said stays; take a name to go on.")
+                self._conversation.partner.gone()
+                name, to = None, None
 
     async def _ask_name(self) -> str:
         """A name, or nothing if the user would rather leave."""
@@ -147,10 +152,13 @@ class Screen:
             self._conversation.notice(f"You are {word(chat.name or '')}. /help lists the commands.")
             actions = Actions(chat, self._conversation, self._view, self._leave, self._app.invalidate)
             self._actions = actions
-            await alongside(
-                lambda: self._follow(chat),
-                lambda: alongside(lambda: self._part(chat), lambda: actions.run(to, wait=settings.wait)),
-            )
+            try:
+                await alongside(
+                    lambda: self._follow(chat),
+                    lambda: alongside(lambda: self._part(chat), lambda: actions.run(to, wait=settings.wait)),
+                )
+            finally:
+                self._actions = None
 
     async def _follow(self, chat: Chat) -> None:
         async for event in chat:
@@ -160,7 +168,7 @@ class Screen:
                 self._view.unseen += not self._view.at_end
             self._conversation.take(chat, event)
             self._app.invalidate()
-            if isinstance(event, Lost):
+            if isinstance(event, Lost) and event.code not in _FINAL:
                 raise NameLost(event.message)
 
     async def _part(self, chat: Chat) -> None:

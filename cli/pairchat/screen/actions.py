@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from pairchat.answers import same_name
 from pairchat.client import Chat
 from pairchat.errors import NameLost, Refused
 from pairchat.escape import word
@@ -103,6 +104,7 @@ class Actions:
             self._conversation.error(f"Not sent, {why}: {word(text)}")
         else:
             self._told_typing = -TYPING_EVERY
+            self._view.found = ""
             self._view.to_end()
             self._conversation.said(self._chat, receipt.outgoing)
 
@@ -135,6 +137,8 @@ class Actions:
 
     async def _block(self, name: str) -> None:
         await self._chat.block(name)
+        if self._chat.partner is not None and same_name(name, self._chat.partner):
+            await self._chat.leave()
 
     async def _unblock(self, name: str) -> None:
         await self._chat.unblock(name)

@@ -20,7 +20,7 @@ COMMANDS = {
         Command("/leave", "", "end the chat; give up a call that rings"),
         Command("/accept", "", "take a call (with --ask)"),
         Command("/decline", "", "don't take a call (with --ask)"),
-        Command("/block", "NAME", "refuse somebody's calls while you stay", names=True),
+        Command("/block", "NAME", "end a chat, refuse further calls of that one", names=True),
         Command("/unblock", "NAME", "let somebody call again", names=True),
         Command("/who", "NAME", "is somebody there?", names=True),
         Command("/retry", "", "send again what may not have arrived"),
