@@ -12,6 +12,7 @@ from pairchat import (
     Lost,
     Message,
     NameLost,
+    NotARelay,
     Paired,
     Refused,
     Settled,
@@ -93,9 +94,11 @@ def test_refusals_that_were_under_way_do_not_confuse_the_next_connection() -> No
     protocol.feed(error("window_full", ',"id":2'))  # and the answer to 3 is lost
     cut(protocol)
     protocol.data_to_send()
-    protocol.feed(BACK + repaired(1) + PONG)
-    assert protocol.data_to_send() == PING + said(2, "b") + said(3, "c")
-    assert texts[0].fate is Fate.DELIVERED
+    protocol.feed(BACK + repaired(0) + PONG)
+    assert protocol.data_to_send() == PING + said(1, "a") + said(2, "b") + said(3, "c")
+    assert [text.fate for text in texts] == [Fate.PENDING] * 3
+    with pytest.raises(NotARelay, match="count"):
+        protocol.feed(error("bad_order", ',"id":3,"expected":2'))
 
 
 def test_a_chat_that_ended_meanwhile_leaves_the_outcome_to_the_node_and_keeps_what_never_went() -> None:

@@ -8,14 +8,14 @@ import pytest
 from relay import bus as bus_module
 from relay.bus import Bus
 from relay.directory.keys import Keys
-from relay.link import unpack
+from relay.link import FLIGHT_BYTES, unpack
 from relay.mail import Ack, Mail, Text, decode
 from relay.resp import RespConnection
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
 
-HERE, THERE = "1" * 16, "2" * 16
+HERE, THERE, OTHER = "1" * 16, "2" * 16, "3" * 16
 ACKS = [Ack("ann", "c1", id) for id in range(1, 5)]
 TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
 
@@ -95,3 +95,33 @@ class TestAcknowledgements:
         assert desk.turn(ACKS[0]) == []
         desk.bus._published(1)
         assert desk.publisher.mail == [[ACKS[0]]]
+
+
+class TestHints:
+    """What is only good now leaves with the next flush, or not at all."""
+
+    async def test_there_is_room_on_a_bus_that_can_publish(self) -> None:
+        desk = Desk()
+        assert desk.bus.flowing(THERE)
+        desk.turn(TEXT)
+        assert desk.bus.flowing(THERE)
+
+    async def test_there_is_none_while_the_server_is_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bus_module, "UNDER_WAY", 1)
+        desk = Desk()
+        desk.turn(TEXT)
+        assert not desk.bus.flowing(THERE)
+
+    async def test_there_is_none_without_a_connection_or_a_lease(self) -> None:
+        desk = Desk()
+        desk.bus._standing = lambda: False
+        assert not desk.bus.flowing(THERE)
+        desk = Desk()
+        desk.bus._publisher = None
+        assert not desk.bus.flowing(THERE)
+
+    async def test_there_is_none_to_a_node_that_acknowledges_nothing(self) -> None:
+        desk = Desk()
+        desk.turn(Text("ann", "c1", 1, 1, 0, 1.0, ["x" * FLIGHT_BYTES]))
+        assert not desk.bus.flowing(THERE)
+        assert desk.bus.flowing(OTHER)

@@ -238,6 +238,19 @@ class TestReading:
         await until(lambda: not client.unsent and client.sent.count(b"pong") == 1 + 40 * TURN_LINES)
         assert client.reading
 
+    async def test_typing_is_not_kept_for_a_client_that_does_not_read(self, wire: Connect) -> None:
+        ann, ben = await program(wire, b"ann"), await program(wire, b"ben")
+        ann.send(b'{"type":"to","name":"ben"}\n{"type":"typing"}\n')
+        await until(lambda: b'"typing"' in ben.sent)
+        ben.full = True
+        ann.send(b'{"type":"msg","id":1,"text":"one"}\n')
+        await until(lambda: b'"one"' in ben.sent)
+        ann.send(b'{"type":"typing"}\n{"type":"msg","id":2,"text":"two"}\n{"type":"ping"}\n')
+        await until(lambda: b"pong" in ann.sent)
+        ben.read()
+        await until(lambda: b'"two"' in ben.sent)
+        assert ben.sent.count(b'"typing"') == 1
+
     async def test_replies_that_nobody_reads_are_bounded(self, router: Router, wire: Connect) -> None:
         client = await program(wire, b"ann")
         client.full = True
