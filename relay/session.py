@@ -351,16 +351,18 @@ class Session:
         self.acks, self.door.asks, self.detached, self.deaf = claim.acks, claim.ask, False, False
 
     def replaced(self) -> None:
-        """Another node has the session now. The partner's client hears nothing of it.
-
-        The partner's session does: the other node's word may have gone to a node that slept.
-        """
+        """Another node has the session now. The partner's client hears nothing of it; its session is told to look."""
         self.door.shut(Code.AWAY)
-        if self.chat is not None:
+        if self.chat is not None:  # the other node's word may have gone to a node that slept
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))
-        self.host.tell(self, Replaced())
         self.host.forget(self)
+        claim = self.pending
+        if isinstance(claim, Claim):  # a client that was about to get the session here finds it where it is now
+            self._nameless()
+            self.refuse(Code.UNAVAILABLE, name=claim.name)
+            return
+        self.host.tell(self, Replaced())
         self.state = State.ENDED
         self.host.close(self)
 

@@ -217,7 +217,8 @@ def _taken(facts: _Facts, session: Session) -> bool:
 def _unfounded(facts: _Facts) -> Iterator[str]:
     """A chat is `lost` only with one of its two sessions.
 
-    Or with the word that the other one had left: it comes late, from a session that may have forgotten why.
+    Or with the word that the other one had left: it comes late, from a session that may have forgotten why. One that
+    moves at the very moment in which it is called may have known nothing of the chat.
     """
     ended = {p.chat for p in facts.history.parted if p.reason != Reason.LOST}
     for parted in facts.history.parted:
@@ -225,7 +226,12 @@ def _unfounded(facts: _Facts) -> Iterator[str]:
             continue
         ours = facts.session(parted.session)
         theirs = [s for s in facts.history.sessions if s.name == parted.partner and s.span.holds(parted.since)]
-        if ours.kind is Kind.PROGRAM and theirs and all(_goes_on(facts, partner, parted) for partner in theirs):
+        if (
+            ours.kind is Kind.PROGRAM
+            and len(facts.history.chats.get(parted.chat, ())) > 1
+            and theirs
+            and all(_goes_on(facts, partner, parted) for partner in theirs)
+        ):
             yield f"{ours.name} was told that {parted.partner} is lost (chat {parted.chat}) at {parted.at:.1f}"
 
 

@@ -131,6 +131,7 @@ class History(Struct):
     faults: list[Fault] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)  # what the protocol doesn't know
     announced: dict[tuple[int, str], float] = field(default_factory=dict)  # session, partner: when first
+    chats: dict[str, set[int]] = field(default_factory=dict)  # the sessions that were told of each chat
 
     def begin(self, name: str, kind: Kind, at: float, node: int, *, stranger: bool = False) -> Session:
         """A client was given a name."""
@@ -139,9 +140,10 @@ class History(Struct):
         self.sessions.append(session)
         return session
 
-    def paired(self, session: Session, partner: str, at: float) -> None:
-        """A session was told of a partner."""
+    def paired(self, session: Session, partner: str, at: float, chat: str = "") -> None:
+        """A session was told of a partner, in a chat where its dialect has such a thing."""
         self.announced.setdefault((session.serial, partner), at)
+        self.chats.setdefault(chat, set()).add(session.serial)
 
 
 def reconnect(session: Session, node: int, at: float) -> None:

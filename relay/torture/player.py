@@ -84,7 +84,7 @@ class Player:
             await self._stage.past(self._away_until)
 
     async def _visit(self, wire: Wire, node: int) -> None:
-        self._heard = self._stage.clock()
+        self._heard, self._stalled_until = self._stage.clock(), 0.0
         await wire.send(self.user.opened(node))
         async with anyio.create_task_group() as tasks:
             for task in (self._listen, self._act):

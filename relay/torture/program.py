@@ -214,7 +214,7 @@ class Program:
         if frame.chat != self.chat:
             self.chat, self.partner, self._last, self._unacked = frame.chat, frame.name, 0, 0
             self._paired_at = at
-        self._history.paired(self.session, frame.name, at)
+        self._history.paired(self.session, frame.name, at, frame.chat)
         last = frame.last or 0
         self._outcome(lambda said: said.id <= last and said.chat == frame.chat, "acked")
         return self._catch_up()
