@@ -12,6 +12,7 @@ from typing import Annotated, Final, cast
 import typer
 
 from relay import embedded, logs, supervisor
+from relay.bench.command import bench
 from relay.config import Config, ConfigError, StartError, default_name
 from relay.torture.command import torture
 
@@ -202,6 +203,7 @@ def up(
     return _until_told(lambda: supervisor.run(configs))
 
 
+app.command()(bench)
 app.command()(torture)
 
 

@@ -1,0 +1,46 @@
+"""A cluster of our own, for a run that names no server: two nodes on an embedded server, as `relay up` starts them."""
+
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from relay.bench.plan import Address
+from relay.config import StartError
+from relay.torture.lab import Process
+from relay.torture.waiting import until
+
+NODES: Final = 2
+START_SECONDS: Final = 30.0  # for all nodes and their server, on a busy machine too
+_COMMAND: Final = (sys.executable, "-P", "-m", "relay", "up", "--port", "0", "--nodes", str(NODES))
+_LISTENING: Final = re.compile(r" listening .*\baddress=(\S+):(\d+)")
+
+
+@asynccontextmanager
+async def own_cluster() -> AsyncIterator[tuple[Address, ...]]:
+    """Its nodes' addresses, while it runs. Raises StartError. Enter it from the main thread (see `relay.child`)."""
+    with tempfile.TemporaryDirectory(prefix="relay-bench-") as folder:
+        log = Path(folder) / "up.log"
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
+        process = Process(_COMMAND, log, environment)
+
+        def addresses() -> tuple[Address, ...]:
+            return tuple((host, int(port)) for host, port in _LISTENING.findall(log.read_text(errors="replace")))
+
+        process.start()
+        try:
+            await until(lambda: len(addresses()) == NODES or not process.alive, START_SECONDS)
+            if len(addresses()) != NODES:
+                words = log.read_text(errors="replace").strip().rpartition("\n")[2]
+                raise StartError(f"the cluster doesn't start: {words.removeprefix('relay: ') or 'it says nothing'}")
+            yield addresses()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await process.end(signal.SIGTERM)

@@ -1,0 +1,162 @@
+"""The two dialects as a load generator needs them: bytes of what is said, and what the bytes that came mean. No I/O."""
+
+import re
+from collections import Counter
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct, field
+
+TEXT_BYTES: Final = 60  # about what people write
+_STAMP_DIGITS: Final = 19
+_REST: Final = " hello there, how are you doing today"[: TEXT_BYTES - 1 - _STAMP_DIGITS].ljust(
+    TEXT_BYTES - 1 - _STAMP_DIGITS, "."
+)
+
+
+class Heard(Struct):
+    """What one read brought."""
+
+    greeted: bool = False
+    paired: bool = False
+    stamps: Counter[bytes] = field(default_factory=Counter)  # of the partner's messages, and how many bear each
+    last: int = 0  # highest id among those; 0: none, or a dialect without ids
+    answered: int = 0  # the fate of everything up to this id is known
+    unconfirmed: int = 0  # messages of ours that may not have arrived
+    window: int = 0  # how many may be unacknowledged; 0: not said
+    complaints: list[str] = field(default_factory=list)  # refusals, and what ended a chat
+
+
+class Speech(Protocol):
+    """How one dialect is written and read."""
+
+    def hello(self, name: str) -> bytes:
+        """Claim a name."""
+
+    def call(self, name: str) -> bytes:
+        """Start a chat."""
+
+    def say(self, first: int, count: int, stamp: int) -> bytes:
+        """So many messages with ids from `first` on, all of them stamped with that time in nanoseconds."""
+
+    def confirm(self, id: int) -> bytes:
+        """Acknowledge all up to the id; nothing where clients don't."""
+
+    def read(self, block: bytes) -> Heard:
+        """Whole lines that came."""
+
+
+def _text(stamp: int) -> str:
+    return f"@{stamp:0{_STAMP_DIGITS}d}{_REST}"
+
+
+class Text:
+    """People's dialect."""
+
+    # What a partner said, as `* alice is chatting with you.` and the like never begin.
+    _MESSAGE: Final = re.compile(rb"^\[[^]\n]+\] [^\n]*?: \(@(\d+) [^\n]*\)$", re.MULTILINE)
+    _ignored: Final = re.compile(rb"\* \S+ is (away|back)\.$")
+
+    def hello(self, name: str) -> bytes:
+        """See `Speech`."""
+        return f"{name}\n".encode()
+
+    def call(self, name: str) -> bytes:
+        """See `Speech`."""
+        return f"To:{name}\n".encode()
+
+    def say(self, first: int, count: int, stamp: int) -> bytes:
+        """See `Speech`."""
+        return f"{_text(stamp)}\n".encode() * count
+
+    def confirm(self, id: int) -> bytes:
+        """See `Speech`."""
+        return b""
+
+    def read(self, block: bytes) -> Heard:
+        """See `Speech`."""
+        found = self._MESSAGE.findall(block)
+        heard = Heard(stamps=Counter(found))
+        if len(found) != block.count(b"\n"):
+            for line in block.splitlines():
+                if not self._MESSAGE.match(line):
+                    self._read_other(line, heard)
+        return heard
+
+    def _read_other(self, line: bytes, heard: Heard) -> None:
+        if line == b"OK":
+            heard.greeted = True
+        elif line.startswith(b"* You are chatting with ") or line.endswith(b" is chatting with you."):
+            heard.paired = True
+        elif line.startswith(b"* May not have arrived: "):
+            heard.unconfirmed += 1
+        elif not self._ignored.match(line):
+            heard.complaints.append(line.decode(errors="backslashreplace"))
+
+
+class Json:
+    """Programs' dialect."""
+
+    _MESSAGE: Final = re.compile(rb'^\{"type":"msg","id":(\d+),[^\n]*?"text":"@(\d+) [^\n]*\}$', re.MULTILINE)
+    _ACK: Final = re.compile(rb'\{"type":"ack","id":(\d+)')
+
+    def __init__(self, *, acks: bool) -> None:
+        self._acks = acks
+
+    def hello(self, name: str) -> bytes:
+        """See `Speech`."""
+        return msgspec.json.encode({"type": "hello", "v": 1, "name": name, "acks": self._acks}) + b"\n"
+
+    def call(self, name: str) -> bytes:
+        """See `Speech`."""
+        return msgspec.json.encode({"type": "to", "name": name}) + b"\n"
+
+    def say(self, first: int, count: int, stamp: int) -> bytes:
+        """See `Speech`."""
+        tail = f',"text":"{_text(stamp)}"}}\n'
+        return "".join([f'{{"type":"msg","id":{id}{tail}' for id in range(first, first + count)]).encode()
+
+    def confirm(self, id: int) -> bytes:
+        """See `Speech`."""
+        return b'{"type":"ack","id":%d}\n' % id if self._acks else b""
+
+    def read(self, block: bytes) -> Heard:
+        """See `Speech`."""
+        found = self._MESSAGE.findall(block)
+        heard = Heard(stamps=Counter([stamp for _, stamp in found]))
+        if found:
+            heard.last = int(found[-1][0])
+        if len(found) != block.count(b"\n"):
+            for line in block.splitlines():
+                if ack := self._ACK.match(line):
+                    heard.answered = int(ack[1])
+                elif not self._MESSAGE.match(line):
+                    self._read_other(line, heard)
+        return heard
+
+    def _read_other(self, line: bytes, heard: Heard) -> None:
+        try:
+            frame: dict[str, Any] = msgspec.json.decode(line, type=dict)
+        except msgspec.DecodeError:
+            frame = {}
+        match frame.get("type"):
+            case "welcome":
+                heard.greeted, heard.window = True, frame["window"]
+            case "paired":
+                heard.paired = True
+            case "unconfirmed":
+                heard.unconfirmed += frame["to"] - frame["from"] + 1
+                heard.answered = frame["to"]
+            case "pong" | "away" | "back" | "moving":
+                pass  # what they lead to shows in the counts
+            case "error":
+                heard.complaints.append(str(frame["code"]))
+            case "left":
+                heard.complaints.append(f"left: {frame['reason']}")
+            case other:
+                heard.complaints.append(f"unexpected: {other or line[:80].decode(errors='backslashreplace')}")
+
+
+def speech(dialect: str, *, acks: bool) -> Speech:
+    """The dialect of that name."""
+    return Text() if dialect == "text" else Json(acks=acks)
