@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, cast
 
@@ -13,7 +14,7 @@ import typer
 
 from relay import embedded, logs, supervisor
 from relay.bench.command import bench
-from relay.config import Config, ConfigError, StartError, default_name
+from relay.config import Config, ConfigError, StartError, default_name, with_password
 from relay.torture.command import torture
 
 USAGE_STATUS: Final = 2  # a wrong option or value: trying again can't help
@@ -36,8 +37,17 @@ Redis = Annotated[
     typer.Option(
         envvar="RELAY_REDIS_URL",
         metavar="URL",
-        help="Redis or Valkey 7 or later: redis://, rediss://, unix:// or redis+cluster://. "
+        help="Redis or Valkey 7 or later: redis://, rediss://, unix://, redis+sentinel:// or "
+        "redis+cluster://. "
         "Without it: an embedded server for this process only, not for production.",
+    ),
+]
+RedisPasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="RELAY_REDIS_PASSWORD_FILE",
+        metavar="FILE",
+        help="Holds the password for --redis, where the URL has none; read once, at the start.",
     ),
 ]
 Prefix = Annotated[
@@ -138,6 +148,7 @@ def node(
     host: Host = _DEFAULTS.host,
     port: Port = _DEFAULTS.port,
     redis: Redis = "",
+    redis_password_file: RedisPasswordFile = None,
     prefix: Prefix = _DEFAULTS.prefix,
     name: Name = "",
     lease: Lease = _DEFAULTS.lease,
@@ -151,7 +162,7 @@ def node(
     config = Config(
         host=host,
         port=port,
-        redis=redis or None,
+        redis=_with_password(redis, redis_password_file),
         prefix=prefix,
         name=name or default_name(),
         lease=lease,
@@ -178,6 +189,7 @@ def up(
     host: Host = _DEFAULTS.host,
     port: Port = _DEFAULTS.port,
     redis: Redis = "",
+    redis_password_file: RedisPasswordFile = None,
     prefix: Prefix = _DEFAULTS.prefix,
     lease: Lease = _DEFAULTS.lease,
     grace: Grace = _DEFAULTS.grace,
@@ -190,7 +202,7 @@ def up(
     first = Config(
         host=host,
         port=port,
-        redis=redis or None,
+        redis=_with_password(redis, redis_password_file),
         prefix=prefix,
         lease=lease,
         grace=grace,
@@ -205,6 +217,14 @@ def up(
 
 app.command()(bench)
 app.command()(torture)
+
+
+def _with_password(url: str, file: Path | None) -> str | None:
+    if file is None:
+        return url or None
+    if not url:
+        raise ConfigError("--redis-password-file needs --redis")
+    return with_password(url, file)
 
 
 def _until_told(serve: Callable[[], int]) -> int:

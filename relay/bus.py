@@ -6,7 +6,7 @@ and asks every counterpart to send again. Nothing is published, and no mail take
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -30,6 +30,8 @@ ACK_PAUSE_SECONDS: Final = 0.001
 # How often a node listens for its own voice, and for how long it may miss it.
 PROBE_SECONDS: Final = 0.5
 DEAF_SECONDS: Final = 1.2
+# How often a node makes sure that it isn't at a server whose place another one has taken.
+LOOK_SECONDS: Final = 1.0
 # How often links look at their timers.
 TICK_SECONDS: Final = 0.05
 # Pauses before a broken connection is made anew; the first try is at once.
@@ -230,6 +232,7 @@ class Bus:
             tasks.start_soon(self._keep, self._subscribing, "subscriber")
             tasks.start_soon(self._probe)
             tasks.start_soon(self._tick)
+            tasks.start_soon(self._follow)
 
     async def _keep(self, session: Callable[[], Awaitable[bool]], role: str) -> None:
         """`session` says whether its connection served, if only for a moment: then the next try is at once."""
@@ -306,6 +309,17 @@ class Bus:
                 for connection in (self._subscriber, self._publisher):
                     if connection is not None:
                         connection.abort()
+
+    async def _follow(self) -> None:
+        """Leave a server whose place another one has taken, also where it goes on serving: others aren't there."""
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            with suppress(Unavailable):
+                await self._store.look()
+            for connection in (self._subscriber, self._publisher):
+                if connection is not None and not self._store.current(connection.origin):
+                    log.warning("another server took this one's place: connecting there")
+                    connection.abort()
 
     async def _tick(self) -> None:
         while True:

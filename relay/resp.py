@@ -22,7 +22,7 @@ class RespConnection(asyncio.Protocol):
     def __init__(self, connection: Connection, on_reply: Callable[[Any], None]) -> None:
         """Take over a connection that is set up and idle."""
         self.lost = anyio.Event()
-        self._connection = connection
+        self.origin = connection
         self._on_reply = on_reply
         self._reader = hiredis.Reader()
         reader, writer = connection._reader, connection._writer
@@ -60,4 +60,4 @@ class RespConnection(asyncio.Protocol):
     async def aclose(self) -> None:
         """Close without waiting for the other side."""
         self._transport.abort()
-        await self._connection.disconnect(nowait=True)
+        await self.origin.disconnect(nowait=True)

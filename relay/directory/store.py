@@ -6,23 +6,17 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import anyio
 import redis.exceptions
 import structlog
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from relay.config import StartError, cluster_hosts
+from relay.config import StartError
+from relay.directory.engine import engine
 
 # Whoever waits for the directory is told "unavailable" within a second, the way back included.
 CALL_SECONDS: Final = 0.9
-# A connection that is silent for so long is given up; the rest of CALL_SECONDS is for another try on a new one.
-SOCKET_SECONDS: Final = 0.6
 # Pause before another try. A restarting server refuses connections at once.
 RETRY_SECONDS: Final = 0.05
 # Calls that wait behind others, while those are answered, are given up after so long; they look so often.
@@ -37,8 +31,6 @@ OLDEST_SERVER: Final = 7
 
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
 _FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError)
-# What tells that a node of a cluster may not be where it was.
-_BROKEN: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
 log = structlog.get_logger()
 
@@ -69,31 +61,17 @@ class _Call:
 
 
 class Store:
-    """A client of one Redis, Valkey or cluster. What is asked in one turn of the loop goes out as one pipeline.
+    """A client of one Redis or Valkey, of the primary that sentinels name, or of a cluster.
 
-    `run` has to run for as long as calls are made.
+    What is asked in one turn of the loop goes out as one pipeline. `run` has to run for as long as calls are made.
     """
 
     def __init__(self, url: str) -> None:
-        self.cluster = urlsplit(url).scheme == "redis+cluster"
-        options: dict[str, Any] = {
-            "socket_timeout": SOCKET_SECONDS,
-            "socket_connect_timeout": SOCKET_SECONDS,
-            "retry": Retry(NoBackoff(), 0),  # a command that was sent twice could be carried out twice
-            "protocol": 2,
-        }
-        self.client: Any
-        if self.cluster:
-            hosts, options["username"], options["password"] = cluster_hosts(url)
-            nodes = [ClusterNode(host, port) for host, port in hosts]
-            self.client = RedisCluster(startup_nodes=nodes, **options)
-        else:
-            self.client = Redis.from_url(url, **options)
+        self._engine = engine(url)
         self._queue: deque[_Call] = deque()
         self._urgent: deque[_Call] = deque()
         self._answering = True  # the last pipeline was answered
         self._wake = anyio.Event()
-        self._turn = 0
 
     async def run(self) -> None:
         """Carry out what is asked, one pipeline at a time: whatever comes meanwhile makes the next one."""
@@ -116,12 +94,11 @@ class Store:
         for call in calls:
             call.until = now + CALL_SECONDS if self._answering else 0.0
         try:
-            pipe = self.client.pipeline() if self.cluster else self.client.pipeline(transaction=False)
+            pipe = self._engine.pipeline()
             for call in calls:
                 pipe.execute_command(*call.args)
             results = await pipe.execute(raise_on_error=False)
-            if self.cluster and any(isinstance(result, _BROKEN) for result in results):
-                await self.client.aclose()  # the next use learns the topology anew: a replica may have been promoted
+            await self._engine.executed(results)
         except Exception as error:
             # Not only RedisError: RedisClusterException is none.
             results = [error] * len(calls)
@@ -197,7 +174,7 @@ class Store:
     async def check(self) -> None:
         """Look whether this is a server that will do. Raises StartError for good, Unavailable for now."""
         try:
-            for info in await self._infos():
+            for info in await self._engine.infos():
                 _check_version(info)
         except redis.exceptions.NoPermissionError:
             log.warning("redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late")
@@ -212,17 +189,10 @@ class Store:
         except _FAILED as error:
             raise Unavailable(str(error) or type(error).__name__) from None
 
-    async def _infos(self) -> list[dict[str, Any]]:
-        if not self.cluster:
-            return [await self.client.info("server")]
-        await self.client.initialize()
-        infos = await self.client.info("server", target_nodes=RedisCluster.PRIMARIES)
-        return list(infos.values())
-
     async def setting(self, name: str) -> str | None:
         """A setting of the server; None where it may not or can't be asked."""
         try:
-            found = await self.client.config_get(name)
+            found = await self._engine.client.config_get(name)
         except _FAILED:
             return None
         return next((v.decode() if isinstance(v, bytes) else str(v) for v in found.values()), None)
@@ -233,21 +203,24 @@ class Store:
         Raises Unavailable. The caller disconnects it.
         """
         try:
-            if self.cluster:
-                primaries = self.client.get_primaries()
-                self._turn += 1  # any of them will do, so the next try takes the next one
-                node = primaries[self._turn % len(primaries)]
-                connection = node.connection_class(**node.connection_kwargs)
-            else:
-                connection = self.client.connection_pool.make_connection()
-            await connection.connect()
+            return await self._engine.connect()
         except (*_FAILED, redis.exceptions.RedisClusterException, IndexError) as error:
             raise Unavailable(str(error) or type(error).__name__) from None
-        return connection  # type: ignore[no-any-return]
+
+    async def look(self) -> None:
+        """Find out where the server is now. Raises Unavailable."""
+        try:
+            await self._engine.look()
+        except (*_FAILED, redis.exceptions.RedisClusterException) as error:
+            raise Unavailable(str(error) or type(error).__name__) from None
+
+    def current(self, connection: Connection) -> bool:
+        """Whether, as far as is known, a connection from `connect` leads to where a new one would."""
+        return self._engine.current(connection)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self.client.aclose()
+        await self._engine.aclose()
 
 
 def _check_version(info: dict[str, Any]) -> None:

@@ -66,6 +66,26 @@ def test_the_password_is_not_logged(tmp_path: Path, locked_redis: RedisServer) -
     assert "opensesame" not in node.text()
 
 
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    file = tmp_path / "password"
+    file.write_text("opensesame\n")
+    return file
+
+
+def test_a_password_from_a_file_opens_redis_and_is_not_logged(
+    tmp_path: Path, locked_redis: RedisServer, password_file: Path
+) -> None:
+    node = Node(tmp_path, redis=f"redis://{HOST}:{locked_redis.port}/0", redis_password_file=str(password_file))
+    node.terminate()
+    assert node.wait() == 0
+    assert "opensesame" not in node.text()
+
+
+def test_a_password_file_for_no_redis(tmp_path: Path, password_file: Path) -> None:
+    expect_refusal(tmp_path, "--redis-password-file needs --redis", redis_password_file=str(password_file))
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,11 +1,12 @@
 """A Config that exists is sound; one that can't work is refused with one line that says what would."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relay.config import Config, ConfigError, default_name, redact
+from relay.config import Config, ConfigError, SentinelAddress, default_name, redact, sentinel_address, with_password
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,8 @@ from relay.config import Config, ConfigError, default_name, redact
         {"redis": "rediss://cache.example:6380"},
         {"redis": "unix:///run/redis.sock?db=1"},
         {"redis": "redis+cluster://:secret@a:7000,b:7001,[::1]:7002"},
+        {"redis": "redis+sentinel://me:secret@a:26379,b,[::1]:26380/service?sentinel_password=hunter2"},
+        {"redis": "redis+sentinel://a/service/3"},
     ],
 )
 def test_what_works_is_taken(settings: dict[str, Any]) -> None:
@@ -73,7 +76,13 @@ def test_what_cannot_work_is_refused_with_one_line(settings: dict[str, Any], com
         ("redis://localhost:65536", "a port from 1 to 65535"),
         ("redis://localhost:0", "a port from 1 to 65535"),
         ("redis://[::1", "it needs a host"),
-        ("redis://a,b", "several hosts need redis+cluster://"),
+        ("redis://a,b", "several hosts need redis+cluster:// or redis+sentinel://"),
+        ("redis+sentinel://a,b", "redis+sentinel:// needs the name of a service after the hosts: /mymaster"),
+        ("redis+sentinel:///service", "it needs a host"),
+        ("redis+sentinel://a,,b/service", "it needs a host"),
+        ("redis+sentinel://a/service/three", "its database must be a number"),
+        ("redis+sentinel://a/service?db=three", "its database must be a number"),
+        ("redis+sentinel://a/service?pasword=x", "redis+sentinel:// has no option 'pasword'"),
         ("redis://localhost/three", "its database must be a number"),
         ("redis://localhost?db=three", "its database must be a number"),
         ("unix://", "unix:// needs the path of a socket"),
@@ -91,6 +100,7 @@ def test_a_url_that_leads_to_no_redis_is_refused(url: str, why: str) -> None:
         ("redis://localhost:6379/1", "redis://localhost:6379/1"),
         ("redis://me:hunter2@localhost", "redis://***@localhost"),
         ("redis://:hunter2@localhost", "redis://***@localhost"),
+        ("redis+sentinel://me:hunter2@a,b:1/s?sentinel_password=hunter2", "redis+sentinel://***@a,b:1/s"),
         ("redis://me:hunter2@hunter2@localhost", "redis://***@localhost"),  # an @ that should have been %40
         ("redis://localhost?password=hunter2", "redis://localhost"),
         ("redis://me:hunt#er2@localhost", "redis://***@localhost"),  # a # that should have been %23
@@ -111,6 +121,49 @@ def test_a_refused_url_does_not_show_its_password(url: str) -> None:
         Config(redis=url)
     assert "hunter2" not in str(caught.value)
     assert "2222222" not in str(caught.value)
+
+
+def test_what_a_sentinel_url_says() -> None:
+    said = sentinel_address(
+        "redis+sentinel://me:p%40ss@a:1,b/my%20service/3?sentinel_username=s&sentinel_password=t%2B"
+    )
+    assert said == SentinelAddress([("a", 1), ("b", 26379)], "my service", 3, "me", "p@ss", "s", "t+")
+    said = sentinel_address("redis+sentinel://a/service")
+    assert said == SentinelAddress([("a", 26379)], "service", 0, None, None, None, None)
+    assert sentinel_address("redis+sentinel://a/service?db=2").database == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("redis://localhost:6379/1", "redis://:p%40s%2F%3As@localhost:6379/1"),
+        ("redis://me@localhost", "redis://me:p%40s%2F%3As@localhost"),
+        ("unix:///run/redis.sock", "unix://:p%40s%2F%3As@/run/redis.sock"),
+        ("redis+sentinel://a,b/s?db=1", "redis+sentinel://:p%40s%2F%3As@a,b/s?db=1"),
+    ],
+)
+def test_a_password_from_a_file(tmp_path: Path, url: str, whole: str) -> None:
+    file = tmp_path / "password"
+    file.write_text("p@s/:s\n")
+    assert with_password(url, file) == whole
+
+
+@pytest.mark.parametrize(
+    ("content", "url", "why"),
+    [
+        (None, "redis://a", "can't be read: No such file or directory"),
+        (b"\xff", "redis://a", "can't be read: it isn't UTF-8"),
+        (b"\n", "redis://a", "is empty"),
+        (b"hunter2", "redis://:other@a", "can't both give a password"),
+        (b"hunter2", "http://a", "it must start with redis://"),
+    ],
+)
+def test_a_password_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, url: str, why: str) -> None:
+    file = tmp_path / "password"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=why):
+        with_password(url, file)
 
 
 def test_default_names_differ_and_are_names() -> None:

@@ -1,0 +1,181 @@
+"""Which server is asked, and where it is now: one server, the primary that sentinels name, or a cluster."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import redis.exceptions
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from relay.config import cluster_hosts, sentinel_address
+
+# A connection that is silent for so long is given up; the rest of a call's time is for another try on a new one.
+SOCKET_SECONDS: Final = 0.6
+# A sentinel that doesn't answer within this is passed over: two frozen ones leave time for the third, and its server.
+SENTINEL_SECONDS: Final = 0.25
+
+# What tells that a node of a cluster may not be where it was.
+_BROKEN: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+
+
+class Engine(Protocol):
+    """Makes pipelines and connections that lead to where the data is at that moment. Raises what redis-py raises."""
+
+    client: Any
+
+    def pipeline(self) -> Any:
+        """A pipeline without a transaction."""
+
+    async def executed(self, results: Sequence[Any]) -> None:
+        """Learn from the results of a pipeline where things are not any more."""
+
+    async def infos(self) -> list[dict[str, Any]]:
+        """`INFO server` of each server that holds data."""
+
+    async def connect(self) -> Connection:
+        """A new connection, set up and idle, to a server for pub/sub. The caller disconnects it."""
+
+    async def look(self) -> None:
+        """Find out where things are now."""
+
+    def current(self, connection: Connection) -> bool:
+        """Whether, as far as is known, this connection still leads to where `connect` would."""
+
+    async def aclose(self) -> None:
+        """Close all connections but those from `connect`."""
+
+
+def engine(url: str) -> Engine:
+    """The engine that a URL stands for."""
+    match urlsplit(url).scheme:
+        case "redis+cluster":
+            return _Cluster(url)
+        case "redis+sentinel":
+            return _Sentinels(url)
+        case _:
+            return _Server(Redis.from_url(url, **_options()))
+
+
+def _options(seconds: float = SOCKET_SECONDS) -> dict[str, Any]:
+    return {
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "retry": Retry(NoBackoff(), 0),  # a command that was sent twice could be carried out twice
+        "protocol": 2,
+    }
+
+
+async def _connected(connection: Any) -> Connection:
+    await connection.connect()
+    return connection  # type: ignore[no-any-return]
+
+
+class _Server:
+    """One server at a fixed address."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def pipeline(self) -> Any:
+        return self.client.pipeline(transaction=False)
+
+    async def executed(self, results: Sequence[Any]) -> None:
+        pass
+
+    async def infos(self) -> list[dict[str, Any]]:
+        return [await self.client.info("server")]
+
+    async def connect(self) -> Connection:
+        return await _connected(self.client.connection_pool.make_connection())
+
+    async def look(self) -> None:
+        pass
+
+    def current(self, connection: Connection) -> bool:
+        return True
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+class _Sentinels(_Server):
+    """The primary of a service: sentinels are asked for each new connection, and whenever `look` is called."""
+
+    def __init__(self, url: str) -> None:
+        address = sentinel_address(url)
+        guards = {"username": address.sentinel_username, "password": address.sentinel_password}
+        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            address.hosts, sentinel_kwargs={**_options(SENTINEL_SECONDS), **guards}, **_options()
+        )
+        super().__init__(
+            self._sentinel.master_for(
+                address.service, db=address.database, username=address.username, password=address.password
+            )
+        )
+
+    async def connect(self) -> Connection:
+        """A sentinel may not have heard yet of a failover, and what is published at a replica reaches nobody."""
+        connection = await super().connect()
+        try:
+            await connection.send_command("ROLE")
+            role = await connection.read_response()
+        except redis.exceptions.NoPermissionError:
+            return connection
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        if role[0] not in (b"master", "master"):
+            await connection.disconnect(nowait=True)
+            raise redis.exceptions.ConnectionError(f"{connection.host}:{connection.port} is not the primary")
+        return connection
+
+    async def look(self) -> None:
+        """Where there is a new primary, the pool drops its connections to the old one."""
+        await self.client.connection_pool.get_master_address()
+
+    def current(self, connection: Connection) -> bool:
+        return bool((connection.host, connection.port) == self.client.connection_pool.master_address)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._sentinel.aclose()
+
+
+class _Cluster:
+    """Several primaries, each with a share of the keys."""
+
+    def __init__(self, url: str) -> None:
+        hosts, username, password = cluster_hosts(url)
+        nodes = [ClusterNode(host, port) for host, port in hosts]
+        self.client: Any = RedisCluster(startup_nodes=nodes, username=username, password=password, **_options())
+        self._turn = 0
+
+    def pipeline(self) -> Any:
+        return self.client.pipeline()
+
+    async def executed(self, results: Sequence[Any]) -> None:
+        if any(isinstance(result, _BROKEN) for result in results):
+            await self.client.aclose()  # the next use learns the topology anew: a replica may have been promoted
+
+    async def infos(self) -> list[dict[str, Any]]:
+        await self.client.initialize()
+        return list((await self.client.info("server", target_nodes=RedisCluster.PRIMARIES)).values())
+
+    async def connect(self) -> Connection:
+        primaries = self.client.get_primaries()
+        self._turn += 1  # any of them will do, so the next try takes the next one
+        node = primaries[self._turn % len(primaries)]
+        return await _connected(node.connection_class(**node.connection_kwargs))
+
+    async def look(self) -> None:
+        pass
+
+    def current(self, connection: Connection) -> bool:
+        return True
+
+    async def aclose(self) -> None:
+        await self.client.aclose()

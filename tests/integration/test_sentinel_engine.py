@@ -1,0 +1,119 @@
+"""Sentinels put a replica in the primary's place under traffic: nothing is lost, and names keep their owners."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.party import LEASE
+from tests.support.process import wait_until
+from tests.support.sentinels import PATIENCE, SentinelSet
+from tests.support.server import RedisServer
+from tests.support.swarm import Swarm, alive, couples, until
+from tests.support.thieves import Thieves
+
+PAIRS = 10
+RATE = 20  # messages a second and program
+BACK = 5.0  # seconds after the failover, within which everybody hears everybody
+TALK = 8.0  # seconds; down-after, failover and some traffic on the new primary
+
+
+@pytest.fixture
+def sentinels(tmp_path: Path) -> Iterator[SentinelSet]:
+    sentinels = SentinelSet(tmp_path)
+    yield sentinels
+    sentinels.stop()
+
+
+def killed(server: RedisServer) -> None:
+    server.process.kill()
+
+
+def frozen(server: RedisServer) -> None:
+    server.process.pause()
+
+
+@pytest.mark.parametrize("fault", [killed, frozen])
+def test_a_failover_loses_no_message_and_no_name(
+    start_node: StartNode, sentinels: SentinelSet, fault: Callable[[RedisServer], None]
+) -> None:
+    one, two = (start_node(redis=sentinels.url, grace=30) for _ in range(2))
+    programs = couples(PAIRS, [one.address], [two.address])
+    thieves = Thieves([one, two], [program.name for program in programs], TALK)
+    old = sentinels.primary
+    assert old is not None
+
+    async def scene() -> Swarm:
+        async with alive(programs) as swarm:
+            await swarm.pair_up()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(swarm.talk, RATE, TALK)
+                await anyio.sleep(0.5)  # messages are under way
+                thieves.start()
+                fault(old)
+                broken = time.monotonic()
+                await anyio.to_thread.run_sync(wait_for_another, sentinels, old)
+                over = time.monotonic()
+                await everybody_hears(swarm, BACK)
+                print(f"failover {over - broken:.1f} s, traffic {time.monotonic() - over:.1f} s later")
+            await swarm.settle()
+            await anyio.to_thread.run_sync(thieves.join)
+            return swarm
+
+    swarm = anyio.run(scene)
+    swarm.check()
+    assert sum(program.drops for program in swarm.programs) == 0
+    assert thieves.stolen == []
+
+
+def wait_for_another(sentinels: SentinelSet, old: RedisServer) -> None:
+    wait_until(lambda: sentinels.primary not in (None, old), "sentinels name another primary", PATIENCE)
+
+
+async def everybody_hears(swarm: Swarm, patience: float) -> None:
+    """Until each has heard something that was said from now on."""
+    said = {program: program.said for program in swarm.programs}
+
+    def behind() -> list[str]:
+        return [program.name for program, upto in said.items() if program.partner and program.partner.heard <= upto]
+
+    await until(lambda: not behind(), lambda: f"nothing heard of {behind()}", patience)
+
+
+def test_a_primary_that_wakes_up_again_is_left(guests: Guests, start_node: StartNode, sentinels: SentinelSet) -> None:
+    nodes = [start_node(redis=sentinels.url, grace=30) for _ in range(2)]
+    alice, bob = guests.json(nodes[0], "alice"), guests.json(nodes[1], "bob")
+    alice.call("bob")
+    bob.expect("paired")
+    old = sentinels.primary
+    assert old is not None
+    old.process.pause()
+    wait_for_another(sentinels, old)
+    old.process.resume()
+    alice.send("msg", id=1, text="across")
+    bob.expect("msg", text="across", patience=BACK)
+    new = sentinels.primary
+    assert new is not None
+    wait_until(lambda: hears(new, nodes) and not hears(old, nodes[:1]), "all nodes are at the new primary", PATIENCE)
+    guests.text_when_free(nodes[1], "carol", 2 * LEASE + BACK)
+
+
+def hears(server: RedisServer, nodes: list[Node]) -> bool:
+    """Whether so many nodes are subscribed there."""
+    inboxes = [channel for channel in server.client().pubsub_channels() if ":inbox:" in channel]
+    return len(inboxes) >= len(nodes)
+
+
+def test_one_sentinel_is_enough_and_frozen_ones_are_passed_over(
+    guests: Guests, start_node: StartNode, sentinels: SentinelSet
+) -> None:
+    sentinels.sentinels[0].process.pause()
+    sentinels.sentinels[1].process.kill()
+    node = start_node(redis=sentinels.url)
+    guests.text_when_free(node, "alice", 2 * LEASE)

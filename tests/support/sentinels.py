@@ -1,0 +1,86 @@
+"""A primary, two replicas and three sentinels that watch over them, all of them real processes."""
+
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.support.process import Process, wait_until
+from tests.support.server import HOST, RedisServer, free_port, server_binary
+
+SERVICE = "relay"
+DOWN_AFTER = 1.0  # seconds of silence after which a sentinel calls a server down
+QUORUM = 2
+PATIENCE = 30.0  # seconds; for all to know each other, and for a failover
+
+
+class Sentinel:
+    """One sentinel."""
+
+    def __init__(self, folder: Path, primary: int) -> None:
+        self.port = free_port()
+        folder.mkdir(parents=True)
+        settings = folder / "sentinel.conf"  # it writes there what it learns
+        settings.write_text(
+            f"port {self.port}\nbind {HOST}\ndir {folder}\n"
+            f"sentinel monitor {SERVICE} {HOST} {primary} {QUORUM}\n"
+            f"sentinel down-after-milliseconds {SERVICE} {round(DOWN_AFTER * 1000)}\n"
+            f"sentinel failover-timeout {SERVICE} 5000\n"
+        )
+        self.process = Process([server_binary(), str(settings), "--sentinel"], folder / "sentinel.log")
+        self.process.wait_for_line("Sentinel ID is")
+        self._client: Any = redis.Redis(host=HOST, port=self.port, decode_responses=True)
+
+    @property
+    def primary(self) -> int:
+        """The port of the server that it calls the primary."""
+        _, port = self._client.sentinel_get_master_addr_by_name(SERVICE)
+        return int(port)
+
+    @property
+    def knows_all(self) -> bool:
+        state = self._client.sentinel_master(SERVICE)
+        replicas = self._client.sentinel_slaves(SERVICE)
+        whole = (state["num-other-sentinels"], len(replicas)) == (2, 2)
+        return whole and all(replica["master-link-status"] == "ok" for replica in replicas)
+
+    def stop(self) -> None:
+        self._client.close()
+        self.process.kill()
+
+
+class SentinelSet:
+    """All six; returns when they know each other, so that a failover is possible."""
+
+    def __init__(self, folder: Path) -> None:
+        primary = RedisServer(folder / "server0", ["--repl-diskless-sync-delay", "0"])
+        options = ["--replicaof", HOST, str(primary.port), "--repl-diskless-sync-delay", "0"]
+        self.servers = [primary, *(RedisServer(folder / f"server{n}", options) for n in (1, 2))]
+        for server in self.servers[1:]:
+            wait_until(lambda s=server: _in_step(s), "a replica is in step", PATIENCE)  # type: ignore[misc]
+        self.sentinels = [Sentinel(folder / f"sentinel{n}", primary.port) for n in range(3)]
+        for sentinel in self.sentinels:
+            wait_until(lambda s=sentinel: s.knows_all, "a sentinel knows all others", PATIENCE)  # type: ignore[misc]
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{','.join(f'{HOST}:{sentinel.port}' for sentinel in self.sentinels)}/{SERVICE}"
+
+    @property
+    def primary(self) -> RedisServer | None:
+        """What all sentinels call the primary; None while they disagree."""
+        ports = {sentinel.primary for sentinel in self.sentinels}
+        return next((server for server in self.servers if {server.port} == ports), None)
+
+    def stop(self) -> None:
+        for sentinel in self.sentinels:
+            sentinel.stop()
+        for server in self.servers:
+            server.process.resume()
+            server.stop()
+
+
+def _in_step(server: RedisServer) -> bool:
+    info = server.client().info("replication")
+    assert isinstance(info, dict)
+    return bool(info["master_link_status"] == "up")
