@@ -5,41 +5,20 @@ declared types or raises `BadFrame`, and nothing else. Unknown fields are ignore
 left out, because many JSON libraries write it that way. Names are not judged here.
 """
 
-import re
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
-from msgspec import DecodeError, Meta, Raw, Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.json import Decoder, Encoder
 
-from relay.errors import Code
-
-VERSION: Final = 1
-SUPPORTED: Final = (VERSION,)
-
-# Every JSON parser keeps integers up to this one exactly, JavaScript's included (RFC 8259, section 6).
-MAX_ID: Final = 2**53 - 1
+from relay.badframe import MAX_ID as MAX_ID
+from relay.badframe import REFUSALS, bad_frame
+from relay.badframe import SUPPORTED as SUPPORTED
+from relay.badframe import VERSION as VERSION
+from relay.badframe import BadFrame as BadFrame
 
 Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
 IdOrNone = Annotated[int, Meta(ge=0, le=MAX_ID)]  # 0: none yet
-
-
-class BadFrame(Exception):
-    """A line that is no frame of this protocol.
-
-    `code` is `bad_version` for a `hello` of another version, else `bad_frame`; `message` is a short sentence for a
-    person that quotes nothing of the line; `id` and `name` are what the line held under these keys, as far as it could
-    be read.
-    """
-
-    def __init__(
-        self, message: str, code: Code = Code.BAD_FRAME, id: int | None = None, name: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.id = id
-        self.name = name
 
 
 class _Frame(Struct, tag_field="type", omit_defaults=True, frozen=True, gc=False):
@@ -331,14 +310,9 @@ NodeFrame = (
 
 # --- bytes to frames and back
 
-T = TypeVar("T")
-
 _encode_lines = Encoder().encode_lines
 _CLIENT: Final[Decoder[ClientFrame]] = Decoder(ClientFrame)
 _NODE: Final[Decoder[NodeFrame]] = Decoder(NodeFrame)
-
-# All that msgspec was seen to raise for hostile lines; a RecursionError is how it refuses 100,000 brackets.
-_REFUSALS: Final = (DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def encode(frame: ClientFrame | NodeFrame) -> bytes:
@@ -357,8 +331,8 @@ def decode_client(line: bytes) -> ClientFrame:
         if not line.isascii():
             line.decode()  # msgspec doesn't look at the encoding of fields that it skips
         return _CLIENT.decode(line)
-    except _REFUSALS as error:
-        raise _bad_frame(line, error) from None
+    except REFUSALS as error:
+        raise bad_frame(line, error) from None
 
 
 def decode_node(line: bytes) -> NodeFrame:
@@ -367,52 +341,5 @@ def decode_node(line: bytes) -> NodeFrame:
         if not line.isascii():
             line.decode()  # as above
         return _NODE.decode(line)
-    except _REFUSALS as error:
-        raise _bad_frame(line, error) from None
-
-
-# --- what can still be read of a line that is no frame
-
-
-class _Hints(Struct):
-    """The keys that an error is about, left undecoded: any of them may be what is wrong with the line."""
-
-    type: Raw = Raw()
-    v: Raw = Raw()
-    id: Raw = Raw()
-    name: Raw = Raw()
-
-
-_HINTS: Final = Decoder(_Hints)
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_STR: Final = Decoder(str)
-_INT: Final = Decoder(Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)])
-
-
-def _bad_frame(line: bytes, error: Exception) -> BadFrame:
-    hints, explanation = _read(_HINTS, line), _explain(error)
-    if hints is None and (hints := _read(_HINTS, _SURROGATE.sub(rb"\\ufffd", line))) is not None:
-        explanation = "half of a surrogate pair"
-    hints = hints or _Hints()
-    id, name = _read(_INT, hints.id), _read(_STR, hints.name)
-    if _read(_STR, hints.type) == "hello" and _read(_INT, hints.v) not in (None, VERSION):
-        return BadFrame("this version of the protocol is not spoken here", Code.BAD_VERSION, id, name)
-    return BadFrame(explanation, Code.BAD_FRAME, id, name)
-
-
-def _read(decoder: Decoder[T], data: bytes | Raw) -> T | None:
-    try:
-        return decoder.decode(data)
-    except _REFUSALS:
-        return None
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "not valid UTF-8"
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    explanation = str(error)
-    if explanation.endswith("`$.type`"):  # msgspec would quote the peer's own words here
-        return "unknown frame type"
-    return explanation
+    except REFUSALS as error:
+        raise bad_frame(line, error) from None
