@@ -1,0 +1,174 @@
+"""Partners who don't read: the sender is slowed, memory stays bounded, and everything arrives when they read again."""
+
+import contextlib
+import json
+import select
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.clients import JsonClient
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.process import wait_until
+from tests.support.server import RedisServer, calls_of
+
+MIB = 1024 * 1024
+GROWTH = 8 * MIB  # of a node, for one flood
+PAIRS = 2000
+MEMORY = 256  # MiB; the default
+TEXT = 20_000 * "x"
+BESIDE = 1.0  # second for a message of another pair, far above any of them
+PROBES = 2 * 2 + 2  # a second, of two nodes; and what else they have to say when nothing happens
+
+
+def resident(node: Node) -> int:
+    """Bytes of memory that the node holds."""
+    pages = int(Path(f"/proc/{node.pid}/statm").read_text().split()[1])
+    return pages * 4096
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "seconds"), [(20, 3.0), pytest.param(100, 30.0, marks=[pytest.mark.slow, pytest.mark.timeout(300)])]
+)
+def test_a_flood_at_one_who_does_not_read_costs_eight_megabytes_at_most_and_is_published_once(
+    guests: Guests, start_node: StartNode, own_redis: RedisServer, megabytes: int, seconds: float
+) -> None:
+    one, two = (start_node(redis=own_redis.url) for _ in range(2))
+    flood, sink = guests.json(one, "flood"), guests.json(two, "sink")
+    alice, bob = guests.text(one, "alice"), guests.text(two, "bob")
+    flood.call("sink")
+    sink.expect("paired")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    before = [resident(node) for node in (one, two)]
+    count = megabytes * MIB // len(TEXT)
+    sender = Sender(flood, count)
+    sender.start()
+    wait_until(lambda: sender.stalled_for > 0.5, "the sender's socket stalls")
+    published, began = calls_of(own_redis.client(), "publish"), time.monotonic()
+    talks = 0
+    while time.monotonic() - began < seconds:
+        alice.send("beside")
+        bob.expect_message("alice", "beside", patience=BESIDE)
+        talks += 1
+        time.sleep(0.1)  # the length of the stall is what is tested
+    assert sender.sent < count
+    # A talk is a message and its acknowledgements, on their own between two nodes or with the next one.
+    again = calls_of(own_redis.client(), "publish") - published - 4 * talks
+    assert again < PROBES * (time.monotonic() - began) + 10
+    assert max(resident(node) - then for node, then in zip((one, two), before, strict=True)) < GROWTH
+    for n in range(1, count + 1):
+        sink.expect("msg", id=n, text=TEXT)
+    sender.join()
+    flood.expect_acked(count)
+
+
+class Sender(threading.Thread):
+    """Says so many messages, as fast as that is possible."""
+
+    def __init__(self, client: JsonClient, count: int) -> None:
+        super().__init__(daemon=True)
+        self._client = client
+        self._count = count
+        self._last = time.monotonic()
+        self.sent = 0
+
+    @property
+    def stalled_for(self) -> float:
+        return time.monotonic() - self._last
+
+    def run(self) -> None:
+        self._client.socket.settimeout(None)
+        for n in range(1, self._count + 1):
+            self._client.send("msg", id=n, text=TEXT)
+            self.sent = n
+            self._last = time.monotonic()
+
+
+@pytest.mark.slow  # in short: tests/relay/test_budget.py
+@pytest.mark.timeout(600)
+def test_many_who_do_not_read_stay_inside_the_memory_of_a_node(guests: Guests, start_node: StartNode) -> None:
+    one, two = (start_node(memory=MEMORY) for _ in range(2))
+    floods = []
+    for n in range(PAIRS):
+        sink, flood = guests.json(two, f"sink{n}"), guests.json(one, f"flood{n}")
+        flood.call(f"sink{n}")
+        sink.expect("paired")
+        floods.append(Flood(flood, sink))
+    before = [resident(node) for node in (one, two)]
+    patience = 2.0
+    last = time.monotonic()
+    while time.monotonic() - last < patience:  # nobody could say anything more
+        if sum(flood.push() for flood in floods):
+            last = time.monotonic()
+    assert sum(flood.said for flood in floods) * len(TEXT) > MEMORY * MIB, "it would have been too much"
+    growth = [resident(node) - then for node, then in zip((one, two), before, strict=True)]
+    print(f"{PAIRS} floods: nodes grew by {growth[0] / MIB:.0f} and {growth[1] / MIB:.0f} MiB")
+    assert max(growth) < MEMORY * MIB
+    Flood.drain(floods)
+    assert [flood.heard for flood in floods] == [flood.said for flood in floods]
+
+
+class Flood:
+    """One pair: says whatever the sender's socket takes; hears it later."""
+
+    def __init__(self, sender: JsonClient, sink: JsonClient) -> None:
+        self._sender, self._sink = sender.socket, sink.socket
+        self._sender.setblocking(False)
+        self._sink.setblocking(False)
+        self._rest = b""
+        self._got = bytearray()
+        self.said = 0
+        self.heard = 0
+
+    def push(self) -> bool:
+        """Whether the socket took something."""
+        took = False
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                if not self._rest:
+                    self.said += 1
+                    self._rest = json.dumps({"type": "msg", "id": self.said, "text": TEXT}).encode() + b"\n"
+                self._rest = self._rest[self._sender.send(self._rest) :]
+                took = True
+        return took
+
+    def pull(self) -> None:
+        """Hear what has come; everything in its order."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self._sink.recv(MIB):
+                self._got += data
+        *lines, rest = bytes(self._got).split(b"\n")
+        self._got = bytearray(rest)
+        for line in lines:
+            frame = json.loads(line)
+            assert (frame["type"], frame["id"]) == ("msg", self.heard + 1)
+            self.heard += 1
+        if self._rest:  # the last one is still to leave
+            with contextlib.suppress(BlockingIOError):
+                self._rest = self._rest[self._sender.send(self._rest) :]
+        with contextlib.suppress(BlockingIOError):  # its acknowledgements
+            self._sender.recv(MIB)
+
+    @staticmethod
+    def drain(floods: "list[Flood]") -> None:
+        """Everyone reads, until everything has come."""
+        sinks: dict[socket.socket, Flood] = {flood._sink: flood for flood in floods}
+        poll = select.epoll()
+        by_number = {sink.fileno(): flood for sink, flood in sinks.items()}
+        for number in by_number:
+            poll.register(number, select.EPOLLIN)
+        deadline = time.monotonic() + 300
+        with poll:
+            while any(flood.heard < flood.said for flood in floods):
+                assert time.monotonic() < deadline, [(flood.said, flood.heard) for flood in floods][:10]
+                for number, _ in poll.poll(1):
+                    by_number[number].pull()
+                for flood in floods:
+                    if flood._rest:
+                        flood.pull()
