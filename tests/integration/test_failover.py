@@ -162,6 +162,8 @@ def test_where_the_server_does_not_say_who_it_is_the_loser_of_a_conflict_is_told
     frames = [alice.frame(LEASE + 1), alice.frame()]
     assert [frames[0].get(key) for key in ("type", "from", "to", "reason")] == ["unconfirmed", 1, 1, "name_lost"]
     assert (frames[1]["type"], frames[1]["code"]) == ("error", "name_lost")
+    alice.send("hello", name="alice", token=alice.token)
+    alice.expect_error("bad_token")
     bob.expect("left", name="alice", reason="lost")
     stranger.call("bob")
     bob.expect("paired", name="alice")
