@@ -57,7 +57,7 @@ class Status:
         if columns(left) + _width(right) > width:
             right = self._right("")
         room = max(0, width - _width(right))
-        left = fit(left, room)
+        left = fit(left, max(0, room - 1))
         return [("class:bar", left + " " * (room - columns(left))), *right]
 
     def _left(self) -> str:
