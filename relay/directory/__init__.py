@@ -93,7 +93,10 @@ class Directory:
                     await self._wait(place)
 
     async def find_token(self, owned: str, token_hash: str) -> Record | None:
-        """The record of a session that this token resumes, if there is one."""
+        """The record of a session that this token resumes, if there is one.
+
+        Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
+        """
         place = self.keys.place(owned)
         for _ in range(FORGOTTEN_TRIES):
             match await self._find(place):
@@ -109,7 +112,7 @@ class Directory:
                     return holder if ours or not await self._vacant(holder) else None
                 case _:
                     await self._wait(place)
-        return None
+        raise Unavailable("the partition was forgotten")
 
     async def _find(self, place: Place) -> list[bytes]:
         settle = round(self.lease.seconds * 1e6)

@@ -179,6 +179,19 @@ async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
     assert (await answer(script))["resumed"] is True
 
 
+async def test_a_token_is_not_called_bad_while_nobody_can_know(
+    here: Router, there: Router, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """Redis forgot the name, and its owner's node doesn't hear the roll call."""
+    token = await token_of(guests.at(there))
+    await until(lambda: there._records.quiet)
+    redis_store.delete(Keys(prefix).place("ann").key)
+    assert (await answer(guests.at(here, token=token)))["code"] == "unavailable"
+    there.write_back(Keys(prefix).partition_of("ann"))
+    await until(lambda: redis_store.hexists(Keys(prefix).place("ann").key, Keys(prefix).place("ann").field))
+    assert (await answer(guests.at(here, token=token)))["resumed"] is True
+
+
 async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
     here: Router, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:
