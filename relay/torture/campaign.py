@@ -62,10 +62,14 @@ Tell = Callable[[str], None]
 async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
     """Carry the plan out. `tell` hears, in a line each, how it goes. Raises StartError."""
     folder = Path(tempfile.mkdtemp(prefix="relay-torture-"))
-    with one_start_error():
-        async with _cluster(plan, folder) as cluster:
-            campaign = _Campaign(plan, cluster, tell)
-            result = await campaign.run()
+    try:
+        with one_start_error():
+            async with _cluster(plan, folder) as cluster:
+                campaign = _Campaign(plan, cluster, tell)
+                result = await campaign.run()
+    except anyio.get_cancelled_exc_class():
+        shutil.rmtree(folder)
+        raise
     if result.clean:
         shutil.rmtree(folder)
     else:

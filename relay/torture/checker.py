@@ -247,6 +247,17 @@ def _goes_on(facts: _Facts, partner: Session, parted: Parted) -> bool:
     return not away and not facts.during(FORGETTING, at - facts.grace, at)
 
 
+def _unasked(facts: _Facts) -> Iterator[str]:
+    """A chat is `left` because one of the two left it or called somebody else. (Only programs say so.)"""
+    told: dict[str, list[Parted]] = defaultdict(list)
+    for parted in facts.history.parted:
+        told[parted.chat].append(parted)
+    for chat, both in told.items():
+        names = sorted({facts.session(parted.session).name for parted in both})
+        if len(names) > 1 and all(parted.reason == Reason.LEFT and not parted.asked for parted in both):
+            yield f"{' and '.join(names)} were parted (chat {chat}) at {both[0].at:.1f}, and neither had asked for it"
+
+
 def lopsided(history: History) -> Iterator[str]:
     """Once all is quiet, whoever has a partner is that one's partner, in the same chat."""
     views = {view.name: view for view in history.views}
@@ -291,6 +302,7 @@ RULES: Final[dict[str, Rule]] = {
     "two owners": _two_owners,
     "forgotten": _forgotten,
     "unfounded": _unfounded,
+    "unasked": _unasked,
     "lopsided": lambda facts: lopsided(facts.history),
     "odd": _odd,
     "refusing": _refusing,

@@ -18,7 +18,7 @@ Fault = Annotated[
     str,
     typer.Option(
         metavar="LIST",
-        help="Faults, with commas: kill, term, pause, partition, deaf, pubsub, buffer, flush, evict, redis-down, "
+        help="Faults, with commas: kill, term, pause, partition, slow, deaf, pubsub, buffer, flush, evict, redis-down, "
         "redis-freeze, rollback; or all, or none. Clients break their connections in any case.",
     ),
 ]

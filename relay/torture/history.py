@@ -100,6 +100,7 @@ class Parted(Struct):
     reason: str
     since: float  # when it was told of the chat
     at: float
+    asked: bool = False  # it had called somebody, or wanted to leave
 
 
 class View(Struct):

@@ -19,6 +19,8 @@ PAUSE_SECONDS: Final = (0.3, 2.5)
 # How often a fault begins while another one lasts.
 TOGETHER: Final = 0.3
 KILL_EVERY_SECONDS: Final = 0.1  # the subscribers', at 10 Hz
+# A network's delay in one direction: the longest on earth, and less than makes a call or a renewal of the lease late.
+SLOW_SECONDS: Final = (0.02, 0.1)
 _PREFIX: Final = "relay"
 
 
@@ -89,6 +91,13 @@ class Nemesis:
         node.proxy.release(cut=self._rng.random() < 0.5)
         node.wanted = True
 
+    async def _slow(self, node: Node) -> None:
+        node.wanted = False
+        node.proxy.delay = self._rng.uniform(*SLOW_SECONDS)
+        await anyio.sleep(LEASE * self._rng.choice((0.5, 1.0, 2.0)))
+        node.proxy.delay = 0.0
+        node.wanted = True
+
     async def _deaf(self, node: Node) -> None:
         node.proxy.deafen()
 
@@ -144,6 +153,7 @@ _NODE: Final[dict[str, Callable[[Nemesis, Node], Awaitable[None]]]] = {
     "term": Nemesis._term,
     "pause": Nemesis._pause,
     "partition": Nemesis._partition,
+    "slow": Nemesis._slow,
     "deaf": Nemesis._deaf,
 }
 _SERVER: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {

@@ -19,6 +19,7 @@ FAULTS: Final = {
     "term": "SIGTERM of a node",
     "pause": "SIGSTOP of a node, for longer than its lease or not",
     "partition": "a node's network to Redis goes silent",
+    "slow": "a node's network to Redis is slow, so that what takes several steps meets other things under way",
     "deaf": "a node's subscription is half open",
     "pubsub": "CLIENT KILL TYPE pubsub at 10 Hz",
     "buffer": "subscribers are cut off for their output buffers",

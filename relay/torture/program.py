@@ -73,6 +73,8 @@ class Program:
         self._token: str | None = None
         self.chat = self.partner = ""
         self._paired_at = 0.0
+        # The partners asked for, empty for none, that had no answer yet; they may be carried out unheard.
+        self._asked: list[str] = []
         self._sent = self._last = 0
         self._unacked = 0  # the highest id heard and not acknowledged yet
         self._pending: dict[int, tuple[Said, str]] = {}  # with the text to say again
@@ -148,10 +150,10 @@ class Program:
             case Move.SAY if self.partner:
                 frames += [self._say(at) for _ in range(self._rng.randint(1, 6))]
             case Move.CALL:
-                self._waiting = True
-                frames.append(ClientTo(self._moves.someone()))
+                frames.append(self._call(self._moves.someone()))
             case Move.LEAVE if self.partner:
                 self._waiting = True
+                self._asked.append("")
                 frames.append(ClientLeave())
             case Move.QUIT:
                 self._quit_at = at
@@ -169,8 +171,17 @@ class Program:
 
     def call(self, name: str) -> bytes:
         """Call somebody."""
+        return encode(self._call(name))
+
+    def _call(self, name: str) -> ClientTo:
         self._waiting = True
-        return encode(ClientTo(name))
+        self._asked.append(name)
+        return ClientTo(name)
+
+    def _answered(self, name: str) -> None:
+        """Requests are answered in order. That the end of a chat answers a `leave` can't be told."""
+        if name in self._asked:
+            del self._asked[: self._asked.index(name) + 1]
 
     def say(self, at: float) -> bytes:
         """One message to the partner."""
@@ -214,6 +225,7 @@ class Program:
         if frame.chat != self.chat:
             self.chat, self.partner, self._last, self._unacked = frame.chat, frame.name, 0, 0
             self._paired_at = at
+            self._answered(frame.name)
         self._history.paired(self.session, frame.name, at, frame.chat)
         last = frame.last or 0
         self._outcome(lambda said: said.id <= last and said.chat == frame.chat, "acked")
@@ -259,8 +271,9 @@ class Program:
     def _left(self, frame: NodeLeft, at: float) -> _Answers:
         assert self.session is not None
         self._waiting = False
+        asked = bool(self._asked)
         self._history.parted.append(
-            Parted(self.session.serial, self.partner, self.chat, frame.reason, self._paired_at, at)
+            Parted(self.session.serial, self.partner, self.chat, frame.reason, self._paired_at, at, asked)
         )
         self.chat = self.partner = ""
         self._last = self._unacked = 0
@@ -283,6 +296,7 @@ class Program:
                 self._not_taken(frame)
             case code if ready and code in _EXPECTED:
                 self._waiting = False
+                self._answered(frame.name or "")
             case _:
                 self._odd(f"error {frame.code}, ready {ready}: {frame.message}")
         return []

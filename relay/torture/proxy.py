@@ -28,6 +28,7 @@ class Proxy:
         self._open = anyio.Event()
         self._open.set()
         self.port = 0  # known once `run` has started
+        self.delay = 0.0  # seconds by which everything is late, in each direction
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Pass everything on until cancelled."""
@@ -73,6 +74,8 @@ class Proxy:
                 data = await source.receive()
                 line.subscriber = line.subscriber or (forth and _SUBSCRIBE in data)
                 await self._open.wait()
+                if self.delay:
+                    await anyio.sleep(self.delay)
                 if forth or not line.swallowed:
                     await sink.send(data)
         except _BROKEN:
