@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import StartNode
-from tests.integration.test_up import descendants, runs
 from tests.support.node import Node
-from tests.support.process import Process, wait_until
+from tests.support.process import Process, descendants, runs, wait_until
 
 BENCH = [sys.executable, "-m", "relay", "bench", "--seconds", "1"]
 PATIENCE = 60.0  # a whole run, on a busy machine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import Process, wait_until
+from tests.support.process import Process, descendants, runs, wait_until
 from tests.support.server import HOST
 
 UP = [sys.executable, "-m", "relay", "up"]
@@ -25,22 +25,6 @@ def cluster(tmp_path: Path) -> Iterator[Process]:
     yield process
     print(process.text())
     process.kill()
-
-
-def descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *descendants(child)]
-    return found
-
-
-def runs(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def wait_until_gone(members: list[int]) -> None:

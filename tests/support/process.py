@@ -24,6 +24,23 @@ def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE
         time.sleep(POLL)
 
 
+def descendants(pid: int) -> list[int]:
+    """Every process that this one, or one of those, has started."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def own_environment() -> dict[str, str]:
     """Our environment without the product's own settings, which would reach into the tests."""
     return {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
