@@ -114,6 +114,16 @@ Memory = Annotated[
         help="Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",
     ),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        envvar="RELAY_WORKERS",
+        metavar="COUNT",
+        help="Processes that share the ports, each a node of its own; one that ends by itself is replaced.",
+    ),
+]
+# For the workers themselves.
+SharePorts = Annotated[bool, typer.Option("--share-ports", hidden=True)]
 Nodes = Annotated[
     int,
     typer.Option(
@@ -157,6 +167,8 @@ def node(
     http_port: HttpPort = None,
     max_line: MaxLine = _DEFAULTS.max_line,
     memory: Memory = _DEFAULTS.memory,
+    workers: Workers = 1,
+    share_ports: SharePorts = False,
 ) -> int:
     """Run one node until SIGTERM or Ctrl-C."""
     config = Config(
@@ -171,7 +183,10 @@ def node(
         http_port=http_port,
         max_line=max_line,
         memory=memory,
+        share_ports=share_ports,
     )
+    if workers != 1:
+        return _until_told(lambda: supervisor.run_workers(config, workers))
     from relay import node as implementation  # not for --help and wrong options: it takes a while to import
 
     def serve() -> int:

@@ -90,6 +90,7 @@ class Config:
     http_port: int | None = None  # likewise
     max_line: int = 65_536  # bytes of a client's line, its LF not counted
     memory: int = 256  # MiB for messages under way, all clients together
+    share_ports: bool = False  # those for clients, with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
         if not self.host or not self.host.isprintable() or " " in self.host:

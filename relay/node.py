@@ -15,6 +15,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from relay import ports
 from relay.bus import Bus
 from relay.config import Config, StartError, one_start_error, redact
 from relay.connection import Connection
@@ -88,7 +89,7 @@ class Node:
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
-        sockets = _bind(self._config)
+        sockets = ports.bind(self._config)
         try:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async with anyio.create_task_group() as tasks:
@@ -186,7 +187,7 @@ class Node:
                 servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
-        addresses = {role: _show(sock) for role, sock in sockets.items()}
+        addresses = {role: ports.show(sock) for role, sock in sockets.items()}
         log.info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
         try:
             yield
@@ -257,34 +258,3 @@ def _stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         log.debug("a connection broke while it was given up", error=str(context["exception"]))
     else:
         loop.default_exception_handler(context)
-
-
-def _bind(config: Config) -> dict[str, socket.socket]:
-    """The sockets by what they are for; bound, not listening yet. Raises StartError."""
-    ports = {"address": config.port, "classic": config.classic_port, "http": config.http_port}
-    sockets: dict[str, socket.socket] = {}
-    for role, port in ports.items():
-        if port is None:
-            continue
-        try:
-            family, kind, protocol, _, address = _resolve(config.host, port)
-            sock = sockets[role] = socket.socket(family, kind, protocol)
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            sock.listen(1)  # SO_REUSEADDR lets two sockets be bound to a port; only listening shows that it is taken
-        except OSError as error:
-            for bound in sockets.values():
-                bound.close()
-            raise StartError(f"can't listen on {config.host}:{port}: {error.strerror or error}") from None
-    return sockets
-
-
-def _resolve(host: str, port: int) -> Any:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return min(found, key=lambda entry: entry[0] != socket.AF_INET)
-
-
-def _show(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

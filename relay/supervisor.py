@@ -1,4 +1,7 @@
-"""`relay up`: several nodes on this machine, each a process of its own, on one server. They start and end together."""
+"""Several nodes on this machine, each a process of its own, on one server.
+
+`relay up`: they start and end together. `relay node --workers`: they share the ports, and one that ends is replaced.
+"""
 
 import os
 import re
@@ -16,12 +19,14 @@ import anyio
 import structlog
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
-from relay import child, embedded
+from relay import child, embedded, ports
 from relay.config import Config, ConfigError, StartError
 
 log = structlog.get_logger()
 
 MAX_NODES: Final = 64  # more would only take the machine down; a node is a whole process
+MAX_WORKERS: Final = 64  # likewise; far more than there are cores
+REPLACE_SECONDS: Final = 0.5  # pause before a worker that ended is replaced: it may end again at once
 STOP_SECONDS: Final = 15.0  # for a node to say goodbye; longer than it gives itself
 _LISTENING: Final = re.compile(r" listening .*\baddress=(\S+)")  # the log line of a node that accepts connections
 _COMPLAINT: Final = "relay: "  # the line of a node that can't start
@@ -53,7 +58,32 @@ def plan(first: Config, nodes: int) -> list[Config]:
     ]
 
 
-def run(configs: Sequence[Config]) -> int:
+def plan_workers(node: Config, workers: int) -> list[Config]:
+    """Return the settings of that many workers of a node whose ports they share; an HTTP port is each one's own.
+
+    Raises ConfigError.
+    """
+    if not 1 <= workers <= MAX_WORKERS:
+        raise ConfigError(f"--workers must be between 1 and {MAX_WORKERS}, not {workers}")
+    return [
+        replace(
+            node,
+            name=f"{node.name}-w{number + 1}",
+            http_port=node.http_port + number if node.http_port else node.http_port,
+            share_ports=True,
+        )
+        for number in range(workers)
+    ]
+
+
+def run_workers(node: Config, workers: int) -> int:
+    """Run that many workers of a node as `run` does, but replace one that ends by itself once it has listened."""
+    plan_workers(node, workers)  # refuses a count that can't work before a port is touched
+    with ports.reserved(node) as settled:
+        return run(plan_workers(settled, workers), replacing=True)
+
+
+def run(configs: Sequence[Config], *, replacing: bool = False) -> int:
     """Run the nodes until SIGTERM, SIGHUP or Ctrl-C, and return the exit status. Call it from the main thread.
 
     A Ctrl-C before it listens for signals raises KeyboardInterrupt.
@@ -65,7 +95,7 @@ def run(configs: Sequence[Config]) -> int:
         if configs[0].redis is None:
             url = stack.enter_context(embedded.server())
             configs = [replace(config, redis=url) for config in configs]
-        cluster = _Cluster(configs)
+        cluster = _Cluster(configs, replacing)
         anyio.run(cluster.run)
     if cluster.complaint:
         raise StartError(cluster.complaint)
@@ -73,12 +103,13 @@ def run(configs: Sequence[Config]) -> int:
 
 
 class _Cluster:
-    """The node processes of one `relay up`."""
+    """The node processes of one `relay up`, or the workers of one node. `replacing`: a lost one gets a successor."""
 
-    def __init__(self, configs: Sequence[Config]) -> None:
+    def __init__(self, configs: Sequence[Config], replacing: bool) -> None:
         self.complaint = ""  # why a node couldn't start
         self.failed = False
         self._configs = configs
+        self._replacing = replacing
         self._processes: dict[str, Process] = {}
         self._addresses: dict[str, str] = {}  # of the nodes that listen, by name
         self._stopping = False
@@ -93,6 +124,21 @@ class _Cluster:
             tasks.cancel_scope.cancel()
 
     async def _run_node(self, config: Config, tasks: TaskGroup) -> None:
+        while True:
+            status, complaint = await self._run_once(config)
+            if self._stopping:
+                return
+            if not self._replacing or config.name not in self._addresses:
+                self._lost(config.name, status, complaint)
+                self._stop(tasks)
+                return
+            log.error("worker ended by itself, replacing it", node=config.name, status=status, complaint=complaint)
+            await anyio.sleep(REPLACE_SECONDS)
+            if self._stopping:
+                return
+
+    async def _run_once(self, config: Config) -> tuple[int, str]:
+        """Run a node to its end: its status, and what it complained about if it couldn't start."""
         process = await _start(config)
         self._processes[config.name] = process
         if self._stopping:  # it was being started when all others were told
@@ -108,16 +154,14 @@ class _Cluster:
                     self._notice(config.name, line)
             status = await process.wait()
         del self._processes[config.name]
-        if not self._stopping:
-            self._lost(config.name, status, complaint)
-            self._stop(tasks)
+        return status, complaint
 
     def _notice(self, name: str, line: str) -> None:
         found = _LISTENING.search(line)
         if not found or name in self._addresses:
             return
         self._addresses[name] = found[1]
-        if len(self._addresses) == len(self._configs):
+        if len(self._addresses) == len(self._configs) and not self._replacing:
             print(_invitation([self._addresses[config.name] for config in self._configs]), flush=True)
 
     def _lost(self, name: str, status: int, complaint: str) -> None:
@@ -171,6 +215,8 @@ async def _start(config: Config) -> Process:
         "--memory": config.memory,
     }
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    if config.share_ports:
+        words.append("--share-ports")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
     return await anyio.open_process(
         child.command([sys.executable, "-P", "-m", "relay", "node", *words]),

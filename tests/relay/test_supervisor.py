@@ -3,7 +3,7 @@
 import pytest
 
 from relay.config import Config, ConfigError
-from relay.supervisor import plan
+from relay.supervisor import plan, plan_workers
 
 
 def test_every_port_counts_up_from_node_to_node() -> None:
@@ -42,3 +42,23 @@ def test_a_count_that_cannot_work_is_refused(nodes: int) -> None:
 def test_ports_past_the_end_are_refused() -> None:
     with pytest.raises(ConfigError, match="--port must be between 0 and 65535, not 65536"):
         plan(Config(port=65_535), 2)
+
+
+class TestWorkers:
+    def test_they_share_the_ports_for_clients_and_have_http_ports_of_their_own(self) -> None:
+        node = Config(name="n", port=9999, classic_port=7000, http_port=9100)
+        workers = plan_workers(node, 2)
+        assert [(w.port, w.classic_port, w.http_port) for w in workers] == [(9999, 7000, 9100), (9999, 7000, 9101)]
+        assert all(worker.share_ports for worker in workers)
+
+    def test_they_have_names_of_their_own(self) -> None:
+        assert [worker.name for worker in plan_workers(Config(name="n"), 2)] == ["n-w1", "n-w2"]
+
+    @pytest.mark.parametrize("http_port", [0, None])
+    def test_a_free_http_port_or_none_stays_so(self, http_port: int | None) -> None:
+        assert {worker.http_port for worker in plan_workers(Config(http_port=http_port), 2)} == {http_port}
+
+    @pytest.mark.parametrize("workers", [0, -1, 65])
+    def test_a_count_that_cannot_work_is_refused(self, workers: int) -> None:
+        with pytest.raises(ConfigError, match=f"--workers must be between 1 and 64, not {workers}"):
+            plan_workers(Config(), workers)

@@ -1,0 +1,86 @@
+"""The ports of a node: bound before anything else, so that one in use is known at once; workers share them."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from relay.config import Config, StartError
+
+
+def bind(config: Config) -> dict[str, socket.socket]:
+    """The sockets by what they are for. Raises StartError.
+
+    They listen already, but for shared ones: clients must not be given to a worker that isn't ready for them.
+    """
+    ports = {"address": config.port, "classic": config.classic_port, "http": config.http_port}
+    sockets: dict[str, socket.socket] = {}
+    for role, port in ports.items():
+        if port is None:
+            continue
+        try:
+            share = config.share_ports and role != "http"
+            sockets[role] = _bind(config.host, port, share=share, listen=not share)
+        except StartError:
+            for bound in sockets.values():
+                bound.close()
+            raise
+    return sockets
+
+
+@contextmanager
+def reserved(config: Config) -> Iterator[Config]:
+    """Keep the clients' ports for workers that share them, for as long as the context lasts; raises StartError.
+
+    Yields the settings with the ports that were taken where any free one was asked for. Nobody else may have a port:
+    SO_REUSEPORT alone would let a relay that is already there share it, and get half of the clients.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise StartError("several workers need SO_REUSEPORT, which this system doesn't have")
+    kept: list[socket.socket] = []
+    try:
+        for port in filter(lambda port: port is not None, (config.port, config.classic_port)):
+            with _bind(config.host, port or 0, share=False) as probe:
+                taken = probe.getsockname()[1]
+            kept.append(_bind(config.host, taken, share=True, listen=False))  # that doesn't listen gets no clients
+        port, *classic = (sock.getsockname()[1] for sock in kept)
+        yield replace(config, port=port, classic_port=classic[0] if classic else None)
+    finally:
+        for sock in kept:
+            sock.close()
+
+
+def show(sock: socket.socket) -> str:
+    """Address and port, as one types them."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bind(host: str, port: int, *, share: bool, listen: bool = True) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = _resolve(host, port)
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _in_the_way(host, port, error) from None
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+        if listen:
+            sock.listen(1)  # SO_REUSEADDR lets two sockets be bound to a port; only listening shows that it is taken
+    except OSError as error:
+        sock.close()
+        raise _in_the_way(host, port, error) from None
+    return sock
+
+
+def _in_the_way(host: str, port: int, error: OSError) -> StartError:
+    return StartError(f"can't listen on {host}:{port}: {error.strerror or error}")
+
+
+def _resolve(host: str, port: int) -> Any:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return min(found, key=lambda entry: entry[0] != socket.AF_INET)
