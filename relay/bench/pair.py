@@ -27,6 +27,7 @@ class End:
         self.name = name
         self.stage = Stage.GREETING
         self.complaints: Counter[str] = Counter()
+        self.later = False  # what was asked last has to be asked again
         self.received = 0
         self.answered = 0
         self.unconfirmed = 0
@@ -55,8 +56,16 @@ class End:
             self.stage = Stage.FREE
         if heard.paired:
             self.stage = Stage.PAIRED
+        if heard.later:
+            self._put_off()
         for complaint in heard.complaints:
             self.end(complaint)
+
+    def _put_off(self) -> None:
+        if self.stage is Stage.PAIRED:
+            self.end("unavailable")
+        else:
+            self.later = True
 
     def end(self, complaint: str) -> None:
         """Something that a run without trouble doesn't have; nothing more is said here, as ids may be out of step."""

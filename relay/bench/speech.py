@@ -23,6 +23,7 @@ class Heard(Struct):
     last: int = 0  # highest id among those; 0: none, or a dialect without ids
     answered: int = 0  # the fate of everything up to this id is known
     unconfirmed: int = 0  # messages of ours that may not have arrived
+    later: bool = False  # not possible right now: ask again
     window: int = 0  # how many may be unacknowledged; 0: not said
     complaints: list[str] = field(default_factory=list)  # refusals, and what ended a chat
 
@@ -88,6 +89,8 @@ class Text:
             heard.greeted = True
         elif line.startswith(b"* You are chatting with ") or line.endswith(b" is chatting with you."):
             heard.paired = True
+        elif line == b"* Not possible right now, try again.":
+            heard.later = True
         elif line.startswith(b"* May not have arrived: "):
             heard.unconfirmed += 1
         elif not self._ignored.match(line):
@@ -149,6 +152,8 @@ class Json:
                 heard.answered = frame["to"]
             case "pong" | "away" | "back" | "moving":
                 pass  # what they lead to shows in the counts
+            case "error" if frame["code"] == "unavailable":
+                heard.later = True
             case "error":
                 heard.complaints.append(str(frame["code"]))
             case "left":

@@ -25,6 +25,7 @@ WARM_UP_SECONDS: Final = 1.0  # under load, before anything is measured: caches,
 DRAIN_SECONDS: Final = 5.0  # after the load, for what is under way; beyond it a message counts as lost
 DRAIN_LOOK_SECONDS: Final = 0.02
 LOGIN_SECONDS: Final = 20.0  # for one user to connect and log in, and for one pair to meet
+AGAIN_SECONDS: Final = 0.2  # after a node that couldn't right now
 LOGINS_AT_ONCE: Final = 50  # of one worker: a load test, not a storm
 TICK_SECONDS: Final = 0.001  # how often a steady rate is brought up to date
 PROGRESS_SECONDS: Final = 1.0
@@ -109,9 +110,14 @@ class _Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def until(self, stage: Stage) -> None:
-        """Wait until the end has come that far. Raises _Refused."""
+    async def ask(self, words: bytes, stage: Stage) -> None:
+        """Say it, again if it isn't possible right now, until the end has come that far. Raises _Refused."""
+        self.write(words)
         while self._end.stage is not stage:
+            if self._end.later:
+                self._end.later = False
+                await asyncio.sleep(AGAIN_SECONDS)
+                self.write(words)
             if self._end.stage is Stage.ENDED:
                 raise _Refused(f"{self._end.name}: {', '.join(self._end.complaints)}")
             self.changed.clear()
@@ -154,9 +160,8 @@ class _Run:
                     here, there = self._job.places(pair.number)
                     sender = await self._log_in(pair.sender, pair, here)
                     receiver = await self._log_in(pair.receiver, pair, there)
-                    sender.write(self._speech.call(pair.receiver.name))
-                    await sender.until(Stage.PAIRED)
-                    await receiver.until(Stage.PAIRED)
+                    await sender.ask(self._speech.call(pair.receiver.name), Stage.PAIRED)
+                    await receiver.ask(b"", Stage.PAIRED)
             except TimeoutError:
                 raise _Refused(f"{pair.sender.name}: no answer within {LOGIN_SECONDS:g} s") from None
         self._senders[pair] = sender
@@ -164,8 +169,7 @@ class _Run:
     async def _log_in(self, end: End, pair: Pair, server: Address) -> _Wire:
         _, wire = await asyncio.get_running_loop().create_connection(lambda: _Wire(end, self, pair), *server)
         self._wires.append(wire)
-        wire.write(self._speech.hello(end.name))
-        await wire.until(Stage.FREE)
+        await wire.ask(self._speech.hello(end.name), Stage.FREE)
         return wire
 
     async def load(self) -> Result:

@@ -97,6 +97,18 @@ def test_after_a_complaint_nothing_more_is_said(line: bytes) -> None:
     assert pair.sender.complaints.total() == 1
 
 
+def test_what_is_not_possible_right_now_is_asked_again_but_a_message_is_not() -> None:
+    unavailable = b'{"type":"error","code":"unavailable"}\n'
+    pair = Pair(0, "t", Json(acks=False), in_flight=4, answers=True)
+    pair.sender.feed(unavailable)
+    assert pair.sender.later
+    assert pair.sender.stage is Stage.GREETING
+    chatting = met(4)
+    chatting.sender.feed(unavailable)
+    assert chatting.room() == 0
+    assert dict(chatting.sender.complaints) == {"unavailable": 1}
+
+
 def test_a_line_without_end_is_no_relay() -> None:
     pair = met(4)
     pair.receiver.feed(b"x" * (MAX_LINE + 1))

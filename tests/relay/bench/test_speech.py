@@ -57,6 +57,7 @@ def test_json_hears_what_is_between_messages() -> None:
         (b'{"type":"welcome","v":1,"name":"al","token":"t","window":99}', Heard(greeted=True, window=99)),
         (b'{"type":"paired","name":"bo","chat":"c","acks":"node","resumed":false}', Heard(paired=True)),
         (b'{"type":"unconfirmed","from":18,"to":20,"reason":"lost"}', Heard(unconfirmed=3, answered=20)),
+        (b'{"type":"error","code":"unavailable","message":"m"}', Heard(later=True)),
         (b'{"type":"error","code":"name_taken","message":"m"}', Heard(complaints=["name_taken"])),
         (b'{"type":"left","name":"bo","reason":"quit"}', Heard(complaints=["left: quit"])),
         (b'{"type":"news"}', Heard(complaints=["unexpected: news"])),
@@ -83,7 +84,7 @@ def test_text_hears_messages() -> None:
         (b"* bo is away.", Heard()),
         (b"Reuse", Heard(complaints=["Reuse"])),
         (b"Quit.", Heard(complaints=["Quit."])),
-        (b"* Not possible right now, try again.", Heard(complaints=["* Not possible right now, try again."])),
+        (b"* Not possible right now, try again.", Heard(later=True)),
     ],
 )
 def test_text_hears(line: bytes, heard: Heard) -> None:
