@@ -27,7 +27,7 @@ test-all: check-static ## The same with the tests that take long.
 	$(BIN)/pytest -m ''
 
 check: check-static ## The fast part: everything that needs no node processes; under a minute.
-	$(BIN)/pytest tests/relay tests/cli tests/support
+	$(BIN)/pytest tests/relay tests/cli tests/support tests/benchmarks
 
 .PHONY: check-static
 check-static: $(VENV)/.developed
@@ -38,6 +38,9 @@ check-static: $(VENV)/.developed
 
 screenshot: $(VENV)/.developed ## Take the picture of pairchat in the README.
 	$(BIN)/python tools/screenshot.py
+
+benchmarks: $(VENV)/.developed ## Compare with the peers, which it installs outside of this tree; docs/benchmarks.md.
+	$(BIN)/python -m benchmarks
 
 clean: ## Remove the virtual environment and what tools left behind.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

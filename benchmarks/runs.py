@@ -1,0 +1,157 @@
+"""Which runs make up the comparison. What they bring is kept in the work folder, system by system."""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct, field
+
+from benchmarks import install
+from benchmarks.measure import Failed, Figures, Load, measure
+from benchmarks.systems import SYSTEMS, Running, System, running
+
+RESULTS: Final = install.WORK / "results.json"
+
+CLOSED: Final = {"one": Load(100, 1), "sixteen": Load(100, 16)}
+STEADY: Final = Load(500, rate=5000)
+IDLE: Final = Load(1500, seconds=0)  # 3,000 connections
+RATES: Final = (500, 1000, 2000, 4000, 8000, 16_000, 32_000)
+GROWTH: Final = (100, 500, 1000, 2500, 5000)
+CURVES: Final = ("relay-json", "relay-acks", "socketio", "pysocketio", "nats", "jetstream", "redis")
+GROWING: Final = ("relay-json", "socketio", "nats")
+KEPT_UP: Final = 0.9  # of a rate; a system that falls behind isn't asked for more
+
+
+class Findings(Struct):
+    """All about one system."""
+
+    date: str = ""
+    load_average: str = ""  # of the machine, before and after
+    complaint: str = ""  # why there is nothing, or not all
+    single: dict[str, Figures] = field(default_factory=dict)  # one, sixteen, steady, idle
+    curve: list[Figures] = field(default_factory=list)
+    growth: list[Figures] = field(default_factory=list)
+
+
+class Sitting(Struct):
+    """What the work folder knows."""
+
+    machine: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    quick: bool = False
+    systems: dict[str, Findings] = field(default_factory=dict)
+
+
+Tell = Callable[[str], None]
+
+
+def load_sitting() -> Sitting:
+    """What was measured before; empty if nothing."""
+    return msgspec.json.decode(RESULTS.read_bytes(), type=Sitting) if RESULTS.exists() else Sitting()
+
+
+def save(sitting: Sitting) -> None:
+    """Keep it."""
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(sitting)))
+
+
+def study(system: System, tell: Tell, *, quick: bool) -> Findings:
+    """All runs of one system. What fails is in the findings."""
+    found = Findings(date=time.strftime("%Y-%m-%d %H:%M", time.gmtime()), load_average=load_average())
+    try:
+        _study(system, found, tell, quick=quick)
+    except install.NotInstalled as error:
+        found.complaint = f"not there: {error}"
+        tell(f"{system.name}: {found.complaint}")
+    found.load_average += f" to {load_average()}"
+    return found
+
+
+def _study(system: System, found: Findings, tell: Tell, *, quick: bool) -> None:
+    share = 0.4 if quick else 1.0
+
+    def run(target: Running, load: Load) -> Figures | None:
+        load = msgspec.structs.replace(load, seconds=load.seconds * share)
+        try:
+            figures = measure(target, load)
+        except Failed as error:
+            found.complaint += f"{load.pairs} pairs, {load.rate or f'{load.in_flight} in flight'}: {error}. "
+            tell(f"{system.name}: {error}")
+            return None
+        tell(f"{system.name}: {load.pairs} pairs, {load.rate or load.in_flight}: {figures.rate:,.0f}/s")
+        return figures
+
+    with running(system) as target:  # fresh, for its memory
+        if figures := run(target, IDLE):
+            found.single["idle"] = figures
+    with running(system) as target:
+        for name, load in {"one": CLOSED["one"], "sixteen": CLOSED["sixteen"], "steady": STEADY}.items():
+            if figures := run(target, load):
+                found.single[name] = figures
+    if system.name in CURVES:
+        with running(system) as target:
+            for rate in RATES[:: 2 if quick else 1]:
+                figures = run(target, Load(200, rate=rate, seconds=2.0))
+                if figures:
+                    found.curve.append(figures)
+                if not figures or figures.rate < rate * KEPT_UP:
+                    break
+    if system.name in GROWING:
+        with running(system) as target:
+            found.growth = [
+                figures for pairs in GROWTH[:: 2 if quick else 1] if (figures := run(target, Load(pairs, rate=5000)))
+            ]
+
+
+def describe(sitting: Sitting) -> None:
+    """Note machine and versions."""
+    model = next(
+        (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown CPU"
+    )
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    sitting.machine = f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}"
+    commit = _said("git", "-C", str(install.HERE), "rev-parse", "--short", "HEAD")
+    sitting.versions = {"relay": f"commit {commit}", "Python": platform.python_version()}
+    sitting.versions["Node"] = _said("node", "--version")
+    sitting.versions["Valkey or Redis"] = _server_version()
+    for pin in (*install.NPM, *install.PYPI):
+        name, _, version = pin.replace("==", "@").rpartition("@")
+        sitting.versions[name] = version
+
+
+def _cpuinfo() -> list[str]:
+    return Path("/proc/cpuinfo").read_text().splitlines()
+
+
+def load_average() -> str:
+    """Of the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+def _server_version() -> str:
+    from relay import embedded
+
+    return _said(str(embedded.find_program()), "--version").partition(" sha")[0]
+
+
+def _said(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "not there"
+
+
+def study_all(names: list[str], tell: Tell, *, quick: bool) -> Sitting:
+    """Those systems, added to what was measured before."""
+    sitting = load_sitting()
+    describe(sitting)
+    sitting.quick = quick
+    for name in names:
+        sitting.systems[name] = study(SYSTEMS[name], tell, quick=quick)
+        save(sitting)
+    return sitting

@@ -1,0 +1,262 @@
+"""The systems that are compared, each as processes that can be started: two nodes, and a Redis where it needs one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import redis
+from msgspec import Struct
+
+from benchmarks import install
+from relay import child, embedded
+
+HOST: Final = "127.0.0.1"
+START_SECONDS: Final = 30.0
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class System(Struct, frozen=True):
+    """One of those compared."""
+
+    name: str
+    driver: str  # of load.c
+    title: str
+    configuration: str
+    same_node: bool = False
+
+
+_RELAY: Final = "two `relay node` on one Valkey, defaults"
+_NATS: Final = "two servers, one cluster, defaults"
+SYSTEMS: Final = {
+    system.name: system
+    for system in (
+        System("relay-json", "json", "relay, JSON, acks by nodes", _RELAY),
+        System("relay-acks", "acks", "relay, JSON, acks by clients", f"{_RELAY}; clients acknowledge once a read"),
+        System("relay-text", "text", "relay, text", _RELAY),
+        System("relay-same", "json", "relay, JSON, same node", f"{_RELAY}; partners on one of them", same_node=True),
+        System(
+            "socketio",
+            "sio",
+            "socket.io + Redis adapter",
+            "two Node processes, websocket only, no compression, bufferutil; a user is a room",
+        ),
+        System(
+            "pysocketio",
+            "sio",
+            "python-socketio + Redis",
+            "two uvicorn processes with uvloop, websocket only, AsyncRedisManager with hiredis; a user is a room",
+        ),
+        System("nats", "nats", "NATS cluster", f"{_NATS}; a subject for each receiver"),
+        System(
+            "jetstream",
+            "jetstream",
+            "NATS JetStream, acks",
+            f"{_NATS}; one stream in memory, one replica; published with a reply; a push consumer for each receiver, "
+            "ack policy `all`, acknowledged once a read",
+        ),
+        System("redis", "redis", "Redis pub/sub alone", "one Valkey, no persistence; clients on it directly"),
+    )
+}
+
+
+class Running:
+    """A started system."""
+
+    def __init__(self, system: System, folder: Path) -> None:
+        self.system = system
+        self.folder = folder
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        self.server: subprocess.Popen[bytes] | None = None
+        self.ports: list[int] = []
+        self.redis: redis.Redis | None = None
+
+    def start(
+        self, name: str, command: list[str], environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a process that can't outlive this one."""
+        with (self.folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(
+                child.command(command),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
+                | (environment or {}),
+            )
+
+    def serve_redis(self) -> int:
+        """Start a server. Returns its port."""
+        port = free_port()
+        options = {"port": port, "bind": HOST, "save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
+        words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+        self.server = self.start("redis", [str(embedded.find_program()), *words])
+        wait_for(port, self.server)
+        self.redis = redis.Redis(host=HOST, port=port)
+        return port
+
+    def add_node(
+        self, name: str, before: list[str], after: list[str], environment: dict[str, str] | None = None
+    ) -> None:
+        """Start a node on a free port, which stands between the two, and wait until it accepts connections."""
+        port = free_port()
+        self.nodes.append(self.start(name, [*before, str(port), *after], environment))
+        wait_for(port, self.nodes[-1])
+        self.ports.append(port)
+
+    def cpu(self) -> tuple[float, float]:
+        """Seconds of CPU that the nodes, and the server, have used."""
+        return sum(map(_cpu, self.nodes)), _cpu(self.server) if self.server else 0.0
+
+    def memory(self) -> int:
+        """Resident bytes of the nodes; of the server where there are none."""
+        return sum(map(_rss, self.nodes or filter(None, [self.server])))
+
+    def commands(self) -> int:
+        """Commands that Redis has carried out."""
+        if self.redis is None:
+            return 0
+        return int(self.redis.info("stats")["total_commands_processed"])
+
+    def redis_memory(self) -> int:
+        """Bytes that Redis holds."""
+        return int(self.redis.info("memory")["used_memory"]) if self.redis is not None else 0
+
+    def stop(self) -> None:
+        """End all of it."""
+        if self.redis is not None:
+            self.redis.close()
+        for process in (*self.nodes, *filter(None, [self.server])):
+            process.terminate()
+        for process in (*self.nodes, *filter(None, [self.server])):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdin:
+                process.stdin.close()
+
+
+@contextmanager
+def running(system: System, nodes: int = 2) -> Iterator[Running]:
+    """The system, up. Raises NotInstalled where it can't be had or doesn't start."""
+    folder = install.WORK / "logs" / system.name
+    folder.mkdir(parents=True, exist_ok=True)
+    started = Running(system, folder)
+    try:
+        _STARTERS[system.name.partition("-")[0]](started, nodes)
+        if system.same_node:
+            started.ports = started.ports[:1]
+        yield started
+    finally:
+        started.stop()
+
+
+def _start_relay(to: Running, nodes: int) -> None:
+    port = to.serve_redis()
+    for number in range(1, nodes + 1):
+        words = [sys.executable, "-P", "-m", "relay", "node", "--name", f"n{number}", "--port"]
+        to.add_node(f"n{number}", words, [], {"RELAY_REDIS_URL": f"redis://{HOST}:{port}"})
+
+
+def _start_socketio(to: Running, nodes: int) -> None:
+    modules, port = install.node_modules(), to.serve_redis()
+    app = str(install.HERE / "peers" / "socketio.js")
+    for number in range(nodes):
+        to.add_node(f"node{number}", ["node", app], [str(port)], {"NODE_PATH": str(modules)})
+
+
+def _start_pysocketio(to: Running, nodes: int) -> None:
+    python, port = str(install.python()), to.serve_redis()
+    app = str(install.HERE / "peers" / "pysocketio.py")
+    for number in range(nodes):
+        to.add_node(f"node{number}", [python, app], [str(port)])
+
+
+def _start_nats(to: Running, nodes: int) -> None:
+    program, routes = str(install.nats()), [free_port() for _ in range(nodes)]
+    for number, route in enumerate(routes):
+        words = ["--cluster_name", "c", "--cluster", f"nats://{HOST}:{route}"]
+        words += ["--routes", ",".join(f"nats://{HOST}:{other}" for other in routes if other != route)]
+        if to.system.name == "jetstream":
+            words += ["-js", "-sd", str(to.folder / f"store{number}"), "-n", f"s{number}"]
+        to.add_node(f"server{number}", [program, "-a", HOST, "-p"], words)
+    if to.system.name == "jetstream":
+        _make_stream(to.ports[0])
+
+
+def _make_stream(port: int) -> None:
+    """In memory, one replica. The cluster has to choose a leader first, so ask until it does."""
+    config = {
+        "name": "bench",
+        "subjects": ["bench.>"],
+        "storage": "memory",
+        "num_replicas": 1,
+        "max_age": 20_000_000_000,
+    }
+    body = json.dumps(config).encode()
+    deadline, said = time.monotonic() + START_SECONDS, b""
+    while time.monotonic() < deadline:
+        with socket.create_connection((HOST, port), 5) as server:
+            server.settimeout(3)
+            request = b"PUB $JS.API.STREAM.CREATE.bench i %d\r\n%s\r\n" % (len(body), body)
+            server.sendall(b'CONNECT {"verbose":false}\r\nSUB i 1\r\n' + request)
+            with suppress(TimeoutError):
+                said = b""
+                while b"stream_create_response" not in said:
+                    said += server.recv(65536)
+                if b'"error"' not in said:
+                    return
+        time.sleep(0.5)
+    raise install.NotInstalled(f"JetStream makes no stream: {said[-200:]!r}")
+
+
+def _start_redis(to: Running, _nodes: int) -> None:
+    to.ports = [to.serve_redis()]
+
+
+_STARTERS: Final[dict[str, Callable[[Running, int], None]]] = {
+    "relay": _start_relay,
+    "socketio": _start_socketio,
+    "pysocketio": _start_pysocketio,
+    "nats": _start_nats,
+    "jetstream": _start_nats,
+    "redis": _start_redis,
+}
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until it accepts connections. Raises NotInstalled."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise install.NotInstalled(f"it ends at once, with status {process.returncode}; see {install.WORK}/logs")
+        with suppress(OSError), socket.create_connection((HOST, port), 1):
+            return
+        time.sleep(0.05)
+    raise install.NotInstalled(f"it accepts no connection within {START_SECONDS:g} s")
+
+
+def _cpu(process: subprocess.Popen[bytes]) -> float:
+    """Of the process and its threads, in seconds; no system of these has child processes."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _rss(process: subprocess.Popen[bytes]) -> int:
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
