@@ -5,7 +5,7 @@ and asks every counterpart to send again. Nothing is published, and no mail take
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ import structlog
 from relay.directory.keys import Keys
 from relay.directory.lease import clock
 from relay.directory.store import Store, Unavailable
+from relay.fan import Fan
 from relay.link import MAIL, MISSING, UID_LENGTH, BadFrame, Frame, Kind, Link, note, unpack
 from relay.mail import Ack, BadMail, Mail, decode
 from relay.resp import RespConnection
@@ -77,12 +78,14 @@ class Bus:
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
         self._resting = False  # a timer will look after those
-        self._publisher: RespConnection | None = None
+        self._publisher: RespConnection | Fan | None = None
         self._subscriber: RespConnection | None = None
         self._under_way = 0
         self._answered = False  # the publisher's connection has served
         self._heard = float("-inf")
-        self._confirmed = anyio.Event()
+        self._receiver: RespConnection | None = None  # the subscriber, confirmed or not
+        self._missing: set[bytes] = set()  # channels without a confirmation
+        self._confirmed = anyio.Event()  # or refused
         self.ready = anyio.Event()  # subscribed and able to publish for the first time
 
     @property
@@ -180,15 +183,26 @@ class Bus:
     def _pushed(self, push: Any) -> None:
         if not isinstance(push, list) or len(push) != 3:
             log.error("unexpected reply to subscribe", reply=str(push))
-        elif push[0] == b"message":
+            self._refused()
+        elif push[0] == b"message" or push[0] == b"smessage":
             try:
                 frame = unpack(push[2])
             except BadFrame as error:
                 log.warning("bad frame on the bus", error=str(error))
                 return
             self._received(frame)
-        elif push[0] == b"subscribe" and push[2] == 2:
-            self._confirmed.set()
+        elif push[0] == b"sunsubscribe":  # the slot of our inbox has moved
+            self._refused()
+        else:
+            self._missing.discard(push[1])
+            if not self._missing:
+                self._confirmed.set()
+
+    def _refused(self) -> None:
+        """The server doesn't serve our inbox, or not any more."""
+        if self._receiver is not None:
+            self._receiver.abort()
+        self._confirmed.set()
 
     def _received(self, frame: Frame) -> None:
         if frame.uid == self._uid:
@@ -228,11 +242,14 @@ class Bus:
     async def run(self) -> None:
         """Keep both connections and the timers going, for ever."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._keep, self._publishing, "publisher")
+            if self._store.sharded:
+                tasks.start_soon(self._fanning)
+            else:
+                tasks.start_soon(self._keep, self._publishing, "publisher")
+                tasks.start_soon(self._follow)
             tasks.start_soon(self._keep, self._subscribing, "subscriber")
             tasks.start_soon(self._probe)
             tasks.start_soon(self._tick)
-            tasks.start_soon(self._follow)
 
     async def _keep(self, session: Callable[[], Awaitable[bool]], role: str) -> None:
         """`session` says whether its connection served, if only for a moment: then the next try is at once."""
@@ -249,7 +266,8 @@ class Bus:
 
     @asynccontextmanager
     async def _connection(self, on_reply: Callable[[Any], None]) -> "AsyncIterator[RespConnection]":
-        connection = RespConnection(await self._store.connect(), on_reply)
+        home = self._store.home(self._keys.inbox(self._uid))
+        connection = RespConnection(await self._store.connect(home), on_reply)
         try:
             yield connection
         finally:
@@ -263,19 +281,47 @@ class Bus:
             try:
                 self._connected()
                 self.tell(self._uid, Kind.PROBE)
-                self._send_again()
+                self._send_again(self._links)
                 await self._publisher.lost.wait()
             finally:
                 self._publisher = None
         return self._answered
 
+    async def _fanning(self) -> None:
+        self._publisher = Fan(
+            self._store,
+            self._keys.everyone,
+            answered=self._published,
+            unanswered=self._unanswered,
+            again=self._rerouted,
+            connected=self._connected,
+        )
+        await self._publisher.run()
+
+    def _unanswered(self, count: int) -> None:
+        self._under_way -= count
+
+    def _rerouted(self, inboxes: Iterable[str]) -> None:
+        """The way to these nodes was made anew: what was under way may be lost, in both directions."""
+        uids = {inbox.rpartition(":")[2] for inbox in inboxes}
+        if self._uid in uids:
+            self.tell(self._uid, Kind.PROBE)
+        uids &= self._links.keys()
+        self._publish([(uid, self._links[uid].ask()) for uid in uids])
+        self._send_again(uids)
+
     async def _subscribing(self) -> bool:
+        with suppress(Unavailable):
+            await self._store.look()  # it may be another server that serves our inbox now
         async with self._connection(self._pushed) as connection:
+            self._receiver = connection
             self._confirmed = anyio.Event()
-            connection.send(("SUBSCRIBE", self._keys.inbox(self._uid), self._keys.everyone))
+            inbox, everyone = self._keys.inbox(self._uid), self._keys.everyone
+            self._missing = {inbox.encode(), everyone.encode()}
+            connection.send(("SSUBSCRIBE" if self._store.sharded else "SUBSCRIBE", inbox), ("SUBSCRIBE", everyone))
             with anyio.move_on_after(DEAF_SECONDS):
                 await self._confirmed.wait()
-            if not self._confirmed.is_set():
+            if self._missing:
                 return False
             self._heard = clock()
             self.tell(self._uid, Kind.PROBE)
@@ -287,11 +333,11 @@ class Bus:
                 self._subscriber = None
         return True
 
-    def _send_again(self) -> None:
+    def _send_again(self, uids: Iterable[str]) -> None:
         now = clock()
         if self._standing():
-            self._publish([(uid, frame) for uid, link in self._links.items() for frame in link.again(now)])
-        self._dirty.update(self._links)
+            self._publish([(uid, frame) for uid in uids for frame in self._links[uid].again(now)])
+        self._dirty.update(uids)
         self._room()
 
     def ask(self) -> None:
@@ -317,7 +363,7 @@ class Bus:
             with suppress(Unavailable):
                 await self._store.look()
             for connection in (self._subscriber, self._publisher):
-                if connection is not None and not self._store.current(connection.origin):
+                if isinstance(connection, RespConnection) and not self._store.current(connection.origin):
                     log.warning("another server took this one's place: connecting there")
                     connection.abort()
 

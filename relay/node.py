@@ -161,8 +161,7 @@ class Node:
                 await anyio.sleep(WAIT_SECONDS)
 
     async def _warn_of_eviction(self) -> None:
-        policy = await self._store.setting("maxmemory-policy")
-        if policy not in (None, "noeviction"):
+        for policy in await self._store.eviction() - {"noeviction"}:
             log.warning("redis may evict the directory: set maxmemory-policy noeviction", policy=policy)
 
     async def _alone(self) -> bool:

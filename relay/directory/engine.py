@@ -26,6 +26,7 @@ class Engine(Protocol):
     """Makes pipelines and connections that lead to where the data is at that moment. Raises what redis-py raises."""
 
     client: Any
+    sharded: bool  # pub/sub; then `connect` takes the home of a channel
 
     def pipeline(self) -> Any:
         """A pipeline without a transaction."""
@@ -33,10 +34,13 @@ class Engine(Protocol):
     async def executed(self, results: Sequence[Any]) -> None:
         """Learn from the results of a pipeline where things are not any more."""
 
-    async def infos(self) -> list[dict[str, Any]]:
-        """`INFO server` of each server that holds data."""
+    async def infos(self, section: str) -> list[dict[str, Any]]:
+        """A section of INFO, of each server that holds data."""
 
-    async def connect(self) -> Connection:
+    def home(self, name: str) -> str | None:
+        """The server that serves a key or channel; None while none does."""
+
+    async def connect(self, home: str) -> Connection:
         """A new connection, set up and idle, to a server for pub/sub. The caller disconnects it."""
 
     async def look(self) -> None:
@@ -77,6 +81,8 @@ async def _connected(connection: Any) -> Connection:
 class _Server:
     """One server at a fixed address."""
 
+    sharded = False
+
     def __init__(self, client: Any) -> None:
         self.client = client
 
@@ -86,10 +92,13 @@ class _Server:
     async def executed(self, results: Sequence[Any]) -> None:
         pass
 
-    async def infos(self) -> list[dict[str, Any]]:
-        return [await self.client.info("server")]
+    async def infos(self, section: str) -> list[dict[str, Any]]:
+        return [await self.client.info(section)]
 
-    async def connect(self) -> Connection:
+    def home(self, name: str) -> str | None:
+        return ""
+
+    async def connect(self, home: str) -> Connection:
         return await _connected(self.client.connection_pool.make_connection())
 
     async def look(self) -> None:
@@ -117,9 +126,9 @@ class _Sentinels(_Server):
             )
         )
 
-    async def connect(self) -> Connection:
+    async def connect(self, home: str) -> Connection:
         """A sentinel may not have heard yet of a failover, and what is published at a replica reaches nobody."""
-        connection = await super().connect()
+        connection = await super().connect(home)
         try:
             await connection.send_command("ROLE")
             role = await connection.read_response()
@@ -146,13 +155,14 @@ class _Sentinels(_Server):
 
 
 class _Cluster:
-    """Several primaries, each with a share of the keys."""
+    """Several primaries, each with a share of the keys and of the channels."""
+
+    sharded = True
 
     def __init__(self, url: str) -> None:
         hosts, username, password = cluster_hosts(url)
         nodes = [ClusterNode(host, port) for host, port in hosts]
         self.client: Any = RedisCluster(startup_nodes=nodes, username=username, password=password, **_options())
-        self._turn = 0
 
     def pipeline(self) -> Any:
         return self.client.pipeline()
@@ -161,18 +171,24 @@ class _Cluster:
         if any(isinstance(result, _BROKEN) for result in results):
             await self.client.aclose()  # the next use learns the topology anew: a replica may have been promoted
 
-    async def infos(self) -> list[dict[str, Any]]:
+    async def infos(self, section: str) -> list[dict[str, Any]]:
         await self.client.initialize()
-        return list((await self.client.info("server", target_nodes=RedisCluster.PRIMARIES)).values())
+        return list((await self.client.info(section, target_nodes=RedisCluster.PRIMARIES)).values())
 
-    async def connect(self) -> Connection:
-        primaries = self.client.get_primaries()
-        self._turn += 1  # any of them will do, so the next try takes the next one
-        node = primaries[self._turn % len(primaries)]
+    def home(self, name: str) -> str | None:
+        try:
+            return str(self.client.nodes_manager.get_node_from_slot(self.client.keyslot(name)).name)
+        except (redis.exceptions.SlotNotCoveredError, KeyError):
+            return None
+
+    async def connect(self, home: str) -> Connection:
+        node = self.client.nodes_manager.nodes_cache.get(home)
+        if node is None:
+            raise redis.exceptions.ConnectionError(f"{home} is no part of the cluster")
         return await _connected(node.connection_class(**node.connection_kwargs))
 
     async def look(self) -> None:
-        pass
+        await self.client.nodes_manager.initialize()
 
     def current(self, connection: Connection) -> bool:
         return True

@@ -148,10 +148,14 @@ class Store:
         return min(LOOK_SECONDS, began + QUEUE_SECONDS - now)
 
     async def scripts(self, script: Script, keys: Iterable[str], *args: Any) -> list[Any]:
-        """The same transition on many keys, as `calls`; the first goes by itself, so that it's loaded."""
-        first, *others = keys
-        answer = await self.script(script, first, *args)
-        return [answer, *await self.calls(("EVALSHA", script.sha, 1, key, *args) for key in others)]
+        """The same transition on many keys, as `calls`; one on each server goes by itself, so that it loads there."""
+        answers: dict[str, Any] = dict.fromkeys(keys)
+        firsts = {self._engine.home(key): key for key in answers}.values()
+        for key in firsts:
+            answers[key] = await self.script(script, key, *args)
+        others = [key for key in answers if key not in firsts]
+        answers |= zip(others, await self.calls(("EVALSHA", script.sha, 1, key, *args) for key in others), strict=True)
+        return list(answers.values())
 
     async def calls(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Many commands at once, without another try. Raises Unavailable if any of them fails."""
@@ -174,7 +178,7 @@ class Store:
     async def check(self) -> None:
         """Look whether this is a server that will do. Raises StartError for good, Unavailable for now."""
         try:
-            for info in await self._engine.infos():
+            for info in await self._engine.infos("server"):
                 _check_version(info)
         except redis.exceptions.NoPermissionError:
             log.warning("redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late")
@@ -189,22 +193,33 @@ class Store:
         except _FAILED as error:
             raise Unavailable(str(error) or type(error).__name__) from None
 
-    async def setting(self, name: str) -> str | None:
-        """A setting of the server; None where it may not or can't be asked."""
+    async def eviction(self) -> set[str]:
+        """What the servers do when their memory is full (`maxmemory-policy`), as far as they may say so."""
         try:
-            found = await self._engine.client.config_get(name)
-        except _FAILED:
-            return None
-        return next((v.decode() if isinstance(v, bytes) else str(v) for v in found.values()), None)
+            infos = await self._engine.infos("memory")
+        except (*_FAILED, redis.exceptions.RedisClusterException):
+            return set()
+        return {str(info["maxmemory_policy"]) for info in infos if "maxmemory_policy" in info}
 
-    async def connect(self) -> Connection:
-        """A connection of its own, set up (TLS, AUTH) and idle, for someone who speaks the protocol himself.
+    @property
+    def sharded(self) -> bool:
+        """Whether each channel has a server of its own (SPUBLISH, SSUBSCRIBE)."""
+        return self._engine.sharded
+
+    def home(self, channel: str) -> str | None:
+        """The server that serves a key or channel, as far as is known; None while none does."""
+        return self._engine.home(channel)
+
+    async def connect(self, home: str | None) -> Connection:
+        """A connection of its own to a channel's home, set up (TLS, AUTH) and idle, for one who speaks the protocol.
 
         Raises Unavailable. The caller disconnects it.
         """
         try:
-            return await self._engine.connect()
-        except (*_FAILED, redis.exceptions.RedisClusterException, IndexError) as error:
+            if home is None:
+                raise Unavailable("no server serves this channel")
+            return await self._engine.connect(home)
+        except (*_FAILED, redis.exceptions.RedisClusterException) as error:
             raise Unavailable(str(error) or type(error).__name__) from None
 
     async def look(self) -> None:

@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from tests.integration.conftest import StartNode
+from tests.support.cluster import RedisCluster
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.party import LEASE, Party
-from tests.support.server import RedisCluster
 from tests.support.swarm import Swarm, alive, couples
 from tests.support.thieves import Thieves
 

@@ -15,7 +15,7 @@ from tests.support.party import LEASE
 from tests.support.process import wait_until
 from tests.support.sentinels import PATIENCE, SentinelSet
 from tests.support.server import RedisServer
-from tests.support.swarm import Swarm, alive, couples, until
+from tests.support.swarm import Swarm, alive, couples, everybody_hears
 from tests.support.thieves import Thieves
 
 PAIRS = 10
@@ -74,16 +74,6 @@ def test_a_failover_loses_no_message_and_no_name(
 
 def wait_for_another(sentinels: SentinelSet, old: RedisServer) -> None:
     wait_until(lambda: sentinels.primary not in (None, old), "sentinels name another primary", PATIENCE)
-
-
-async def everybody_hears(swarm: Swarm, patience: float) -> None:
-    """Until each has heard something that was said from now on."""
-    said = {program: program.said for program in swarm.programs}
-
-    def behind() -> list[str]:
-        return [program.name for program, upto in said.items() if program.partner and program.partner.heard <= upto]
-
-    await until(lambda: not behind(), lambda: f"nothing heard of {behind()}", patience)
 
 
 def test_a_primary_that_wakes_up_again_is_left(guests: Guests, start_node: StartNode, sentinels: SentinelSet) -> None:

@@ -47,7 +47,7 @@ async def commands_of_a_set_up() -> int:
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
         store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        connection = await store.connect()
+        connection = await store.connect("")
         await connection.disconnect(nowait=True)
     return seen
 
@@ -56,7 +56,7 @@ async def test_a_connection_that_ends_while_it_is_taken_over_is_known_to_be_lost
     """The end came before we listened: it isn't told again, and would be waited for for ever."""
     server, url = await serve(await commands_of_a_set_up())
     async with server:
-        connection = await Store(url).connect()
+        connection = await Store(url).connect("")
         await anyio.sleep(0.05)  # the server hangs up; nobody here can see that without taking over
         taken = RespConnection(connection, lambda _: None)
         with anyio.fail_after(1):
@@ -76,4 +76,4 @@ async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() 
         store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         for _ in range(300):
             with pytest.raises(Unavailable):
-                await store.connect()
+                await store.connect("")

@@ -1,5 +1,6 @@
 """A primary, two replicas and three sentinels that watch over them, all of them real processes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,10 @@ class Sentinel:
 class SentinelSet:
     """All six; returns when they know each other, so that a failover is possible."""
 
-    def __init__(self, folder: Path) -> None:
-        primary = RedisServer(folder / "server0", ["--repl-diskless-sync-delay", "0"])
-        options = ["--replicaof", HOST, str(primary.port), "--repl-diskless-sync-delay", "0"]
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        options = [*options, "--repl-diskless-sync-delay", "0"]
+        primary = RedisServer(folder / "server0", options)
+        options = [*options, "--replicaof", HOST, str(primary.port)]
         self.servers = [primary, *(RedisServer(folder / f"server{n}", options) for n in (1, 2))]
         for server in self.servers[1:]:
             wait_until(lambda s=server: _in_step(s), "a replica is in step", PATIENCE)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A real Valkey or Redis for the tests: one server, or a cluster of three primaries."""
+"""A real Valkey or Redis for the tests."""
 
 import shutil
 import socket
@@ -10,10 +10,9 @@ from typing import Any
 
 import redis
 
-from tests.support.process import Process, wait_until
+from tests.support.process import Process
 
 HOST = "127.0.0.1"
-SLOTS = 16384  # Redis Cluster's own number
 
 
 def free_port() -> int:
@@ -125,41 +124,3 @@ def commands_per_second(client: redis.Redis, seconds: float) -> float:
     before, started = commands_processed(client), time.monotonic()
     time.sleep(seconds)
     return (commands_processed(client) - before) / (time.monotonic() - started)
-
-
-class RedisCluster:
-    """Three primaries that share the slots evenly, no replicas; returns when all three call the cluster whole."""
-
-    def __init__(self, folder: Path) -> None:
-        self.servers = [
-            RedisServer(folder / f"primary{n}", ["--cluster-enabled", "yes", "--cluster-port", str(free_port())])
-            for n in range(3)
-        ]
-        self.clients = [server.client() for server in self.servers]
-        share = SLOTS // len(self.servers)
-        bounds = [*range(0, SLOTS - share, share), SLOTS]
-        for client, (first, end) in zip(self.clients, pairwise(bounds), strict=True):
-            client.cluster("ADDSLOTSRANGE", first, end - 1)
-        for server in self.servers[1:]:
-            bus_port = server.options[server.options.index("--cluster-port") + 1]
-            self.clients[0].cluster("MEET", HOST, server.port, bus_port)
-        for client in self.clients:
-            wait_until(lambda c=client: self._whole(c), "all primaries know all slots", 30)  # type: ignore[misc]
-
-    def _whole(self, client: redis.Redis) -> bool:
-        info = client.cluster("INFO")
-        assert isinstance(info, dict)
-        return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", str(len(self.servers)))
-
-    @property
-    def url(self) -> str:
-        return f"redis+cluster://{HOST}:{self.servers[0].port}"
-
-    def check_no_key_stays(self) -> None:
-        """Every key of every primary has a TTL."""
-        for server in self.servers:
-            server.check_no_key_stays()
-
-    def stop(self) -> None:
-        for server in self.servers:
-            server.stop()

@@ -242,6 +242,16 @@ async def until(condition: Callable[[], object], what: Callable[[], str], patien
         await asyncio.sleep(LOOK)
 
 
+async def everybody_hears(swarm: Swarm, patience: float) -> None:
+    """Until each has heard something that was said from now on; somebody else has to keep them talking."""
+    said = {program: program.said for program in swarm.programs}
+
+    def behind() -> list[str]:
+        return [program.name for program, upto in said.items() if program.partner and program.partner.heard <= upto]
+
+    await until(lambda: not behind(), lambda: f"nothing heard of {behind()}", patience)
+
+
 @contextlib.asynccontextmanager
 async def alive(programs: Sequence[Program]) -> AsyncIterator[Swarm]:
     """All of them connected while the block lasts; a broken promise ends it."""
