@@ -94,6 +94,25 @@ def test_a_primary_that_wakes_up_again_is_left(guests: Guests, start_node: Start
     guests.text_when_free(nodes[1], "carol", 2 * LEASE + BACK)
 
 
+def test_a_primary_that_goes_on_serving_is_left_too(
+    guests: Guests, start_node: StartNode, sentinels: SentinelSet
+) -> None:
+    """Cut off from the sentinels, it would serve those who are there, and those who come later would be elsewhere."""
+    nodes = [start_node(redis=sentinels.url, grace=30) for _ in range(2)]
+    alice, bob = guests.json(nodes[0], "alice"), guests.json(nodes[1], "bob")
+    alice.call("bob")
+    bob.expect("paired")
+    old, new = sentinels.primary, sentinels.servers[1]
+    assert old is not None
+    new.client().replicaof("NO", "ONE")
+    for sentinel in sentinels.sentinels:
+        sentinel.point_to(new.port)
+    wait_until(lambda: hears(new, nodes) and not hears(old, nodes[:1]), "all nodes are at the new primary", BACK)
+    alice.send("msg", id=1, text="across")
+    bob.expect("msg", text="across", patience=BACK)
+    guests.text_when_free(nodes[1], "carol", 2 * LEASE + BACK)
+
+
 def hears(server: RedisServer, nodes: list[Node]) -> bool:
     """Whether so many nodes are subscribed there."""
     inboxes = [channel for channel in server.client().pubsub_channels() if ":inbox:" in channel]

@@ -45,6 +45,11 @@ class Sentinel:
         whole = (state["num-other-sentinels"], len(replicas)) == (2, 2)
         return whole and all(replica["master-link-status"] == "ok" for replica in replicas)
 
+    def point_to(self, port: int) -> None:
+        """Call that server the primary, and leave the old one alone."""
+        self._client.sentinel_remove(SERVICE)
+        self._client.sentinel_monitor(SERVICE, HOST, port, QUORUM)
+
     def stop(self) -> None:
         self._client.close()
         self.process.kill()
