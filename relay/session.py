@@ -356,13 +356,8 @@ class Session:
         if self.chat is not None:  # the other node's word may have gone to a node that slept
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))
-        self.host.forget(self)
-        claim = self.pending
-        if isinstance(claim, Claim):  # a client that was about to get the session here finds it where it is now
-            self._nameless()
-            self.refuse(Code.UNAVAILABLE, name=claim.name)
-            return
         self.host.tell(self, Replaced())
+        self.host.forget(self)
         self.state = State.ENDED
         self.host.close(self)
 

@@ -3,8 +3,8 @@
 import pytest
 
 from relay import resume
-from relay.errors import Code, Reason
-from relay.events import Acked, Away, Back, Claim, Hangup, Leave, Left, Messages, Paired, Refused, Resume, Say, Welcome
+from relay.errors import Reason
+from relay.events import Acked, Away, Back, Claim, Hangup, Leave, Left, Messages, Paired, Resume, Say, Welcome
 from relay.host import Limits
 from relay.mail import Text
 from tests.relay.world import Place, User, World, enter, pair
@@ -158,21 +158,6 @@ def test_or_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
     world.pass_time(world.limits.reunion)
     world.settle()
     assert ann.hears() == [Away("ben", GRACE), Left("ben", Reason.LEFT)]
-
-
-def test_one_that_comes_back_to_a_place_that_was_stale_may_try_again(world: World, ann: User, ben: User) -> None:
-    """Redis forgot, and the stale place was the first to write itself back; the live one is stronger."""
-    chat = pair(ann, ben)
-    again = comes_back(ben, world.place("n3"), chat)
-    world.happen("directory")
-    again.session.replaced()
-    refused = again.hears()[-1]
-    assert isinstance(refused, Refused)
-    assert (refused.code, refused.name) == (Code.UNAVAILABLE, "ben")
-    assert not again.closed
-    again.says(Claim("benny"))
-    world.settle()
-    assert isinstance(again.hears()[-1], Welcome)
 
 
 def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) -> None:
