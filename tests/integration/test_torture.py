@@ -171,13 +171,14 @@ def test_it_finds_that_a_caller_did_not_wait_for_the_agreement(torture: Torture,
     assert violations.keys() >= {"unreported", "lopsided"}
 
 
+@pytest.mark.slow  # on a quiet machine a few seconds may not be enough for the nodes to fail
 def test_a_failure_says_which_promise_and_keeps_the_logs(torture: Torture, logs: Path) -> None:
-    run = torture("--seed", 1, "--seconds", 5, "--fault", "none", sabotage="window")
-    assert run.wait(5 + AFTER_SECONDS) == 1
+    run = torture("--seed", 1, "--seconds", 20, "--fault", "none", sabotage="window")
+    assert run.wait(20 + AFTER_SECONDS) == 1
     *_, last = run.text().splitlines()
     assert re.search(r"^UNREPORTED: \d+\n    \S+ to \S+ has no outcome", run.text(), re.M)
     (folder,) = logs.iterdir()
-    again = "relay torture --seed 1 --seconds 5 --nodes 3 --users 40 --fault none"
+    again = "relay torture --seed 1 --seconds 20 --nodes 3 --users 40 --fault none"
     assert last == f"not clean; the nodes' logs are in {folder}; again: {again}"
     names = {file.name for file in folder.iterdir()}
     assert names >= {"node0.log", "node1.log", "node2.log", "server.log", "faults.txt", "u0.txt"}
