@@ -129,7 +129,6 @@ class Server(Process):
             "save": "",
             "appendonly": "no",
             "maxmemory-policy": "noeviction",
-            "enable-debug-command": "yes",
         }
         options = [word for key, value in settings.items() for word in (f"--{key}", value)]
         self.log = folder / "server.log"
@@ -155,8 +154,7 @@ class Server(Process):
 class Lab:
     """Server, proxies and nodes together."""
 
-    def __init__(self, folder: Path, server: Server, nodes: list[Node]) -> None:
-        self.folder = folder
+    def __init__(self, server: Server, nodes: list[Node]) -> None:
         self.server = server
         self.nodes = nodes
 
@@ -185,7 +183,7 @@ async def build(folder: Path, count: int, command: Sequence[str] = NODE) -> Asyn
             async with anyio.create_task_group() as starting:
                 for node in nodes:
                     starting.start_soon(node.listen)
-            yield Lab(folder, server, nodes)
+            yield Lab(server, nodes)
         finally:
             with anyio.CancelScope(shield=True):
                 for process in (*nodes, server):
