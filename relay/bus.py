@@ -18,6 +18,7 @@ from relay.directory.store import Store, Unavailable
 from relay.fan import Fan
 from relay.link import MAIL, MISSING, UID_LENGTH, BadFrame, Frame, Kind, Link, note, unpack
 from relay.mail import Ack, BadMail, Mail, decode
+from relay.metrics import Counts, Limit
 from relay.resp import RespConnection
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Bus:
         reset: Callable[[str], None],
         notice: Callable[[Frame], None],
         connected: Callable[[], None],
+        counts: Counts | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -74,6 +76,7 @@ class Bus:
         self._reset = reset
         self._notice = notice
         self._connected = connected
+        self._counts = counts or Counts()
         self._links: dict[str, Link] = {}
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
@@ -218,6 +221,7 @@ class Bus:
         link = self._links.get(frame.uid)
         if link is None:
             if len(self._links) >= LINKS or len(frame.uid) != UID_LENGTH:
+                self._counts.hit(Limit.LINKS)
                 log.warning("mail from a node too many", uid=frame.uid)
                 return
             link = self._links[frame.uid] = Link(self._uid)

@@ -51,7 +51,9 @@ def before_name(session: "Session", command: Command) -> None:
 
 def _claim(session: "Session", command: Claim) -> None:
     name = _name(session, command.name)
-    if name is not None:
+    if name is None:
+        session.host.counts.claim(Code.NAME_INVALID)
+    else:
         session.claim(name, command)
 
 
@@ -67,10 +69,11 @@ def _name(session: "Session", typed: str) -> Name | None:
 def _call(session: "Session", command: Call) -> None:
     name = _name(session, command.name)
     if name is None:
+        session.host.counts.call(Code.NAME_INVALID)
         return
     chat = session.chat
     if name.owned == session.owned:
-        session.refuse(Code.SELF_CHAT, name=command.name)
+        session.pairing.refuse(Code.SELF_CHAT, command.name)
     elif chat is not None and chat.partner.owned == name.owned:
         session.announce(chat, caller=True)
     elif chat is not None and chat.window:

@@ -11,6 +11,7 @@ from relay.budget import MESSAGE_BYTES, SHORT_READ_BYTES
 from relay.dialects import CLASSIC, JSON, Dialect, Framer, Line, LineFramer, RawFramer, choose, too_long
 from relay.errors import Code
 from relay.events import Command, Event, Hangup, Messages, Say
+from relay.metrics import Limit
 from relay.router import Router
 from relay.session import NAMED, Session
 
@@ -41,6 +42,7 @@ class Connection(asyncio.BufferedProtocol):
         "_eof",
         "_framer",
         "_gone",
+        "_limit",
         "_lines",
         "_out",
         "_out_bytes",
@@ -69,6 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
         self._read_in = -1  # the turn of the loop in which a large read came: no more in that turn
         self._read_paused = self._write_paused = False
+        self._limit: Limit | None = None  # for which reading has stopped
         self._timer: asyncio.TimerHandle | None = None
         self._eof = False
         self._owing = 0  # looks in a row at which the peer owed acknowledgements
@@ -204,7 +207,10 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(line, bytes):
             assert self._dialect is not None
             return self._dialect.parse(line, self.session.state is NAMED)
-        return line if isinstance(line, Hangup) else too_long(line)
+        if isinstance(line, Hangup):
+            return line
+        self._router.counts.hit(Limit.LINE)
+        return too_long(line)
 
     def _let_pass(self) -> None:
         """Some lines pass those that wait for the outcome of messages."""
@@ -228,6 +234,18 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
+        limit = self._reached() if pause else None
+        if limit is not self._limit:
+            self._limit = limit
+            if limit is not None:
+                self._router.counts.hit(limit)
+
+    def _reached(self) -> Limit | None:
+        """The limit for which reading stops; None where it's only somebody else's turn."""
+        chat = self.session.chat
+        if self._out_bytes > REPLY_BYTES:
+            return Limit.REPLIES
+        return Limit.WINDOW if chat is not None and self.session.outbox.full(chat.window, 0) else None
 
     def _may_read_ahead(self) -> bool:
         """Lines wait in the kernel, unless an acknowledgement may be among them, or they would run together there."""
@@ -350,7 +368,11 @@ class Connection(asyncio.BufferedProtocol):
         if named and self._timer is not None:
             self._stop_timer()
         elif not named and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(NAME_SECONDS, self._transport.abort)
+            self._timer = asyncio.get_running_loop().call_later(NAME_SECONDS, self._nameless)
+
+    def _nameless(self) -> None:
+        self._router.counts.hit(Limit.NAME_TIME)
+        self._transport.abort()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from relay.errors import Code
 from relay.events import Blocked, Invited, Missed
 from relay.mail import Decline, Invite, Ringing
+from relay.metrics import Limit
 from relay.names import Name
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Door:
         if name.owned == session.owned:
             session.refuse(Code.SELF_CHAT, name=typed)
         elif len(self._blocked) >= session.host.limits.blocks and name.owned not in self._blocked:
+            session.host.counts.hit(Limit.BLOCKS)
             session.refuse(Code.TOO_MANY, name=typed)
         else:
             self._blocked.add(name.owned)

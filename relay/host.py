@@ -8,6 +8,7 @@ from msgspec import Struct
 from relay.errors import Code, Presence
 from relay.events import Claim, Event
 from relay.mail import Mail
+from relay.metrics import Counts
 from relay.names import Name
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Host(Protocol):
     uid: str  # this node
     node: str  # its name, as shown to clients
     limits: Limits
+    counts: Counts
 
     @property
     def now(self) -> float:

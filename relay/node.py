@@ -80,6 +80,7 @@ class Node:
             reset=self._router.node_forgot,
             notice=self._notice,
             connected=self._lease.reconnected,
+            counts=self._router.counts,
         )
         self._serving = False  # has accepted clients: others have to reckon with our users
         self._stopping = False

@@ -6,6 +6,7 @@ from relay.budget import MESSAGE_BYTES, PLENTY
 from relay.chat import Chat, Fates
 from relay.errors import MESSAGES, Code, Reason
 from relay.events import Acked, Refused, Say, Unconfirmed
+from relay.metrics import Limit
 from relay.window import Window, joined, size
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Outbox:
         elif chat.deaf:
             self._not_sent(command, chat.id, Reason.QUIT)
         elif session.acks and self.full(chat.window, size(command.text)):
+            session.host.counts.hit(Limit.WINDOW)
             session.refuse(Code.WINDOW_FULL, id=id)
         else:
             self._put_under_way(chat, id, command.text)

@@ -23,6 +23,7 @@ from relay.errors import Code, Presence, Reason
 from relay.events import Missed, Rings
 from relay.host import Located
 from relay.mail import Accept, Decline, Gone, Invite, Party, Ringing, Settle
+from relay.metrics import Outcome
 from relay.names import Name
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class Pairing:
             self._refused(step.typed, Code.UNAVAILABLE)
             return
         self.step = None
+        self._session.host.counts.call(Outcome.PAIRED)
         self._session.host.post(step.party.uid, Settle(step.party.owned, chat))
         self._session.begin(Chat(chat, step.party), caller=True)
 
@@ -178,8 +180,13 @@ class Pairing:
         self._refused(step.typed, code)
 
     def _refused(self, typed: str, code: Code) -> None:
-        self._session.refuse(code, name=typed)
+        self.refuse(code, typed)
         self._session.proceed()
+
+    def refuse(self, code: Code, typed: str) -> None:
+        """The client's call comes to nothing."""
+        self._session.host.counts.call(code)
+        self._session.refuse(code, name=typed)
 
     # --- as the callee
 
@@ -230,6 +237,8 @@ class Pairing:
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
             self.step = None
+            if step.typed is not None:
+                self._session.host.counts.call(Outcome.PAIRED)
             wanted = step.asked or step.typed is not None
             self._session.begin(Chat(step.chat, step.party), caller=False, wanted=wanted)
 
@@ -254,7 +263,7 @@ class Pairing:
         if step is None:
             return
         if step.typed is not None:
-            self._session.refuse(Code.UNAVAILABLE, name=step.typed)
+            self.refuse(Code.UNAVAILABLE, step.typed)
         if isinstance(step, Answering | Reserved) and step.asked:
             self._session.host.tell(self._session, Missed(step.party.shown, step.chat))
         if not isinstance(step, Calling):

@@ -16,6 +16,7 @@ from relay.errors import Code, Presence, Reason
 from relay.events import Away, Claim, Left, Paired, Resume, Welcome
 from relay.host import Located
 from relay.mail import Party, Sync
+from relay.metrics import Outcome
 from relay.names import Name
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def come_back(session: "Session", claim: Claim) -> None:
     resume = _resume(claim)
     chat, host = session.chat, session.host
     away = session.detached
+    host.counts.claim(Outcome.RESUMED)
     session.attach(claim)
     session.outbox.resume(resume.sent)
     if away:

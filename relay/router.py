@@ -24,6 +24,7 @@ from relay.errors import Code
 from relay.events import Claim, Event
 from relay.host import Limits, Located
 from relay.mail import Mail
+from relay.metrics import Counts, Limit
 from relay.names import Name
 from relay.records import Records
 from relay.session import NAMED, Session
@@ -48,10 +49,13 @@ log = structlog.get_logger()
 class Router:
     """The host of all sessions of a node (see `relay.host.Host`)."""
 
-    def __init__(self, uid: str, node: str, limits: Limits, memory: int = DEFAULT_MEMORY) -> None:
+    def __init__(
+        self, uid: str, node: str, limits: Limits, memory: int = DEFAULT_MEMORY, counts: Counts | None = None
+    ) -> None:
         self.uid = uid
         self.node = node
         self.limits = limits
+        self.counts = counts or Counts()
         self.budget = Budget(memory)
         self.now = 0.0
         self.turn = 0
@@ -148,10 +152,12 @@ class Router:
         """For ever: look at what is held, and share the budget out."""
         while True:
             await anyio.sleep(BUDGET_SECONDS)
-            allowance = self.allowance
+            allowance, short = self.allowance, self.budget.short
             held = {outlet: outlet.held_bytes for outlet in self.holding & self._outlets}
             self.holding = {outlet for outlet, amount in held.items() if amount}
             self.budget.look(held.values())
+            if self.budget.short and not short:
+                self.counts.hit(Limit.MEMORY)
             if self.allowance > allowance:  # who had to stop may go on
                 self.begin()
                 self._dirty.update(dict.fromkeys(self._outlets))
@@ -170,6 +176,7 @@ class Router:
         session = Session(self, program=program)
         session.outlet = outlet
         self._outlets.add(outlet)
+        self.counts.connections += 1
         return session
 
     def unplug(self, session: Session, outlet: Outlet) -> None:

@@ -38,6 +38,7 @@ from relay.events import (
 )
 from relay.host import Host
 from relay.mail import Deaf, Gone, Mail, Party, Taken, Unknown
+from relay.metrics import Outcome
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
@@ -208,6 +209,7 @@ class Session:
         self.state, self.pending = State.NAMED, None
         self.sid, self.fence, self.acks, self.door.asks = sid, fence, claim.acks, claim.ask
         self.token_hash = token_hash
+        host.counts.claim(Outcome.GRANTED)
         shown, window = self.name.shown, limits.window
         host.tell(self, Welcome(shown, token, False, limits.grace, window, limits.window_bytes, limits.ping, host.node))
 
@@ -217,6 +219,7 @@ class Session:
             return
         assert isinstance(self.pending, Claim)
         typed = self.pending.name
+        self.host.counts.claim(code)
         self.state, self.pending, self.name = State.NAMELESS, None, None
         self.refuse(code, name=typed)
 

@@ -14,6 +14,7 @@ from relay.errors import Code, Presence
 from relay.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Welcome
 from relay.host import Limits, Located
 from relay.mail import Mail
+from relay.metrics import Counts
 from relay.names import Name
 from relay.resume import Legacy
 from relay.session import Session, State
@@ -81,6 +82,7 @@ class Place:
         self.world = world
         self.uid = self.node = uid
         self.limits = world.limits
+        self.counts = Counts()
         self.turn = 0
         self.sessions: dict[str, Session] = {}
 

@@ -1,0 +1,221 @@
+"""What is counted, and when: each counter by what makes it rise."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from relay import bus as bus_module
+from relay import connection
+from relay.connection import TURN_LINES
+from relay.errors import Code
+from relay.events import Block, Call, Claim, Resume, Say
+from relay.host import Limits
+from relay.link import Kind, pack
+from relay.metrics import CALLS, CLAIMS, Counts, Histogram, Limit, Outcome
+from relay.router import Router
+from tests.relay.desk import Wire, a_router, until
+from tests.relay.test_bus import Desk
+from tests.relay.world import World, enter, pair
+from tests.support.server import RedisServer
+
+WINDOW = 8
+
+
+def risen(counts: dict[Any, int]) -> dict[Any, int]:
+    """What isn't zero."""
+    return {label: count for label, count in counts.items() if count}
+
+
+class TestHistogram:
+    @pytest.mark.parametrize(("value", "place"), [(0, 0), (1, 0), (1.001, 1), (2, 1), (9, 2)])
+    def test_a_value_counts_under_the_first_bound_that_it_does_not_exceed(self, value: float, place: int) -> None:
+        histogram = Histogram((1, 2))
+        histogram.observe(value)
+        assert (histogram.counts.index(1), sum(histogram.counts), histogram.sum) == (place, 1, value)
+
+
+def test_every_known_label_is_there_from_the_start() -> None:
+    counts = Counts()
+    assert set(counts.limits) == set(Limit)
+    assert set(counts.claims) == set(CLAIMS)
+    assert set(counts.calls) == set(CALLS)
+
+
+class TestClaims:
+    def test_by_outcome(self) -> None:
+        world = World()
+        place = world.place("n1")
+        ann = enter(place, "Ann")
+        place.user().says(Claim("ann"))
+        place.user().says(Claim("a{n"))
+        place.user().says(Claim("ann", resume=Resume("wrong")))
+        place.user().says(Claim("ann", resume=Resume(ann.session.sid)))
+        world.settle()
+        world.available = False
+        place.user().says(Claim("ben"))
+        world.settle()
+        assert risen(place.counts.claims) == {
+            Outcome.GRANTED: 1,
+            Code.NAME_TAKEN: 1,
+            Code.NAME_INVALID: 1,
+            Code.BAD_TOKEN: 1,
+            Outcome.RESUMED: 1,
+            Code.UNAVAILABLE: 1,
+        }
+
+
+class TestCalls:
+    def test_by_outcome_where_the_caller_is(self) -> None:
+        world = World()
+        here, there = world.place("n1"), world.place("n2")
+        ann, ben, cas = enter(here, "Ann"), enter(there, "Ben"), enter(here, "Cas")
+        cas.says(Call("nobody"), Call("cas"), Call("{"))
+        world.settle()
+        pair(ann, ben)
+        cas.says(Call("ben"))
+        world.settle()
+        assert risen(here.counts.calls) == {
+            Code.NO_SUCH_USER: 1,
+            Code.SELF_CHAT: 1,
+            Code.NAME_INVALID: 1,
+            Outcome.PAIRED: 1,
+            Code.BUSY: 1,
+        }
+        assert not risen(there.counts.calls)
+
+    def test_two_who_call_each_other_both_get_what_they_asked_for(self) -> None:
+        world = World()
+        here, there = world.place("n1"), world.place("n2")
+        ann, ben = enter(here, "Ann"), enter(there, "Ben")
+        ann.says(Call("ben"))
+        ben.says(Call("ann"))
+        world.settle()
+        assert risen(here.counts.calls) == risen(there.counts.calls) == {Outcome.PAIRED: 1}
+
+    def test_one_that_is_cut_short_by_a_lost_node(self) -> None:
+        world = World()
+        here, there = world.place("n1"), world.place("n2")
+        ann, _ = enter(here, "Ann"), enter(there, "Ben")
+        ann.says(Call("ben"))
+        world.happen("directory")
+        ann.session.node_lost("n2", 0.0)
+        assert risen(here.counts.calls) == {Code.UNAVAILABLE: 1}
+
+
+class TestLimitsOfSessions:
+    def test_a_full_window_that_refuses_a_message(self) -> None:
+        world = World(Limits(window=2))
+        ann, ben = enter(world.place("n1"), "Ann", acks=True), enter(world.place("n2"), "Ben", acks=True)
+        pair(ann, ben)
+        ann.says(Say("a", 1), Say("b", 2))
+        assert not risen(world.place("n1").counts.limits)
+        ann.says(Say("c", 3))
+        assert risen(world.place("n1").counts.limits) == {Limit.WINDOW: 1}
+
+    def test_names_blocked(self) -> None:
+        world = World(Limits(blocks=1))
+        ann = enter(world.place("n1"), "Ann")
+        ann.says(Block("ben"), Block("cas"))
+        assert risen(world.place("n1").counts.limits) == {Limit.BLOCKS: 1}
+
+
+@pytest.mark.anyio
+class TestLimitsOfConnections:
+    @pytest.fixture
+    async def router(self, redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+        async with a_router(redis_server.url, prefix, Limits(window=WINDOW)) as router:
+            yield router
+
+    @pytest.fixture
+    async def wire(self, router: Router) -> AsyncIterator[Callable[[], Wire]]:
+        wires: list[Wire] = []
+
+        def connect() -> Wire:
+            wires.append(Wire(router))
+            return wires[-1]
+
+        yield connect
+        for one in wires:
+            one.reset()
+            one.socket.close()
+
+    async def user(self, wire: Callable[[], Wire], name: bytes) -> Wire:
+        client = wire()
+        client.send(name + b"\n")
+        await until(lambda: client.lines() == [b"OK"])
+        return client
+
+    async def test_connections_are_counted_also_those_that_are_gone(self, router: Router, wire: Any) -> None:
+        wire().reset()
+        wire()
+        assert router.counts.connections == 2
+
+    async def test_a_line_that_is_too_long(self, router: Router, wire: Any) -> None:
+        client = await self.user(wire, b"ann")
+        client.send(b"x" * 70_000 + b"\n")
+        await until(lambda: client.sent)
+        assert risen(router.counts.limits) == {Limit.LINE: 1}
+
+    @pytest.mark.parametrize("flood", [b"x\n" * WINDOW * 2, b"x\n" * 8000], ids=["few", "more than one read"])
+    async def test_a_full_window_that_stops_reading(self, flood: bytes, router: Router, wire: Any) -> None:
+        ann, ben = await self.user(wire, b"ann"), await self.user(wire, b"ben")
+        ben.full = True
+        ann.send(b"To:ben\n")
+        await until(lambda: ben.sent)
+        ann.send(flood)
+        await until(lambda: router.counts.limits[Limit.WINDOW])
+        assert not ann.reading
+        assert risen(router.counts.limits) == {Limit.WINDOW: 1}
+        ben.read()
+        await until(lambda: ann.reading)
+        ben.full = True
+        ann.send(b"x\n" * WINDOW * 2)
+        await until(lambda: router.counts.limits[Limit.WINDOW] >= 2)
+
+    async def test_replies_that_nobody_reads(self, router: Router, wire: Any) -> None:
+        client = wire()
+        client.send(b'{"type":"hello","name":"ann"}\n')
+        await until(lambda: b"welcome" in client.sent)
+        client.full = True
+        client.send(b'{"type":"ping"}\n')
+        for _ in range(40):
+            client.send(b'{"type":"ping"}\n' * TURN_LINES)
+            await anyio.lowlevel.checkpoint()
+        await until(lambda: not client.reading)
+        assert risen(router.counts.limits) == {Limit.REPLIES: 1}
+
+    async def test_a_name_that_never_comes(self, router: Router, wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "NAME_SECONDS", 0.01)
+        client = wire()
+        await until(lambda: client.aborted)
+        assert risen(router.counts.limits) == {Limit.NAME_TIME: 1}
+
+    async def test_memory_each_time_that_it_gets_short(self, router: Router) -> None:
+        class Hoarder:
+            held_bytes = 1 << 40
+
+            def settle(self) -> None:
+                pass
+
+        hoarder: Any = Hoarder()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(router.mind_memory)
+            for times in (1, 2):
+                router._outlets.add(hoarder)
+                router.holding.add(hoarder)
+                await until(lambda: router.budget.short)
+                assert risen(router.counts.limits) == {Limit.MEMORY: times}
+                router._outlets.discard(hoarder)
+                await until(lambda: not router.budget.short)
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_links_with_too_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_module, "LINKS", 1)
+    desk = Desk()
+    for uid in ("2" * 16, "3" * 16):
+        desk.bus._pushed([b"message", b"inbox", pack(Kind.ACK, uid, bytes(8), 0)])
+    assert risen(desk.bus._counts.limits) == {Limit.LINKS: 1}
