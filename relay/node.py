@@ -189,6 +189,8 @@ class Node:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         addresses = {role: ports.show(sock) for role, sock in sockets.items()}
         log.info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
+        if not ports.is_loopback(sockets["address"]):
+            log.warning("what clients say crosses the network unencrypted: use TLS, or a network of your own")
         try:
             yield
         finally:

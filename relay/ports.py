@@ -1,5 +1,6 @@
 """The ports of a node: bound before anything else, so that one in use is known at once; workers share them."""
 
+import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,11 @@ def show(sock: socket.socket) -> str:
     """Address and port, as one types them."""
     host, port = sock.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Whether only this machine reaches the port."""
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def _bind(host: str, port: int, *, share: bool, listen: bool = True) -> socket.socket:

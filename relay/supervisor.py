@@ -19,7 +19,7 @@ import anyio
 import structlog
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
-from relay import child, embedded, ports
+from relay import child, embedded, options, ports
 from relay.config import Config, ConfigError, StartError
 
 log = structlog.get_logger()
@@ -202,24 +202,9 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 async def _start(config: Config) -> Process:
     """Start a node that dies with this process. Its arguments tell it all but the URL, which may hold a password."""
-    options = {
-        "--host": config.host,
-        "--port": config.port,
-        "--prefix": config.prefix,
-        "--name": config.name,
-        "--lease": config.lease,
-        "--grace": config.grace,
-        "--classic-port": config.classic_port,
-        "--http-port": config.http_port,
-        "--max-line": config.max_line,
-        "--memory": config.memory,
-    }
-    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
-    if config.share_ports:
-        words.append("--share-ports")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
     return await anyio.open_process(
-        child.command([sys.executable, "-P", "-m", "relay", "node", *words]),
+        child.command([sys.executable, "-P", "-m", "relay", "node", *options.arguments(config)]),
         stdin=subprocess.PIPE,  # the watchdog's lifeline
         stdout=None,
         stderr=subprocess.PIPE,

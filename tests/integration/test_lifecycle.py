@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
 
@@ -100,3 +101,12 @@ def test_a_connection_that_sends_no_name_is_closed_after_a_minute(guests: Guests
         client.rest(NAME_TIME + 5)
         assert NAME_TIME - 1 < time.monotonic() - started < NAME_TIME + 5
     named.expect_nothing_so_far()
+
+
+def test_a_node_on_more_than_this_machine_warns_that_nothing_is_encrypted(start_node: StartNode) -> None:
+    start_node(host="0.0.0.0").wait_for_line("unencrypted")
+    quiet = start_node()
+    assert quiet.address[0] == "127.0.0.1"
+    quiet.terminate()
+    quiet.wait()
+    assert "unencrypted" not in quiet.text()

@@ -1,0 +1,94 @@
+"""The options that `relay node` and `relay up` share, each once: a field of Config, by its name and type."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Final, cast, get_type_hints
+
+import typer
+
+from relay.config import Config, ConfigError, with_password
+
+# Metavar, and what it is, with its unit.
+_HELP: Final[dict[str, tuple[str, str]]] = {
+    "host": ("ADDRESS", "Address to listen on; 0.0.0.0 or :: for all."),
+    "port": ("PORT", "TCP port for text and JSON clients; 0 takes a free one."),
+    "redis": (
+        "URL",
+        "Redis or Valkey 7 or later: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. "
+        "Without it: an embedded server for this process only, not for production.",
+    ),
+    "redis_password_file": ("FILE", "Holds the password for --redis, where the URL has none; read once, at the start."),
+    "prefix": (
+        "TEXT",
+        "Start of every key and channel; relays with different prefixes on one Redis know nothing of each other.",
+    ),
+    "name": ("TEXT", "This node's name, unique in the cluster. Default: made up from the host's."),
+    "lease": ("SECONDS", "Seconds after which the names of a crashed node's users are free."),
+    "grace": ("SECONDS", "Seconds that a JSON session whose connection broke waits for its client."),
+    "classic_port": (
+        "PORT",
+        "TCP port for original clients, which send no line ends; 0 takes a free one. Default: off.",
+    ),
+    "http_port": ("PORT", "HTTP port for /healthz and /readyz; 0 takes a free one. Default: off."),
+    "max_line": ("BYTES", "Longest line that a client may send, in bytes, its line end not counted."),
+    "memory": (
+        "MIB",
+        "Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",
+    ),
+}
+_VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # of those that aren't called like their option
+_NOT_IN_CONFIG: Final[dict[str, Any]] = {"redis_password_file": Path | None}
+_ANNOTATED: Final = cast(Any, Annotated)  # made of types that are known only at run time
+
+
+def _parameters() -> dict[str, inspect.Parameter]:
+    defaults = Config()
+    types = get_type_hints(Config) | _NOT_IN_CONFIG
+    made = {}
+    for name, (metavar, text) in _HELP.items():
+        variable = _VARIABLES.get(name, f"RELAY_{name.upper()}")
+        told = _ANNOTATED[types[name], typer.Option(envvar=variable, metavar=metavar, help=text)]
+        # A name is made up anew for each node.
+        default = "" if name == "name" else getattr(defaults, name, None)
+        made[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=told)
+    return made
+
+
+def with_settings(*but: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command these options but some: it gets them as keyword arguments beside its own, fit for `config`."""
+
+    def give(command: Callable[..., int]) -> Callable[..., int]:
+        own = [one for one in inspect.signature(command).parameters.values() if one.kind is not one.VAR_KEYWORD]
+        shared = [parameter for name, parameter in _parameters().items() if name not in but]
+        own = [one.replace(kind=one.KEYWORD_ONLY) for one in own]
+        signature = inspect.Signature([*shared, *own], return_annotation=int)
+        command.__signature__ = signature  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in [*shared, *own]} | {"return": int}
+        return command
+
+    return give
+
+
+def config(settings: dict[str, Any]) -> Config:
+    """The Config that options say. Raises ConfigError."""
+    told = dict(settings)
+    url, file = told.pop("redis"), told.pop("redis_password_file")
+    if file is not None and not url:
+        raise ConfigError("--redis-password-file needs --redis")
+    if not told.get("name"):
+        told.pop("name", None)
+    return Config(redis=with_password(url, file) if file is not None else url or None, **told)
+
+
+def arguments(node: Config) -> list[str]:
+    """The options that tell a child process all of a Config but the URL, which may hold a password."""
+    words = []
+    for name in (field.name for field in fields(Config) if field.name != "redis"):
+        value, option = getattr(node, name), f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [option] if value else []
+        elif value is not None:
+            words += [option, str(value)]
+    return words

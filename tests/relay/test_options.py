@@ -1,0 +1,65 @@
+"""The options of `relay node`: what is told on a command line becomes a Config, and a Config can be told again."""
+
+from dataclasses import fields
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from relay import options
+from relay.config import Config
+
+# Of every field that an option tells, something that isn't its default.
+OTHER: dict[str, Any] = {
+    "host": "::1",
+    "port": 1,
+    "prefix": "other",
+    "name": "n7",
+    "lease": 1.25,
+    "grace": 0.0,
+    "classic_port": 2,
+    "http_port": 0,
+    "max_line": 100,
+    "memory": 17,
+    "share_ports": True,
+}
+
+
+def parse(words: list[str]) -> Config:
+    """What a command with these options makes of the words."""
+    parsed: list[Config] = []
+    app = typer.Typer()
+
+    @app.command()
+    @options.with_settings()
+    def command(share_ports: bool = False, **settings: Any) -> int:
+        parsed.append(options.config(settings | {"share_ports": share_ports}))
+        return 0
+
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    return parsed[0]
+
+
+def test_a_config_told_to_a_child_process_arrives_there_but_for_its_url() -> None:
+    told = Config(redis="redis://me:secret@localhost", **OTHER)
+    words = options.arguments(told)
+    assert "secret" not in " ".join(words)
+    heard = parse(words)
+    for field in fields(Config):
+        expected = None if field.name == "redis" else getattr(told, field.name)
+        assert getattr(heard, field.name) == expected, field.name
+
+
+def test_every_setting_is_told() -> None:
+    """A field that this test doesn't know of would be one that it says nothing about."""
+    assert OTHER.keys() == {field.name for field in fields(Config)} - {"redis"}
+    assert all(
+        OTHER[field.name] != getattr(Config(name="n1"), field.name) for field in fields(Config) if field.name in OTHER
+    )
+
+
+def test_nothing_told_is_the_default() -> None:
+    heard = parse(["--name", "n1"])
+    assert heard == Config(name="n1")
+    assert parse([]).name != parse([]).name
