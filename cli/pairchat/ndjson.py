@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import msgspec
 
 from pairchat import events
 from pairchat.client import Chat
@@ -181,7 +182,7 @@ def _frames(event: Event) -> list[dict[str, Any]]:
         case events.Complaint():
             return [_frame("error", code=event.code, message=event.message)]
         case _:
-            return [_frame(type(event).__name__.lower(), **vars(event))]
+            return [_frame(type(event).__name__.lower(), **msgspec.structs.asdict(event))]
 
 
 def _frame(kind: str, **fields: Any) -> dict[str, Any]:
