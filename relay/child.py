@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
+_PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _ORPHANED: Final = 75  # EX_TEMPFAIL of <sysexits.h>: the parent was gone before the command could be bound to it
 
 
@@ -40,10 +41,10 @@ def bind(parent: int, arguments: Sequence[str]) -> None:
 def watch(lifeline: int, arguments: Sequence[str]) -> int:
     """Run the command until it ends, or kill it at EOF on the file descriptor. Return its exit status."""
     early: list[int] = []  # signals that came before there was a child to pass them on to
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _PASSED_ON:
         signal.signal(number, lambda received, _frame: early.append(received))
     with subprocess.Popen(arguments, stdin=subprocess.DEVNULL) as child:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _PASSED_ON:
             signal.signal(number, lambda received, _frame: child.send_signal(received))
         for received in early:
             child.send_signal(received)

@@ -90,6 +90,9 @@ class Config:
     http_port: int | None = None  # likewise
     max_line: int = 65_536  # bytes of a client's line, its LF not counted
     memory: int = 256  # MiB for messages under way, all clients together
+    tls_cert: Path | None = None  # PEM, with those that signed it; None: no TLS
+    tls_key: Path | None = None  # PEM, not encrypted
+    tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
     share_ports: bool = False  # those for clients, with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
@@ -104,6 +107,15 @@ class Config:
         _check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
         _check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
         _check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
+        if (self.tls_cert is None) is not (self.tls_key is None):
+            raise ConfigError("--tls-cert and --tls-key need each other")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ConfigError("--tls-client-ca needs --tls-cert and --tls-key")
+
+    @property
+    def reloads(self) -> bool:
+        """Whether there are files that SIGHUP has read again; else it ends a node as it does any process."""
+        return self.tls_cert is not None
 
 
 def check_url(url: str) -> None:

@@ -6,28 +6,31 @@ import importlib.util
 import secrets
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
 from relay import ports
 from relay.bus import Bus
-from relay.config import Config, StartError, one_start_error, redact
-from relay.connection import Connection
+from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory import Directory, Lease, Unavailable
 from relay.directory.keys import Keys
 from relay.directory.lease import clock
 from relay.directory.store import Store
+from relay.gate import Gate
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Frame, Kind
 from relay.peer import LOOK_SECONDS
 from relay.router import Router
+from relay.tls import server_context
 
 # Pause between looks whether Redis is there yet, and how often the log says that it isn't.
 WAIT_SECONDS: Final = 0.2
@@ -68,6 +71,7 @@ class Node:
         self._router = Router(
             self._uid, config.name, Limits(grace=config.grace, lease=config.lease), config.memory * MEBIBYTE
         )
+        self._gate = Gate(self._router, config.max_line, _context(config))
         self._lease = Lease(self._store, self._keys, self._uid, config.lease)
         self._directory = Directory(self._store, self._keys, self._lease, self._forgotten, self._router.here)
         self._bus = Bus(
@@ -94,6 +98,8 @@ class Node:
         try:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async with anyio.create_task_group() as tasks:
+                    if self._config.reloads:
+                        tasks.start_soon(self._reload_when_told)
                     await self._serve(sockets, signals, tasks)
                     tasks.cancel_scope.cancel()
         finally:
@@ -183,19 +189,32 @@ class Node:
                     probes = Probes(self._why_not_ready)
                     tasks.start_soon(probes.serve, sock)
                     continue
-                make = partial(Connection, self._router, config.max_line, classic=role == "classic")
+                make = partial(self._gate.arrive, classic=role == "classic")
                 servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         addresses = {role: ports.show(sock) for role, sock in sockets.items()}
         log.info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
-        if not ports.is_loopback(sockets["address"]):
-            log.warning("what clients say crosses the network unencrypted: use TLS, or a network of your own")
+        if config.tls_cert is None and not ports.is_loopback(sockets["address"]):
+            log.warning(
+                "what clients say crosses the network unencrypted: set --tls-cert, or use a network of your own"
+            )
         try:
             yield
         finally:
             for server in servers:
                 server.close()
+
+    async def _reload_when_told(self) -> None:
+        """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
+        with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+            async for _ in signals:
+                try:
+                    self._gate.context = await anyio.to_thread.run_sync(_context, self._config)
+                except ConfigError as error:
+                    log.warning("not reloaded, the old one stays", error=str(error))
+                else:
+                    log.info("reloaded", tls_cert=str(self._config.tls_cert))
 
     def _why_not_ready(self) -> str:
         if self._stopping:
@@ -236,6 +255,7 @@ class Node:
         """Give names back, tell partners, and let the lease lapse: who may resume elsewhere needn't wait for it."""
         log.info("stopping", node=self._config.name)
         self._stopping = True
+        self._gate.shut()
         self._router.dismiss()
         for _ in range(round(STOP_SECONDS / STOP_LOOK_SECONDS)):
             if self._router.quiet and self._bus.quiet:
@@ -245,6 +265,13 @@ class Node:
             await self._lease.end()
         self._bus.announce(Kind.FAREWELL)
         log.info("stopped", node=self._config.name)
+
+
+def _context(config: Config) -> ssl.SSLContext | None:
+    """What TLS needs, if it is wanted. Raises ConfigError."""
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    return server_context(config.tls_cert, config.tls_key, config.tls_client_ca)
 
 
 def _spare_the_collector() -> None:

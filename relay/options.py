@@ -33,6 +33,12 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     ),
     "http_port": ("PORT", "HTTP port for /healthz and /readyz; 0 takes a free one. Default: off."),
     "max_line": ("BYTES", "Longest line that a client may send, in bytes, its line end not counted."),
+    "tls_cert": ("FILE", "Speak TLS, with this certificate and those that signed it (PEM); read again at SIGHUP."),
+    "tls_key": ("FILE", "Its key (PEM, without a password); read again at SIGHUP."),
+    "tls_client_ca": (
+        "FILE",
+        "Only let clients in that have a certificate signed by one of these (PEM); read again at SIGHUP.",
+    ),
     "memory": (
         "MIB",
         "Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",

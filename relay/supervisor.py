@@ -86,6 +86,8 @@ def run_workers(node: Config, workers: int) -> int:
 def run(configs: Sequence[Config], *, replacing: bool = False) -> int:
     """Run the nodes until SIGTERM, SIGHUP or Ctrl-C, and return the exit status. Call it from the main thread.
 
+    Where nodes have files to read again, SIGHUP has them do that instead.
+
     A Ctrl-C before it listens for signals raises KeyboardInterrupt.
 
     A node that ends by itself ends all of them: StartError if it never listened, else status 1. Should this process
@@ -173,7 +175,11 @@ class _Cluster:
 
     async def _stop_at_signal(self, tasks: TaskGroup) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            async for _ in signals:
+            async for received in signals:
+                if received is signal.SIGHUP and self._configs[0].reloads:
+                    for process in self._processes.values():
+                        _signal(process, signal.SIGHUP)
+                    continue
                 if self._stopping:  # asked twice: somebody is in a hurry
                     self._kill()
                 self._stop(tasks)

@@ -105,7 +105,8 @@ def pairchat(
     ] = True,
     tls: Annotated[bool, typer.Option("--tls", envvar="PAIRCHAT_TLS", help="Speak TLS to the relay.")] = False,
     tls_ca: Annotated[
-        str | None, typer.Option(metavar="FILE", envvar="PAIRCHAT_TLS_CA", help="Certificates to trust, PEM.")
+        str | None,
+        typer.Option("--ca", "--tls-ca", metavar="FILE", envvar="PAIRCHAT_TLS_CA", help="Certificates to trust, PEM."),
     ] = None,
     config: Annotated[
         Path | None,

@@ -360,7 +360,7 @@ async def connect(
     (its grace); 0: not at all; `math.inf`: for ever. `ConnectionLost` follows.
     `state`: a folder in which token and unacknowledged texts are kept until the name is given back, so that a killed
     program that is started again resumes as well. Without it nothing is written.
-    `tap`: is shown every line, see `ClientProtocol`. `tls`: speak TLS, for a relay behind something that terminates it.
+    `tap`: is shown every line, see `ClientProtocol`. `tls`: speak TLS, and check the relay's certificate so.
     `ask`: calls don't make a chat at once; `Invited` tells of them, and `Chat.accept` or `Chat.decline` answers.
 
     At the end of the block the name is given back: after everything that was said has its fate if the block ended

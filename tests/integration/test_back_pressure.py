@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import StartNode
+from tests.support.certificates import Authority
 from tests.support.clients import JsonClient
 from tests.support.guests import Guests
 from tests.support.node import Node
@@ -32,13 +33,23 @@ def resident(node: Node) -> int:
     return pages * 4096
 
 
+@pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize(
     ("megabytes", "seconds"), [(20, 3.0), pytest.param(100, 30.0, marks=[pytest.mark.slow, pytest.mark.timeout(300)])]
 )
 def test_a_flood_at_one_who_does_not_read_costs_eight_megabytes_at_most_and_is_published_once(
-    guests: Guests, start_node: StartNode, own_redis: RedisServer, megabytes: int, seconds: float
+    guests: Guests,
+    start_node: StartNode,
+    own_redis: RedisServer,
+    megabytes: int,
+    seconds: float,
+    tls: bool,
+    tmp_path: Path,
 ) -> None:
-    one, two = (start_node(redis=own_redis.url) for _ in range(2))
+    authority = Authority(tmp_path)
+    options = dict(zip(("tls_cert", "tls_key"), authority.issue("node"), strict=True)) if tls else {}
+    one, two = (start_node(redis=own_redis.url, **options) for _ in range(2))
+    one.tls = two.tls = authority.trust() if tls else None
     flood, sink = guests.json(one, "flood"), guests.json(two, "sink")
     alice, bob = guests.text(one, "alice"), guests.text(two, "bob")
     flood.call("sink")

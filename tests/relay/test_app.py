@@ -19,6 +19,7 @@ OPTIONS = {  # of `relay node`: its environment variable, and a word that its he
     "--grace": ("RELAY_GRACE", "Seconds"),
     "--classic-port": ("RELAY_CLASSIC_PORT", "port"),
     "--http-port": ("RELAY_HTTP_PORT", "port"),
+    "--tls-cert": ("RELAY_TLS_CERT", "PEM"),
     "--max-line": ("RELAY_MAX_LINE", "bytes"),
 }
 
@@ -43,6 +44,12 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["node", "sur\u202eplus"], "plus"),
         (["up", "--nodes", "0"], "--nodes must be between 1 and 64, not 0"),
         (["up", "--nodes", "2", "--port", "65535"], "--port must be between 0 and 65535, not 65536"),
+        (["node", "--tls-cert", "x"], "--tls-cert and --tls-key need each other"),
+        (["up", "--tls-client-ca", "x"], "--tls-client-ca needs --tls-cert and --tls-key"),
+        (
+            ["node", "--redis", "redis://x", "--tls-cert", "no", "--tls-key", "no"],
+            "--tls-cert 'no' can't be read: No such",
+        ),
         (["upp"], "upp"),
     ],
 )

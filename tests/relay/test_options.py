@@ -1,6 +1,7 @@
 """The options of `relay node`: what is told on a command line becomes a Config, and a Config can be told again."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -21,6 +22,9 @@ OTHER: dict[str, Any] = {
     "http_port": 0,
     "max_line": 100,
     "memory": 17,
+    "tls_cert": Path("node.crt"),
+    "tls_key": Path("node.key"),
+    "tls_client_ca": Path("ca.pem"),
     "share_ports": True,
 }
 

@@ -14,21 +14,21 @@ class Guests:
         self.clients: list[Client] = []
 
     def text(self, node: Node, name: str | None = None) -> TextClient:
-        client = TextClient(node.address)
+        client = TextClient(node.address, tls=node.tls)
         self.clients.append(client)
         if name is not None:
             client.login(name)
         return client
 
     def json(self, node: Node, name: str | None = None, **hello: Any) -> JsonClient:
-        client = JsonClient(node.address)
+        client = JsonClient(node.address, tls=node.tls)
         self.clients.append(client)
         if name is not None:
             client.hello(name, **hello)
         return client
 
     def classic(self, node: Node, name: str | None = None) -> ClassicClient:
-        client = ClassicClient(node.classic_address)
+        client = ClassicClient(node.classic_address, tls=node.tls)
         self.clients.append(client)
         if name is not None:
             client.login(name)

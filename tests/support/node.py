@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import re
+import ssl
 import sys
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,8 @@ _serial = count(1)
 
 class Node(Process):
     """One node on free ports of 127.0.0.1; returns when it accepts connections."""
+
+    tls: ssl.SSLContext | None = None  # what its clients need
 
     def __init__(self, folder: Path, *, wait: bool = True, **options: str | float) -> None:
         self.name = f"n{next(_serial)}"

@@ -86,6 +86,9 @@ class Process:
     def terminate(self) -> None:
         self._child.send_signal(signal.SIGTERM)
 
+    def hang_up(self) -> None:
+        self._child.send_signal(signal.SIGHUP)
+
     def interrupt(self) -> None:
         self._child.send_signal(signal.SIGINT)
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import socket
+import ssl
 import struct
 from types import TracebackType
 from typing import Self
@@ -21,9 +22,15 @@ class Wire:
 
     name: str | None = None  # the name that was claimed here, for whoever tidies up
 
-    def __init__(self, address: Address, patience: float = PATIENCE) -> None:
+    def __init__(self, address: Address, patience: float = PATIENCE, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(address, patience)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            try:
+                self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+            except BaseException:
+                self.socket.close()
+                raise
         self._received = b""
 
     def __enter__(self) -> Self:
