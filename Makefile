@@ -20,14 +20,19 @@ help: ## Show this.
 run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, with a server of its own.
 	@exec $(BIN)/relay up
 
+# The tests wait more than they work, so a few more processes than two cores; each has a server and nodes of its own.
+# A file's tests stay together, since what they share is made once.
+WORKERS ?= 3
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: check-static ## The same with the tests that take long.
-	$(BIN)/pytest -m ''
+	$(PYTEST) -m ''
 
 check: check-static ## The fast part: everything that needs no node processes; under a minute.
-	$(BIN)/pytest tests/relay tests/cli tests/support tests/benchmarks
+	$(PYTEST) tests/relay tests/cli tests/support tests/benchmarks
 
 .PHONY: check-static
 check-static: $(VENV)/.developed
