@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 class Absence:
     """The absences of one session's client, one after the other."""
 
-    __slots__ = ("_number", "_session")
+    __slots__ = ("_number", "_session", "ended_us")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._number = 0
+        self.ended_us = 0  # when a client last came back to it on this node, in microseconds as fences count them
 
     def begin(self) -> None:
         """The client is gone."""

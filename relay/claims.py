@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -207,6 +208,7 @@ class Claims:
         """The connection of a new session becomes that of an old one."""
         old, new = here.outlet, session.outlet
         session.state, session.outlet, here.outlet = State.ENDED, None, new
+        here.absence.ended_us = time.time_ns() // 1000
         if old is not None:
             old.tell(Replaced())
             old.close()

@@ -16,6 +16,10 @@ from relay.session import Session, State
 RETRY_SECONDS: Final = 0.2
 # Records written at the same time when all have to be.
 AT_ONCE: Final = 500
+# A client that came back here so much later than its session had gone elsewhere (microseconds, by the clocks of this
+# node and of Redis) is no rival of that one's client, but the same: it met what a node had missed while Redis had
+# forgotten. Two that resume at once are nearer, and one of them has to hear that it was replaced.
+RIVALS_US: Final = 500_000
 
 log = structlog.get_logger()
 
@@ -96,7 +100,7 @@ class Records:
             else:
                 if session.chat is not None and session.chat.id != resumed.body.chat:
                     session.part(Reason.LOST)  # it was resumed from what an older server remembered: without this chat
-                session.replaced()
+                session.replaced(unheard=session.absence.ended_us > resumed.fence + RIVALS_US)
 
     async def _give_back(self, session: Session) -> None:
         try:

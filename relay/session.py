@@ -294,7 +294,7 @@ class Session:
     def end(self, *last_words: Event) -> None:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
         self.door.shut(Code.NO_SUCH_USER)
-        named, self.state = self.state is State.NAMED, State.ENDED
+        named, self.state = self.named, State.ENDED
         if named:
             self.host.release(self, lambda: self._close(last_words))
         else:
@@ -353,13 +353,14 @@ class Session:
         self.state, self.pending = State.NAMED, claim
         self.acks, self.door.asks, self.detached, self.deaf = claim.acks, claim.ask, False, False
 
-    def replaced(self) -> None:
-        """Another node has the session now. The partner's client hears nothing of it; its session is told to look."""
+    def replaced(self, *, unheard: bool = False) -> None:
+        """Another node has the session now. `unheard`: it had before its client came back here, which will find it."""
         self.door.shut(Code.AWAY)
-        if self.chat is not None:  # the other node's word may have gone to a node that slept
+        if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))
-        self.host.tell(self, Replaced())
+        if not unheard:
+            self.host.tell(self, Replaced())
         self.host.forget(self)
         self.state = State.ENDED
         self.host.close(self)

@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What waits long begins first, so that it doesn't run alone at the end; within a file nothing changes."""
-    items.sort(key=lambda item: "integration" not in item.path.parts)
+    items.sort(key=lambda item: ("torture" not in item.path.stem, "integration" not in item.path.parts))
 
 
 @pytest.fixture(scope="session")

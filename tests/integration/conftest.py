@@ -1,6 +1,7 @@
 """Nodes and clients for the black-box tests; what a test leaves behind fails it."""
 
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,11 +10,15 @@ import pytest
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.party import GRACE, LEASE, Party
+from tests.support.process import Process
 from tests.support.server import RedisServer
 
 OPEN_FILES = 8192  # enough for the crowds of these tests, here and in the nodes, which inherit it
 
+SABOTAGE = Path(__file__).parents[1] / "fixtures" / "sabotage.py"
+
 StartNode = Callable[..., Node]
+Torture = Callable[..., Process]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -88,3 +93,29 @@ def start_node(redis_server: RedisServer, prefix: str, tmp_path: Path, guests: G
     for node in started:
         node.kill()
         print(f"--- {node.name}\n{node.text()}")
+
+
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where runs of `relay torture` make their folders. (Python wants it for its own, too.)"""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def torture(tmp_path: Path, logs: Path) -> Iterator[Torture]:
+    """Starts runs of `relay torture`; `sabotage`: of nodes that lack this safeguard."""
+    started: list[Process] = []
+
+    def start(*words: str | float, sabotage: str = "") -> Process:
+        how = [str(SABOTAGE), sabotage] if sabotage else ["-m", "relay"]
+        command = [sys.executable, *how, "torture", *map(str, words)]
+        started.append(Process(command, tmp_path / f"torture{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for run in started:
+        print(run.text())
+        run.kill()

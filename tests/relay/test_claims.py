@@ -12,7 +12,7 @@ from relay.claims import PATIENCE_SECONDS
 from relay.directory import Unavailable
 from relay.directory.keys import Keys
 from relay.host import Limits
-from relay.records import RETRY_SECONDS
+from relay.records import RETRY_SECONDS, RIVALS_US
 from relay.router import Router
 from relay.session import State
 from tests.relay.desk import Wire, a_router, until
@@ -125,6 +125,34 @@ async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
     assert (await answer(again))["resumed"] is True
     assert there.sessions["ann"] is not stale
     assert stale.state is State.ENDED
+
+
+async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_and_not_told_that_another_has_it(
+    here: Router, there: Router, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """The stale session was the first to write itself back, so for a moment the directory believes it, too."""
+    old, keys = guests.at(there), Keys(prefix)
+    token = await token_of(old)
+    old.reset()
+    await until(lambda: there.sessions["ann"].detached and there._records.quiet)
+    moved = guests.at(here, token=token)
+    await token_of(moved)
+    moved.reset()
+    await until(lambda: here.sessions["ann"].detached and here._records.quiet)
+    stale = there.sessions["ann"]
+    redis_store.delete(keys.place("ann").key)
+    there.write_back(keys.partition_of("ann"))
+    await until(lambda: redis_store.hexists(keys.place("ann").key, keys.place("ann").field))
+    await anyio.sleep(RIVALS_US / 1e6)  # nobody is away for less, or the two count as rivals
+    again = guests.at(there, token=token)
+    assert (await answer(again))["resumed"] is True
+    here.write_back(keys.partition_of("ann"))
+    await until(lambda: here._records.quiet)
+    there.write_back(keys.partition_of("ann"))
+    await until(lambda: again.closed)
+    assert stale.state is State.ENDED
+    assert b'"replaced"' not in again.sent
+    assert (await answer(guests.at(there, token=token)))["resumed"] is True
 
 
 async def test_a_stale_owner_refuses_nobody(

@@ -12,6 +12,7 @@ from tests.support.process import PATIENCE, Process
 
 Address = tuple[str, int]
 
+START_PATIENCE = 30.0  # seconds; to start takes a second of CPU time, of which a busy machine has little to give
 LISTEN = "0A"  # the state column of /proc/net/tcp
 _serial = count(1)
 
@@ -34,7 +35,7 @@ class Node(Process):
 
     def wait_until_listening(self) -> None:
         """Learn the addresses from the one line that tells them."""
-        line = self.wait_for_line("listening")
+        line = self.wait_for_line("listening", START_PATIENCE)
         self.address = _address(line, "address")
         self.classic_address = _address(line, "classic")
         self.http_address = _address(line, "http")

@@ -1,0 +1,54 @@
+"""The proof that `relay torture` notices a safeguard that is missing, by nodes that lack it (fixtures/sabotage.py).
+
+What goes wrong without it needs an unlucky moment, and a run of seconds doesn't always have one: a run finds it more
+often than not, so of so many runs all but surely one does.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from relay.torture.checker import RULES
+from tests.integration.conftest import Torture
+
+AFTER_SECONDS = 60.0  # for start, quiet and check, on a busy machine
+RUNS = 6
+
+# What is missing, the faults under which that shows soonest, seconds, and the rules of which one must be broken.
+MISSING = [
+    ("fence", "pause,partition", 14, {"two owners", "forgotten", "unfounded", "unreported", "lopsided"}),
+    ("window", "pubsub", 6, {"unreported"}),
+    ("early-ack", "kill", 8, {"lost"}),
+    ("no-reservation", "slow", 10, {"unasked", "unreported", "unfounded", "lopsided"}),
+    ("no-agreement", "none", 4, {"lopsided"}),
+]
+
+
+@pytest.mark.parametrize(("sabotage", "faults", "seconds", "rules"), MISSING, ids=[case[0] for case in MISSING])
+@pytest.mark.timeout(RUNS * 2 * AFTER_SECONDS)
+def test_it_finds(torture: Torture, sabotage: str, faults: str, seconds: int, rules: set[str]) -> None:
+    assert any(rules & found(torture, sabotage, seed, seconds, faults) for seed in range(1, RUNS + 1))
+
+
+def found(torture: Torture, sabotage: str, seed: int, seconds: int, faults: str) -> set[str]:
+    """The rules that a run of nodes that lack this safeguard breaks."""
+    run = torture("--seed", seed, "--seconds", seconds, "--fault", faults, "--json", sabotage=sabotage)
+    status = run.wait(seconds + AFTER_SECONDS)
+    told = json.loads(run.text())
+    assert (status, told["clean"]) in ((1, False), (0, True))
+    assert all(told[rule] == len(told["violations"].get(rule, [])) for rule in RULES)
+    return set(told["violations"])
+
+
+def test_a_failure_says_which_promise_and_keeps_the_logs(torture: Torture, logs: Path) -> None:
+    run = torture("--seed", 1, "--seconds", 6, "--fault", "pubsub", sabotage="window")
+    assert run.wait(6 + AFTER_SECONDS) == 1
+    *_, last = run.text().splitlines()
+    assert re.search(r"^UNREPORTED: \d+\n    \S+ to \S+ has no outcome", run.text(), re.M)
+    (folder,) = logs.iterdir()
+    again = "relay torture --seed 1 --seconds 6 --nodes 3 --users 40 --fault pubsub"
+    assert last == f"not clean; the nodes' logs are in {folder}; again: {again}"
+    names = {file.name for file in folder.iterdir()}
+    assert names >= {"node0.log", "node1.log", "node2.log", "server.log", "faults.txt", "u0.txt"}
