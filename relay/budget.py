@@ -19,6 +19,7 @@ class Budget:
 
     def __init__(self, memory: int) -> None:
         self._bound = memory // 2
+        self.held = 0  # bytes, when it was last looked at
         self.allowance = PLENTY  # bytes that a window may cost now, its messages' overhead included
 
     @property
@@ -29,5 +30,6 @@ class Budget:
     def look(self, held: Iterable[int]) -> None:
         """Share out anew. `held`: the bytes that each client holds."""
         amounts = [amount for amount in held if amount]
-        left = self._bound - sum(amounts)
+        self.held = sum(amounts)
+        left = self._bound - self.held
         self.allowance = PLENTY if left >= self._bound // 2 else max(0, left) // len(amounts)

@@ -86,6 +86,7 @@ class Bus:
         self._under_way = 0
         self._answered = False  # the publisher's connection has served
         self._heard = float("-inf")
+        self._probed = 0.0  # when the probe left whose echo is waited for
         self._receiver: RespConnection | None = None  # the subscriber, confirmed or not
         self._missing: set[bytes] = set()  # channels without a confirmation
         self._confirmed = anyio.Event()  # or refused
@@ -111,7 +112,7 @@ class Bus:
         """Put mail into the box for a node; it leaves with `flush`."""
         link = self._links.get(uid)
         if link is None:
-            link = self._links[uid] = Link(self._uid)
+            link = self._links[uid] = Link(self._uid, self._counts)
         link.outbox.append(mail)
         (self._owing if type(mail) is Ack else self._dirty).add(uid)
 
@@ -211,6 +212,9 @@ class Bus:
         if frame.uid == self._uid:
             if frame.kind is Kind.PROBE:
                 self._heard = clock()
+                if self._probed:
+                    self._counts.echo.observe(self._heard - self._probed)
+                    self._probed = 0.0
                 self.ready.set()
         elif frame.kind is not MAIL and frame.kind > MISSING:
             self._notice(frame)
@@ -224,7 +228,7 @@ class Bus:
                 self._counts.hit(Limit.LINKS)
                 log.warning("mail from a node too many", uid=frame.uid)
                 return
-            link = self._links[frame.uid] = Link(self._uid)
+            link = self._links[frame.uid] = Link(self._uid, self._counts)
         if link.lost(frame):
             self._reset(frame.uid)
         wanted, replies = link.take(frame, clock())
@@ -352,9 +356,11 @@ class Bus:
 
     async def _probe(self) -> None:
         while True:
+            self._probed = clock()
             self.tell(self._uid, Kind.PROBE)
             await anyio.sleep(PROBE_SECONDS)
             if self._subscriber is not None and not self.hearing:
+                self._counts.deaf += 1
                 log.warning("deaf: subscribing anew")
                 for connection in (self._subscriber, self._publisher):
                     if connection is not None:

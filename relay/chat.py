@@ -139,6 +139,11 @@ class Chat:
         self._run = None
         return mails
 
+    @property
+    def sent(self) -> int:
+        """The highest id that has left for the partner."""
+        return self._out
+
     def again(self, fence: int) -> list[Text]:
         """Mail for what has no acknowledgement, from its start, to a partner that may have missed it."""
         if self.window:

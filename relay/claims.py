@@ -33,6 +33,12 @@ log = structlog.get_logger()
 class Outlet(Protocol):
     """Where a session's client is told things: a connection."""
 
+    session: Session  # that it is the client of
+
+    @property
+    def dialect(self) -> str:
+        """What the client speaks: `text`, `json`, `classic`, or `unknown` as long as it has said nothing."""
+
     def tell(self, event: Event) -> None:
         """Add to what the client is told."""
 

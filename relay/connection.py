@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from relay import peer
 from relay.budget import MESSAGE_BYTES, SHORT_READ_BYTES
-from relay.dialects import CLASSIC, JSON, Dialect, Framer, Line, LineFramer, RawFramer, choose, too_long
+from relay.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, Line, LineFramer, RawFramer, choose, too_long
 from relay.errors import Code
 from relay.events import Command, Event, Hangup, Messages, Say
 from relay.metrics import Limit
@@ -29,6 +29,8 @@ AHEAD_BYTES: Final = 64 * 1024
 NAME_SECONDS: Final = 60.0
 # A connection that is to be closed waits so long for the client to read what it was told before.
 LINGER_SECONDS: Final = 60.0
+
+_NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(CLASSIC): "classic"}
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
 
@@ -79,6 +81,11 @@ class Connection(asyncio.BufferedProtocol):
         self._gone = False  # nothing can be written any more; lines that came before are still handled
         self.closing = False  # nothing will be told any more; what was is still written
         self.session: Session = router.plug(self, program=False)
+
+    @property
+    def dialect(self) -> str:
+        """See `Outlet`."""
+        return _NAMES.get(id(self._dialect), "unknown")
 
     # --- asyncio
 

@@ -1,7 +1,7 @@
-"""`/healthz` and `/readyz`, for load balancers and orchestrators: small enough to answer without a web framework."""
+"""`/healthz` and `/readyz` for load balancers and orchestrators, `/metrics` for Prometheus: no need for a framework."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -19,22 +19,33 @@ CONNECTIONS: Final = 64
 
 log = structlog.get_logger()
 
-Answer = tuple[int, str]
-_REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+Page = Callable[[str], Awaitable[tuple[str, bytes]]]
+
+TEXT: Final = "text/plain; charset=utf-8"
+_REASONS: Final = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Internal Server Error",
+}
 
 
 class Probes:
     """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing.
 
-    Not ready is 404, not 503: a balancer must keep the connections of a node that is alive.
+    Not ready is 404, not 503: a balancer must keep the connections of a node that is alive. `metrics(accept)` makes the
+    page /metrics: its content type and its bytes.
     """
 
-    def __init__(self, ready: Callable[[], str]) -> None:
+    def __init__(self, ready: Callable[[], str], metrics: Page) -> None:
         self._ready = ready
+        self._metrics = metrics
         self._limit = anyio.CapacityLimiter(CONNECTIONS)
 
     async def serve(self, sock: socket.socket) -> None:
         """Answer on a listening socket until cancelled."""
+        sock.listen(CONNECTIONS)
         async with await anyio.abc.SocketListener.from_socket(sock) as listener:
             while True:
                 try:
@@ -51,35 +62,52 @@ class Probes:
                     request = b""
                     while b"\r\n\r\n" not in request and b"\n\n" not in request and len(request) < REQUEST_BYTES:
                         request += await stream.receive(REQUEST_BYTES)
-                    await stream.send(self.answer(request))
+                    await stream.send(await self.answer(request))
             except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass
 
-    def answer(self, request: bytes) -> bytes:
+    async def answer(self, request: bytes) -> bytes:
         """The whole response to a whole request."""
         words = request.partition(b"\n")[0].split()
         if len(words) != 3 or not words[2].startswith(b"HTTP/"):
-            return _response((400, "not HTTP"))
+            return _say(400, "not HTTP")
         method, path = words[0], words[1].partition(b"?")[0]
         if method not in (b"GET", b"HEAD"):
-            return _response((405, "only GET and HEAD"))
-        response = _response(self._look(path))
+            return _say(405, "only GET and HEAD")
+        try:
+            response = await self._look(path, request)
+        except Exception:  # a defect here must not end the node
+            log.exception("page not made")
+            response = _say(500, "page not made")
         return response if method == b"GET" else response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
 
-    def _look(self, path: bytes) -> Answer:
+    async def _look(self, path: bytes, request: bytes) -> bytes:
         if path == b"/healthz":
-            return 200, "alive"
+            return _say(200, "alive")
         if path == b"/readyz":
             why_not = self._ready()
-            return (404, why_not) if why_not else (200, "ready")
-        return 404, "no such page"
+            return _say(404, why_not) if why_not else _say(200, "ready")
+        if path == b"/metrics":
+            return _response(200, *await self._metrics(_header(request, b"accept")))
+        return _say(404, "no such page")
 
 
-def _response(answer: Answer) -> bytes:
-    status, text = answer
-    body = text.encode() + b"\n"
+def _header(request: bytes, name: bytes) -> str:
+    """The value of a header; empty without one."""
+    for line in request.splitlines()[1:]:
+        key, _, value = line.partition(b":")
+        if key.strip().lower() == name:
+            return value.strip().decode("latin-1")
+    return ""
+
+
+def _say(status: int, text: str) -> bytes:
+    return _response(status, TEXT, text.encode() + b"\n")
+
+
+def _response(status: int, content_type: str, body: bytes) -> bytes:
     head = (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -95,6 +95,7 @@ def _text(session: Session, mail: Text) -> None:
         return
     host, partner = session.host, chat.partner
     if fresh:
+        host.counts.delivered += len(fresh)
         first = chat.received + 1 - len(fresh)
         host.tell(session, Messages(first, partner.shown, chat.id, fresh, mail.at))
     else:  # sent again although it is here: say once more how far we are
@@ -157,7 +158,9 @@ def _sync(session: Session, mail: Sync) -> None:
         host.tell(session, Back(chat.partner.shown))
     if mail.reply:
         host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.detached))
+    sent = chat.sent
     for text in chat.again(session.fence):
+        host.counts.resent += max(0, min(len(text.texts), sent + 1 - text.id))
         host.post(chat.partner.uid, text)
     session.proceed()
 

@@ -18,6 +18,7 @@ from typing import Final
 from msgspec import Struct
 
 from relay.mail import VERSION, Mail, Text, encode
+from relay.metrics import Counts
 
 _HEADER: Final = struct.Struct("!BB16s8sQ8sQ")
 HEADER_BYTES: Final = _HEADER.size
@@ -112,8 +113,9 @@ class _Sent(Struct):
 class Link:
     """Both directions between this node (`uid`) and one other."""
 
-    def __init__(self, uid: str) -> None:
+    def __init__(self, uid: str, counts: Counts) -> None:
         self._uid = uid
+        self._counts = counts
         self.outbox: list[Mail] = []
         self.flushed = float("-inf")  # when mail last left
         self._new_stream()
@@ -157,6 +159,7 @@ class Link:
             self._sent.append(sent)
             self._flight += len(sent.body)
             frames.append(self._pack(sent))
+            self._counts.batches.observe(end - start)
             start = end
         if frames:
             self.outbox, self.flushed = outbox[start:], now
@@ -186,6 +189,7 @@ class Link:
             self._owed = max(self._owed, 1)
         elif now - self._reported > REPORT_SECONDS:
             self._reported = now
+            self._counts.gaps += 1
             replies.append(self._answer(MISSING))
         return False, replies
 
@@ -205,11 +209,13 @@ class Link:
         """
         if frame.kind is not MISSING or frame.ack_stream != self._stream or frame.ack >= self._acked:
             return False
+        self._counts.resets += 1
         self._new_stream()
         return True
 
     def again(self, now: float) -> list[bytes]:
         """Everything under way, once more."""
+        self._counts.frames_resent += len(self._sent)
         for sent in self._sent:
             sent.at = now
         return [self._pack(sent) for sent in self._sent]

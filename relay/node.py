@@ -17,17 +17,19 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import ports
+from relay import census, ports, pulse
 from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory import Directory, Lease, Unavailable
 from relay.directory.keys import Keys
 from relay.directory.lease import clock
 from relay.directory.store import Store
+from relay.exporter import Exporter, Reading
 from relay.gate import Gate
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Frame, Kind
+from relay.metrics import Counts
 from relay.peer import LOOK_SECONDS
 from relay.router import Router
 from relay.tls import server_context
@@ -67,12 +69,17 @@ class Node:
         self._config = config
         self._uid = secrets.token_hex(8)
         self._keys = Keys(config.prefix)
-        self._store = Store(config.redis)
+        self._counts = Counts()
+        self._store = Store(config.redis, self._counts)
         self._router = Router(
-            self._uid, config.name, Limits(grace=config.grace, lease=config.lease), config.memory * MEBIBYTE
+            self._uid,
+            config.name,
+            Limits(grace=config.grace, lease=config.lease),
+            config.memory * MEBIBYTE,
+            self._counts,
         )
         self._gate = Gate(self._router, config.max_line, _context(config))
-        self._lease = Lease(self._store, self._keys, self._uid, config.lease)
+        self._lease = Lease(self._store, self._keys, self._uid, config.lease, self._counts)
         self._directory = Directory(self._store, self._keys, self._lease, self._forgotten, self._router.here)
         self._bus = Bus(
             self._store,
@@ -84,7 +91,7 @@ class Node:
             reset=self._router.node_forgot,
             notice=self._notice,
             connected=self._lease.reconnected,
-            counts=self._router.counts,
+            counts=self._counts,
         )
         self._serving = False  # has accepted clients: others have to reckon with our users
         self._stopping = False
@@ -121,12 +128,14 @@ class Node:
                 starting.cancel()
 
         tasks.start_soon(wait_for_signal)
+        if "http" in sockets:  # from now on: a node that waits for Redis is alive
+            tasks.start_soon(Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if told.is_set():
             return
         _spare_the_collector()
-        async with self._listening(sockets, tasks):
+        async with self._listening(sockets):
             await told.wait()
         await self._stop()
 
@@ -155,6 +164,8 @@ class Node:
         tasks.start_soon(self._directory.sweep)
         tasks.start_soon(self._router.mind_memory)
         tasks.start_soon(self._router.mind_peers, LOOK_SECONDS)
+        tasks.start_soon(census.watch_windows, self._router, self._counts)
+        tasks.start_soon(pulse.watch_loop, self._counts)
 
     async def _reach_redis(self) -> None:
         tries = 0
@@ -179,15 +190,13 @@ class Node:
         return called and not self._answered.is_set()
 
     @asynccontextmanager
-    async def _listening(self, sockets: dict[str, socket.socket], tasks: TaskGroup) -> AsyncIterator[None]:
+    async def _listening(self, sockets: dict[str, socket.socket]) -> AsyncIterator[None]:
         loop, config = asyncio.get_running_loop(), self._config
         servers = []
         self._serving = True
         try:
             for role, sock in sockets.items():
                 if role == "http":
-                    probes = Probes(self._why_not_ready)
-                    tasks.start_soon(probes.serve, sock)
                     continue
                 make = partial(self._gate.arrive, classic=role == "classic")
                 servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
@@ -218,12 +227,29 @@ class Node:
 
     def _why_not_ready(self) -> str:
         if self._stopping:
-            return "stopping"
+            return "draining"
+        if not self._serving:
+            return "starting: waiting for Redis"
         if not self._lease.standing:
             return "no lease: Redis is away"
         if not self._bus.hearing:
             return "deaf: no echo of the own probe"
         return ""
+
+    async def _read(self) -> Reading:
+        """What this node is like now, for /metrics."""
+        return Reading(
+            node=self._config.name,
+            counts=self._counts,
+            tally=await census.count(self._router),
+            ready=not self._why_not_ready(),
+            redis=self._store.answering and self._lease.incarnation > 0,
+            hearing=self._bus.hearing,
+            waiting=len(self._bus.waiting()),
+            lease=self._lease.standing,
+            lease_age=self._lease.age,
+            memory=self._router.budget.held,
+        )
 
     # --- other nodes
 

@@ -31,7 +31,7 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "PORT",
         "TCP port for original clients, which send no line ends; 0 takes a free one. Default: off.",
     ),
-    "http_port": ("PORT", "HTTP port for /healthz and /readyz; 0 takes a free one. Default: off."),
+    "http_port": ("PORT", "HTTP port for /healthz, /readyz and /metrics; 0 takes a free one. Default: off."),
     "max_line": ("BYTES", "Longest line that a client may send, in bytes, its line end not counted."),
     "tls_cert": ("FILE", "Speak TLS, with this certificate and those that signed it (PEM); read again at SIGHUP."),
     "tls_key": ("FILE", "Its key (PEM, without a password); read again at SIGHUP."),

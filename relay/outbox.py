@@ -1,6 +1,6 @@
 """What one client says: its numbering, the bounds of what may be under way, and the outcome of every id."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from relay.budget import MESSAGE_BYTES, PLENTY
 from relay.chat import Chat, Fates
@@ -11,6 +11,11 @@ from relay.window import Window, joined, size
 
 if TYPE_CHECKING:
     from relay.session import Session
+
+
+# Times are whole milliseconds in floats: without this one of them might count as a little more than one. Rounding would
+# cost more than all other counting of a message.
+ROUNDING: Final = 1e-6
 
 
 class Outbox:
@@ -67,6 +72,7 @@ class Outbox:
         host, chat = self._session.host, self._session.chat
         assert chat is not None
         if chat.say_on(self._next, texts, host.now, host.turn):
+            host.counts.taken += len(texts)
             self._seen += len(texts)
             self._next = self._seen + 1
             return
@@ -75,6 +81,7 @@ class Outbox:
 
     def _put_under_way(self, chat: Chat, id: int | None, text: str) -> None:
         session, host = self._session, self._session.host
+        host.counts.taken += 1
         mail = chat.say(self._take(id), text, session.fence, host.now, host.turn)
         if mail is not None:
             host.post(chat.partner.uid, mail)
@@ -101,6 +108,7 @@ class Outbox:
         return id
 
     def _not_sent(self, command: Say, chat: str, reason: Reason) -> None:
+        self._session.host.counts.taken += 1
         self._report(self._take(command.id), [command.text], chat, reason)
 
     def resume(self, sent: int) -> None:
@@ -129,10 +137,13 @@ class Outbox:
                 self.known(chat, id)
                 self._session.host.tell(self._session, Acked(id, chat.id))
             return
+        host, last = self._session.host, 0
+        host.counts.latency.observe(host.now - taken[0].at - ROUNDING)
         for first, texts in joined(taken) if len(taken) > 1 else ((taken[0].id, taken[0].texts),):
+            host.counts.acknowledged += len(texts)
             last = first + len(texts) - 1
             self.fates.record(first, last, chat.id, None)
-        self._session.host.tell(self._session, Acked(last, chat.id))
+        host.tell(self._session, Acked(last, chat.id))
         if chat.held:
             self.go_on(chat)
 
@@ -150,5 +161,6 @@ class Outbox:
 
     def _report(self, first: int, texts: list[str], chat: str, reason: Reason) -> None:
         last = first + len(texts) - 1
+        self._session.host.counts.unconfirmed[reason] += len(texts)
         self.fates.record(first, last, chat, reason)
         self._session.host.tell(self._session, Unconfirmed(first, last, reason, tuple(texts)))

@@ -171,6 +171,11 @@ class Router:
 
     # --- connections
 
+    @property
+    def outlets(self) -> list[Outlet]:
+        """Everyone who is connected."""
+        return list(self._outlets)
+
     def plug(self, outlet: Outlet, *, program: bool) -> Session:
         """A session for a new client."""
         session = Session(self, program=program)

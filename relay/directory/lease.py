@@ -9,6 +9,7 @@ import structlog
 
 from relay.directory.keys import Keys
 from relay.directory.store import Script, Store, Unavailable
+from relay.metrics import Counts
 
 # The key of a lapsed lease is kept for so long: by its TTL others see since when it has lapsed. No grace is longer.
 TAIL_SECONDS: Final = 3600.0
@@ -41,7 +42,7 @@ class Lease:
     snapshot loaded) keeps the lease, but has to settle as well: that server may not know of all that is owned.
     """
 
-    def __init__(self, store: Store, keys: Keys, uid: str, seconds: float) -> None:
+    def __init__(self, store: Store, keys: Keys, uid: str, seconds: float, counts: Counts | None = None) -> None:
         self.uid = uid
         self.seconds = seconds
         self.incarnation = 0
@@ -56,11 +57,17 @@ class Lease:
         self._soon = anyio.Event()
         self._unsettled = anyio.Event()  # what is still owned has to be settled
         self._ended = False
+        self._counts = counts or Counts()
 
     @property
     def standing(self) -> bool:
         """Whether nobody can have taken anything from this node yet."""
         return clock() < self.deadline
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last renewal that got through was sent; infinite without a lease."""
+        return clock() - (self.deadline - self.seconds)
 
     @property
     def settled(self) -> bool:
@@ -139,6 +146,7 @@ class Lease:
         milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
         match await self._store.script(_RENEW, self._key, self.incarnation, milliseconds, tail, urgent=True):
             case 0:
+                self._counts.lapses += 1
                 log.warning("lease lapsed", incarnation=self.incarnation)
                 self.deadline = float("-inf")
                 await self.take()

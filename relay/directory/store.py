@@ -14,6 +14,7 @@ from redis.asyncio.connection import Connection
 
 from relay.config import StartError
 from relay.directory.engine import engine
+from relay.metrics import Counts
 
 # Whoever waits for the directory is told "unavailable" within a second, the way back included.
 CALL_SECONDS: Final = 0.9
@@ -66,11 +67,12 @@ class Store:
     What is asked in one turn of the loop goes out as one pipeline. `run` has to run for as long as calls are made.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, counts: Counts | None = None) -> None:
+        self.answering = True  # the last pipeline was answered
+        self._counts = counts or Counts()
         self._engine = engine(url)
         self._queue: deque[_Call] = deque()
         self._urgent: deque[_Call] = deque()
-        self._answering = True  # the last pipeline was answered
         self._wake = anyio.Event()
 
     async def run(self) -> None:
@@ -92,7 +94,7 @@ class Store:
             return
         now = time.monotonic()
         for call in calls:
-            call.until = now + CALL_SECONDS if self._answering else 0.0
+            call.until = now + CALL_SECONDS if self.answering else 0.0
         try:
             pipe = self._engine.pipeline()
             for call in calls:
@@ -102,7 +104,11 @@ class Store:
         except Exception as error:
             # Not only RedisError: RedisClusterException is none.
             results = [error] * len(calls)
-        self._answering = not all(isinstance(result, Exception) for result in results)
+        self.answering = not all(isinstance(result, Exception) for result in results)
+        if self.answering:
+            self._counts.round_trips.observe(time.monotonic() - now)
+        else:
+            self._counts.redis_failures += 1
         for call, result in zip(calls, results, strict=True):
             call.result = result
             call.done.set()
@@ -143,7 +149,7 @@ class Store:
         end = began + CALL_SECONDS
         if call.until:
             return max(end, call.until) - now
-        if now < end or not self._answering:
+        if now < end or not self.answering:
             return end - now
         return min(LOOK_SECONDS, began + QUEUE_SECONDS - now)
 

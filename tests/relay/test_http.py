@@ -1,6 +1,7 @@
 """Probes: what a balancer is told, and that no request does any harm."""
 
 import socket
+from collections.abc import Callable
 
 import anyio
 import pytest
@@ -21,6 +22,16 @@ def status(response: bytes) -> int:
     return int(response.split()[1])
 
 
+async def page(accept: str) -> tuple[str, bytes]:
+    """What stands at /metrics."""
+    return "text/x; for=" + accept, b"some 1\n"
+
+
+def probes(ready: Callable[[], str]) -> Probes:
+    """Probes of a node that is ready unless `ready` says why not."""
+    return Probes(ready, page)
+
+
 def body(response: bytes) -> bytes:
     """What follows the headers, which must say how long it is."""
     head, _, rest = response.partition(b"\r\n\r\n")
@@ -29,21 +40,21 @@ def body(response: bytes) -> bytes:
 
 
 class TestAnswers:
-    def test_a_node_that_runs_is_alive(self) -> None:
-        response = Probes(lambda: "draining").answer(GET % b"/healthz")
+    async def test_a_node_that_runs_is_alive(self) -> None:
+        response = await probes(lambda: "draining").answer(GET % b"/healthz")
         assert (status(response), body(response)) == (200, b"alive\n")
 
     @pytest.mark.parametrize(("why_not", "expected"), [("", (200, b"ready\n")), ("draining", (404, b"draining\n"))])
-    def test_one_that_should_get_no_new_clients_says_why(self, why_not: str, expected: tuple[int, bytes]) -> None:
-        response = Probes(lambda: why_not).answer(GET % b"/readyz")
+    async def test_one_that_should_get_no_new_clients_says_why(self, why_not: str, expected: tuple[int, bytes]) -> None:
+        response = await probes(lambda: why_not).answer(GET % b"/readyz")
         assert (status(response), body(response)) == expected
 
-    def test_a_query_changes_nothing(self) -> None:
-        assert status(Probes(str).answer(GET % b"/readyz?verbose=1")) == 200
+    async def test_a_query_changes_nothing(self) -> None:
+        assert status(await probes(str).answer(GET % b"/readyz?verbose=1")) == 200
 
-    def test_head_gets_the_head_of_the_same(self) -> None:
-        get = Probes(str).answer(GET % b"/healthz")
-        head = Probes(str).answer(b"HEAD /healthz HTTP/1.1\r\n\r\n")
+    async def test_head_gets_the_head_of_the_same(self) -> None:
+        get = await probes(str).answer(GET % b"/healthz")
+        head = await probes(str).answer(b"HEAD /healthz HTTP/1.1\r\n\r\n")
         assert get.startswith(head)
         assert head.endswith(b"\r\n\r\n")
         assert b"Content-Length: 6" in head
@@ -59,12 +70,23 @@ class TestAnswers:
             (b"", 400),
         ],
     )
-    def test_anything_else_is_refused(self, request_: bytes, expected: int) -> None:
-        assert status(Probes(str).answer(request_)) == expected
+    async def test_anything_else_is_refused(self, request_: bytes, expected: int) -> None:
+        assert status(await probes(str).answer(request_)) == expected
+
+    async def test_metrics_are_made_for_what_the_client_takes(self) -> None:
+        response = await probes(str).answer(b"GET /metrics HTTP/1.1\r\nHost: x\r\naccept:  a/b;q=1 \r\n\r\n")
+        assert (status(response), body(response)) == (200, b"some 1\n")
+        assert b"Content-Type: text/x; for=a/b;q=1" in response.split(b"\r\n")
+
+    async def test_a_defect_in_a_page_is_an_answer_too(self) -> None:
+        async def broken(accept: str) -> tuple[str, bytes]:
+            raise ValueError
+
+        assert status(await Probes(str, broken).answer(GET % b"/metrics")) == 500
 
     @given(st.binary())
-    def test_every_request_has_an_answer(self, request_: bytes) -> None:
-        assert status(Probes(str).answer(request_)) in (200, 400, 404, 405)
+    async def test_every_request_has_an_answer(self, request_: bytes) -> None:
+        assert status(await probes(str).answer(request_)) in (200, 400, 404, 405)
 
 
 class TestServing:
@@ -91,20 +113,20 @@ class TestServing:
             await client.send_eof()
 
     async def test_one_request_is_answered_and_the_connection_closed(self) -> None:
-        assert status(await self.ask(Probes(str), GET % b"/healthz")) == 200
+        assert status(await self.ask(probes(str), GET % b"/healthz")) == 200
 
     async def test_a_request_may_come_in_pieces(self) -> None:
-        assert status(await self.ask(Probes(str), *(bytes([byte]) for byte in GET % b"/readyz"))) == 200
+        assert status(await self.ask(probes(str), *(bytes([byte]) for byte in GET % b"/readyz"))) == 200
 
     async def test_bare_line_feeds_will_do(self) -> None:
-        assert status(await self.ask(Probes(str), b"GET /healthz HTTP/1.0\n\n")) == 200
+        assert status(await self.ask(probes(str), b"GET /healthz HTTP/1.0\n\n")) == 200
 
     async def test_an_endless_request_is_answered_after_a_bounded_part(self) -> None:
-        assert status(await self.ask(Probes(str), b"GET /healthz HTTP/1.1\r\n" + b"x" * REQUEST_BYTES)) == 200
+        assert status(await self.ask(probes(str), b"GET /healthz HTTP/1.1\r\n" + b"x" * REQUEST_BYTES)) == 200
 
     async def test_a_client_that_goes_gets_nothing_and_harms_nobody(self) -> None:
-        assert await self.ask(Probes(str), b"GET /hea", eof=True) == b""
+        assert await self.ask(probes(str), b"GET /hea", eof=True) == b""
 
     async def test_a_slow_client_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
-        assert await self.ask(Probes(str), b"GET /hea") == b""
+        assert await self.ask(probes(str), b"GET /hea") == b""

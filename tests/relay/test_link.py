@@ -27,6 +27,7 @@ from relay.link import (
     unpack,
 )
 from relay.mail import VERSION, Ack, Text, decode
+from relay.metrics import Counts
 
 A, B = "a" * 16, "b" * 16
 
@@ -46,13 +47,14 @@ class Side:
 
     def __init__(self, uid: str) -> None:
         self.uid = uid
+        self.counts = Counts()
         self.restart()
         self.sent = 0
         self.resets = 0
 
     def restart(self) -> None:
         """Forget everything, as a node does that gave the other one up for dead."""
-        self.link = Link(self.uid)
+        self.link = Link(self.uid, self.counts)
         self.delivered: list[int] = []
 
     def post(self) -> None:

@@ -7,13 +7,14 @@ import anyio
 import pytest
 
 from relay import bus as bus_module
-from relay import connection
+from relay import connection, inbox
 from relay.connection import TURN_LINES
-from relay.errors import Code
-from relay.events import Block, Call, Claim, Resume, Say
+from relay.errors import Code, Reason
+from relay.events import Block, Call, Claim, Leave, Resume, Say
 from relay.host import Limits
-from relay.link import Kind, pack
-from relay.metrics import CALLS, CLAIMS, Counts, Histogram, Limit, Outcome
+from relay.link import Kind, Link, pack, unpack
+from relay.mail import Ack, Sync
+from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
 from relay.router import Router
 from tests.relay.desk import Wire, a_router, until
 from tests.relay.test_bus import Desk
@@ -219,3 +220,75 @@ async def test_links_with_too_many_nodes(monkeypatch: pytest.MonkeyPatch) -> Non
     for uid in ("2" * 16, "3" * 16):
         desk.bus._pushed([b"message", b"inbox", pack(Kind.ACK, uid, bytes(8), 0)])
     assert risen(desk.bus._counts.limits) == {Limit.LINKS: 1}
+
+
+class TestMessages:
+    @pytest.fixture
+    def world(self) -> World:
+        return World(Limits(window=4))
+
+    def test_one_is_taken_delivered_and_acknowledged(self, world: World) -> None:
+        here, there = world.place("n1"), world.place("n2")
+        ann, ben = enter(here, "Ann"), enter(there, "Ben")
+        pair(ann, ben)
+        ann.says(Say("a"), Say("b"))
+        world.settle()
+        assert (here.counts.taken, here.counts.acknowledged, there.counts.delivered) == (2, 0, 2)
+        world.time += 0.25
+        ben.reads()
+        assert here.counts.acknowledged == 2
+        latency = here.counts.latency
+        assert (latency.counts[SECONDS.index(0.25)], sum(latency.counts)) == (1, 1), "not above its own bound"
+        assert latency.sum == pytest.approx(0.25, abs=1e-5)
+        assert (here.counts.delivered, there.counts.taken, there.counts.acknowledged) == (0, 0, 0)
+
+    def test_what_has_no_outcome_is_unconfirmed_by_its_reason(self, world: World) -> None:
+        here, there = world.place("n1"), world.place("n2")
+        ann, ben = enter(here, "Ann"), enter(there, "Ben")
+        chat = pair(ann, ben)
+        ann.says(Say("a"), Say("b"))
+        ben.says(Leave())
+        world.settle()
+        ann.says(Say("c", None, chat))
+        assert risen(here.counts.unconfirmed) == {Reason.LEFT: 3}
+        assert (here.counts.taken, here.counts.acknowledged) == (3, 0)
+
+    def test_what_the_partner_may_have_missed_is_sent_again(self, world: World) -> None:
+        here, there = world.place("n1"), world.place("n2")
+        ann, ben = enter(here, "Ann"), enter(there, "Ben")
+        chat = pair(ann, ben)
+        ann.says(Say("a"), Say("b"))
+        world.settle()
+        assert ben.session.chat is not None
+        inbox.receive(ann.session, Sync("ann", chat, ben.session.party, 1, reply=False))
+        assert here.counts.resent == 1, "the first is known to be there"
+
+
+class TestTheBus:
+    def test_batches(self) -> None:
+        counts = Counts()
+        link = Link("1" * 16, counts)
+        link.outbox += [Ack("ann", "c1", id) for id in range(3)]
+        link.flush(0.0)
+        assert (sum(counts.batches.counts), counts.batches.sum) == (1, 3)
+
+    def test_gaps_what_is_sent_again_for_them_and_streams_begun_anew(self) -> None:
+        here, there = Counts(), Counts()
+        one, other = Link("1" * 16, here), Link("2" * 16, there)
+        frames = []
+        for id in range(3):
+            one.outbox.append(Ack("ann", "c1", id))
+            frames += one.flush(0.0)
+        _, replies = other.take(unpack(frames[2]), 0.0)
+        assert (there.gaps, here.frames_resent) == (1, 0)
+        one.take(unpack(replies[0]), 0.0)
+        assert (there.gaps, here.frames_resent, here.resets) == (1, 3, 0)
+        other.take(unpack(frames[0]), 0.0)
+        one.take(unpack(other.tick(60.0)[0]), 0.0)
+        one.lost(unpack(Link("2" * 16, Counts()).ask()))
+        assert here.resets == 0, "of no stream of ours"
+        one.take(unpack(other.ask()), 0.0)
+        forgetful = Link("2" * 16, Counts())
+        forgetful.take(unpack(frames[1]), 0.0)
+        assert one.lost(unpack(forgetful.ask()))
+        assert here.resets == 1

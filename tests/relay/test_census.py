@@ -1,0 +1,118 @@
+"""Who is counted as what, and that counting many leaves the loop to others."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from relay import census, pulse
+from relay.errors import Presence
+from relay.host import Limits
+from relay.metrics import Counts
+from relay.router import Router
+from relay.session import Session, State
+from tests.relay.desk import Wire, a_router, until
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+WINDOW = 8
+
+
+@pytest.fixture
+async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, Limits(window=WINDOW)) as router:
+        yield router
+
+
+Connect = Callable[..., Wire]
+
+
+@pytest.fixture
+async def wire(router: Router) -> AsyncIterator[Connect]:
+    wires: list[Wire] = []
+
+    def connect(data: bytes = b"", *, classic: bool = False) -> Wire:
+        wires.append(Wire(router, classic=classic))
+        if data:
+            wires[-1].send(data)
+        return wires[-1]
+
+    yield connect
+    for one in wires:
+        one.reset()
+        one.socket.close()
+
+
+async def test_everyone_by_dialect_and_state(router: Router, wire: Connect) -> None:
+    wire()
+    wire(b"a{n\n")
+    wire(b"dan", classic=True)
+    ann, ben, cas = wire(b"ann\n"), wire(b'{"type":"hello","name":"ben"}\n'), wire(b'{"type":"hello","name":"cas"}\n')
+    await until(lambda: ann.sent and ben.sent and cas.sent and "dan" in router.sessions)
+    ann.send(b"To:ben\n")
+    await until(lambda: b"You are" in ann.sent)
+    cas.reset()
+    await until(lambda: router.sessions["cas"].detached and router.sessions["dan"].state is State.NAMED)
+    tally = await census.count(router)
+    assert tally.sessions == {
+        ("unknown", census.NAMELESS): 1,
+        ("text", census.NAMELESS): 1,
+        ("text", Presence.BUSY): 1,
+        ("json", Presence.BUSY): 1,
+        ("json", Presence.AWAY): 1,
+        ("classic", Presence.FREE): 1,
+    }
+    assert (tally.connections, tally.users, tally.chatting) == (5, 4, 2)
+
+
+async def test_many_are_counted_in_slices(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(census, "SLICE", 10)
+    router.sessions = {str(n): Session(router) for n in range(95)}
+    turns, counting = 0, True
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while counting:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take_turns)
+        await census.count(router)
+        counting = False
+    assert turns >= 9
+
+
+async def test_windows_are_looked_at_and_empty_ones_left_out(
+    router: Router, wire: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(census, "WINDOWS_SECONDS", 0.01)
+    ann, ben = wire(b"ann\n"), wire(b"ben\n")
+    await until(lambda: ann.sent and ben.sent)
+    ann.send(b"To:ben\n")
+    await until(lambda: b"You are" in ann.sent)
+    ben.full = True
+    ann.send(b"x\n" * (WINDOW // 2 + 1))  # the first of them is on its way to the kernel
+    await until(lambda: router.sessions["ann"].chat.window.count == WINDOW // 2 + 1)  # type: ignore[union-attr]
+    counts = Counts()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(census.watch_windows, router, counts)
+        await until(lambda: sum(counts.windows.counts))
+        tasks.cancel_scope.cancel()
+    share = (WINDOW // 2 + 1) / WINDOW
+    assert counts.windows.sum == pytest.approx(share * sum(counts.windows.counts))
+
+
+async def test_a_loop_that_is_held_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "BEAT_SECONDS", 0.01)
+    counts = Counts()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pulse.watch_loop, counts)
+        await anyio.lowlevel.checkpoint()
+        time.sleep(0.3)  # noqa: ASYNC251  this is what is to be seen
+        await until(lambda: sum(counts.loop_lag.counts))
+        tasks.cancel_scope.cancel()
+    assert counts.loop_lag.sum >= 0.25
