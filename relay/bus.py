@@ -7,7 +7,8 @@ and asks every counterpart to send again. Nothing is published, and no mail take
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import structlog
@@ -19,10 +20,13 @@ from relay.fan import Fan
 from relay.link import MAIL, MISSING, UID_LENGTH, BadFrame, Frame, Kind, Link, note, unpack
 from relay.mail import Ack, BadMail, Mail, decode
 from relay.metrics import Counts, Limit
+from relay.publisher import Publisher
 from relay.resp import RespConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from redis.asyncio.connection import Connection
 
 # PUBLISH commands without a reply; what comes meanwhile gathers and makes the next ones larger (measured best: 8).
 UNDER_WAY: Final = 8
@@ -41,6 +45,8 @@ RECONNECT_SECONDS: Final = 0.1
 RECONNECT_MAX_SECONDS: Final = 0.5
 # Nodes that one node has links with. Far above any cluster; bounds what garbage on the channel can cost.
 LINKS: Final = 4096
+
+_Taken = TypeVar("_Taken", bound=RespConnection)
 
 log = structlog.get_logger()
 
@@ -81,7 +87,7 @@ class Bus:
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
         self._resting = False  # a timer will look after those
-        self._publisher: RespConnection | Fan | None = None
+        self._publisher: Publisher | Fan | None = None
         self._subscriber: RespConnection | None = None
         self._under_way = 0
         self._answered = False  # the publisher's connection has served
@@ -173,8 +179,8 @@ class Bus:
         """That node is dead: what was under way to it will never arrive."""
         self._links.pop(uid, None)
 
-    def _published(self, reply: Any) -> None:
-        self._under_way -= 1
+    def _published(self, reply: Any, count: int = 1) -> None:
+        self._under_way -= count
         if isinstance(reply, Exception):
             log.error("publish refused", error=str(reply))
         else:
@@ -273,9 +279,9 @@ class Bus:
             await anyio.sleep(pause)
 
     @asynccontextmanager
-    async def _connection(self, on_reply: Callable[[Any], None]) -> "AsyncIterator[RespConnection]":
+    async def _connection(self, take_over: "Callable[[Connection], _Taken]") -> "AsyncIterator[_Taken]":
         home = self._store.home(self._keys.inbox(self._uid))
-        connection = RespConnection(await self._store.connect(home), on_reply)
+        connection = take_over(await self._store.connect(home))
         try:
             yield connection
         finally:
@@ -283,12 +289,12 @@ class Bus:
                 await connection.aclose()
 
     async def _publishing(self) -> bool:
-        async with self._connection(self._published) as self._publisher:
-            self._under_way = 0
-            self._answered = False
+        self._under_way = 0
+        self._answered = False
+        probe = ("PUBLISH", self._keys.inbox(self._uid), note(Kind.PROBE, self._uid))
+        async with self._connection(partial(Publisher, answered=self._published, trial=probe)) as self._publisher:
             try:
                 self._connected()
-                self.tell(self._uid, Kind.PROBE)
                 self._send_again(self._links)
                 await self._publisher.lost.wait()
             finally:
@@ -321,7 +327,7 @@ class Bus:
     async def _subscribing(self) -> bool:
         with suppress(Unavailable):
             await self._store.look()  # it may be another server that serves our inbox now
-        async with self._connection(self._pushed) as connection:
+        async with self._connection(partial(RespConnection, on_reply=self._pushed)) as connection:
             self._receiver = connection
             self._confirmed = anyio.Event()
             inbox, everyone = self._keys.inbox(self._uid), self._keys.everyone

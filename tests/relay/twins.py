@@ -16,7 +16,7 @@ from relay.errors import Code, Presence
 from relay.events import Claim
 from relay.host import Limits, Located
 from relay.names import Name
-from relay.resp import RespConnection
+from relay.publisher import Publisher
 from relay.router import Router
 from relay.session import Session, State
 from tests.relay.desk import Wire
@@ -82,7 +82,7 @@ class Twin(Router):
             notice=lambda _: None,
             connected=lambda: None,
         )
-        bus._publisher = cast(RespConnection, _Publisher(redis, bus))
+        bus._publisher = cast(Publisher, _Publisher(redis, bus))
         self.start(asyncio.get_running_loop(), cast(Any, None), cast(Directory, _Directory()), bus)
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
