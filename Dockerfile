@@ -4,7 +4,7 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY relay ./relay
 COPY cli ./cli
-RUN python -m venv /app && /app/bin/pip install --no-cache-dir --disable-pip-version-check .
+RUN python -m venv /app && /app/bin/pip install --no-cache-dir --disable-pip-version-check ".[auth]"
 
 FROM python:3.13-slim
 COPY --from=build /app /app

@@ -17,7 +17,7 @@ from relay.errors import Code
 from relay.events import Claim, Event, Replaced
 from relay.host import Located
 from relay.mail import Mail, Moved
-from relay.names import Name
+from relay.names import Name, parse
 from relay.records import Records
 from relay.resume import Legacy
 from relay.session import Session, State
@@ -70,6 +70,7 @@ class Owner(Protocol):
     """What this module needs of the node."""
 
     uid: str
+    authenticates: bool
     sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
 
     def begin(self) -> None:
@@ -116,11 +117,21 @@ class Claims:
 
     def claim(self, session: Session, name: Name) -> None:
         """Ask for a name; ends in `session.claimed` or `session.unclaimed`."""
-        if name.owned in self._node.sessions:
+        here = self._node.sessions.get(name.owned)
+        if here is None:
+            self._node.sessions[name.owned] = session
+        elif not self._node.authenticates or here.name is None or here.name.key != name.key:
             session.unclaimed(Code.NAME_TAKEN)
             return
-        self._node.sessions[name.owned] = session
+        elif here.state is State.CLAIMING:
+            self._behind.setdefault(name.owned, []).append(lambda: self._claim_now(session, name))
+            return
         self._start(self._claim, session, name)
+
+    def _claim_now(self, session: Session, name: Name) -> None:
+        if session.state is State.CLAIMING:
+            self.claim(session, name)
+            self._node.wake(session)
 
     async def _claim(self, session: Session, name: Name) -> None:
         began = clock()
@@ -131,6 +142,8 @@ class Claims:
         try:
             body = Body(name.shown, session.grace, token_hash, False, "", None)
             fence = await self._directory.claim(name.owned, sid, body)
+            if fence is None and self._node.authenticates:
+                fence = await self._supersede(name, sid, body)
             if session.program and _gone(session) and clock() - began > PATIENCE_SECONDS:
                 fence, code = None, Code.UNAVAILABLE  # granted to nobody: the grace would only keep others off the name
         except Unavailable as error:
@@ -143,12 +156,41 @@ class Claims:
         if fence is None:
             self._refused(session, name, sid, code)
         else:
+            self._seat(session, name)
             session.claimed(sid, fence, token, token_hash)
         self._known(session, name)
 
+    async def _supersede(self, name: Name, sid: str, body: Body) -> int | None:
+        """Take the name over from the session that has it: each of its clients has proved to be the same user.
+
+        Not from one whose name only looks alike. Of two at once the later one wins.
+        """
+        for _ in range(TRIES):
+            holder = await self._directory.find(name.owned)
+            if holder is None:
+                return await self._directory.claim(name.owned, sid, body)
+            if parse(holder.body.shown).key != name.key:
+                return None
+            fence = await self._directory.take_over(holder, name.owned, sid, body)
+            if fence is not None:
+                if holder.uid != self._node.uid:
+                    self._node.begin()
+                    self._node.post(holder.uid, Moved(name.owned, holder.sid, taken=True))
+                return fence
+        return None
+
+    def _seat(self, session: Session, name: Name) -> None:
+        """The name is this session's now, and no other's."""
+        old = self._node.sessions.get(name.owned)
+        if old is not session:
+            if old is not None:
+                old.superseded()
+            self._node.sessions[name.owned] = session
+
     def _refused(self, session: Session, name: Name, sid: str, code: Code, grace: float = 0.0) -> None:
         self._sids.discard(sid)
-        del self._node.sessions[name.owned]
+        if self._node.sessions.get(name.owned) is session:
+            del self._node.sessions[name.owned]
         session.unclaimed(code)
         if code is Code.UNAVAILABLE:
             # A session that was to be resumed may be ours now: its client has its grace to try again.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.errors import Code, Reason
+from relay.errors import MESSAGES, NO_PROOF, Code, Reason
 from relay.events import (
     AcceptCall,
     Block,
@@ -50,11 +50,26 @@ def before_name(session: "Session", command: Command) -> None:
 
 
 def _claim(session: "Session", command: Claim) -> None:
+    host = session.host
+    if host.authenticates and not session.program:
+        command = _with_token(command)
+    refusal = host.admit(session, command)
+    if refusal is not None:
+        host.counts.claim(refusal)
+        message = NO_PROOF if refusal is Code.BAD_TOKEN else MESSAGES[refusal]
+        host.tell(session, Refused(refusal, message, name=command.name))
+        return
     name = _name(session, command.name)
     if name is None:
         session.host.counts.claim(Code.NAME_INVALID)
     else:
         session.claim(name, command)
+
+
+def _with_token(command: Claim) -> Claim:
+    """A person's first line is `name token`."""
+    name, *auth = command.name.split(maxsplit=1) or [""]
+    return Claim(name, auth=auth[0] if auth else None)
 
 
 def _name(session: "Session", typed: str) -> Name | None:

@@ -93,6 +93,7 @@ class Config:
     tls_cert: Path | None = None  # PEM, with those that signed it; None: no TLS
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
+    auth_jwt_key: Path | None = None  # an Ed25519 public key in PEM, or a secret; None: names need no proof
     share_ports: bool = False  # those for clients, with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
@@ -115,7 +116,7 @@ class Config:
     @property
     def reloads(self) -> bool:
         """Whether there are files that SIGHUP has read again; else it ends a node as it does any process."""
-        return self.tls_cert is not None
+        return self.tls_cert is not None or self.auth_jwt_key is not None
 
 
 def check_url(url: str) -> None:

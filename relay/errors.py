@@ -48,6 +48,9 @@ class Presence(StrEnum):
     OFFLINE = "offline"
 
 
+# Of `bad_token`, where a name needs proof and there is none.
+NO_PROOF: Final = "This name needs a valid token."
+
 # What a person reads. Text clients see these behind "* ", where the original server had no line of its own.
 MESSAGES: Final[dict[Code, str]] = {
     Code.NAME_TAKEN: "This name belongs to another connection.",

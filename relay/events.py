@@ -27,6 +27,7 @@ class Claim(Struct, frozen=True, gc=False):
     acks: bool = False  # the client acknowledges messages itself
     resume: Resume | None = None
     ask: bool = False  # the client answers calls itself
+    auth: str | None = None  # what proves that the client may have the name
 
 
 class Call(Struct, frozen=True, gc=False):

@@ -44,6 +44,7 @@ class ClientHello(_Frame, tag="hello", frozen=True, kw_only=True):
     sent: IdOrNone = 0  # the highest id ever used
     last: IdOrNone = 0  # the highest partner id received in `chat`
     ask: bool = False  # this client accepts or declines calls itself
+    auth: str | None = None  # a signed token for the name, where the relay wants one
 
 
 class ClientTo(_Frame, tag="to", frozen=True):

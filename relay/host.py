@@ -44,6 +44,7 @@ class Host(Protocol):
     node: str  # its name, as shown to clients
     limits: Limits
     counts: Counts
+    authenticates: bool  # a name needs proof, and is its user's on every connection that brings it
 
     @property
     def now(self) -> float:
@@ -68,6 +69,9 @@ class Host(Protocol):
 
     def hint(self, uid: str, mail: Mail) -> None:
         """Send mail that is only good now: it is dropped unless it can leave at once."""
+
+    def admit(self, session: "Session", claim: Claim) -> Code | None:
+        """Why the session's client may not ask for this name now, if so. To be asked once for each claim and resume."""
 
     def claim(self, session: "Session", name: Name, claim: Claim) -> None:
         """Ask for a name. Ends in `session.claimed` or `session.unclaimed`."""

@@ -172,7 +172,7 @@ def _unknown(session: Session, mail: Unknown) -> None:
 
 def _moved(session: Session, mail: Moved) -> None:
     if session.sid == mail.sid:
-        session.replaced()
+        (session.superseded if mail.taken else session.replaced)()
 
 
 def _current(session: Session, mail: Gone | Away) -> bool:

@@ -142,10 +142,14 @@ class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
 
 
 class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
-    """To the node that held a session: its client has resumed it elsewhere."""
+    """To the node that held a session: its client has resumed it elsewhere.
+
+    `taken`: not that; its user has claimed the name anew, and the session is over.
+    """
 
     to: str
     sid: str
+    taken: bool = False
 
 
 class Unknown(msgspec.Struct, array_like=True, tag="unknown", frozen=True):

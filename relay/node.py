@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -18,6 +18,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay import census, ports, pulse
+from relay.auth import Authenticator
 from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory import Directory, Lease, Unavailable
@@ -71,14 +72,19 @@ class Node:
         self._keys = Keys(config.prefix)
         self._counts = Counts()
         self._store = Store(config.redis, self._counts)
+        auth = None if config.auth_jwt_key is None else Authenticator(config.auth_jwt_key)
         self._router = Router(
             self._uid,
             config.name,
             Limits(grace=config.grace, lease=config.lease),
             config.memory * MEBIBYTE,
             self._counts,
+            vouch=auth.vouches if auth is not None else None,
         )
         self._gate = Gate(self._router, config.max_line, _context(config))
+        self._reloads: list[Callable[[], None]] = [] if auth is None else [auth.reload]
+        if config.tls_cert is not None:
+            self._reloads.append(self._renew_certificate)
         self._lease = Lease(self._store, self._keys, self._uid, config.lease, self._counts)
         self._directory = Directory(self._store, self._keys, self._lease, self._forgotten, self._router.here)
         self._bus = Bus(
@@ -105,7 +111,7 @@ class Node:
         try:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async with anyio.create_task_group() as tasks:
-                    if self._config.reloads:
+                    if self._reloads:
                         tasks.start_soon(self._reload_when_told)
                     await self._serve(sockets, signals, tasks)
                     tasks.cancel_scope.cancel()
@@ -218,12 +224,22 @@ class Node:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
-                try:
-                    self._gate.context = await anyio.to_thread.run_sync(_context, self._config)
-                except ConfigError as error:
-                    log.warning("not reloaded, the old one stays", error=str(error))
-                else:
-                    log.info("reloaded", tls_cert=str(self._config.tls_cert))
+                for reload in self._reloads:
+                    await self._reload(reload)
+
+    async def _reload(self, reload: Callable[[], None]) -> None:
+        config = self._config
+        try:
+            await anyio.to_thread.run_sync(reload)
+        except ConfigError as error:
+            log.warning("not reloaded, the old one stays", error=str(error))
+        else:
+            log.info(
+                "reloaded", file=str(config.tls_cert if reload == self._renew_certificate else config.auth_jwt_key)
+            )
+
+    def _renew_certificate(self) -> None:
+        self._gate.context = _context(self._config)
 
     def _why_not_ready(self) -> str:
         if self._stopping:

@@ -39,6 +39,11 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "FILE",
         "Only let clients in that have a certificate signed by one of these (PEM); read again at SIGHUP.",
     ),
+    "auth_jwt_key": (
+        "FILE",
+        "Names need a signed token (JWT): an Ed25519 public key (PEM), or a secret for HS256, 32 bytes at least; "
+        "read again at SIGHUP.",
+    ),
     "memory": (
         "MIB",
         "Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",

@@ -50,8 +50,17 @@ class Router:
     """The host of all sessions of a node (see `relay.host.Host`)."""
 
     def __init__(
-        self, uid: str, node: str, limits: Limits, memory: int = DEFAULT_MEMORY, counts: Counts | None = None
+        self,
+        uid: str,
+        node: str,
+        limits: Limits,
+        memory: int = DEFAULT_MEMORY,
+        counts: Counts | None = None,
+        vouch: Callable[[str, str | None], bool] | None = None,
     ) -> None:
+        """`vouch(name, token)`: whether the token proves that the name may be had; None: no name needs proof."""
+        self._vouch = vouch
+        self.authenticates = vouch is not None
         self.uid = uid
         self.node = node
         self.limits = limits
@@ -219,6 +228,12 @@ class Router:
         """See `Host`."""
         if uid == self.uid or self._bus.flowing(uid):
             self.post(uid, mail)
+
+    def admit(self, session: Session, claim: Claim) -> Code | None:
+        """See `Host`."""
+        if self._vouch is not None and not self._vouch(claim.name, claim.auth):
+            return Code.BAD_TOKEN
+        return None
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""

@@ -367,12 +367,7 @@ class Session:
 
     def name_lost(self) -> None:
         """Another owns the name now. A JSON client may claim anew on its connection; others are closed."""
-        self.pairing.withdraw(Reason.LOST)
-        chat = self.chat
-        if chat is not None:
-            self.chat = None
-            self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence))
-            self.outbox.close(chat, Reason.NAME_LOST, 0)
+        self._drop()
         self.refuse(Code.NAME_LOST)
         self.host.forget(self)
         if isinstance(self.pending, Quit):
@@ -382,6 +377,19 @@ class Session:
             return
         self.state = State.ENDED
         self.host.close(self)
+
+    def superseded(self) -> None:
+        """Its user has claimed the name anew. The old client is closed: it would only claim the name back."""
+        self._drop()
+        self.replaced()
+
+    def _drop(self) -> None:
+        """The name is another's: the chat can't go on."""
+        self.pairing.withdraw(Reason.LOST)
+        chat, self.chat = self.chat, None
+        if chat is not None:
+            self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence))
+            self.outbox.close(chat, Reason.NAME_LOST, 0)
 
     def dismiss(self) -> None:
         """The node goes away: a client that can resume is told to, others end here."""

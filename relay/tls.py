@@ -1,8 +1,8 @@
 """TLS on one connection: a protocol to the TCP transport below it, a transport to the client's connection above it.
 
-asyncio has one of its own (`sslproto`), which keeps up to 768 KiB of a connection that isn't read, and says that all is
-written while TCP still holds some of it. Acknowledgements depend on the latter, a node's memory on the former: this one
-passes on when the kernel takes no more, and holds no more than one read (docs/decisions/0008).
+asyncio has one of its own (`sslproto`), which keeps up to half a megabyte of a connection that isn't read, and says
+that all is written while TCP still holds some of it. Acknowledgements depend on the latter, a node's memory on the
+former: this one passes on when the kernel takes no more, and holds no more than one read (docs/decisions/0008).
 """
 
 import asyncio

@@ -195,9 +195,9 @@ def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
 
 def _not_back(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
     """The node doesn't give us back what we had."""
-    if frame.code == "bad_token":
+    if p.state is State.RESUMING and frame.code == "bad_token":
         return _expired(p)
-    if p.state is State.CLAIMING and frame.code in ("name_taken", "name_invalid"):
+    if p.state is State.CLAIMING and frame.code in ("name_taken", "name_invalid", "bad_token"):
         asked = p.requests.first(Kind.CLAIM)
         p.requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
         lost = _end(p, frame.code, frame.message)

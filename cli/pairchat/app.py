@@ -16,6 +16,7 @@ from pairchat.errors import BadSettings, PairchatError
 from pairchat.escape import word
 from pairchat.ndjson import Frames
 from pairchat.pipe import Pipe
+from pairchat.proof import proof
 from pairchat.settings import Settings
 from pairchat.store import state_folder
 from pairchat.wording import Exit, complaint, exit_status
@@ -108,6 +109,15 @@ def pairchat(
         str | None,
         typer.Option("--ca", "--tls-ca", metavar="FILE", envvar="PAIRCHAT_TLS_CA", help="Certificates to trust, PEM."),
     ] = None,
+    auth_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="PAIRCHAT_AUTH_FILE",
+            help="Holds the token that proves your name, where the relay wants one; or put the token itself into "
+            "PAIRCHAT_AUTH.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -134,7 +144,9 @@ def pairchat(
     Exit status: 0 fine; 1 a text was not sent or has no acknowledgement; 2 wrong usage; 3 no connection, or lost;
     4 the name was refused or lost; 5 the partner is not there, or left before the end of the input; 6 timed out.
     """
-    chosen = Settings(name, to, server or [], wait, timeout, json, ask, theme, notify, mouse, typing, tls, tls_ca)
+    chosen = Settings(
+        name, to, server or [], wait, timeout, json, ask, theme, notify, mouse, typing, tls, tls_ca, auth_file
+    )
     raise typer.Exit(anyio.run(_until_signal, chosen))
 
 
@@ -186,8 +198,9 @@ async def _in_pipe(settings: Settings) -> int:
     sink = 1 if sys.stdout else os.open(os.devnull, os.O_WRONLY)
     ends = Frames(source, sink) if settings.json else Pipe(source, sink)
     ask = settings.ask and settings.json  # lines of text have nobody to ask
+    tls, auth = _tls(settings), proof(settings.auth_file)
     async with connect(
-        *settings.servers, name=settings.name, state=state_folder(), tls=_tls(settings), ask=ask
+        *settings.servers, name=settings.name, state=state_folder(), tls=tls, ask=ask, auth=auth
     ) as chat:
         return await ends.run(chat, settings.to, wait=settings.wait)
     raise AssertionError  # for the type checker: `connect` swallows nothing
@@ -196,7 +209,7 @@ async def _in_pipe(settings: Settings) -> int:
 async def _in_terminal(settings: Settings) -> int:
     from pairchat.screen import Screen  # takes its time to import, which scripts need not spend
 
-    return await Screen(settings, state_folder(), _tls(settings)).run()
+    return await Screen(settings, state_folder(), _tls(settings), proof(settings.auth_file)).run()
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

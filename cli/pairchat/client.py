@@ -24,7 +24,7 @@ from pairchat.dial import BROKEN, Route
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotConfirmed, PairchatError, Refused
 from pairchat.events import Event, Fate, Invited, Joined, Message, Outgoing, Paired, Presence
 from pairchat.link import CONNECT_WAIT, READ_BYTES, Link
-from pairchat.protocol import ClientProtocol, Tap
+from pairchat.protocol import ClientProtocol, Proof, Tap
 from pairchat.requests import Request
 from pairchat.states import State
 from pairchat.store import Store
@@ -98,10 +98,11 @@ class Chat:
         tap: Tap | None,
         tls: ssl.SSLContext | None,
         ask: bool,
+        auth: Proof | None = None,
     ) -> None:
         route = Route([parse_address(server) for server in servers], tls)
         self._servers, self._state = servers, state
-        self._protocol = ClientProtocol(tap=tap, ask=ask)
+        self._protocol = ClientProtocol(tap=tap, ask=ask, proof=auth)
         self._link = Link(self._protocol, route, self._take, patience)
         self._turn = anyio.Lock()  # senders go in the order in which they came
         self._tell, self._told = anyio.create_memory_object_stream[Event](EVENTS_AHEAD)
@@ -350,6 +351,7 @@ async def connect(
     tap: Tap | None = None,
     tls: ssl.SSLContext | None = None,
     ask: bool = False,
+    auth: Proof | None = None,
 ) -> AsyncIterator[Chat]:
     """Connect to a node of one relay, and take `name` if one is given; else `claim` one.
 
@@ -362,12 +364,14 @@ async def connect(
     program that is started again resumes as well. Without it nothing is written.
     `tap`: is shown every line, see `ClientProtocol`. `tls`: speak TLS, and check the relay's certificate so.
     `ask`: calls don't make a chat at once; `Invited` tells of them, and `Chat.accept` or `Chat.decline` answers.
+    `auth`: called for the signed token that proves the name, where the relay wants one, at each connection: it must
+    still be good when the session is resumed, or the session is lost.
 
     At the end of the block the name is given back: after everything that was said has its fate if the block ended
     well, at once if an exception ended it.
     Raises `BadServer`, `ConnectionFailed`, `Refused`, and at the end `ConnectionLost` if the fate of a text is open.
     """
-    chat = Chat(servers or (DEFAULT_SERVER,), patience=patience, state=state, tap=tap, tls=tls, ask=ask)
+    chat = Chat(servers or (DEFAULT_SERVER,), patience=patience, state=state, tap=tap, tls=tls, ask=ask, auth=auth)
     failure: BaseException | None = None
     try:
         await chat._link.open()

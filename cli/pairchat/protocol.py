@@ -31,15 +31,19 @@ from pairchat.wire import MAX_LINE, Lines, decode
 from relay import frames
 
 Tap = Callable[[str, bytes], None]
+Proof = Callable[[], str | None]
 
 
 class ClientProtocol:
     """One session. `max_line`: bytes of the longest line that the node takes. `ask`: calls are told (`Invited`).
 
     `tap`: is shown each line, `>` those to the node and `<` those from it, without its LF. They hold the token.
+    `proof`: asked for each time the name is claimed or the session resumed; what the node wants as `auth`.
     """
 
-    def __init__(self, *, max_line: int = MAX_LINE, ask: bool = False, tap: Tap | None = None) -> None:
+    def __init__(
+        self, *, max_line: int = MAX_LINE, ask: bool = False, tap: Tap | None = None, proof: Proof | None = None
+    ) -> None:
         self.state = State.NAMELESS
         self.stranded = False  # this node goes away, or can't take us back now: connect to another one
         self.tap = tap
@@ -57,6 +61,7 @@ class ClientProtocol:
         self.blocked: dict[str, None] = {}  # names, as they were written
         self._max_line = max_line
         self._ask_first = ask
+        self._proof = proof or (lambda: None)
         self.requests = Requests()
         self._input = Lines()
         self._output = bytearray()
@@ -65,7 +70,7 @@ class ClientProtocol:
 
     def claim(self, name: str) -> Request:
         """Ask for a name. Outcome: `Joined` or `Refused`. One claim at a time, and none while we have a name."""
-        return self._ask(Kind.CLAIM, frames.ClientHello(name=name, acks=True, ask=self._ask_first), name)
+        return self._ask(Kind.CLAIM, self._hello_as(name), name)
 
     def recall(self, memory: Memory) -> Request:
         """Go on with a remembered session. Only on a fresh protocol, and in place of `claim`; the outcome is alike."""
@@ -187,7 +192,7 @@ class ClientProtocol:
     def _hello(self) -> frames.ClientHello:
         assert self.name is not None
         if self.token is None:
-            return frames.ClientHello(name=self.name, acks=True, ask=self._ask_first)
+            return self._hello_as(self.name)
         return frames.ClientHello(
             name=self.name,
             acks=True,
@@ -196,7 +201,11 @@ class ClientProtocol:
             sent=self.outbox.sent,
             last=self.acknowledged,
             ask=self._ask_first,
+            auth=self._proof(),
         )
+
+    def _hello_as(self, name: str) -> frames.ClientHello:
+        return frames.ClientHello(name=name, acks=True, ask=self._ask_first, auth=self._proof())
 
     # --- bytes
 

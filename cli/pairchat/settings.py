@@ -22,6 +22,7 @@ _KEYS: Final[dict[str, type]] = {
     "typing": bool,
     "tls": bool,
     "tls_ca": str,
+    "auth_file": str,
 }
 
 
@@ -42,6 +43,7 @@ class Settings:
     typing: bool = True
     tls: bool = False
     tls_ca: str | None = None
+    auth_file: str | None = None
 
 
 def config_file() -> Path:

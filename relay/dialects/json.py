@@ -93,8 +93,9 @@ from relay.frames import (
 
 def _claim(frame: ClientHello) -> Claim:
     if frame.token is None:
-        return Claim(frame.name, frame.acks, None, frame.ask)
-    return Claim(frame.name, frame.acks, Resume(frame.token, frame.chat, frame.sent, frame.last), frame.ask)
+        return Claim(frame.name, frame.acks, None, frame.ask, frame.auth)
+    resume = Resume(frame.token, frame.chat, frame.sent, frame.last)
+    return Claim(frame.name, frame.acks, resume, frame.ask, frame.auth)
 
 
 COMMANDS: Final[Mapping[type[ClientFrame], Callable[[Any], Command]]] = {

@@ -97,6 +97,14 @@ class Directory:
 
         Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
         """
+        holder = await self.find(owned)
+        return holder if holder is not None and hmac.compare_digest(holder.body.token, token_hash) else None
+
+    async def find(self, owned: str) -> Record | None:
+        """The record of the session that owns a name, if there is one.
+
+        Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
+        """
         place = self.keys.place(owned)
         for _ in range(FORGOTTEN_TRIES):
             match await self._find(place):
@@ -104,12 +112,10 @@ class Directory:
                     return None
                 case [b"found", raw]:
                     holder = _read(raw, place)
-                    known = holder.body.token if holder is not None else ""
-                    if holder is None or not hmac.compare_digest(known, token_hash):
-                        return None
                     # One of this node's that isn't here: an earlier try whose answer was lost on its way.
-                    ours = holder.uid == self.lease.uid
-                    return holder if ours or not await self._vacant(holder) else None
+                    if holder is None or holder.uid == self.lease.uid:
+                        return holder
+                    return None if await self._vacant(holder) else holder
                 case _:
                     await self._wait(place)
         raise Unavailable("the partition was forgotten")
@@ -119,17 +125,19 @@ class Directory:
         found: list[bytes] = await self._store.script(_FIND, place.key, place.field, settle, self._ttl)
         return found
 
-    async def take_over(self, holder: Record, owned: str, sid: str) -> int | None:
+    async def take_over(self, holder: Record, owned: str, sid: str, body: Body | None = None) -> int | None:
         """Own a name whose token was shown, if the record is still the one that was seen: the fence, or None.
+
+        `body`: what is known of the new session; without it, what was known of the old one.
 
         Raises Unavailable also where its partition was forgotten a moment ago.
         """
         place = self.keys.place(owned)
         owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
-        body = record.encode(msgspec.structs.replace(holder.body, away=False))
+        text = record.encode(body or msgspec.structs.replace(holder.body, away=False))
         highest = max(self._highest, holder.fence)
         answer = await self._store.script(
-            _CLAIM, place.key, place.field, owner, body, highest, holder.version, 0, self._ttl
+            _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
         )
         if answer[0] == b"forgot":
             self._forgotten(place.partition)

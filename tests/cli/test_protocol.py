@@ -51,6 +51,38 @@ def test_a_name_is_claimed_and_the_token_kept() -> None:
     assert (protocol.name, protocol.token, protocol.node, protocol.ping_every) == ("Alice", "t0", "n1", 5)
 
 
+def test_a_claim_and_a_resume_bring_what_proves_the_name_as_it_is_then() -> None:
+    proofs = iter(["p1", "p2", "p3"])
+    protocol = ClientProtocol(proof=lambda: next(proofs))
+    protocol.claim("alice")
+    assert protocol.data_to_send() == b'{"type":"hello","v":1,"name":"alice","acks":true,"auth":"p1"}\n'
+    protocol.feed((WELCOME % ("alice", 2, 9, 5)).encode() + b"\n")
+    protocol.connection_lost("gone")
+    protocol.reconnect()
+    assert b'"token":"t0","auth":"p2"' in protocol.data_to_send()
+    protocol.feed(error("bad_token"))
+    assert protocol.data_to_send() == b'{"type":"hello","v":1,"name":"alice","acks":true,"auth":"p3"}\n'
+
+
+def test_a_name_without_proof_is_refused() -> None:
+    protocol = ClientProtocol()
+    claim = protocol.claim("alice")
+    protocol.feed(error("bad_token", ',"name":"alice"'))
+    assert code(claim) == "bad_token"
+
+
+def test_a_session_whose_proof_is_no_good_any_more_is_lost_and_not_asked_for_again_and_again() -> None:
+    protocol = joined()
+    protocol.connection_lost("gone")
+    protocol.reconnect()
+    protocol.feed(error("bad_token"))
+    protocol.data_to_send()
+    told = protocol.feed(error("bad_token"))
+    assert told == [Lost("bad_token", "no")]
+    assert protocol.data_to_send() == b""
+    assert protocol.name is None
+
+
 def test_a_refused_name_leaves_room_for_another_claim() -> None:
     protocol = ClientProtocol()
     first = protocol.claim("alice")

@@ -2,6 +2,7 @@
 
 import re
 
+from pairchat.screen import _TOKEN
 from tests.cli.chatting import CTRL_C, END, ENTER, Open, a_text, heard_up_to, paired, said
 from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, ScriptedNode
 
@@ -88,7 +89,7 @@ def test_the_log_is_a_file_of_its_owner(node: ScriptedNode, terminal: Open) -> N
     screen.wait_for("! Can't write /nowhere/log.txt: No such file or directory")
 
 
-def test_frames_are_shown_without_the_token(node: ScriptedNode, terminal: Open) -> None:
+def test_frames_are_shown_without_what_is_secret(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     screen.type("/raw" + ENTER)
     screen.wait_for("* Frames are shown")
@@ -100,6 +101,11 @@ def test_frames_are_shown_without_the_token(node: ScriptedNode, terminal: Open) 
     screen.wait_for('"token":"…"')
     screen.wait_for('> {"type":"ack","id":1,"chat":"c1"}')
     assert "t0" not in "".join(screen.lines)
+
+
+def test_what_proves_the_name_is_not_shown_either() -> None:
+    line = '{"type":"hello","name":"alice","token":"t0","auth":"p0"}'
+    assert _TOKEN.sub("…", line) == '{"type":"hello","name":"alice","token":"…","auth":"…"}'
 
 
 def test_typing_is_shown_and_told(node: ScriptedNode, terminal: Open) -> None:

@@ -25,6 +25,7 @@ OTHER: dict[str, Any] = {
     "tls_cert": Path("node.crt"),
     "tls_key": Path("node.key"),
     "tls_client_ca": Path("ca.pem"),
+    "auth_jwt_key": Path("key.pem"),
     "share_ports": True,
 }
 

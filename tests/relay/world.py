@@ -83,6 +83,8 @@ class Place:
         self.uid = self.node = uid
         self.limits = world.limits
         self.counts = Counts()
+        self.authenticates = False
+        self.refusal: Code | None = None  # of every claim
         self.turn = 0
         self.sessions: dict[str, Session] = {}
 
@@ -102,6 +104,10 @@ class Place:
         user = User(session)
         session.outlet = user
         return user
+
+    def admit(self, session: Session, claim: Claim) -> Code | None:
+        """See `Host`."""
+        return self.refusal
 
     def tell(self, session: Session, event: Event) -> None:
         """See `Host`."""

@@ -14,6 +14,7 @@ from pairchat.client import Chat, connect
 from pairchat.errors import BadSettings, NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
+from pairchat.protocol import Proof
 from pairchat.screen.actions import Actions
 from pairchat.screen.attention import (
     KEEP_FOCUS,
@@ -37,7 +38,7 @@ from pairchat.wording import Exit, complaint, unsettled
 
 _OTHER_NAME = ("name_taken", "name_invalid")  # refusals that another name can help
 _FINAL = ("replaced", "kicked")  # ends of a session that no other name helps; the connection's end follows
-_TOKEN = re.compile('(?<="token":")[^"]*')  # a secret, in frames that are shown
+_TOKEN = re.compile('(?<="token":")[^"]*|(?<="auth":")[^"]*')  # secrets, in frames that are shown
 _HIDDEN = "…"
 
 
@@ -47,10 +48,16 @@ Choice = TypeVar("Choice", bound=StrEnum)
 class Screen:
     """A conversation in a terminal."""
 
-    def __init__(self, settings: Settings, state: Path | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        auth: Proof | None = None,
+    ) -> None:
         """`state`: the folder for what outlives this program. Raises `BadSettings`."""
         self._settings = settings
-        self._state, self._tls = state, tls
+        self._state, self._tls, self._auth = state, tls, auth
         self._notify = _one_of(Notify, "notify", settings.notify)
         self._history = History()
         self._status = Status()
@@ -146,6 +153,7 @@ class Screen:
             tap=self._tap,
             tls=self._tls,
             ask=settings.ask,
+            auth=self._auth,
         ) as chat:
             self._status.chat = chat
             self._conversation.names[chat.name or ""] = None

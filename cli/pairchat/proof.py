@@ -1,0 +1,39 @@
+"""What proves to a relay that a name is the user's: a token that its operator issued, from a file or the environment.
+
+Never from the command line, which every user of the machine can read.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from pairchat.errors import BadSettings
+from pairchat.protocol import Proof
+
+VARIABLE: Final = "PAIRCHAT_AUTH"
+
+
+def proof(file: str | None) -> Proof | None:
+    """Reads the token again for each connection, since it expires; None: there is none. Raises `BadSettings`.
+
+    A file that can't be read any more later on proves nothing.
+    """
+    if file is None:
+        token = os.environ.get(VARIABLE, "").strip()
+        return (lambda: token) if token else None
+    try:
+        _read(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"can't read {file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    return lambda: _read_or_nothing(file)
+
+
+def _read(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8").strip()
+
+
+def _read_or_nothing(file: str) -> str | None:
+    try:
+        return _read(file)
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,214 @@
+"""Names that need a token: who gets one, and what all others learn."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.piped import Piped
+from tests.integration.conftest import StartNode
+from tests.integration.test_pairchat import server
+from tests.support.clients import TextClient
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.tokens import Issuer
+
+NO_PROOF = "* This name needs a valid token."
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    return Issuer(tmp_path / "key")
+
+
+@pytest.fixture
+def places(issuer: Issuer, start_node: StartNode) -> tuple[Node, Node]:
+    """Two nodes of one cluster."""
+    one, two = (start_node(auth_jwt_key=issuer.file) for _ in range(2))
+    return one, two
+
+
+@pytest.fixture(params=["same node", "two nodes"])
+def both(request: pytest.FixtureRequest, places: tuple[Node, Node]) -> tuple[Node, Node]:
+    """Where the two connections of one user are."""
+    return places if request.param == "two nodes" else (places[0], places[0])
+
+
+def person(guests: Guests, node: Node, name: str, token: str) -> TextClient:
+    client = guests.text(node)
+    client.name = name
+    client.send(f"{name} {token}")
+    client.expect("OK")
+    return client
+
+
+def test_all_three_dialects_bring_one(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+    alice = person(guests, places[0], "alice", issuer.token("alice"))
+    bob = guests.json(places[1], "bob", auth=issuer.token("bob"))
+    carol = guests.classic(places[0])
+    carol.name = "carol"
+    carol.send(f"carol {issuer.token('carol')}")
+    carol.expect("OK")
+    alice.call("bob")
+    bob.expect("paired", name="alice")
+    alice.send("hi there")
+    bob.expect("msg", text="hi there")
+
+
+def test_nothing_is_learnt_without_a_good_one(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+    """One that is bad in whatever way gets the same answer, for a name that is free, taken, or none."""
+    guests.json(places[1], "taken", auth=issuer.token("taken"))
+    expired = issuer.token("free", exp=int(time.time()) - 10)
+    client, program = guests.text(places[0]), guests.json(places[0])
+    for name in ("free", "taken", "not:a:name", "quit", "x" * 40):
+        for token in ("", "rubbish", expired, issuer.token("other"), issuer.token("other") + "x"):
+            client.send(f"{name} {token}")
+            client.expect(NO_PROOF)
+            program.send("hello", name=name, auth=token)
+            assert program.frame() == {
+                "type": "error",
+                "code": "bad_token",
+                "message": "This name needs a valid token.",
+                "name": name,
+            }
+    program.send("hello", name="free")
+    program.expect("error", code="bad_token")
+    program.send("hello", name="free", auth=issuer.token("free"))
+    program.expect("welcome")
+    program.name = "free"
+
+
+def test_a_resume_needs_one_too(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+    alice = guests.json(places[0], "alice", auth=issuer.token("alice"))
+    alice.reset()
+    again = guests.json(places[1])
+    again.send("hello", name="alice", token=alice.token)
+    again.expect("error", code="bad_token")
+    again.send("hello", name="alice", token=alice.token, auth=issuer.token("alice"))
+    again.expect("welcome", resumed=True)
+
+
+def test_the_same_user_takes_a_live_name_over(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
+    old = guests.json(both[0], "alice", acks=True, auth=issuer.token("alice"))
+    bob = guests.json(both[1], "bob", acks=True, auth=issuer.token("bob"))
+    old.call("bob")
+    bob.expect("paired", name="alice")
+    old.send("msg", id=1, text="hi")
+    bob.expect("msg", text="hi")
+    new = guests.json(both[1], "alice", auth=issuer.token("alice"))
+    old.expect("unconfirmed", reason="name_lost", **{"from": 1, "to": 1})
+    old.expect("replaced")
+    old.expect_closed()
+    bob.expect("left", name="alice", reason="lost")
+    bob.send("to", name="alice")
+    bob.expect("paired", name="alice")
+    new.expect("paired", name="bob")
+
+
+def test_a_person_takes_it_over_from_a_person(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
+    old = person(guests, both[0], "alice", issuer.token("alice"))
+    new = person(guests, both[1], "alice", issuer.token("alice"))
+    old.expect("* Your name now belongs to another connection.")
+    old.expect_closed()
+    new.expect_nothing_so_far()
+
+
+def test_from_one_that_is_away_too(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
+    old = guests.json(both[0], "alice", auth=issuer.token("alice"))
+    old.reset()
+    person(guests, both[1], "alice", issuer.token("alice"))
+
+
+def test_not_from_one_whose_name_only_looks_alike(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
+    """Both are owned by the same skeleton, and two names all the same."""
+    guests.json(both[0], "éа", auth=issuer.token("éа"))  # the second letter is Cyrillic
+    other = guests.json(both[1])
+    other.send("hello", name="éa", auth=issuer.token("éa"))
+    other.expect("error", code="name_taken")
+
+
+def test_many_at_once_leave_one_owner(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+    token = issuer.token("alice")
+    crowd = [guests.json(places[number % 2]) for number in range(20)]
+    for client in crowd:
+        client.name = "alice"
+        client.send("hello", name="alice", auth=token)
+    told = [client.frame()["type"] for client in crowd]
+    assert set(told) <= {"welcome", "replaced", "error"}
+    probe = guests.json(places[0], "probe", auth=issuer.token("probe"))
+    assert probe.who("alice") == "free"
+    owners = 0
+    for client, first in zip(crowd, told, strict=True):
+        if first != "welcome":
+            continue
+        client.send("ping")
+        owners += client.frame()["type"] == "pong"
+    assert owners == 1
+
+
+def test_a_hangup_signal_brings_a_new_key(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+    node = places[0]
+    old = person(guests, node, "old", issuer.token("old"))
+    other = Issuer(issuer.file)
+    node.hang_up()
+    node.wait_for_line("reloaded")
+    person(guests, node, "new", other.token("new"))
+    stale = guests.text(node)
+    stale.send(f"stale {issuer.token('stale')}")
+    stale.expect(NO_PROOF)
+    old.expect_nothing_so_far()
+    issuer.file.write_text("rubbish")
+    node.hang_up()
+    assert "--auth-jwt-key" in node.wait_for_line("not reloaded")
+    person(guests, node, "newer", other.token("newer"))
+
+
+def test_tokens_are_not_logged(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+    good, bad = issuer.token("alice"), issuer.token("bob")
+    alice = person(guests, places[0], "alice", good)
+    client = guests.text(places[0])
+    client.send(f"alice {bad}")
+    client.expect(NO_PROOF)
+    alice.send("Quit")
+    alice.expect("Quit")
+    for node in places:
+        assert good not in node.text()
+        assert bad not in node.text()
+
+
+def test_without_a_key_a_token_is_ignored_or_no_part_of_a_name(guests: Guests, start_node: StartNode) -> None:
+    node = start_node()
+    guests.json(node, "alice", auth="whatever")
+    client = guests.text(node)
+    client.send("bob token")
+    client.expect_notice("white space")
+
+
+@pytest.mark.parametrize("by", ["file", "variable"])
+def test_pairchat_brings_one(
+    by: str, guests: Guests, places: tuple[Node, Node], issuer: Issuer, tmp_path: Path
+) -> None:
+    bob = guests.json(places[1], "bob", acks=True, auth=issuer.token("bob"))
+    file = tmp_path / "token"
+    file.write_text(issuer.token("alice") + "\n")
+    words = ["--auth-file", str(file)] if by == "file" else []
+    variables: Any = {} if by == "file" else {"PAIRCHAT_AUTH": issuer.token("alice")}
+    with Piped("alice", "--to", "bob", *words, server=server(places[0]), **variables) as alice:
+        bob.expect("paired", name="alice")
+        alice.type(b"hi\n")
+        bob.expect("msg", text="hi")
+        alice.end_input()
+        bob.send("ack", id=1)
+        assert alice.ended()[0] == 0
+
+
+def test_pairchat_without_one_says_so(places: tuple[Node, Node], tmp_path: Path) -> None:
+    address = server(places[0])
+    with Piped("alice", "--to", "bob", server=address) as alice:
+        status, _, told = alice.ended()
+    assert (status, told) == (4, ["pairchat: This name needs a valid token."])
+    with Piped("alice", "--to", "bob", "--auth-file", str(tmp_path / "none"), server=address) as alice:
+        status, _, told = alice.ended()
+    assert status == 2
+    assert "can't read" in told[-1]
