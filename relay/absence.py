@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from relay.errors import Code, Reason
+from relay.errors import Code, Ending, Reason
 from relay.mail import Away
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Absence:
                 return
             if there:
                 session.part(Reason.LOST)
-                session.end()
+                session.end(Ending.GRACE_OVER)
             else:
                 self._wait(number)
 

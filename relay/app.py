@@ -13,7 +13,7 @@ import typer
 
 from relay import embedded, logs, options, supervisor
 from relay.bench.command import bench
-from relay.config import ConfigError, StartError
+from relay.config import Config, ConfigError, StartError
 from relay.options import with_settings
 from relay.torture.command import torture
 
@@ -68,7 +68,7 @@ def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any)
     """Run one node until SIGTERM or Ctrl-C."""
     config = replace(options.config(settings), share_ports=share_ports)
     if workers != 1:
-        return _until_told(lambda: supervisor.run_workers(config, workers))
+        return _until_told(config, lambda: supervisor.run_workers(config, workers))
     from relay import node as implementation  # not for --help and wrong options: it takes a while to import
 
     def serve() -> int:
@@ -77,24 +77,25 @@ def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any)
             implementation.main(replace(config, redis=url))
         return 0
 
-    return _until_told(serve)
+    return _until_told(config, serve)
 
 
 @app.command()
 @with_settings("name")
 def up(nodes: Nodes = 2, **settings: Any) -> int:
     """Run a cluster of several nodes on this machine until SIGTERM or Ctrl-C, each port option counting up."""
-    configs = supervisor.plan(options.config(settings), nodes)
-    return _until_told(lambda: supervisor.run(configs))
+    first = options.config(settings)
+    configs = supervisor.plan(first, nodes)
+    return _until_told(first, lambda: supervisor.run(configs))
 
 
 app.command()(bench)
 app.command()(torture)
 
 
-def _until_told(serve: Callable[[], int]) -> int:
+def _until_told(config: Config, serve: Callable[[], int]) -> int:
     """Serve with logging set up. SIGTERM and Ctrl-C are a clean end even before `serve` listens for them itself."""
-    logs.setup()
+    logs.setup(style=config.log_format, level=config.log_level)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return serve()

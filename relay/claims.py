@@ -36,6 +36,10 @@ class Outlet(Protocol):
     session: Session  # that it is the client of
 
     @property
+    def peer(self) -> str:
+        """The client's address and port; empty where it has none."""
+
+    @property
     def dialect(self) -> str:
         """What the client speaks: `text`, `json`, `classic`, or `unknown` as long as it has said nothing."""
 
@@ -72,6 +76,9 @@ class Owner(Protocol):
     uid: str
     authenticates: bool
     sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
+
+    def began(self, session: Session, *, resumed: bool) -> None:
+        """A session begins on this node."""
 
     def begin(self) -> None:
         """To be called before a session is told an answer."""
@@ -158,6 +165,8 @@ class Claims:
         else:
             self._seat(session, name)
             session.claimed(sid, fence, token, token_hash)
+            if session.state is State.NAMED:  # else the node goes away
+                self._node.began(session, resumed=False)
         self._known(session, name)
 
     async def _supersede(self, name: Name, sid: str, body: Body) -> int | None:
@@ -283,6 +292,7 @@ class Claims:
             body = holder.body
             legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended)
             resume.inherit(session, legacy)
+            self._node.began(session, resumed=True)
             self._node.post(holder.uid, Moved(name.owned, holder.sid))
             resume.come_back(session, claim)
         self._known(session, name)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.errors import MESSAGES, NO_PROOF, Code, Reason
+from relay.errors import MESSAGES, NO_PROOF, Code, Ending, Reason
 from relay.events import (
     AcceptCall,
     Block,
@@ -42,7 +42,7 @@ def before_name(session: "Session", command: Command) -> None:
         case Claim():
             _claim(session, command)
         case Quit() | Hangup():
-            session.end()
+            session.end(Ending.QUIT)
         case Malformed():
             _malformed(session, command)
         case _:
@@ -190,7 +190,7 @@ def _quit(session: "Session", command: Quit) -> None:
         session.wait(command)
     else:
         session.part(Reason.QUIT)
-        session.end(Bye())
+        session.end(Ending.QUIT, Bye())
 
 
 def _hangup(session: "Session", command: Hangup) -> None:
@@ -200,7 +200,7 @@ def _hangup(session: "Session", command: Hangup) -> None:
         session.wait(command)
     else:
         session.part(Reason.QUIT)
-        session.end()
+        session.end(Ending.HUNG_UP)
 
 
 COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
@@ -75,6 +76,22 @@ def redact(url: str) -> str:
     return f"{head}{separator}{'***@' if at and credentials else ''}{address}"
 
 
+class LogFormat(StrEnum):
+    """What a line of the log looks like."""
+
+    CONSOLE = "console"  # for people: time level event key=value …
+    JSON = "json"  # for programs: an object
+
+
+class LogLevel(StrEnum):
+    """The least that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The settings of one node. A value that can't work raises ConfigError, so every Config that exists is sound."""
@@ -94,6 +111,8 @@ class Config:
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
     auth_jwt_key: Path | None = None  # an Ed25519 public key in PEM, or a secret; None: names need no proof
+    log_format: LogFormat = LogFormat.CONSOLE
+    log_level: LogLevel = LogLevel.INFO
     share_ports: bool = False  # those for clients, with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:

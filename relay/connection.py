@@ -83,6 +83,12 @@ class Connection(asyncio.BufferedProtocol):
         self.session: Session = router.plug(self, program=False)
 
     @property
+    def peer(self) -> str:
+        """See `Outlet`."""
+        host, port = (self._transport.get_extra_info("peername") or ("", ""))[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}".strip(":")
+
+    @property
     def dialect(self) -> str:
         """See `Outlet`."""
         return _NAMES.get(id(self._dialect), "unknown")

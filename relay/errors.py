@@ -39,6 +39,17 @@ class Reason(StrEnum):
     NAME_LOST = "name_lost"  # the sender's own name went to another connection
 
 
+class Ending(StrEnum):
+    """Why a session is over on its node. In the log and on /metrics only; partners hear a `Reason`."""
+
+    QUIT = "quit"  # the client gave its name back
+    HUNG_UP = "hung_up"  # the connection is gone, of a client that can't resume
+    GRACE_OVER = "grace_over"  # the connection is gone, and nobody has resumed in time
+    REPLACED = "replaced"  # resumed on another connection or node
+    NAME_LOST = "name_lost"  # another connection owns the name
+    DRAINED = "drained"  # the node goes away
+
+
 class Presence(StrEnum):
     """What `who` answers."""
 

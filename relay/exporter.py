@@ -91,6 +91,7 @@ def _users(counts: Counts, tally: Tally) -> Iterator[Metric]:
         for state in STATES:
             sessions.add_metric((dialect, state), tally.sessions.get((dialect, state), 0))
     yield sessions
+    yield _labelled("relay_sessions_ended", "Sessions that are over, by why.", "reason", counts.endings)
     yield _gauge("relay_users_chatting", "Users of this node that are in a chat.", tally.chatting)
     yield _labelled("relay_claims", "Names claimed and sessions resumed, by how it ended.", "outcome", counts.claims)
     yield _labelled("relay_calls", "Calls of this node's users, by how they ended.", "outcome", counts.calls)

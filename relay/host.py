@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from relay.errors import Code, Presence
+from relay.errors import Code, Ending, Presence
 from relay.events import Claim, Event
 from relay.mail import Mail
 from relay.metrics import Counts
@@ -85,10 +85,10 @@ class Host(Protocol):
     def save(self, session: "Session", then: Callable[[bool], None] | None = None) -> None:
         """Write the session's record. `then(False)`: not now. Without `then` it's written as soon as possible."""
 
-    def release(self, session: "Session", then: Callable[[], None]) -> None:
+    def release(self, session: "Session", then: Callable[[], None], why: Ending) -> None:
         """Give the session's name back, and forget the session. `then`: that's done, or can't be done now."""
 
-    def forget(self, session: "Session") -> None:
+    def forget(self, session: "Session", why: Ending) -> None:
         """The session's name is another's: forget the session."""
 
     def close(self, session: "Session") -> None:

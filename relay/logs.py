@@ -1,32 +1,48 @@
-"""One event, one line on stderr: `time level event key=value …`, with nothing in it that a terminal would obey."""
+"""One event, one line on stderr: `time level event key=value …` or JSON, with nothing in it that a terminal would obey.
 
+The loop never waits for whoever reads the log: lines for which there is no room are dropped, and their number is told.
+"""
+
+import json
 import logging
 import os
+import re
+import select
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import Processor
 
+from relay.config import LogFormat, LogLevel
+
 _COLOURS: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 _BOLD: Final = "\x1b[1m"
 _RESET: Final = "\x1b[0m"
 _NEEDS_QUOTES: Final = frozenset(" ='\"\\")
+_LISTENING: Final = re.compile(r" listening .*\baddress=(\S+)")  # the line of a node that accepts connections
 
 
-def setup(stream: TextIO | None = None) -> None:
+def setup(
+    stream: TextIO | None = None, *, style: LogFormat = LogFormat.CONSOLE, level: LogLevel = LogLevel.INFO
+) -> None:
     """Send structlog's and the standard library's log lines to `stream` (default: stderr). Call it once, at the start.
 
-    Colours appear on a terminal only, and never with NO_COLOR set. Values are escaped, whoever they came from.
+    Colours appear on a terminal only, and never with NO_COLOR set. Values are escaped, whoever they came from. What
+    libraries log is a warning at least.
     """
     target = sys.stderr if stream is None else stream
     colours = target.isatty() and not os.environ.get("NO_COLOR")
+    least = getattr(logging, level.upper())
 
     def render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-        return line(event, colours=colours)
+        return as_json(event) if style is LogFormat.JSON else line(event, colours=colours)
+
+    sink = _Sink(target, render)
 
     shared: list[Processor] = [
         structlog.processors.add_log_level,
@@ -34,11 +50,11 @@ def setup(stream: TextIO | None = None) -> None:
     ]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *shared, render],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: _Sink(target),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=lambda *_: sink,
         cache_logger_on_first_use=False,  # a logger made at import time must not keep an older set-up
     )
-    handler = logging.StreamHandler(target)
+    handler = logging.StreamHandler(sink)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -46,7 +62,12 @@ def setup(stream: TextIO | None = None) -> None:
             use_get_message=True,
         )
     )
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
+
+
+def always() -> Any:
+    """A logger whose lines are there at every level: others wait for them."""
+    return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
 
 
 def line(event: MutableMapping[str, Any], *, colours: bool = False) -> str:
@@ -60,6 +81,28 @@ def line(event: MutableMapping[str, Any], *, colours: bool = False) -> str:
     if colours:
         level, what = f"{_COLOURS.get(level, '')}{level}{_RESET}", f"{_BOLD}{what}{_RESET}"
     return " ".join([part for part in (time, level, what) if part] + [f"{k}={_value(v)}" for k, v in fields.items()])
+
+
+def as_json(event: MutableMapping[str, Any]) -> str:
+    """The same as one JSON object in ASCII: `timestamp`, `level`, `event`, and the fields."""
+    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    fields = first | {key: value for key, value in event.items() if key not in first and key != "exc_info"}
+    failure = _describe(event.get("exc_info"))
+    if failure:
+        fields["exception"] = failure
+    return json.dumps(fields, default=str)
+
+
+def listening(line: str) -> str:
+    """The address for clients, if this is the line, in any format, of a node that accepts connections; else empty."""
+    if not line.startswith("{"):
+        found = _LISTENING.search(line)
+        return found[1] if found else ""
+    with suppress(ValueError):
+        fields = json.loads(line)
+        if fields.get("event") == "listening":
+            return str(fields.get("address", ""))
+    return ""
 
 
 def escape(text: str) -> str:
@@ -85,14 +128,43 @@ def _describe(exc_info: object) -> str:
 
 
 class _Sink:
-    """Writes lines. A reader that is gone, or a full disk, must not end the process that logs."""
+    """Writes lines. A reader that is gone, or doesn't read, or a full disk, must not end or hold the process."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, render: Callable[[object, str, MutableMapping[str, Any]], str]) -> None:
         self._stream = stream
+        self._render = render
+        self._dropped = 0
+        self._poll: select.poll | None = None
+        with suppress(OSError, ValueError):  # no file: nothing to wait for
+            descriptor = stream.fileno()
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLOUT)
 
     def msg(self, message: str) -> None:
+        if self._poll is not None and not self._poll.poll(0):  # ready means: there is room for a page
+            self._dropped += 1
+            return
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._write(f"{self._render(self, 'warning', _lost(dropped))}\n")
+        self._write(message + "\n")
+
+    def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):
-            self._stream.write(message + "\n")
+            self._stream.write(text)
             self._stream.flush()
 
     debug = info = warning = error = critical = exception = msg
+
+    # --- as the stream of a handler of the standard library
+
+    def write(self, text: str) -> None:
+        self.msg(text.removesuffix("\n"))
+
+    def flush(self) -> None:
+        pass
+
+
+def _lost(lines: int) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return {"timestamp": now, "level": "warning", "event": "log lines dropped: nobody reads them", "lines": lines}

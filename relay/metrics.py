@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from relay.errors import Code, Reason
+from relay.errors import Code, Ending, Reason
 
 # Upper bounds in seconds. A round trip in one data centre takes less than a millisecond, a slow reader half a minute.
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -80,6 +80,7 @@ class Counts:
         self.connections = 0  # accepted
         self.claims: dict[str, int] = dict.fromkeys(CLAIMS, 0)  # by Outcome or Code
         self.calls: dict[str, int] = dict.fromkeys(CALLS, 0)  # likewise
+        self.endings = dict.fromkeys(Ending, 0)  # sessions that are over
         self.limits = dict.fromkeys(Limit, 0)
 
         # Messages of this node's clients: each that was taken is acknowledged or unconfirmed in the end.

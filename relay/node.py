@@ -17,7 +17,7 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import census, ports, pulse
+from relay import census, logs, minding, ports, pulse
 from relay.auth import Authenticator
 from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
@@ -168,8 +168,8 @@ class Node:
             self._directory.peers.watch, self._router.watched, self._router.node_lost, self._router.node_back
         )
         tasks.start_soon(self._directory.sweep)
-        tasks.start_soon(self._router.mind_memory)
-        tasks.start_soon(self._router.mind_peers, LOOK_SECONDS)
+        tasks.start_soon(minding.mind_memory, self._router)
+        tasks.start_soon(minding.mind_peers, self._router, LOOK_SECONDS)
         tasks.start_soon(census.watch_windows, self._router, self._counts)
         tasks.start_soon(pulse.watch_loop, self._counts)
 
@@ -209,7 +209,7 @@ class Node:
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         addresses = {role: ports.show(sock) for role, sock in sockets.items()}
-        log.info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
+        logs.always().info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
         if config.tls_cert is None and not ports.is_loopback(sockets["address"]):
             log.warning(
                 "what clients say crosses the network unencrypted: set --tls-cert, or use a network of your own"

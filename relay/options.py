@@ -48,6 +48,12 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "MIB",
         "Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",
     ),
+    "log_format": ("FORMAT", "What log lines look like: console, or json, an object a line."),
+    "log_level": (
+        "LEVEL",
+        "The least that is logged: debug, info (each session's start and end), warning or error. "
+        "Where a node listens is always told.",
+    ),
 }
 _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # of those that aren't called like their option
 _NOT_IN_CONFIG: Final[dict[str, Any]] = {"redis_password_file": Path | None}

@@ -107,6 +107,18 @@ def unknown(session: "Session", chat: Chat, uid: str) -> None:
         look_for_partner(session, chat, lambda _: _ask(session, chat))
 
 
+def partner_lost(session: "Session", uid: str, since: float) -> None:
+    """That node has been dead for so many seconds."""
+    chat = session.chat
+    if chat is None or chat.partner.uid != uid:
+        return
+    left = chat.partner.grace - since
+    if left <= 0:
+        gone(session, Reason.LOST, 0)
+    else:
+        partner_away(session, chat, left)
+
+
 def partner_away(session: "Session", chat: Chat, left: float) -> None:
     """Its node can't tell how long the partner may still come back: we have to look at the clock ourselves."""
     if not chat.away:

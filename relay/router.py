@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import anyio
 import structlog
 from anyio.abc import TaskGroup
 
@@ -20,11 +19,11 @@ from relay.budget import Budget
 from relay.bus import Bus
 from relay.claims import Claims, Outlet
 from relay.directory import Directory
-from relay.errors import Code
+from relay.errors import Code, Ending
 from relay.events import Claim, Event
 from relay.host import Limits, Located
 from relay.mail import Mail
-from relay.metrics import Counts, Limit
+from relay.metrics import Counts
 from relay.names import Name
 from relay.records import Records
 from relay.session import NAMED, Session
@@ -37,8 +36,6 @@ HOLD_SECONDS: Final = 0.5
 ROUND_LINES: Final = 4096
 # What a claim or a resume counts for: a name has to be checked, and a question asked.
 CLAIM_LINES: Final = 256
-# How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
-BUDGET_SECONDS: Final = 0.1
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
@@ -149,34 +146,17 @@ class Router:
 
     def _let_go(self, *, adrift: bool) -> None:
         self.held, self._adrift = False, adrift
-        self.begin()
-        self._dirty.update(dict.fromkeys(self._outlets))
+        self.wake_all()
 
     @property
     def allowance(self) -> int:
         """See `Host`."""
         return self.budget.allowance
 
-    async def mind_memory(self) -> None:
-        """For ever: look at what is held, and share the budget out."""
-        while True:
-            await anyio.sleep(BUDGET_SECONDS)
-            allowance, short = self.allowance, self.budget.short
-            held = {outlet: outlet.held_bytes for outlet in self.holding & self._outlets}
-            self.holding = {outlet for outlet, amount in held.items() if amount}
-            self.budget.look(held.values())
-            if self.budget.short and not short:
-                self.counts.hit(Limit.MEMORY)
-            if self.allowance > allowance:  # who had to stop may go on
-                self.begin()
-                self._dirty.update(dict.fromkeys(self._outlets))
-
-    async def mind_peers(self, seconds: float) -> None:
-        """For ever, every so often: look for clients whose machine is gone."""
-        while True:
-            await anyio.sleep(seconds)
-            for outlet in list(self._outlets):
-                outlet.check_peer()
+    def wake_all(self) -> None:
+        """Everyone may go on, as far as there is anything."""
+        self.begin()
+        self._dirty.update(dict.fromkeys(self._outlets))
 
     # --- connections
 
@@ -184,6 +164,11 @@ class Router:
     def outlets(self) -> list[Outlet]:
         """Everyone who is connected."""
         return list(self._outlets)
+
+    @property
+    def holders(self) -> set[Outlet]:
+        """Those of them that may hold something."""
+        return self.holding & self._outlets
 
     def plug(self, outlet: Outlet, *, program: bool) -> Session:
         """A session for a new client."""
@@ -256,13 +241,27 @@ class Router:
         """See `Host`."""
         self._records.save(session, then)
 
-    def release(self, session: Session, then: Callable[[], None]) -> None:
+    def began(self, session: Session, *, resumed: bool) -> None:
+        """A session begins here, or goes on here."""
+        session.began, outlet = self.now, session.outlet
+        who = {} if outlet is None else {"dialect": outlet.dialect, "client": outlet.peer}
+        log.info("session started", name=session.owned, session=session.sid, resumed=resumed, **who)
+
+    def _ended(self, session: Session, why: Ending) -> None:
+        if session.began:
+            self.counts.endings[why] += 1
+            seconds = round(self.now - session.began, 3)
+            log.info("session ended", name=session.owned, session=session.sid, reason=str(why), seconds=seconds)
+        session.began = 0.0
+
+    def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
         """See `Host`."""
-        self.forget(session)
+        self.forget(session, why)
         self._records.release(session, then)
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: Session, why: Ending) -> None:
         """See `Host`."""
+        self._ended(session, why)
         if self.sessions.get(session.owned) is session:
             del self.sessions[session.owned]
         self._claims.forget(session.sid)
@@ -386,6 +385,8 @@ class Router:
         self.begin()
         for session in list(self.sessions.values()):
             session.dismiss()
+            if session.state is NAMED:  # resumed elsewhere, if at all
+                self._ended(session, Ending.DRAINED)
         for outlet in list(self._outlets):
             outlet.close()
 

@@ -16,7 +16,7 @@ from relay.absence import Absence
 from relay.chat import FLIGHT_BYTES, Chat
 from relay.commands import COMMANDS, before_name
 from relay.door import Door
-from relay.errors import MESSAGES, Code, Presence, Reason
+from relay.errors import MESSAGES, Code, Ending, Presence, Reason
 from relay.events import (
     Bye,
     Call,
@@ -42,7 +42,7 @@ from relay.metrics import Outcome
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
-from relay.resume import Ended, gone, partner_away
+from relay.resume import Ended, partner_lost
 
 # A timer may ring a little before its time, by another clock.
 MARGIN_SECONDS: Final = 0.02
@@ -74,6 +74,7 @@ class Session:
         "_since",
         "absence",
         "acks",
+        "began",
         "chat",
         "deaf",
         "detached",
@@ -98,6 +99,7 @@ class Session:
         self.program = program
         self.outlet: Any = None  # whatever the host tells events to
         self.deaf = False  # the connection is gone
+        self.began = 0.0  # Unix time in seconds, kept by the host; 0: not yet
         self._nameless()
 
     def _nameless(self) -> None:
@@ -192,17 +194,15 @@ class Session:
     def claim(self, name: Name, command: Claim) -> None:
         """Ask for a name; ends in `claimed` or `unclaimed`."""
         self.state, self.pending, self.name = State.CLAIMING, command, name
-        if command.resume is None:
-            self.host.claim(self, name, command)
-        else:
-            self.host.resume(self, name, command)
+        ask = self.host.claim if command.resume is None else self.host.resume
+        ask(self, name, command)
 
     def claimed(self, sid: str, fence: int, token: str, token_hash: str) -> None:
         """The name is ours. A client that can't come back gets no token."""
         claim, host, limits = self.pending, self.host, self.host.limits
         if self.state is State.ENDED:  # the node went away meanwhile
             self.sid = sid
-            host.release(self, lambda: None)
+            host.release(self, lambda: None, Ending.DRAINED)
             return
         assert isinstance(claim, Claim)
         assert self.name is not None
@@ -291,12 +291,12 @@ class Session:
         self.outbox.close(self.chat, reason, last)
         self.proceed()
 
-    def end(self, *last_words: Event) -> None:
+    def end(self, why: Ending, *last_words: Event) -> None:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
         self.door.shut(Code.NO_SUCH_USER)
         named, self.state = self.named, State.ENDED
         if named:
-            self.host.release(self, lambda: self._close(last_words))
+            self.host.release(self, lambda: self._close(last_words), why)
         else:
             self._close(last_words)
 
@@ -334,14 +334,7 @@ class Session:
         """That node has been dead for `since` seconds. A partner there may come back within its grace, or is lost."""
         self.pairing.node_lost(uid)
         self.door.node_lost(uid)
-        chat = self.chat
-        if chat is None or chat.partner.uid != uid:
-            return
-        left = chat.partner.grace - since
-        if left <= 0:
-            gone(self, Reason.LOST, 0)
-            return
-        partner_away(self, chat, left)
+        partner_lost(self, uid, since)
 
     def detach(self) -> None:
         """The client is gone, and may come back."""
@@ -361,7 +354,7 @@ class Session:
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))
         if not unheard:
             self.host.tell(self, Replaced())
-        self.host.forget(self)
+        self.host.forget(self, Ending.REPLACED)
         self.state = State.ENDED
         self.host.close(self)
 
@@ -369,7 +362,7 @@ class Session:
         """Another owns the name now. A JSON client may claim anew on its connection; others are closed."""
         self._drop()
         self.refuse(Code.NAME_LOST)
-        self.host.forget(self)
+        self.host.forget(self, Ending.NAME_LOST)
         if isinstance(self.pending, Quit):
             self.host.tell(self, Bye())
         elif self.program and not self.detached:
@@ -399,9 +392,8 @@ class Session:
             return
         self.pairing.withdraw(Reason.LEFT)
         self.host.tell(self, Moving())
-        if self.program:
-            if not self.detached:
-                self.detach()
-        else:
+        if not self.program:
             self.part(Reason.QUIT)
-            self.end()
+            self.end(Ending.DRAINED)
+        elif not self.detached:
+            self.detach()

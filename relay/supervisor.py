@@ -4,7 +4,6 @@
 """
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,7 @@ import anyio
 import structlog
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
-from relay import child, embedded, options, ports
+from relay import child, embedded, logs, options, ports
 from relay.config import Config, ConfigError, StartError
 
 log = structlog.get_logger()
@@ -28,7 +27,6 @@ MAX_NODES: Final = 64  # more would only take the machine down; a node is a whol
 MAX_WORKERS: Final = 64  # likewise; far more than there are cores
 REPLACE_SECONDS: Final = 0.5  # pause before a worker that ended is replaced: it may end again at once
 STOP_SECONDS: Final = 15.0  # for a node to say goodbye; longer than it gives itself
-_LISTENING: Final = re.compile(r" listening .*\baddress=(\S+)")  # the log line of a node that accepts connections
 _COMPLAINT: Final = "relay: "  # the line of a node that can't start
 _ANY_ADDRESS: Final = ("127.0.0.1", "0.0.0.0", "::", "::1")
 
@@ -159,10 +157,10 @@ class _Cluster:
         return status, complaint
 
     def _notice(self, name: str, line: str) -> None:
-        found = _LISTENING.search(line)
-        if not found or name in self._addresses:
+        address = logs.listening(line)
+        if not address or name in self._addresses:
             return
-        self._addresses[name] = found[1]
+        self._addresses[name] = address
         if len(self._addresses) == len(self._configs) and not self._replacing:
             print(_invitation([self._addresses[config.name] for config in self._configs]), flush=True)
 

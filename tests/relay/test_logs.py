@@ -1,13 +1,17 @@
 """One event is one line, and no value in it can move a cursor, forge a line or hide text."""
 
 import io
+import json
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from relay import logs
+from relay.config import LogFormat, LogLevel
 
 
 @pytest.fixture
@@ -72,3 +76,99 @@ def test_the_standard_library_logs_the_same_way(written: io.StringIO) -> None:
 def test_no_colours_without_a_terminal(written: io.StringIO) -> None:
     structlog.get_logger().error("failed")
     assert "\x1b" not in written.getvalue()
+
+
+class TestJson:
+    @pytest.fixture
+    def written(self) -> Iterator[io.StringIO]:
+        stream = io.StringIO()
+        handlers, level = logging.root.handlers[:], logging.root.level
+        logs.setup(stream, style=LogFormat.JSON)
+        yield stream
+        structlog.reset_defaults()
+        logging.basicConfig(handlers=handlers, level=level, force=True)
+
+    def test_an_event_is_an_object_with_its_fields(self, written: io.StringIO) -> None:
+        structlog.get_logger().info("listening", address="127.0.0.1:9999", seconds=0.5)
+        fields = json.loads(written.getvalue())
+        assert fields.pop("timestamp").endswith("Z")
+        assert fields == {"level": "info", "event": "listening", "address": "127.0.0.1:9999", "seconds": 0.5}
+
+    @pytest.mark.parametrize("value", ["张三", "x\n{}", "\x1b[2J", "a\u202eb", "\ud800", '"}'])
+    def test_a_value_from_a_peer_can_forge_nothing(self, value: str, written: io.StringIO) -> None:
+        structlog.get_logger().warning("said", name=value)
+        text = written.getvalue()
+        assert text.isascii()
+        assert text.removesuffix("\n").isprintable()
+        assert json.loads(text)["name"] == value
+
+    def test_an_exception_and_what_is_no_json_are_text(self, written: io.StringIO) -> None:
+        try:
+            raise ValueError("bad\nvalue")
+        except ValueError:
+            structlog.get_logger().exception("failed", path=Path("/x"))
+        fields = json.loads(written.getvalue())
+        assert "ValueError: bad" in fields["exception"]
+        assert fields["path"] == "/x"
+
+    def test_the_standard_library_logs_the_same_way(self, written: io.StringIO) -> None:
+        logging.getLogger("asyncio").error("task %s failed", 7)
+        fields = json.loads(written.getvalue())
+        assert (fields["level"], fields["event"]) == ("error", "task 7 failed")
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (LogLevel.DEBUG, ["debug", "info", "warning", "error"]),
+        (LogLevel.INFO, ["info", "warning", "error"]),
+        (LogLevel.WARNING, ["warning", "error"]),
+        (LogLevel.ERROR, ["error"]),
+    ],
+)
+def test_a_level_leaves_out_what_is_below(level: LogLevel, expected: list[str], written: io.StringIO) -> None:
+    logs.setup(written, level=level)
+    log = structlog.get_logger()
+    for method in (log.debug, log.info, log.warning, log.error):
+        method("event")
+    assert [line.split()[1] for line in written.getvalue().splitlines()] == expected
+
+
+def test_what_others_wait_for_is_never_left_out(written: io.StringIO) -> None:
+    logs.setup(written, level=LogLevel.ERROR)
+    logs.always().info("listening", address="127.0.0.1:9999")
+    assert logs.listening(written.getvalue()) == "127.0.0.1:9999"
+
+
+@pytest.mark.parametrize("style", LogFormat)
+def test_the_line_of_a_node_that_listens_is_found_in_any_format(style: LogFormat, written: io.StringIO) -> None:
+    logs.setup(written, style=style)
+    structlog.get_logger().info("starting", address="other")
+    structlog.get_logger().info("listening", address="[::1]:9999", node="n1")
+    assert [logs.listening(line) for line in written.getvalue().splitlines()] == ["", "[::1]:9999"]
+
+
+@pytest.mark.parametrize("line", ["", "{", "{}", '{"event":"listening"}', "[]", '{"event": ["listening"]}'])
+def test_no_other_line_is_taken_for_that_one(line: str) -> None:
+    assert logs.listening(line) == ""
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up() -> None:
+    """What there is no room for is dropped, and told of once there is."""
+    read, write = os.pipe()
+    handlers, level = logging.root.handlers[:], logging.root.level
+    with os.fdopen(read, "rb", buffering=0) as reader, os.fdopen(write, "w") as stream:
+        logs.setup(stream)
+        log = structlog.get_logger()
+        for number in range(3000):  # a pipe holds 64 KiB
+            log.info("something", number=number)
+        first = reader.read(1 << 20)
+        log.info("again")
+        rest = reader.read(1 << 20)
+    structlog.reset_defaults()
+    logging.basicConfig(handlers=handlers, level=level, force=True)
+    numbers = [int(line.rpartition(b"=")[2]) for line in first.splitlines()]
+    assert numbers == list(range(len(numbers)))
+    told, again = rest.splitlines()
+    assert again.endswith(b" info again")
+    assert told.endswith(b"lines=%d" % (3000 - len(numbers)))

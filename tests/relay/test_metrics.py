@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from relay import bus as bus_module
-from relay import connection, inbox
+from relay import connection, inbox, minding
 from relay.connection import TURN_LINES
 from relay.errors import Code, Reason
 from relay.events import Block, Call, Claim, Leave, Resume, Say
@@ -202,7 +202,7 @@ class TestLimitsOfConnections:
 
         hoarder: Any = Hoarder()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(router.mind_memory)
+            tasks.start_soon(minding.mind_memory, router)
             for times in (1, 2):
                 router._outlets.add(hoarder)
                 router.holding.add(hoarder)

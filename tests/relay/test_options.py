@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from relay import options
-from relay.config import Config
+from relay.config import Config, LogFormat, LogLevel
 
 # Of every field that an option tells, something that isn't its default.
 OTHER: dict[str, Any] = {
@@ -26,6 +26,8 @@ OTHER: dict[str, Any] = {
     "tls_key": Path("node.key"),
     "tls_client_ca": Path("ca.pem"),
     "auth_jwt_key": Path("key.pem"),
+    "log_format": LogFormat.JSON,
+    "log_level": LogLevel.DEBUG,
     "share_ports": True,
 }
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from relay.bus import Bus
 from relay.directory import Directory
 from relay.directory.keys import Keys
-from relay.errors import Code, Presence
+from relay.errors import Code, Ending, Presence
 from relay.events import Claim
 from relay.host import Limits, Located
 from relay.names import Name
@@ -100,8 +100,8 @@ class Twin(Router):
         if then is not None:
             then(session.state is State.NAMED)
 
-    def release(self, session: Session, then: Callable[[], None]) -> None:
-        self.forget(session)
+    def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
+        self.forget(session, why)
         self._names.pop(session.owned, None)
         then()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from relay import inbox, resume
 from relay.budget import PLENTY
-from relay.errors import Code, Presence
+from relay.errors import Code, Ending, Presence
 from relay.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Welcome
 from relay.host import Limits, Located
 from relay.mail import Mail
@@ -87,6 +87,7 @@ class Place:
         self.refusal: Code | None = None  # of every claim
         self.turn = 0
         self.sessions: dict[str, Session] = {}
+        self.endings: list[tuple[str, Ending]] = []
 
     @property
     def now(self) -> float:
@@ -215,9 +216,9 @@ class Place:
 
             self.world.answers.append(answer)
 
-    def release(self, session: Session, then: Callable[[], None]) -> None:
+    def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
         """See `Host`."""
-        self.forget(session)
+        self.forget(session, why)
 
         def answer() -> None:
             self.world.records.pop(session.owned, None)
@@ -225,8 +226,9 @@ class Place:
 
         self.world.answers.append(answer)
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: Session, why: Ending) -> None:
         """See `Host`."""
+        self.endings.append((session.owned, why))
         if self.sessions.get(session.owned) is session:
             del self.sessions[session.owned]
 

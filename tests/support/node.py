@@ -73,6 +73,7 @@ def node_command(**options: str | float) -> list[str]:
 
 
 def _address(line: str, key: str) -> Address:
-    match = re.search(rf'\b{key}="?(\d+\.\d+\.\d+\.\d+):(\d+)', line)
+    # A field of a line for people, or of one in JSON.
+    match = re.search(rf'\b{key}(?:=|": )"?(\d+\.\d+\.\d+\.\d+):(\d+)', line)
     assert match, f"no {key} in {line!r}"
     return match[1], int(match[2])
