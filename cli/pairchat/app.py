@@ -4,16 +4,13 @@ import os
 import signal
 import ssl
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import anyio
 import typer
 
-from pairchat import settings as files
-from pairchat.client import DEFAULT_SERVER, connect
+from pairchat import options
+from pairchat.client import connect
 from pairchat.errors import BadSettings, PairchatError
-from pairchat.escape import word
 from pairchat.ndjson import Frames
 from pairchat.pipe import Pipe
 from pairchat.proof import proof
@@ -27,110 +24,25 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 
-def _read_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Take the file's settings as defaults: the environment and options go over them."""
-    try:
-        context.default_map = files.read(path or files.config_file(), must_exist=path is not None)
-    except BadSettings as error:
-        raise typer.BadParameter(word(str(error))) from None
-    return path
-
-
-def _init(asked: bool) -> None:
-    """Ask the few questions, and make the file."""
-    if not asked:
-        return
-    path = files.config_file()
-    if path.exists():
-        print(f"pairchat: there is {path} already", file=sys.stderr)
-        raise typer.Exit(Exit.USAGE)
-    name = typer.prompt("Your name")
-    server = typer.prompt("Servers, with spaces between", default=DEFAULT_SERVER).split()
-    theme = typer.prompt("Your terminal is dark, light, or auto", default="auto")
-    notify = typer.prompt("Call you by bell, auto (a notification), or off", default="bell")
-    try:
-        files.write(path, {"name": name, "server": server, "theme": theme, "notify": notify})
-    except OSError as error:
-        print(f"pairchat: can't write {path}: {error.strerror}", file=sys.stderr)
-        raise typer.Exit(Exit.USAGE) from None
-    print(f"Written: {path}")
-    raise typer.Exit(Exit.OK)
-
-
 @app.command()
 def pairchat(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", envvar="PAIRCHAT_NAME", help="Your name. In a terminal it is asked for."),
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option(metavar="NAME", envvar="PAIRCHAT_TO", help="Whom to chat with. Without it: be called.")
-    ] = None,
-    server: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            envvar="PAIRCHAT_SERVER",
-            help="A node of the relay, several times for several; IPv6 as [::1]:9999.  [default: localhost:9999]",
-        ),
-    ] = None,
-    ask: Annotated[
-        bool, typer.Option("--ask", envvar="PAIRCHAT_ASK", help="Be asked before somebody who calls chats with you.")
-    ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", envvar="PAIRCHAT_WAIT", help="Wait until the one to chat with can be had.")
-    ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0, envvar="PAIRCHAT_TIMEOUT", help="End after so long, with status 6."),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Commands in and events out as JSON, one a line. For programs.")
-    ] = False,
-    theme: Annotated[
-        str, typer.Option(metavar="auto|dark|light", envvar="PAIRCHAT_THEME", help="The terminal's background.")
-    ] = "auto",
-    notify: Annotated[
-        str,
-        typer.Option(
-            metavar="off|bell|auto|osc9|osc777|osc99",
-            envvar="PAIRCHAT_NOTIFY",
-            help="How to call you while the terminal has no focus; auto: as this terminal is known to notify.",
-        ),
-    ] = "bell",
-    mouse: Annotated[
-        bool, typer.Option(envvar="PAIRCHAT_MOUSE", help="The wheel scrolls; hold Shift to select.")
-    ] = True,
-    typing: Annotated[
-        bool, typer.Option(envvar="PAIRCHAT_TYPING", help="Tell the partner when you are typing.")
-    ] = True,
-    tls: Annotated[bool, typer.Option("--tls", envvar="PAIRCHAT_TLS", help="Speak TLS to the relay.")] = False,
-    tls_ca: Annotated[
-        str | None,
-        typer.Option("--ca", "--tls-ca", metavar="FILE", envvar="PAIRCHAT_TLS_CA", help="Certificates to trust, PEM."),
-    ] = None,
-    auth_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            envvar="PAIRCHAT_AUTH_FILE",
-            help="Holds the token that proves your name, where the relay wants one; or put the token itself into "
-            "PAIRCHAT_AUTH.",
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            envvar="PAIRCHAT_CONFIG",
-            is_eager=True,
-            callback=_read_file,
-            help="Settings.  [default: ~/.config/pairchat/config.toml]",
-        ),
-    ] = None,
-    init: Annotated[
-        bool, typer.Option("--init", is_eager=True, callback=_init, help="Make that file, asking a few questions.")
-    ] = False,
+    name: options.Name = None,
+    to: options.To = None,
+    server: options.Server = None,
+    ask: options.Ask = False,
+    wait: options.Wait = False,
+    timeout: options.Timeout = None,
+    json: options.Json = False,
+    theme: options.Theme = "auto",
+    notify: options.Notify = "bell",
+    mouse: options.Mouse = True,
+    typing: options.Typing = True,
+    tls: options.Tls = False,
+    tls_ca: options.TlsCa = None,
+    auth_file: options.AuthFile = None,
+    config: options.Config = None,
+    init: options.Init = False,
+    version: options.Version = False,
 ) -> None:
     """Chat with one other person over a relay.
 

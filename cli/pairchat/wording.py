@@ -91,6 +91,14 @@ def complaint(error: PairchatError) -> str:
     return refusal(error) if isinstance(error, Refused) else word(str(error))
 
 
+def sentence(error: PairchatError) -> str:
+    """An error that ends nothing, as a sentence. A name at its beginning stays as it is written."""
+    words = complaint(error)
+    if not (isinstance(error, Refused) and _REFUSALS.get(error.code, "").startswith("{name}")):
+        words = _capital(words)
+    return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
 def exit_status(error: PairchatError) -> Exit:
     """The exit status for an error that ends the program."""
     match error:
@@ -113,7 +121,7 @@ def why_unsettled(text: Outgoing) -> str:
 
 def unsettled(text: Outgoing) -> str:
     """A text that nobody acknowledged, or will."""
-    return f"{_sentence(why_unsettled(text))}: {word(text.text)}"
+    return f"{_capital(why_unsettled(text))}: {word(text.text)}"
 
 
 def notice(event: Event) -> str | None:
@@ -130,7 +138,7 @@ def notice(event: Event) -> str | None:
         case Settled() if event.text.fate is not Fate.DELIVERED:
             return unsettled(event.text)
         case Dropped():
-            return f"{_sentence(word(event.reason))}; connecting again."
+            return f"{_capital(word(event.reason))}; connecting again."
         case Joined() if event.resumed:
             return f"Connected as {word(event.name)} again."
         case Expired():
@@ -151,7 +159,7 @@ def notice(event: Event) -> str | None:
             return None
 
 
-def _sentence(words: str) -> str:
+def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 

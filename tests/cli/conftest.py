@@ -6,8 +6,17 @@ from contextlib import ExitStack
 import pytest
 
 from tests.cli.chatting import Open
+from tests.cli.children import Nursery
+from tests.cli.piped import Piped, Start
 from tests.cli.scripted import ScriptedNode
 from tests.cli.terminal import Terminal
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where processes come from. One for the whole run."""
+    with Nursery() as nursery:
+        yield nursery
 
 
 @pytest.fixture
@@ -17,7 +26,16 @@ def node() -> Iterator[ScriptedNode]:
 
 
 @pytest.fixture
-def terminal(node: ScriptedNode) -> Iterator[Open]:
+def terminal(node: ScriptedNode, nursery: Nursery) -> Iterator[Open]:
     """Opens terminals with `pairchat` in them."""
+    defaults = {"server": node.address, "launch": nursery.start}
     with ExitStack() as opened:
-        yield lambda *args, **how: opened.enter_context(Terminal(*args, **{"server": node.address, **how}))
+        yield lambda *args, **how: opened.enter_context(Terminal(*args, **{**defaults, **how}))
+
+
+@pytest.fixture
+def start(node: ScriptedNode, nursery: Nursery) -> Iterator[Start]:
+    """Starts `pairchat` without a terminal."""
+    defaults = {"server": node.address, "launch": nursery.start}
+    with ExitStack() as started:
+        yield lambda *args, **how: started.enter_context(Piped(*args, **{**defaults, **how}))

@@ -5,8 +5,6 @@ import os
 import select
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable
@@ -15,15 +13,9 @@ from typing import Self
 import pyte
 from wcwidth import wcwidth
 
+from tests.cli.children import Launch, fresh
 from tests.cli.home import Home
 from tests.cli.scripted import PATIENCE
-
-# A terminal sends Ctrl-C to whom it controls. (`pty.fork` would do this too, but forks a process that has threads.)
-_TAKE_TERMINAL_AND_RUN = """
-import fcntl, runpy, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-runpy.run_module("pairchat", run_name="__main__")
-"""
 
 
 def columns_before(line: str, text: str) -> int:
@@ -35,7 +27,14 @@ class Terminal:
     """`pairchat` in a terminal of its own. What it writes is drawn on `screen`."""
 
     def __init__(
-        self, *args: str, server: str, columns: int = 80, rows: int = 24, home: Home | None = None, **variables: str
+        self,
+        *args: str,
+        server: str,
+        columns: int = 80,
+        rows: int = 24,
+        home: Home | None = None,
+        launch: Launch = fresh,
+        **variables: str,
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
@@ -45,10 +44,7 @@ class Terminal:
         environment = self.home.environment(server, **variables)
         self._fd, inside = os.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        command = [sys.executable, "-c", _TAKE_TERMINAL_AND_RUN, *args]
-        self._child = subprocess.Popen(
-            command, stdin=inside, stdout=inside, stderr=inside, env=environment, start_new_session=True
-        )
+        self._child = launch(args, environment, (inside, inside, inside), True)
         os.close(inside)
 
     def type(self, keys: str) -> None:
@@ -70,7 +66,7 @@ class Terminal:
         """Change the window's size."""
         self.screen.resize(rows, columns)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        os.kill(self._child.pid, signal.SIGWINCH)
+        self._child.send_signal(signal.SIGWINCH)
 
     def signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
@@ -126,7 +122,7 @@ class Terminal:
         return self._child.wait(PATIENCE)
 
     def terminate(self) -> None:
-        self._child.terminate()
+        self._child.send_signal(signal.SIGTERM)
 
     def _draw(self, patience: float) -> bool:
         """Draw what comes within `patience` s. False: it has ended, and everything is drawn."""

@@ -1,22 +1,12 @@
 """`pairchat --json`: commands in, events out, against a node that says what the test wants."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from tests.cli.piped import Piped
+from tests.cli.piped import Piped, Start
 from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, Peer, ScriptedNode
-
-Start = Callable[..., Piped]
-
-
-@pytest.fixture
-def start(node: ScriptedNode) -> Iterator[Start]:
-    with ExitStack() as started:
-        yield lambda *args, **how: started.enter_context(Piped(*args, **{"server": node.address, **how}))
 
 
 def bot(node: ScriptedNode, start: Start, *args: str) -> tuple[Piped, Peer]:

@@ -2,24 +2,13 @@
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.piped import Piped
+from tests.cli.piped import Start
 from tests.cli.scripted import BYE, PAIRED, PING, PONG, QUIT, Peer, ScriptedNode
-
-Start = Callable[..., Piped]
-
-
-@pytest.fixture
-def start(node: ScriptedNode) -> Iterator[Start]:
-    """Starts `pairchat` against the node."""
-    with ExitStack() as started:
-        yield lambda *args, **how: started.enter_context(Piped(*args, **{"server": node.address, **how}))
 
 
 def alice(node: ScriptedNode, **welcome: Any) -> Peer:

@@ -20,7 +20,7 @@ def test_commands(node: ScriptedNode, terminal: Open) -> None:
     peer.expect({"type": "to", "name": "carol"}, PING)
     screen.wait_bar("calling carol…")
     peer.say('{"type":"error","code":"busy","message":"no","name":"carol"}', PONG)
-    screen.wait_for("! Carol is talking with someone else.")
+    screen.wait_for("! carol is talking with someone else.")
     screen.type("/who dave" + ENTER)
     peer.expect({"type": "who", "name": "dave"})
     peer.say('{"type":"presence","name":"dave","state":"free"}')
@@ -175,7 +175,7 @@ def test_a_call_that_rings_is_given_up(node: ScriptedNode, terminal: Open) -> No
     screen.type("/leave" + ENTER)
     peer.expect({"type": "cancel"})
     peer.say('{"type":"error","code":"declined","message":"no","name":"bob"}')
-    screen.wait_for("! Bob did not take the call.")
+    screen.wait_for("! bob did not take the call.")
     screen.wait_bar("nobody yet")
 
 

@@ -68,6 +68,7 @@ def test_a_lost_name_leaves_the_screen_and_asks_for_another(node: ScriptedNode, 
     screen.wait_for("! Your name is gone. What you said stays; take a name to go on.")
     screen.wait_for("may not have arrived (your name was lost)")
     screen.wait_typed("Your name:")
+    screen.wait(lambda lines: lines[-2] == " no name yet", "no connection either")
     screen.type("alina" + ENTER)
     peer = node.accept()
     peer.welcome("alina")

@@ -4,7 +4,20 @@ import re
 
 import pytest
 
-from tests.cli.chatting import ALT_ENTER, CTRL_C, ENTER, UP, Open, a_text, an_ack, heard_up_to, paired, said
+from tests.cli.chatting import (
+    ALT_ENTER,
+    CTRL_C,
+    CTRL_D,
+    CTRL_R,
+    ENTER,
+    UP,
+    Open,
+    a_text,
+    an_ack,
+    heard_up_to,
+    paired,
+    said,
+)
 from tests.cli.scripted import PAIRED, ScriptedNode
 
 # --- what is said
@@ -73,14 +86,14 @@ def test_a_paste_of_several_lines_is_asked_about_and_sends_nothing_by_itself(
 ) -> None:
     screen, peer = paired(node, terminal)
     screen.paste("rm -rf a\nrm -rf b\n")
-    screen.wait_for("Paste 2 lines (18 characters, “rm -rf a…”) as one text? y: yes  n: no")
+    screen.wait_for("Paste 2 lines (17 characters, “rm -rf a…”) as one text? y: yes  n: no")
     screen.type("x" + ENTER + "n")
     screen.wait(lambda lines: lines[-1].endswith(">") and "Paste" not in "".join(lines), "the question gone")
     screen.paste("one line")
     screen.wait_typed("> one line")
     screen.type(CTRL_C)
-    screen.paste("one\ntwo")
-    screen.wait_for("Paste 2 lines")
+    screen.paste("one\r\ntwo\n")
+    screen.wait_for("Paste 2 lines (7 characters, “one…”)")
     screen.type("y")
     screen.wait_typed("  two")
     screen.type(ENTER)
@@ -95,6 +108,22 @@ def test_what_was_typed_before_comes_back(node: ScriptedNode, terminal: Open) ->
     screen.wait_typed("> hello")
     screen.type("\x01" + "oh, " + ENTER)  # Ctrl-A: to the beginning
     peer.expect(said(2, "oh, hello"))
+
+
+def test_what_was_typed_before_is_searched(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal)
+    for id, text in enumerate(["a needle", "hay", "more hay"], 1):
+        screen.type(text + ENTER)
+        peer.expect(said(id, text))
+    screen.type(CTRL_R + "nee")
+    screen.wait_for("typed before: nee")
+    screen.wait_typed("> a needle")
+    screen.type(CTRL_D + CTRL_C)  # gives up the search, and nothing else
+    screen.wait(lambda lines: lines[-1] == ">" and "typed before" not in lines[-2], "an empty line")
+    screen.type(CTRL_R + "nee" + ENTER)
+    screen.wait(lambda lines: lines[-1] == "> a needle" and "typed before" not in lines[-2], "the line")
+    screen.type(ENTER)
+    peer.expect(said(4, "a needle"))
 
 
 # --- what comes in

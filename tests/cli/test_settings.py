@@ -1,26 +1,17 @@
 """Settings: the file, the environment over it, options over both."""
 
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from pairchat import BadSettings
 from pairchat.settings import config_file, read, write
+from tests.cli.chatting import Open
 from tests.cli.home import Home
-from tests.cli.piped import Piped
+from tests.cli.piped import Start
 from tests.cli.scripted import ScriptedNode
-from tests.cli.terminal import Terminal
-
-Start = Callable[..., Piped]
-
-
-@pytest.fixture
-def start(node: ScriptedNode) -> Iterator[Start]:
-    with ExitStack() as started:
-        yield lambda *args, **how: started.enter_context(Piped(*args, **{"server": node.address, **how}))
 
 
 def home_with(text: str) -> Home:
@@ -61,10 +52,10 @@ def test_a_file_that_was_named_must_exist(start: Start) -> None:
     assert start("alice", "--config", "/nowhere.toml", stdin=subprocess.DEVNULL).ended()[0] == 2
 
 
-def test_a_theme_that_is_none_is_wrong_usage(node: ScriptedNode) -> None:
-    with Terminal("alice", "--theme", "pink", server=node.address) as screen:
-        assert screen.status() == 2
-        assert screen.lines[-1] == "pairchat: theme can't be 'pink'; choose from auto, dark, light"
+def test_a_theme_that_is_none_is_wrong_usage(terminal: Open) -> None:
+    screen = terminal("alice", "--theme", "pink")
+    assert screen.status() == 2
+    assert screen.lines[-1] == "pairchat: theme can't be 'pink'; choose from auto, dark, light"
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
@@ -84,21 +75,24 @@ def test_the_file_is_where_the_system_wants_it(monkeypatch: pytest.MonkeyPatch) 
     assert config_file() == Path("/x/pairchat/config.toml")
 
 
-def test_the_few_questions(node: ScriptedNode) -> None:
+def test_the_few_questions(terminal: Open) -> None:
     home = Home()
-    with Terminal("--init", server=node.address, home=home) as screen:
-        screen.wait_for("Your name:")
-        screen.type("ann\r")
-        screen.wait_for("Servers, with spaces between [localhost:9999]:")
-        screen.type("one:1 two:2\r")
-        screen.wait_for("dark, light, or auto")
-        screen.type("dark\r")
-        screen.wait_for("or off")
-        screen.type("\r")
-        screen.wait_for("Written:")
-        assert screen.status() == 0
-        written = home.path / ".config/pairchat/config.toml"
-        wanted = {"name": "ann", "server": ["one:1", "two:2"], "theme": "dark", "notify": "bell"}
-        assert read(written, must_exist=True) == wanted
-        with Terminal("--init", server=node.address, home=home) as again:
-            assert again.status() == 2
+    screen = terminal("--init", home=home)
+    screen.wait_for("Your name:")
+    screen.type("ann\r")
+    screen.wait_for("Servers, with spaces between [localhost:9999]:")
+    screen.type("one:1 two:2\r")
+    screen.wait_for("dark, light, or auto")
+    screen.type("dark\r")
+    screen.wait_for("or off")
+    screen.type("\r")
+    screen.wait_for("Written:")
+    assert screen.status() == 0
+    written = home.path / ".config/pairchat/config.toml"
+    wanted = {"name": "ann", "server": ["one:1", "two:2"], "theme": "dark", "notify": "bell"}
+    assert read(written, must_exist=True) == wanted
+    assert terminal("--init", home=home).status() == 2
+
+
+def test_the_version(start: Start) -> None:
+    assert start("--version").ended() == (0, f"pairchat {version('pair-relay')}\n", [])

@@ -43,6 +43,15 @@ def test_typing_and_absence_end_by_themselves(status: Status) -> None:
     assert "日本 is here" in bar(status)
 
 
+def test_without_a_connection_nothing_is_claimed_of_the_partner(
+    status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Online, "online", False)
+    assert bar(status).startswith(" alice │ 日本  ")
+    status.partner.away_until = time.monotonic() + 5
+    assert bar(status).startswith(" alice │ 日本  ")
+
+
 @pytest.mark.parametrize("width", [1, 5, 20, 39, 60, 80, 200])
 def test_it_fills_its_row_whatever_its_width(status: Status, width: int) -> None:
     shown = bar(status, width)

@@ -34,7 +34,7 @@ from pairchat.screen.theme import Theme
 from pairchat.screen.view import View
 from pairchat.settings import Settings
 from pairchat.tasks import alongside
-from pairchat.wording import Exit, complaint, unsettled
+from pairchat.wording import Exit, sentence, unsettled
 
 _OTHER_NAME = ("name_taken", "name_invalid")  # refusals that another name can help
 _FINAL = ("replaced", "kicked")  # ends of a session that no other name helps; the connection's end follows
@@ -127,11 +127,12 @@ class Screen:
             except Refused as error:
                 if error.code not in _OTHER_NAME:
                     raise
-                self._conversation.error(f"{complaint(error)[:1].upper()}{complaint(error)[1:]}.")
+                self._conversation.error(sentence(error))
                 name = None
             except NameLost as error:
-                self._conversation.error(f"{word(str(error))} What you said stays; take a name to go on.")
+                self._conversation.error(f"{sentence(error)} What you said stays; take a name to go on.")
                 self._conversation.partner.gone()
+                self._status.chat = None
                 name, to = None, None
 
     async def _ask_name(self) -> str:

@@ -15,7 +15,7 @@ from pairchat.screen.commands import Wrong, help_text, parse
 from pairchat.screen.conversation import Conversation
 from pairchat.screen.history import Entry
 from pairchat.screen.view import View
-from pairchat.wording import PRESENCE, refusal
+from pairchat.wording import PRESENCE, refusal, sentence
 
 TYPING_EVERY = 3.0  # seconds between two words to the partner that we are typing
 PENDING_LINES = 100  # lines that may wait while another one is being carried out
@@ -87,10 +87,8 @@ class Actions:
             await action()
         except Wrong as error:
             self._conversation.error(word(str(error)))
-        except Refused as error:
-            self._conversation.error(_sentence(refusal(error)))
-        except NameLost as error:
-            self._conversation.error(_sentence(word(str(error))))
+        except (Refused, NameLost) as error:
+            self._conversation.error(sentence(error))
         finally:
             self._redraw()
 
@@ -201,7 +199,3 @@ class Actions:
 
     async def _end(self, _: str) -> None:
         self._quit()
-
-
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")

@@ -37,7 +37,7 @@ KEYS = (
     ("//text", "say something that begins with a slash"),
     ("Alt-Enter", "a new line in the text"),
     ("PageUp, PageDown", "scroll (the wheel, too); End: to the latest"),
-    ("Tab, Up", "complete a name or command; typed before"),
+    ("Tab; Up, Ctrl-R", "complete; what you typed before, and search it"),
     ("Ctrl-C", "drop the line; on an empty line: quit"),
 )
 

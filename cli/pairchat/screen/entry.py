@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import ConditionalContainer, HSplit, Window
-from prompt_toolkit.layout.controls import BufferControl, FormattedTextControl
+from prompt_toolkit.layout.controls import BufferControl, FormattedTextControl, SearchBufferControl
 from prompt_toolkit.layout.dimension import Dimension
 
 from pairchat.escape import word
@@ -43,15 +43,17 @@ class Entry:
             on_text_changed=lambda buffer: typing(buffer.text),
         )
         self._accept = accept
-        asked = Condition(lambda: self.question is not None)
-        self.asked = asked
-        self.control = BufferControl(self.buffer, focusable=True)
+        self.asked = Condition(lambda: self.question is not None)
+        self.free = ~self.asked & ~is_searching  # keys go into the line
+        search = SearchBufferControl(Buffer(multiline=False))  # Ctrl-R: through what was typed before
+        self.control = BufferControl(self.buffer, search_buffer_control=search, preview_search=True)
         self.container = HSplit(
             [
                 ConditionalContainer(
                     Window(FormattedTextControl(self._shown_question), height=Dimension(min=1, max=3), wrap_lines=True),
-                    asked,
+                    self.asked,
                 ),
+                ConditionalContainer(Window(search, height=1, get_line_prefix=_search_prefix), is_searching),
                 Window(
                     self.control,
                     get_line_prefix=self._prefix,
@@ -89,9 +91,10 @@ class Entry:
     def paste(self, data: str) -> None:
         """Several lines are asked about first: each of them could be meant for somebody else."""
         text = data.replace("\r\n", "\n").replace("\r", "\n")
-        count = text.rstrip("\n").count("\n") + 1
+        text = text.rstrip("\n")  # the end of the last line is none of the text
+        count = text.count("\n") + 1
         if count == 1:
-            self.buffer.insert_text(text.rstrip("\n"))
+            self.buffer.insert_text(text)
             return
 
         def answer(yes: bool) -> None:
@@ -109,6 +112,10 @@ class Entry:
         if line == 0 and wrapped == 0:
             return [("class:prompt", self.prompt)]
         return [("", "  ")]
+
+
+def _search_prefix(line: int, wrapped: int) -> StyleAndTextTuples:
+    return [("class:prompt", "typed before: ")]
 
 
 class _Names(Completer):
@@ -142,7 +149,7 @@ class _Names(Completer):
 def entry_keys(entry: Entry) -> KeyBindings:
     """Enter, Alt-Enter, Tab, paste, and the answers to questions."""
     keys = KeyBindings()
-    asked, free = entry.asked, ~entry.asked
+    asked, free = entry.asked, entry.free
 
     @keys.add("enter", filter=free)
     def _(event: KeyPressEvent) -> None:

@@ -67,19 +67,19 @@ def _keys(view: View, entry: Entry, attention: Attention, leave: Callable[[], No
     def _(event: KeyPressEvent) -> None:
         view.page(1)
 
-    @keys.add("end", filter=empty)
+    @keys.add("end", filter=empty & entry.free)
     @keys.add("c-end")
     def _(event: KeyPressEvent) -> None:
         view.to_end()
 
-    @keys.add("c-c", filter=~entry.asked)
+    @keys.add("c-c", filter=entry.free)
     def _(event: KeyPressEvent) -> None:
         if entry.buffer.text:
             entry.buffer.reset()
         else:
             leave()
 
-    @keys.add("c-d", filter=empty & ~entry.asked)
+    @keys.add("c-d", filter=empty & entry.free)
     def _(event: KeyPressEvent) -> None:
         leave()
 

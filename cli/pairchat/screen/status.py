@@ -77,6 +77,8 @@ class Status:
             return f"calling {word(partner.calling)}…"
         if not partner.name:
             return "nobody yet: /to NAME"
+        if not self._online:
+            return name  # from here nobody sees how that one is
         if partner.away_until is not None:
             left = max(0, round(partner.away_until - now))
             return f"{name} is away, {left} s to come back"

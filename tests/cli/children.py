@@ -1,0 +1,183 @@
+"""Processes that run `pairchat`: fresh ones, and ones that are forked from a process that has it imported.
+
+Starting an interpreter and importing takes most of the time of a short test, so most tests fork. What they get is a
+process of its own all the same, with real streams, signals and an exit status.
+"""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, Protocol, Self
+
+Streams = tuple[int, int, int]  # what its standard input, output and error are
+
+
+class Child(Protocol):
+    """A process, as `subprocess.Popen` has it."""
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+
+
+# Starts `pairchat` with these arguments, environment and streams; `terminal`: the streams are one, and control it.
+Launch = Callable[[tuple[str, ...], dict[str, str], Streams, bool], Child]
+
+# A terminal sends Ctrl-C to whom it controls. (`pty.fork` would do this too, but forks a process that has threads.)
+_TAKE_TERMINAL_AND_RUN = """
+import fcntl, runpy, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+runpy.run_module("pairchat", run_name="__main__")
+"""
+
+
+def fresh(args: tuple[str, ...], environment: dict[str, str], streams: Streams, terminal: bool) -> Child:
+    """`python -m pairchat`."""
+    how = ["-c", _TAKE_TERMINAL_AND_RUN] if terminal else ["-m", "pairchat"]
+    stdin, stdout, stderr = streams
+    return subprocess.Popen(
+        [sys.executable, *how, *args],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment,
+        start_new_session=terminal,
+    )
+
+
+class Nursery:
+    """A process that has imported `pairchat`, and forks at each `start`. It ends when this one closes or dies."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-P", __file__, str(theirs.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+        assert self._socket.recv(16), "it did not start"
+
+    def start(self, args: tuple[str, ...], environment: dict[str, str], streams: Streams, terminal: bool) -> Child:
+        """`pairchat` in a fork."""
+        reports, theirs = os.pipe()
+        try:
+            order = json.dumps({"args": args, "environment": environment, "terminal": terminal}).encode()
+            socket.send_fds(self._socket, [order], [*streams, theirs])
+        finally:
+            os.close(theirs)
+        return _Forked(reports)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._process.wait(10)
+
+
+class _Forked:
+    """A process that somebody else waits for, and reports about."""
+
+    def __init__(self, reports: int) -> None:
+        self._reports = os.fdopen(reports, "rb", buffering=0)
+        self._pid = int(self._reports.readline())
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        return self._reap(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        deadline = time.monotonic() + (1e9 if timeout is None else timeout)
+        while (status := self._reap(min(1.0, max(0.0, deadline - time.monotonic())))) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("pairchat", timeout or 0)
+        return status
+
+    def _reap(self, patience: float) -> int | None:
+        if self._status is None and select.select([self._reports], [], [], patience)[0]:
+            self._status = int(self._reports.readline())
+            self._reports.close()
+        return self._status
+
+    def send_signal(self, sig: int) -> None:
+        if self._reap(0) is None:
+            os.kill(self._pid, sig)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+# --- in the process that forks
+
+
+def serve(orders: socket.socket) -> None:
+    """Fork for each order, and again for whoever waits for that one."""
+    import pairchat.app
+    import pairchat.screen  # noqa: F401  imported once, for all
+
+    orders.send(b"ready")
+    while True:
+        order, streams, _, _ = socket.recv_fds(orders, 1 << 20, 4)
+        with suppress(ChildProcessError):  # waited for, so that their time is counted as that of the tests
+            while os.waitpid(-1, 0 if not order else os.WNOHANG)[0]:
+                pass
+        if not order:
+            return
+        if os.fork() == 0:
+            orders.close()
+            _report(json.loads(order), streams)
+        for fd in streams:
+            os.close(fd)
+
+
+def _report(order: dict[str, Any], streams: list[int]) -> NoReturn:
+    """Start what is ordered, and tell its number and how it ends."""
+    *inherited, reports = streams
+    pid = os.fork()
+    if pid == 0:
+        os.close(reports)
+        _become(order, inherited)
+    for fd in (0, 1, *inherited):  # else nobody would see the end of what it writes
+        os.close(fd)
+    os.write(reports, f"{pid}\n".encode())
+    os.write(reports, f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n".encode())
+    os._exit(0)
+
+
+def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
+    """Be `pairchat` as if it had just been started."""
+    from pairchat.app import main
+
+    if order["terminal"]:
+        os.setsid()
+        fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+        os.close(fd)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    sys.argv = ["pairchat", *order["args"]]
+    status: Any = 1
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status or 0)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
