@@ -15,6 +15,7 @@ from relay import embedded, logs, options, supervisor
 from relay.bench.command import bench
 from relay.config import Config, ConfigError, StartError
 from relay.options import with_settings
+from relay.status.command import status, top
 from relay.torture.command import torture
 
 USAGE_STATUS: Final = 2  # a wrong option or value: trying again can't help
@@ -91,6 +92,8 @@ def up(nodes: Nodes = 2, **settings: Any) -> int:
 
 app.command()(bench)
 app.command()(torture)
+app.command()(status)
+app.command()(top)
 
 
 def _until_told(config: Config, serve: Callable[[], int]) -> int:

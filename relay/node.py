@@ -33,6 +33,7 @@ from relay.link import Frame, Kind
 from relay.metrics import Counts
 from relay.peer import LOOK_SECONDS
 from relay.router import Router
+from relay.status.publish import Reporter
 from relay.tls import server_context
 
 # Pause between looks whether Redis is there yet, and how often the log says that it isn't.
@@ -99,6 +100,7 @@ class Node:
             connected=self._lease.reconnected,
             counts=self._counts,
         )
+        self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
         self._serving = False  # has accepted clients: others have to reckon with our users
         self._stopping = False
         self._answered = anyio.Event()
@@ -172,6 +174,7 @@ class Node:
         tasks.start_soon(minding.mind_peers, self._router, LOOK_SECONDS)
         tasks.start_soon(census.watch_windows, self._router, self._counts)
         tasks.start_soon(pulse.watch_loop, self._counts)
+        tasks.start_soon(self._reporter.run)
 
     async def _reach_redis(self) -> None:
         tries = 0
@@ -305,6 +308,7 @@ class Node:
             await anyio.sleep(STOP_LOOK_SECONDS)
         with suppress(Unavailable):
             await self._lease.end()
+            await self._reporter.withdraw()
         self._bus.announce(Kind.FAREWELL)
         log.info("stopped", node=self._config.name)
 

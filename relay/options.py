@@ -88,6 +88,11 @@ def with_settings(*but: str) -> Callable[[Callable[..., int]], Callable[..., int
     return give
 
 
+def with_only(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command these options and no others, as `with_settings` does."""
+    return with_settings(*(name for name in _HELP if name not in names))
+
+
 def config(settings: dict[str, Any]) -> Config:
     """The Config that options say. Raises ConfigError."""
     told = dict(settings)

@@ -18,6 +18,9 @@ SOCKET_SECONDS: Final = 0.6
 # A sentinel that doesn't answer within this is passed over: two frozen ones leave time for the third, and its server.
 SENTINEL_SECONDS: Final = 0.25
 
+# What is shown of a server.
+SECTIONS: Final = ("server", "replication", "memory", "clients")
+
 # What tells that a node of a cluster may not be where it was.
 _BROKEN: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
@@ -36,6 +39,9 @@ class Engine(Protocol):
 
     async def infos(self, section: str) -> list[dict[str, Any]]:
         """A section of INFO, of each server that holds data."""
+
+    async def servers(self) -> dict[str, dict[str, Any]]:
+        """What SECTIONS of INFO say, of each server that holds data, by its address."""
 
     def home(self, name: str) -> str | None:
         """The server that serves a key or channel; None while none does."""
@@ -95,6 +101,14 @@ class _Server:
     async def infos(self, section: str) -> list[dict[str, Any]]:
         return [await self.client.info(section)]
 
+    async def servers(self) -> dict[str, dict[str, Any]]:
+        info = await self.client.info(*SECTIONS)
+        return {await self._address(): info}
+
+    async def _address(self) -> str:
+        place = self.client.connection_pool.connection_kwargs
+        return str(place["path"]) if "path" in place else f"{place.get('host')}:{place.get('port')}"
+
     def home(self, name: str) -> str | None:
         return ""
 
@@ -142,6 +156,10 @@ class _Sentinels(_Server):
             raise redis.exceptions.ConnectionError(f"{connection.host}:{connection.port} is not the primary")
         return connection
 
+    async def _address(self) -> str:
+        host, port = await self.client.connection_pool.get_master_address()
+        return f"{host}:{port}"
+
     async def look(self) -> None:
         """Where there is a new primary, the pool drops its connections to the old one."""
         await self.client.connection_pool.get_master_address()
@@ -174,6 +192,10 @@ class _Cluster:
     async def infos(self, section: str) -> list[dict[str, Any]]:
         await self.client.initialize()
         return list((await self.client.info(section, target_nodes=RedisCluster.PRIMARIES)).values())
+
+    async def servers(self) -> dict[str, dict[str, Any]]:
+        await self.client.initialize()
+        return dict(await self.client.info(*SECTIONS, target_nodes=RedisCluster.PRIMARIES))
 
     def home(self, name: str) -> str | None:
         try:

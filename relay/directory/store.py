@@ -104,7 +104,7 @@ class Store:
         except Exception as error:
             # Not only RedisError: RedisClusterException is none.
             results = [error] * len(calls)
-        self.answering = not all(isinstance(result, Exception) for result in results)
+        self.answering = not all(map(_no_answer, results))
         if self.answering:
             self._counts.round_trips.observe(time.monotonic() - now)
         else:
@@ -199,6 +199,15 @@ class Store:
         except _FAILED as error:
             raise Unavailable(str(error) or type(error).__name__) from None
 
+    async def servers(self) -> dict[str, dict[str, Any]]:
+        """What each server that holds data says of itself (INFO), by its address. Raises Unavailable."""
+        try:
+            return await self._engine.servers()
+        except redis.exceptions.NoPermissionError:
+            return {}
+        except (*_FAILED, redis.exceptions.RedisClusterException) as error:
+            raise Unavailable(str(error) or type(error).__name__) from None
+
     async def eviction(self) -> set[str]:
         """What the servers do when their memory is full (`maxmemory-policy`), as far as they may say so."""
         try:
@@ -242,6 +251,10 @@ class Store:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._engine.aclose()
+
+
+def _no_answer(result: Any) -> bool:
+    return isinstance(result, Exception) and not isinstance(result, redis.exceptions.NoScriptError)
 
 
 def _check_version(info: dict[str, Any]) -> None:

@@ -36,15 +36,17 @@ Launch = Callable[[tuple[str, ...], dict[str, str], Streams, bool], Child]
 
 # A terminal sends Ctrl-C to whom it controls. (`pty.fork` would do this too, but forks a process that has threads.)
 _TAKE_TERMINAL_AND_RUN = """
-import fcntl, runpy, termios
+import fcntl, runpy, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-runpy.run_module("pairchat", run_name="__main__")
+runpy.run_module(sys.argv.pop(1), run_name="__main__")
 """
 
 
-def fresh(args: tuple[str, ...], environment: dict[str, str], streams: Streams, terminal: bool) -> Child:
-    """`python -m pairchat`."""
-    how = ["-c", _TAKE_TERMINAL_AND_RUN] if terminal else ["-m", "pairchat"]
+def fresh(
+    args: tuple[str, ...], environment: dict[str, str], streams: Streams, terminal: bool, module: str = "pairchat"
+) -> Child:
+    """`python -m pairchat`, or another module."""
+    how = ["-c", _TAKE_TERMINAL_AND_RUN, module] if terminal else ["-m", module]
     stdin, stdout, stderr = streams
     return subprocess.Popen(
         [sys.executable, *how, *args],

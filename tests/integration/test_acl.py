@@ -1,5 +1,8 @@
 """A node does all it has to with the rights of deploy/redis-acl.conf, and needs each of them."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from tests.integration.conftest import StartNode
 from tests.support.cluster import RedisCluster
 from tests.support.guests import Guests
 from tests.support.node import Node
-from tests.support.process import wait_until
+from tests.support.process import own_environment, wait_until
 from tests.support.sentinels import SentinelSet
 from tests.support.server import RedisServer, calls_of
 
@@ -51,6 +54,15 @@ def live(guests: Guests, nodes: list[Node]) -> None:
     guests.text_when_free(nodes[1], "carol", 10)
 
 
+def check_status(url: str, engine: str, servers: int) -> None:
+    """`relay status` has all it needs too."""
+    command = [sys.executable, "-m", "relay", "status", "--json", "--redis", url, "--prefix", PREFIX]
+    shown = json.loads(subprocess.run(command, capture_output=True, check=True, env=own_environment()).stdout)
+    assert [node["state"] for node in shown["nodes"]] == ["ready", "ready"]
+    assert (shown["redis"]["engine"], len(shown["redis"]["servers"])) == (engine, servers)
+    assert all(server["role"] == "master" for server in shown["redis"]["servers"])
+
+
 def check_nothing_was_refused(servers: list[redis.Redis]) -> None:
     for server in servers:
         refused = server.acl_log()
@@ -69,7 +81,8 @@ def test_one_server(guests: Guests, start_node: StartNode, server: RedisServer) 
     url = server.url.replace("//", f"//{CREDENTIALS}@").replace("/0", "/1")
     nodes = [start_node(redis=url, prefix=PREFIX, grace=10) for _ in range(2)]
     live(guests, nodes)
-    wait_until(lambda: calls_of(client, "hscan"), "a node looks after a partition", SWEEP)
+    wait_until(lambda: calls_of(client, "hscan") > len(nodes), "a node looks after a partition", SWEEP)
+    check_status(url, "standalone", 1)
     check_nothing_was_refused([client])
     unused = {right for right in rights() - ELSEWHERE if not calls_of(client, right)}
     assert not unused
@@ -81,6 +94,7 @@ def test_sentinels(guests: Guests, start_node: StartNode, tmp_path: Path) -> Non
         clients = [server.client() for server in sentinels.servers]
         url = sentinels.url.replace("//", f"//{CREDENTIALS}@")
         live(guests, [start_node(redis=url, prefix=PREFIX, grace=10) for _ in range(2)])
+        check_status(url, "sentinel", 1)
         check_nothing_was_refused(clients)
         assert calls_of(clients[0], "role")
     finally:
@@ -93,6 +107,7 @@ def test_cluster(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
     try:
         url = cluster.url.replace("//", f"//{CREDENTIALS}@")
         live(guests, [start_node(redis=url, prefix=PREFIX, grace=10) for _ in range(2)])
+        check_status(url, "cluster", len(cluster.clients[:3]))
         check_nothing_was_refused(cluster.clients)
         used = {right for right in CLUSTER for client in cluster.clients if calls_of(client, right)}
         assert used >= CLUSTER - {"asking"}  # that one only while a slot moves

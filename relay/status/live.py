@@ -1,0 +1,45 @@
+"""`relay top`: looks again and again, and shows the last one that succeeded."""
+
+import time
+
+import anyio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from relay.directory.store import Unavailable
+from relay.logs import escape
+from relay.status import show
+from relay.status.gather import Gatherer, Status
+
+
+async def run(url: str, prefix: str, interval: float) -> None:
+    """Until cancelled. Raises StartError for what will not pass by itself."""
+    gatherer = Gatherer(url, prefix)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(gatherer.store.run)
+            with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+                await _look_for_ever(gatherer, live, interval)
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+            await gatherer.store.aclose()
+
+
+async def _look_for_ever(gatherer: Gatherer, live: Live, interval: float) -> None:
+    last: Status | None = None
+    while True:
+        trouble = ""
+        try:
+            last = await gatherer.look()
+        except Unavailable as error:
+            trouble = str(error)
+        live.update(_page(last, trouble), refresh=True)
+        await anyio.sleep(interval)
+
+
+def _page(status: Status | None, trouble: str) -> RenderableType:
+    foot = Text(f"{time.strftime('%H:%M:%S')}  Ctrl-C ends", style="dim")
+    if trouble:
+        foot = Text(f"Redis can't be asked: {escape(trouble)}", style="red")
+    return Group(show.tables(status), Text(), foot) if status else foot

@@ -1,0 +1,136 @@
+"""A status for programs (JSON) and for people (tables)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from relay.logs import escape
+from relay.status.gather import Node, Server, Status
+
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_SPANS: Final = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def as_json(status: Status) -> str:
+    """One JSON object; times in seconds, rates in messages a second."""
+    return json.dumps(
+        {
+            "prefix": status.prefix,
+            "users": int(status.total("users")),
+            "pairs": status.pairs,
+            "connections": int(status.total("connections")),
+            "received": round(status.total("received"), 1),
+            "delivered": round(status.total("delivered"), 1),
+            "nodes": [_node(node) for node in status.nodes],
+            "redis": {"engine": status.engine, "servers": [_server(server) for server in status.servers]},
+        }
+    )
+
+
+def _node(node: Node) -> dict[str, Any]:
+    report = node.report
+    return {
+        "name": report.name,
+        "uid": node.uid,
+        "version": report.version,
+        "state": _state(node),
+        "lease_age": node.age,
+        "lease_left": node.left,
+        "up": report.up,
+        "at": report.at,
+        "connections": report.connections,
+        "users": report.users,
+        "chatting": report.chatting,
+        "received": report.received,
+        "delivered": report.delivered,
+        "unconfirmed": report.unconfirmed,
+        "memory": report.memory,
+    }
+
+
+def _server(server: Server) -> dict[str, Any]:
+    return {
+        "address": server.address,
+        "role": server.role,
+        "version": server.version,
+        "memory": server.memory,
+        "clients": server.clients,
+        "maxmemory_policy": server.policy,
+        "replicas": list(server.replicas),
+    }
+
+
+def _state(node: Node) -> str:
+    if node.left is None:
+        return "dead: no lease"
+    if not node.lives:
+        return f"dead: lease lapsed {_span(-node.left)} ago"
+    return node.report.trouble or "ready"
+
+
+def tables(status: Status) -> RenderableType:
+    """For a terminal. What came from Redis is escaped: others may write there."""
+    return Group(*_parts(status))
+
+
+def _parts(status: Status) -> Iterator[RenderableType]:
+    living = status.living
+    yield Text(
+        f"{escape(status.prefix)}: {len(living)} {'node' if len(living) == 1 else 'nodes'}, "
+        f"{int(status.total('users')):,} users, {status.pairs:,} pairs, "
+        f"{status.total('received'):,.0f} messages/s in, {status.total('delivered'):,.0f} out"
+    )
+    if status.nodes:
+        yield _nodes(status)
+    yield _redis(status)
+
+
+def _nodes(status: Status) -> Table:
+    table = _table("node", "version", "state", "lease", "up", numbers=("users", "paired", "in/s", "out/s", "unconf."))
+    for node in status.nodes:
+        report = node.report
+        age = "-" if node.age is None or not node.lives else f"{node.age:.1f}/{report.lease:g} s"
+        style = "" if _state(node) == "ready" else "yellow" if node.lives else "red"
+        words = (report.name, report.version, _state(node), age, _span(report.up))
+        counts = (report.users, report.chatting, report.received, report.delivered, report.unconfirmed)
+        table.add_row(*(Text(escape(word)) for word in words), *(f"{count:,.0f}" for count in counts), style=style)
+    return table
+
+
+def _redis(status: Status) -> Table:
+    table = _table(f"redis ({status.engine})", "role", "version", "policy", "replicas", numbers=("clients", "memory"))
+    for server in status.servers:
+        words = (server.address, server.role, server.version, server.policy, ", ".join(server.replicas) or "-")
+        style = "" if server.policy in ("noeviction", "unknown") else "yellow"
+        table.add_row(
+            *(Text(escape(word)) for word in words), f"{server.clients:,}", _bytes(server.memory), style=style
+        )
+    return table
+
+
+def _table(*words: str, numbers: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for word in words:
+        table.add_column(word, overflow="fold", no_wrap=word in ("version", "lease", "up", "role"))
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True)
+    return table
+
+
+def _span(seconds: float) -> str:
+    for size, unit in _SPANS:
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _bytes(count: float) -> str:
+    for unit in _UNITS[:-1]:
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} {_UNITS[-1]}"

@@ -1,0 +1,116 @@
+"""What a node says of itself, and how it's shown."""
+
+import json
+import math
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from relay.status import show
+from relay.status.gather import Node, Server, Status
+from relay.status.report import Report, decode, encode
+
+REPORT = Report("n1", "1.0", 100.0, 3700.0, 5.0, "", 3, 2, 2, 10.5, 9.0, 1, 2048)
+
+
+def status(*nodes: Node) -> Status:
+    return Status("relay", "standalone", nodes, (Server("h:1", "master", "Valkey 9", 1024, 3, "noeviction", ()),))
+
+
+def drawn(status: Status, width: int = 120) -> list[str]:
+    console = Console(width=width, record=True, file=None, quiet=False)
+    with console.capture() as captured:
+        console.print(show.tables(status))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_what_is_said_is_read() -> None:
+    assert decode(encode(REPORT)) == REPORT
+
+
+@given(st.binary())
+def test_garbage_is_no_report(raw: bytes) -> None:
+    assert decode(raw) is None
+
+
+def test_a_newer_node_may_say_more_and_an_older_one_less() -> None:
+    said = msgspec.json.decode(encode(REPORT))
+    assert decode(msgspec.json.encode(said | {"more": 1})) == REPORT
+    needed = {key: said[key] for key in ("name", "version", "at", "up", "lease")}
+    older = decode(msgspec.json.encode(needed))
+    assert older is not None
+    assert (older.trouble, older.users) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("left", "trouble", "state"),
+    [
+        (3.5, "", "ready"),
+        (3.5, "draining", "draining"),
+        (-90.0, "", "dead: lease lapsed 1.5 min ago"),
+        (None, "", "dead: no lease"),
+    ],
+)
+def test_a_node_lives_as_long_as_its_lease(left: float | None, trouble: str, state: str) -> None:
+    node = Node("u", msgspec.structs.replace(REPORT, trouble=trouble), left)
+    assert any(state in line for line in drawn(status(node)))
+    (shown,) = json.loads(show.as_json(status(node)))["nodes"]
+    assert shown["state"] == state
+    assert node.lives is (left is not None and left > 0)
+
+
+def test_the_age_of_a_lease() -> None:
+    assert Node("u", REPORT, 3.5).age == 1.5
+    assert Node("u", REPORT, 7.0).age == 0.0, "clocks differ a little"
+    assert Node("u", REPORT, None).age is None
+
+
+def test_totals_are_of_those_that_live() -> None:
+    shown = json.loads(show.as_json(status(Node("u", REPORT, 1.0), Node("v", REPORT, 1.0), Node("w", REPORT, -1.0))))
+    assert (shown["users"], shown["pairs"], shown["received"], shown["connections"]) == (4, 2, 21.0, 6)
+
+
+def test_nobody_is_a_status_too() -> None:
+    assert drawn(status())[0] == "relay: 0 nodes, 0 users, 0 pairs, 0 messages/s in, 0 out"
+
+
+def test_a_table_fits_into_80_columns() -> None:
+    lines = drawn(status(Node("u", REPORT, 3.5)), 80)
+    assert lines[1].split() == [
+        "node",
+        "version",
+        "state",
+        "lease",
+        "up",
+        "users",
+        "paired",
+        "in/s",
+        "out/s",
+        "unconf.",
+    ]
+    assert lines[2].split() == ["n1", "1.0", "ready", "1.5/5", "s", "1.0", "h", "2", "2", "10", "9", "1"]
+    assert len(lines) == 5
+
+
+def test_what_others_wrote_can_move_no_cursor() -> None:
+    evil = msgspec.structs.replace(REPORT, name="n\x1b[2J[bold]x", version="\n1", trouble="\u202e")
+    text = "\n".join(drawn(status(Node("u", evil, 1.0))))
+    assert r"n\x1b[2J[bold]x" in text
+    assert r"\n1" in text
+    assert "\u202e" not in text
+    assert json.loads(show.as_json(status(Node("u", evil, 1.0))))["nodes"][0]["name"] == evil.name
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 40, "1.0 TiB")])
+def test_bytes(count: int, shown: str) -> None:
+    assert show._bytes(count) == shown
+
+
+def test_numbers_that_make_no_sense_are_shown_all_the_same() -> None:
+    """JSON has no infinity; what msgspec reads is finite or no report."""
+    raw = b'{"name":"n","version":"1","at":1e999,"up":1,"lease":5}'
+    found = decode(raw)
+    assert found is None or math.isfinite(found.at)
