@@ -51,7 +51,7 @@ class Authenticator:
         except (jwt.PyJWTError, InvalidName):
             return False
         except Exception as error:  # a token is a stranger's, and may bring out what its reader never thought of
-            log.warning("a token that can't be read", error=type(error).__name__)
+            log.debug("a token that can't be read", error=type(error).__name__)
             return False
 
 

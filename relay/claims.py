@@ -18,6 +18,7 @@ from relay.events import Claim, Event, Replaced
 from relay.host import Located
 from relay.mail import Mail, Moved
 from relay.names import Name, parse
+from relay.pace import Pace
 from relay.records import Records
 from relay.resume import Legacy
 from relay.session import Session, State
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 
 class Outlet(Protocol):
     """Where a session's client is told things: a connection."""
+
+    pace: Pace  # how much it may ask for
 
     session: Session  # that it is the client of
 

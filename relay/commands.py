@@ -82,6 +82,10 @@ def _name(session: "Session", typed: str) -> Name | None:
 
 
 def _call(session: "Session", command: Call) -> None:
+    if not session.host.admits_call(session):
+        session.host.counts.call(Code.RATE_LIMITED)
+        session.refuse(Code.RATE_LIMITED, name=command.name)
+        return
     name = _name(session, command.name)
     if name is None:
         session.host.counts.call(Code.NAME_INVALID)
@@ -111,6 +115,9 @@ def _confirm(session: "Session", command: Confirm) -> None:
 
 
 def _who(session: "Session", command: Who) -> None:
+    if not session.host.admits_call(session):
+        session.refuse(Code.RATE_LIMITED, name=command.name)
+        return
     name = _name(session, command.name)
     if name is None:
         return

@@ -20,6 +20,9 @@ GRACE_SECONDS: Final = (0.0, 3600.0)
 MAX_LINE_BYTES: Final = (64, 16 * 1024 * 1024)
 # Less would hardly hold the windows of a few dozen slow readers; the upper bound only catches a wrong unit.
 MEMORY_MEBIBYTES: Final = (16, 1024 * 1024)
+# The upper bounds only catch a wrong unit.
+CONNECTIONS: Final = (0, 10_000_000)
+RATES: Final = (0, 1_000_000_000_000)
 MAX_PORT: Final = 65_535
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26_379
@@ -113,6 +116,18 @@ class Config:
     auth_jwt_key: Path | None = None  # an Ed25519 public key in PEM, or a secret; None: names need no proof
     log_format: LogFormat = LogFormat.CONSOLE
     log_level: LogLevel = LogLevel.INFO
+    proxy_protocol: bool = False  # a balancer says whose each connection is
+    # A few kilobytes each, the kernel's included: some hundred megabytes.
+    max_connections: int = 50_000  # of clients; 0, here and below: any number
+    # A fifth: one address, be it a whole company's, can't keep all others out.
+    max_connections_per_address: int = 10_000
+    # All that may be connected may come back at once; for good it's 170 a second, a tenth of what a node can do.
+    max_claims: int = 10_000  # a minute, from one address; resumes count
+    # Fifty a second: faster than any user, and a few hundredths of a node and of Redis.
+    max_calls: int = 3_000  # a minute, of one client; look-ups count
+    # A quarter of a core or so. Windows and turns are what shares a node out fairly; this bounds what one may cost.
+    max_lines: int = 100_000  # a second, of one client
+    max_bytes: int = 64 * 1024 * 1024  # likewise
     share_ports: bool = False  # those for clients, with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
@@ -127,6 +142,10 @@ class Config:
         _check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
         _check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
         _check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
+        _check_range("--max-connections", self.max_connections, CONNECTIONS, "")
+        _check_range("--max-connections-per-address", self.max_connections_per_address, CONNECTIONS, "")
+        for rate in ("max_claims", "max_calls", "max_lines", "max_bytes"):
+            _check_range(f"--{rate.replace('_', '-')}", getattr(self, rate), RATES, "")
         if (self.tls_cert is None) is not (self.tls_key is None):
             raise ConfigError("--tls-cert and --tls-key need each other")
         if self.tls_client_ca is not None and self.tls_cert is None:

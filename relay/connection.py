@@ -12,6 +12,7 @@ from relay.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, Line, LineFrame
 from relay.errors import Code
 from relay.events import Command, Event, Hangup, Messages, Say
 from relay.metrics import Limit
+from relay.pace import NOWHERE, Origin, Pace
 from relay.router import Router
 from relay.session import NAMED, Session
 
@@ -46,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         "_gone",
         "_limit",
         "_lines",
+        "_origin",
         "_out",
         "_out_bytes",
         "_owing",
@@ -54,16 +56,21 @@ class Connection(asyncio.BufferedProtocol):
         "_router",
         "_share",
         "_share_of",
+        "_slowed",
         "_timer",
         "_transport",
         "_write_paused",
         "_wrote",
         "closing",
+        "pace",
         "session",
     )
 
-    def __init__(self, router: Router, max_line: int, *, classic: bool = False) -> None:
+    def __init__(self, router: Router, max_line: int, *, classic: bool = False, origin: Origin = NOWHERE) -> None:
         self._router = router
+        self._origin = origin
+        self.pace = Pace(router.limits.lines, router.limits.bytes, router.limits.calls, origin.claims)
+        self._slowed: asyncio.TimerHandle | None = None  # not read until then, having said too much at once
         self._framer: Framer = RawFramer(max_line) if classic else LineFramer(max_line)
         self._dialect: Dialect | None = CLASSIC if classic else None
         self._lines: deque[Line] = deque()
@@ -85,6 +92,8 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def peer(self) -> str:
         """See `Outlet`."""
+        if self._origin.peer:
+            return self._origin.peer
         host, port = (self._transport.get_extra_info("peername") or ("", ""))[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}".strip(":")
 
@@ -119,11 +128,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._dialect is None:
             self._dialect = choose(data)
             self.session.program = self._dialect is JSON
-        self._lines.extend(self._framer.feed(data))
+        lines = self._framer.feed(data)
+        self._lines.extend(lines)
         if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would go on reading up to 32 times before anyone else's turn
             self._read_in = router.round
             router.later(self)
         self.pump()
+        if self.pace.spend(len(lines), nbytes):
+            self._slow_down()
         router.holding.add(self)
 
     def eof_received(self) -> bool:
@@ -136,6 +148,9 @@ class Connection(asyncio.BufferedProtocol):
         """The client is gone."""
         self._router.begin()
         self._stop_timer()
+        if self._slowed is not None:
+            self._slowed.cancel()
+        self._origin.left()
         self.closing = self._gone = True
         self._out.clear()
         self._out_bytes = 0
@@ -240,7 +255,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._eof or self.closing or self._transport.is_closing():
             return
         pause = self._router.held or self._out_bytes > REPLY_BYTES or self._read_in == self._router.round
-        pause = pause or not self._may_read_ahead()
+        pause = pause or self._slowed is not None or not self._may_read_ahead()
         if pause is not self._read_paused:
             self._read_paused = pause
             if pause:
@@ -259,6 +274,20 @@ class Connection(asyncio.BufferedProtocol):
         if self._out_bytes > REPLY_BYTES:
             return Limit.REPLIES
         return Limit.WINDOW if chat is not None and self.session.outbox.full(chat.window, 0) else None
+
+    def _slow_down(self) -> None:
+        """Don't read for as long as what was read is ahead of its time."""
+        loop = asyncio.get_running_loop()
+        debt = self.pace.debt(loop.time())
+        if debt > 0 and self._slowed is None:
+            self._router.counts.hit(Limit.RATE)
+            self._slowed = loop.call_later(debt, self._go_on)
+            self._mind_reading()
+
+    def _go_on(self) -> None:
+        self._slowed = None
+        self._router.begin()
+        self._router.touch(self)
 
     def _may_read_ahead(self) -> bool:
         """Lines wait in the kernel, unless an acknowledgement may be among them, or they would run together there."""

@@ -27,6 +27,9 @@ class Limits(Struct, frozen=True):
     reunion: float = 0.5  # how long a client that comes back waits for its partner's word before it is welcomed
     ask: float = 30.0  # how long a client may take to answer a call, if it answers them itself
     blocks: int = 256  # names that one client may block: more than anyone knows by heart, and some kilobytes
+    calls: int = 3_000  # a minute, look-ups included; 0, here and below: any number
+    lines: int = 100_000  # a second; beyond it a client is read more slowly
+    bytes: int = 64 * 1024 * 1024  # likewise
     call: float = 0.9  # a call without an answer is given up, so that "unavailable" comes within a second
 
 
@@ -72,6 +75,9 @@ class Host(Protocol):
 
     def admit(self, session: "Session", claim: Claim) -> Code | None:
         """Why the session's client may not ask for this name now, if so. To be asked once for each claim and resume."""
+
+    def admits_call(self, session: "Session") -> bool:
+        """Whether the session's client may call, or look, somebody up now. To be asked once for each."""
 
     def claim(self, session: "Session", name: Name, claim: Claim) -> None:
         """Ask for a name. Ends in `session.claimed` or `session.unclaimed`."""

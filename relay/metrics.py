@@ -24,6 +24,13 @@ class Limit(StrEnum):
     To add one: a member here, and `counts.hit(Limit.…)` where it holds somebody up.
     """
 
+    CONNECTIONS = "connections"  # --max-connections: one was closed
+    ADDRESS = "connections_per_address"  # --max-connections-per-address: likewise
+    CLAIMS = "claims"  # --max-claims: one was refused
+    CALLS = "calls"  # --max-calls: a call or a look-up was refused
+    RATE = "rate"  # --max-lines and --max-bytes: reading stopped for a moment
+    FILES = "files"  # no file descriptors left: accepting stopped
+    HEADER = "header"  # --proxy-protocol: a connection without one that can be read was closed
     LINE = "line"  # --max-line: a line was refused
     WINDOW = "window"  # unacknowledged messages: one was refused, or reading stopped
     REPLIES = "replies"  # a client doesn't read what it is told: reading stopped

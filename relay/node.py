@@ -21,12 +21,13 @@ from relay import census, logs, minding, ports, pulse
 from relay.auth import Authenticator
 from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
+from relay.descriptors import Port, raise_limit
 from relay.directory import Directory, Lease, Unavailable
 from relay.directory.keys import Keys
 from relay.directory.lease import clock
 from relay.directory.store import Store
 from relay.exporter import Exporter, Reading
-from relay.gate import Gate
+from relay.gate import Gate, Terms
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Frame, Kind
@@ -58,6 +59,7 @@ log = structlog.get_logger()
 
 def main(config: Config) -> None:
     """Run a node until SIGTERM or SIGINT. Raises StartError."""
+    raise_limit()
     uvloop = importlib.util.find_spec("uvloop") is not None
     with one_start_error():
         anyio.run(Node(config).run, backend_options={"use_uvloop": uvloop})
@@ -77,12 +79,18 @@ class Node:
         self._router = Router(
             self._uid,
             config.name,
-            Limits(grace=config.grace, lease=config.lease),
+            Limits(
+                grace=config.grace,
+                lease=config.lease,
+                calls=config.max_calls,
+                lines=config.max_lines,
+                bytes=config.max_bytes,
+            ),
             config.memory * MEBIBYTE,
             self._counts,
             vouch=auth.vouches if auth is not None else None,
         )
-        self._gate = Gate(self._router, config.max_line, _context(config))
+        self._gate = Gate(self._router, _terms(config), _context(config))
         self._reloads: list[Callable[[], None]] = [] if auth is None else [auth.reload]
         if config.tls_cert is not None:
             self._reloads.append(self._renew_certificate)
@@ -143,7 +151,7 @@ class Node:
         if told.is_set():
             return
         _spare_the_collector()
-        async with self._listening(sockets):
+        async with self._listening(sockets, tasks):
             await told.wait()
         await self._stop()
 
@@ -199,18 +207,21 @@ class Node:
         return called and not self._answered.is_set()
 
     @asynccontextmanager
-    async def _listening(self, sockets: dict[str, socket.socket]) -> AsyncIterator[None]:
-        loop, config = asyncio.get_running_loop(), self._config
-        servers = []
+    async def _listening(self, sockets: dict[str, socket.socket], tasks: TaskGroup) -> AsyncIterator[None]:
+        config, gate = self._config, self._gate
+        opened = [
+            Port(sock, partial(gate.arrive, classic=role == "classic"), BACKLOG)
+            for role, sock in sockets.items()
+            if role != "http"
+        ]
         self._serving = True
         try:
-            for role, sock in sockets.items():
-                if role == "http":
-                    continue
-                make = partial(self._gate.arrive, classic=role == "classic")
-                servers.append(await loop.create_server(make, sock=sock, backlog=BACKLOG))
+            for port in opened:
+                await port.open()
+                tasks.start_soon(port.mind)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
+        gate.descriptors.start(opened)
         addresses = {role: ports.show(sock) for role, sock in sockets.items()}
         logs.always().info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
         if config.tls_cert is None and not ports.is_loopback(sockets["address"]):
@@ -220,8 +231,9 @@ class Node:
         try:
             yield
         finally:
-            for server in servers:
-                server.close()
+            gate.descriptors.start(())
+            for port in opened:
+                port.pause()
 
     async def _reload_when_told(self) -> None:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
@@ -253,7 +265,7 @@ class Node:
             return "no lease: Redis is away"
         if not self._bus.hearing:
             return "deaf: no echo of the own probe"
-        return ""
+        return self._gate.why_full
 
     async def _read(self) -> Reading:
         """What this node is like now, for /metrics."""
@@ -311,6 +323,16 @@ class Node:
             await self._reporter.withdraw()
         self._bus.announce(Kind.FAREWELL)
         log.info("stopped", node=self._config.name)
+
+
+def _terms(config: Config) -> Terms:
+    return Terms(
+        config.max_line,
+        config.max_connections,
+        config.max_connections_per_address,
+        config.max_claims,
+        config.proxy_protocol,
+    )
 
 
 def _context(config: Config) -> ssl.SSLContext | None:

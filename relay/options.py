@@ -44,6 +44,20 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "Names need a signed token (JWT): an Ed25519 public key (PEM), or a secret for HS256, 32 bytes at least; "
         "read again at SIGHUP.",
     ),
+    "proxy_protocol": (
+        "",
+        "Each connection begins with a header of the PROXY protocol, version 2, from a balancer: limits by address see "
+        "the clients'. Nobody but the balancer may reach the port then.",
+    ),
+    "max_connections": (
+        "COUNT",
+        "Connections of clients; beyond it new ones are closed. 0, here and below: any number.",
+    ),
+    "max_connections_per_address": ("COUNT", "The same from one address (of IPv6: one /64)."),
+    "max_claims": ("COUNT", "Names claimed, and sessions resumed, from one address in a minute."),
+    "max_calls": ("COUNT", "Calls and look-ups of one client in a minute."),
+    "max_lines": ("COUNT", "Lines of one client in a second; beyond it the client is read more slowly."),
+    "max_bytes": ("BYTES", "The same in bytes."),
     "memory": (
         "MIB",
         "Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",
@@ -65,8 +79,10 @@ def _parameters() -> dict[str, inspect.Parameter]:
     types = get_type_hints(Config) | _NOT_IN_CONFIG
     made = {}
     for name, (metavar, text) in _HELP.items():
+        # One that is on or off has no form for off: off is what it is.
+        flags = (f"--{name.replace('_', '-')}",) if types[name] is bool else ()
         variable = _VARIABLES.get(name, f"RELAY_{name.upper()}")
-        told = _ANNOTATED[types[name], typer.Option(envvar=variable, metavar=metavar, help=text)]
+        told = _ANNOTATED[types[name], typer.Option(*flags, envvar=variable, metavar=metavar or None, help=text)]
         # A name is made up anew for each node.
         default = "" if name == "name" else getattr(defaults, name, None)
         made[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=told)

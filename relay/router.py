@@ -23,7 +23,7 @@ from relay.errors import Code, Ending
 from relay.events import Claim, Event
 from relay.host import Limits, Located
 from relay.mail import Mail
-from relay.metrics import Counts
+from relay.metrics import Counts, Limit
 from relay.names import Name
 from relay.records import Records
 from relay.session import NAMED, Session
@@ -216,9 +216,19 @@ class Router:
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
         """See `Host`."""
+        if session.outlet is not None and not session.outlet.pace.may_claim(self._loop.time()):
+            self.counts.hit(Limit.CLAIMS)
+            return Code.RATE_LIMITED
         if self._vouch is not None and not self._vouch(claim.name, claim.auth):
             return Code.BAD_TOKEN
         return None
+
+    def admits_call(self, session: Session) -> bool:
+        """See `Host`."""
+        may = session.outlet is None or session.outlet.pace.may_call(self._loop.time())
+        if not may:
+            self.counts.hit(Limit.CALLS)
+        return bool(may)
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""

@@ -19,7 +19,9 @@ from relay.torture.waiting import until
 
 NODES: Final = 2
 START_SECONDS: Final = 30.0  # for all nodes and their server, on a busy machine too
-_COMMAND: Final = (sys.executable, "-P", "-m", "relay", "up", "--port", "0", "--nodes", str(NODES))
+# All its users come from this machine.
+_A_CROWD: Final = ("--max-claims", "0", "--max-connections-per-address", "0")
+_COMMAND: Final = (sys.executable, "-P", "-m", "relay", "up", "--port", "0", "--nodes", str(NODES), *_A_CROWD)
 _LISTENING: Final = re.compile(r" listening .*\baddress=(\S+):(\d+)")
 
 

@@ -126,8 +126,8 @@ def test_a_broken_file_is_one_line_and_the_old_certificate_stays(node: Node, gue
     node.hang_up()
     line = node.wait_for_line("not reloaded")
     assert "--tls-cert" in line
-    assert shown(guests.text(node, "alice")) == "first"
     assert len(node.text()[written:].splitlines()) == 1
+    assert shown(guests.text(node, "alice")) == "first"
 
 
 def test_only_clients_with_a_certificate_where_one_is_asked_for(

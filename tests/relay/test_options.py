@@ -28,6 +28,13 @@ OTHER: dict[str, Any] = {
     "auth_jwt_key": Path("key.pem"),
     "log_format": LogFormat.JSON,
     "log_level": LogLevel.DEBUG,
+    "proxy_protocol": True,
+    "max_connections": 10,
+    "max_connections_per_address": 0,
+    "max_claims": 11,
+    "max_calls": 12,
+    "max_lines": 13,
+    "max_bytes": 14,
     "share_ports": True,
 }
 

@@ -110,6 +110,10 @@ class Place:
         """See `Host`."""
         return self.refusal
 
+    def admits_call(self, session: Session) -> bool:
+        """See `Host`."""
+        return self.refusal is None
+
     def tell(self, session: Session, event: Event) -> None:
         """See `Host`."""
         if session.outlet is not None:

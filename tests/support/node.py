@@ -65,10 +65,10 @@ class Node(Process):
 
 
 def node_command(**options: str | float) -> list[str]:
-    """The command line of a node; `classic_port=0` becomes `--classic-port 0`."""
+    """The command line of a node; `classic_port=0` becomes `--classic-port 0`, and an empty text no value."""
     command = [sys.executable, "-m", "relay", "node"]
     for key, value in options.items():
-        command += [f"--{key.replace('_', '-')}", str(value)]
+        command += [f"--{key.replace('_', '-')}", *([str(value)] if value != "" else [])]
     return command
 
 

@@ -1,0 +1,91 @@
+"""How fast somebody may go on: token buckets, reckoned only when they seem to be empty. No I/O; the time is told."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+from msgspec import Struct
+
+MINUTE: Final = 60.0
+
+
+class Bucket:
+    """So many times a minute, all of them at once if need be; each comes back a while after it was used."""
+
+    __slots__ = ("_at", "_left", "_most")
+
+    def __init__(self, a_minute: int, now: float) -> None:
+        self._most = self._left = float(a_minute)
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Use one, if there is one."""
+        self._left = min(self._most, self._left + (now - self._at) * self._most / MINUTE)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def full(self, now: float) -> bool:
+        """Whether all of them are back: the bucket might as well be forgotten."""
+        return self._left + (now - self._at) * self._most / MINUTE >= self._most
+
+
+class Origin(Struct, frozen=True):
+    """Where a connection comes from."""
+
+    claims: Bucket | None = None  # what its address may ask for
+    left: Callable[[], None] = lambda: None  # to be called once it is gone
+    peer: str = ""  # its address, where that isn't the socket's
+
+
+NOWHERE: Final = Origin()
+
+
+class Pace:
+    """What one client may say: so many lines and bytes a second (0: any number), and so many calls a minute.
+
+    `claims`: those of its address. Lines and bytes are refilled only once they are used up, so a client that was silent
+    may say two seconds' worth at once.
+    """
+
+    __slots__ = ("_a_minute", "_at", "_bytes", "_bytes_left", "_calls", "_claims", "_lines", "_lines_left")
+
+    def __init__(self, lines: int, bytes: int, calls: int, claims: Bucket | None = None) -> None:
+        self._lines, self._bytes, self._a_minute = lines, bytes, calls
+        self._lines_left: float = lines or inf
+        self._bytes_left: float = bytes or inf
+        self._at = -inf
+        self._claims = claims
+        self._calls: Bucket | None = None  # most clients call once
+
+    def spend(self, lines: int, bytes: int) -> bool:
+        """Count what was read. Whether `debt` has to be asked for now. Once a read, however much that brought."""
+        self._lines_left -= lines
+        self._bytes_left -= bytes
+        return self._lines_left < 0 or self._bytes_left < 0
+
+    def debt(self, now: float) -> float:
+        """For how many seconds nothing more should be read, now that what came back meanwhile is counted."""
+        passed, self._at = now - self._at, now
+        owed = 0.0
+        if self._lines:
+            self._lines_left = min(self._lines, self._lines_left + passed * self._lines)
+            owed = max(owed, -self._lines_left / self._lines)
+        if self._bytes:
+            self._bytes_left = min(self._bytes, self._bytes_left + passed * self._bytes)
+            owed = max(owed, -self._bytes_left / self._bytes)
+        return owed
+
+    def may_claim(self, now: float) -> bool:
+        """Whether it may ask for a name once more."""
+        return self._claims is None or self._claims.take(now)
+
+    def may_call(self, now: float) -> bool:
+        """Whether it may call, or look, somebody up once more."""
+        if not self._a_minute:
+            return True
+        if self._calls is None:
+            self._calls = Bucket(self._a_minute, now)
+        return self._calls.take(now)

@@ -1,0 +1,223 @@
+"""Who gets in and how much they may do: every limit of a node is met here once, and those beside it notice nothing."""
+
+import http.client
+import re
+import resource
+import socket
+import statistics
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.clients import JsonClient, TextClient
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.process import wait_until
+from tests.support.wire import Wire
+
+HALF_LINES = 2000
+CONNECT_SECONDS = 0.1  # the median of others' connects, greeting and name included
+SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+TOO_FAST = "* Too fast; slow down."
+
+
+def hits(node: Node, limit: str) -> float:
+    """How often somebody met the limit, as /metrics tells it."""
+    connection = http.client.HTTPConnection(*node.http_address, timeout=10)
+    connection.request("GET", "/metrics")
+    page = connection.getresponse().read().decode()
+    connection.close()
+    found = re.search(rf'^relay_limit\w*{{[^}}]*limit="{limit}"[^}}]*}} (\S+)$', page, re.MULTILINE)
+    assert found, f"no {limit} in {page}"
+    return float(found[1])
+
+
+def header(address: str) -> bytes:
+    """What a balancer says of a connection from there."""
+    v6 = ":" in address
+    packed = socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, address)
+    rest = packed + bytes(len(packed)) + b"\x00\x01\x27\x0f"
+    return SIGNATURE + (b"\x21\x21" if v6 else b"\x21\x11") + len(rest).to_bytes(2, "big") + rest
+
+
+def from_address(guests: Guests, node: Node, address: str) -> TextClient:
+    client = guests.text(node)
+    client.send_bytes(header(address))
+    return client
+
+
+def turned_away(node: Node) -> bool:
+    with Wire(node.address) as wire:
+        return wire.rest() == b""
+
+
+class TestConnections:
+    def test_in_all(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(max_connections=3)
+        alice, bob = guests.text(node, "alice"), guests.text(node, "bob")
+        assert node.readiness() == 200
+        third = guests.classic(node, "carol")
+        assert node.readiness() == 404
+        assert turned_away(node)
+        assert turned_away(node)
+        assert hits(node, "connections") == 2
+        assert node.text().count("--max-connections") == 1
+        alice.call("bob")
+        bob.expect("* alice is chatting with you.")
+        third.close()
+        wait_until(lambda: node.readiness() == 200, "there is room again")
+        guests.text(node, "dave")
+
+    def test_from_one_address(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(max_connections_per_address=2)
+        alice = guests.text(node, "alice")
+        guests.text(node, "bob")
+        assert turned_away(node)
+        assert hits(node, "connections_per_address") == 1
+        alice.send("Quit")
+        alice.expect("Quit")
+        alice.expect_closed()
+        guests.text(node, "carol")
+
+
+class TestRates:
+    def test_claims_of_one_address(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(max_claims=3, proxy_protocol="")
+        client = from_address(guests, node, "192.0.2.1")
+        for _ in range(3):
+            client.send("not a name")
+            client.expect_notice("name")
+        client.send("alice")
+        client.expect(TOO_FAST)
+        program = JsonClient(node.address)
+        with program:
+            program.send_bytes(header("192.0.2.1"))
+            program.send("hello", name="bob")
+            program.expect("error", code="rate_limited", name="bob")
+        assert hits(node, "claims") == 2
+        other = from_address(guests, node, "192.0.2.2")
+        other.login("carol")
+
+    def test_calls_and_look_ups_of_one_client(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(max_calls=2)
+        alice, bob = guests.json(node, "alice"), guests.json(node, "bob")
+        assert alice.who("bob") == "free"
+        alice.call("bob")
+        bob.expect("paired")
+        alice.send("to", name="nobody")
+        alice.expect("error", code="rate_limited", name="nobody")
+        alice.send("who", name="bob")
+        alice.expect("error", code="rate_limited", name="bob")
+        alice.send("msg", id=1, text="still here")
+        bob.expect("msg", text="still here")
+        assert hits(node, "calls") == 2
+
+    @pytest.mark.parametrize(("option", "amount"), [("max_lines", 100), ("max_bytes", 1000)])
+    def test_a_client_that_says_too_much_is_read_more_slowly_and_loses_nothing(
+        self, option: str, amount: int, start_node: StartNode, guests: Guests
+    ) -> None:
+        """500 lines of 10 bytes: of the first second's worth, twice at the most, the rest has to wait."""
+        node = start_node(**{option: amount})
+        alice, bob = guests.text(node, "alice"), guests.text(node, "bob")
+        alice.call("bob")
+        bob.expect("* alice is chatting with you.")
+        began = time.monotonic()
+        for n in range(50):  # of ten lines each: what one read brings is let through
+            alice.send(*(f"line {n:02}{m:02}" for m in range(10)))
+            for m in range(10):
+                bob.expect_message("alice", f"line {n:02}{m:02}")
+        lasted = time.monotonic() - began
+        assert lasted > (500 * 10 / 1000 if option == "max_bytes" else 500 / 100) - 2.5
+        assert hits(node, "rate") > 0
+        alice.expect_nothing_so_far()
+
+
+class TestABalancer:
+    def test_limits_see_the_addresses_that_it_tells(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(proxy_protocol="", max_connections_per_address=1)
+        from_address(guests, node, "192.0.2.1").login("alice")
+        assert "client=192.0.2.1" in node.wait_for_line("session started")
+        from_address(guests, node, "192.0.2.2").login("bob")
+        from_address(guests, node, "2001:db8:1::1").login("carol")
+        for address in ("192.0.2.1", "::ffff:192.0.2.2", "2001:db8:1::2"):  # the last: of the same network
+            with Wire(node.address) as wire:
+                wire.send_bytes(header(address))
+                assert wire.rest() == b""
+        from_address(guests, node, "2001:db8:1:1::1").login("dave")
+
+    def test_it_comes_in_pieces_with_what_the_client_said_behind_it(
+        self, start_node: StartNode, guests: Guests
+    ) -> None:
+        node = start_node(proxy_protocol="")
+        client = guests.text(node)
+        for byte in header("192.0.2.1"):
+            client.send_bytes(bytes([byte]))
+        client.login("alice")
+        hasty = guests.text(node)
+        hasty.send_bytes(header("192.0.2.1") + b"bob\nTo:alice\nhi\n")
+        hasty.expect("OK", "* You are chatting with alice.")
+        client.expect("* bob is chatting with you.")
+        client.expect_message("bob", "hi")
+
+    def test_without_one_nobody_gets_in(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(proxy_protocol="")
+        for start in (b"alice\n", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 9999\r\nalice\n", SIGNATURE + b"\x21\x12\x00\x0c"):
+            with Wire(node.address) as wire:
+                wire.send_bytes(start)
+                assert wire.rest() == b""
+        assert hits(node, "header") == 3
+        check = guests.text(node)  # a balancer's own, to see whether it's answered
+        check.send_bytes(SIGNATURE + b"\x20\x00\x00\x00")
+        check.login("alice")
+
+
+@pytest.fixture
+def small(start_node: StartNode) -> Node:
+    """A node that may have few file descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    node = start_node()
+    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (128, hard))
+    assert soft
+    return node
+
+
+def test_without_file_descriptors_chats_go_on_and_newcomers_wait(small: Node, guests: Guests) -> None:
+    alice, bob = guests.text(small, "alice"), guests.text(small, "bob")
+    alice.call("bob")
+    bob.expect("* alice is chatting with you.")
+    with ExitStack() as crowd:
+        wires = [crowd.enter_context(TextClient(small.address)) for _ in range(200)]
+        small.wait_for_line("file descriptors")
+        for number, wire in enumerate(wires):
+            wire.send(f"guest{number}")
+        last = wires[-1]
+        alice.send("hi")
+        bob.expect_message("alice", "hi")
+        assert small.readiness() == 404
+        assert small.client_sockets() < 128
+        assert hits(small, "files") == 1
+        for wire in wires[:-1]:
+            wire.close()
+        last.expect("OK")  # it was never closed, and had to wait
+    guests.text(small, "carol")
+    wait_until(lambda: small.readiness() == 200, "there is room again")
+    assert "Traceback" not in small.text()
+    assert "out of system resource" not in small.text()
+
+
+def test_two_thousand_half_lines_leave_others_their_place(start_node: StartNode, guests: Guests) -> None:
+    node = start_node()
+    with ExitStack() as slow:
+        wires = [slow.enter_context(socket.create_connection(node.address)) for _ in range(HALF_LINES)]
+        for wire in wires:
+            wire.sendall(b"al")
+        wait_until(lambda: node.client_sockets() == HALF_LINES, "all of them are there")
+        took = []
+        for number in range(20):
+            began = time.monotonic()
+            guests.text(node, f"other{number}")
+            took.append(time.monotonic() - began)
+            wires[number].sendall(b"i")
+        assert statistics.median(took) < CONNECT_SECONDS

@@ -1,0 +1,179 @@
+"""What stands before a client's connection: who is counted where, how long a header may take, what stays of it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from relay import gate as module
+from relay.connection import Connection
+from relay.gate import Arrival, Gate, Terms
+from relay.host import Limits
+from relay.metrics import Limit
+from relay.router import Router
+from tests.relay.desk import a_router, until
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x01\x00\x01\x27\x0f"
+
+
+@pytest.fixture
+async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, Limits()) as router:
+        yield router
+
+
+class Tcp(asyncio.Transport):
+    """A connection from an address."""
+
+    def __init__(self, gate: Gate, address: str, sock: socket.socket) -> None:
+        super().__init__()
+        self.address, self.socket = address, sock
+        self.aborted = False
+        self.protocol: Any = gate.arrive(classic=False)
+        self.protocol.connection_made(self)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return (self.address, 1) if name == "peername" else self.socket
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.protocol.connection_lost(None)
+
+    def say(self, data: bytes) -> None:
+        """What the network brings, as far as each buffer takes it."""
+        while data and not self.aborted:
+            room = self.protocol.get_buffer(-1)
+            count = min(len(room), len(data))
+            room[:count] = data[:count]
+            data = data[count:]
+            self.protocol.buffer_updated(count)
+
+
+Come = Callable[..., Tcp]
+
+
+@pytest.fixture
+async def come(router: Router) -> AsyncIterator[Come]:
+    """Connects somebody at a gate."""
+    came: list[Tcp] = []
+    sock = socket.socket()
+
+    def connect(gate: Gate, address: str = "192.0.2.1") -> Tcp:
+        came.append(Tcp(gate, address, sock))
+        return came[-1]
+
+    yield connect
+    for one in came:
+        if not one.aborted:
+            one.abort()
+    sock.close()
+
+
+async def test_a_connection_is_a_client_s_at_once_where_nothing_stands_before(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms())
+    one = come(gate)
+    assert isinstance(one.protocol, Connection)
+    assert gate.open == 1
+    one.abort()
+    assert gate.open == 0
+
+
+async def test_those_of_an_address_are_counted_until_they_are_gone(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(connections_per_address=2))
+    first, second, third = (come(gate) for _ in range(3))
+    assert [one.aborted for one in (first, second, third)] == [False, False, True]
+    assert gate.open == 2
+    other = come(gate, "192.0.2.2")
+    assert not other.aborted
+    first.abort()
+    assert not come(gate).aborted
+    assert router.counts.limits[Limit.ADDRESS] == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("", "", True),
+    ],
+)
+async def test_what_counts_as_one_address(one: str, other: str, same: bool, router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(connections_per_address=1))
+    come(gate, one)
+    assert come(gate, other).aborted is same
+
+
+async def test_nothing_is_kept_of_an_address_that_is_gone(
+    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MINUTE", 0.01)
+    gate = Gate(router, Terms())
+    stays = come(gate, "192.0.2.9")
+    for number in range(50):
+        come(gate, f"198.51.100.{number}").abort()
+    assert len(gate._neighbours) == 51
+    await until(lambda: list(gate._neighbours) == ["192.0.2.9"])
+    assert gate._sweeping is None
+    assert not stays.aborted
+
+
+async def test_an_address_is_remembered_for_as_long_as_its_claims_are_used_up(
+    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MINUTE", 0.01)
+    gate = Gate(router, Terms(claims_per_address=1))
+    first = come(gate)
+    assert first.protocol.pace.may_claim(asyncio.get_running_loop().time())
+    first.abort()
+    await asyncio.sleep(0.05)  # several sweeps, which leave no trace
+    assert not come(gate).protocol.pace.may_claim(asyncio.get_running_loop().time())
+    gate.shut()
+
+
+async def test_a_header_is_read_and_not_a_byte_more(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(proxied=True, connections_per_address=1))
+    one = come(gate, "10.0.0.1")
+    one.say(HEADER[:5])
+    assert isinstance(one.protocol, Arrival)
+    one.say(HEADER[5:] + b"nobody")
+    assert isinstance(one.protocol, Connection)
+    assert list(gate._neighbours) == ["192.0.2.7"]
+    assert bytes(one.protocol._framer._rest) == b"nobody"  # type: ignore[attr-defined]
+
+
+async def test_one_that_does_not_come_is_not_waited_for(
+    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEADER_SECONDS", 0.05)
+    gate = Gate(router, Terms(proxied=True))
+    silent, prompt = come(gate), come(gate)
+    prompt.say(HEADER)
+    await until(lambda: silent.aborted)
+    assert not prompt.aborted
+    assert router.counts.limits[Limit.HEADER] == 1
+
+
+async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(proxied=True))
+    waiting, there = come(gate), come(gate)
+    there.say(HEADER)
+    gate.shut()
+    assert waiting.aborted
+    assert not there.aborted
