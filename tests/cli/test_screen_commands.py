@@ -31,7 +31,7 @@ def test_commands(node: ScriptedNode, terminal: Open) -> None:
     screen.wait_for("/to needs a name: /to NAME")
     screen.wait_for("/leave takes nothing behind it; nothing was done.")
     peer.say(PAIRED % ("dave", "c2"))
-    screen.wait_for("* You are chatting with dave.")
+    screen.wait_for("* You are chatting with dave, who called. /block dave ends it for good.")
     screen.type("//etc/passwd" + ENTER)
     peer.expect({"type": "msg", "id": 1, "text": "/etc/passwd", "chat": "c2"})
     screen.type("/clear" + ENTER)
@@ -149,7 +149,7 @@ def test_a_call_is_accepted_declined_or_missed(node: ScriptedNode, terminal: Ope
     screen.type("/accept" + ENTER)
     peer.expect({"type": "accept", "chat": "c2"})
     peer.say(PAIRED % ("bob", "c2"))
-    screen.wait_bar("bob is here")
+    screen.wait_for("* You are chatting with bob.")
 
 
 def test_who_is_to_be_called_may_be_waited_for(node: ScriptedNode, terminal: Open) -> None:

@@ -185,7 +185,7 @@ def test_a_hostile_name_is_shown_and_not_obeyed(node: ScriptedNode, terminal: Op
     peer.welcome("alice")
     screen.wait_bar("nobody yet")
     peer.say((PAIRED % (r"b\u001b[2J\u202eob", "c1")), a_text(1, "hi", r"b\u001b[2J\u202eob"))
-    screen.wait_for(r"* You are chatting with b\x1b[2J\u202eob.")
+    screen.wait_for(r"* You are chatting with b\x1b[2J\u202eob, who called.")
     screen.wait_for(r"b\x1b[2J\u202eob │ hi")
     assert "\u202e".encode() not in screen.raw
     screen.wait_bar(r"b\x1b[2J\u202eob is here")

@@ -108,14 +108,18 @@ class Actions:
 
     async def _call(self, name: str, *, wait: bool = False) -> None:
         self._conversation.names[name] = None
-        self._conversation.partner.calling = name
+        self._conversation.partner.calling = self._conversation.called = name
         self._redraw()
+        paired = False
         try:
             self._wait = wait
             with anyio.CancelScope() as self._waiting:
                 await reach(self._chat, name, wait=wait)
+                paired = True
         finally:
             self._conversation.partner.calling = ""
+            if not paired:
+                self._conversation.called = ""
 
     async def _leave(self, _: str) -> None:
         await self._chat.leave()

@@ -41,6 +41,7 @@ class Conversation:
         self.log = Log()
         self.names: dict[str, None] = {}  # seen so far
         self.invited: Invited | None = None  # who calls at the moment
+        self.called = ""  # whom we call, until that has an outcome on the screen
         self._call = call
         self._chat_id: str | None = None  # of the pairing announced last
         self._shown: set[Outgoing] = set()  # ours without a fate
@@ -125,10 +126,13 @@ class Conversation:
     def _paired(self, event: Paired) -> None:
         self.partner.here(event.name)
         self.names[event.name] = None
-        self.invited = None
+        ours = self.called or self.invited or event.resumed
+        self.called, self.invited = "", None
         if event.chat != self._chat_id:  # else it is only confirmed again
             self._chat_id = event.chat
-            self.notice(f"You are chatting with {word(event.name)}.")
+            name = word(event.name)
+            how = "" if ours else f", who called. /block {name} ends it for good"
+            self.notice(f"You are chatting with {name}{how}.")
             self._call(event.name, "is chatting with you")
 
     def _joined(self, chat: Chat, event: Joined) -> None:

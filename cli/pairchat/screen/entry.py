@@ -70,10 +70,6 @@ class Entry:
             self.question.answer(False)
         self.question = Question(words, answer)
 
-    def withdraw(self) -> None:
-        """The question has no point any more."""
-        self.question = None
-
     def reply(self, yes: bool) -> None:
         """The user's answer."""
         question, self.question = self.question, None
