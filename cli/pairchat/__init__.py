@@ -1,6 +1,6 @@
 """Chat with one other person, or program, over a relay. See `connect`; `ClientProtocol` is the same without I/O."""
 
-from pairchat.client import Chat, Receipt, connect
+from pairchat.client import Chat, connect
 from pairchat.errors import (
     BadServer,
     BadSettings,
@@ -37,8 +37,11 @@ from pairchat.events import (
     Settled,
     Typing,
 )
-from pairchat.protocol import ClientProtocol
+from pairchat.memory import Memory
+from pairchat.protocol import ClientProtocol, Proof, Tap
+from pairchat.receipt import Receipt
 from pairchat.requests import Request
+from pairchat.states import State
 
 __all__ = [
     "Away",
@@ -60,6 +63,7 @@ __all__ = [
     "Joined",
     "Left",
     "Lost",
+    "Memory",
     "Message",
     "Missed",
     "Moving",
@@ -70,11 +74,14 @@ __all__ = [
     "PairchatError",
     "Paired",
     "Presence",
+    "Proof",
     "Receipt",
     "Refused",
     "Request",
     "Ringing",
     "Settled",
+    "State",
+    "Tap",
     "Typing",
     "connect",
     "escape",

@@ -21,10 +21,11 @@ import anyio
 
 from pairchat.address import parse_address
 from pairchat.dial import BROKEN, Route
-from pairchat.errors import ConnectionFailed, ConnectionLost, NotConfirmed, PairchatError, Refused
-from pairchat.events import Event, Fate, Invited, Joined, Message, Outgoing, Paired, Presence
+from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError, Refused
+from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence
 from pairchat.link import CONNECT_WAIT, READ_BYTES, Link
 from pairchat.protocol import ClientProtocol, Proof, Tap
+from pairchat.receipt import Receipt
 from pairchat.requests import Request
 from pairchat.states import State
 from pairchat.store import Store
@@ -37,47 +38,6 @@ EVENTS_AHEAD = 1024
 # Texts dealt with before they are acknowledged although more are waiting: a fraction of any node's window, so that the
 # partner need not stop.
 ACK_AFTER = 32
-
-
-class Receipt:
-    """What becomes of one text."""
-
-    def __init__(self, chat: "Chat", text: Outgoing) -> None:
-        self._chat = chat
-        self._text = text
-
-    @property
-    def id(self) -> int:
-        """The text's id in this session. It may still fall by a few while the text is pending."""
-        return self._text.id
-
-    @property
-    def text(self) -> str:
-        """What was said."""
-        return self._text.text
-
-    @property
-    def fate(self) -> Fate:
-        """What is known by now."""
-        return self._text.fate
-
-    @property
-    def outgoing(self) -> Outgoing:
-        """All that is known, kept up to date."""
-        return self._text
-
-    async def delivered(self) -> str:
-        """Wait for the acknowledgement. Returns who gave it: `client` (the partner's program has the text) or `node`.
-
-        Raises `NotConfirmed`, `Refused`, or `ConnectionLost`: then nobody knows.
-        """
-        text = self._text
-        await self._chat._link.until(lambda: text.fate is not Fate.PENDING)
-        if text.fate is Fate.UNCONFIRMED:
-            raise NotConfirmed(text.detail)
-        if text.fate is Fate.REFUSED:
-            raise Refused(text.detail, f"the relay refused the text ({text.detail})")
-        return text.by
 
 
 class Chat:
@@ -106,6 +66,7 @@ class Chat:
         self._link = Link(self._protocol, route, self._take, patience)
         self._turn = anyio.Lock()  # senders go in the order in which they came
         self._tell, self._told = anyio.create_memory_object_stream[Event](EVENTS_AHEAD)
+        self._happened = 0  # events told
         self._in_hand: Message | None = None  # handed out; dealt with once the next event is asked for
         self._done: Message | None = None  # the latest that was dealt with
         self._unacknowledged = 0  # dealt with, but not acknowledged
@@ -139,6 +100,11 @@ class Chat:
     def token(self) -> str | None:
         """What a later connection can resume this session with. A secret."""
         return self._protocol.token
+
+    @property
+    def happened(self) -> int:
+        """How many events there have been: so many can be asked for without waiting, in the whole."""
+        return self._happened
 
     @property
     def pending(self) -> tuple[Outgoing, ...]:
@@ -228,7 +194,7 @@ class Chat:
                 raise Refused("not_paired", "nobody is chatting with you")
             entry = self._protocol.send(text)
             self._link.flush()
-        return Receipt(self, entry)
+        return Receipt(self._link, entry)
 
     async def leave(self) -> None:
         """End the chat and keep the name. Returns when everything said before has its fate."""
@@ -283,6 +249,36 @@ class Chat:
             self._protocol.acknowledge(self._done)
             self._link.flush()
 
+    # --- the whole
+
+    @asynccontextmanager
+    async def _served(self, name: str | None) -> AsyncIterator[None]:
+        """Connected in here, and gone afterwards."""
+        failure: BaseException | None = None
+        try:
+            await self._link.open()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._run)
+                try:
+                    if name is not None:
+                        await self.claim(name)
+                    yield
+                    await self._finish()
+                except anyio.get_cancelled_exc_class():
+                    raise
+                except BaseException as error:
+                    failure = error
+                tasks.cancel_scope.cancel()
+        finally:
+            self._tell.close()
+            self._told.close()
+            with anyio.CancelScope(shield=True):  # none of it takes long
+                await self._farewell()
+                await self._link.close()
+            self._close_store()
+        if failure is not None:
+            raise failure  # out here, because the task group would wrap it in an ExceptionGroup
+
     # --- waiting
 
     async def _answer(self, ask: Callable[[], Request]) -> Event:
@@ -308,6 +304,7 @@ class Chat:
         for event in told:
             with suppress(anyio.BrokenResourceError):  # the program has left the block: it wants no more events
                 await self._tell.send(event)
+                self._happened += 1
 
     # --- the end
 
@@ -372,27 +369,5 @@ async def connect(
     Raises `BadServer`, `ConnectionFailed`, `Refused`, and at the end `ConnectionLost` if the fate of a text is open.
     """
     chat = Chat(servers or (DEFAULT_SERVER,), patience=patience, state=state, tap=tap, tls=tls, ask=ask, auth=auth)
-    failure: BaseException | None = None
-    try:
-        await chat._link.open()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(chat._run)
-            try:
-                if name is not None:
-                    await chat.claim(name)
-                yield chat
-                await chat._finish()
-            except anyio.get_cancelled_exc_class():
-                raise
-            except BaseException as error:
-                failure = error
-            tasks.cancel_scope.cancel()
-    finally:
-        chat._tell.close()
-        chat._told.close()
-        with anyio.CancelScope(shield=True):  # none of it takes long
-            await chat._farewell()
-            await chat._link.close()
-        chat._close_store()
-    if failure is not None:
-        raise failure  # out here, because the task group would wrap it in an ExceptionGroup
+    async with chat._served(name):
+        yield chat

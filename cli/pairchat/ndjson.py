@@ -30,6 +30,9 @@ class Frames:
         self._input = LineReader(source)
         self._sink = sink
         self._writing = anyio.Lock()
+        self._told = 0  # events
+        self._unsaid: events.Outgoing | None = None  # a text that was taken, while this is still to be said
+        self._changed = anyio.Event()  # set when one of these changes, and replaced
         self._status = Exit.OK
         self._invited: events.Invited | None = None  # the latest call
         self._commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
@@ -67,8 +70,11 @@ class Frames:
 
     async def _tell(self) -> None:
         async for event in self._chat:
-            for frame in _frames(event):
-                await self._write(frame)
+            while isinstance(event, Settled) and event.text is self._unsaid:
+                await self._changed.wait()
+            await self._write(_frame_of(event))
+            self._told += 1
+            self._wake()
             if isinstance(event, Settled) and event.text.fate is not Fate.DELIVERED:
                 self._status = Exit.NOT_CONFIRMED
             if isinstance(event, events.Invited):
@@ -81,9 +87,20 @@ class Frames:
         async with self._writing:
             await write_all(self._sink, json.dumps(frame, separators=(",", ":")).encode() + b"\n")
 
+    async def _answer(self, frame: dict[str, Any]) -> None:
+        """Write what is no event, behind all events so far: `sent` stands behind the `paired` that it needed."""
+        due = self._chat.happened
+        while self._told < due:
+            await self._changed.wait()
+        await self._write(frame)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
     async def _error(self, code: str, message: str, about: dict[str, Any]) -> None:
         echo: dict[str, Any] = {key: about[key] for key in ("name", "ref") if key in about}
-        await self._write({"type": "error", "code": code, "message": message, **echo})
+        await self._answer({"type": "error", "code": code, "message": message, **echo})
 
     # --- in
 
@@ -138,8 +155,11 @@ class Frames:
 
     async def _msg(self, command: dict[str, Any]) -> None:
         receipt = await self._chat.send(command["text"])
+        self._unsaid = receipt.outgoing  # its fate stands behind this
         ref = {"ref": command["ref"]} if "ref" in command else {}
-        await self._write({"type": "sent", "id": receipt.id, **ref})
+        await self._answer({"type": "sent", "id": receipt.id, **ref})
+        self._unsaid = None
+        self._wake()
 
     async def _accept(self, _: dict[str, Any]) -> None:
         await self._chat.accept(self._invitation())
@@ -165,24 +185,22 @@ class Frames:
 _NEEDED = {"to": "name", "who": "name", "block": "name", "unblock": "name", "msg": "text"}
 
 
-def _frames(event: Event) -> list[dict[str, Any]]:
+def _frame_of(event: Event) -> dict[str, Any]:
     """How an event is told."""
     match event:
         case events.Joined():
-            return [{"type": "welcome", "name": event.name, "node": event.node, "resumed": event.resumed}]
+            return _frame("welcome", name=event.name, node=event.node, resumed=event.resumed)
         case events.Message():
-            return [_frame("msg", id=event.id, **{"from": event.sender}, chat=event.chat, text=event.text, at=event.at)]
+            return _frame("msg", id=event.id, **{"from": event.sender}, chat=event.chat, text=event.text, at=event.at)
         case Settled() if event.text.fate is Fate.DELIVERED:
-            return [_frame("ack", id=event.text.id, chat=event.text.chat, by=event.text.by)]
+            return _frame("ack", id=event.text.id, chat=event.text.chat, by=event.text.by)
         case Settled():
-            kind = event.text.fate.value
-            return [
-                _frame(kind, id=event.text.id, chat=event.text.chat, text=event.text.text, reason=event.text.detail)
-            ]
+            text = event.text
+            return _frame(text.fate.value, id=text.id, chat=text.chat, text=text.text, reason=text.detail)
         case events.Complaint():
-            return [_frame("error", code=event.code, message=event.message)]
+            return _frame("error", code=event.code, message=event.message)
         case _:
-            return [_frame(type(event).__name__.lower(), **msgspec.structs.asdict(event))]
+            return _frame(type(event).__name__.lower(), **msgspec.structs.asdict(event))
 
 
 def _frame(kind: str, **fields: Any) -> dict[str, Any]:

@@ -35,6 +35,11 @@ def acked(id: int) -> dict[str, object]:
     return {"type": "ack", "id": id, "chat": "c1"}
 
 
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 class Script:
     """The node's part of a conversation between alice and bob, in a thread of its own."""
 
@@ -305,19 +310,27 @@ async def test_an_unread_flood_of_events_does_not_keep_the_program_from_leaving(
 
 
 async def test_many_senders_keep_the_order_in_which_they_came(node: ScriptedNode) -> None:
+    came: list[str] = []
+    heard: list[str] = []
+
     def bob(peer: Peer) -> None:
         for id in range(1, 21):
-            peer.expect(said(id, str(id)))
+            heard.append(peer.heard()["text"])
             peer.say(an_ack(id))
         peer.part()
 
     async def alice(chat: Chat) -> None:
+        async def say(text: str) -> None:
+            came.append(text)
+            await chat.send(text)
+
         async with anyio.create_task_group() as tasks:
             for id in range(1, 21):
-                tasks.start_soon(chat.send, str(id))
+                tasks.start_soon(say, str(id))
         await chat.settled()
 
     await converse(node, bob, alice, window=3)
+    assert heard == came
 
 
 async def test_presence_and_leaving(node: ScriptedNode) -> None:

@@ -52,6 +52,21 @@ def test_a_conversation(node: ScriptedNode, start: Start) -> None:
     assert process.ended() == (0, '{"type":"bye"}\n', [])
 
 
+def test_what_is_told_stands_in_the_order_in_which_it_happened(node: ScriptedNode, start: Start) -> None:
+    process, peer = bot(node, start)
+    commands = [{"type": "to", "name": "bob"}, *[{"type": "msg", "text": str(id)} for id in (1, 2)], {"type": "fly"}]
+    process.type("".join(json.dumps(command) + "\n" for command in commands).encode())
+    peer.pair("bob")
+    for id in (1, 2):
+        peer.expect({"type": "msg", "id": id, "text": str(id), "chat": "c1"})
+        peer.say(f'{{"type":"ack","id":{id},"chat":"c1"}}')
+    kinds = [(frame["type"], frame.get("id")) for frame in (told(process) for _ in range(6))]
+    assert kinds[0] == ("paired", None)
+    for id in (1, 2):
+        assert kinds.index(("sent", id)) < kinds.index(("ack", id))
+    assert kinds.index(("sent", 2)) < kinds.index(("error", None))
+
+
 def test_the_end_of_the_input_is_a_quit(node: ScriptedNode, start: Start) -> None:
     process, peer = bot(node, start)
     process.end_input()
@@ -82,8 +97,8 @@ def test_a_text_without_acknowledgement_is_told_and_fails(node: ScriptedNode, st
     ask(process, type="msg", text="hi")
     peer.expect({"type": "msg", "id": 1, "text": "hi", "chat": "c1"})
     peer.say('{"type":"unconfirmed","from":1,"to":1,"reason":"lost"}')
-    lines = [told(process) for _ in range(3)][1:]
-    assert {"type": "unconfirmed", "id": 1, "chat": "c1", "text": "hi", "reason": "lost"} in lines
+    assert [told(process)["type"] for _ in range(2)] == ["paired", "sent"]
+    assert told(process) == {"type": "unconfirmed", "id": 1, "chat": "c1", "text": "hi", "reason": "lost"}
     process.end_input()
     peer.part()
     assert process.ended()[0] == 1
