@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec import Struct
+
 from relay.errors import Reason
 from relay.mail import Ack, Party, Sync, Text
 from relay.window import Window, size
@@ -15,6 +17,15 @@ FATES_KEPT: Final = 512
 PAST_KEPT: Final = 32
 
 
+class _Span(Struct, gc=False):
+    """Ids that ended alike; a `reason` of None means acknowledged."""
+
+    first: int
+    last: int
+    chat: str
+    reason: Reason | None
+
+
 class Fates:
     """What became of ids: which were acknowledged in which chat, which were reported unconfirmed and why."""
 
@@ -22,25 +33,26 @@ class Fates:
 
     def __init__(self) -> None:
         # Not a deque and an OrderedDict: empty ones would cost every idle client 0.7 KB.
-        self._spans: list[tuple[int, int, str, Reason | None]] = []
+        self._spans: list[_Span] = []
         self._past: dict[str, Reason] = {}
 
     def record(self, first: int, last: int, chat: str, reason: Reason | None) -> None:
         """Ids from first to last ended so; `reason` None means acknowledged. Acknowledged spans grow together."""
-        if reason is None and self._spans:
-            f, to, c, r = self._spans[-1]
-            if c == chat and r is None and to + 1 == first:
-                self._spans[-1] = (f, last, chat, None)
+        spans = self._spans
+        if reason is None and spans:
+            span = spans[-1]
+            if span.last + 1 == first and span.reason is None and span.chat == chat:
+                span.last = last
                 return
-        self._spans.append((first, last, chat, reason))
-        if len(self._spans) > FATES_KEPT:
-            del self._spans[0]
+        spans.append(_Span(first, last, chat, reason))
+        if len(spans) > FATES_KEPT:
+            del spans[0]
 
     def of(self, id: int) -> tuple[str, Reason | None]:
         """Chat and outcome of an id. One too old to be remembered counts as lost: it may or may not have arrived."""
-        for first, last, chat, reason in reversed(self._spans):
-            if first <= id <= last:
-                return chat, reason
+        for span in reversed(self._spans):
+            if span.first <= id <= span.last:
+                return span.chat, span.reason
         return "", Reason.LOST
 
     def ended(self, chat: str, reason: Reason) -> None:
@@ -94,8 +106,9 @@ class Chat:
 
     def say(self, id: int, text: str, fence: int, at: float, turn: int) -> Text | None:
         """Put a message under way. Returns the mail to post; None where it joined what was posted, or has to wait."""
-        self.window.add(id, [text], at)
-        if (self.away or self.window.bytes > FLIGHT_BYTES) and not self._may_leave():
+        window = self.window
+        window.add_one(id, text, at)
+        if (self.away or window.bytes > FLIGHT_BYTES) and not self._may_leave():
             return None
         run = self._run
         if run is not None and self._turn == turn and id == run.id + len(run.texts):
@@ -152,18 +165,21 @@ class Chat:
 
     def take(self, mail: Text) -> list[str] | None:
         """The messages of this mail that are new, up to the id `received`. None: something before them is missing."""
-        if mail.prev > self.received:
+        received, texts = self.received, mail.texts
+        if mail.prev > received:
             return None
         self.gap = False
-        skip = self.received + 1 - mail.id
-        fresh = mail.texts[skip:] if skip > 0 else mail.texts
-        if fresh:
+        skip = received + 1 - mail.id
+        if skip > 0:
+            texts = texts[skip:]
+        if texts:
             self.received = mail.id + len(mail.texts) - 1
-        return fresh
+        return texts
 
     def confirm(self, upto: int) -> Ack | None:
         """Acknowledge the partner's messages up to `upto`; None where there is nothing new to say."""
-        upto = min(upto, self.received)
+        if upto > self.received:
+            upto = self.received
         if upto <= self.confirmed:
             return None
         self.confirmed = upto

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from typing import Final, Protocol
 
 import structlog
@@ -46,11 +46,18 @@ class Outlet(Protocol):
     def dialect(self) -> str:
         """What the client speaks: `text`, `json`, `classic`, or `unknown` as long as it has said nothing."""
 
-    def tell(self, event: Event) -> None:
-        """Add to what the client is told."""
+    def tell(self, event: Event) -> bool:
+        """Add to what the client is told. False: nothing is to be done about it in this turn."""
+
+    def tell_ack(self) -> None:
+        """Tell the acknowledgement that was held back, if there is one."""
 
     def settle(self) -> None:
         """Handle lines that wait, as far as the session lets them; write what the client is told."""
+
+    @property
+    def lines(self) -> Sized:
+        """What the client said and waits for its turn."""
 
     def close(self) -> None:
         """Close after that."""

@@ -1,18 +1,18 @@
-"""One client's TCP connection: bytes in and out, limits, flow control. Knows a dialect and a session."""
+"""One client's TCP connection: its lines, their limits, flow control. What it is told is in `relay.replies`."""
 
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Iterable
 from typing import Final, cast
 
 from relay import peer
 from relay.budget import MESSAGE_BYTES, SHORT_READ_BYTES
-from relay.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, Line, LineFramer, RawFramer, choose, too_long
+from relay.dialects import CLASSIC, JSON, TEXT, Framer, Line, LineFramer, RawFramer, choose, too_long
 from relay.errors import Code
-from relay.events import Command, Event, Hangup, Messages, Say
+from relay.events import Command, Hangup, Say
 from relay.metrics import Limit
 from relay.pace import NOWHERE, Origin, Pace
+from relay.replies import Replies
 from relay.router import Router
 from relay.session import NAMED, Session
 
@@ -34,60 +34,46 @@ LINGER_SECONDS: Final = 60.0
 _NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(CLASSIC): "classic"}
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
+_SHORT_BUFFER: Final = _buffer[:SHORT_READ_BYTES]
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(Replies):
     """A client of the shared port: the first byte picks the dialect. `classic`: one of the classic port."""
 
     __slots__ = (
         "_before",
-        "_dialect",
         "_eof",
         "_framer",
         "_gone",
         "_limit",
-        "_lines",
         "_origin",
-        "_out",
-        "_out_bytes",
         "_owing",
         "_read_in",
         "_read_paused",
-        "_router",
         "_share",
         "_share_of",
         "_slowed",
         "_timer",
-        "_transport",
-        "_write_paused",
-        "_wrote",
-        "closing",
+        "lines",
         "pace",
-        "session",
     )
 
     def __init__(self, router: Router, max_line: int, *, classic: bool = False, origin: Origin = NOWHERE) -> None:
-        self._router = router
+        super().__init__(router, CLASSIC if classic else None, router.plug(self, program=False))
         self._origin = origin
         self.pace = Pace(router.limits.lines, router.limits.bytes, router.limits.calls, origin.claims)
         self._slowed: asyncio.TimerHandle | None = None  # not read until then, having said too much at once
         self._framer: Framer = RawFramer(max_line) if classic else LineFramer(max_line)
-        self._dialect: Dialect | None = CLASSIC if classic else None
-        self._lines: deque[Line] = deque()
-        self._out: list[bytes] = []
-        self._out_bytes = 0
+        self.lines: deque[Line] = deque()
         self._before = 0  # waiting lines that belong to no chat
         self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
         self._read_in = -1  # the turn of the loop in which a large read came: no more in that turn
-        self._read_paused = self._write_paused = False
+        self._read_paused = False
         self._limit: Limit | None = None  # for which reading has stopped
         self._timer: asyncio.TimerHandle | None = None
         self._eof = False
         self._owing = 0  # looks in a row at which the peer owed acknowledgements
-        self._wrote = False  # something may be on its way to the peer
         self._gone = False  # nothing can be written any more; lines that came before are still handled
-        self.closing = False  # nothing will be told any more; what was is still written
-        self.session: Session = router.plug(self, program=False)
 
     @property
     def peer(self) -> str:
@@ -116,7 +102,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next read goes."""
-        return _buffer[:SHORT_READ_BYTES] if self._router.budget.short else _buffer
+        return _SHORT_BUFFER if self._router.budget.short else _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
@@ -129,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
             self._dialect = choose(data)
             self.session.program = self._dialect is JSON
         lines = self._framer.feed(data)
-        self._lines.extend(lines)
+        self.lines.extend(lines)
         if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would go on reading up to 32 times before anyone else's turn
             self._read_in = router.round
             router.later(self)
@@ -157,10 +143,6 @@ class Connection(asyncio.BufferedProtocol):
         self._router.unplug(self.session, self)
         self._hang_up()
 
-    def pause_writing(self) -> None:
-        """The kernel takes no more."""
-        self._write_paused = True
-
     def resume_writing(self) -> None:
         """The kernel has all that was written."""
         self._write_paused = False
@@ -173,23 +155,23 @@ class Connection(asyncio.BufferedProtocol):
         if not self._eof:
             self._eof = True
             self._framer.eof()
-            self._lines.append(Hangup())
+            self.lines.append(Hangup())
             self.pump()
 
     def pump(self) -> None:
         """Handle lines in order, until one has to wait for its outcome."""
-        session, lines = self.session, self._lines
+        session, lines, router = self.session, self.lines, self._router
         if session.outlet is not self:
             lines.clear()  # said behind the end, or on a connection that another has replaced
-        elif not self._router.held:
-            if self._share_of != self._router.round:
-                self._share_of, self._share = self._router.round, TURN_LINES
+        elif not router.held:
+            if self._share_of != router.round:
+                self._share_of, self._share = router.round, TURN_LINES
             while lines and not session.blocked and self._out_bytes <= REPLY_BYTES:
-                if not self._share or not self._router.lines:
-                    self._router.later(self)
+                if not self._share or not router.lines:
+                    router.later(self)
                     break
                 self._share -= 1
-                self._router.lines -= 1
+                router.lines -= 1
                 command = self._parse(lines.popleft())
                 if self._before:
                     self._handle_before(command)
@@ -199,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
                     self._say_on(command)
             if lines and session.draining:
                 self._let_pass()
-        if lines or self._read_paused or self._read_in == self._router.round or self._out_bytes > REPLY_BYTES:
+        if lines or self._read_paused or self._read_in == router.round or self._out_bytes > REPLY_BYTES:
             self._mind_reading()
 
     def _say_on(self, said: Say) -> None:
@@ -207,7 +189,7 @@ class Connection(asyncio.BufferedProtocol):
 
         As far as that is not sure to end as one by one would, the lines stay.
         """
-        outbox, lines = self.session.outbox, self._lines
+        outbox, lines = self.session.outbox, self.lines
         most = min(self._share, self._router.lines, outbox.room(said))
         if most > 0:
             assert self._dialect is not None
@@ -229,7 +211,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def called(self) -> None:
         """Lines that wait were not written to the partner that is announced next."""
-        self._before = len(self._lines)
+        self._before = len(self.lines)
 
     def _parse(self, line: Line) -> Command:
         if isinstance(line, bytes):
@@ -243,12 +225,12 @@ class Connection(asyncio.BufferedProtocol):
     def _let_pass(self) -> None:
         """Some lines pass those that wait for the outcome of messages."""
         session = self.session
-        waiting, self._lines = self._lines, deque()
+        waiting, self.lines = self.lines, deque()
         for line in waiting:
             if session.draining and session.passes(command := self._parse(line)):
                 session.receive(command)
             else:
-                self._lines.append(line)
+                self.lines.append(line)
 
     def _mind_reading(self) -> None:
         """Read no faster than the session handles lines and the client reads replies."""
@@ -291,68 +273,44 @@ class Connection(asyncio.BufferedProtocol):
 
     def _may_read_ahead(self) -> bool:
         """Lines wait in the kernel, unless an acknowledgement may be among them, or they would run together there."""
-        if not self._lines:
+        if not self.lines:
             return True
         if not self.session.draining and self._dialect is not CLASSIC:
             return False
-        return len(self._lines) <= AHEAD_LINES and self._ahead_bytes() <= AHEAD_BYTES
+        return len(self.lines) <= AHEAD_LINES and self._ahead_bytes() <= AHEAD_BYTES
 
     def _ahead_bytes(self) -> int:
-        return sum(len(line) for line in self._lines if isinstance(line, bytes))
+        return sum(len(line) for line in self.lines if isinstance(line, bytes))
 
     # --- replies
 
-    def tell(self, event: Event) -> None:
-        """Add to what the client is told."""
-        if self._dialect is None or self.closing:
-            return
-        if self._dialect is CLASSIC and isinstance(event, Messages) and len(event.texts) > 1:
-            for one in _apart(event):
-                self.tell(one)
-        elif data := self._dialect.render(event):
-            self._out.append(data)
-            self._out_bytes += len(data)
-
     def settle(self) -> None:
         """The end of a turn: handle lines that could wait no longer, and write what gathered."""
-        if self._lines:
+        if self.lines:
             self.pump()
-        self.flush()
-
-    @property
-    def behind(self) -> bool:
-        """The client has still to read what it was told before."""
-        return self._write_paused
-
-    def flush(self) -> None:
-        """Write what gathered; once the kernel has all of it, the session may acknowledge it."""
         transport = self._transport
         if self._gone or transport.is_closing():  # uvloop raises on a write to the latter
             return
-        if self._out and not self._write_paused:
-            out, self._out, self._out_bytes = self._out, [], 0
-            self._wrote = True
-            if self._dialect is CLASSIC:
-                self._write_apart(out)
-            else:
-                transport.write(out[0] if len(out) == 1 else b"".join(out))
-        if not self._out and not self._write_paused and not transport.is_closing():
-            if self.closing:
-                self._stop_timer()
-                transport.close()
-                return
-            self._all_taken()
-        if self._lines or self._read_paused or self._out_bytes > REPLY_BYTES:
+        if not self._write_paused:
+            if self._out:
+                self._write()
+            if not self._out and not self._write_paused and not transport.is_closing():
+                self._all_taken()
+        if self.lines or self._read_paused or self._out_bytes > REPLY_BYTES:
             self._mind_reading()
 
     def _all_taken(self) -> None:
-        """The kernel has all that the client was told."""
+        """The kernel has all that the client was told: the session may acknowledge it."""
+        if self.closing:
+            self._stop_timer()
+            self._transport.close()
+            return
         session = self.session
         if session.outlet is self:
             session.flushed()
-        if (session.state is NAMED) is not (self._timer is None):
+        if self._timer is not None or session.state is not NAMED:
             self._mind_name()
-        if self._lines and not session.blocked and not self._router.held:
+        if self.lines and not session.blocked and not self._router.held:
             self._router.later(self)
 
     def check_peer(self) -> None:
@@ -374,7 +332,7 @@ class Connection(asyncio.BufferedProtocol):
         """Memory that this client's messages and replies hold at the moment."""
         chat = self.session.chat
         window = chat.window.bytes + MESSAGE_BYTES * len(chat.window) if chat is not None else 0
-        lines = self._ahead_bytes() + MESSAGE_BYTES * len(self._lines) if self._lines else 0
+        lines = self._ahead_bytes() + MESSAGE_BYTES * len(self.lines) if self.lines else 0
         return window + self._out_bytes + MESSAGE_BYTES * len(self._out) + lines
 
     @property
@@ -386,19 +344,11 @@ class Connection(asyncio.BufferedProtocol):
         """Be the client of this session from now on."""
         self.session = session
 
-    def _write_apart(self, out: list[bytes]) -> None:
-        """Each reply by itself: the classic client takes what one read returns for one reply."""
-        for index, data in enumerate(out):
-            if self._write_paused:
-                self._out = out[index:]
-                self._out_bytes = sum(map(len, self._out))
-                return
-            self._transport.write(data)
-
     def close(self) -> None:
         """Close after what was told; the client may take some time to read it."""
+        self.tell_ack()
         self.closing = True
-        self._lines.clear()
+        self.lines.clear()
         self._stop_timer()
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
         self._router.begin()
@@ -420,9 +370,3 @@ class Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _apart(event: Messages) -> Iterable[Messages]:
-    """One event a message: the classic client gets each in a write of its own."""
-    id, sender, chat, texts, at = event.id, event.sender, event.chat, event.texts, event.at
-    return [Messages(id + n, sender, chat, [text], at) for n, text in enumerate(texts)]

@@ -5,7 +5,7 @@ declared types or raises `BadFrame`, and nothing else. Unknown fields are ignore
 left out, because many JSON libraries write it that way. Names are not judged here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
@@ -311,19 +311,15 @@ NodeFrame = (
 
 # --- bytes to frames and back
 
-_encode_lines = Encoder().encode_lines
+# The lines for all of them; raises as `encode` does. No function of ours: it's on the way of every message.
+encode_all: Final[Callable[[Sequence["ClientFrame | NodeFrame"]], bytes]] = Encoder().encode_lines
 _CLIENT: Final[Decoder[ClientFrame]] = Decoder(ClientFrame)
 _NODE: Final[Decoder[NodeFrame]] = Decoder(NodeFrame)
 
 
 def encode(frame: ClientFrame | NodeFrame) -> bytes:
     """The line for `frame`, its LF included. Raises UnicodeEncodeError for text that holds a lone surrogate."""
-    return _encode_lines((frame,))
-
-
-def encode_all(frames: Sequence[ClientFrame | NodeFrame]) -> bytes:
-    """The lines for all of them; raises as `encode` does."""
-    return _encode_lines(frames)
+    return encode_all((frame,))
 
 
 def decode_client(line: bytes) -> ClientFrame:

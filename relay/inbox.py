@@ -40,7 +40,7 @@ def receive(session: Session, mail: Mail) -> None:
 
     What a client would be told of waits for its welcome, while it is coming back.
     """
-    if type(session.pending) is Claim and type(mail) in _TOLD:
+    if session.pending is not None and type(session.pending) is Claim and type(mail) in _TOLD:
         session.early.append(mail)
     else:
         _MAIL[type(mail)](session, mail)
@@ -95,9 +95,9 @@ def _text(session: Session, mail: Text) -> None:
         return
     host, partner = session.host, chat.partner
     if fresh:
-        host.counts.delivered += len(fresh)
-        first = chat.received + 1 - len(fresh)
-        host.tell(session, Messages(first, partner.shown, chat.id, fresh, mail.at))
+        count = len(fresh)
+        host.counts.delivered += count
+        host.tell(session, Messages(chat.received + 1 - count, partner.shown, chat.id, fresh, mail.at))
     else:  # sent again although it is here: say once more how far we are
         host.post(partner.uid, Ack(partner.owned, chat.id, chat.confirmed))
         chat.untaken = FLIGHT_BYTES
@@ -106,8 +106,9 @@ def _text(session: Session, mail: Text) -> None:
 
 
 def _ack(session: Session, mail: Ack) -> None:
-    if session.chat is not None and session.chat.id == mail.chat:
-        session.outbox.acked(session.chat, mail.id)
+    chat = session.chat
+    if chat is not None and chat.id == mail.chat:
+        session.outbox.acked(chat, mail.id)
         if session.pending is not None:
             session.proceed()
 

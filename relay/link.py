@@ -41,6 +41,8 @@ FRAME_BYTES: Final = 128 * 1024
 FLIGHT_BYTES: Final = 1024 * 1024
 # Bytes after which an acknowledgement doesn't wait: the sender must not run dry.
 ACK_BYTES: Final = 256 * 1024
+# So many pieces of mail are packed before anyone looks how large they are: they mostly fit, and to look costs more.
+FEW: Final = 32
 # What a piece of mail is reckoned at beside its texts.
 MAIL_BYTES: Final = 64
 
@@ -63,7 +65,7 @@ MAIL: Final = Kind.MAIL
 MISSING: Final = Kind.MISSING
 
 
-class Frame(Struct, frozen=True):
+class Frame(Struct, frozen=True, gc=False):
     """One frame, taken apart."""
 
     kind: Kind
@@ -153,11 +155,11 @@ class Link:
         """Frames for the mail in the outbox, as far as it may be under way at once."""
         frames, outbox, start = [], self.outbox, 0
         while start < len(outbox) and self._flight < FLIGHT_BYTES:
-            end = _frame_end(outbox, start)
+            body, end = _pack_mail(outbox, start)
             self._number += 1
-            sent = _Sent(self._number, encode(outbox[start:end]), now)
+            sent = _Sent(self._number, body, now)
             self._sent.append(sent)
-            self._flight += len(sent.body)
+            self._flight += len(body)
             frames.append(self._pack(sent))
             self._counts.batches.observe(end - start)
             start = end
@@ -196,9 +198,10 @@ class Link:
     def _acknowledged(self, frame: Frame, now: float) -> list[bytes]:
         if frame.ack_stream != self._stream:
             return []
-        self._acked = max(self._acked, min(frame.ack, self._number))
-        while self._sent and self._sent[0].number <= frame.ack:
-            self._flight -= len(self._sent.popleft().body)
+        ack, sent = frame.ack, self._sent
+        self._acked = max(self._acked, min(ack, self._number))
+        while sent and sent[0].number <= ack:
+            self._flight -= len(sent.popleft().body)
             self._patience = RESEND_SECONDS
         return self.again(now) if frame.kind is MISSING else []
 
@@ -237,6 +240,15 @@ class Link:
         if self._owed and now - self._owed_since > ACK_SECONDS:
             frames.append(self._answer(Kind.ACK))
         return frames
+
+
+def _pack_mail(mail: list[Mail], start: int) -> tuple[bytes, int]:
+    """The body of the frame that begins at `start`, and where it ends."""
+    end = len(mail)
+    if end - start <= FEW and (len(body := encode(mail[start:])) <= FRAME_BYTES or end == start + 1):
+        return body, end
+    end = _frame_end(mail, start)
+    return encode(mail[start:end]), end
 
 
 def _frame_end(mail: list[Mail], start: int) -> int:

@@ -80,7 +80,8 @@ class Outbox:
             self._put_under_way(chat, None, text)
 
     def _put_under_way(self, chat: Chat, id: int | None, text: str) -> None:
-        session, host = self._session, self._session.host
+        session = self._session
+        host = session.host
         host.counts.taken += 1
         mail = chat.say(self._take(id), text, session.fence, host.now, host.turn)
         if mail is not None:
@@ -137,13 +138,13 @@ class Outbox:
                 self.known(chat, id)
                 self._session.host.tell(self._session, Acked(id, chat.id))
             return
-        host, last = self._session.host, 0
+        session, run = self._session, taken[-1]
+        host, last = session.host, run.last
         host.counts.latency.observe(host.now - taken[0].at - ROUNDING)
-        for first, texts in joined(taken) if len(taken) > 1 else ((taken[0].id, taken[0].texts),):
+        for first, texts in joined(taken) if len(taken) > 1 else ((run.id, run.texts),):
             host.counts.acknowledged += len(texts)
-            last = first + len(texts) - 1
-            self.fates.record(first, last, chat.id, None)
-        host.tell(self._session, Acked(last, chat.id))
+            self.fates.record(first, first + len(texts) - 1, chat.id, None)
+        host.tell(session, Acked(last, chat.id))
         if chat.held:
             self.go_on(chat)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.asyncio.connection import Connection
 
-from relay.resp import RespConnection
+from relay.resp import RespConnection, pack
 
 # Of so many PUBLISHes one is answered. Half of what may be under way (bus.UNDER_WAY), so that a server that keeps up
 # never holds anything up.
@@ -22,6 +22,7 @@ ANSWERED: Final = 4
 Command = tuple[str | bytes | int, ...]
 
 _SKIP: Final = ("CLIENT", "REPLY", "SKIP")  # the answer of the next command
+_SKIPPED: Final = pack(_SKIP)
 
 
 class Publisher(RespConnection):
@@ -47,14 +48,12 @@ class Publisher(RespConnection):
             super().send(*commands)
             return
         self._silent += len(commands)
-        *skipped, last = commands
-        words = [word for command in skipped for word in (_SKIP, command)]
-        if self._silent < ANSWERED:
-            words.append(_SKIP)
-        else:
+        words = [word for command in commands for word in (_SKIPPED, pack(command))]
+        if self._silent >= ANSWERED:
+            del words[-2]
             self._owed.append(self._silent)
             self._silent = 0
-        super().send(*words, last)
+        self._write(b"".join(words))
 
     def _heard(self, reply: Any) -> None:
         if self._may_skip is None:

@@ -13,7 +13,7 @@ import hiredis
 from redis.asyncio.connection import Connection
 
 # hiredis' own annotation knows only tuples of one.
-_pack: Callable[[tuple[str | bytes | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+pack: Callable[[tuple[str | bytes | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 class RespConnection(asyncio.Protocol):
@@ -36,9 +36,11 @@ class RespConnection(asyncio.Protocol):
 
     def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
         """Write commands at once. On a broken connection they are lost, as they could be on the way; `lost` tells."""
-        if self._transport.is_closing():
-            return
-        self._transport.write(b"".join(map(_pack, commands)))
+        self._write(b"".join(map(pack, commands)))
+
+    def _write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""

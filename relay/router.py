@@ -21,8 +21,9 @@ from relay.claims import Claims, Outlet
 from relay.directory import Directory
 from relay.errors import Code, Ending
 from relay.events import Claim, Event
+from relay.held import Held
 from relay.host import Limits, Located
-from relay.mail import Mail
+from relay.mail import Ack, Mail
 from relay.metrics import Counts, Limit
 from relay.names import Name
 from relay.records import Records
@@ -77,6 +78,7 @@ class Router:
         self._forgotten: set[int] = set()  # partitions to be written back
         self._later: dict[Outlet, None] = {}
         self._outlets: set[Outlet] = set()
+        self.held_acks = Held(self)
         self.holding: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
 
     def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
@@ -193,8 +195,7 @@ class Router:
     def tell(self, session: Session, event: Event) -> None:
         """See `Host`."""
         outlet = session.outlet
-        if outlet is not None:
-            outlet.tell(event)
+        if outlet is not None and outlet.tell(event):
             self._dirty[outlet] = None
 
     def post(self, uid: str, mail: Mail) -> None:
@@ -317,7 +318,9 @@ class Router:
             inbox.undeliverable(self, mail)
             return
         inbox.receive(session, mail)
-        self.wake(session)
+        outlet = session.outlet
+        if outlet is not None and (outlet.lines or type(mail) is not Ack):
+            self._dirty[outlet] = None
 
     # --- other nodes
 

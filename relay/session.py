@@ -162,7 +162,7 @@ class Session:
         if self.pending is not None or self.pairing.step is not None or self.state is _ENDED:
             return True
         chat = self.chat
-        return chat is not None and not self.acks and self.outbox.full(chat.window, 0)
+        return chat is not None and chat.window.count > 0 and not self.acks and self.outbox.full(chat.window, 0)
 
     @property
     def draining(self) -> bool:

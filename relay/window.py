@@ -53,6 +53,18 @@ class Window:
             for id, text in enumerate(run.texts, run.id):
                 yield id, text, run.at
 
+    def add_one(self, id: int, text: str, at: float) -> None:
+        """The same as `add`, for one message."""
+        n = len(text) if text.isascii() else len(text.encode())
+        runs = self._runs
+        if runs and (run := runs[-1]).at == at and id == run.id + len(run.texts):
+            run.texts.append(text)
+            run.bytes += n
+        else:
+            runs.append(Run(id, [text], n, at))
+        self.bytes += n
+        self.count += 1
+
     def add(self, id: int, texts: list[str], at: float) -> None:
         """Keep messages until their outcomes are known; they were said at that time, and the first one has this id."""
         n = size(texts[0]) if len(texts) == 1 else size("".join(texts))
@@ -71,7 +83,11 @@ class Window:
 
     def take(self, upto: int) -> list[Run]:
         """Remove and return what has an id up to `upto`."""
-        runs, taken = self._runs, list[Run]()
+        runs = self._runs
+        if runs and (run := runs[-1]).id + len(run.texts) <= upto + 1:  # mostly: all of it
+            self._runs, self.bytes, self.count = [], 0, 0
+            return runs
+        taken: list[Run] = []
         for run in runs:
             if run.id > upto:
                 break

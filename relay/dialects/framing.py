@@ -1,5 +1,6 @@
 """From the chunks that a socket happens to return to the lines that a dialect parses, in bounded memory."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -25,7 +26,7 @@ def too_long(mark: TooLong) -> Malformed:
 class Framer(Protocol):
     """Cuts a byte stream into lines."""
 
-    def feed(self, data: bytes) -> list[bytes | TooLong]:
+    def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
         """The lines that `data` completes, in order, without their line ends."""
         ...
 
@@ -47,12 +48,13 @@ class LineFramer:
         self._rest = bytearray()  # the unfinished line; grows in place, so that single bytes cost no copies
         self._skipping = False  # the unfinished line was too long and has been reported
 
-    def feed(self, data: bytes) -> list[bytes | TooLong]:
+    def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
         """See `Framer`."""
         if not self._rest and not self._skipping and len(data) <= self._max and data.find(b"\r") < 0:  # nearly always
-            *whole, rest = data.split(b"\n")
-            self._rest += rest
-            return [*whole]
+            lines = data.split(b"\n")
+            if rest := lines.pop():
+                self._rest += rest
+            return lines
         if self._rest or self._skipping:
             if data.find(b"\n") < 0:  # find, here and below: half the time of `in`, which first tries for an integer
                 return [*self._keep(data)]
@@ -94,7 +96,7 @@ class RawFramer:
         self._max = max_line
         self._mark: Final = TooLong(max_line)
 
-    def feed(self, data: bytes) -> list[bytes | TooLong]:
+    def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
         """See `Framer`."""
         if not data:
             return []

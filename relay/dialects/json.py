@@ -198,12 +198,13 @@ class JsonDialect:
     def render(self, event: Event) -> bytes:
         """See `Dialect`."""
         if type(event) is Messages:
-            sender, chat, texts, at = event.sender, event.chat, event.texts, event.at
+            texts = event.texts
             if len(texts) == 1:
-                return encode(NodeMsg(event.id, sender, chat, texts[0], at))
+                return encode_all((NodeMsg(event.id, event.sender, event.chat, texts[0], event.at),))
+            sender, chat, at = event.sender, event.chat, event.at
             return encode_all([NodeMsg(id, sender, chat, text, at) for id, text in enumerate(texts, event.id)])
         if type(event) is Acked:
-            return encode(NodeAck(event.id, event.chat))
+            return encode_all((NodeAck(event.id, event.chat),))
         return encode(FRAMES[type(event)](event))
 
 

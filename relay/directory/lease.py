@@ -62,7 +62,7 @@ class Lease:
     @property
     def standing(self) -> bool:
         """Whether nobody can have taken anything from this node yet."""
-        return clock() < self.deadline
+        return _clock_gettime(_CLOCK) < self.deadline
 
     @property
     def age(self) -> float:

@@ -170,11 +170,11 @@ class TestOrder:
         await paired(ann, ben, b"ben")
         ben.full = True
         ann.send(b"".join(b"for ben %d\n" % n for n in range(3 * TURN_LINES)))
-        await until(lambda: len(ann.connection._lines) > TURN_LINES)
+        await until(lambda: len(ann.connection.lines) > TURN_LINES)
         ben.send(b"Quit\n")
         cas.send(b"To:ann\n" * 50)
         await until(lambda: b"You are chatting with ann" in cas.sent)
-        await until(lambda: not ann.connection._lines)
+        await until(lambda: not ann.connection.lines)
         ann.send(b"for cas\n")
         await until(lambda: b"(for cas)" in cas.sent)
         assert b"for ben" not in cas.sent
@@ -345,7 +345,7 @@ class TestClosing:
         for _ in range(20):
             ann.send(b"x\n" * 30_000)
             await anyio.lowlevel.checkpoint()
-        assert not ann.connection._lines
+        assert not ann.connection.lines
 
     async def test_a_client_that_does_not_read_its_last_words_is_cut_off_in_the_end(
         self, wire: Connect, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,31 @@
+"""Those who hold an acknowledgement back for a moment (`relay.replies`): one timer for all clients of a node."""
+
+import asyncio
+from typing import Final
+
+from relay.claims import Outlet, Owner
+
+# While more messages of its chat are under way, an acknowledgement waits so long for theirs, and goes with whatever is
+# told first. Who waits for it before going on has nothing else under way, and gets it at once.
+ACK_PAUSE_SECONDS: Final = 0.01
+
+
+class Held:
+    """Has each tell what it holds back, if nothing else has made it do so before."""
+
+    def __init__(self, node: Owner) -> None:
+        self._node = node
+        self._outlets: list[Outlet] = []
+
+    def add(self, outlet: Outlet) -> None:
+        """This one holds something back from now on."""
+        if not self._outlets:
+            asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._tell)
+        self._outlets.append(outlet)
+
+    def _tell(self) -> None:
+        outlets, self._outlets = self._outlets, []
+        self._node.begin()
+        for outlet in outlets:
+            outlet.tell_ack()
+            self._node.touch(outlet)
