@@ -51,7 +51,15 @@ class Outcome(StrEnum):
 
 # Where the labels are known they are there from the start: a rate can't be told from a count that appears with its
 # first event.
-CLAIMS: Final = (Outcome.GRANTED, Outcome.RESUMED, Code.NAME_TAKEN, Code.BAD_TOKEN, Code.NAME_INVALID, Code.UNAVAILABLE)
+CLAIMS: Final = (
+    Outcome.GRANTED,
+    Outcome.RESUMED,
+    Code.NAME_TAKEN,
+    Code.BAD_TOKEN,
+    Code.NAME_INVALID,
+    Code.RATE_LIMITED,
+    Code.UNAVAILABLE,
+)
 CALLS: Final = (
     Outcome.PAIRED,
     Code.NO_SUCH_USER,
@@ -60,6 +68,7 @@ CALLS: Final = (
     Code.DECLINED,
     Code.SELF_CHAT,
     Code.NAME_INVALID,
+    Code.RATE_LIMITED,
     Code.UNAVAILABLE,
 )
 
