@@ -14,10 +14,12 @@ from relay.events import (
     Command,
     Confirm,
     DeclineCall,
+    GoHome,
     Hangup,
     Known,
     Leave,
     Malformed,
+    Moving,
     Nothing,
     Ping,
     Pong,
@@ -210,6 +212,15 @@ def _hangup(session: "Session", command: Hangup) -> None:
         session.end(Ending.HUNG_UP)
 
 
+def _go_home(session: "Session", command: GoHome) -> None:
+    if session.chat is not None and session.chat.window:
+        session.wait(command)
+    else:
+        session.host.tell(session, Moving())
+        session.part(Reason.QUIT)
+        session.end(Ending.DRAINED)
+
+
 COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     Say: _say,
     Confirm: _confirm,
@@ -225,6 +236,7 @@ COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     Ping: _ping,
     Quit: _quit,
     Hangup: _hangup,
+    GoHome: _go_home,
     Nothing: _nothing,
     Malformed: _malformed,
     Claim: _claim_again,

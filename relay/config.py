@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 LEASE_SECONDS: Final = (0.5, 3600.0)
 # The key of a lapsed lease is kept for an hour, and a grace is counted from the lapse: it can't outlive that key.
 GRACE_SECONDS: Final = (0.0, 3600.0)
+# A rolling upgrade waits for each node in turn; an hour catches a wrong unit.
+DRAIN_SECONDS: Final = (0.0, 3600.0)
 # Shorter lines couldn't hold a `hello`; longer ones would let one client hold a noticeable part of a node's memory.
 MAX_LINE_BYTES: Final = (64, 16 * 1024 * 1024)
 # Less would hardly hold the windows of a few dozen slow readers; the upper bound only catches a wrong unit.
@@ -106,6 +108,7 @@ class Config:
     name: str = field(default_factory=default_name)  # unique in the cluster
     lease: float = 5.0  # seconds until a crashed node's names are free
     grace: float = 30.0  # seconds that a broken JSON session waits for its client
+    drain: float = 5.0  # seconds for clients to go on elsewhere once the node is told to stop
     classic_port: int | None = None  # None: off; 0: any free one
     http_port: int | None = None  # likewise
     max_line: int = 65_536  # bytes of a client's line, its LF not counted
@@ -140,6 +143,7 @@ class Config:
         _check_identifier("--name", self.name)
         _check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
         _check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
+        _check_range("--drain", self.drain, DRAIN_SECONDS, "seconds")
         _check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
         _check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
         _check_range("--max-connections", self.max_connections, CONNECTIONS, "")

@@ -92,6 +92,11 @@ class Port:
         self._paused = True
         self._close()
 
+    def close(self) -> None:
+        """Let nobody wait here any more: whoever tries is refused at once."""
+        self.pause()
+        self._sock.close()
+
     def resume(self) -> None:
         """Accept again, soon."""
         self._paused = False

@@ -107,6 +107,10 @@ class Hangup(Struct, frozen=True, gc=False):
     """The client will send nothing more (EOF), or its connection is gone; after everything before."""
 
 
+class GoHome(Struct, frozen=True, gc=False):
+    """Not a client's: the node goes away, and this client can't go on elsewhere; after everything before."""
+
+
 class Nothing(Struct, frozen=True, gc=False):
     """A line that asks for nothing (an empty text line)."""
 
@@ -136,6 +140,7 @@ Command = (
     | Ping
     | Quit
     | Hangup
+    | GoHome
     | Nothing
     | Malformed
 )

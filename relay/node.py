@@ -26,6 +26,7 @@ from relay.directory import Directory, Lease, Unavailable
 from relay.directory.keys import Keys
 from relay.directory.lease import clock
 from relay.directory.store import Store
+from relay.drain import Drain
 from relay.exporter import Exporter, Reading
 from relay.gate import Gate, Terms
 from relay.host import Limits
@@ -153,6 +154,7 @@ class Node:
         _spare_the_collector()
         async with self._listening(sockets, tasks):
             await told.wait()
+        await self._drain()
         await self._stop()
 
     # --- start
@@ -233,7 +235,7 @@ class Node:
         finally:
             gate.descriptors.start(())
             for port in opened:
-                port.pause()
+                port.close()
 
     async def _reload_when_told(self) -> None:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
@@ -308,10 +310,18 @@ class Node:
 
     # --- stop
 
+    async def _drain(self) -> None:
+        """Nobody new comes in; whoever is here goes on elsewhere, as far as they do so in time."""
+        log.info("draining", node=self._config.name, seconds=self._config.drain)
+        self._stopping = True
+        drain = Drain(self._router.sessions, self._router.begin)
+        with anyio.move_on_after(self._config.drain):
+            while not drain.look():  # noqa: ASYNC110  who comes and goes tells nobody by itself
+                await anyio.sleep(STOP_LOOK_SECONDS)
+
     async def _stop(self) -> None:
         """Give names back, tell partners, and let the lease lapse: who may resume elsewhere needn't wait for it."""
         log.info("stopping", node=self._config.name)
-        self._stopping = True
         self._gate.shut()
         self._router.dismiss()
         for _ in range(round(STOP_SECONDS / STOP_LOOK_SECONDS)):

@@ -27,6 +27,7 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     "name": ("TEXT", "This node's name, unique in the cluster. Default: made up from the host's."),
     "lease": ("SECONDS", "Seconds after which the names of a crashed node's users are free."),
     "grace": ("SECONDS", "Seconds that a JSON session whose connection broke waits for its client."),
+    "drain": ("SECONDS", "Seconds that clients may take to go on elsewhere when the node is told to stop."),
     "classic_port": (
         "PORT",
         "TCP port for original clients, which send no line ends; 0 takes a free one. Default: off.",

@@ -82,11 +82,14 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Locate
 
     `otherwise`: what to do a little later if it is still where it was.
     """
+    known = chat.partner
 
     def located(found: Located | Code) -> None:
         if session.chat is not chat:
             return
-        if isinstance(found, Code):
+        if chat.partner is not known:  # it has found us meanwhile, so the answer may be older than what we know
+            look_for_partner(session, chat, otherwise)
+        elif isinstance(found, Code):
             _later(session, chat, lambda: look_for_partner(session, chat, otherwise))
         elif found.state is Presence.OFFLINE:
             gone(session, Reason.LOST, 0)

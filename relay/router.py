@@ -19,6 +19,7 @@ from relay.budget import Budget
 from relay.bus import Bus
 from relay.claims import Claims, Outlet
 from relay.directory import Directory
+from relay.drain import dismiss
 from relay.errors import Code, Ending
 from relay.events import Claim, Event
 from relay.held import Held
@@ -394,10 +395,10 @@ class Router:
         return self._claims.holds(sid)
 
     def dismiss(self) -> None:
-        """The node goes away."""
+        """The node goes away now."""
         self.begin()
         for session in list(self.sessions.values()):
-            session.dismiss()
+            dismiss(session)
             if session.state is NAMED:  # resumed elsewhere, if at all
                 self._ended(session, Ending.DRAINED)
         for outlet in list(self._outlets):

@@ -25,10 +25,10 @@ from relay.events import (
     Command,
     Confirm,
     Event,
+    GoHome,
     Hangup,
     Leave,
     Left,
-    Moving,
     Paired,
     Ping,
     Quit,
@@ -44,6 +44,8 @@ from relay.outbox import Outbox
 from relay.pairing import Pairing
 from relay.resume import Ended, partner_lost
 
+# What takes its place behind the outcome of the messages before it.
+_DEPARTURES: Final = (Leave, Quit, Call, Hangup, GoHome)
 # A timer may ring a little before its time, by another clock.
 MARGIN_SECONDS: Final = 0.02
 
@@ -253,7 +255,7 @@ class Session:
         """Something that was waited for may have happened: carry on with what waits for it."""
         self.host.wake(self)
         command = self.pending
-        if isinstance(command, Leave | Quit | Call | Hangup) and not (self.chat and self.chat.window):
+        if isinstance(command, _DEPARTURES) and not (self.chat and self.chat.window):
             self.pending = None
             if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
                 self.receive(command)
@@ -383,17 +385,3 @@ class Session:
         if chat is not None:
             self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence))
             self.outbox.close(chat, Reason.NAME_LOST, 0)
-
-    def dismiss(self) -> None:
-        """The node goes away: a client that can resume is told to, others end here."""
-        if self.state is not State.NAMED:
-            self.state = State.ENDED
-            self.host.close(self)
-            return
-        self.pairing.withdraw(Reason.LEFT)
-        self.host.tell(self, Moving())
-        if not self.program:
-            self.part(Reason.QUIT)
-            self.end(Ending.DRAINED)
-        elif not self.detached:
-            self.detach()

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 MAX_NODES: Final = 64  # more would only take the machine down; a node is a whole process
 MAX_WORKERS: Final = 64  # likewise; far more than there are cores
 REPLACE_SECONDS: Final = 0.5  # pause before a worker that ended is replaced: it may end again at once
-STOP_SECONDS: Final = 15.0  # for a node to say goodbye; longer than it gives itself
+STOP_SECONDS: Final = 10.0  # for a node to end once it has drained; longer than it gives itself
 _COMPLAINT: Final = "relay: "  # the line of a node that can't start
 _ANY_ADDRESS: Final = ("127.0.0.1", "0.0.0.0", "::", "::1")
 
@@ -190,7 +190,7 @@ class _Cluster:
             tasks.start_soon(self._kill_late)
 
     async def _kill_late(self) -> None:
-        await anyio.sleep(STOP_SECONDS)
+        await anyio.sleep(self._configs[0].drain + STOP_SECONDS)
         log.error("killing nodes that don't end", nodes=", ".join(self._processes))
         self._kill()
 

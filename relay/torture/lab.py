@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from relay import child, embedded
 from relay.config import StartError
-from relay.torture.plan import GRACE, LEASE, NODE
+from relay.torture.plan import DRAIN, GRACE, LEASE, NODE
 from relay.torture.proxy import Proxy
 from relay.torture.waiting import until
 
@@ -89,7 +89,7 @@ class Node(Process):
         self.proxy = proxy
         self.wanted = True  # to be there, as far as the nemesis is concerned
         self.log = folder / f"node{number}.log"
-        options = {"--port": self.port, "--name": f"t{number}", "--lease": LEASE, "--grace": GRACE}
+        options = {"--port": self.port, "--name": f"t{number}", "--lease": LEASE, "--grace": GRACE, "--drain": DRAIN}
         words = [word for option, value in options.items() for word in (option, str(value))]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
         environment["RELAY_REDIS_URL"] = f"redis://{HOST}:{proxy.port}"

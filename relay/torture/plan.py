@@ -10,6 +10,7 @@ from relay.config import ConfigError
 
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
 GRACE: Final = 8.0
+DRAIN: Final = 1.0
 # How a node is started; its options follow.
 NODE: Final = (sys.executable, "-P", "-m", "relay", "node")
 

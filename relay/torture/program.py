@@ -18,6 +18,7 @@ from relay.frames import (
     NodeBye,
     NodeError,
     NodeLeft,
+    NodeMoving,
     NodeMsg,
     NodePaired,
     NodeReplaced,
@@ -321,6 +322,11 @@ class Program:
         self._odd("replaced, though nobody else has the token")
         return []
 
+    def _moving(self, frame: NodeMoving, at: float) -> _Answers:
+        """The node will go away: leave it at once, or stay until it does."""
+        self.refused = self._rng.random() < 0.5
+        return []
+
     def _bye(self, frame: NodeBye, at: float) -> _Answers:
         if self._pending:
             self._odd(f"good-bye before the outcome of {len(self._pending)} messages")
@@ -332,7 +338,7 @@ class Program:
         self._history.oddities.append(f"{self.name}: {what}")
 
 
-# The others (away, back, moving, pong) change nothing here.
+# The others (away, back, pong) change nothing here.
 _ON: Final[dict[type, Callable[[Program, Any, float], _Answers]]] = {
     NodeWelcome: Program._welcome,
     NodePaired: Program._paired,
@@ -341,6 +347,7 @@ _ON: Final[dict[type, Callable[[Program, Any, float], _Answers]]] = {
     NodeUnconfirmed: Program._unconfirmed,
     NodeLeft: Program._left,
     NodeError: Program._error,
+    NodeMoving: Program._moving,
     NodeReplaced: Program._replaced,
     NodeBye: Program._bye,
 }

@@ -7,6 +7,7 @@ import pytest
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
+from tests.support.process import wait_until
 
 LONG_LEASE = 20.0  # seconds; whatever is free sooner was given back and did not lapse
 AT_ONCE = 2.0  # seconds
@@ -80,6 +81,41 @@ def test_programs_keep_their_names_and_their_partners_hear_that_they_are_away(
     assert going.wait(DRAIN) == 0
     guests.text(staying).login("alice", "Reuse")
     assert bob.who("alice") == "away"
+
+
+def test_a_program_is_served_on_until_it_has_gone(guests: Guests, staying: Node, start_node: StartNode) -> None:
+    going = start_node(lease=LONG_LEASE, grace=LONG_LEASE, drain=LONG_LEASE)
+    alice, bob = guests.json(going, "alice"), guests.json(staying, "bob")
+    chat = alice.call("bob")["chat"]
+    bob.expect("paired")
+    going.terminate()
+    alice.expect("moving")
+    wait_until(lambda: going.readiness() == 404, "not ready")
+    alice.send("msg", id=1, text="still here")
+    bob.expect("msg", id=1, text="still here")
+    bob.send("msg", id=1, text="so am I")
+    assert {alice.frame()["type"] for _ in range(2)} == {"ack", "msg"}
+    with pytest.raises(ConnectionRefusedError):
+        guests.text(going)
+    alice.close()
+    ended = time.monotonic()
+    assert going.wait(DRAIN) == 0
+    assert time.monotonic() - ended < AT_ONCE
+    again = guests.json(staying, "alice", token=alice.token, chat=chat, sent=1, last=1)
+    assert again.expect("paired", chat=chat, resumed=True)["last"] == 1
+
+
+def test_whoever_does_not_go_in_time_is_cut_off(guests: Guests, staying: Node, start_node: StartNode) -> None:
+    going = start_node(lease=LONG_LEASE, grace=LONG_LEASE, drain=1)
+    alice, tim = guests.json(going, "alice"), guests.text(going, "tim")
+    going.terminate()
+    alice.expect("moving")
+    alice.expect_closed()
+    tim.expect("* This node is going away; please reconnect.")
+    tim.expect_closed()
+    assert going.wait(DRAIN) == 0
+    guests.text(staying, "tim")
+    assert guests.json(staying, "bob").who("alice") == "away"
 
 
 def test_the_port_is_closed_to_newcomers(guests: Guests, going: Node) -> None:

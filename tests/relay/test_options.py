@@ -18,6 +18,7 @@ OTHER: dict[str, Any] = {
     "name": "n7",
     "lease": 1.25,
     "grace": 0.0,
+    "drain": 7.5,
     "classic_port": 2,
     "http_port": 0,
     "max_line": 100,

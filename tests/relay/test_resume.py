@@ -3,9 +3,9 @@
 import pytest
 
 from relay import resume
-from relay.errors import Reason
+from relay.errors import Presence, Reason
 from relay.events import Acked, Away, Back, Claim, Hangup, Leave, Left, Messages, Paired, Resume, Say, Welcome
-from relay.host import Limits
+from relay.host import Limits, Located
 from relay.mail import Text
 from tests.relay.world import Place, User, World, enter, pair
 
@@ -64,6 +64,30 @@ def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User
     for user in (ann, ben):
         assert not [event for event in user.hears() if isinstance(event, Left)]
         assert user.session.chat is not None
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+
+
+def test_a_slow_answer_does_not_overrule_a_partner_that_has_moved_and_found_us_meanwhile(
+    world: World, ann: User, ben: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their nodes stop, and both move at once. Where ben is said to be there is nobody any more who could answer."""
+    chat = pair(ann, ben)
+    for user in (ann, ben):
+        user.says(Hangup())
+    world.settle()
+    place, answers = world.place("n3"), []
+    with monkeypatch.context() as patch:
+        patch.setattr(place, "locate", lambda owned, then: answers.append(then))
+        ann = comes_back(ann, place, chat)
+        world.settle()
+    ben = comes_back(ben, place, chat)
+    world.settle()
+    world.crash("n2")
+    (late,) = answers
+    late(Located(Presence.AWAY, "n2"))
+    world.settle()
     ann.says(Say("a", 1))
     world.settle()
     assert ben.texts() == ["a"]

@@ -14,7 +14,6 @@ from relay.events import (
     Hangup,
     Leave,
     Left,
-    Moving,
     Ping,
     Pong,
     Quit,
@@ -323,45 +322,6 @@ class TestALostName:
         assert "ann" in world.records  # the new owner's: the old session's grace gives nothing back
 
 
-class TestANodeThatGoes:
-    def test_a_person_is_told_and_closed_and_the_partner_too(self, world: World, tim: User, ben: User) -> None:
-        pair(tim, ben)
-        tim.session.dismiss()
-        world.settle()
-        assert tim.hears() == [Moving()]
-        assert tim.closed
-        assert ben.hears() == [Left("Tim", Reason.QUIT)]
-        assert "tim" not in world.records
-
-    def test_a_person_learns_what_may_not_have_arrived(self, world: World, tim: User, ben: User) -> None:
-        pair(tim, ben)
-        tim.says(Say("a"))
-        tim.session.dismiss()
-        told = tim.hears()
-        assert [event.texts for event in told if isinstance(event, Unconfirmed)] == [("a",)]
-
-    def test_a_program_may_come_back(self, world: World, ann: User, ben: User) -> None:
-        pair(ann, ben)
-        ann.session.dismiss()
-        world.settle()
-        assert ann.hears() == [Moving()]
-        assert ben.hears() == [Away("Ann", GRACE)]
-        assert "ann" in world.records
-
-    def test_a_call_under_way_is_taken_back(self, world: World, ann: User, ben: User) -> None:
-        ben.says(Call("ann"))
-        world.happen("directory")
-        world.happen(("n2", "n1"))
-        ann.session.dismiss()
-        world.settle()
-        assert codes(ben) == [Code.UNAVAILABLE]
-
-    def test_whoever_has_no_name_is_closed(self, world: World) -> None:
-        user = world.place("n1").user()
-        user.session.dismiss()
-        assert (user.closed, user.hears()) == (True, [])
-
-
 def test_a_quit_is_not_forgotten_with_a_lost_name() -> None:
     """It waited behind a message; the name is lost meanwhile, and the client waits for the end that it asked for."""
     world = World()
@@ -371,13 +331,3 @@ def test_a_quit_is_not_forgotten_with_a_lost_name() -> None:
     ann.session.name_lost()
     world.settle()
     assert ann.closed
-
-
-def test_a_name_granted_to_a_session_that_was_dismissed_meanwhile_is_given_back() -> None:
-    world = World()
-    user = world.place("n1").user()
-    user.says(Claim("ann"))
-    user.session.dismiss()
-    world.settle()
-    assert user.session.state is State.ENDED
-    assert "ann" not in world.records

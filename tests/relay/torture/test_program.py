@@ -27,8 +27,8 @@ def fresh(kind: Kind = Kind.PROGRAM, rng: Random | None = None) -> tuple[Program
     return Program("ann", kind, history, rng or First(), ["ann", "bob", "carol"]), history
 
 
-def welcomed(kind: Kind = Kind.PROGRAM) -> tuple[Program, History]:
-    ann, history = fresh(kind)
+def welcomed(kind: Kind = Kind.PROGRAM, rng: Random | None = None) -> tuple[Program, History]:
+    ann, history = fresh(kind, rng)
     ann.opened(0)
     assert ann.feed(WELCOME, 1.0) == b""
     return ann, history
@@ -430,10 +430,19 @@ def test_other_refusals_are_odd(code: Code) -> None:
 
 FRAMES: Sequence[bytes] = [
     b'{"type":"pong"}\n',
-    b'{"type":"moving"}\n',
     b'{"type":"away","name":"bob","grace":8}\n',
     b'{"type":"back","name":"bob"}\n',
 ]
+
+
+def test_from_a_node_that_goes_away_some_go_at_once_and_some_stay() -> None:
+    ann, _ = welcomed(rng=Random(1))
+    going = set()
+    for _ in range(20):
+        assert ann.feed(b'{"type":"moving"}\n', 3.0) == b""
+        assert ann.ready
+        going.add(ann.refused)
+    assert going == {True, False}
 
 
 @pytest.mark.parametrize("frame", FRAMES)
