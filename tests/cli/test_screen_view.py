@@ -92,3 +92,15 @@ def test_a_text_that_nobody_sees_rings_and_stands_below_a_line(node: ScriptedNod
     peer.say(a_text(4, "seen again"))
     screen.wait_for("│ seen again")
     assert screen.raw.count(b"\a") == count
+
+
+def test_a_shell_that_gets_the_terminal_hears_nothing_of_its_focus(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal)
+    before = len(screen.raw)
+    screen.type("\x1a")  # Ctrl-Z; without a shell to continue it, nobody is stopped
+    screen.wait(lambda _: b"\x1b[?1049h" in screen.raw[before:], "the screen again")
+    told = screen.raw[before:]
+    order = [told.index(sequence) for sequence in (b"\x1b[?1049l", b"\x1b[?1004l", b"\x1b[?1004h", b"\x1b[?1049h")]
+    assert order == sorted(order)
+    peer.say(a_text(1, "back"))
+    screen.wait_for("│ back")

@@ -1,8 +1,10 @@
 """The full screen: history, bar, input; keys that belong to none of them."""
 
+import os
+import signal
 from collections.abc import Callable
 
-from prompt_toolkit.application import Application
+from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
@@ -10,8 +12,9 @@ from prompt_toolkit.layout import Float, FloatContainer, HSplit, Layout, Window
 from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.layout.dimension import Dimension
 from prompt_toolkit.layout.menus import CompletionsMenu
+from prompt_toolkit.output import Output
 
-from pairchat.screen.attention import FOCUSED, UNFOCUSED, Attention
+from pairchat.screen.attention import FOCUSED, KEEP_FOCUS, TELL_FOCUS, UNFOCUSED, Attention
 from pairchat.screen.entry import Entry, entry_keys
 from pairchat.screen.status import Status
 from pairchat.screen.theme import Theme, background, style
@@ -89,7 +92,7 @@ def _keys(view: View, entry: Entry, attention: Attention, leave: Callable[[], No
 
     @keys.add("c-z")
     def _(event: KeyPressEvent) -> None:
-        event.app.suspend_to_background()
+        run_in_terminal(lambda: _suspend(event.app.output))
 
     @keys.add(FOCUSED)
     def _(event: KeyPressEvent) -> None:
@@ -100,3 +103,12 @@ def _keys(view: View, entry: Entry, attention: Attention, leave: Callable[[], No
         attention.focus(False)
 
     return keys
+
+
+def _suspend(output: Output) -> None:
+    """Give the terminal to the shell until this is continued; what it says of its focus is nothing for a shell."""
+    output.write_raw(KEEP_FOCUS)
+    output.flush()
+    os.kill(0, signal.SIGTSTP)
+    output.write_raw(TELL_FOCUS)
+    output.flush()
