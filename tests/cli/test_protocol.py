@@ -5,37 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairchat import (
-    Blocked,
     Bye,
     ClientProtocol,
     Complaint,
     Event,
     Fate,
-    Invited,
     Joined,
     Left,
     Lost,
     Message,
-    Missed,
     NameLost,
     NotARelay,
     Paired,
     Presence,
     Refused,
-    Request,
-    Ringing,
     Settled,
-    Typing,
 )
 from pairchat.wire import MAX_NODE_LINE
 from tests.cli.scripted import WELCOME
-from tests.cli.wire import PAIRED, PONG, chatting, error, joined
-
-
-def code(request: Request) -> str:
-    assert isinstance(request.outcome, Refused)
-    return request.outcome.code
-
+from tests.cli.wire import PAIRED, PONG, chatting, code, error, joined
 
 # --- the name
 
@@ -244,92 +232,6 @@ def test_a_refused_ping_is_no_answer_to_a_call() -> None:
 
 def test_an_error_about_nothing_that_was_asked_is_told() -> None:
     assert joined().feed(error("unavailable")) == [Complaint("unavailable", "no")]
-
-
-# --- who may call, and typing
-
-INVITED = b'{"type":"invited","name":"bob","chat":"c1","wait":30}\n'
-MISSED = b'{"type":"missed","name":"bob","chat":"c1"}\n'
-
-
-def test_calls_are_asked_about_on_demand() -> None:
-    protocol = ClientProtocol(ask=True)
-    protocol.claim("alice")
-    assert protocol.data_to_send() == b'{"type":"hello","v":1,"name":"alice","acks":true,"ask":true}\n'
-    protocol.feed((WELCOME % ("alice", 2, 9, 5)).encode() + b"\n")
-    assert protocol.feed(INVITED) == [Invited("bob", "c1", 30)]
-    accept = protocol.accept("c1")
-    assert protocol.data_to_send() == b'{"type":"accept","chat":"c1"}\n'
-    protocol.feed(PAIRED)
-    assert accept.outcome == Paired("bob", "c1", "client")
-
-
-@pytest.mark.parametrize("answer", [MISSED, error("not_called")])
-def test_a_call_that_is_over_can_not_be_accepted(answer: bytes) -> None:
-    protocol = joined()
-    accept = protocol.accept("c1")
-    protocol.feed(answer)
-    assert isinstance(accept.outcome, Missed | Refused)
-
-
-def test_declining_needs_no_answer_and_a_late_one_hurts_nobody() -> None:
-    protocol = joined()
-    who = protocol.who("bob")
-    protocol.data_to_send()
-    protocol.decline("c1")
-    assert protocol.data_to_send() == b'{"type":"decline","chat":"c1"}\n'
-    assert protocol.feed(MISSED + error("not_called")) == [Missed("bob", "c1")]
-    assert who.outcome is None
-
-
-def test_a_call_may_ring_and_be_given_up() -> None:
-    protocol = joined()
-    call = protocol.call("bob")
-    protocol.data_to_send()
-    assert protocol.feed(b'{"type":"ringing","name":"bob","wait":30}\n' + PONG) == [Ringing("bob", 30)]
-    assert call.outcome is None
-    protocol.cancel()
-    assert protocol.data_to_send() == b'{"type":"cancel"}\n'
-    protocol.feed(error("declined", ',"name":"bob"'))
-    assert code(call) == "declined"
-
-
-def test_names_are_blocked_and_said_again_after_a_resume() -> None:
-    protocol = joined()
-    block = protocol.block("bob")
-    assert protocol.data_to_send() == b'{"type":"block","name":"bob"}\n'
-    assert protocol.feed(b'{"type":"blocked","name":"bob"}\n') == [Blocked("bob", True)]
-    assert block.outcome == Blocked("bob", True)
-    protocol.block("carol")
-    protocol.feed(b'{"type":"blocked","name":"carol"}\n')
-    unblock = protocol.unblock("BOB")
-    protocol.feed(b'{"type":"unblocked","name":"BOB"}\n')
-    assert unblock.outcome == Blocked("BOB", False)
-    assert protocol.memory is not None
-    assert protocol.memory.blocked == ("carol",)
-    protocol.connection_lost("gone")
-    protocol.reconnect()
-    protocol.data_to_send()
-    protocol.feed((WELCOME % ("alice", 2, 9, 5)).replace("false", "true").encode() + b"\n" + PONG)
-    assert protocol.data_to_send().endswith(b'{"type":"block","name":"carol"}\n')
-    assert protocol.feed(b'{"type":"blocked","name":"carol"}\n') == []
-    refused = protocol.block("{")
-    protocol.feed(error("name_invalid", ',"name":"{"'))
-    assert code(refused) == "name_invalid"
-
-
-def test_typing_is_told_in_the_chat_and_nowhere_else() -> None:
-    protocol = joined()
-    protocol.typing()
-    assert protocol.data_to_send() == b""
-    protocol = chatting()
-    protocol.typing()
-    assert protocol.data_to_send() == b'{"type":"typing","chat":"c1"}\n'
-    assert protocol.feed(b'{"type":"typing","name":"bob","chat":"c1"}\n') == [Typing("bob")]
-    assert protocol.feed(b'{"type":"typing","name":"eve","chat":"c0"}\n') == []
-    protocol.connection_lost("gone")
-    protocol.typing()
-    assert protocol.data_to_send() == b""
 
 
 # --- texts that come in

@@ -66,6 +66,8 @@ def test_searching_goes_backwards_through_what_was_said(node: ScriptedNode, term
     screen.type("/search" + ENTER)
     screen.type(END)
     screen.wait_for("! Nothing further back: NEEDLE")
+    screen.type("/help" + ENTER + "/search wheel" + ENTER)
+    screen.wait_for("! Nothing found: wheel")
 
 
 def test_the_log_is_a_file_of_its_owner(node: ScriptedNode, terminal: Open) -> None:

@@ -1,6 +1,6 @@
 """A protocol at the points where tests begin, and literal lines."""
 
-from pairchat import ClientProtocol
+from pairchat import ClientProtocol, Refused, Request
 from tests.cli.scripted import WELCOME
 
 PAIRED = b'{"type":"paired","name":"bob","chat":"c1","acks":"client","resumed":false}\n'
@@ -27,3 +27,9 @@ def error(code: str, rest: str = "") -> bytes:
 
 def said(id: int, text: str, chat: str = "c1") -> bytes:
     return f'{{"type":"msg","id":{id},"text":"{text}","chat":"{chat}"}}\n'.encode()
+
+
+def code(request: Request) -> str:
+    """Why it was refused."""
+    assert isinstance(request.outcome, Refused)
+    return request.outcome.code

@@ -199,7 +199,7 @@ class Actions:
         self._conversation.notice(words)
 
     async def _help(self, _: str) -> None:
-        self._conversation.history.notice(help_text())
+        self._conversation.history.help(help_text())
 
     async def _end(self, _: str) -> None:
         self._quit()

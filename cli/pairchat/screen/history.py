@@ -16,6 +16,7 @@ class Kind(Enum):
 
     TEXT = "text"
     NOTICE = "notice"
+    HELP = "help"
     ERROR = "error"
     RAW = "raw"
     DAY = "day"
@@ -73,6 +74,10 @@ class History:
     def notice(self, text: str) -> Entry:
         """Something happened."""
         return self.add(Entry(Kind.NOTICE, text, datetime.now()))
+
+    def help(self, text: str) -> Entry:
+        """Something was explained; no search finds it."""
+        return self.add(Entry(Kind.HELP, text, datetime.now()))
 
     def error(self, text: str) -> Entry:
         """Something didn't work."""

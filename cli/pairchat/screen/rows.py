@@ -127,6 +127,7 @@ def _rule(style: str, words: Callable[[datetime], str]) -> Callable[[Entry, Look
 _DRAW: dict[Kind, Callable[[Entry, Look], list[Row]]] = {
     Kind.TEXT: _text,
     Kind.NOTICE: _line("class:notice", "* "),
+    Kind.HELP: _line("class:notice", "* "),
     Kind.ERROR: _line("class:error", "! "),
     Kind.RAW: _raw,
     Kind.DAY: _rule("class:rule", lambda at: f"{at:%A}, {at.day} {at:%B %Y}"),
