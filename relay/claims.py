@@ -17,6 +17,7 @@ from relay.errors import Code
 from relay.events import Claim, Event, Replaced
 from relay.host import Located
 from relay.mail import Mail, Moved
+from relay.metrics import Counts, Limit
 from relay.names import Name, parse
 from relay.pace import Pace
 from relay.records import Records
@@ -84,7 +85,9 @@ class Owner(Protocol):
     """What this module needs of the node."""
 
     uid: str
+    counts: Counts
     authenticates: bool
+    vouch: Callable[[str, str | None], bool] | None
     sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
 
     def began(self, session: Session, *, resumed: bool) -> None:
@@ -131,6 +134,21 @@ class Claims:
     def forget(self, sid: str) -> None:
         """That session is over."""
         self._sids.discard(sid)
+
+    def admit(self, session: Session, claim: Claim, now: float) -> Code | None:
+        """See `Host`."""
+        if session.outlet is not None and not session.outlet.pace.may_claim(now):
+            self._node.counts.hit(Limit.CLAIMS)
+            return Code.RATE_LIMITED
+        vouch = self._node.vouch
+        return Code.BAD_TOKEN if vouch is not None and not vouch(claim.name, claim.auth) else None
+
+    def admits_call(self, session: Session, now: float) -> bool:
+        """See `Host`."""
+        if session.outlet is None or session.outlet.pace.may_call(now):
+            return True
+        self._node.counts.hit(Limit.CALLS)
+        return False
 
     def claim(self, session: Session, name: Name) -> None:
         """Ask for a name; ends in `session.claimed` or `session.unclaimed`."""

@@ -25,7 +25,7 @@ from relay.events import Claim, Event
 from relay.held import Held
 from relay.host import Limits, Located
 from relay.mail import Ack, Mail
-from relay.metrics import Counts, Limit
+from relay.metrics import Counts
 from relay.names import Name
 from relay.records import Records
 from relay.session import NAMED, Session
@@ -58,7 +58,7 @@ class Router:
         vouch: Callable[[str, str | None], bool] | None = None,
     ) -> None:
         """`vouch(name, token)`: whether the token proves that the name may be had; None: no name needs proof."""
-        self._vouch = vouch
+        self.vouch = vouch
         self.authenticates = vouch is not None
         self.uid = uid
         self.node = node
@@ -218,19 +218,11 @@ class Router:
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
         """See `Host`."""
-        if session.outlet is not None and not session.outlet.pace.may_claim(self._loop.time()):
-            self.counts.hit(Limit.CLAIMS)
-            return Code.RATE_LIMITED
-        if self._vouch is not None and not self._vouch(claim.name, claim.auth):
-            return Code.BAD_TOKEN
-        return None
+        return self._claims.admit(session, claim, self._loop.time())
 
     def admits_call(self, session: Session) -> bool:
         """See `Host`."""
-        may = session.outlet is None or session.outlet.pace.may_call(self._loop.time())
-        if not may:
-            self.counts.hit(Limit.CALLS)
-        return bool(may)
+        return self._claims.admits_call(session, self._loop.time())
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""

@@ -162,7 +162,7 @@ class _Cluster:
             return
         self._addresses[name] = address
         if len(self._addresses) == len(self._configs) and not self._replacing:
-            print(_invitation([self._addresses[config.name] for config in self._configs]), flush=True)
+            print(_invitation([self._addresses[config.name] for config in self._configs], self._configs[0]), flush=True)
 
     def _lost(self, name: str, status: int, complaint: str) -> None:
         self.failed = True
@@ -227,21 +227,24 @@ async def _lines(stream: ByteReceiveStream) -> AsyncIterator[str]:
         yield rest.decode(errors="backslashreplace")
 
 
-def _invitation(addresses: Sequence[str]) -> str:
+def _invitation(addresses: Sequence[str], config: Config) -> str:
     """What to type, in two other terminals, to chat across the first and the last node."""
     (host, port), (other_host, other_port) = (_host_and_port(address) for address in (addresses[0], addresses[-1]))
-    client = _client_command()
+    tls = " --tls" if config.tls_cert is not None else ""  # and --ca, where it isn't one that everybody trusts
+    client, bare = _client_command(), "openssl s_client -quiet -connect {}:{}" if tls else "nc {} {}"
+    first, last = (f"{bare.format(*where):<24}" for where in ((host, port), (other_host, other_port)))
+    token = " TOKEN" if config.auth_jwt_key is not None else ""
     count = "1 node is" if len(addresses) == 1 else f"{len(addresses)} nodes are"
     return f"""
 {count} up: {", ".join(addresses)}. To chat, in two other terminals:
 
-    {client} alice --server {host}:{port}
-    {client} bob --to alice --server {other_host}:{other_port}
+    {client} alice{tls} --server {host}:{port}
+    {client} bob --to alice{tls} --server {other_host}:{other_port}
 
 or without any client:
 
-    {f"nc {host} {port}":<24} then type: alice
-    {f"nc {other_host} {other_port}":<24} then type: bob, To:alice and whatever you like, each on a line of its own
+    {first} then type: alice{token}
+    {last} then type: bob{token}, To:alice and whatever you like, each on a line of its own
 
 Ctrl-C ends everything.
 """

@@ -4,6 +4,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from tests.integration.conftest import StartNode
 from tests.support.certificates import Authority, common_name
 from tests.support.clients import JsonClient, TextClient
 from tests.support.guests import Guests
-from tests.support.node import Node
-from tests.support.process import wait_until
+from tests.support.node import Node, node_command
+from tests.support.process import Process, wait_until
+from tests.support.server import RedisServer
 from tests.support.wire import Wire
 
 CROWD = 200  # connections; enough to see a leak, few enough for one second
@@ -34,6 +36,11 @@ def node(authority: Authority, start_node: StartNode, tmp_path: Path) -> Node:
     node = start_node(tls_cert=tmp_path / "node.crt", tls_key=tmp_path / "node.key")
     node.tls = authority.trust()
     return node
+
+
+def replace(files: tuple[Path, Path], by: tuple[Path, Path]) -> None:
+    for file, new in zip(files, by, strict=True):
+        shutil.copy(new, file)
 
 
 def shown(wire: Wire) -> str:
@@ -160,3 +167,42 @@ def test_pairchat_trusts_nobody_of_itself(node: Node) -> None:
         status, out, told = alice.ended()
     assert (status, out) == (3, "")
     assert "its certificate is not accepted" in told[-1]
+
+
+def test_workers_all_read_a_new_certificate(
+    authority: Authority, redis_server: RedisServer, prefix: str, tmp_path: Path
+) -> None:
+    """The signal goes to the one that started them."""
+    files = tmp_path / "node.crt", tmp_path / "node.key"
+    replace(files, authority.issue("first"))
+    options: dict[str, str | float] = {"tls_cert": str(files[0]), "tls_key": str(files[1]), "workers": 2}
+    command = node_command(port=0, redis=redis_server.url, prefix=prefix, **options)
+    workers = Process(command, tmp_path / "workers.log")
+    try:
+        wait_until(lambda: workers.text().count(" listening ") == 2, "both listen")
+        port = int(workers.wait_for_line("listening").partition("address=127.0.0.1:")[2].split()[0])
+        replace(files, authority.issue("second"))
+        workers.hang_up()
+        wait_until(lambda: workers.text().count(" reloaded ") == 2, "both have read it")
+        for _ in range(20):  # the kernel picks one of the two for each
+            with TextClient(("127.0.0.1", port), tls=authority.trust()) as client:
+                assert shown(client) == "second"
+        assert workers.alive
+    finally:
+        workers.kill()
+
+
+def test_what_to_type_is_what_works(
+    authority: Authority, redis_server: RedisServer, prefix: str, tmp_path: Path
+) -> None:
+    cert, key = authority.issue("up")
+    words = ["--port", "0", "--nodes", "1", "--tls-cert", str(cert), "--tls-key", str(key), "--prefix", prefix]
+    up = Process([sys.executable, "-m", "relay", "up", "--redis", redis_server.url, *words], tmp_path / "up.log")
+    try:
+        up.wait_for_line("Ctrl-C ends everything")
+        assert "alice --tls --server localhost:" in up.text()
+        assert "openssl s_client -quiet -connect localhost:" in up.text()
+        assert "nc localhost" not in up.text()
+    finally:
+        up.terminate()
+        up.wait()
