@@ -58,8 +58,7 @@ class Router:
         vouch: Callable[[str, str | None], bool] | None = None,
     ) -> None:
         """`vouch(name, token)`: whether the token proves that the name may be had; None: no name needs proof."""
-        self.vouch = vouch
-        self.authenticates = vouch is not None
+        self.vouch, self.authenticates = vouch, vouch is not None
         self.uid = uid
         self.node = node
         self.limits = limits

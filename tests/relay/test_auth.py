@@ -91,6 +91,13 @@ class TestABadToken:
         for secret in (issuer.public, issuer.public.strip()):
             assert not auth.vouches("alice", hand_made({"alg": "HS256", "typ": "JWT"}, payload, secret))
 
+    def test_signed_with_the_right_secret_in_another_way(self, tmp_path: Path) -> None:
+        issuer = Issuer(tmp_path / "key", secret=True)
+        said = {"sub": "alice", "exp": int(time.time()) + 1000}
+        tokens = {alg: jwt.encode(said, issuer._key, alg) for alg in ("HS256", "HS384", "HS512")}
+        good = [alg for alg, token in tokens.items() if Authenticator(issuer.file).vouches("alice", token)]
+        assert good == ["HS256"]
+
     def test_that_brings_its_own_key(self, tmp_path: Path) -> None:
         issuer, forger = Issuer(tmp_path / "key"), Issuer(tmp_path / "forger")
         key = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(forger._key.public_key()))

@@ -17,7 +17,7 @@ class Issuer:
 
     def __init__(self, file: Path, *, secret: bool = False) -> None:
         self.file = file
-        self._key: Any = secrets.token_hex(32) if secret else Ed25519PrivateKey.generate()
+        self._key: Any = secrets.token_hex(64) if secret else Ed25519PrivateKey.generate()
         self._algorithm = "HS256" if secret else "EdDSA"
         file.write_bytes(str(self._key).encode() + b"\n" if secret else self.public)
 
