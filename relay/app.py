@@ -14,6 +14,7 @@ import typer
 from relay import embedded, logs, options, supervisor
 from relay.bench.command import bench
 from relay.config import Config, ConfigError, StartError
+from relay.operate.command import drain, kick
 from relay.options import with_settings
 from relay.status.command import status, top
 from relay.torture.command import torture
@@ -94,6 +95,8 @@ app.command()(bench)
 app.command()(torture)
 app.command()(status)
 app.command()(top)
+app.command()(drain)
+app.command()(kick)
 
 
 def _until_told(config: Config, serve: Callable[[], int]) -> int:

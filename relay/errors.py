@@ -48,6 +48,7 @@ class Ending(StrEnum):
     REPLACED = "replaced"  # resumed on another connection or node
     NAME_LOST = "name_lost"  # another connection owns the name
     DRAINED = "drained"  # the node goes away
+    KICKED = "kicked"  # the operator disconnected the client
 
 
 class Presence(StrEnum):

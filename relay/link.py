@@ -57,6 +57,8 @@ class Kind(IntEnum):
     ROLL_CALL = 5  # to everyone: has anyone users? Then write them back, for Redis has forgotten some
     HERE = 6  # the answer
     FAREWELL = 7  # to everyone: this node ends now
+    DRAIN = 8  # from an operator to everyone: the node whose uid is the body has to end
+    KICK = 9  # likewise: so has the session that owns the name in the body
 
 
 _KINDS: Final = {int(kind): kind for kind in Kind}
@@ -88,9 +90,9 @@ def pack(
     return _HEADER.pack(VERSION, kind, uid.encode(), stream, number, ack_stream, ack) + body
 
 
-def note(kind: Kind, uid: str, number: int = 0) -> bytes:
+def note(kind: Kind, uid: str, number: int = 0, body: bytes = b"") -> bytes:
     """A frame outside any stream."""
-    return pack(kind, uid, _NO_STREAM, number)
+    return pack(kind, uid, _NO_STREAM, number, body=body)
 
 
 def unpack(raw: bytes) -> Frame:

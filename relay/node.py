@@ -31,6 +31,7 @@ from relay.exporter import Exporter, Reading
 from relay.gate import Gate, Terms
 from relay.host import Limits
 from relay.http import Probes
+from relay.kick import kick
 from relay.link import Frame, Kind
 from relay.metrics import Counts
 from relay.peer import LOOK_SECONDS
@@ -111,6 +112,7 @@ class Node:
         )
         self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
         self._serving = False  # has accepted clients: others have to reckon with our users
+        self._told = anyio.Event()  # to stop
         self._stopping = False
         self._answered = anyio.Event()
         self._called: dict[int, float] = {}
@@ -135,25 +137,26 @@ class Node:
     async def _serve(
         self, sockets: dict[str, socket.socket], signals: AsyncIterator[signal.Signals], tasks: TaskGroup
     ) -> None:
-        told, starting = anyio.Event(), anyio.CancelScope()
+        starting = anyio.CancelScope()
 
         async def wait_for_signal() -> None:
             async for _ in signals:
-                if told.is_set():
-                    tasks.cancel_scope.cancel()  # told twice: now
-                told.set()
+                self._told.set()
                 starting.cancel()
+                break
+            async for _ in signals:
+                tasks.cancel_scope.cancel()  # told twice: now
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # from now on: a node that waits for Redis is alive
             tasks.start_soon(Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
         with starting:
             await self._start(tasks)
-        if told.is_set():
+        if self._told.is_set():
             return
         _spare_the_collector()
         async with self._listening(sockets, tasks):
-            await told.wait()
+            await self._told.wait()
         await self._drain()
         await self._stop()
 
@@ -298,6 +301,16 @@ class Node:
             case Kind.FAREWELL:
                 self._directory.peers.dead(frame.uid)
                 self._bus.forget(frame.uid)
+            case Kind.DRAIN if frame.body == self._uid.encode() and self._serving:
+                self._told.set()
+            case Kind.KICK:
+                self._kick(frame.body.decode(errors="replace"))
+
+    def _kick(self, owned: str) -> None:
+        session = self._router.sessions.get(owned)
+        if session is not None and session.named:
+            self._router.begin()
+            kick(session)
 
     def _forgotten(self, partition: int) -> None:
         """Redis forgot a partition: every node has to write its users back."""

@@ -237,6 +237,18 @@ class Store:
         except (*_FAILED, redis.exceptions.RedisClusterException) as error:
             raise Unavailable(str(error) or type(error).__name__) from None
 
+    async def publish(self, channel: str, messages: Iterable[bytes]) -> None:
+        """Tell whoever listens, once, on a connection made for that. Raises Unavailable."""
+        connection = await self.connect(self.home(channel))
+        try:
+            for message in messages:
+                await connection.send_command("PUBLISH", channel, message)
+                await connection.read_response()
+        except _FAILED as error:
+            raise Unavailable(str(error) or type(error).__name__) from None
+        finally:
+            await connection.disconnect(nowait=True)
+
     async def look(self) -> None:
         """Find out where the server is now. Raises Unavailable."""
         try:

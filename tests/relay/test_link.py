@@ -361,3 +361,26 @@ class Channel(RuleBasedStateMachine):
 
 TestChannel: Any = Channel.TestCase
 TestChannel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_a_frame_of_an_older_node_is_understood() -> None:
+    """Its bytes as version 0.1 wrote them. Never change these: nodes of one major version understand each other."""
+    old = bytes.fromhex(
+        "0101"
+        + b"0123456789abcdef".hex()
+        + b"stream01".hex()
+        + "0000000000000007"
+        + b"stream02".hex()
+        + "0000000000000005"
+    )
+    frame = unpack(old + b"body")
+    assert frame == Frame(Kind.MAIL, "0123456789abcdef", b"stream01", 7, b"stream02", 5, b"body")
+    assert [kind.name for kind in sorted(Kind)] == [
+        *("MAIL", "ACK", "MISSING", "PROBE", "ROLL_CALL", "HERE", "FAREWELL", "DRAIN", "KICK"),
+    ]
+
+
+@pytest.mark.parametrize("head", ["0201", "01ff"], ids=["another version", "a kind of a newer node"])
+def test_what_is_not_understood_is_refused_and_nothing_else(head: str) -> None:
+    with pytest.raises(BadFrame):
+        unpack(bytes.fromhex(head) + bytes(HEADER_BYTES - 2))

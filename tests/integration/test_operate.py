@@ -1,0 +1,88 @@
+"""`relay drain` and `relay kick` as operators run them."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.process import own_environment
+from tests.support.server import RedisServer
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+GRACE = 20.0  # seconds; what is free sooner wasn't waited for
+
+
+@pytest.fixture
+def run(redis_server: RedisServer, prefix: str) -> Run:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "relay", *words, "--redis", redis_server.url, "--prefix", prefix]
+        return subprocess.run(command, capture_output=True, text=True, env=own_environment(), timeout=60, check=False)
+
+    return run
+
+
+@pytest.fixture
+def one(start_node: StartNode) -> Node:
+    return start_node(grace=GRACE, drain=GRACE)
+
+
+@pytest.fixture
+def other(start_node: StartNode) -> Node:
+    return start_node(grace=GRACE, drain=GRACE)
+
+
+def test_a_node_is_drained_and_ends_and_no_other_does(guests: Guests, one: Node, other: Node, run: Run) -> None:
+    alice = guests.text(one, "alice")
+    done = run("drain", one.name)
+    assert (done.returncode, done.stdout) == (0, f"{one.name} has ended\n"), done.stderr
+    alice.expect("* This node is going away; please reconnect.")
+    assert one.wait() == 0
+    assert other.readiness() == 200
+
+
+def test_one_that_does_not_end_in_time_is_told_of(guests: Guests, one: Node, run: Run) -> None:
+    alice = guests.json(one, "alice")
+    done = run("drain", one.name, "--timeout", "1")
+    assert (done.returncode, done.stderr) == (1, f"relay: {one.name} hasn't ended in 1 s\n")
+    alice.expect("moving")
+    alice.close()
+    assert one.wait() == 0
+
+
+def test_one_that_is_not_there_is_told_of(one: Node, run: Run) -> None:
+    done = run("drain", "nobody")
+    assert (done.returncode, done.stderr) == (1, "relay: no node called nobody is there\n")
+    assert one.readiness() == 200
+
+
+@pytest.mark.parametrize("typed", ["alice", "ALICE"])
+def test_a_user_is_disconnected_and_the_name_free_and_the_partner_told(
+    guests: Guests, one: Node, other: Node, run: Run, typed: str
+) -> None:
+    alice, bob, tim = guests.json(one, "alice"), guests.json(other, "bob"), guests.text(other, "tim")
+    alice.call("bob")
+    bob.expect("paired")
+    done = run("kick", typed)
+    assert (done.returncode, done.stdout) == (0, f"{typed} has been disconnected\n"), done.stderr
+    alice.expect_error("kicked")
+    alice.expect_closed()
+    bob.expect("left", name="alice", reason="kicked")
+    again = guests.json(other)
+    again.send("hello", name="alice", token=alice.token)
+    again.expect_error("bad_token")
+    again.hello("alice")
+    assert run("kick", "tim").returncode == 0
+    tim.expect("* You have been disconnected by the operator.")
+    tim.expect_closed()
+    assert bob.who("alice") == "free"
+
+
+def test_nobody_and_what_is_no_name_are_told_of(one: Node, run: Run) -> None:
+    done = run("kick", "nobody")
+    assert (done.returncode, done.stderr) == (1, "relay: nobody has this name\n")
+    assert run("kick", "a{b}").returncode == 2
