@@ -11,6 +11,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay import resume
+from relay.crew import Crew
 from relay.directory import Body, Directory, Record, Unavailable
 from relay.directory.lease import clock
 from relay.errors import Code
@@ -113,7 +114,7 @@ class Claims:
         self._node = node
         self._directory = directory
         self._records = records
-        self._tasks = tasks
+        self._crew = Crew(tasks)
         self._sids: set[str] = set()
         # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
         self._behind: dict[str, list[Callable[[], None]]] = {}
@@ -125,7 +126,7 @@ class Claims:
             except Exception:  # a defect that one client brings out must not end the node for all the others
                 log.exception("a step failed")
 
-        self._tasks.start_soon(guarded)
+        self._crew.start(guarded)
 
     def holds(self, sid: str) -> bool:
         """Whether a session of this node has this id, or is about to have it."""

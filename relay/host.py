@@ -58,6 +58,10 @@ class Host(Protocol):
         """Bytes that a window may cost now, beside its own bounds: little while the node's memory is short."""
 
     @property
+    def crowded(self) -> bool:
+        """The directory answers, but one question after the other: what waits for it takes longer than usual."""
+
+    @property
     def turn(self) -> int:
         """Changes whenever mail leaves: until then messages may join what was posted."""
 

@@ -105,7 +105,7 @@ class Node:
             standing=lambda: self._lease.standing,
             room=self._router.begin,
             deliver=self._router.receive,
-            reset=self._router.node_forgot,
+            reset=lambda uid: self._router.neighbours.forgot(uid),
             notice=self._notice,
             connected=self._lease.reconnected,
             counts=self._counts,
@@ -179,9 +179,8 @@ class Node:
                 log.warning("waiting for redis", error=str(error))
                 await anyio.sleep(WAIT_SECONDS)
         tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
-        tasks.start_soon(
-            self._directory.peers.watch, self._router.watched, self._router.node_lost, self._router.node_back
-        )
+        near = self._router.neighbours
+        tasks.start_soon(self._directory.peers.watch, near.watched, near.lost, near.back)
         tasks.start_soon(self._directory.sweep)
         tasks.start_soon(minding.mind_memory, self._router)
         tasks.start_soon(minding.mind_peers, self._router, LOOK_SECONDS)

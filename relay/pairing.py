@@ -14,7 +14,7 @@ each other at once compare the chat ids that they proposed: the lower one stands
 between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at most one pair.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -28,6 +28,10 @@ from relay.names import Name
 
 if TYPE_CHECKING:
     from relay.session import Session
+
+
+# How soon after a call is overdue in a crowd it is looked at again. The directory itself gives up what waits too long.
+CROWD_SECONDS: Final = 0.2
 
 
 class Calling(Struct):
@@ -114,6 +118,9 @@ class Pairing:
         if isinstance(step, Calling) and step.ringing:
             return
         if isinstance(step, Calling | Settling) and step.chat == chat:
+            if self._session.host.crowded:  # who is sent away comes again, and the crowd grows
+                self._session.host.alarm(CROWD_SECONDS, lambda: self._overdue(chat))
+                return
             self.withdraw(Reason.LEFT)
             self._refused(step.typed, Code.UNAVAILABLE)
 

@@ -8,6 +8,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from relay.crew import Crew
 from relay.directory import Body, Directory, NameLost, Unavailable
 from relay.errors import Reason
 from relay.session import Session, State
@@ -32,6 +33,7 @@ class Records:
 
     def __init__(self, directory: Directory, tasks: TaskGroup, changed: Callable[[], None]) -> None:
         self._directory = directory
+        self._crew = Crew(tasks)
         self._tasks = tasks
         self._changed = changed
         self._waiting: dict[Session, list[Callable[[bool], None]]] = {}
@@ -58,7 +60,7 @@ class Records:
     def _start(self, session: Session) -> None:
         if session not in self._writing:
             self._writing.add(session)
-            self._tasks.start_soon(self._write, session)
+            self._crew.start(self._write, session)
 
     async def _write(self, session: Session) -> None:
         try:

@@ -6,7 +6,7 @@ known to be; a partner that doesn't answer soon is found later, by its own retur
 has not acknowledged, and leaves out what it had already got.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
@@ -141,6 +141,17 @@ def partner_away(session: "Session", chat: Chat, left: float) -> None:
         overdue()
 
     session.host.alarm(left, overdue)
+
+
+def partners(sessions: Iterable["Session"]) -> set[str]:
+    """The nodes that hold a partner of one of them. Asked ten times a second, so a quick look has to do for most."""
+    uids = set()
+    for session in sessions:
+        if session.chat is not None:
+            uids.add(session.chat.partner.uid)
+        if session.pairing.step is not None and (promised := session.pairing.promised) is not None:
+            uids.add(promised[1].uid)
+    return uids
 
 
 def node_back(session: "Session", uid: str) -> None:

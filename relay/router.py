@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import inbox, resume
+from relay import inbox
 from relay.budget import Budget
 from relay.bus import Bus
 from relay.claims import Claims, Outlet
@@ -27,6 +27,7 @@ from relay.host import Limits, Located
 from relay.mail import Ack, Mail
 from relay.metrics import Counts
 from relay.names import Name
+from relay.neighbours import Neighbours
 from relay.records import Records
 from relay.session import NAMED, Session
 
@@ -88,6 +89,7 @@ class Router:
         self._directory = directory
         self._bus = bus
         self._records = Records(directory, tasks, self.begin)
+        self.neighbours = Neighbours(self, bus)
         self._claims = Claims(self, directory, self._records, tasks)
 
     # --- turns
@@ -154,6 +156,11 @@ class Router:
     def allowance(self) -> int:
         """See `Host`."""
         return self.budget.allowance
+
+    @property
+    def crowded(self) -> bool:
+        """See `Host`."""
+        return self._directory.crowded
 
     def wake_all(self) -> None:
         """Everyone may go on, as far as there is anything."""
@@ -314,46 +321,14 @@ class Router:
         if outlet is not None and (outlet.lines or type(mail) is not Ack):
             self._dirty[outlet] = None
 
-    # --- other nodes
-
-    def partners(self) -> set[str]:
-        """The nodes that hold a partner of someone here."""
-        engaged = (session.engaged for session in self.sessions.values())
-        return {partner.uid for _, partner in filter(None, engaged)} - {self.uid}
-
-    def watched(self) -> set[str]:
-        """The nodes whose death matters here."""
-        return self.partners() | self._bus.waiting()
-
-    def node_lost(self, uid: str, since: float) -> None:
-        """That node is dead, for so many seconds: its text users are gone, its JSON users may come back elsewhere."""
-        log.warning("node lost", uid=uid, seconds=round(since, 2))
-        self.begin()
-        self._bus.forget(uid)
-        for session in list(self.sessions.values()):
-            session.node_lost(uid, since)
-            self.wake(session)
-
-    def node_back(self, uid: str) -> None:
-        """That node wasn't dead. What it had to say meanwhile went with the link: ask after each partner there."""
-        log.warning("node back", uid=uid)
-        self.begin()
-        for session in list(self.sessions.values()):
-            resume.node_back(session, uid)
-
-    def node_forgot(self, uid: str) -> None:
-        """That node had given us up, mail to it was lost: settle with each partner there what it has."""
-        self.begin()
-        for session in self.sessions.values():
-            if session.chat is not None and session.chat.partner.uid == uid:
-                self.post(uid, session.chat.sync(session.party, reply=True, away=session.detached))
+    # --- Redis and other nodes
 
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.state is NAMED])
         self.begin()
-        for uid in self.partners():
-            self.node_forgot(uid)
+        for uid in self.neighbours.partners():
+            self.neighbours.forgot(uid)
         self._bus.ask()
 
     def stand(self) -> None:

@@ -209,6 +209,11 @@ class Directory:
         return fence
 
     @property
+    def crowded(self) -> bool:
+        """Redis answers, and others' questions come first: to wait is all that helps."""
+        return self._store.crowded
+
+    @property
     def highest(self) -> int:
         """The highest fence that is known here."""
         return self._highest

@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from relay.config import cluster_hosts, sentinel_address
+from relay.directory.line import Line
 
 # A connection that is silent for so long is given up; the rest of a call's time is for another try on a new one.
 SOCKET_SECONDS: Final = 0.6
@@ -31,11 +32,11 @@ class Engine(Protocol):
     client: Any
     sharded: bool  # pub/sub; then `connect` takes the home of a channel
 
-    def pipeline(self) -> Any:
-        """A pipeline without a transaction."""
+    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Have commands carried out in one pipeline, without a transaction. Refusals are exceptions among the results.
 
-    async def executed(self, results: Sequence[Any]) -> None:
-        """Learn from the results of a pipeline where things are not any more."""
+        Not to be called again before it has ended.
+        """
 
     async def infos(self, section: str) -> list[dict[str, Any]]:
         """A section of INFO, of each server that holds data."""
@@ -91,12 +92,16 @@ class _Server:
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self._line = Line(lambda: self.connect(""), self.current, SOCKET_SECONDS)
+        self._forms = dict(client.response_callbacks)  # what redis-py makes of the answers to some commands
 
-    def pipeline(self) -> Any:
-        return self.client.pipeline(transaction=False)
+    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        answers = await self._line.ask(commands)
+        return [self._formed(command[0], answer) for command, answer in zip(commands, answers, strict=True)]
 
-    async def executed(self, results: Sequence[Any]) -> None:
-        pass
+    def _formed(self, command: str, answer: Any) -> Any:
+        form = self._forms.get(command)
+        return answer if form is None or isinstance(answer, Exception) else form(answer)
 
     async def infos(self, section: str) -> list[dict[str, Any]]:
         return [await self.client.info(section)]
@@ -122,6 +127,7 @@ class _Server:
         return True
 
     async def aclose(self) -> None:
+        await self._line.aclose()
         await self.client.aclose()
 
 
@@ -182,12 +188,14 @@ class _Cluster:
         nodes = [ClusterNode(host, port) for host, port in hosts]
         self.client: Any = RedisCluster(startup_nodes=nodes, username=username, password=password, **_options())
 
-    def pipeline(self) -> Any:
-        return self.client.pipeline()
-
-    async def executed(self, results: Sequence[Any]) -> None:
+    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        pipe = self.client.pipeline()
+        for command in commands:
+            pipe.execute_command(*command)
+        results: list[Any] = await pipe.execute(raise_on_error=False)
         if any(isinstance(result, _BROKEN) for result in results):
             await self.client.aclose()  # the next use learns the topology anew: a replica may have been promoted
+        return results
 
     async def infos(self, section: str) -> list[dict[str, Any]]:
         await self.client.initialize()

@@ -1,5 +1,6 @@
 """The way to Redis for everything that isn't a message: pipelines, time-outs, one kind of error."""
 
+import asyncio
 import hashlib
 import importlib.resources
 import time
@@ -20,9 +21,10 @@ from relay.metrics import Counts
 CALL_SECONDS: Final = 0.9
 # Pause before another try. A restarting server refuses connections at once.
 RETRY_SECONDS: Final = 0.05
-# Calls that wait behind others, while those are answered, are given up after so long; they look so often.
+# Calls that wait behind others, while those are answered, are given up after so long.
 QUEUE_SECONDS: Final = 10.0
-LOOK_SECONDS: Final = 0.2
+# How often it is looked for calls to give up.
+LOOK_SECONDS: Final = 0.05
 # Commands in one pipeline: a few milliseconds of this node's time, so that a thousand users who come at once don't hold
 # up the messages of the others. Larger ones save hardly anything.
 BATCH: Final = 32
@@ -40,6 +42,9 @@ class Unavailable(Exception):
     """Redis can't be asked right now. Whether the command was carried out is unknown."""
 
 
+_NO_ANSWER: Final = Unavailable("no answer in time")
+
+
 class Script:
     """A Lua transition from a file of this package, with what is put before each."""
 
@@ -52,13 +57,21 @@ class Script:
 
 
 class _Call:
-    __slots__ = ("args", "done", "result", "until")
+    """A command that waits for its turn, then for its answer, and who waits for that."""
 
-    def __init__(self, args: Sequence[Any]) -> None:
+    __slots__ = ("args", "began", "done", "until")
+
+    def __init__(self, args: Sequence[Any], began: float) -> None:
         self.args = args
-        self.done = anyio.Event()
+        self.began = began
         self.until = 0.0  # once it was sent to a server that answers: how long that may take
-        self.result: Any = None
+        # The answer, or an exception as a value. No event and scope with a deadline: a crowd has thousands of these.
+        self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def end(self, result: Any) -> None:
+        """Whoever waits has this result, if nobody has given up before."""
+        if not self.done.done():
+            self.done.set_result(result)
 
 
 class Store:
@@ -73,34 +86,33 @@ class Store:
         self._engine = engine(url)
         self._queue: deque[_Call] = deque()
         self._urgent: deque[_Call] = deque()
+        self._asked: Sequence[_Call] = ()  # in the pipeline that is under way
         self._wake = anyio.Event()
 
     async def run(self) -> None:
         """Carry out what is asked, one pipeline at a time: whatever comes meanwhile makes the next one."""
-        while True:
-            if not self._queue and not self._urgent:
-                self._wake = anyio.Event()
-                await self._wake.wait()
-            calls: list[_Call] = []
-            for queue in (self._urgent, self._queue):
-                while queue and len(calls) < BATCH:
-                    call = queue.popleft()
-                    if not call.done.is_set():
-                        calls.append(call)
-            await self._pipeline(calls)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch)
+            while True:
+                if not self._queue and not self._urgent:
+                    self._wake = anyio.Event()
+                    await self._wake.wait()
+                calls: list[_Call] = []
+                for queue in (self._urgent, self._queue):
+                    while queue and len(calls) < BATCH:
+                        call = queue.popleft()
+                        if not call.done.done():
+                            calls.append(call)
+                if calls:
+                    await self._pipeline(calls)
 
     async def _pipeline(self, calls: list[_Call]) -> None:
-        if not calls:
-            return
         now = time.monotonic()
+        self._asked = calls
         for call in calls:
             call.until = now + CALL_SECONDS if self.answering else 0.0
         try:
-            pipe = self._engine.pipeline()
-            for call in calls:
-                pipe.execute_command(*call.args)
-            results = await pipe.execute(raise_on_error=False)
-            await self._engine.executed(results)
+            results = await self._engine.ask([call.args for call in calls])
         except Exception as error:
             # Not only RedisError: RedisClusterException is none.
             results = [error] * len(calls)
@@ -110,8 +122,28 @@ class Store:
         else:
             self._counts.redis_failures += 1
         for call, result in zip(calls, results, strict=True):
-            call.result = result
-            call.done.set()
+            call.end(result)
+
+    async def _watch(self) -> None:
+        """Give up what has waited for too long."""
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            for call in self._asked:
+                if now >= max(call.began + CALL_SECONDS, call.until):
+                    call.end(_NO_ANSWER)
+            # While others are answered, waiting for one's turn doesn't count.
+            patience = QUEUE_SECONDS if self.answering else CALL_SECONDS
+            for queue in (self._urgent, self._queue):
+                if not self.answering or (queue and now >= queue[0].began + patience):
+                    for call in queue:
+                        if now >= call.began + patience:
+                            call.end(_NO_ANSWER)
+
+    @property
+    def crowded(self) -> bool:
+        """Calls wait for their turn, and others are answered meanwhile."""
+        return self.answering and len(self._queue) >= BATCH
 
     async def call(self, *args: Any, urgent: bool = False) -> Any:
         """One command. Tried again on a new connection until CALL_SECONDS are over; then raises Unavailable.
@@ -119,39 +151,19 @@ class Store:
         So it must be one that may be carried out twice. While others are being answered, waiting for one's turn doesn't
         count: a crowd takes time, and to send it away would only make it come back. `urgent` goes before all others.
         """
-        began, error = time.monotonic(), None
+        began = time.monotonic()
         while True:
-            call = _Call(args)
+            call = _Call(args, began)
             (self._urgent if urgent else self._queue).append(call)
             self._wake.set()
-            try:
-                while not call.done.is_set() and (left := self._left(call, began)) > 0:
-                    with anyio.move_on_after(left):
-                        await call.done.wait()
-                answered = call.done.is_set()
-            finally:
-                call.done.set()  # nobody waits any more: not to be sent
-            if not answered:
-                break
-            if not isinstance(call.result, BaseException):
-                return call.result
-            error = call.result
-            if isinstance(error, redis.exceptions.NoScriptError):
-                raise error
-            if time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
-                break
+            result = await call.done
+            if not isinstance(result, BaseException):
+                return result
+            if isinstance(result, redis.exceptions.NoScriptError):
+                raise result
+            if result is _NO_ANSWER or time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
+                raise Unavailable(str(result))
             await anyio.sleep(RETRY_SECONDS)
-        raise Unavailable(str(error) if error else "no answer in time")
-
-    def _left(self, call: _Call, began: float) -> float:
-        """Seconds for which a call may still be waited for."""
-        now = time.monotonic()
-        end = began + CALL_SECONDS
-        if call.until:
-            return max(end, call.until) - now
-        if now < end or not self.answering:
-            return end - now
-        return min(LOOK_SECONDS, began + QUEUE_SECONDS - now)
 
     async def scripts(self, script: Script, keys: Iterable[str], *args: Any) -> list[Any]:
         """The same transition on many keys, as `calls`; one on each server goes by itself, so that it loads there."""
@@ -165,14 +177,15 @@ class Store:
 
     async def calls(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Many commands at once, without another try. Raises Unavailable if any of them fails."""
-        calls = [_Call(args) for args in commands]
+        began = time.monotonic()
+        calls = [_Call(args, began) for args in commands]
         self._queue.extend(calls)
         self._wake.set()
-        for call in calls:
-            await call.done.wait()
-            if isinstance(call.result, BaseException):
-                raise Unavailable(str(call.result))
-        return [call.result for call in calls]
+        results = [await call.done for call in calls]
+        for result in results:
+            if isinstance(result, BaseException):
+                raise Unavailable(str(result))
+        return results
 
     async def script(self, script: Script, key: str, *args: Any, urgent: bool = False) -> Any:
         """One transition on one key; loads it where the server doesn't know it yet, or has forgotten it."""

@@ -45,7 +45,7 @@ async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> Asy
         uid,
         standing=lambda: lease.standing,
         deliver=router.receive,
-        reset=router.node_forgot,
+        reset=lambda uid: router.neighbours.forgot(uid),
         room=router.begin,
         notice=lambda _: None,
         connected=lambda: None,

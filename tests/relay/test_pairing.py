@@ -292,3 +292,18 @@ def test_the_record_names_the_partner_as_soon_as_one_is_promised(step: str, chat
     engaged = desk.ann.session.engaged
     assert (engaged is None) is (chat is None)
     assert engaged is None or engaged[1] == BEN
+
+
+@pytest.mark.parametrize("step", ["looking", "calling", "settling"])
+def test_a_call_in_a_crowd_takes_the_time_that_its_turn_takes(step: str) -> None:
+    """Who is sent away because others come first would only come again."""
+    desk = Desk()
+    STEPS[step](desk)
+    desk.world.crowded = True
+    desk.world.pass_time(5 * desk.world.limits.call)
+    assert desk.ann.session.blocked
+    assert desk.told() == []
+    desk.world.crowded = False  # the rest were answered, or nobody is any more
+    desk.world.pass_time(desk.world.limits.call)
+    assert desk.step == "free"
+    assert desk.told() == ["unavailable Ben"]

@@ -78,7 +78,7 @@ class Twin(Router):
             standing=lambda: True,
             room=self.begin,
             deliver=self.receive,
-            reset=self.node_forgot,
+            reset=lambda uid: self.neighbours.forgot(uid),
             notice=lambda _: None,
             connected=lambda: None,
         )

@@ -34,6 +34,7 @@ class World:
     alarms: list[tuple[float, Deed]] = field(default_factory=list)
     nodes: dict[str, "Place"] = field(default_factory=dict)
     available: bool = True  # the directory
+    crowded: bool = False  # it answers late
     flowing: bool = True  # the links have room
     ids: int = 0
 
@@ -98,6 +99,11 @@ class Place:
     def allowance(self) -> int:
         """There is memory enough."""
         return PLENTY
+
+    @property
+    def crowded(self) -> bool:
+        """See `Host`."""
+        return self.world.crowded
 
     def user(self, *, program: bool = True) -> "User":
         """A client that connects here."""

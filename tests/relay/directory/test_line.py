@@ -1,0 +1,104 @@
+"""Pipelines to one server: answers in order, silence, broken connections, a server that isn't the one any more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import redis.exceptions
+
+from relay.directory.line import Line
+from relay.directory.store import Store
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 0.1  # seconds
+
+
+class Server:
+    """Answers what the test says to each write, once the connection is set up."""
+
+    def __init__(self) -> None:
+        self.answers: list[bytes | None] = []  # None: hang up
+        self.connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        while data := await reader.read(65536):
+            if b"GET" not in data:
+                writer.write(b"+OK\r\n" * data.count(b"*"))
+                continue
+            answer = self.answers.pop(0)
+            if answer is None:
+                break
+            writer.write(answer)
+        writer.close()
+
+
+class Scene:
+    def __init__(self, server: Server, line: Line) -> None:
+        self.server = server
+        self.line = line
+        self.current = True
+
+    async def ask(self, *answers: bytes | None, commands: int = 1) -> list[Any]:
+        self.server.answers += answers
+        return await self.line.ask([("GET", str(n)) for n in range(commands)])
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Scene]:
+    server = Server()
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
+        store = Store(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        scene = Scene(server, Line(lambda: store.connect(""), lambda _: scene.current, PATIENCE))
+        yield scene
+        await scene.line.aclose()
+        await store.aclose()
+
+
+async def test_answers_come_in_order() -> None:
+    async with opened() as scene:
+        assert await scene.ask(b":1\r\n$2\r\nhi\r\n*1\r\n:3\r\n", commands=3) == [1, b"hi", [3]]
+        assert await scene.ask(b":4\r\n") == [4]
+        assert scene.server.connections == 1
+
+
+async def test_refusals_are_among_them() -> None:
+    async with opened() as scene:
+        unknown, busy, fine = await scene.ask(b"-NOSCRIPT no\r\n-LOADING later\r\n+OK\r\n", commands=3)
+        assert isinstance(unknown, redis.exceptions.NoScriptError)
+        assert isinstance(busy, redis.exceptions.ResponseError)
+        assert str(busy) == "LOADING later"
+        assert fine == b"OK"
+
+
+async def test_silence_is_given_up_and_the_next_one_has_a_new_connection() -> None:
+    async with opened() as scene:
+        with pytest.raises(redis.exceptions.TimeoutError):
+            await scene.ask(b":1\r\n", commands=2)
+        assert await scene.ask(b":2\r\n") == [2]
+        assert scene.server.connections == 2
+
+
+async def test_a_connection_that_breaks_is_told_at_once() -> None:
+    async with opened() as scene:
+        with pytest.raises(redis.exceptions.ConnectionError):
+            await scene.ask(None)
+        assert await scene.ask(b":2\r\n") == [2]
+
+
+async def test_one_to_a_server_that_is_not_the_one_any_more_is_left() -> None:
+    async with opened() as scene:
+        await scene.ask(b":1\r\n")
+        scene.current = False
+        await scene.ask(b":1\r\n")
+        assert scene.server.connections == 2
+
+
+async def test_one_that_was_cancelled_leaves_no_answers_behind() -> None:
+    async with opened() as scene:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(scene.ask(b""), PATIENCE / 4)
+        assert await scene.ask(b":2\r\n") == [2]
