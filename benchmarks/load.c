@@ -280,7 +280,7 @@ static void run_steps(const char *(*step)(struct conn *), double *took) {
                 step(c);
                 continue;
             }
-            if (strstr(data, "\"error\"") || strstr(data, "-ERR")) die("%s: %s", NAMES[driver], data);
+            if (strstr(data, "\"error\"") || (driver >= NATS && strstr(data, "-ERR"))) die("%s: %s", NAMES[driver], data);
             if (c->done) continue;
             if (!expected[c - conns] || !strstr(data, expected[c - conns])) keep(c, data, size);
             else while (!c->done && advance(c, expected, step)) c->done = 1, ended++;
