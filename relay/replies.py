@@ -61,8 +61,8 @@ class Replies(asyncio.BufferedProtocol):
     def _hold(self, ack: Acked) -> bool:
         """Hold an acknowledgement back if another one is to come that says the same and more.
 
-        A client that keeps several messages under way is told once what it would be told many times: a third of all
-        CPU at one message in flight, counted by their arrival (measured). One that waits for its acknowledgement before
+        A client that keeps several messages under way is told once what it would be told many times: up to a third of
+        all CPU (docs/performance.md). One that waits for its acknowledgement before
         it goes on has nothing else under way, and gets it at once.
         """
         held, chat = self._ack, self.session.chat
