@@ -10,6 +10,7 @@ import redis.exceptions
 
 from relay.directory.line import Line
 from relay.directory.store import Store
+from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
 
@@ -21,10 +22,12 @@ class Server:
 
     def __init__(self) -> None:
         self.answers: list[bytes | None] = []  # None: hang up
-        self.connections = 0
+        self.connections = 0  # that were made
+        self.open = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         while data := await reader.read(65536):
             if b"GET" not in data:
                 writer.write(b"+OK\r\n" * data.count(b"*"))
@@ -34,6 +37,7 @@ class Server:
                 break
             writer.write(answer)
         writer.close()
+        self.open -= 1
 
 
 class Scene:
@@ -56,6 +60,7 @@ async def opened() -> AsyncIterator[Scene]:
         yield scene
         await scene.line.aclose()
         await store.aclose()
+        await until(lambda: not server.open)
 
 
 async def test_answers_come_in_order() -> None:
