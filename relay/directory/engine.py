@@ -198,12 +198,15 @@ class _Cluster:
         return results
 
     async def infos(self, section: str) -> list[dict[str, Any]]:
-        await self.client.initialize()
-        return list((await self.client.info(section, target_nodes=RedisCluster.PRIMARIES)).values())
+        return list((await self._info(section)).values())
 
     async def servers(self) -> dict[str, dict[str, Any]]:
+        return await self._info(*SECTIONS)
+
+    async def _info(self, *sections: str) -> dict[str, dict[str, Any]]:
+        """One after the other: what redis-py returns for all of them looks different where there is only one."""
         await self.client.initialize()
-        return dict(await self.client.info(*SECTIONS, target_nodes=RedisCluster.PRIMARIES))
+        return {node.name: await self.client.info(*sections, target_nodes=node) for node in self.client.get_primaries()}
 
     def home(self, name: str) -> str | None:
         try:

@@ -9,6 +9,7 @@ import pytest
 from relay import bus as bus_module
 from relay import connection, inbox, minding
 from relay.connection import TURN_LINES
+from relay.directory.store import Script, Store, Unavailable
 from relay.errors import Code, Reason
 from relay.events import Block, Call, Claim, Leave, Resume, Say
 from relay.host import Limits
@@ -195,7 +196,12 @@ class TestLimitsOfConnections:
 
     async def test_memory_each_time_that_it_gets_short(self, router: Router) -> None:
         class Hoarder:
-            held_bytes = 1 << 40
+            looks = 0
+
+            @property
+            def held_bytes(self) -> int:
+                self.looks += 1
+                return 1 << 40
 
             def settle(self) -> None:
                 pass
@@ -207,7 +213,9 @@ class TestLimitsOfConnections:
                 router._outlets.add(hoarder)
                 router.holding.add(hoarder)
                 await until(lambda: router.budget.short)
-                assert risen(router.counts.limits) == {Limit.MEMORY: times}
+                hoarder.looks = 0
+                await until(lambda: hoarder.looks > 2)
+                assert risen(router.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
                 router._outlets.discard(hoarder)
                 await until(lambda: not router.budget.short)
             tasks.cancel_scope.cancel()
@@ -292,3 +300,20 @@ class TestTheBus:
         forgetful.take(unpack(frames[1]), 0.0)
         assert one.lost(unpack(forgetful.ask()))
         assert here.resets == 1
+
+
+@pytest.mark.anyio
+async def test_a_script_that_the_server_does_not_know_yet_is_an_answer_too(own_redis: RedisServer) -> None:
+    counts = Counts()
+    store = Store(own_redis.url, counts)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        assert await store.script(Script("find"), "relay:{p1}", "nobody", 1, 1000)
+        assert (counts.redis_failures, sum(counts.round_trips.counts)) == (0, 2)
+        own_redis.process.kill()
+        with pytest.raises(Unavailable):
+            await store.call("PING")
+        assert counts.redis_failures > 0
+        assert not store.answering
+        tasks.cancel_scope.cancel()
+    await store.aclose()
