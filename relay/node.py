@@ -129,6 +129,7 @@ class Node:
                     await self._serve(sockets, signals, tasks)
                     tasks.cancel_scope.cancel()
         finally:
+            self._router.over = True
             for sock in sockets.values():
                 sock.close()
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):

@@ -74,6 +74,7 @@ class Router:
         self._dirty: dict[Outlet, None] = {}
         self._scheduled = False
         self._watching = False
+        self.over = False  # nobody carries anything out any more: timers that are left do nothing
         self.held = False  # clients' lines have to wait until it is known what this node still owns
         self._adrift = False  # the lease doesn't hold and Redis can't be asked: chats on this node go on
         self._forgotten: set[int] = set()  # partitions to be written back
@@ -287,8 +288,9 @@ class Router:
         self._loop.call_later(delay, self._ring, then)
 
     def _ring(self, then: Callable[[], None]) -> None:
-        self.begin()
-        then()
+        if not self.over:
+            self.begin()
+            then()
 
     def new_id(self) -> str:
         """See `Host`."""
@@ -340,7 +342,7 @@ class Router:
     def write_back(self, partition: int) -> None:
         """Redis forgot a partition: put the records of it back that are ours, shortly."""
         if not self._forgotten:
-            self._loop.call_later(FORGOTTEN_SECONDS, self._write_back)
+            self.alarm(FORGOTTEN_SECONDS, self._write_back)
         self._forgotten.add(partition)
 
     def _write_back(self) -> None:

@@ -1,5 +1,6 @@
 """Whose a name is, where several ask at once: on one node core, and on two that share a real directory."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -153,6 +154,18 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     assert stale.state is State.ENDED
     assert b'"replaced"' not in again.sent
     assert (await answer(guests.at(there, token=token)))["resumed"] is True
+
+
+async def test_once_a_node_is_over_its_timers_do_nothing(here: Router) -> None:
+    """They may ring between the end of its tasks and the end of its process."""
+    rung, later = [], anyio.Event()
+    here.alarm(0.0, lambda: rung.append("before"))
+    await until(lambda: rung)
+    here.alarm(0.0, lambda: rung.append("after"))
+    here.over = True
+    asyncio.get_running_loop().call_later(0.001, later.set)
+    await later.wait()
+    assert rung == ["before"]
 
 
 async def test_a_stale_owner_refuses_nobody(
