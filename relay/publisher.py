@@ -1,7 +1,7 @@
 """The publishing end of the bus on one server. Most PUBLISHes are sent so that the server doesn't answer.
 
 An answer costs the server a write and this node a turn of the loop, and only says that it's there. To do without most
-of them saves a tenth of the CPU of 5,000 messages a second over 500 pairs, and a quarter of the server's part
+of them saved a quarter of the server's CPU at 5,000 messages a second over 500 pairs in most measurements
 (docs/performance.md). So of ANSWERED PUBLISHes one is answered, for those before it too: a server carries out a
 connection's commands in order. What is refused (rights, a server that is loading) is refused each time, so that is
 noticed as well.
