@@ -1,18 +1,17 @@
 """Tells all nodes what one of them is to do, and watches Redis for what comes of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
 
-from relay.config import StartError, one_start_error, redact
+from relay.config import StartError
 from relay.directory import record
 from relay.directory.keys import Keys
 from relay.directory.record import BadRecord
-from relay.directory.store import Store, Unavailable
+from relay.directory.store import Store
 from relay.link import UID_LENGTH, Kind, note
-from relay.status.gather import Gatherer
+from relay.status.gather import asking
 
 LOOK_SECONDS: Final = 0.1
 # What is told goes by pub/sub, which may lose it.
@@ -23,7 +22,7 @@ OPERATOR: Final = "0" * UID_LENGTH
 
 async def drain(url: str, prefix: str, node: str, timeout: float) -> None:
     """Have the node of this name end as at SIGTERM; return when its lease is gone. Raises StartError."""
-    async with _asking(url, prefix) as ask:
+    async with asking(url, prefix) as ask:
 
         async def living() -> list[str]:
             return [found.uid for found in (await ask.look()).living if found.report.name == node]
@@ -40,7 +39,7 @@ async def drain(url: str, prefix: str, node: str, timeout: float) -> None:
 
 async def kick(url: str, prefix: str, owned: str, timeout: float) -> None:
     """Have the session that owns the name end; return when it no longer does. Raises StartError."""
-    async with _asking(url, prefix) as ask:
+    async with asking(url, prefix) as ask:
         before = await _owner(ask.store, prefix, owned)
         if before is None:
             raise StartError("nobody has this name")
@@ -51,23 +50,6 @@ async def kick(url: str, prefix: str, owned: str, timeout: float) -> None:
         frames = [note(Kind.KICK, OPERATOR, body=owned.encode())]
         if not await _tell_until(ask.store, prefix, frames, gone, timeout):
             raise StartError(f"nothing has come of it in {timeout:g} s")
-
-
-@asynccontextmanager
-async def _asking(url: str, prefix: str) -> AsyncIterator[Gatherer]:
-    ask = Gatherer(url, prefix)
-    try:
-        with one_start_error():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ask.store.run)
-                await ask.store.check()
-                yield ask
-                tasks.cancel_scope.cancel()
-    except* Unavailable as group:
-        raise StartError(f"Redis can't be asked at {redact(url)}: {group.exceptions[0]}") from None
-    finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-            await ask.store.aclose()
 
 
 async def _owner(store: Store, prefix: str, owned: str) -> str | None:

@@ -1,12 +1,13 @@
 """Everything that Redis knows of a relay: the nodes' reports, their leases, and the servers themselves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import msgspec
 
-from relay.config import StartError, redact
+from relay.config import StartError, one_start_error, redact
 from relay.directory.keys import Keys
 from relay.directory.lease import TAIL_SECONDS
 from relay.directory.store import Store, Unavailable
@@ -117,18 +118,28 @@ def _replicas(info: Mapping[str, Any]) -> Iterable[str]:
 
 async def once(url: str, prefix: str) -> Status:
     """One look. Raises StartError where Redis can't be asked."""
+    async with asking(url, prefix) as gatherer:
+        return await gatherer.look()
+
+
+@asynccontextmanager
+async def asking(url: str, prefix: str) -> AsyncIterator[Gatherer]:
+    """Somebody to ask, for as long as the block lasts. Raises StartError also where the block raises Unavailable."""
     gatherer = Gatherer(url, prefix)
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(gatherer.store.run)
-            status = await gatherer.look()
-            tasks.cancel_scope.cancel()
-    except* Unavailable as group:
-        raise StartError(f"Redis can't be asked at {redact(url)}: {_first(group)}") from None
+        with one_start_error():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(gatherer.store.run)
+                yield gatherer
+                tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:  # what is raised in an `except*` some Pythons wrap in a group again
+        unavailable = group.subgroup(Unavailable)
+        if unavailable is None:
+            raise
+        raise StartError(f"Redis can't be asked at {redact(url)}: {_first(unavailable)}") from None
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
             await gatherer.store.aclose()
-    return status
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -80,7 +80,8 @@ async def test_a_node_that_ends_loses_nothing(start_node: StartNode, how: str) -
         await talk.run(alice, bob)
         assert alice.server == server(three)
     talk.check()
-    assert talk.dropped == ["alice"]
+    # A node that is stopped serves on until its clients have gone: all may have been said before.
+    assert talk.dropped == ["alice"] or (how == "stopped" and not talk.dropped)
 
 
 async def test_both_nodes_killed(start_node: StartNode) -> None:

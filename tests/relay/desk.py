@@ -57,6 +57,7 @@ async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> Asy
         router.start(asyncio.get_running_loop(), tasks, directory, bus)
         yield router
         await until(lambda: router._records.quiet)
+        router.over = True
         tasks.cancel_scope.cancel()
     await store.aclose()
 
