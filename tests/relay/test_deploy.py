@@ -1,0 +1,266 @@
+"""deploy/kubernetes and deploy/systemd name what the relay has, and leave it the time and the room that it takes."""
+
+import configparser
+import os
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate
+import pytest
+import typer
+import yaml
+
+from relay import app, node, supervisor
+from relay.config import Config
+from relay.http import Probes
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+SYSTEMD = ROOT / "deploy" / "systemd"
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+# An old release of Kubernetes, and the newest that kubernetes-validate 1.36 knows.
+RELEASES: Final = ("1.33", "1.36")
+# docs/operations.md, "Sizing".
+USER_KIB: Final = 6
+PYTHON_MIB: Final = 64
+SPARE_FILES: Final = 30
+UNITS: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+
+def manifest(name: str) -> Any:
+    return yaml.safe_load((KUBERNETES / f"{name}.yaml").read_text())
+
+
+def pod() -> Any:
+    return manifest("deployment")["spec"]["template"]["spec"]
+
+
+def container() -> Any:
+    (only,) = pod()["containers"]
+    return only
+
+
+def variables() -> set[str]:
+    """The environment variables that `relay node` reads."""
+    command = typer.main.get_command(app.app).commands["node"]  # type: ignore[attr-defined]
+    return {str(parameter.envvar) for parameter in command.params if parameter.envvar}
+
+
+def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Config:
+    """What `relay node` makes of it."""
+    told: list[Config] = []
+
+    def take(config: Config, _serve: object) -> int:
+        told.append(config)
+        return 0
+
+    for key in [key for key in os.environ if key.startswith("RELAY_")]:
+        monkeypatch.delenv(key)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(app, "_until_told", take)
+    assert app.run(["node"]) == 0
+    return told[0]
+
+
+def needed_bytes(config: Config) -> int:
+    return (config.memory + PYTHON_MIB) * 2**20 + config.max_connections * USER_KIB * 2**10
+
+
+class TestKubernetes:
+    @pytest.fixture
+    def config(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
+        """That of a pod, with what Kubernetes would fill in."""
+        (tmp_path / "password").write_text("s3cret\n")
+        environment = {}
+        for variable in container()["env"]:
+            match variable.get("valueFrom"):
+                case None:
+                    environment[variable["name"]] = variable["value"]
+                case {"fieldRef": {"fieldPath": "metadata.name"}}:
+                    environment[variable["name"]] = "relay-5d4f9c7b9d-x2x7p"
+                case {"secretKeyRef": {"name": "relay-redis", "key": "url"}}:
+                    environment[variable["name"]] = "redis://relay@redis:6379/0"
+        assert environment["RELAY_REDIS_PASSWORD_FILE"] == self.password_file()
+        return settings(environment | {"RELAY_REDIS_PASSWORD_FILE": str(tmp_path / "password")}, monkeypatch)
+
+    @staticmethod
+    def password_file() -> str:
+        """Where the Secret puts it."""
+        (volume,), (mount,) = pod()["volumes"], container()["volumeMounts"]
+        (item,) = volume["secret"]["items"]
+        assert mount["name"] == volume["name"]
+        return f"{mount['mountPath']}/{item['path']}"
+
+    @pytest.mark.parametrize("name", ["deployment", "service", "disruption"])
+    @pytest.mark.parametrize("release", RELEASES)
+    def test_it_fits_the_schema(self, name: str, release: str) -> None:
+        kubernetes_validate.validate(manifest(name), release, strict=True)
+
+    def test_all_of_it_is_applied(self) -> None:
+        told = manifest("kustomization")
+        assert {KUBERNETES / name for name in told["resources"]} == {
+            path for path in KUBERNETES.glob("*.yaml") if path.stem != "kustomization"
+        }
+        assert [image["name"] for image in told["images"]] == [container()["image"]]
+
+    def test_every_variable_is_one_that_a_node_reads(self) -> None:
+        assert {variable["name"] for variable in container()["env"]} <= variables()
+
+    def test_a_node_starts_with_it(self, config: Config) -> None:
+        assert container()["args"] == ["node"]
+        assert 'ENTRYPOINT ["relay"]' in DOCKERFILE
+        assert config.name == "relay-5d4f9c7b9d-x2x7p"
+        assert config.redis == "redis://relay:s3cret@redis:6379/0"
+        assert config.host == "0.0.0.0"
+
+    def test_a_service_can_not_set_an_option(self) -> None:
+        """Kubernetes sets RELAY_PORT to a URL for each pod beside a Service called relay."""
+        taken = f"{manifest('service')['metadata']['name'].upper()}_PORT"
+        assert taken in variables()
+        assert pod()["enableServiceLinks"] is False
+
+    def test_ports_are_those_of_the_node(self, config: Config) -> None:
+        ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
+        assert ports == {"chat": config.port, "http": config.http_port}
+        (port,) = manifest("service")["spec"]["ports"]
+        assert (port["port"], port["targetPort"]) == (config.port, "chat")
+        annotations = manifest("deployment")["spec"]["template"]["metadata"]["annotations"]
+        assert annotations["prometheus.io/port"] == str(config.http_port)
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize(
+        ("probe", "busy"), [("livenessProbe", b"200"), ("startupProbe", b"200"), ("readinessProbe", b"404")]
+    )
+    async def test_probes_ask_for_what_there_is(self, probe: str, busy: bytes) -> None:
+        """A node that takes nobody new isn't ready, and must not be restarted for it."""
+
+        async def no_page(_accept: str) -> tuple[str, bytes]:
+            raise AssertionError
+
+        get = container()[probe]["httpGet"]
+        assert get["port"] == "http"
+        request = f"GET {get['path']} HTTP/1.1\r\n\r\n".encode()
+        assert (await Probes(str, no_page).answer(request)).split()[1] == b"200"
+        assert (await Probes(lambda: "no lease", no_page).answer(request)).split()[1] == busy
+
+    def test_there_is_time_to_drain(self, config: Config) -> None:
+        *command, pause = container()["lifecycle"]["preStop"]["exec"]["command"]
+        assert command == ["sleep"]
+        assert pod()["terminationGracePeriodSeconds"] > float(pause) + config.drain + node.STOP_SECONDS
+
+    def test_there_is_memory_enough(self, config: Config) -> None:
+        resources = container()["resources"]
+        number, unit = re.fullmatch(r"(\d+)(\w+)", resources["limits"]["memory"]).groups()  # type: ignore[union-attr]
+        assert int(number) * UNITS[unit] >= needed_bytes(config)
+        assert "cpu" not in resources["limits"]
+
+    def test_it_has_no_more_rights_than_it_needs(self) -> None:
+        user = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
+        assert user is not None
+        outer, inner = pod()["securityContext"], container()["securityContext"]
+        assert outer["runAsNonRoot"] is True
+        assert (outer["runAsUser"], outer["runAsGroup"]) == (int(user[1]), int(user[2]))
+        assert outer["fsGroup"] == outer["runAsGroup"]
+        assert pod()["volumes"][0]["secret"]["defaultMode"] == 0o440, "root's, readable by fsGroup"
+        assert inner["readOnlyRootFilesystem"] is True
+        assert inner["allowPrivilegeEscalation"] is False
+        assert inner["capabilities"] == {"drop": ["ALL"]}
+        assert pod()["automountServiceAccountToken"] is False
+
+    def test_everything_means_the_same_pods(self) -> None:
+        deployment = manifest("deployment")["spec"]
+        labels = deployment["template"]["metadata"]["labels"]
+        assert deployment["selector"]["matchLabels"] == labels
+        assert manifest("service")["spec"]["selector"] == labels
+        assert manifest("disruption")["spec"]["selector"]["matchLabels"] == labels
+        (spread,) = pod()["topologySpreadConstraints"]
+        assert spread["labelSelector"]["matchLabels"] == labels
+
+    def test_a_drained_machine_leaves_nodes_to_go_to(self) -> None:
+        assert manifest("deployment")["spec"]["replicas"] > manifest("disruption")["spec"]["maxUnavailable"]
+        assert manifest("deployment")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+    def test_the_page_makes_the_secret_that_is_asked_for(self) -> None:
+        made = re.search(r"kubectl create secret generic (\S+) ([^`]*?)\n```", PAGE)
+        assert made is not None
+        assert made[1] == pod()["volumes"][0]["secret"]["secretName"]
+        assert set(re.findall(r"--from-(?:literal|file)=(\w+)=", made[2])) == {"url", "password"}
+
+
+class TestSystemd:
+    @pytest.fixture
+    def service(self) -> dict[str, str]:
+        """The unit's own section; of a key that stands there twice the last."""
+        unit = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit.read(SYSTEMD / "relay.service")
+        assert unit["Install"]["WantedBy"] == "multi-user.target"
+        return dict(unit["Service"])
+
+    @staticmethod
+    def environment(*, all: bool = False) -> dict[str, str]:
+        """What the example sets; `all`: also what it only proposes."""
+        found = re.findall(rf"^{'#?' if all else ''}(RELAY_\w+)=(.*)$", (SYSTEMD / "relay.env").read_text(), re.M)
+        return dict(found)
+
+    @pytest.fixture
+    def config(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
+        (tmp_path / "password").write_text("s3cret\n")
+        file = {"RELAY_REDIS_PASSWORD_FILE": str(tmp_path / "password")}
+        return settings(self.environment() | file, monkeypatch)
+
+    def test_every_variable_is_one_that_a_node_reads(self) -> None:
+        assert set(self.environment(all=True)) > set(self.environment())
+        assert set(self.environment(all=True)) <= variables()
+
+    def test_a_node_starts_with_it(self, service: dict[str, str], config: Config) -> None:
+        assert service["ExecStart"].split()[1:] == ["node"]
+        assert service["EnvironmentFile"].rpartition("/")[2] == "relay.env"
+        assert config.redis == "redis://relay:s3cret@127.0.0.1:6379/0"
+        assert config.host == "127.0.0.1", "not open to all before there is TLS"
+
+    def test_there_is_time_to_drain(self, service: dict[str, str], config: Config) -> None:
+        assert float(service["TimeoutStopSec"]) > config.drain + supervisor.STOP_SECONDS
+
+    def test_workers_are_told_once_to_stop(self, service: dict[str, str]) -> None:
+        """By their parent. Told a second time they end at once."""
+        assert service["KillMode"] == "mixed"
+        assert service["KillSignal"] == "SIGTERM"
+
+    def test_a_wrong_setting_is_not_tried_again(self, service: dict[str, str]) -> None:
+        assert service["Restart"] == "on-failure"
+        assert int(service["RestartPreventExitStatus"]) == app.USAGE_STATUS
+
+    def test_there_are_files_enough(self, service: dict[str, str], config: Config) -> None:
+        assert int(service["LimitNOFILE"]) >= config.max_connections + SPARE_FILES
+
+    def test_the_user_is_made(self, service: dict[str, str]) -> None:
+        kind, name, *_ = shlex.split((SYSTEMD / "relay.sysusers").read_text(), comments=True)
+        assert (kind, name) == ("u", service["User"])
+
+    @pytest.mark.parametrize(
+        ("set_", "status"), [("RELAY_TLS_CERT", -signal.SIGHUP), ("RELAY_AUTH_JWT_KEY", -signal.SIGHUP), ("", None)]
+    )
+    def test_a_reload_without_files_to_read_again_ends_nothing(
+        self, set_: str, status: int | None, service: dict[str, str]
+    ) -> None:
+        """Where there are none, SIGHUP would end a node (`Config.reloads`)."""
+        assert set_ in {"", *variables()}
+        words = [word.replace("$$", "$") for word in shlex.split(service["ExecReload"])]
+        with subprocess.Popen(["sleep", "60"]) as process:
+            try:
+                told = subprocess.run(words, env={"MAINPID": str(process.pid), set_ or "OTHER": "x"}, check=False)
+                assert (told.returncode == 0) is bool(set_)
+                if set_:
+                    assert process.wait(10) == status
+                else:
+                    assert process.poll() is status
+            finally:
+                process.kill()
