@@ -1,0 +1,54 @@
+"""What is written comes back as it was: frames in both directions, mail, records."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import frames, mail
+from relay.directory import record
+from relay.directory.record import BadRecord, Body, Record
+from relay.mail import Mail
+from tests.fuzz.shapes import kinds, shapes
+
+
+def once(cases: list[Any]) -> list[Any]:
+    return [pytest.param(case, id=case.__name__) for case in cases]
+
+
+@pytest.mark.parametrize("kind", once(kinds(frames.ClientFrame)))
+@given(st.data())
+def test_a_client_s_frame(kind: Any, data: st.DataObject) -> None:
+    frame = data.draw(shapes(kind))
+    assert frames.decode_client(frames.encode(frame)) == frame
+
+
+@pytest.mark.parametrize("kind", once(kinds(frames.NodeFrame)))
+@given(st.data())
+def test_a_node_s_frame(kind: Any, data: st.DataObject) -> None:
+    frame = data.draw(shapes(kind))
+    assert frames.decode_node(frames.encode(frame)) == frame
+
+
+@pytest.mark.parametrize("kind", once(kinds(Mail)))
+@given(st.data())
+def test_a_piece_of_mail(kind: Any, data: st.DataObject) -> None:
+    written = data.draw(st.lists(shapes(kind), max_size=3))
+    assert mail.decode(mail.encode(written)) == written
+
+
+@given(shapes(Body), st.integers(0, 2**53))
+def test_a_record(body: Body, fence: int) -> None:
+    raw = b"%d %s %s" % (fence, record.owner("n1", "7", "s1").encode(), record.encode(body))
+    assert record.decode(raw) == Record(fence, "n1", "7", "s1", body)
+
+
+@given(st.binary() | st.binary().map(lambda body: b"1 n1/7/s1 " + body))
+def test_what_no_node_wrote_is_no_record(raw: bytes) -> None:
+    try:
+        found = record.decode(raw)
+    except BadRecord as error:
+        assert str(error).startswith("unreadable record")
+    else:
+        assert isinstance(found, Record)
