@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check screenshot clean
+.PHONY: help run test test-all check fuzz screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,6 +33,10 @@ test-all: check-static ## The same with the tests that take long.
 
 check: check-static ## The fast part: everything that needs no node processes; under a minute.
 	$(PYTEST) tests/relay tests/cli tests/support tests/benchmarks
+
+EXAMPLES ?= 20000
+fuzz: $(VENV)/.developed ## Fuzz for long: EXAMPLES (20000) of each kind.
+	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 tests/fuzz
 
 .PHONY: check-static
 check-static: $(VENV)/.developed

@@ -1,5 +1,6 @@
 """What every test may ask for: a real server, and nodes of its own."""
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -17,7 +18,9 @@ _serial = count(1)
 
 # How fast examples come says how busy the machine is, and nothing about what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
+# `make fuzz`: as many examples as there is time for.
+settings.register_profile("fuzz", settings.get_profile("busy"), max_examples=int(os.environ.get("EXAMPLES", "100")))
+settings.load_profile("fuzz" if "EXAMPLES" in os.environ else "busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
