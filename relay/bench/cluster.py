@@ -14,7 +14,7 @@ import anyio
 
 from relay.bench.plan import Address
 from relay.config import StartError
-from relay.torture.lab import Process
+from relay.torture.process import Process
 from relay.torture.waiting import until
 
 NODES: Final = 2

@@ -2,7 +2,8 @@
 
     command   its command line
     plan      what to do: seconds, seed, faults
-    lab       the cluster under test: a server, proxies in front of it, node processes
+    lab       the cluster under test: servers, proxies in front of one, node processes
+    servers   one server, or sentinels and what they watch, or a cluster; topology: how those are made
     nemesis   breaks parts of the lab, and keeps a log of it
     program   a JSON client, person   a text client; no I/O: they decide, and record in a history
     player    carries out on real sockets what they decide; wire: one connection; probe: whether all works

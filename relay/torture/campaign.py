@@ -26,8 +26,6 @@ from relay.torture.player import Player, Stage, Stranger, User
 from relay.torture.program import Program
 from relay.torture.waiting import until
 
-# After the last fault everything has to work again within so many seconds.
-RECOVERY_SECONDS: Final = 10.0
 WARM_UP_SECONDS: Final = 2.0  # before the first fault, for sessions to be there, and for memory to be measured
 QUIET_SECONDS: Final = 1.0  # after the last outcome, for what should not come any more
 # Of ten users: programs, programs whose node acknowledges, people.
@@ -83,7 +81,7 @@ async def _cluster(plan: Plan, folder: Path) -> AsyncIterator[Lab | None]:
     if plan.servers:
         yield None
     else:
-        async with lab.build(folder, plan.nodes, plan.command) as cluster:
+        async with lab.build(folder, plan.nodes, plan.command, plan.engine) as cluster:
             yield cluster
 
 
@@ -124,7 +122,7 @@ class _Campaign:
         async with anyio.create_task_group() as players:
             for user in self._users:
                 players.start_soon(Player(user, self.stage, self._rng("player", user.name)).run)
-            await self._until_all(lambda user: user.ready, "has no session at the start", RECOVERY_SECONDS)
+            await self._until_all(lambda user: user.ready, "has no session at the start", self._plan.recovery)
             self.stage.acting = True
             for number in range(STRANGERS):
                 players.start_soon(self._stranger(number).run)
@@ -178,7 +176,7 @@ class _Campaign:
         self.stage.acting = False
         await self._probe()
         # A name may still belong, for its grace, to a client that vanished with it.
-        last = healed + RECOVERY_SECONDS + self._plan.grace
+        last = healed + self._plan.recovery + self._plan.grace
         await self._until_all(lambda user: user.ready, "is not back", last)
         await self._until_all(lambda user: user.settled, "waits for the outcome of messages", last)
         await anyio.sleep(QUIET_SECONDS)
@@ -205,7 +203,7 @@ class _Campaign:
 
         async def try_pair(a: int, b: int) -> None:
             addresses = self.stage.addresses
-            step = await probe.fails(addresses[a], addresses[b], f"{tag}-{a}-{b}", RECOVERY_SECONDS)
+            step = await probe.fails(addresses[a], addresses[b], f"{tag}-{a}-{b}", self._plan.recovery)
             if step:
                 self._failures["recovery"].append(f"two new users on nodes {a} and {b} fail: {step}")
 

@@ -14,11 +14,11 @@ from relay.errors import Reason
 from relay.torture.history import OPEN, End, Fault, Heard, History, Kind, Parted, Said, Session
 
 # Faults after which Redis doesn't know what it knew before.
-FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback"})
+FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback", "failover"})
 # Faults that end a node, or look like that from outside.
 NODE_LOSS: Final = frozenset({"kill", "pause", "term", "partition"})
 # Faults that keep a node that lives from Redis or from its clients.
-IMPAIRING: Final = frozenset({"pause", "partition", "redis-freeze", "redis-down"})
+IMPAIRING: Final = frozenset({"pause", "partition", "redis-freeze", "redis-down", "failover"})
 
 # A fault's effects outlast it: a node that wakes up asks what it still owns, clients come back.
 AFTERMATH_SECONDS: Final = 3.0

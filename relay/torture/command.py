@@ -19,7 +19,16 @@ Fault = Annotated[
     typer.Option(
         metavar="LIST",
         help="Faults, with commas: kill, term, pause, partition, slow, deaf, pubsub, buffer, flush, evict, redis-down, "
-        "redis-freeze, rollback; or all, or none. Clients break their connections in any case.",
+        "redis-freeze, rollback, failover; or all that the engine has, or none. Clients break their connections in any "
+        "case.",
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Servers that it starts: standalone; sentinel (with a replica) or cluster (three primaries, each with a "
+        "replica), of which the faults are kill, term, pause, failover.",
     ),
 ]
 Nodes = Annotated[int, typer.Option(metavar="COUNT", help="Nodes of the cluster that it starts.")]
@@ -36,6 +45,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the
 def torture(
     seconds: Seconds = 60.0,
     seed: Seed = None,
+    engine: Engine = "standalone",
     fault: Fault = "all",
     nodes: Nodes = 3,
     users: Users = 40,
@@ -51,11 +61,12 @@ def torture(
     from relay.torture import plan as plans  # not for --help: it takes a while to import
 
     chosen = plans.new_seed() if seed is None else seed
+    kind = plans.parse_engine(engine)
     if server:
         servers = tuple(map(plans.parse_server, server))
-        plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace)
+        plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind)
     else:
-        plan = plans.Plan(seconds, chosen, plans.parse_faults(fault), nodes, users)
+        plan = plans.Plan(seconds, chosen, plans.parse_faults(fault, kind), nodes, users, engine=kind)
     return _carry_out(plan, as_json=as_json)
 
 

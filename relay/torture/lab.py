@@ -1,98 +1,38 @@
-"""The cluster under test: a server, a proxy for each node, and nodes; all of it can be broken and mended."""
+"""The cluster under test: servers, a proxy for each node where there can be one, and nodes; all can be broken."""
 
 import os
 import re
-import signal
-import socket
-import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
-from redis.asyncio import Redis
 
-from relay import child, embedded
 from relay.config import StartError
-from relay.torture.plan import DRAIN, GRACE, LEASE, NODE
+from relay.torture import servers
+from relay.torture.plan import DRAIN, GRACE, LEASE, NODE, Engine
+from relay.torture.process import HOST, START_SECONDS, Process, free_port
 from relay.torture.proxy import Proxy
+from relay.torture.servers import Server, Servers
 from relay.torture.waiting import until
 
-HOST: Final = "127.0.0.1"
-START_SECONDS: Final = 20.0  # for a node or the server to accept connections
 _LISTENING: Final = re.compile(rb" listening .*\baddress=\S+:(\d+)")
 _RSS: Final = re.compile(r"VmRSS:\s+(\d+) kB")
-
-
-class Process:
-    """A program that can't outlive this one, and can be killed, frozen and started again."""
-
-    def __init__(self, command: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> None:
-        self._command = command
-        self._log = log
-        self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, again too."""
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
-                child.command(self._command),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        """Of the running process."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def alive(self) -> bool:
-        """Started, and not ended."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def status(self) -> int | None:
-        """Its exit status; None while it runs."""
-        return self._process.poll() if self._process is not None else None
-
-    def tell(self, number: signal.Signals) -> None:
-        """Send a signal, if it still runs."""
-        if self._process is not None:
-            self._process.send_signal(number)
-
-    async def end(self, number: signal.Signals = signal.SIGKILL) -> int:
-        """Tell it to end, and wait for that. Returns the exit status."""
-        if self._process is None:
-            return 0
-        self.tell(signal.SIGCONT)
-        self.tell(number)
-        process = self._process
-        await until(lambda: process.poll() is not None)
-        if process.stdin is not None:
-            process.stdin.close()
-        return process.returncode
 
 
 class Node(Process):
     """One node. It keeps its port through all its lives."""
 
-    def __init__(self, number: int, command: Sequence[str], folder: Path, proxy: Proxy) -> None:
+    def __init__(self, number: int, command: Sequence[str], folder: Path, redis: str) -> None:
         self.number = number
-        self.port = _free_port()
-        self.proxy = proxy
+        self.port = free_port()
         self.wanted = True  # to be there, as far as the nemesis is concerned
         self.log = folder / f"node{number}.log"
         options = {"--port": self.port, "--name": f"t{number}", "--lease": LEASE, "--grace": GRACE, "--drain": DRAIN}
         words = [word for option, value in options.items() for word in (option, str(value))]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
-        environment["RELAY_REDIS_URL"] = f"redis://{HOST}:{proxy.port}"
+        environment["RELAY_REDIS_URL"] = redis
         super().__init__([*command, *words], self.log, environment)
 
     async def listen(self) -> None:
@@ -116,47 +56,19 @@ class Node(Process):
         return 0
 
 
-class Server(Process):
-    """One Valkey or Redis on the loopback interface; it forgets at its end, unless a snapshot is to be loaded."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
-        self.dump = folder / "dump.rdb"
-        settings = {
-            "bind": HOST,
-            "port": str(self.port),
-            "dir": str(folder),
-            "save": "",
-            "appendonly": "no",
-            "maxmemory-policy": "noeviction",
-        }
-        options = [word for key, value in settings.items() for word in (f"--{key}", value)]
-        self.log = folder / "server.log"
-        super().__init__([str(embedded.find_program()), *options], self.log)
-        self.client: Any = Redis(host=HOST, port=self.port)
-
-    async def serve(self, *, remember: bool = False) -> None:
-        """Start it and wait until it answers. `remember`: with what it had at the last snapshot."""
-        if not remember:
-            self.dump.unlink(missing_ok=True)
-        self.start()
-        await until(lambda: self._answers() or not self.alive, START_SECONDS)
-        if not self._answers():
-            raise StartError(f"the server doesn't start; see {self.log}")
-
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection((HOST, self.port), START_SECONDS) as probe:
-            probe.sendall(b"PING\r\n")
-            return probe.recv(64).startswith(b"+PONG")
-        return False
-
-
 class Lab:
-    """Server, proxies and nodes together."""
+    """Servers, proxies and nodes together. `proxies`: one for each node of a standalone lab, else none."""
 
-    def __init__(self, server: Server, nodes: list[Node]) -> None:
-        self.server = server
+    def __init__(self, servers: Servers, nodes: list[Node], proxies: list[Proxy]) -> None:
+        self.servers = servers
         self.nodes = nodes
+        self.proxies = proxies
+
+    @property
+    def server(self) -> Server:
+        """The only one of a standalone lab."""
+        (server,) = self.servers.members
+        return server
 
     def address(self, node: int) -> tuple[str, int]:
         """Where clients reach a node."""
@@ -164,36 +76,35 @@ class Lab:
 
     async def keys_without_ttl(self) -> list[str]:
         """Every key that would stay for ever."""
-        client = self.server.client
-        return [key.decode() async for key in client.scan_iter(count=1000) if await client.ttl(key) == -1]
+        found = []
+        for server in await self.servers.primaries():
+            client = server.client
+            found += [key.decode() async for key in client.scan_iter(count=1000) if await client.ttl(key) == -1]
+        return found
 
 
 @asynccontextmanager
-async def build(folder: Path, count: int, command: Sequence[str] = NODE) -> AsyncIterator[Lab]:
+async def build(
+    folder: Path, count: int, command: Sequence[str] = NODE, engine: Engine = Engine.STANDALONE
+) -> AsyncIterator[Lab]:
     """A cluster of so many nodes in an empty folder, serving. `command`: how a node is started, without options."""
-    server = Server(folder)
+    data = servers.make(engine, folder)
     async with anyio.create_task_group() as tasks:
         nodes: list[Node] = []
         try:
-            await server.serve()
-            for number in range(count):
-                proxy = Proxy((HOST, server.port))
+            await data.start()
+            proxies = [Proxy((HOST, data.members[0].port)) for _ in range(count if engine is Engine.STANDALONE else 0)]
+            for proxy in proxies:
                 await tasks.start(proxy.run)
-                nodes.append(Node(number, command, folder, proxy))
+            urls = [f"redis://{HOST}:{proxy.port}" for proxy in proxies] or [data.url] * count
+            nodes += [Node(number, command, folder, url) for number, url in enumerate(urls)]
             async with anyio.create_task_group() as starting:
                 for node in nodes:
                     starting.start_soon(node.listen)
-            yield Lab(server, nodes)
+            yield Lab(data, nodes, proxies)
         finally:
             with anyio.CancelScope(shield=True):
-                for process in (*nodes, server):
-                    await process.end()
-                await server.client.aclose()
+                for node in nodes:
+                    await node.end()
+                await data.end()
             tasks.cancel_scope.cancel()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

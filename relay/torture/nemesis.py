@@ -55,6 +55,8 @@ class Nemesis:
             return
         if kind in _NODE and not node.wanted:
             return
+        if kind == "failover" and (not await self._lab.servers.ready() or self._server_broken):
+            return  # the one before has left its traces still
         fault = Fault(kind, Span(self._clock()), node.number if kind in _NODE else -1)
         self.faults.append(fault)
         with suppress(RedisError, OSError):  # the server is down at the moment: nothing more to break there
@@ -86,20 +88,20 @@ class Nemesis:
 
     async def _partition(self, node: Node) -> None:
         node.wanted = False
-        node.proxy.hold()
+        self._lab.proxies[node.number].hold()
         await anyio.sleep(LEASE * self._rng.choice((0.3, 0.7, 1.5, 2.5)))
-        node.proxy.release(cut=self._rng.random() < 0.5)
+        self._lab.proxies[node.number].release(cut=self._rng.random() < 0.5)
         node.wanted = True
 
     async def _slow(self, node: Node) -> None:
         node.wanted = False
-        node.proxy.delay = self._rng.uniform(*SLOW_SECONDS)
+        self._lab.proxies[node.number].delay = self._rng.uniform(*SLOW_SECONDS)
         await anyio.sleep(LEASE * self._rng.choice((0.5, 1.0, 2.0)))
-        node.proxy.delay = 0.0
+        self._lab.proxies[node.number].delay = 0.0
         node.wanted = True
 
     async def _deaf(self, node: Node) -> None:
-        node.proxy.deafen()
+        self._lab.proxies[node.number].deafen()
 
     # --- the server
 
@@ -147,6 +149,23 @@ class Nemesis:
         await self._lab.server.serve(remember=True)
         self._server_broken = False
 
+    async def _failover(self) -> None:
+        """A primary dies or freezes; once its replica is in its place it comes back, as it was started or as it was."""
+        self._server_broken = True
+        server = self._rng.choice(await self._lab.servers.primaries())
+        killed = self._rng.random() < 0.5
+        if killed:
+            await server.end()
+        else:
+            server.tell(signal.SIGSTOP)
+        await self._lab.servers.replaced(server)
+        await anyio.sleep(LEASE * self._rng.choice((0.0, 0.5, 1.5)))
+        if killed:
+            await server.serve()
+        else:
+            server.tell(signal.SIGCONT)
+        self._server_broken = False
+
 
 _NODE: Final[dict[str, Callable[[Nemesis, Node], Awaitable[None]]]] = {
     "kill": Nemesis._kill,
@@ -164,4 +183,5 @@ _SERVER: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {
     "redis-down": Nemesis._redis_down,
     "redis-freeze": Nemesis._redis_freeze,
     "rollback": Nemesis._rollback,
+    "failover": Nemesis._failover,
 }

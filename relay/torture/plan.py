@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
@@ -29,6 +30,36 @@ FAULTS: Final = {
     "redis-down": "SIGKILL of Redis, restarted empty",
     "redis-freeze": "SIGSTOP of Redis",
     "rollback": "Redis comes back with an older state, as after a failover that lost writes",
+    "failover": "SIGKILL or SIGSTOP of a primary, until its replica has taken its place",
+}
+
+
+class Engine(StrEnum):
+    """What the nodes keep their directory in."""
+
+    STANDALONE = "standalone"  # one server
+    SENTINEL = "sentinel"  # a primary and a replica, under three sentinels
+    CLUSTER = "cluster"  # three primaries, with a replica each
+
+
+# What an engine has. Sentinels and clusters tell a node themselves where the servers are: no proxy stands between.
+_WITH_FAILOVER: Final = ("kill", "term", "pause", "failover")
+FAULTS_OF: Final = {
+    Engine.STANDALONE: tuple(fault for fault in FAULTS if fault != "failover"),
+    Engine.SENTINEL: _WITH_FAILOVER,
+    Engine.CLUSTER: _WITH_FAILOVER,
+}
+
+# Silence of a primary, in seconds, after which sentinels, or the others of a cluster, call it failed.
+DOWN_AFTER: Final = 1.0
+NODE_TIMEOUT: Final = 2.0
+# And what a failover may take after that.
+FAILOVER_SECONDS: Final = 5.0
+# After the last fault everything has to work again within so many seconds.
+RECOVERY_SECONDS: Final = {
+    Engine.STANDALONE: 10.0,
+    Engine.SENTINEL: 10.0 + DOWN_AFTER + FAILOVER_SECONDS,
+    Engine.CLUSTER: 10.0 + NODE_TIMEOUT + FAILOVER_SECONDS,
 }
 
 # Bounds that catch a wrong unit; a day of torture is a fine thing.
@@ -40,13 +71,14 @@ class Plan(Struct, frozen=True):
 
     seconds: float = 60.0
     seed: int = 0
-    faults: tuple[str, ...] = tuple(FAULTS)
+    faults: tuple[str, ...] = FAULTS_OF[Engine.STANDALONE]
     nodes: int = 3
     users: int = 40
     servers: tuple[tuple[str, int], ...] = ()  # of a cluster that runs already; empty: one of our own
     lease: float = LEASE  # the nodes' settings, in seconds
     grace: float = GRACE
     command: tuple[str, ...] = NODE  # how a node is started
+    engine: Engine = Engine.STANDALONE
 
     def __post_init__(self) -> None:
         for option, value in (("--seconds", self.seconds), ("--nodes", self.nodes), ("--users", self.users)):
@@ -56,8 +88,18 @@ class Plan(Struct, frozen=True):
         for fault in self.faults:
             if fault not in FAULTS:
                 raise ConfigError(f"--fault knows {', '.join(FAULTS)}, not {fault!r}")
+            if fault not in FAULTS_OF[self.engine]:
+                known = ", ".join(FAULTS_OF[self.engine])
+                raise ConfigError(f"--fault {fault} isn't possible with --engine {self.engine}, which has {known}")
         if self.servers and self.faults:
             raise ConfigError("--fault needs a cluster of its own: leave --server out")
+        if self.servers and self.engine is not Engine.STANDALONE:
+            raise ConfigError("--engine needs a cluster of its own: leave --server out")
+
+    @property
+    def recovery(self) -> float:
+        """Seconds after the last fault within which everything has to work again."""
+        return RECOVERY_SECONDS[self.engine]
 
     @property
     def again(self) -> str:
@@ -65,14 +107,23 @@ class Plan(Struct, frozen=True):
         words = ["relay", "torture", "--seed", str(self.seed), "--seconds", f"{self.seconds:g}"]
         if self.servers:
             return " ".join([*words, *(f"--server {host}:{port}" for host, port in self.servers)])
+        if self.engine is not Engine.STANDALONE:
+            words += ["--engine", self.engine]
         words += ["--nodes", str(self.nodes), "--users", str(self.users)]
         return " ".join([*words, "--fault", ",".join(self.faults) or "none"])
 
 
-def parse_faults(text: str) -> tuple[str, ...]:
-    """`kill,pause`; `all` and `none`."""
+def parse_engine(text: str) -> Engine:
+    """`cluster`. Raises ConfigError."""
+    if text not in tuple(Engine):
+        raise ConfigError(f"--engine must be one of {', '.join(Engine)}, not {text!r}")
+    return Engine(text)
+
+
+def parse_faults(text: str, engine: Engine = Engine.STANDALONE) -> tuple[str, ...]:
+    """`kill,pause`; `all` that the engine has, and `none`."""
     if text in ("all", "none"):
-        return tuple(FAULTS) if text == "all" else ()
+        return FAULTS_OF[engine] if text == "all" else ()
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 

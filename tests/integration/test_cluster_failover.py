@@ -9,8 +9,9 @@ import anyio.to_thread
 import pytest
 
 from relay.directory.keys import Keys
+from relay.torture.plan import NODE_TIMEOUT
 from tests.integration.conftest import StartNode
-from tests.support.cluster import NODE_TIMEOUT, PATIENCE, RedisCluster
+from tests.support.cluster import PATIENCE, RedisCluster
 from tests.support.node import Node
 from tests.support.process import wait_until
 from tests.support.server import RedisServer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.torture.plan import FAULTS
+from relay.torture.plan import FAULTS_OF, Engine
 from tests.integration.conftest import Torture
 from tests.support.party import GRACE, LEASE, Party
 from tests.support.process import descendants, runs, wait_until
@@ -41,7 +41,24 @@ def test_two_minutes_of_all_faults_break_no_promise(torture: Torture, logs: Path
     status = run.wait(SECONDS + AFTER_SECONDS)
     assert status == 0, run.text()
     check_clean(run.text(), 4)
-    assert f"--fault {','.join(FAULTS)}" in run.text()
+    assert f"--fault {','.join(FAULTS_OF[Engine.STANDALONE])}" in run.text()
+    assert not list(logs.iterdir())
+
+
+# --- the other engines
+
+ENGINE_SECONDS = 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(ENGINE_SECONDS + 2 * AFTER_SECONDS)
+@pytest.mark.parametrize("engine", [Engine.SENTINEL, Engine.CLUSTER])
+def test_failovers_of_an_engine_break_no_promise(torture: Torture, logs: Path, engine: Engine) -> None:
+    run = torture("--engine", engine, "--seed", 1, "--seconds", ENGINE_SECONDS)
+    status = run.wait(ENGINE_SECONDS + AFTER_SECONDS)
+    assert status == 0, run.text()
+    check_clean(run.text(), 1)
+    assert re.search(r"; faults: .*\d+ failover", run.text())
     assert not list(logs.iterdir())
 
 

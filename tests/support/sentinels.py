@@ -6,12 +6,11 @@ from typing import Any
 
 import redis
 
+from relay.torture import topology
+from relay.torture.topology import QUORUM, SERVICE
 from tests.support.process import Process, wait_until
 from tests.support.server import HOST, RedisServer, free_port, server_binary
 
-SERVICE = "relay"
-DOWN_AFTER = 1.0  # seconds of silence after which a sentinel calls a server down
-QUORUM = 2
 PATIENCE = 30.0  # seconds; for all to know each other, and for a failover
 
 
@@ -22,12 +21,7 @@ class Sentinel:
         self.port = free_port()
         folder.mkdir(parents=True)
         settings = folder / "sentinel.conf"  # it writes there what it learns
-        settings.write_text(
-            f"port {self.port}\nbind {HOST}\ndir {folder}\n"
-            f"sentinel monitor {SERVICE} {HOST} {primary} {QUORUM}\n"
-            f"sentinel down-after-milliseconds {SERVICE} {round(DOWN_AFTER * 1000)}\n"
-            f"sentinel failover-timeout {SERVICE} 5000\n"
-        )
+        settings.write_text(topology.sentinel_settings(folder, self.port, primary))
         self.process = Process([server_binary(), str(settings), "--sentinel"], folder / "sentinel.log")
         self.process.wait_for_line("Sentinel ID is")
         self._client: Any = redis.Redis(host=HOST, port=self.port, decode_responses=True)
@@ -35,15 +29,11 @@ class Sentinel:
     @property
     def primary(self) -> int:
         """The port of the server that it calls the primary."""
-        _, port = self._client.sentinel_get_master_addr_by_name(SERVICE)
-        return int(port)
+        return topology.named(self._client)
 
     @property
     def knows_all(self) -> bool:
-        state = self._client.sentinel_master(SERVICE)
-        replicas = self._client.sentinel_slaves(SERVICE)
-        whole = (state["num-other-sentinels"], len(replicas)) == (2, 2)
-        return whole and all(replica["master-link-status"] == "ok" for replica in replicas)
+        return topology.knows_all(self._client, 2)
 
     def point_to(self, port: int) -> None:
         """Call that server the primary, and leave the old one alone."""
@@ -59,12 +49,13 @@ class SentinelSet:
     """All six; returns when they know each other, so that a failover is possible."""
 
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
-        options = [*options, "--repl-diskless-sync-delay", "0"]
+        options = [*options, *topology.OPTIONS]
         primary = RedisServer(folder / "server0", options)
         options = [*options, "--replicaof", HOST, str(primary.port)]
         self.servers = [primary, *(RedisServer(folder / f"server{n}", options) for n in (1, 2))]
         for server in self.servers[1:]:
-            wait_until(lambda s=server: _in_step(s), "a replica is in step", PATIENCE)  # type: ignore[misc]
+            client = server.client()
+            wait_until(lambda c=client: topology.replicates(c), "a replica is in step", PATIENCE)  # type: ignore[misc]
         self.sentinels = [Sentinel(folder / f"sentinel{n}", primary.port) for n in range(3)]
         for sentinel in self.sentinels:
             wait_until(lambda s=sentinel: s.knows_all, "a sentinel knows all others", PATIENCE)  # type: ignore[misc]
@@ -85,9 +76,3 @@ class SentinelSet:
         for server in self.servers:
             server.process.resume()
             server.stop()
-
-
-def _in_step(server: RedisServer) -> bool:
-    info = server.client().info("replication")
-    assert isinstance(info, dict)
-    return bool(info["master_link_status"] == "up")

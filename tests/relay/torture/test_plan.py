@@ -10,7 +10,17 @@ from relay.app import run
 from relay.config import ConfigError
 from relay.torture import nemesis
 from relay.torture.command import torture
-from relay.torture.plan import FAULTS, Plan, new_seed, parse_faults, parse_server
+from relay.torture.plan import (
+    FAULTS,
+    FAULTS_OF,
+    NODE_TIMEOUT,
+    Engine,
+    Plan,
+    new_seed,
+    parse_engine,
+    parse_faults,
+    parse_server,
+)
 
 
 def plan_with(option: str, value: int) -> Plan:
@@ -40,7 +50,7 @@ def test_a_cluster_that_runs_already_is_not_broken() -> None:
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("all", tuple(FAULTS)),
+        ("all", tuple(fault for fault in FAULTS if fault != "failover")),
         ("none", ()),
         ("kill", ("kill",)),
         ("kill, redis-down", ("kill", "redis-down")),
@@ -49,6 +59,45 @@ def test_a_cluster_that_runs_already_is_not_broken() -> None:
 )
 def test_faults_are_listed_with_commas(text: str, faults: tuple[str, ...]) -> None:
     assert parse_faults(text) == faults
+
+
+@pytest.mark.parametrize("engine", [Engine.SENTINEL, Engine.CLUSTER])
+def test_an_engine_has_faults_of_its_own(engine: Engine) -> None:
+    faults = parse_faults("all", engine)
+    assert faults == ("kill", "term", "pause", "failover")
+    assert Plan(engine=engine, faults=faults).faults == faults
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_a_fault_that_the_engine_has_not_is_refused_with_those_that_it_has(engine: Engine) -> None:
+    for fault in FAULTS.keys() - set(FAULTS_OF[engine]):
+        has = ", ".join(FAULTS_OF[engine])
+        with pytest.raises(
+            ConfigError, match=f"--fault {fault} isn't possible with --engine {engine}, which has {has}"
+        ):
+            Plan(engine=engine, faults=("kill", fault))
+
+
+def test_every_fault_belongs_to_an_engine() -> None:
+    assert {fault for faults in FAULTS_OF.values() for fault in faults} == set(FAULTS)
+
+
+def test_an_engine_is_one_of_three() -> None:
+    assert [parse_engine(text) for text in ("standalone", "sentinel", "cluster")] == list(Engine)
+    with pytest.raises(ConfigError, match="--engine must be one of standalone, sentinel, cluster, not 'redis'"):
+        parse_engine("redis")
+
+
+def test_a_cluster_that_runs_already_has_the_engine_that_it_has() -> None:
+    with pytest.raises(ConfigError, match="--engine needs a cluster of its own: leave --server out"):
+        Plan(servers=(("127.0.0.1", 9999),), faults=(), engine=Engine.CLUSTER)
+
+
+def test_recovery_may_take_a_failover_longer() -> None:
+    usual, with_sentinels, with_cluster = (
+        Plan(engine=engine, faults=()).recovery for engine in (Engine.STANDALONE, Engine.SENTINEL, Engine.CLUSTER)
+    )
+    assert usual < with_sentinels < with_cluster == usual + NODE_TIMEOUT + 5
 
 
 @pytest.mark.parametrize(
@@ -72,9 +121,10 @@ def parse(command: str) -> Plan:
         options.setdefault(word, []).append(next(words))
     servers = tuple(map(parse_server, options.pop("--server", [])))
     plan = {key.removeprefix("--"): values[0] for key, values in options.items()}
-    faults = parse_faults(plan.pop("fault", "none"))
+    engine = parse_engine(plan.pop("engine", "standalone"))
+    faults = parse_faults(plan.pop("fault", "none"), engine)
     numbers = {key: float(value) if key == "seconds" else int(value) for key, value in plan.items()}
-    return Plan(faults=faults, servers=servers, **numbers)  # type: ignore[arg-type]
+    return Plan(faults=faults, servers=servers, engine=engine, **numbers)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +133,7 @@ def parse(command: str) -> Plan:
         Plan(seed=7),
         Plan(seconds=12.5, seed=123_456, faults=("kill", "slow"), nodes=2, users=10),
         Plan(faults=()),
+        Plan(faults=("pause", "failover"), engine=Engine.CLUSTER),
         Plan(seconds=5, seed=1, faults=(), servers=(("127.0.0.1", 9999), ("127.0.0.1", 10000))),
     ],
 )
@@ -113,6 +164,8 @@ def test_help_names_every_fault() -> None:
     ("arguments", "complaint"),
     [
         (["--fault", "kil"], "--fault knows"),
+        (["--engine", "redis"], "--engine must be one of"),
+        (["--engine", "cluster", "--fault", "partition"], "--fault partition isn't possible with --engine cluster"),
         (["--seconds", "0"], "--seconds must be between"),
         (["--server", "nowhere"], "--server must be host:port"),
         (["--seed", "abc"], "--seed"),
