@@ -79,7 +79,8 @@ class Player:
             if wire is not None:
                 async with aclosing(wire):
                     await self._visit(wire, node)
-                self.user.closed(self._stage.clock())
+                    gone = self._stage.clock()  # the node counts from the end of the stream, which is about to come
+                self.user.closed(gone)
             await anyio.sleep(self._rng.uniform(*RETRY_SECONDS))
             await self._stage.past(self._away_until)
 

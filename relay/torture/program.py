@@ -67,6 +67,9 @@ class Program:
         self._buffer = b""
         self._waiting = False  # a call or a leave has no outcome yet
         self._quit_at: float | None = None
+        self._answered_once = True  # on this connection
+        # The last connection had no answer: a node that slept may find its `hello` late, and act on it after this one.
+        self._rival = False
         self._forget()
 
     def _forget(self) -> None:
@@ -97,6 +100,7 @@ class Program:
     def opened(self, node: int) -> bytes:
         """A connection to a node stands: what to say first."""
         self._node, self._buffer, self._waiting, self.done, self.refused = node, b"", False, False, False
+        self._rival, self._answered_once = not self._answered_once, False
         self._returning = self.session is not None
         if not self._returning:
             return encode(ClientHello(name=self.name, acks=self.kind is Kind.PROGRAM))
@@ -127,6 +131,7 @@ class Program:
         """Bytes came: what to answer."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         answers: list[ClientFrame] = []
+        self._answered_once = self._answered_once or bool(lines)
         for line in lines:
             frame = decode_node(line)
             handle = _ON.get(type(frame))
@@ -319,7 +324,8 @@ class Program:
         self._forget()
 
     def _replaced(self, frame: NodeReplaced, at: float) -> _Answers:
-        self._odd("replaced, though nobody else has the token")
+        if not self._rival:
+            self._odd("replaced, though nobody else has the token")
         return []
 
     def _moving(self, frame: NodeMoving, at: float) -> _Answers:

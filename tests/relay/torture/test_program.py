@@ -358,6 +358,20 @@ def test_a_bad_token_ends_the_session_and_a_new_one_is_asked_for() -> None:
     assert ann.settled  # what the old session said is not said in the new one
 
 
+def test_only_its_own_earlier_try_can_have_replaced_it_that_had_no_answer() -> None:
+    ann, history = paired()
+    ann.closed(3.0)
+    ann.opened(1)
+    ann.closed(4.0)
+    ann.opened(2)
+    ann.feed(b'{"type":"replaced"}\n', 4.5)
+    assert not history.oddities
+    ann.closed(4.6)
+    ann.opened(0)
+    ann.feed(b'{"type":"replaced"}\n', 5.0)
+    assert len(history.oddities) == 1
+
+
 def test_another_connection_cannot_have_replaced_it() -> None:
     ann, history = paired()
     ann.feed(b'{"type":"replaced"}\n', 3.0)
