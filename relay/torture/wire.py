@@ -53,6 +53,7 @@ class Wire:
 
 async def dial(address: Address, note: Callable[[str, bytes], None] = lambda _arrow, _data: None) -> Wire | None:
     """A connection, or None: nobody answers there now."""
-    with suppress(OSError), anyio.move_on_after(CONNECT_SECONDS):
+    # The AttributeError is anyio's where the other end has closed it already.
+    with suppress(OSError, AttributeError), anyio.move_on_after(CONNECT_SECONDS):
         return Wire(await anyio.connect_tcp(*address), note)
     return None

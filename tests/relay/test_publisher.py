@@ -16,7 +16,7 @@ HI = ("PUBLISH", "c", b"hi")
 
 
 class Scene:
-    """A publisher on a real server: what was answered, and what the server carried out."""
+    """A publisher on a server of its own: what was answered, and what the server carried out."""
 
     def __init__(self, server: RedisServer) -> None:
         self._client = server.client()
@@ -39,11 +39,11 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(redis_server: RedisServer) -> AsyncIterator[Callable[..., Any]]:
+async def scene(own_redis: RedisServer) -> AsyncIterator[Callable[..., Any]]:
     opened: list[Scene] = []
 
-    async def open_(url: str = redis_server.url) -> Scene:
-        opened.append(Scene(redis_server))
+    async def open_(url: str = own_redis.url) -> Scene:
+        opened.append(Scene(own_redis))
         await opened[-1].open(url)
         return opened[-1]
 
@@ -87,12 +87,12 @@ async def test_what_is_sent_before_the_trial_is_over_is_answered(scene: Callable
 
 
 async def test_everything_is_answered_where_skipping_is_not_allowed(
-    redis_server: RedisServer, scene: Callable[..., Any]
+    own_redis: RedisServer, scene: Callable[..., Any]
 ) -> None:
     rights = {"channels": ["*"], "commands": ["+publish", "+client|setinfo", "+select"]}
-    with redis_server.client() as client:
+    with own_redis.client() as client:
         client.acl_setuser("loud", enabled=True, passwords=["+pw"], **rights)
-    its = await scene(redis_server.url.replace("//", "//loud:pw@"))
+    its = await scene(own_redis.url.replace("//", "//loud:pw@"))
     its.publisher.send(HI)
     await until(lambda: len(its.answers) == 3)
     its.publisher.send(HI)
