@@ -14,6 +14,7 @@ from relay.events import (
     Command,
     Confirm,
     DeclineCall,
+    Event,
     GoHome,
     Hangup,
     Known,
@@ -194,31 +195,34 @@ def _leave(session: "Session", command: Leave) -> None:
         session.host.save(session)
 
 
-def _quit(session: "Session", command: Quit) -> None:
-    if session.chat is not None and session.chat.window:
+def _end(session: "Session", command: Command, why: Ending, *last_words: Event) -> None:
+    """Give the name back, once every message before has its outcome."""
+    if _unsettled(session):
         session.wait(command)
     else:
         session.part(Reason.QUIT)
-        session.end(Ending.QUIT, Bye())
+        session.end(why, *last_words)
+
+
+def _unsettled(session: "Session") -> bool:
+    return session.chat is not None and bool(session.chat.window)
+
+
+def _quit(session: "Session", command: Quit) -> None:
+    _end(session, command, Ending.QUIT, Bye())
 
 
 def _hangup(session: "Session", command: Hangup) -> None:
     if session.program:
         session.detach()
-    elif session.chat is not None and session.chat.window:
-        session.wait(command)
     else:
-        session.part(Reason.QUIT)
-        session.end(Ending.HUNG_UP)
+        _end(session, command, Ending.HUNG_UP)
 
 
 def _go_home(session: "Session", command: GoHome) -> None:
-    if session.chat is not None and session.chat.window:
-        session.wait(command)
-    else:
+    if not _unsettled(session):  # said first: the node may close the connection while the name is being given back
         session.host.tell(session, Moving())
-        session.part(Reason.QUIT)
-        session.end(Ending.DRAINED)
+    _end(session, command, Ending.DRAINED)
 
 
 COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {

@@ -1,15 +1,14 @@
 """The command lines of `relay drain` and `relay kick`."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
 import typer
 
-from relay.config import Config, ConfigError
+from relay.config import ConfigError
 from relay.logs import escape
-from relay.options import config, with_only
+from relay.options import with_only
+from relay.status.command import NEEDED, where
 
-NEEDED: Final = ("redis", "redis_password_file", "prefix")
 DRAIN_SECONDS: Final = 60.0
 KICK_SECONDS: Final = 5.0
 
@@ -24,9 +23,12 @@ def drain(node: NodeName, timeout: Timeout = DRAIN_SECONDS, **settings: Any) -> 
 
     Exit status 1: there is no such node, it hasn't ended in time, or Redis can't be asked.
     """
-    from relay.operate import act  # not for --help: it takes a while to import
+    url, prefix = where(settings, "drain")
+    import anyio  # not for --help: it takes a while to import
 
-    _run(settings, lambda url, prefix: act.drain(url, prefix, node, timeout))
+    from relay.operate import act
+
+    anyio.run(act.drain, url, prefix, node, timeout)
     typer.echo(f"{escape(node)} has ended")
     return 0
 
@@ -37,6 +39,9 @@ def kick(name: UserName, timeout: Timeout = KICK_SECONDS, **settings: Any) -> in
 
     Exit status 1: nobody has this name, it wasn't taken away in time, or Redis can't be asked.
     """
+    url, prefix = where(settings, "kick")
+    import anyio
+
     from relay.names import InvalidName, parse
     from relay.operate import act
 
@@ -44,15 +49,6 @@ def kick(name: UserName, timeout: Timeout = KICK_SECONDS, **settings: Any) -> in
         owned = parse(name).owned
     except InvalidName as error:
         raise ConfigError(str(error)) from None
-    _run(settings, lambda url, prefix: act.kick(url, prefix, owned, timeout))
+    anyio.run(act.kick, url, prefix, owned, timeout)
     typer.echo(f"{escape(name)} has been disconnected")
     return 0
-
-
-def _run(settings: dict[str, Any], act: Callable[[str, str], Awaitable[None]]) -> None:
-    told: Config = config(settings)
-    if told.redis is None:
-        raise ConfigError("this needs --redis: an embedded server is its node's own")
-    import anyio
-
-    anyio.run(act, told.redis, told.prefix)

@@ -12,7 +12,7 @@ from relay.options import config, with_only
 DEAD_STATUS: Final = 1
 WIDE: Final = 160  # columns, where nobody has a terminal to fold lines for
 INTERVAL_SECONDS: Final = (0.1, 3600.0)
-NEEDED: Final = ("redis", "redis_password_file", "prefix")
+NEEDED: Final = ("redis", "redis_password_file", "prefix")  # to say which relay is meant
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object; times in seconds.")]
 Interval = Annotated[float, typer.Option(envvar="RELAY_INTERVAL", metavar="SECONDS", help="Seconds between two looks.")]
@@ -24,7 +24,7 @@ def status(as_json: Json = False, **settings: Any) -> int:
 
     Exit status 0: a node lives; 1: none does, or Redis can't be asked.
     """
-    url, prefix = _where(settings, "status")
+    url, prefix = where(settings, "status")
     import anyio  # not for --help: it takes a while to import
     from rich.console import Console
 
@@ -42,7 +42,7 @@ def status(as_json: Json = False, **settings: Any) -> int:
 @with_only(*NEEDED)
 def top(interval: Interval = 2.0, **settings: Any) -> int:
     """The same as `relay status`, live, until Ctrl-C."""
-    url, prefix = _where(settings, "top")
+    url, prefix = where(settings, "top")
     low, high = INTERVAL_SECONDS
     if not low <= interval <= high:
         raise ConfigError(f"--interval must be between {low:g} and {high:g} seconds, not {interval:g}")
@@ -55,7 +55,8 @@ def top(interval: Interval = 2.0, **settings: Any) -> int:
     return 0
 
 
-def _where(settings: dict[str, Any], command: str) -> tuple[str, str]:
+def where(settings: dict[str, Any], command: str) -> tuple[str, str]:
+    """The URL and the prefix of the relay that is meant. Raises ConfigError."""
     told: Config = config(settings)
     if told.redis is None:
         raise ConfigError(f"relay {command} needs --redis URL: that of the nodes")

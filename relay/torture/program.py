@@ -67,7 +67,7 @@ class Program:
         self._buffer = b""
         self._waiting = False  # a call or a leave has no outcome yet
         self._quit_at: float | None = None
-        self._answered_once = True  # on this connection
+        self._unanswered = False  # nothing was heard on this connection yet
         # The last connection had no answer: a node that slept may find its `hello` late, and act on it after this one.
         self._rival = False
         self._forget()
@@ -100,7 +100,7 @@ class Program:
     def opened(self, node: int) -> bytes:
         """A connection to a node stands: what to say first."""
         self._node, self._buffer, self._waiting, self.done, self.refused = node, b"", False, False, False
-        self._rival, self._answered_once = not self._answered_once, False
+        self._rival, self._unanswered = self._unanswered, True
         self._returning = self.session is not None
         if not self._returning:
             return encode(ClientHello(name=self.name, acks=self.kind is Kind.PROGRAM))
@@ -131,7 +131,7 @@ class Program:
         """Bytes came: what to answer."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         answers: list[ClientFrame] = []
-        self._answered_once = self._answered_once or bool(lines)
+        self._unanswered = self._unanswered and not lines
         for line in lines:
             frame = decode_node(line)
             handle = _ON.get(type(frame))
