@@ -23,7 +23,6 @@ class Wire:
 
     def __init__(self, stream: SocketStream, note: Callable[[str, bytes], None]) -> None:
         self._stream = stream
-        self._socket = stream.extra(anyio.abc.SocketAttribute.raw_socket)
         self._note = note
         self._sending = anyio.Lock()
 
@@ -47,13 +46,13 @@ class Wire:
 
     def harden(self) -> None:
         """Have it end with a reset instead of an end of stream."""
-        with suppress(OSError, ValueError):  # it has just ended; uvloop raises the latter
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        with suppress(OSError, ValueError, AttributeError):  # it has just ended; uvloop raises the last two
+            sock = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 async def dial(address: Address, note: Callable[[str, bytes], None] = lambda _arrow, _data: None) -> Wire | None:
     """A connection, or None: nobody answers there now."""
-    # The AttributeError is anyio's where the other end has closed it already.
-    with suppress(OSError, AttributeError), anyio.move_on_after(CONNECT_SECONDS):
+    with suppress(OSError), anyio.move_on_after(CONNECT_SECONDS):
         return Wire(await anyio.connect_tcp(*address), note)
     return None

@@ -82,6 +82,14 @@ def test_a_user_is_disconnected_and_the_name_free_and_the_partner_told(
     assert bob.who("alice") == "free"
 
 
+def test_a_node_that_does_not_act_is_told_of(guests: Guests, one: Node, run: Run) -> None:
+    guests.json(one, "alice")
+    one.pause()
+    done = run("kick", "alice", "--timeout", "1")
+    assert (done.returncode, done.stderr) == (1, "relay: nothing has come of it in 1 s\n")
+    one.resume()
+
+
 def test_nobody_and_what_is_no_name_are_told_of(one: Node, run: Run) -> None:
     done = run("kick", "nobody")
     assert (done.returncode, done.stderr) == (1, "relay: nobody has this name\n")

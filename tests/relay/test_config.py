@@ -48,6 +48,7 @@ def test_what_works_is_taken(settings: dict[str, Any]) -> None:
         ({"lease": 0.4}, "--lease must be between 0.5 and 3600 seconds, not 0.4"),
         ({"lease": math.nan}, "--lease must be between 0.5 and 3600 seconds, not nan"),
         ({"lease": math.inf}, "--lease must be between 0.5 and 3600 seconds, not inf"),
+        ({"drain": -1.0}, "--drain must be between 0 and 3600 seconds, not -1"),
         ({"grace": -1.0}, "--grace must be between 0 and 3600 seconds, not -1"),
         ({"grace": 3601.0}, "--grace must be between 0 and 3600 seconds, not 3601"),
         ({"max_line": 63}, "--max-line must be between 64 and 16777216 bytes, not 63"),

@@ -6,7 +6,21 @@ import pytest
 
 from relay.drain import Drain, dismiss
 from relay.errors import Code, Reason
-from relay.events import Acked, Away, Call, Claim, Confirm, Hangup, Left, Messages, Moving, Refused, Say, Unconfirmed
+from relay.events import (
+    Acked,
+    Away,
+    Call,
+    Claim,
+    Confirm,
+    Hangup,
+    Left,
+    Messages,
+    Moving,
+    Paired,
+    Refused,
+    Say,
+    Unconfirmed,
+)
 from relay.host import Limits
 from relay.session import State
 from tests.relay.world import Place, User, World, enter, pair
@@ -108,6 +122,17 @@ class TestDraining:
         ben.says(Confirm(1))
         world.settle()
         assert tim.hears() == [Acked(1, "chat3"), Moving()]
+        assert drain.look()
+
+    def test_a_call_that_a_person_has_made_has_its_answer_first(
+        self, world: World, drain: Drain, tim: User, ben: User
+    ) -> None:
+        tim.says(Call("ben"))
+        assert not drain.look()
+        assert tim.hears() == []
+        world.settle()
+        assert not drain.look()
+        assert [type(event) for event in tim.hears()] == [Paired, Moving]
         assert drain.look()
 
     def test_whoever_is_away_is_not_waited_for(self, drain: Drain, ann: User) -> None:
