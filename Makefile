@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check fuzz screenshot benchmarks clean
+.PHONY: help run test test-all check fuzz audit screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,8 +35,15 @@ check: check-static ## The fast part: everything that needs no node processes; u
 	$(PYTEST) tests/relay tests/cli tests/support tests/benchmarks
 
 EXAMPLES ?= 20000
-fuzz: $(VENV)/.developed ## Fuzz for long: EXAMPLES (20000) of each kind.
-	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 tests/fuzz
+fuzz: $(VENV)/.developed ## Fuzz for long, an hour or two: EXAMPLES (20000) of each kind.
+	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 -m hypothesis tests/fuzz tests/relay tests/cli
+
+# Not part of `make check`: it asks pypi.org about each package, and a weakness may become known on any day.
+audit: $(VENV)/.developed $(VENV)/.auditor ## Look for known weaknesses in everything that is installed here; asks pypi.org.
+	$(BIN)/python -m pip freeze --exclude-editable >$(VENV)/installed.txt
+	@$(VENV)/auditor/bin/pip-audit --strict --disable-pip --no-deps --requirement $(VENV)/installed.txt || { \
+		echo 'relay: not shown to be free of known weaknesses: one was found, or a package could not be looked up at' \
+			'pypi.org (see above)' >&2; exit 1; }
 
 .PHONY: check-static
 check-static: $(VENV)/.developed
@@ -68,4 +75,10 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 
 $(VENV)/.developed: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# In an environment of its own: what it needs itself is neither installed with the rest nor looked at.
+$(VENV)/.auditor: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m venv --clear --without-pip $(VENV)/auditor
+	$(BIN)/python -m pip --python $(VENV)/auditor/bin/python install --quiet --group audit
 	@touch $@

@@ -114,7 +114,7 @@ def test_a_stranger_is_told_the_same_however_the_bytes_arrive(rest: list[bytes],
     assert heard(cut(data, cuts)) == heard([data])
 
 
-@settings(max_examples=300)
+@settings(max_examples=max(300, settings().max_examples))
 @given(st.lists(shapes(Mail, WORDS, NUMBERS), max_size=8))
 def test_mail_that_no_node_would_write(mail: list[Mail]) -> None:
     """A holder of Redis may say anything to anybody; that it is nonsense must not be what ends a node."""
