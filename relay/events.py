@@ -15,6 +15,7 @@ class Resume(Struct, frozen=True, gc=False):
     chat: str | None = None
     sent: int = 0  # the highest id it ever used
     last: int = 0  # the highest partner id it received in `chat`
+    left: str | None = None  # the last chat that it was told is over
 
 
 # --- commands: from a client

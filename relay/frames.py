@@ -43,6 +43,7 @@ class ClientHello(_Frame, tag="hello", frozen=True, kw_only=True):
     chat: str | None = None
     sent: IdOrNone = 0  # the highest id ever used
     last: IdOrNone = 0  # the highest partner id received in `chat`
+    left: str | None = None  # the last chat that this client was told is over
     ask: bool = False  # this client accepts or declines calls itself
     auth: str | None = None  # a signed token for the name, where the relay wants one
 

@@ -63,7 +63,7 @@ def come_back(session: "Session", claim: Claim) -> None:
     session.outbox.resume(resume.sent)
     if away:
         host.save(session)
-    if chat is None:
+    if chat is None or _abandoned(chat, resume):
         announce(session, claim)
         return
     chat.forget_untold()
@@ -203,8 +203,12 @@ def gone(session: "Session", reason: Reason, last: int) -> None:
 
 def announce(session: "Session", claim: Claim, last: int = 0) -> None:
     """Welcome the client, and tell what became of its chat."""
-    host, resume, chat = session.host, _resume(claim), session.chat
+    host, resume = session.host, _resume(claim)
     _welcome(session, claim)
+    if session.chat is not None and _abandoned(session.chat, resume):
+        session.part(Reason.LEFT, told=True)
+        host.save(session)
+    chat = session.chat
     if chat is not None:
         host.tell(session, Paired(chat.partner.shown, chat.id, chat.partner.acks, resumed=True, last=last))
         if chat.away:
@@ -214,6 +218,13 @@ def announce(session: "Session", claim: Claim, last: int = 0) -> None:
         known = ended is not None and ended.chat == resume.chat
         host.tell(session, Left(ended.name, ended.reason) if ended and known else Left("", Reason.LOST))
     host.wake(session)
+
+
+def _abandoned(chat: Chat, resume: Resume) -> bool:
+    """Whether the client has heard that this chat is over. That was forgotten: the node that said so is dead, or Redis
+    went back to an older state. To go on would bring the client again what it had there before.
+    """
+    return chat.id == resume.left and chat.id != resume.chat
 
 
 def _welcome(session: "Session", claim: Claim) -> None:

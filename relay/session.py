@@ -260,15 +260,15 @@ class Session:
             if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
                 self.receive(command)
 
-    def part(self, reason: Reason) -> None:
-        """Leave the chat, if any: tell the partner, report what has no outcome, tell the client."""
+    def part(self, reason: Reason, *, told: bool = False) -> None:
+        """Leave the chat, if any: tell the partner, report what has no outcome, tell the client, unless it was told."""
         chat, self.chat = self.chat, None
         if chat is None:
             return
         self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, reason, chat.confirmed, self.fence))
         self.outbox.close(chat, reason, 0)
         self._ended(chat, Reason.LEFT)
-        if reason is Reason.LEFT:
+        if reason is Reason.LEFT and not told:
             self.host.tell(self, Left(chat.partner.shown, Reason.LEFT, own=True))
 
     def over(self, reason: Reason, last: int) -> None:

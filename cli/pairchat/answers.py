@@ -59,6 +59,7 @@ def _resume_work(p: "ClientProtocol") -> list[Event]:
 
 def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
     if frame.chat != p.chat:
+        p.left = p.chat or p.left
         p.last = p.acknowledged = 0
     p.partner, p.chat, p.acks = frame.name, frame.chat, frame.acks
     paired = events.Paired(frame.name, frame.chat, frame.acks, frame.resumed)
@@ -103,6 +104,7 @@ def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
     if p.state is State.RETURNING:  # it may be that nobody remembers the name
         name = name or p.partner or ""
     if name == p.partner:  # not so when a switch has already named the next one
+        p.left = p.chat or p.left
         p.partner = p.chat = None
     left = events.Left(name, frame.reason)
     p.requests.answer(p.requests.first(Kind.LEAVE), left)
@@ -213,7 +215,7 @@ def _expired(p: "ClientProtocol") -> list[Event]:
     if p.partner is not None:
         told.append(events.Left(p.partner, "lost"))
     p.requests.answer(p.requests.first(Kind.LEAVE), events.Left(p.partner or "", "lost"))
-    p.token = p.partner = p.chat = None
+    p.token = p.partner = p.chat = p.left = None
     p.last = p.acknowledged = 0
     told.append(events.Expired(p.name))
     p.reconnect()
@@ -246,7 +248,7 @@ def _end(p: "ClientProtocol", code: str, message: str) -> list[Event]:
 
 
 def _forget(p: "ClientProtocol", message: str) -> None:
-    p.name = p.token = p.partner = p.chat = None
+    p.name = p.token = p.partner = p.chat = p.left = None
     p.requests.fail(message)
 
 

@@ -29,6 +29,7 @@ class Memory(msgspec.Struct, frozen=True):
     last: int = 0  # the highest id of the partner's texts in this chat that was acknowledged
     pending: tuple[Said, ...] = ()
     blocked: tuple[str, ...] = ()
+    left: str | None = None  # the last chat that is known to be over
     version: int = VERSION
 
 

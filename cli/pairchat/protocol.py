@@ -54,6 +54,7 @@ class ClientProtocol:
         self.ping_every = 30.0  # seconds
         self.partner: str | None = None
         self.chat: str | None = None  # the id of the present chat; kept while the partner is away
+        self.left: str | None = None  # the id of the last chat that is known to be over
         self.last = 0  # the highest id of the partner's texts in this chat
         self.outbox = Outbox(0, 0)
         self.acks = "node"  # who acknowledges on the other side
@@ -76,6 +77,7 @@ class ClientProtocol:
         """Go on with a remembered session. Only on a fresh protocol, and in place of `claim`; the outcome is alike."""
         self.name, self.token, self.chat, self.partner = memory.name, memory.token, memory.chat, memory.partner
         self.acks, self.last, self.acknowledged = memory.acks, memory.last, memory.last
+        self.left = memory.left
         self.outbox.recall(memory.sent, memory.pending)
         self.blocked = dict.fromkeys(memory.blocked)
         request = Request(Kind.CLAIM, self._hello(), memory.name)
@@ -168,7 +170,7 @@ class ClientProtocol:
             return None
         sent, said, blocked = self.outbox.sent, self.outbox.memory, tuple(self.blocked)
         name, token, partner = self.name, self.token, self.partner
-        return Memory(name, token, sent, self.chat, partner, self.acks, self.acknowledged, said, blocked)
+        return Memory(name, token, sent, self.chat, partner, self.acks, self.acknowledged, said, blocked, self.left)
 
     # --- connections
 
@@ -200,6 +202,7 @@ class ClientProtocol:
             chat=self.chat,
             sent=self.outbox.sent,
             last=self.acknowledged,
+            left=self.left,
             ask=self._ask_first,
             auth=self._proof(),
         )

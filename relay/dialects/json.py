@@ -94,7 +94,7 @@ from relay.frames import (
 def _claim(frame: ClientHello) -> Claim:
     if frame.token is None:
         return Claim(frame.name, frame.acks, None, frame.ask, frame.auth)
-    resume = Resume(frame.token, frame.chat, frame.sent, frame.last)
+    resume = Resume(frame.token, frame.chat, frame.sent, frame.last, frame.left)
     return Claim(frame.name, frame.acks, resume, frame.ask, frame.auth)
 
 

@@ -76,6 +76,7 @@ class Program:
         self.session: Session | None = None
         self._token: str | None = None
         self.chat = self.partner = ""
+        self._left_chat = ""  # the last one that we were told is over
         self._paired_at = 0.0
         # The partners asked for, empty for none, that had no answer yet; they may be carried out unheard.
         self._asked: list[str] = []
@@ -112,6 +113,7 @@ class Program:
                 chat=self.chat or None,
                 sent=self._sent,
                 last=self._last if self.chat else 0,
+                left=self._left_chat or None,
             )
         )
 
@@ -229,6 +231,7 @@ class Program:
         assert self.session is not None
         self._waiting = False
         if frame.chat != self.chat:
+            self._left_chat = self.chat or self._left_chat
             self.chat, self.partner, self._last, self._unacked = frame.chat, frame.name, 0, 0
             self._paired_at = at
             self._answered(frame.name)
@@ -281,6 +284,7 @@ class Program:
         self._history.parted.append(
             Parted(self.session.serial, self.partner, self.chat, frame.reason, self._paired_at, at, asked)
         )
+        self._left_chat = self.chat or self._left_chat
         self.chat = self.partner = ""
         self._last = self._unacked = 0
         return self._catch_up()

@@ -223,6 +223,24 @@ def test_a_node_that_goes_away_says_so() -> None:
     assert protocol.stranded
 
 
+def test_the_chat_that_is_over_is_named() -> None:
+    """Its node may have been killed before it could write that down."""
+    protocol = chatting()
+    protocol.feed(left("bob", "left"))
+    cut(protocol)
+    assert protocol.data_to_send() == HELLO + b',"token":"t0","left":"c1"}\n'
+    protocol.feed(BACK + PONG + PAIRED.replace(b"c1", b"c2") + PAIRED.replace(b"c1", b"c3"))
+    cut(protocol)
+    assert protocol.data_to_send() == HELLO + b',"token":"t0","chat":"c3","left":"c2"}\n'
+    assert protocol.memory is not None
+    second = ClientProtocol()
+    second.recall(decode(encode(protocol.memory)))
+    assert second.data_to_send() == HELLO + b',"token":"t0","chat":"c3","left":"c2"}\n'
+    second.feed(error("bad_token") + FRESH)
+    cut(second)
+    assert second.data_to_send().endswith(b',"token":"t0"}\n')
+
+
 # --- in another process
 
 

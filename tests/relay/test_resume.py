@@ -4,7 +4,21 @@ import pytest
 
 from relay import resume
 from relay.errors import Presence, Reason
-from relay.events import Acked, Away, Back, Claim, Hangup, Leave, Left, Messages, Paired, Resume, Say, Welcome
+from relay.events import (
+    Acked,
+    Away,
+    Back,
+    Claim,
+    Hangup,
+    Leave,
+    Left,
+    Messages,
+    Paired,
+    Resume,
+    Say,
+    Unconfirmed,
+    Welcome,
+)
 from relay.host import Limits, Located
 from relay.mail import Text
 from tests.relay.world import Place, User, World, enter, pair
@@ -30,11 +44,11 @@ def ben(world: World) -> User:
     return enter(world.place("n2"), "ben", acks=True)
 
 
-def comes_back(user: User, place: Place, chat: str = "", sent: int = 0, last: int = 0) -> User:
+def comes_back(user: User, place: Place, chat: str = "", sent: int = 0, last: int = 0, left: str = "") -> User:
     """The same client on another node, without waiting for anything to happen."""
     again = place.user()
     session = user.session
-    again.says(Claim(session.owned, True, Resume(session.sid, chat or None, sent, last)))
+    again.says(Claim(session.owned, True, Resume(session.sid, chat or None, sent, last, left or None)))
     return again
 
 
@@ -49,6 +63,30 @@ def test_one_who_comes_back_goes_on_where_it_was(world: World, ann: User, ben: U
     assert again.session.chat is not None
     assert again.session.chat.received == 1
     assert ann.hears() == [Away("ben", GRACE), Back("ben")]
+
+
+def test_a_chat_that_the_client_knows_to_be_over_does_not_go_on(world: World, ann: User, ben: User) -> None:
+    """Its node had told it so, and was killed before the record said it. Ann's text would reach ben once more."""
+    chat = pair(ann, ben)
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+    ann.hears()
+    again = comes_back(ben, world.place("n3"), left=chat)
+    world.settle()
+    assert [type(event) for event in again.hears()] == [Welcome]
+    assert again.session.chat is None
+    assert ann.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("a",)), Left("ben", Reason.LEFT)]
+    assert not world.records["ben"].chat
+    assert pair(ann, again) != chat
+
+
+def test_a_chat_that_goes_on_for_the_client_is_not_the_one_that_it_left(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    again = comes_back(ben, world.place("n3"), chat, left=chat)
+    world.settle()
+    assert [type(event) for event in again.hears()] == [Welcome, Paired]
+    assert ann.hears() == []
 
 
 def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:

@@ -63,6 +63,10 @@ from relay.frames import MAX_ID
             b'{"type":"hello","name":"alice","acks":true,"token":"t","chat":"c","sent":7,"last":9}',
             Claim("alice", True, Resume("t", "c", 7, 9)),
         ),
+        (
+            b'{"type":"hello","name":"alice","token":"t","left":"b"}',
+            Claim("alice", resume=Resume("t", left="b")),
+        ),
         (b'{"type":"hello","name":"alice","chat":"c","sent":7}', Claim("alice")),
     ],
 )

@@ -326,6 +326,17 @@ def test_it_says_it_again_also_when_the_chat_is_over() -> None:
     assert fates(history) == [["quit"]] * 3
 
 
+def test_the_chat_that_is_over_is_named() -> None:
+    """A node that doesn't know it yet would have it go on, and bring again what was heard."""
+    ann, _ = paired()
+    ann.feed(LEFT, 3.0)
+    ann.closed(4.0)
+    assert ann.opened(1) == HELLO[:-2] + b',"token":"t1","left":"c1"}\n'
+    ann.feed(BACK + PAIRED.replace(b"c1", b"c2") + PAIRED.replace(b"c1", b"c3"), 5.0)
+    ann.closed(6.0)
+    assert ann.opened(1) == HELLO[:-2] + b',"token":"t1","chat":"c3","left":"c2"}\n'
+
+
 def test_it_says_nothing_again_within_a_connection() -> None:
     ann, _ = paired()
     ann.say(3.0)
