@@ -12,9 +12,10 @@ from typing import Final
 
 import anyio
 
-from relay.bench.plan import Address
+from relay.bench.plan import Address, Target
 from relay.config import StartError
 from relay.torture.process import Process
+from relay.torture.trust import make_certificate
 from relay.torture.waiting import until
 
 NODES: Final = 2
@@ -26,11 +27,16 @@ _LISTENING: Final = re.compile(r" listening .*\baddress=(\S+):(\d+)")
 
 
 @asynccontextmanager
-async def own_cluster() -> AsyncIterator[tuple[Address, ...]]:
-    """Its nodes' addresses, while it runs. Raises StartError. Enter it from the main thread (see `relay.child`)."""
+async def own_cluster(*, tls: bool) -> AsyncIterator[Target]:
+    """Where it is, while it runs. Raises StartError. Enter it from the main thread (see `relay.child`)."""
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as folder:
         log = Path(folder) / "up.log"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
+        ca = None
+        if tls:
+            certificate = make_certificate(Path(folder))
+            environment["RELAY_TLS_CERT"], environment["RELAY_TLS_KEY"] = map(str, certificate)
+            ca = str(certificate[0])
         process = Process(_COMMAND, log, environment)
 
         def addresses() -> tuple[Address, ...]:
@@ -42,7 +48,7 @@ async def own_cluster() -> AsyncIterator[tuple[Address, ...]]:
             if len(addresses()) != NODES:
                 words = log.read_text(errors="replace").strip().rpartition("\n")[2]
                 raise StartError(f"the cluster doesn't start: {words.removeprefix('relay: ') or 'it says nothing'}")
-            yield addresses()
+            yield Target(addresses(), ca)
         finally:
             with anyio.CancelScope(shield=True):
                 await process.end(signal.SIGTERM)

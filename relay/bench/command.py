@@ -40,6 +40,13 @@ Processes = Annotated[
         metavar="COUNT", help="Worker processes of the load generator. Default: half of the cores, at most 4."
     ),
 ]
+Tls = Annotated[
+    bool,
+    typer.Option(
+        "--tls", help="Speak TLS. Nodes of its own show a certificate that it makes with openssl; others' is checked."
+    ),
+]
+Ca = Annotated[str | None, typer.Option(metavar="FILE", help="Certificates to trust, PEM. Default: the system's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing before it.")]
 
 
@@ -52,6 +59,8 @@ def bench(
     dialect: Dialect_ = "json",
     acks: Acks = False,
     processes: Processes = None,
+    tls: Tls = False,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> int:
     """Measure a cluster under load: messages a second, latency, losses.
@@ -71,6 +80,8 @@ def bench(
         dialect=cast("Dialect", dialect),
         acks=acks,
         processes=plans.PROCESSES if processes is None else processes,
+        tls=tls,
+        ca=ca,
     )
     return _carry_out(plan, as_json=as_json)
 

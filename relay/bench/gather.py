@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from relay import child
 from relay.bench.cluster import own_cluster
 from relay.bench.histogram import Histogram
-from relay.bench.plan import Address, Job, Plan, share_out
+from relay.bench.plan import Address, Job, Plan, Target, share_out
 from relay.bench.worker import DRAIN_SECONDS, WARM_UP_SECONDS, Failed, Progress, Ready, Report, Result
 from relay.config import StartError, one_start_error
 
@@ -89,19 +89,21 @@ async def run(plan: Plan, tell: Tell = lambda _: None) -> Outcome:
     """Carry the plan out. `tell` hears, in a line each, how it goes. Raises StartError."""
     with one_start_error():
         async with AsyncExitStack() as stack:
-            servers = plan.servers or await stack.enter_async_context(own_cluster())
-            tell(f"{plan.pairs} pairs meet on {len(servers)} servers")
-            return await _Gathering(plan, servers, tell).run()
+            target = Target(plan.servers, plan.ca)
+            if not plan.servers:
+                target = await stack.enter_async_context(own_cluster(tls=plan.tls))
+            tell(f"{plan.pairs} pairs meet on {len(target.servers)} servers")
+            return await _Gathering(plan, target, tell).run()
 
 
 class _Gathering:
     """The worker processes of one run."""
 
-    def __init__(self, plan: Plan, servers: tuple[Address, ...], tell: Tell) -> None:
+    def __init__(self, plan: Plan, target: Target, tell: Tell) -> None:
         self._plan = plan
         self._tell = tell
-        self._jobs = share_out(plan, servers, f"bench{secrets.token_hex(3)}")
-        self._outcome = Outcome(plan, servers, [], 0.0)
+        self._jobs = share_out(plan, target, f"bench{secrets.token_hex(3)}")
+        self._outcome = Outcome(plan, target.servers, [], 0.0)
         self._ready = 0
         self._all_ready = anyio.Event()
         self._second: Counter[int] = Counter()  # delivered, by second

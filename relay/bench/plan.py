@@ -6,6 +6,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from relay.config import ConfigError
+from relay.torture import trust
 
 Dialect = Literal["json", "text"]
 Address = tuple[str, int]
@@ -38,6 +39,8 @@ class Plan(Struct, frozen=True):
     dialect: Dialect = "json"
     acks: bool = False  # clients acknowledge themselves
     processes: int = PROCESSES
+    tls: bool = False
+    ca: str | None = None  # certificates to trust, a file; None: the system's, or that of a cluster of our own
 
     def __post_init__(self) -> None:
         values = {
@@ -57,6 +60,7 @@ class Plan(Struct, frozen=True):
             raise ConfigError(f"--dialect must be json or text, not {self.dialect!r}")
         if self.acks and self.dialect != "json":
             raise ConfigError("--acks needs --dialect json: text clients can't acknowledge")
+        trust.check(tls=self.tls, ca=self.ca, servers=bool(self.servers))
 
     @property
     def load(self) -> str:
@@ -64,11 +68,18 @@ class Plan(Struct, frozen=True):
         return f"{self.rate:,.0f} messages/s in all" if self.rate else f"{self.in_flight or IN_FLIGHT} in flight"
 
 
+class Target(Struct, frozen=True):
+    """The cluster that is measured."""
+
+    servers: tuple[Address, ...]
+    ca: str | None = None  # see Plan
+
+
 class Job(Struct, frozen=True):
     """One worker's share of a run."""
 
     plan: Plan
-    servers: tuple[Address, ...]
+    target: Target
     tag: str  # starts all names, so that two runs on one cluster don't meet
     pairs: tuple[int, ...]  # their numbers in the whole run
 
@@ -79,11 +90,11 @@ class Job(Struct, frozen=True):
 
     def places(self, pair: int) -> tuple[Address, Address]:
         """The servers of its sender and its receiver: different ones where there are several."""
-        count = len(self.servers)
-        return self.servers[pair % count], self.servers[(pair + 1) % count]
+        servers = self.target.servers
+        return servers[pair % len(servers)], servers[(pair + 1) % len(servers)]
 
 
-def share_out(plan: Plan, servers: tuple[Address, ...], tag: str) -> list[Job]:
+def share_out(plan: Plan, target: Target, tag: str) -> list[Job]:
     """A job for each worker; none without pairs."""
     count = min(plan.processes, plan.pairs)
-    return [Job(plan, servers, tag, tuple(range(first, plan.pairs, count))) for first in range(count)]
+    return [Job(plan, target, tag, tuple(range(first, plan.pairs, count))) for first in range(count)]

@@ -20,6 +20,7 @@ from relay.bench.histogram import Histogram
 from relay.bench.pair import End, Pair, Stage
 from relay.bench.plan import IN_FLIGHT, MAX_IN_FLIGHT, Address, Job
 from relay.bench.speech import speech
+from relay.torture.trust import client_context
 
 WARM_UP_SECONDS: Final = 1.0  # under load, before anything is measured: caches, TCP windows, Python's own
 DRAIN_SECONDS: Final = 5.0  # after the load, for what is under way; beyond it a message counts as lost
@@ -140,6 +141,7 @@ class _Run:
         self._pairs = [
             Pair(number, job.tag, self._speech, in_flight=in_flight, answers=answers) for number in job.pairs
         ]
+        self._tls = client_context(job.target.ca) if job.plan.tls else None
         self._senders: dict[Pair, _Wire] = {}
         self._wires: list[_Wire] = []
         self._pushing = False  # as much as goes, as opposed to a steady rate
@@ -167,7 +169,8 @@ class _Run:
         self._senders[pair] = sender
 
     async def _log_in(self, end: End, pair: Pair, server: Address) -> _Wire:
-        _, wire = await asyncio.get_running_loop().create_connection(lambda: _Wire(end, self, pair), *server)
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_connection(lambda: _Wire(end, self, pair), *server, ssl=self._tls)
         self._wires.append(wire)
         await wire.ask(self._speech.hello(end.name), Stage.FREE)
         return wire

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import shutil
+import ssl
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,7 @@ import anyio
 from msgspec import Struct, field
 
 from relay.config import one_start_error
-from relay.torture import checker, lab, probe
+from relay.torture import checker, lab, probe, trust
 from relay.torture.checker import Verdict
 from relay.torture.history import History, Kind
 from relay.torture.lab import Lab
@@ -62,8 +63,10 @@ async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
     folder = Path(tempfile.mkdtemp(prefix="relay-torture-"))
     try:
         with one_start_error():
-            async with _cluster(plan, folder) as cluster:
-                campaign = _Campaign(plan, cluster, tell)
+            certificate = trust.make_certificate(folder) if plan.tls and not plan.servers else None
+            tls = trust.client_context(str(certificate[0]) if certificate else plan.ca) if plan.tls else None
+            async with _cluster(plan, folder, certificate) as cluster:
+                campaign = _Campaign(plan, cluster, tell, tls)
                 result = await campaign.run()
     except anyio.get_cancelled_exc_class():
         shutil.rmtree(folder)
@@ -77,25 +80,25 @@ async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
 
 
 @asynccontextmanager
-async def _cluster(plan: Plan, folder: Path) -> AsyncIterator[Lab | None]:
+async def _cluster(plan: Plan, folder: Path, certificate: trust.Certificate | None) -> AsyncIterator[Lab | None]:
     if plan.servers:
         yield None
     else:
-        async with lab.build(folder, plan.nodes, plan.command, plan.engine) as cluster:
+        async with lab.build(folder, plan.nodes, plan.command, plan.engine, certificate) as cluster:
             yield cluster
 
 
 class _Campaign:
     """One run against one cluster; `lab` is None where that isn't ours."""
 
-    def __init__(self, plan: Plan, lab: Lab | None, tell: Tell) -> None:
+    def __init__(self, plan: Plan, lab: Lab | None, tell: Tell, tls: ssl.SSLContext | None) -> None:
         self._plan = plan
         self._lab = lab
         self._tell = tell
         self._began = time.monotonic()
         self._history = History()
         addresses = list(plan.servers) if lab is None else [lab.address(node.number) for node in lab.nodes]
-        self.stage = Stage(addresses, self._clock, plan.grace)
+        self.stage = Stage(addresses, self._clock, plan.grace, tls)
         self._users = self._cast()
         self._failures: dict[str, list[str]] = {}
 
@@ -202,8 +205,8 @@ class _Campaign:
         tag = f"{self._plan.seed:x}"
 
         async def try_pair(a: int, b: int) -> None:
-            addresses = self.stage.addresses
-            step = await probe.fails(addresses[a], addresses[b], f"{tag}-{a}-{b}", self._plan.recovery)
+            here, there = self.stage.addresses[a], self.stage.addresses[b]
+            step = await probe.fails(here, there, f"{tag}-{a}-{b}", self._plan.recovery, self.stage.tls)
             if step:
                 self._failures["recovery"].append(f"two new users on nodes {a} and {b} fail: {step}")
 

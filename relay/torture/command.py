@@ -39,6 +39,14 @@ Server = Annotated[
 ]
 Lease = Annotated[float, typer.Option(metavar="SECONDS", help="Lease of the cluster given by --server.")]
 Grace = Annotated[float, typer.Option(metavar="SECONDS", help="Grace of the cluster given by --server.")]
+Tls = Annotated[
+    bool,
+    typer.Option(
+        "--tls",
+        help="Clients speak TLS. Nodes of its own show a certificate that it makes with openssl; others' is checked.",
+    ),
+]
+Ca = Annotated[str | None, typer.Option(metavar="FILE", help="Certificates to trust, PEM. Default: the system's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing before it.")]
 
 
@@ -52,6 +60,8 @@ def torture(
     server: Server = None,
     lease: Lease = 5.0,
     grace: Grace = 30.0,
+    tls: Tls = False,
+    ca: Ca = None,
     as_json: Json = False,
 ) -> int:
     """Break a cluster of its own in every way under random traffic, and check that no promise was broken.
@@ -64,9 +74,10 @@ def torture(
     kind = plans.parse_engine(engine)
     if server:
         servers = tuple(map(plans.parse_server, server))
-        plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind)
+        plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind, tls=tls, ca=ca)
     else:
-        plan = plans.Plan(seconds, chosen, plans.parse_faults(fault, kind), nodes, users, engine=kind)
+        faults = plans.parse_faults(fault, kind)
+        plan = plans.Plan(seconds, chosen, faults, nodes, users, engine=kind, tls=tls, ca=ca)
     return _carry_out(plan, as_json=as_json)
 
 

@@ -15,6 +15,7 @@ from relay.torture.plan import DRAIN, GRACE, LEASE, NODE, Engine
 from relay.torture.process import HOST, START_SECONDS, Process, free_port
 from relay.torture.proxy import Proxy
 from relay.torture.servers import Server, Servers
+from relay.torture.trust import Certificate
 from relay.torture.waiting import until
 
 _LISTENING: Final = re.compile(rb" listening .*\baddress=\S+:(\d+)")
@@ -24,7 +25,9 @@ _RSS: Final = re.compile(r"VmRSS:\s+(\d+) kB")
 class Node(Process):
     """One node. It keeps its port through all its lives."""
 
-    def __init__(self, number: int, command: Sequence[str], folder: Path, redis: str) -> None:
+    def __init__(
+        self, number: int, command: Sequence[str], folder: Path, redis: str, certificate: Certificate | None
+    ) -> None:
         self.number = number
         self.port = free_port()
         self.wanted = True  # to be there, as far as the nemesis is concerned
@@ -33,6 +36,8 @@ class Node(Process):
         words = [word for option, value in options.items() for word in (option, str(value))]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
         environment["RELAY_REDIS_URL"] = redis
+        if certificate is not None:
+            environment["RELAY_TLS_CERT"], environment["RELAY_TLS_KEY"] = map(str, certificate)
         super().__init__([*command, *words], self.log, environment)
 
     async def listen(self) -> None:
@@ -85,9 +90,13 @@ class Lab:
 
 @asynccontextmanager
 async def build(
-    folder: Path, count: int, command: Sequence[str] = NODE, engine: Engine = Engine.STANDALONE
+    folder: Path,
+    count: int,
+    command: Sequence[str] = NODE,
+    engine: Engine = Engine.STANDALONE,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[Lab]:
-    """A cluster of so many nodes in an empty folder, serving. `command`: how a node is started, without options."""
+    """A cluster of so many nodes in a folder, serving. `command`: how a node is started, without options."""
     data = servers.make(engine, folder)
     async with anyio.create_task_group() as tasks:
         nodes: list[Node] = []
@@ -97,7 +106,7 @@ async def build(
             for proxy in proxies:
                 await tasks.start(proxy.run)
             urls = [f"redis://{HOST}:{proxy.port}" for proxy in proxies] or [data.url] * count
-            nodes += [Node(number, command, folder, url) for number, url in enumerate(urls)]
+            nodes += [Node(number, command, folder, url, certificate) for number, url in enumerate(urls)]
             async with anyio.create_task_group() as starting:
                 for node in nodes:
                     starting.start_soon(node.listen)

@@ -1,6 +1,7 @@
 """What one run is to do. A value that can't work raises ConfigError."""
 
 import secrets
+import shlex
 import sys
 from enum import StrEnum
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from relay.config import ConfigError
+from relay.torture import trust
 
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
 GRACE: Final = 8.0
@@ -79,6 +81,8 @@ class Plan(Struct, frozen=True):
     grace: float = GRACE
     command: tuple[str, ...] = NODE  # how a node is started
     engine: Engine = Engine.STANDALONE
+    tls: bool = False  # between clients and nodes
+    ca: str | None = None  # certificates to trust, a file; None: the system's, or that of nodes of our own
 
     def __post_init__(self) -> None:
         for option, value in (("--seconds", self.seconds), ("--nodes", self.nodes), ("--users", self.users)):
@@ -95,6 +99,7 @@ class Plan(Struct, frozen=True):
             raise ConfigError("--fault needs a cluster of its own: leave --server out")
         if self.servers and self.engine is not Engine.STANDALONE:
             raise ConfigError("--engine needs a cluster of its own: leave --server out")
+        trust.check(tls=self.tls, ca=self.ca, servers=bool(self.servers))
 
     @property
     def recovery(self) -> float:
@@ -105,7 +110,9 @@ class Plan(Struct, frozen=True):
     def again(self) -> str:
         """The command that repeats it."""
         words = ["relay", "torture", "--seed", str(self.seed), "--seconds", f"{self.seconds:g}"]
+        words += ["--tls"] * self.tls
         if self.servers:
+            words += ["--ca", shlex.quote(self.ca)] if self.ca else []
             return " ".join([*words, *(f"--server {host}:{port}" for host, port in self.servers)])
         if self.engine is not Engine.STANDALONE:
             words += ["--engine", self.engine]

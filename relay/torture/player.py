@@ -1,5 +1,6 @@
 """Carries out, on real sockets, what users decide."""
 
+import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
@@ -31,8 +32,15 @@ NOTES: Final = 20_000  # lines of one user
 class Stage:
     """What all users have in common: the clock, the nodes, and whether they act, only listen, or go home."""
 
-    def __init__(self, addresses: Sequence[Address], clock: Callable[[], float], grace: float) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        clock: Callable[[], float],
+        grace: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.addresses = addresses
+        self.tls = tls
         self.clock = clock
         self.grace = grace
         self.acting = False
@@ -48,7 +56,7 @@ class Stage:
             wire.extend(f"{self.clock():8.3f} {arrow} {line}\n" for line in lines)
 
         note("--", f"to node {node}".encode())
-        return await dial(self.addresses[node], note)
+        return await dial(self.addresses[node], note, self.tls)
 
     async def past(self, moment: float) -> None:
         """Wait for that moment, or until nobody acts any more."""

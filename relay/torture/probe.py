@@ -1,5 +1,6 @@
 """Whether a cluster does its work: two new programs on two nodes claim, call, talk and quit."""
 
+import ssl
 from contextlib import aclosing, suppress
 from random import Random
 from typing import Final
@@ -16,14 +17,14 @@ NUDGE_SECONDS: Final = 0.1
 TEXTS: Final = 3  # in each direction
 
 
-async def fails(caller: Address, callee: Address, tag: str, seconds: float) -> str:
+async def fails(caller: Address, callee: Address, tag: str, seconds: float, tls: ssl.SSLContext | None = None) -> str:
     """What can't be done there within so many seconds, counting further tries; empty if all of it can."""
     attempts: list[_Attempt] = []
     with anyio.move_on_after(seconds):
         while True:
             attempts.append(_Attempt(f"{tag}-{len(attempts)}"))
             with anyio.move_on_after(seconds / 2):
-                if await attempts[-1].talk(caller, callee):
+                if await attempts[-1].talk(caller, callee, tls):
                     return ""
             await anyio.sleep(RETRY_SECONDS)
     return ", then ".join(attempt.step for attempt in attempts)
@@ -38,9 +39,9 @@ class _Attempt:
         rng = Random(tag)
         self._ann, self._bob = (Program(f"{n}-{tag}", Kind.PROGRAM, self._history, rng) for n in ("ann", "bob"))
 
-    async def talk(self, caller: Address, callee: Address) -> bool:
+    async def talk(self, caller: Address, callee: Address, tls: ssl.SSLContext | None) -> bool:
         """Whether all of it went well."""
-        anns, bobs = await dial(caller), await dial(callee)
+        anns, bobs = await dial(caller, tls=tls), await dial(callee, tls=tls)
         if anns is None or bobs is None:
             return False
         async with aclosing(anns), aclosing(bobs), anyio.create_task_group() as tasks:

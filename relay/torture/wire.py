@@ -1,6 +1,7 @@
 """One TCP connection of a user of a run."""
 
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,7 +9,9 @@ from typing import Final
 
 import anyio
 import anyio.abc
-from anyio.abc import SocketStream
+from anyio.abc import ByteStream
+
+from relay.config import StartError
 
 Address = tuple[str, int]
 
@@ -21,7 +24,7 @@ BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResou
 class Wire:
     """Any task may send. `note` hears what passes: an arrow, and bytes."""
 
-    def __init__(self, stream: SocketStream, note: Callable[[str, bytes], None]) -> None:
+    def __init__(self, stream: ByteStream, note: Callable[[str, bytes], None]) -> None:
         self._stream = stream
         self._note = note
         self._sending = anyio.Lock()
@@ -51,8 +54,22 @@ class Wire:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
-async def dial(address: Address, note: Callable[[str, bytes], None] = lambda _arrow, _data: None) -> Wire | None:
-    """A connection, or None: nobody answers there now."""
-    with suppress(OSError), anyio.move_on_after(CONNECT_SECONDS):
-        return Wire(await anyio.connect_tcp(*address), note)
+async def dial(
+    address: Address,
+    note: Callable[[str, bytes], None] = lambda _arrow, _data: None,
+    tls: ssl.SSLContext | None = None,
+) -> Wire | None:
+    """A connection, or None: nobody answers there now. `tls`: speak it. Raises StartError: it's the wrong server."""
+    host, port = address
+    with anyio.move_on_after(CONNECT_SECONDS):
+        try:
+            if tls is None:
+                return Wire(await anyio.connect_tcp(host, port), note)
+            # Lines say themselves where they end: the end of TCP does for that of TLS.
+            stream = await anyio.connect_tcp(host, port, ssl_context=tls, tls_standard_compatible=False)
+            return Wire(stream, note)
+        except ssl.SSLCertVerificationError as error:
+            raise StartError(f"the certificate of {host}:{port} isn't accepted: {error.verify_message}") from None
+        except (OSError, *BROKEN):
+            pass
     return None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import StartNode
+from tests.support.certificates import Authority
 from tests.support.node import Node
 from tests.support.process import Process, descendants, runs, wait_until
 
@@ -64,6 +65,42 @@ def test_without_a_server_it_has_a_cluster_of_its_own_and_leaves_nothing(tmp_pat
     assert re.search(r"^latency: p50 \S+ ms, p90 \S+ ms, p99 \S+ ms, p99\.9 ", out, re.M)
     assert re.search(r"lost 0, unconfirmed 0, unanswered 0$", out, re.M)
     assert "\r" not in out  # progress is for terminals
+
+
+# --- TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def test_a_cluster_with_tls_is_measured(start_node: StartNode, authority: Authority, tmp_path: Path) -> None:
+    cert, key = authority.issue("node")
+    nodes = [start_node(tls_cert=cert, tls_key=key) for _ in range(2)]
+    options = ["--tls", "--ca", str(authority.file), "--pairs", "4", "--processes", "2", "--json"]
+    status, out = bench(tmp_path, *servers(*nodes), *options)
+    result: dict[str, Any] = json.loads(out)
+    assert (status, result["tls"], result["lost"], result["errors"]) == (0, True, 0, {})
+    assert result["sent"] == result["delivered"] > 0
+
+
+def test_its_own_cluster_serves_tls(tmp_path: Path) -> None:
+    status, out = bench(tmp_path, "--tls", "--pairs", "2", "--dialect", "text")
+    assert status == 0
+    assert out.startswith("text, TLS; 2 pairs on ")
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["another authority's", "no TLS"])
+def test_a_node_that_is_not_trusted_is_one_line_and_a_status(
+    start_node: StartNode, authority: Authority, tmp_path: Path, tls: bool
+) -> None:
+    cert, key = Authority(tmp_path, "other").issue("node")
+    node = start_node(**({"tls_cert": cert, "tls_key": key} if tls else {}))
+    status, out = bench(tmp_path, *servers(node), "--tls", "--ca", str(authority.file), "--pairs", "2")
+    assert status == 1
+    assert re.fullmatch(r"relay: [^\n]*\n", out)
+    assert ("certificate verify failed" in out) is tls
 
 
 def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:

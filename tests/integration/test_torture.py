@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from relay.torture.plan import FAULTS_OF, Engine
-from tests.integration.conftest import Torture
+from tests.integration.conftest import StartNode, Torture
+from tests.support.certificates import Authority
 from tests.support.party import GRACE, LEASE, Party
 from tests.support.process import descendants, runs, wait_until
 from tests.support.server import RedisServer
@@ -18,6 +19,7 @@ AFTER_SECONDS = 60.0  # for start, quiet and check, on a busy machine
 SECONDS = 120
 MEMBERS = 4  # three nodes and the server
 SOON = 5.0  # seconds
+WHY = "unable to get local issuer certificate"  # OpenSSL's words
 
 
 def check_clean(text: str, seed: int) -> None:
@@ -60,6 +62,30 @@ def test_failovers_of_an_engine_break_no_promise(torture: Torture, logs: Path, e
     check_clean(run.text(), 1)
     assert re.search(r"; faults: .*\d+ failover", run.text())
     assert not list(logs.iterdir())
+
+
+# --- TLS
+
+
+@pytest.mark.timeout(2 * AFTER_SECONDS)
+def test_clients_that_speak_tls_see_the_same(torture: Torture, logs: Path) -> None:
+    run = torture("--tls", "--seed", 7, "--seconds", 6, "--fault", "kill,term,pause")
+    status = run.wait(6 + AFTER_SECONDS)
+    assert status == 0, run.text()
+    check_clean(run.text(), 7)
+    assert "--seconds 6 --tls --nodes 3" in run.text()
+    assert not list(logs.iterdir())
+
+
+def test_a_certificate_that_is_not_accepted_is_one_line(
+    torture: Torture, start_node: StartNode, tmp_path: Path
+) -> None:
+    cert, key = Authority(tmp_path, "other").issue("node")
+    node = start_node(tls_cert=cert, tls_key=key)
+    server = "{}:{}".format(*node.address)
+    run = torture("--server", server, "--tls", "--ca", Authority(tmp_path).file, "--seconds", 1)
+    assert run.wait(AFTER_SECONDS) == 1
+    assert run.text().splitlines()[1:] == [f"relay: the certificate of {server} isn't accepted: {WHY}"]
 
 
 # --- ended from outside

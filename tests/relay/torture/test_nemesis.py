@@ -68,7 +68,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorde
 
 
 async def rage(servers: Servers, folder: Path, seed: int, seconds: float = 0.2) -> list[Fault]:
-    lab = Lab(servers, [Node(0, ["none"], folder, servers.url)], [])
+    lab = Lab(servers, [Node(0, ["none"], folder, servers.url, None)], [])
     doing = Nemesis(lab, ["failover"], Random(seed), time.monotonic)
     await doing.rage(seconds)
     return doing.faults

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from relay.torture.plan import (
     parse_faults,
     parse_server,
 )
+from tests.support.certificates import Authority
 
 
 def plan_with(option: str, value: int) -> Plan:
@@ -118,13 +120,15 @@ def parse(command: str) -> Plan:
     words = iter(shlex.split(command)[2:])
     options: dict[str, list[str]] = {}
     for word in words:
-        options.setdefault(word, []).append(next(words))
+        options.setdefault(word, []).append("" if word == "--tls" else next(words))
+    tls, ca = "--tls" in options, options.pop("--ca", [None])[0]
+    options.pop("--tls", None)
     servers = tuple(map(parse_server, options.pop("--server", [])))
     plan = {key.removeprefix("--"): values[0] for key, values in options.items()}
     engine = parse_engine(plan.pop("engine", "standalone"))
     faults = parse_faults(plan.pop("fault", "none"), engine)
     numbers = {key: float(value) if key == "seconds" else int(value) for key, value in plan.items()}
-    return Plan(faults=faults, servers=servers, engine=engine, **numbers)  # type: ignore[arg-type]
+    return Plan(faults=faults, servers=servers, engine=engine, tls=tls, ca=ca, **numbers)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -135,10 +139,17 @@ def parse(command: str) -> Plan:
         Plan(faults=()),
         Plan(faults=("pause", "failover"), engine=Engine.CLUSTER),
         Plan(seconds=5, seed=1, faults=(), servers=(("127.0.0.1", 9999), ("127.0.0.1", 10000))),
+        Plan(tls=True, faults=("kill",)),
     ],
 )
 def test_the_command_that_is_printed_repeats_the_plan(plan: Plan) -> None:
     assert plan.again.startswith("relay torture ")
+    assert parse(plan.again) == plan
+
+
+def test_the_command_that_is_printed_names_the_certificates(tmp_path: Path) -> None:
+    file = Authority(tmp_path, "a name with spaces").file
+    plan = Plan(tls=True, ca=str(file), faults=(), servers=(("127.0.0.1", 9999),))
     assert parse(plan.again) == plan
 
 
@@ -169,6 +180,10 @@ def test_help_names_every_fault() -> None:
         (["--seconds", "0"], "--seconds must be between"),
         (["--server", "nowhere"], "--server must be host:port"),
         (["--seed", "abc"], "--seed"),
+        (["--ca", "ca.pem", "--server", "a:1"], "--ca needs --tls and --server"),
+        (["--ca", "ca.pem", "--tls"], "--ca needs --tls and --server"),
+        (["--ca", "none.pem", "--tls", "--server", "a:1"], "--ca 'none.pem' can't be used: No such file or directory"),
+        (["--ca", "pyproject.toml", "--tls", "--server", "a:1"], "--ca 'pyproject.toml' can't be used: it isn't PEM"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_status_2(
