@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check fuzz audit screenshot benchmarks clean
+.PHONY: help run test test-all check fuzz audit docs screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,7 +32,7 @@ test-all: check-static ## The same with the tests that take long.
 	$(PYTEST) -m ''
 
 check: check-static ## The fast part: everything that needs no node processes; under a minute.
-	$(PYTEST) tests/relay tests/cli tests/support tests/benchmarks
+	$(PYTEST) tests/relay tests/cli tests/support tests/benchmarks tests/docs
 
 EXAMPLES ?= 20000
 fuzz: $(VENV)/.developed ## Fuzz for long, an hour or two: EXAMPLES (20000) of each kind.
@@ -52,6 +52,9 @@ check-static: $(VENV)/.developed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.documented ## Build the site of docs/ in build/site, and check its links.
+	$(VENV)/documenter/bin/python -m tools.docsite
+
 screenshot: $(VENV)/.developed ## Take the picture of pairchat in the README.
 	$(BIN)/python tools/screenshot.py
 
@@ -59,7 +62,7 @@ benchmarks: $(VENV)/.developed ## Compare with the peers, which it installs outs
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove the virtual environment and what tools left behind.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache dist build
 
 $(VENV)/.created:
 	@test -n '$(PYTHON)' && $(PYTHON) -c '$(USABLE)' || { \
@@ -81,4 +84,10 @@ $(VENV)/.developed: $(VENV)/.installed
 $(VENV)/.auditor: $(VENV)/.created pyproject.toml
 	$(BIN)/python -m venv --clear --without-pip $(VENV)/auditor
 	$(BIN)/python -m pip --python $(VENV)/auditor/bin/python install --quiet --group audit
+	@touch $@
+
+# Likewise.
+$(VENV)/.documented: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m venv --clear --without-pip $(VENV)/documenter
+	$(BIN)/python -m pip --python $(VENV)/documenter/bin/python install --quiet --group docs
 	@touch $@

@@ -51,8 +51,9 @@ def talk(nodes: list[Node], stack: contextlib.ExitStack) -> Terminal:
     bob = stack.enter_context(Terminal("bob", *options, server=server(two)))
     bob.wait_bar("nobody yet")
     both = ("--server", server(one), "--server", server(two))
-    size = {"columns": COLUMNS, "rows": ROWS}
-    alice = stack.enter_context(Terminal("alice", "--to", "bob", *both, *options, server=server(one), **size))
+    alice = stack.enter_context(
+        Terminal("alice", "--to", "bob", *both, *options, server=server(one), columns=COLUMNS, rows=ROWS)
+    )
     alice.wait_bar("bob is here")
     say(alice, bob, "hi bob! Two nodes, and each of us is on another one.")
     say(bob, alice, "張偉 and דנה want to join us 👋 what happens if a node dies?")

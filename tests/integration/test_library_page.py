@@ -1,0 +1,194 @@
+"""The programs of docs/library.md and the README do what is said there, on real nodes. Each is found by its heading."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import StartNode
+from tests.support.certificates import Authority
+from tests.support.clients import JsonClient
+from tests.support.guests import Guests
+from tests.support.node import Node
+from tests.support.process import Process, wait_until
+from tests.support.tokens import Issuer
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "docs" / "library.md", ROOT / "README.md"]
+MESSAGES = 1000
+
+Start = Callable[..., Process]
+_run = set[tuple[str, int]]()
+
+
+def programs() -> dict[str, list[str]]:
+    """By heading."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    found = {section.splitlines()[0]: re.findall(r"```python\n(.*?)```", section, re.DOTALL) for section in sections}
+    return {heading: blocks for heading, blocks in found.items() if blocks}
+
+
+@pytest.fixture
+def start(tmp_path: Path, nodes: list[Node]) -> Iterator[Start]:
+    """Starts a program of the page, against the first node if the test has no other one."""
+    started: list[Process] = []
+
+    def start(heading: str, *arguments: str | Path, number: int = 0, at: Node = nodes[0]) -> Process:
+        _run.add((heading, number))
+        text = programs()[heading][number].replace("localhost", "127.0.0.1").replace("9999", str(at.address[1]))
+        file = tmp_path / "program.py"
+        file.write_text(text, encoding="utf-8")
+        log = tmp_path / f"program{len(started)}.log"
+        started.append(Process([sys.executable, str(file), *map(str, arguments)], log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        print(process.text())
+        process.kill()
+
+
+@pytest.fixture
+def bob(nodes: list[Node], guests: Guests) -> JsonClient:
+    """A program that acknowledges itself, on the second node."""
+    return guests.json(nodes[1], "bob", acks=True)
+
+
+def test_say_something(start: Start, bob: JsonClient) -> None:
+    alice = start("Say something")
+    bob.expect("paired", name="alice")
+    bob.expect("msg", id=1, text="hi")
+    bob.send("ack", id=1)
+    assert alice.wait() == 0
+    assert alice.text() == "delivered by his client\n"
+
+
+def test_that_of_the_readme(start: Start, bob: JsonClient) -> None:
+    alice = start("Talk to it")
+    bob.expect("paired", name="alice")
+    bob.expect("msg", id=1, text="hi")
+    bob.send("ack", id=1)
+    assert alice.wait() == 0
+    assert alice.text() == "delivered to bob's client\n"
+
+
+def test_an_echo(start: Start, bob: JsonClient) -> None:
+    start("Hear something")
+    wait_until(lambda: bob.who("echo") == "free", "the echo is there")
+    bob.call("echo")
+    bob.send("msg", id=1, text="hé")
+    bob.expect("msg", text="hé")
+    bob.expect("ack", id=1)  # the loop has asked for the next event
+    bob.send("ack", id=1)
+
+
+def test_a_loop_that_ends_at_a_message_acknowledges_it(start: Start, bob: JsonClient) -> None:
+    once = start("Hear something", number=1)
+    wait_until(lambda: bob.who("once") == "free", "the program is there")
+    bob.call("once")
+    bob.send("msg", id=1, text="hi")
+    bob.expect("ack", id=1)
+    assert once.wait() == 0
+    assert once.text() == "bob: hi\n"
+
+
+def test_receipts_of_more_messages_than_a_window(start: Start, bob: JsonClient) -> None:
+    alice = start("What became of it")
+    bob.expect("paired", name="alice")
+    for number in range(MESSAGES):
+        bob.expect("msg", text=f"line {number}")
+        bob.send("ack", id=number + 1)
+    assert alice.wait() == 0
+    assert alice.text() == f"{MESSAGES} of {MESSAGES} arrived\n"
+
+
+def test_receipts_when_the_partner_leaves(start: Start, bob: JsonClient) -> None:
+    alice = start("What became of it")
+    bob.expect("paired", name="alice")
+    bob.expect("msg", id=1)
+    bob.send("ack", id=1)
+    bob.send("quit")
+    bob.rest()
+    assert alice.wait() != 0, "the rest of the thousand has nobody to go to"
+    assert "nobody is chatting" in alice.text()
+
+
+def test_a_refusal_is_waited_out(start: Start, nodes: list[Node], guests: Guests) -> None:
+    alice = start("When the answer is no")
+    alice.wait_for_line("not yet: no_such_user")
+    bob = guests.text(nodes[1], "bob")
+    bob.expect_notice("alice")
+    bob.expect_message("alice", "at last")
+    assert alice.wait() == 0
+
+
+def test_no_relay_is_one_line(start: Start, start_node: StartNode) -> None:
+    gone = start_node()
+    gone.kill()
+    alice = start("When the answer is no", at=gone)
+    assert alice.wait() == 0
+    assert alice.text().startswith("no relay: ")
+
+
+def test_calls_are_answered_by_the_program(start: Start, bob: JsonClient, nodes: list[Node], guests: Guests) -> None:
+    alice = start("Be asked")
+    wait_until(lambda: bob.who("alice") == "free", "the program is there")
+    carol = guests.json(nodes[0], "carol")
+    carol.send("to", name="alice")
+    carol.expect("ringing", name="alice")
+    carol.expect_error("declined", name="alice")
+    bob.send("to", name="alice")
+    bob.expect("ringing", name="alice")
+    bob.expect("paired", name="alice")
+    bob.send("msg", id=1, text="hi")
+    bob.expect("ack", id=1)
+    assert alice.wait() == 0
+    assert alice.text() == "bob: hi\n"
+
+
+def test_a_killed_program_goes_on(start: Start, bob: JsonClient, tmp_path: Path) -> None:
+    first = start("Survive", tmp_path)
+    first.wait_for_line("with bob")
+    chat = bob.expect("paired", name="alice")["chat"]
+    first.kill()
+    bob.expect("away", name="alice")
+    bob.send("msg", id=1, text="still there?")
+    second = start("Survive", tmp_path)
+    second.wait_for_line("bob: still there?")
+    bob.expect("back", name="alice")
+    bob.expect("ack", id=1, chat=chat)
+    bob.send("leave")
+    assert second.wait() == 0
+    assert second.text() == "with bob\nbob: still there?\n"
+
+
+def test_trio(start: Start, bob: JsonClient) -> None:
+    alice = start("Under trio")
+    assert alice.wait() == 0
+    assert alice.text() == "bob is free\n"
+
+
+def test_tls_and_proof(start: Start, start_node: StartNode, tmp_path: Path) -> None:
+    issuer, authority = Issuer(tmp_path / "issuer"), Authority(tmp_path)
+    certificate, key = authority.issue("node")
+    node = start_node(auth_jwt_key=issuer.file, tls_cert=certificate, tls_key=key)
+    (tmp_path / "token").write_text(issuer.token("alice") + "\n")
+    alice = start("TLS and proof", authority.file, tmp_path / "token", at=node)
+    assert alice.wait() == 0
+    assert alice.text() == "I am alice\n"
+
+
+def test_without_io(start: Start, nodes: list[Node]) -> None:
+    alice = start("Without I/O")
+    assert alice.wait() == 0
+    assert alice.text() == f"Joined at {nodes[0].name}\n"
+
+
+def test_each_program_was_run() -> None:
+    there = {(heading, number) for heading, blocks in programs().items() for number in range(len(blocks))}
+    assert len(there) > 8
+    if len(_run) > 1:  # not when this test is run alone
+        assert _run == there
