@@ -164,9 +164,10 @@ class Router:
         return self._directory.crowded
 
     def wake_all(self) -> None:
-        """Everyone may go on, as far as there is anything."""
+        """Everyone may go on, as far as there is anything; also whoever was cut off with lines that had to wait."""
         self.begin()
         self._dirty.update(dict.fromkeys(self._outlets))
+        self._dirty.update((s.outlet, None) for s in self.sessions.values() if s.outlet is not None)
 
     # --- connections
 

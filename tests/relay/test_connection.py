@@ -335,6 +335,21 @@ class TestClosing:
         await until(lambda: "ben" not in router.sessions)
         await until(lambda: ann.sent.endswith(b"Quit.\n"))
 
+    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(
+        self, router: Router, wire: Connect
+    ) -> None:
+        """A node that slept asks first what it still owns; meanwhile the end of a client waits with its last lines."""
+        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
+        await paired(ann, ben, b"ben")
+        router.held = True
+        ann.send(b"x\n")
+        ann.reset()
+        await anyio.lowlevel.checkpoint()
+        assert "ann" in router.sessions
+        router.stand()
+        await until(lambda: "ann" not in router.sessions)
+        assert [line.rpartition(b": ")[2] for line in ben.lines()] == [b"(x)", b"Quit."]
+
     async def test_what_is_said_behind_a_quit_takes_no_memory(self, wire: Connect) -> None:
         ann = await text(wire, b"ann")
         ann.full = True
