@@ -13,6 +13,7 @@ from tests.support.process import PATIENCE, Process
 Address = tuple[str, int]
 
 START_PATIENCE = 30.0  # seconds; to start takes a second of CPU time, of which a busy machine has little to give
+LAUNCH = (sys.executable, "-m", "relay")  # of the checkout
 LISTEN = "0A"  # the state column of /proc/net/tcp
 _serial = count(1)
 
@@ -20,12 +21,13 @@ _serial = count(1)
 class Node(Process):
     """One node on free ports of 127.0.0.1; returns when it accepts connections."""
 
+    launch: tuple[str, ...] = LAUNCH
     tls: ssl.SSLContext | None = None  # what its clients need
 
     def __init__(self, folder: Path, *, wait: bool = True, **options: str | float) -> None:
         self.name = f"n{next(_serial)}"
         settings: dict[str, str | float] = {"name": self.name, "port": 0, "classic_port": 0, "http_port": 0, **options}
-        super().__init__(node_command(**settings), folder / f"{self.name}.log")
+        super().__init__([*self.launch, *node_command(**settings)[len(LAUNCH) :]], folder / f"{self.name}.log")
         if wait:
             try:
                 self.wait_until_listening()
@@ -66,7 +68,7 @@ class Node(Process):
 
 def node_command(**options: str | float) -> list[str]:
     """The command line of a node; `classic_port=0` becomes `--classic-port 0`, and an empty text no value."""
-    command = [sys.executable, "-m", "relay", "node"]
+    command = [*LAUNCH, "node"]
     for key, value in options.items():
         command += [f"--{key.replace('_', '-')}", *([str(value)] if value != "" else [])]
     return command
