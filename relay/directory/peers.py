@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import anyio
+from msgspec import Struct
 
 from relay.directory.keys import Keys
 from relay.directory.lease import TAIL_SECONDS, Lease, clock
@@ -14,27 +15,44 @@ MARGIN_SECONDS: Final = 0.05
 # Looks follow one another by at least this, whatever leases say.
 PAUSE_SECONDS: Final = 0.1
 
+# The part of a lease that may pass between two looks that find none, for it to have been missing all the time.
+UNSEEN: Final = 0.5
+
 _LOOK: Final = Script("look")
 
 
+class _Missing(Struct):
+    """A lease that isn't there, since the look that was the first to find that out."""
+
+    first: float
+    last: float  # look
+    asked: float  # when somebody wanted to know
+
+
 class Peers:
-    """Watches the nodes that hold a partner of someone here."""
+    """Watches the nodes that hold a partner of someone here, and those whose lease is missing."""
 
     def __init__(self, store: Store, keys: Keys, lease: Lease) -> None:
         self._store = store
         self._keys = keys
         self._lease = lease
         self._alive_until: dict[str, float] = {}
-        self._missing: dict[str, tuple[float, float]] = {}  # the first and the last look that found no lease
+        self._missing: dict[str, _Missing] = {}
 
     async def lapsed(self, uid: str) -> float | None:
         """Seconds since the node's lease lapsed; None if it lives, or if that can't be told from here yet.
 
         A lease that isn't there at all, or comes from another server, may have been forgotten: its node puts it back
-        within a lease, or is dead. Raises Unavailable.
+        within a lease, or is dead. While `watch` runs it doesn't matter how often this is asked. Raises Unavailable.
         """
         if uid == self._lease.uid:
             return None
+        since = await self._look(uid)
+        if uid in self._missing:
+            self._missing[uid].asked = clock()
+        return since
+
+    async def _look(self, uid: str) -> float | None:
         now = clock()
         if now < self._alive_until.get(uid, 0.0):
             return None
@@ -42,10 +60,12 @@ class Peers:
         if clock() - now > self._lease.slow:
             return None  # Redis stood still: the node had no chance to renew
         if ttl < 0:
-            first, last = self._missing.get(uid, (now, now))
-            first = now if now - last > self._lease.seconds / 2 else first  # it may have been there in between
-            self._missing[uid] = (first, now)
-            return now - first if now - first > self._lease.seconds and self._lease.settled else None
+            missing = self._missing.setdefault(uid, _Missing(now, now, now))
+            if now - missing.last > self._lease.seconds * UNSEEN:
+                missing.first = now  # it may have been there in between
+            missing.last = now
+            absent = now - missing.first
+            return absent if absent > self._lease.seconds and self._lease.settled else None
         self._missing.pop(uid, None)
         left = ttl / 1000 - TAIL_SECONDS
         if left > 0:
@@ -70,6 +90,7 @@ class Peers:
         reported: set[str] = set()
         while True:
             await anyio.sleep(PAUSE_SECONDS)
+            await self._look_again()
             now, watched = clock(), set(partners())
             reported &= watched
             for uid in watched:
@@ -86,3 +107,15 @@ class Peers:
                 elif uid not in reported:
                     reported.add(uid)
                     lost(uid, since)
+
+    async def _look_again(self) -> None:
+        """Look for the missing leases, so that none is there unseen: who wants a dead user's name asks now and then."""
+        now = clock()
+        for uid, missing in list(self._missing.items()):
+            if now - missing.asked > TAIL_SECONDS:
+                del self._missing[uid]
+            elif now - missing.last >= self._lease.seconds * UNSEEN / 2:
+                try:
+                    await self._look(uid)
+                except Unavailable:
+                    return

@@ -4,6 +4,7 @@ import random
 import time
 
 import pytest
+import redis
 
 from tests.integration.conftest import StartNode
 from tests.support.clients import JsonClient
@@ -13,6 +14,7 @@ from tests.support.process import wait_until
 
 LEASE = 1.0  # seconds; shorter than elsewhere, because nearly every test here waits for its end
 GRACE = 1.0  # seconds
+TAIL_MS = 3_600_000  # for which a lapsed lease stays in Redis
 PROMISED = LEASE + 1  # seconds from a crash until names are free and partners told
 CRASHES = 5  # in the middle of a call; each costs a lease
 
@@ -37,6 +39,27 @@ def test_the_names_of_a_crashed_node_are_free_within_a_lease_and_a_second(
     victim.kill()
     for n in range(20):
         guests.text_when_free(survivor, f"user{n}", PROMISED - (time.monotonic() - crashed))
+
+
+def test_a_name_of_a_node_that_is_long_dead_is_free_for_somebody_who_tries_now_and_then(
+    guests: Guests, survivor: Node, victim: Node, redis_store: redis.Redis, prefix: str
+) -> None:
+    """Its lease is gone after an hour, or stayed on a server that was replaced. And people don't try all the time."""
+    guests.text(victim, "alice")
+    victim.kill()
+
+    def lapsed() -> list[bytes]:
+        return [key for key in redis_store.scan_iter(f"{prefix}:lease:*") if redis_store.pttl(key) < TAIL_MS]
+
+    wait_until(lambda: bool(lapsed()), "the victim's lease has lapsed")
+    redis_store.delete(*lapsed())
+    alice = guests.text(survivor)
+    deadline = time.monotonic() + 4 * LEASE
+    alice.send("alice")
+    while alice.line() == "Reuse":
+        assert time.monotonic() < deadline
+        time.sleep(LEASE)  # as long as it takes to think about it
+        alice.send("alice")
 
 
 @pytest.mark.parametrize("caller", ["the one who dies", "the one who stays"])

@@ -42,3 +42,48 @@ async def test_one_that_slept_is_reported_lost_and_then_back(
         tasks.cancel_scope.cancel()
     await store.aclose()
     assert told == [f"lost {THEM}", THEM]
+
+
+async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
+    redis_server: RedisServer, prefix: str
+) -> None:
+    """Who wants a dead user's name may ask once a minute: it's the node that looks all the time."""
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    peers = Peers(store, keys, lease)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        tasks.start_soon(lease.keep, nothing, lambda: None)
+        tasks.start_soon(peers.watch, set, lambda _uid, _since: None, lambda _uid: None)
+        assert await peers.lapsed(THEM) is None  # it may have been forgotten, and be put back
+        await anyio.sleep(2 * LEASE)  # and nobody asks
+        since = await peers.lapsed(THEM)
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert since is not None
+    assert 2 * LEASE <= since < 4 * LEASE
+
+
+async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
+    redis_server: RedisServer, redis_store: redis.Redis, prefix: str
+) -> None:
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    peers = Peers(store, keys, lease)
+    held = round((TAIL_SECONDS + 2 * LEASE) * 1000)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        tasks.start_soon(lease.keep, nothing, lambda: None)
+        tasks.start_soon(peers.watch, set, lambda _uid, _since: None, lambda _uid: None)
+        assert await peers.lapsed(THEM) is None
+        await anyio.sleep(LEASE / 2)
+        redis_store.set(keys.lease(THEM), "1", px=held)
+        await anyio.sleep(LEASE)
+        redis_store.delete(keys.lease(THEM))
+        await anyio.sleep(1.5 * LEASE)
+        first = await peers.lapsed(THEM)  # it had promised to live until now
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert first is None or first < LEASE
