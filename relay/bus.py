@@ -43,6 +43,8 @@ TICK_SECONDS: Final = 0.05
 # Pauses before a broken connection is made anew; the first try is at once.
 RECONNECT_SECONDS: Final = 0.1
 RECONNECT_MAX_SECONDS: Final = 0.5
+# One of so many failed tries is worth a line in the log: every ten seconds or so.
+SAY_EVERY: Final = 10
 # Nodes that one node has links with. Far above any cluster; bounds what garbage on the channel can cost.
 LINKS: Final = 4096
 
@@ -267,14 +269,17 @@ class Bus:
 
     async def _keep(self, session: Callable[[], Awaitable[bool]], role: str) -> None:
         """`session` says whether its connection served, if only for a moment: then the next try is at once."""
-        pause = 0.0
+        pause, failed = 0.0, 0
         while True:
             try:
                 served = await session()
+                failed = 0
                 log.warning("bus connection lost", role=role)
             except Unavailable as error:
                 served = False
-                log.debug("bus connection not made", role=role, error=str(error))
+                failed += 1
+                say = log.debug if failed % SAY_EVERY else log.warning
+                say("bus connection not made", role=role, error=str(error))
             pause = 0.0 if served else min(RECONNECT_MAX_SECONDS, pause + RECONNECT_SECONDS)
             await anyio.sleep(pause)
 

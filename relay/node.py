@@ -172,7 +172,7 @@ class Node:
         self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
         tasks.start_soon(self._store.run)
         tasks.start_soon(self._bus.run)
-        await self._bus.ready.wait()
+        await self._hear_ourselves()
         while True:
             try:
                 await self._lease.take()
@@ -201,6 +201,13 @@ class Node:
                     log.warning("waiting for redis", url=redact(self._config.redis or ""), error=str(error))
                 tries += 1
                 await anyio.sleep(WAIT_SECONDS)
+
+    async def _hear_ourselves(self) -> None:
+        while not self._bus.ready.is_set():
+            with anyio.move_on_after(WAIT_SECONDS * SAY_EVERY):
+                await self._bus.ready.wait()
+                return
+            log.warning("waiting for redis", error="no echo of the own probe")
 
     async def _warn_of_eviction(self) -> None:
         for policy in await self._store.eviction() - {"noeviction"}:

@@ -3,10 +3,15 @@
 import time
 from typing import Any, cast
 
+import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from relay import bus as bus_module
+from relay import node
 from relay.bus import Bus
+from relay.config import Config
+from relay.directory import Unavailable
 from relay.directory.keys import Keys
 from relay.link import FLIGHT_BYTES, unpack
 from relay.mail import Ack, Mail, Text, decode
@@ -124,3 +129,40 @@ class TestHints:
         desk.turn(Text("ann", "c1", 1, 1, 0, 1.0, ["x" * FLIGHT_BYTES]))
         assert not desk.bus.flowing(THERE)
         assert desk.bus.flowing(OTHER)
+
+
+async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bus_module, "RECONNECT_MAX_SECONDS", 0.0)
+    tries = 0
+
+    async def fail() -> bool:
+        nonlocal tries
+        tries += 1
+        raise Unavailable("is not the primary")
+
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Desk().bus._keep, fail, "publisher")
+            await until(lambda: tries > 2 * bus_module.SAY_EVERY)
+            tasks.cancel_scope.cancel()
+    warnings = [line for line in lines if line["log_level"] == "warning"]
+    assert len(warnings) == tries // bus_module.SAY_EVERY
+    assert warnings[0]["error"] == "is not the primary"
+    assert warnings[0]["role"] == "publisher"
+
+
+async def test_a_node_that_does_not_hear_itself_at_the_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "WAIT_SECONDS", 0.0001)
+    starting = node.Node(Config(redis="redis://127.0.0.1:1"))
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(starting._hear_ourselves)
+            await until(lambda: lines)
+            starting._bus.ready.set()
+    assert lines[0] == {
+        "event": "waiting for redis",
+        "log_level": "warning",
+        "error": "no echo of the own probe",
+    }
