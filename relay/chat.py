@@ -34,7 +34,7 @@ class Fates:
     def __init__(self) -> None:
         # Not a deque and an OrderedDict: empty ones would cost every idle client 0.7 KB.
         self._spans: list[_Span] = []
-        self._past: dict[str, Reason] = {}
+        self._past: dict[str, Reason] | None = None
 
     def record(self, first: int, last: int, chat: str, reason: Reason | None) -> None:
         """Ids from first to last ended so; `reason` None means acknowledged. Acknowledged spans grow together."""
@@ -57,13 +57,16 @@ class Fates:
 
     def ended(self, chat: str, reason: Reason) -> None:
         """This chat is over."""
-        self._past[chat] = reason
-        if len(self._past) > PAST_KEPT:
-            del self._past[next(iter(self._past))]
+        past = self._past
+        if past is None:
+            past = self._past = {}
+        past[chat] = reason
+        if len(past) > PAST_KEPT:
+            del past[next(iter(past))]
 
     def why(self, chat: str) -> Reason:
         """Why a chat that is over ended; `lost` where nobody remembers it."""
-        return self._past.get(chat, Reason.LOST)
+        return self._past.get(chat, Reason.LOST) if self._past else Reason.LOST
 
 
 class Chat:

@@ -51,8 +51,8 @@ class Outlet(Protocol):
     def tell(self, event: Event) -> bool:
         """Add to what the client is told. False: nothing is to be done about it in this turn."""
 
-    def tell_ack(self) -> None:
-        """Tell the acknowledgement that was held back, if there is one."""
+    def tell_ack(self) -> bool:
+        """Tell the acknowledgement that was held back. False: there is none."""
 
     def settle(self) -> None:
         """Handle lines that wait, as far as the session lets them; write what the client is told."""

@@ -15,17 +15,17 @@ class Held:
 
     def __init__(self, node: Owner) -> None:
         self._node = node
-        self._outlets: list[Outlet] = []
+        self._outlets: set[Outlet] = set()
 
     def add(self, outlet: Outlet) -> None:
         """This one holds something back from now on."""
         if not self._outlets:
             asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._tell)
-        self._outlets.append(outlet)
+        self._outlets.add(outlet)
 
     def _tell(self) -> None:
-        outlets, self._outlets = self._outlets, []
+        outlets, self._outlets = self._outlets, set()
         self._node.begin()
         for outlet in outlets:
-            outlet.tell_ack()
-            self._node.touch(outlet)
+            if outlet.tell_ack():
+                self._node.touch(outlet)

@@ -78,13 +78,15 @@ class Replies(asyncio.BufferedProtocol):
             self._router.held_acks.add(cast(Outlet, self))  # the other half is there
         return True
 
-    def tell_ack(self) -> None:
-        """Tell the acknowledgement that was held back, if there is one."""
+    def tell_ack(self) -> bool:
+        """Tell the acknowledgement that was held back. False: there is none."""
         ack, self._ack = self._ack, None
-        if ack is not None and self._dialect is not None and not self.closing:
-            data = self._dialect.render(ack)
-            self._out.append(data)
-            self._out_bytes += len(data)
+        if ack is None or self._dialect is None or self.closing:
+            return False
+        data = self._dialect.render(ack)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        return True
 
     @property
     def behind(self) -> bool:

@@ -1,7 +1,7 @@
 """From the chunks that a socket happens to return to the lines that a dialect parses, in bounded memory."""
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -42,9 +42,10 @@ class LineFramer:
     Between calls at most `max_line` + 1 bytes are kept, whatever the peer sends.
     """
 
+    __slots__ = ("_max", "_rest", "_skipping")
+
     def __init__(self, max_line: int) -> None:
         self._max = max_line
-        self._mark: Final = TooLong(max_line)
         self._rest = bytearray()  # the unfinished line; grows in place, so that single bytes cost no copies
         self._skipping = False  # the unfinished line was too long and has been reported
 
@@ -66,7 +67,7 @@ class LineFramer:
             whole = [line.removesuffix(b"\r") for line in whole]
         if len(data) <= self._max:  # then no part of it is longer
             return [*whole, *over]
-        return [*(line if len(line) <= self._max else self._mark for line in whole), *over]
+        return [*(line if len(line) <= self._max else TooLong(self._max) for line in whole), *over]
 
     def eof(self) -> None:
         """See `Framer`."""
@@ -83,7 +84,7 @@ class LineFramer:
             return ()
         self._rest.clear()
         self._skipping = True
-        return (self._mark,)
+        return (TooLong(self._max),)
 
 
 class RawFramer:
@@ -92,16 +93,17 @@ class RawFramer:
     One LF at the end, with or without a CR before it, is dropped all the same: `nc` sends it.
     """
 
+    __slots__ = ("_max",)
+
     def __init__(self, max_line: int) -> None:
         self._max = max_line
-        self._mark: Final = TooLong(max_line)
 
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
         """See `Framer`."""
         if not data:
             return []
         line = data.removesuffix(b"\n").removesuffix(b"\r")
-        return [line if len(line) <= self._max else self._mark]
+        return [line if len(line) <= self._max else TooLong(self._max)]
 
     def eof(self) -> None:
         """See `Framer`; nothing is ever kept."""
