@@ -1,5 +1,7 @@
 """The client's side of the wire, in literal bytes."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,11 +23,17 @@ from pairchat import (
     Refused,
     Settled,
 )
+from pairchat.answers import _HANDLERS
 from pairchat.wire import MAX_NODE_LINE
+from relay.frames import NodeFrame
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, code, error, joined
 
 # --- the name
+
+
+def test_every_frame_of_a_node_is_understood() -> None:
+    assert set(_HANDLERS) == set(get_args(NodeFrame))
 
 
 def test_a_name_is_claimed_and_the_token_kept() -> None:

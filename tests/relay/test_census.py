@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from relay import census, pulse
+from relay import census, connection, dialects, pulse
 from relay.errors import Presence
 from relay.host import Limits
 from relay.metrics import Counts
@@ -44,6 +44,12 @@ async def wire(router: Router) -> AsyncIterator[Connect]:
     for one in wires:
         one.reset()
         one.socket.close()
+
+
+def test_every_dialect_has_its_name() -> None:
+    there = {id(one) for one in vars(dialects).values() if hasattr(one, "render") and not isinstance(one, type)}
+    assert there == set(connection._NAMES)
+    assert {*connection._NAMES.values(), "unknown"} == set(census.DIALECTS)
 
 
 async def test_everyone_by_dialect_and_state(router: Router, wire: Connect) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -128,6 +129,11 @@ NODE: list[tuple[NodeFrame, bytes]] = [
     (NodePong(), b'{"type":"pong"}'),
     (NodeBye(), b'{"type":"bye"}'),
 ]
+
+
+def test_every_frame_is_shown() -> None:
+    assert {type(frame) for frame, _ in CLIENT} == set(get_args(ClientFrame))
+    assert {type(frame) for frame, _ in NODE} == set(get_args(NodeFrame))
 
 
 @pytest.mark.parametrize(("frame", "line"), [*CLIENT, *NODE])

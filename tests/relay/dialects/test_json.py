@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.commands import COMMANDS as HANDLED
 from relay.dialects import JSON, TEXT, LineFramer, TooLong, choose, too_long
+from relay.dialects.json import COMMANDS
 from relay.errors import Code, Presence, Reason
 from relay.events import (
     AcceptCall,
@@ -48,7 +50,7 @@ from relay.events import (
     Welcome,
     Who,
 )
-from relay.frames import MAX_ID
+from relay.frames import MAX_ID, ClientFrame
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,11 @@ def test_an_event_is_told_as_the_protocol_shows_it(event: Event, line: bytes) ->
 def test_escaping_makes_a_line_at_most_six_times_as_long() -> None:
     message = Messages(MAX_ID, "😀" * 32, "c" * 36, ["\x00" * 1000], 1795404840.123456)
     assert len(JSON.render(message)) <= 6 * 1000 + 512
+
+
+def test_every_frame_has_its_command_and_every_command_is_handled() -> None:
+    assert set(COMMANDS) == set(get_args(ClientFrame))
+    assert set(HANDLED) == set(get_args(Command))
 
 
 def test_every_event_has_its_frame() -> None:

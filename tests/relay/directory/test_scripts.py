@@ -1,14 +1,18 @@
 """Each transition of the directory, on a real server: one table of what is there before and what comes of it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+import relay.directory
 from relay.directory.store import Script
 from tests.support.server import HOST, RedisServer
 
+# `server` is put before each of the others.
+SCRIPTS = {file.stem for file in Path(relay.directory.__file__).parent.glob("scripts/*.lua")} - {"server"}
 TTL = 600_000  # milliseconds
 OLD_TTL = 300_000  # of what was there before
 SETTLE = 5_000_000  # microseconds for which a forgotten partition grants nothing to strangers
@@ -423,7 +427,7 @@ class TestWhoTheServerIs:
             redis_store.acl_deluser(prefix)
 
 
-@pytest.mark.parametrize("name", ["claim", "find", "save", "release", "renew", "found", "take", "look"])
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_each_touches_one_key_and_says_what_it_takes(name: str) -> None:
     text = Script(name).text.decode()
     header = [line for line in text.splitlines() if line.startswith("--")]
