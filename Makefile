@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check fuzz audit docs screenshot benchmarks clean
+.PHONY: help run test test-all check fuzz audit docs pictures screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,9 @@ check-static: $(VENV)/.developed
 
 docs: $(VENV)/.documented ## Build the site of docs/ in build/site, and check its links.
 	$(VENV)/documenter/bin/python -m tools.docsite
+
+pictures: $(VENV)/.created ## Draw the pictures of docs/architecture.md.
+	$(BIN)/python tools/pictures.py
 
 screenshot: $(VENV)/.developed ## Take the picture of pairchat in the README.
 	$(BIN)/python tools/screenshot.py

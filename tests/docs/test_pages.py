@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -19,6 +20,10 @@ from tools.docsite import is_elsewhere as elsewhere
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in FROM_ROOT)])
 CODE = re.compile(r"^ *```.*?\n(.*?)^ *```|(?<!`)`([^`\n]+)`(?!`)", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"[\w./-]+\.(?:py|lua|md|toml|yml|json|conf|txt|c)")
+# Pages that speak of files of the repository; others speak of their readers' too.
+FOLDERS = ("benchmarks", "cli", "deploy", "docs", "relay", "tests", "tools")
+OWN_FILES = ("CONTRIBUTING.md", "architecture.md", "guarantees.md", "security.md", "performance.md", "scaling.md")
 # Those of other programs.
 FOREIGN = {"--quick"}
 
@@ -54,10 +59,25 @@ def commands(line: str, program: str) -> Iterator[list[str]]:
             yield shlex.split(part.replace("'", "").replace('"', ""))
 
 
+@cache
+def all_files() -> str:
+    """Each a line, with a slash at both ends of each folder."""
+    listed = subprocess.run(["find", *FOLDERS, "-type", "f"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return (
+        "\n".join(f"/{name}" for name in [*listed.stdout.splitlines(), *(path.name for path in ROOT.iterdir())]) + "\n"
+    )
+
+
+def is_there(name: str) -> bool:
+    """A page may leave out the folders that its readers know by then."""
+    return f"/{name}\n" in all_files()
+
+
 def options(command: Any) -> set[str]:
     return {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
 
 
+@cache
 def known() -> dict[tuple[str, ...], set[str]]:
     """The options of each command."""
     relay: Any = typer.main.get_command(relay_app)
@@ -74,6 +94,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), target[0]
         assert not anchor or anchor in anchors(file), target[0]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name in OWN_FILES], ids=of_page)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    named = [line for line in code(page) if FILE.fullmatch(line)]
+    assert named
+    assert [name for name in named if not is_there(name)] == []
+
+
+def test_every_module_is_in_the_table_of_layers() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    there = {path.name for path in (ROOT / "relay").iterdir() if path.name[0] != "_" and path.name != "py.typed"}
+    assert {name for name in there if not re.search(rf"`relay/{re.escape(name)}/?`", text)} == set()
 
 
 def test_every_page_is_in_the_site_once() -> None:
