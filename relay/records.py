@@ -120,12 +120,13 @@ class Records:
         self._changed()
         then()
 
-    def give_up(self, owned: str, sid: str, after: float = 0.0) -> None:
+    def give_up(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
         """A claim got no answer, but may be carried out yet: take it back once Redis can be asked, `after` so long."""
-        self._tasks.start_soon(self._take_back, owned, sid, after)
+        self._tasks.start_soon(self._take_back, owned, sid, after, then)
 
-    async def _take_back(self, owned: str, sid: str, after: float) -> None:
+    async def _take_back(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
         await anyio.sleep(after)
+        then()
         while True:
             await anyio.sleep(RETRY_SECONDS)
             try:

@@ -189,7 +189,11 @@ def _may_be_taken(facts: _Facts, session: Session, at: float) -> bool:
     if at - gone >= facts.grace:
         return True
     lost = facts.during(NODE_LOSS, gone - facts.lease, at, last.node)
-    return bool(lost and facts.during(FORGETTING, gone - facts.lease, at))
+    # That a single key was evicted is noticed when somebody asks for it; its owners may be asleep by then.
+    forgot = facts.during(FORGETTING, gone - facts.lease, at) or facts.during(
+        frozenset({"evict"}), session.span.began, at
+    )
+    return bool(lost and forgot)
 
 
 def _forgotten(facts: _Facts) -> Iterator[str]:
@@ -215,7 +219,7 @@ def _taken(facts: _Facts, session: Session) -> bool:
 
 
 def _unfounded(facts: _Facts) -> Iterator[str]:
-    """A chat is `lost` only with one of its two sessions.
+    """A chat is `lost` only with one of its two sessions, or about when the grace of one was over.
 
     Or with the word that the other one had left: it comes late, from a session that may have forgotten why. One that
     moves at the very moment in which it is called may have known nothing of the chat.
@@ -229,6 +233,7 @@ def _unfounded(facts: _Facts) -> Iterator[str]:
         if (
             ours.kind is Kind.PROGRAM
             and len(facts.history.chats.get(parted.chat, ())) > 1
+            and not _absent(facts, ours, parted.at)
             and theirs
             and all(_goes_on(facts, partner, parted) for partner in theirs)
         ):
@@ -240,11 +245,15 @@ def _goes_on(facts: _Facts, partner: Session, parted: Parted) -> bool:
     at = parted.at
     if partner.kind is Kind.PERSON or partner.stranger or partner.span.ended < at + facts.lease + facts.grace:
         return False
-    away = any(
+    return not _absent(facts, partner, at) and not facts.during(FORGETTING, at - facts.grace, at)
+
+
+def _absent(facts: _Facts, session: Session, at: float) -> bool:
+    """Whether its client had been away, about for the grace: its node may have been about to give it up."""
+    return any(
         a.span.ended <= at and b.span.began - a.span.ended >= facts.grace - AFTERMATH_SECONDS
-        for a, b in zip(partner.connections, partner.connections[1:], strict=False)
+        for a, b in zip(session.connections, session.connections[1:], strict=False)
     )
-    return not away and not facts.during(FORGETTING, at - facts.grace, at)
 
 
 def _unasked(facts: _Facts) -> Iterator[str]:

@@ -263,4 +263,6 @@ async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
     with anyio.fail_after(5):
         await until(lambda: here._records.quiet)
         await anyio.sleep(2 * RETRY_SECONDS)  # what is given up is taken back about now, but not this
+        for router in (here, there):
+            assert (await answer(guests.at(router)))["code"] == "name_taken"
         assert (await answer(guests.at(here, token=token)))["resumed"] is True

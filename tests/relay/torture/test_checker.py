@@ -337,6 +337,18 @@ def test_an_absent_owners_name_may_go_if_its_node_and_redis_both_forgot(faults: 
     assert told.rules == rules
 
 
+@pytest.mark.parametrize(("kind", "rules"), [("evict", []), ("rollback", ["two owners"])])
+def test_an_evicted_key_may_be_missed_only_when_its_owners_node_sleeps(kind: str, rules: list[str]) -> None:
+    """All others are noticed at once, and put right while the node is awake."""
+    told = Tale()
+    told.breaks(kind, 3.0, 3.1)
+    told.breaks("pause", 9.0, 14.0, node=1)
+    cut(told.bob, 10.0)
+    told.owner("bob", at=11.0, stranger=True)
+    close(told.bob, End.FORGOTTEN, 15.0)
+    assert told.rules == rules
+
+
 def test_a_name_given_back_is_free() -> None:
     told = Tale()
     close(told.bob, End.QUIT, 9.9)
@@ -425,6 +437,15 @@ def test_a_partner_that_was_away_for_nearly_the_grace_may_count_as_lost(seconds:
     told = tale(unfounded)
     cut(told.bob, 3.0)
     reconnect(told.bob, 2, 3.0 + seconds)
+    assert told.rules == rules
+
+
+@pytest.mark.parametrize(("seconds", "rules"), [(GRACE - AFTERMATH_SECONDS, []), (4.0, ["unfounded"])])
+def test_who_comes_back_just_before_it_is_given_up_may_be_told_the_same(seconds: float, rules: list[str]) -> None:
+    """Its node ends the chat for it, while another one takes the session over."""
+    told = tale(unfounded)
+    cut(told.ann, 10.0 - seconds)
+    reconnect(told.ann, 2, 10.0)
     assert told.rules == rules
 
 
