@@ -183,6 +183,8 @@ def _may_be_taken(facts: _Facts, session: Session, at: float) -> bool:
     if connection is not None:
         # Its client can't tell: its node slept, or couldn't reach Redis, or Redis has lost the claim in a failover.
         kinds = IMPAIRING | {"rollback"}
+        if session.kind is Kind.PERSON and facts.during(frozenset({"term", "kill"}), at, at, connection.node):
+            return True  # over with its node; a client that doesn't read hasn't seen it yet
         return bool(facts.during(kinds, at, at + facts.lease, connection.node))
     last = session.connections[-1]
     gone = last.span.ended

@@ -294,6 +294,15 @@ def test_no_other_fault_lets_a_connected_owners_name_be_taken(kind: str) -> None
     assert told.rules == ["two owners"]
 
 
+@pytest.mark.parametrize(("kind", "rules"), [(Kind.PERSON, []), (Kind.PROGRAM, ["two owners"])])
+def test_a_person_who_does_not_read_has_not_seen_that_its_node_is_gone(kind: Kind, rules: list[str]) -> None:
+    told = Tale()
+    close(told.owner("pat", kind, at=5.0, node=2), End.BROKEN, 11.0)
+    told.breaks("term", 9.0, 14.0, node=2)
+    told.owner("pat", at=10.0, stranger=True)
+    assert told.rules == rules
+
+
 def test_only_the_owners_own_node_counts() -> None:
     told = tale(two_owners)
     told.breaks("pause", 5.0, 15.0, node=2)
