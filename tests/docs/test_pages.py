@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -22,7 +21,6 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in FROM_R
 CODE = re.compile(r"^ *```.*?\n(.*?)^ *```|(?<!`)`([^`\n]+)`(?!`)", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"[\w./-]+\.(?:py|lua|md|toml|yml|json|conf|txt|c)")
 # Pages that speak of files of the repository; others speak of their readers' too.
-FOLDERS = ("benchmarks", "cli", "deploy", "docs", "relay", "tests", "tools")
 OWN_FILES = ("CONTRIBUTING.md", "architecture.md", "guarantees.md", "security.md", "performance.md", "scaling.md")
 # Those of other programs.
 FOREIGN = {"--quick"}
@@ -62,10 +60,10 @@ def commands(line: str, program: str) -> Iterator[list[str]]:
 @cache
 def all_files() -> str:
     """Each a line, with a slash at both ends of each folder."""
-    listed = subprocess.run(["find", *FOLDERS, "-type", "f"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return (
-        "\n".join(f"/{name}" for name in [*listed.stdout.splitlines(), *(path.name for path in ROOT.iterdir())]) + "\n"
-    )
+    ignored = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()} | {".git"}
+    folders = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ignored]
+    inside = (path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*.*"))
+    return "".join(f"/{name}\n" for name in (*inside, *(path.name for path in ROOT.iterdir())))
 
 
 def is_there(name: str) -> bool:
