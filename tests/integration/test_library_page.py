@@ -18,6 +18,7 @@ from tests.support.tokens import Issuer
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "docs" / "library.md", ROOT / "README.md"]
 MESSAGES = 1000
+STARTED = 30.0  # seconds: what starts a program takes a second of a quiet machine
 
 Start = Callable[..., Process]
 _run = set[tuple[str, int]]()
@@ -59,25 +60,25 @@ def bob(nodes: list[Node], guests: Guests) -> JsonClient:
 
 def test_say_something(start: Start, bob: JsonClient) -> None:
     alice = start("Say something")
-    bob.expect("paired", name="alice")
+    bob.expect("paired", STARTED, name="alice")
     bob.expect("msg", id=1, text="hi")
     bob.send("ack", id=1)
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
     assert alice.text() == "delivered by his client\n"
 
 
 def test_that_of_the_readme(start: Start, bob: JsonClient) -> None:
     alice = start("Talk to it")
-    bob.expect("paired", name="alice")
+    bob.expect("paired", STARTED, name="alice")
     bob.expect("msg", id=1, text="hi")
     bob.send("ack", id=1)
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
     assert alice.text() == "delivered to bob's client\n"
 
 
 def test_an_echo(start: Start, bob: JsonClient) -> None:
     start("Hear something")
-    wait_until(lambda: bob.who("echo") == "free", "the echo is there")
+    wait_until(lambda: bob.who("echo") == "free", "the echo is there", STARTED)
     bob.call("echo")
     bob.send("msg", id=1, text="hé")
     bob.expect("msg", text="hé")
@@ -87,87 +88,89 @@ def test_an_echo(start: Start, bob: JsonClient) -> None:
 
 def test_a_loop_that_ends_at_a_message_acknowledges_it(start: Start, bob: JsonClient) -> None:
     once = start("Hear something", number=1)
-    wait_until(lambda: bob.who("once") == "free", "the program is there")
+    wait_until(lambda: bob.who("once") == "free", "the program is there", STARTED)
     bob.call("once")
     bob.send("msg", id=1, text="hi")
     bob.expect("ack", id=1)
-    assert once.wait() == 0
+    assert once.wait(STARTED) == 0
     assert once.text() == "bob: hi\n"
 
 
 def test_receipts_of_more_messages_than_a_window(start: Start, bob: JsonClient) -> None:
     alice = start("What became of it")
-    bob.expect("paired", name="alice")
+    bob.expect("paired", STARTED, name="alice")
     for number in range(MESSAGES):
         bob.expect("msg", text=f"line {number}")
         bob.send("ack", id=number + 1)
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
     assert alice.text() == f"{MESSAGES} of {MESSAGES} arrived\n"
 
 
 def test_receipts_when_the_partner_leaves(start: Start, bob: JsonClient) -> None:
     alice = start("What became of it")
-    bob.expect("paired", name="alice")
+    bob.expect("paired", STARTED, name="alice")
     bob.expect("msg", id=1)
     bob.send("ack", id=1)
     bob.send("quit")
     bob.rest()
-    assert alice.wait() != 0, "the rest of the thousand has nobody to go to"
+    assert alice.wait(STARTED) != 0, "the rest of the thousand has nobody to go to"
     assert "nobody is chatting" in alice.text()
 
 
 def test_a_refusal_is_waited_out(start: Start, nodes: list[Node], guests: Guests) -> None:
     alice = start("When the answer is no")
-    alice.wait_for_line("not yet: no_such_user")
+    alice.wait_for_line("not yet: no_such_user", STARTED)
     bob = guests.text(nodes[1], "bob")
     bob.expect_notice("alice")
     bob.expect_message("alice", "at last")
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
 
 
 def test_no_relay_is_one_line(start: Start, start_node: StartNode) -> None:
     gone = start_node()
     gone.kill()
     alice = start("When the answer is no", at=gone)
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
     assert alice.text().startswith("no relay: ")
 
 
 def test_calls_are_answered_by_the_program(start: Start, bob: JsonClient, nodes: list[Node], guests: Guests) -> None:
     alice = start("Be asked")
-    wait_until(lambda: bob.who("alice") == "free", "the program is there")
+    wait_until(lambda: bob.who("alice") == "free", "the program is there", STARTED)
     carol = guests.json(nodes[0], "carol")
     carol.send("to", name="alice")
     carol.expect("ringing", name="alice")
     carol.expect_error("declined", name="alice")
     bob.send("to", name="alice")
     bob.expect("ringing", name="alice")
-    bob.expect("paired", name="alice")
+    bob.expect("paired", STARTED, name="alice")
     bob.send("msg", id=1, text="hi")
     bob.expect("ack", id=1)
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
     assert alice.text() == "bob: hi\n"
 
 
-def test_a_killed_program_goes_on(start: Start, bob: JsonClient, tmp_path: Path) -> None:
-    first = start("Survive", tmp_path)
-    first.wait_for_line("with bob")
+def test_a_killed_program_goes_on(start: Start, start_node: StartNode, guests: Guests, tmp_path: Path) -> None:
+    node = start_node(grace=60)  # a busy machine takes its time to start a program
+    bob = guests.json(node, "bob", acks=True)
+    first = start("Survive", tmp_path, at=node)
+    first.wait_for_line("with bob", STARTED)
     chat = bob.expect("paired", name="alice")["chat"]
     first.kill()
     bob.expect("away", name="alice")
     bob.send("msg", id=1, text="still there?")
-    second = start("Survive", tmp_path)
-    second.wait_for_line("bob: still there?")
+    second = start("Survive", tmp_path, at=node)
+    second.wait_for_line("bob: still there?", STARTED)
     bob.expect("back", name="alice")
     bob.expect("ack", id=1, chat=chat)
     bob.send("leave")
-    assert second.wait() == 0
+    assert second.wait(STARTED) == 0
     assert second.text() == "with bob\nbob: still there?\n"
 
 
 def test_trio(start: Start, bob: JsonClient) -> None:
     alice = start("Under trio")
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
     assert alice.text() == "bob is free\n"
 
 
@@ -177,13 +180,13 @@ def test_tls_and_proof(start: Start, start_node: StartNode, tmp_path: Path) -> N
     node = start_node(auth_jwt_key=issuer.file, tls_cert=certificate, tls_key=key)
     (tmp_path / "token").write_text(issuer.token("alice") + "\n")
     alice = start("TLS and proof", authority.file, tmp_path / "token", at=node)
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
     assert alice.text() == "I am alice\n"
 
 
 def test_without_io(start: Start, nodes: list[Node]) -> None:
     alice = start("Without I/O")
-    assert alice.wait() == 0
+    assert alice.wait(STARTED) == 0
     assert alice.text() == f"Joined at {nodes[0].name}\n"
 
 
