@@ -186,16 +186,12 @@ def _may_be_taken(facts: _Facts, session: Session, at: float) -> bool:
         if session.kind is Kind.PERSON and facts.during(frozenset({"term", "kill"}), at, at, connection.node):
             return True  # over with its node; a client that doesn't read hasn't seen it yet
         return bool(facts.during(kinds, at, at + facts.lease, connection.node))
-    last = session.connections[-1]
+    last = next(c for c in reversed(session.connections) if c.span.began <= at)  # it may have come back since
     gone = last.span.ended
     if at - gone >= facts.grace:
         return True
     lost = facts.during(NODE_LOSS, gone - facts.lease, at, last.node)
-    # That a single key was evicted is noticed when somebody asks for it; its owners may be asleep by then.
-    forgot = facts.during(FORGETTING, gone - facts.lease, at) or facts.during(
-        frozenset({"evict"}), session.span.began, at
-    )
-    return bool(lost and forgot)
+    return bool(lost and facts.during(FORGETTING, gone - facts.lease, at))
 
 
 def _forgotten(facts: _Facts) -> Iterator[str]:

@@ -346,16 +346,13 @@ def test_an_absent_owners_name_may_go_if_its_node_and_redis_both_forgot(faults: 
     assert told.rules == rules
 
 
-@pytest.mark.parametrize(("kind", "rules"), [("evict", []), ("rollback", ["two owners"])])
-def test_an_evicted_key_may_be_missed_only_when_its_owners_node_sleeps(kind: str, rules: list[str]) -> None:
-    """All others are noticed at once, and put right while the node is awake."""
+def test_an_absence_counts_also_where_its_client_comes_back_later() -> None:
+    """As after a rollback, to a session that had been given up."""
     told = Tale()
-    told.breaks(kind, 3.0, 3.1)
-    told.breaks("pause", 9.0, 14.0, node=1)
-    cut(told.bob, 10.0)
-    told.owner("bob", at=11.0, stranger=True)
-    close(told.bob, End.FORGOTTEN, 15.0)
-    assert told.rules == rules
+    cut(told.bob, 2.0)
+    close(told.owner("bob", at=2.0 + GRACE, stranger=True), End.QUIT, 11.0)
+    reconnect(told.bob, 2, 12.0)
+    assert told.rules == []
 
 
 def test_a_name_given_back_is_free() -> None:
