@@ -289,5 +289,14 @@ class Pairing:
             self._take_back(step.chat, step.party, reason)
             host.save(self._session)
 
+    def moved(self) -> None:
+        """Another node has the session now, and with it what the record promises: here nothing is taken back any more.
+
+        A call of which the record says nothing yet has nobody to go on with it.
+        """
+        if isinstance(self.step, Calling):
+            self.withdraw(Reason.LEFT)
+        self.step = None
+
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
         self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0, 0))

@@ -351,6 +351,7 @@ class Session:
     def replaced(self, *, unheard: bool = False) -> None:
         """Another node has the session now. `unheard`: it had before its client came back here, which will find it."""
         self.door.shut(Code.AWAY)
+        self.pairing.moved()
         if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))

@@ -8,6 +8,7 @@ from relay.events import (
     Acked,
     Away,
     Back,
+    Call,
     Claim,
     Hangup,
     Leave,
@@ -21,6 +22,7 @@ from relay.events import (
 )
 from relay.host import Limits, Located
 from relay.mail import Text
+from relay.pairing import Reserved
 from tests.relay.world import Place, User, World, enter, pair
 
 GRACE = 20.0
@@ -87,6 +89,23 @@ def test_a_chat_that_goes_on_for_the_client_is_not_the_one_that_it_left(world: W
     world.settle()
     assert [type(event) for event in again.hears()] == [Welcome, Paired]
     assert ann.hears() == []
+
+
+def test_a_call_that_was_taken_by_one_who_moves_at_once_goes_on_where_it_moved_to(
+    world: World, ann: User, ben: User
+) -> None:
+    """The old place waits for the caller's word in vain. It must not take the chat back: the new one has it."""
+    ann.says(Call("ben"))
+    while ann.session.chat is None:
+        world.happen(world.choices()[0])
+    assert isinstance(ben.session.pairing.step, Reserved)
+    again = comes_back(ben, world.place("n3"))
+    world.happen("directory")
+    world.settle()
+    world.pass_time(world.limits.lease + 1)
+    world.settle()
+    assert [type(event) for event in again.hears()] == [Welcome, Paired]
+    assert [type(event) for event in ann.hears()] == [Paired]
 
 
 def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:
