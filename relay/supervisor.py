@@ -128,6 +128,9 @@ class _Cluster:
             status, complaint = await self._run_once(config)
             if self._stopping:
                 return
+            if status == 0 and not self._replacing:
+                log.info("node has ended as it was told, the others go on", node=config.name)
+                return
             if not self._replacing or config.name not in self._addresses:
                 self._lost(config.name, status, complaint)
                 self._stop(tasks)

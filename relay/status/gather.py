@@ -30,7 +30,7 @@ class Node(msgspec.Struct, frozen=True):
     @property
     def age(self) -> float | None:
         """Seconds since the lease was renewed."""
-        return None if self.left is None else max(0.0, self.report.lease - self.left)
+        return None if self.left is None else round(max(0.0, self.report.lease - self.left), 3)
 
 
 class Server(msgspec.Struct, frozen=True):

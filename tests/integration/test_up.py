@@ -73,6 +73,27 @@ def test_a_node_that_dies_ends_everything_with_a_status(cluster: Process) -> Non
     assert "node ended by itself, ending all node=n2 status=-9" in cluster.text()
 
 
+def test_a_node_that_is_told_to_end_ends_alone(cluster: Process) -> None:
+    """`relay drain` has the same effect on a node."""
+    first, second = (
+        next(
+            pid
+            for pid in descendants(cluster.pid)
+            if f"\0{name}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        for name in ("n1", "n2")
+    )
+    os.kill(second, signal.SIGTERM)
+    cluster.wait_for_line("node has ended as it was told, the others go on node=n2")
+    assert runs(first)
+    port = re.findall(r"nc localhost (\d+)", cluster.text())[0]
+    with socket.create_connection((HOST, int(port)), 5) as client:
+        client.sendall(b"alice\n")
+        assert client.makefile("rb").readline() == b"OK\n"
+    os.kill(first, signal.SIGTERM)
+    assert cluster.wait() == 0  # nobody is left
+
+
 def test_a_port_in_use_is_one_line_and_a_status(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
