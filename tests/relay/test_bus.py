@@ -8,9 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay import bus as bus_module
-from relay import node
 from relay.bus import Bus
-from relay.config import Config
 from relay.directory import Unavailable
 from relay.directory.keys import Keys
 from relay.link import FLIGHT_BYTES, unpack
@@ -151,18 +149,3 @@ async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_t
     assert len(warnings) == tries // bus_module.SAY_EVERY
     assert warnings[0]["error"] == "is not the primary"
     assert warnings[0]["role"] == "publisher"
-
-
-async def test_a_node_that_does_not_hear_itself_at_the_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "WAIT_SECONDS", 0.0001)
-    starting = node.Node(Config(redis="redis://127.0.0.1:1"))
-    with capture_logs() as lines:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(starting._hear_ourselves)
-            await until(lambda: lines)
-            starting._bus.ready.set()
-    assert lines[0] == {
-        "event": "waiting for redis",
-        "log_level": "warning",
-        "error": "no echo of the own probe",
-    }

@@ -19,11 +19,12 @@ from tests.support.server import RedisServer
 pytestmark = pytest.mark.anyio
 
 WINDOW = 8
+WINDOW_BYTES = 1000
 
 
 @pytest.fixture
 async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
-    async with a_router(redis_server.url, prefix, Limits(window=WINDOW)) as router:
+    async with a_router(redis_server.url, prefix, Limits(window=WINDOW, window_bytes=WINDOW_BYTES)) as router:
         yield router
 
 
@@ -92,8 +93,25 @@ async def test_many_are_counted_in_slices(router: Router, monkeypatch: pytest.Mo
     assert turns >= 9
 
 
+async def test_each_end_of_a_session_is_counted_by_its_reason(router: Router, wire: Connect) -> None:
+    ann, ben, cas = wire(b"ann\n"), wire(b"ben\n"), wire(b"cas\n")
+    await until(lambda: ann.sent and ben.sent and cas.sent)
+    ann.send(b"Quit\n")
+    ben.reset()
+    await until(lambda: router.sessions.keys() == {"cas"})
+    assert {why: count for why, count in router.counts.endings.items() if count} == {"quit": 1, "hung_up": 1}
+
+
+@pytest.mark.parametrize(
+    ("texts", "share"),
+    [
+        (b"x\n" * (WINDOW // 2 + 1), (WINDOW // 2 + 1) / WINDOW),
+        (b"x" * (WINDOW_BYTES // 2) + b"\n", 0.5),
+    ],
+    ids=["many", "long"],
+)
 async def test_windows_are_looked_at_and_empty_ones_left_out(
-    router: Router, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    router: Router, wire: Connect, monkeypatch: pytest.MonkeyPatch, texts: bytes, share: float
 ) -> None:
     monkeypatch.setattr(census, "WINDOWS_SECONDS", 0.01)
     ann, ben = wire(b"ann\n"), wire(b"ben\n")
@@ -101,14 +119,13 @@ async def test_windows_are_looked_at_and_empty_ones_left_out(
     ann.send(b"To:ben\n")
     await until(lambda: b"You are" in ann.sent)
     ben.full = True
-    ann.send(b"x\n" * (WINDOW // 2 + 1))  # the first of them is on its way to the kernel
-    await until(lambda: router.sessions["ann"].chat.window.count == WINDOW // 2 + 1)  # type: ignore[union-attr]
+    ann.send(texts)  # the first of them is on its way to the kernel
+    await until(lambda: router.sessions["ann"].chat.window.count == texts.count(b"\n"))  # type: ignore[union-attr]
     counts = Counts()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(census.watch_windows, router, counts)
         await until(lambda: sum(counts.windows.counts))
         tasks.cancel_scope.cancel()
-    share = (WINDOW // 2 + 1) / WINDOW
     assert counts.windows.sum == pytest.approx(share * sum(counts.windows.counts))
 
 
