@@ -1,13 +1,14 @@
 """Which server is asked, and where it is now: one server, the primary that sentinels name, or a cluster."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import redis.exceptions
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import Connection
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -68,7 +69,13 @@ def engine(url: str) -> Engine:
         case "redis+sentinel":
             return _Sentinels(url)
         case _:
-            return _Server(Redis.from_url(url, **_options()))
+            client = Redis.from_url(url, **_options())
+            pool: Any = client.connection_pool
+            if issubclass(pool.connection_class, SSLConnection):
+                pool.connection_class = type("_Tls", (_Tls,), {"contexts": []})
+                with suppress(OSError):  # a file that isn't there: whoever connects says so
+                    pool.make_connection().ssl_context.get()
+            return _Server(client)
 
 
 def _options(seconds: float = SOCKET_SECONDS) -> dict[str, Any]:
@@ -83,6 +90,23 @@ def _options(seconds: float = SOCKET_SECONDS) -> dict[str, Any]:
 async def _connected(connection: Any) -> Connection:
     await connection.connect()
     return connection  # type: ignore[no-any-return]
+
+
+class _Tls(SSLConnection):
+    """A connection with the TLS context of the first one to the same server.
+
+    redis-py makes a new one for each, and reads every certificate that the system trusts: 45 ms of processor time in
+    which a node does nothing else, and of the time that a connection may take to stand (SOCKET_SECONDS). On a machine
+    with little of it none ever stood.
+    """
+
+    contexts: list[Any]  # one; of each server
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if not self.contexts:
+            self.contexts.append(self.ssl_context)
+        self.ssl_context = self.contexts[0]
 
 
 class _Server:

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import structlog.testing
 
 from relay.config import StartError
+from relay.directory.engine import engine
 from relay.directory.store import Store, Unavailable
+from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -78,3 +81,12 @@ async def test_one_that_may_not_say_who_it_is_will_do_and_the_log_says_what_that
 )
 async def test_what_passes_by_itself_is_waited_for_and_the_rest_is_not(answer: bytes, said: str) -> None:
     assert (await outcome(answer)).startswith(said)
+
+
+async def test_connections_over_tls_share_what_they_trust(tmp_path: Path) -> None:
+    """Reading it takes long: redis-py would do that for each connection."""
+    authority = Authority(tmp_path)
+    here, there = (engine(f"rediss://{host}:1?ssl_ca_certs={authority.file}") for host in ("here", "there"))
+    one, another = (here.client.connection_pool.make_connection() for _ in range(2))
+    assert one.ssl_context.context is another.ssl_context.context is not None
+    assert there.client.connection_pool.make_connection().ssl_context is not one.ssl_context
