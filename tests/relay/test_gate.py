@@ -3,17 +3,20 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay import gate as module
+from relay import tls
 from relay.connection import Connection
 from relay.gate import Arrival, Gate, Terms
 from relay.host import Limits
 from relay.metrics import Limit
 from relay.router import Router
 from tests.relay.desk import a_router, until
+from tests.support.certificates import Authority
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -168,6 +171,20 @@ async def test_one_that_does_not_come_is_not_waited_for(
     await until(lambda: silent.aborted)
     assert not prompt.aborted
     assert router.counts.limits[Limit.HEADER] == 1
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_handshake_that_is_not_done_in_time_is_counted(
+    router: Router, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.05)
+    gate = Gate(router, Terms(), tls.server_context(*Authority(tmp_path).issue("node"), None))
+    stranger = come(gate)
+    if not late:
+        stranger.abort()
+    await until(lambda: stranger.aborted)
+    assert router.counts.limits[Limit.HANDSHAKE_TIME] == late
+    assert gate.open == 0
 
 
 async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(router: Router, come: Come) -> None:
