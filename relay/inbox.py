@@ -147,6 +147,8 @@ def _sync(session: Session, mail: Sync) -> None:
     if chat is None or chat.id != mail.chat or session.pairing.concerns(mail.chat):
         reason = session.outbox.fates.why(mail.chat)
         host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, reason, 0, session.fence))
+        if session.pairing.concerns(mail.chat):  # the other side has moved in the middle of it: so nobody has it
+            session.pairing.taken_back()
         return
     if mail.party.fence < chat.partner.fence:
         return

@@ -3,7 +3,7 @@
 import pytest
 
 from relay import resume
-from relay.errors import Presence, Reason
+from relay.errors import MESSAGES, Code, Presence, Reason
 from relay.events import (
     Acked,
     Away,
@@ -15,6 +15,7 @@ from relay.events import (
     Left,
     Messages,
     Paired,
+    Refused,
     Resume,
     Say,
     Unconfirmed,
@@ -22,7 +23,7 @@ from relay.events import (
 )
 from relay.host import Limits, Located
 from relay.mail import Text
-from relay.pairing import Reserved
+from relay.pairing import Reserved, Settling
 from tests.relay.world import Place, User, World, enter, pair
 
 GRACE = 20.0
@@ -106,6 +107,27 @@ def test_a_call_that_was_taken_by_one_who_moves_at_once_goes_on_where_it_moved_t
     world.settle()
     assert [type(event) for event in again.hears()] == [Welcome, Paired]
     assert [type(event) for event in ann.hears()] == [Paired]
+
+
+def test_an_agreement_in_which_the_callee_moves_before_it_is_settled_comes_to_nothing_on_both_sides(
+    world: World, ann: User, ben: User
+) -> None:
+    ann.says(Call("ben"))
+    while not isinstance(ann.session.pairing.step, Settling):
+        world.happen(world.choices()[0])
+    record_written = world.answers.popleft()
+    again = comes_back(ben, world.place("n3"))
+    world.settle()
+    record_written()
+    world.settle()
+    world.pass_time(world.limits.lease + 1)
+    world.settle()
+    assert ann.hears() == [Refused(Code.UNAVAILABLE, MESSAGES[Code.UNAVAILABLE], name="ben")]
+    assert [type(event) for event in again.hears()] == [Welcome, Left]
+    for user in (ann, again):
+        assert user.session.chat is None
+        assert not user.session.blocked
+    assert pair(ann, again)
 
 
 def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:
