@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.node import START_PATIENCE
 from tests.support.process import Process, descendants, runs, wait_until
 from tests.support.server import HOST
 
@@ -20,11 +21,10 @@ MEMBERS = 3  # two nodes and the embedded server
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Process]:
     """Two nodes on free ports, in a process group of their own as in a terminal; everything is up."""
-    process = Process(["setsid", *UP, "--port", "0"], tmp_path / "up.log")
-    process.wait_for_line("Ctrl-C ends everything")
-    yield process
-    print(process.text())
-    process.kill()
+    with Process(["setsid", *UP, "--port", "0"], tmp_path / "up.log") as process:
+        process.wait_for_line("Ctrl-C ends everything", START_PATIENCE)
+        yield process
+        print(process.text())
 
 
 def wait_until_gone(members: list[int]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.node import START_PATIENCE
 from tests.support.process import Process, wait_until
 from tests.support.server import HOST, RedisServer
 
@@ -24,11 +25,10 @@ def start(tmp_path: Path, redis_server: RedisServer, prefix: str, *options: str)
 
 @pytest.fixture
 def workers(tmp_path: Path, redis_server: RedisServer, prefix: str) -> Iterator[Process]:
-    process = start(tmp_path, redis_server, prefix, "--port", "0", "--name", "n", "--lease", "1")
-    wait_until(lambda: len(listening(process)) == WORKERS, "both listen")
-    yield process
-    print(process.text())
-    process.kill()
+    with start(tmp_path, redis_server, prefix, "--port", "0", "--name", "n", "--lease", "1") as process:
+        wait_until(lambda: len(listening(process)) == WORKERS, "both listen", START_PATIENCE)
+        yield process
+        print(process.text())
 
 
 def listening(process: Process) -> list[tuple[str, int]]:

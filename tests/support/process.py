@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def own_environment() -> dict[str, str]:
 
 
 class Process:
-    """A child process; both its output streams go to a file that can be read while it runs."""
+    """A child process; both its output streams go to a file that can be read while it runs. A context kills it."""
 
     def __init__(self, command: Sequence[str], output: Path) -> None:
         self.output = output
@@ -55,6 +55,12 @@ class Process:
             self._child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=own_environment()
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     @property
     def pid(self) -> int:
