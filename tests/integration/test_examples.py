@@ -81,7 +81,7 @@ def test_two_examples_chat_with_each_other(
 def test_an_example_goes_on_at_another_node_where_its_own_dies(
     start: Start, example: str, start_node: StartNode, guests: Guests
 ) -> None:
-    survivor, victim = start_node(), start_node()
+    survivor, victim = start_node(grace=30), start_node(grace=30)
     bob = guests.json(survivor, "ex-bob", acks=True)
     alice = start(example, "ex-alice", "ex-bob", victim, survivor)
     chat = bob.expect("paired", name="ex-alice")["chat"]
