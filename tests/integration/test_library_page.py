@@ -43,7 +43,7 @@ def start(tmp_path: Path, nodes: list[Node]) -> Iterator[Start]:
         file = tmp_path / "program.py"
         file.write_text(text, encoding="utf-8")
         log = tmp_path / f"program{len(started)}.log"
-        started.append(Process([sys.executable, str(file), *map(str, arguments)], log))
+        started.append(Process([sys.executable, "-u", str(file), *map(str, arguments)], log))
         return started[-1]
 
     yield start

@@ -58,7 +58,10 @@ def unpacked(built: Path) -> Path:
     """The source tree out of the sdist."""
     [sdist] = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
-        archive.extractall(built, filter="data")
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(built, filter="data")
+        else:  # Python 3.11.2
+            archive.extractall(built)
     return built / sdist.name.removesuffix(".tar.gz")
 
 

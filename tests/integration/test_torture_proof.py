@@ -44,13 +44,13 @@ def found(torture: Torture, sabotage: str, seed: int, seconds: int, faults: str)
 
 @pytest.mark.timeout(RUNS * 2 * AFTER_SECONDS)
 def test_a_failure_says_which_promise_and_keeps_the_logs(torture: Torture, logs: Path) -> None:
-    for seed in range(1, RUNS + 1):  # until one fails, see above
+    for seed in range(1, RUNS + 1):  # until one fails by this rule, see above
         run = torture("--seed", seed, "--seconds", 6, "--fault", "pubsub", sabotage="window")
-        if run.wait(6 + AFTER_SECONDS) == 1:
+        if run.wait(6 + AFTER_SECONDS) == 1 and "UNREPORTED" in run.text():
             break
     *_, last = run.text().splitlines()
     assert re.search(r"^UNREPORTED: \d+\n    \S+ to \S+ has no outcome", run.text(), re.M)
-    (folder,) = logs.iterdir()
+    folder = next(folder for folder in logs.iterdir() if str(folder) in last)
     again = f"relay torture --seed {seed} --seconds 6 --nodes 3 --users 40 --fault pubsub"
     assert last == f"not clean; the nodes' logs are in {folder}; again: {again}"
     names = {file.name for file in folder.iterdir()}
