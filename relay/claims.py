@@ -226,8 +226,6 @@ class Claims:
             self._node.sessions[name.owned] = session
 
     def _refused(self, session: Session, name: Name, sid: str, code: Code, grace: float = 0.0) -> None:
-        if code is not Code.UNAVAILABLE or not grace:
-            self._sids.discard(sid)
         if self._node.sessions.get(name.owned) is session:
             del self._node.sessions[name.owned]
         session.unclaimed(code)
@@ -235,6 +233,8 @@ class Claims:
             # A session that was to be resumed may be ours now: its client has its grace to try again. Until then its
             # name is not free, here no more than on other nodes.
             self._records.give_up(name.owned, sid, grace, lambda: self._sids.discard(sid))
+        else:
+            self._sids.discard(sid)
 
     def _known(self, session: Session, name: Name) -> None:
         """It's known whose the name is: whoever waited for that has its turn."""

@@ -143,11 +143,11 @@ def _away(session: Session, mail: Away) -> None:
 
 
 def _sync(session: Session, mail: Sync) -> None:
-    chat, host = session.chat, session.host
-    if chat is None or chat.id != mail.chat or session.pairing.concerns(mail.chat):
+    chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
+    if chat is None or chat.id != mail.chat or unsettled:
         reason = session.outbox.fates.why(mail.chat)
         host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, reason, 0, session.fence))
-        if session.pairing.concerns(mail.chat):  # the other side has moved in the middle of it: so nobody has it
+        if unsettled:  # the other side has moved in the middle of it: so nobody has it
             session.pairing.taken_back()
         return
     if mail.party.fence < chat.partner.fence:

@@ -121,7 +121,10 @@ class Records:
         then()
 
     def give_up(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
-        """A claim got no answer, but may be carried out yet: take it back once Redis can be asked, `after` so long."""
+        """A claim got no answer, but may be carried out yet: take it back once Redis can be asked, `after` so long.
+
+        `then`: that time is over, and the name may be had.
+        """
         self._tasks.start_soon(self._take_back, owned, sid, after, then)
 
     async def _take_back(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:

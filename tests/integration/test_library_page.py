@@ -58,22 +58,16 @@ def bob(nodes: list[Node], guests: Guests) -> JsonClient:
     return guests.json(nodes[1], "bob", acks=True)
 
 
-def test_say_something(start: Start, bob: JsonClient) -> None:
-    alice = start("Say something")
+@pytest.mark.parametrize(
+    ("heading", "told"), [("Say something", "delivered by his client"), ("Talk to it", "delivered to bob's client")]
+)
+def test_say_something(start: Start, bob: JsonClient, heading: str, told: str) -> None:
+    alice = start(heading)
     bob.expect("paired", STARTED, name="alice")
     bob.expect("msg", id=1, text="hi")
     bob.send("ack", id=1)
     assert alice.wait(STARTED) == 0
-    assert alice.text() == "delivered by his client\n"
-
-
-def test_that_of_the_readme(start: Start, bob: JsonClient) -> None:
-    alice = start("Talk to it")
-    bob.expect("paired", STARTED, name="alice")
-    bob.expect("msg", id=1, text="hi")
-    bob.send("ack", id=1)
-    assert alice.wait(STARTED) == 0
-    assert alice.text() == "delivered to bob's client\n"
+    assert alice.text() == f"{told}\n"
 
 
 def test_an_echo(start: Start, bob: JsonClient) -> None:
