@@ -22,6 +22,12 @@ DRAIN_SECONDS: Final = (0.0, 3600.0)
 MAX_LINE_BYTES: Final = (64, 16 * 1024 * 1024)
 # Less would hardly hold the windows of a few dozen slow readers; the upper bound only catches a wrong unit.
 MEMORY_MEBIBYTES: Final = (16, 1024 * 1024)
+# Less than a second is too short for a handshake across the world; an hour catches a wrong unit.
+NAME_SECONDS: Final = (1.0, 3600.0)
+# One message at a time is slow, and right. All of a window is sent again after a resume: a million would take seconds.
+WINDOW: Final = (1, 65_536)
+# Of less, two or three short lines would be all. A longer message than the window goes alone. Above: a wrong unit.
+WINDOW_BYTES: Final = (1024, 1024 * 1024 * 1024)
 # The upper bounds only catch a wrong unit.
 CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
@@ -112,6 +118,8 @@ class Config:
     classic_port: int | None = None  # None: off; 0: any free one
     http_port: int | None = None  # likewise
     max_line: int = 65_536  # bytes of a client's line, its LF not counted
+    window: int = 256  # messages of a client without acknowledgement: enough for any round trip at chat speed
+    window_bytes: int = 1024 * 1024  # the same in bytes of text
     memory: int = 256  # MiB for messages under way, all clients together
     tls_cert: Path | None = None  # PEM, with those that signed it; None: no TLS
     tls_key: Path | None = None  # PEM, not encrypted
@@ -124,6 +132,7 @@ class Config:
     max_connections: int = 50_000  # of clients; 0, here and below: any number
     # A fifth: one address, be it a whole company's, can't keep all others out.
     max_connections_per_address: int = 10_000
+    name_time: float = 60.0  # seconds: a person reads a greeting and types; a port scanner is gone
     # All that may be connected may come back at once; for good it's 170 a second, a tenth of what a node can do.
     max_claims: int = 10_000  # a minute, from one address; resumes count
     # Fifty a second: faster than any user, and a few hundredths of a node and of Redis.
@@ -145,6 +154,9 @@ class Config:
         _check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
         _check_range("--drain", self.drain, DRAIN_SECONDS, "seconds")
         _check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
+        _check_range("--window", self.window, WINDOW, "messages")
+        _check_range("--window-bytes", self.window_bytes, WINDOW_BYTES, "bytes")
+        _check_range("--name-time", self.name_time, NAME_SECONDS, "seconds")
         _check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
         _check_range("--max-connections", self.max_connections, CONNECTIONS, "")
         _check_range("--max-connections-per-address", self.max_connections_per_address, CONNECTIONS, "")

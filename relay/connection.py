@@ -27,8 +27,6 @@ TURN_LINES: Final = 256
 # Lines kept while a session waits for acknowledgements: they have to be looked through for acknowledgements.
 AHEAD_LINES: Final = 256
 AHEAD_BYTES: Final = 64 * 1024
-# A connection that sends no name is closed after so many seconds.
-NAME_SECONDS: Final = 60.0
 # A connection that is to be closed waits so long for the client to read what it was told before.
 LINGER_SECONDS: Final = 60.0
 
@@ -378,7 +376,7 @@ class Connection(Replies):
         if named and self._timer is not None:
             self._stop_timer()
         elif not named and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(NAME_SECONDS, self._nameless)
+            self._timer = asyncio.get_running_loop().call_later(self._router.limits.name, self._nameless)
 
     def _nameless(self) -> None:
         self._router.counts.hit(Limit.NAME_TIME)

@@ -32,11 +32,11 @@ class Limit(StrEnum):
     FILES = "files"  # no file descriptors left: accepting stopped
     HEADER = "header"  # --proxy-protocol: a connection without one that can be read was closed
     LINE = "line"  # --max-line: a line was refused
-    WINDOW = "window"  # unacknowledged messages: one was refused, or reading stopped
+    WINDOW = "window"  # --window and --window-bytes, unacknowledged messages: one was refused, or reading stopped
     REPLIES = "replies"  # a client doesn't read what it is told: reading stopped
     MEMORY = "memory"  # --memory: windows are smaller for a while
     HANDSHAKE_TIME = "handshake_time"  # the handshake of TLS took too long: closed
-    NAME_TIME = "name_time"  # no name was sent in time: closed
+    NAME_TIME = "name_time"  # --name-time: no name was sent in time: closed
     BLOCKS = "blocks"  # names that one session blocks: one was refused
     LINKS = "links"  # nodes to have links with: mail was dropped
 

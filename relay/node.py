@@ -86,6 +86,9 @@ class Node:
             Limits(
                 grace=config.grace,
                 lease=config.lease,
+                name=config.name_time,
+                window=config.window,
+                window_bytes=config.window_bytes,
                 calls=config.max_calls,
                 lines=config.max_lines,
                 bytes=config.max_bytes,

@@ -55,10 +55,13 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "Connections of clients; beyond it new ones are closed. 0, here and below: any number.",
     ),
     "max_connections_per_address": ("COUNT", "The same from one address (of IPv6: one /64)."),
+    "name_time": ("SECONDS", "Seconds that a connection may take to send a name, or to take one after another."),
     "max_claims": ("COUNT", "Names claimed, and sessions resumed, from one address in a minute."),
     "max_calls": ("COUNT", "Calls and look-ups of one client in a minute."),
     "max_lines": ("COUNT", "Lines of one client in a second; beyond it the client is read more slowly."),
     "max_bytes": ("BYTES", "The same in bytes."),
+    "window": ("COUNT", "Messages of one client that may be unacknowledged; beyond it the client waits."),
+    "window_bytes": ("BYTES", "The same in bytes of text; a longer message goes alone."),
     "memory": (
         "MIB",
         "Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",

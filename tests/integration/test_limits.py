@@ -134,6 +134,40 @@ class TestRates:
         alice.expect_nothing_so_far()
 
 
+class TestAName:
+    def test_has_to_come_in_time(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(name_time=1)
+        alice = guests.text(node, "alice")
+        silent = guests.text(node)
+        silent.expect_closed()
+        assert hits(node, "name_time") == 1
+        alice.expect_nothing_so_far()
+
+
+class TestWindows:
+    """Of a sender whose partner acknowledges nothing."""
+
+    @pytest.mark.parametrize(("option", "amount", "size"), [("window", 2, 1), ("window_bytes", 2048, 1024)])
+    def test_hold_what_is_told(
+        self, option: str, amount: int, size: int, start_node: StartNode, guests: Guests
+    ) -> None:
+        node = start_node(**{option: amount})
+        alice, bob = guests.json(node), guests.json(node, "bob", acks=True)
+        assert alice.hello("alice", acks=True)[option] == amount
+        chat = alice.call("bob")["chat"]
+        bob.expect("paired")
+        for id in (1, 2, 3):
+            alice.send("msg", id=id, text="x" * size)
+        alice.expect_error("window_full", id=3)
+        bob.expect("msg", id=1)
+        bob.send("ack", chat=chat, id=1)
+        alice.expect_acked(1)
+        alice.send("msg", id=3, text="x" * size)
+        bob.expect("msg", id=2)
+        bob.expect("msg", id=3)
+        assert hits(node, "window") == 1
+
+
 class TestABalancer:
     def test_limits_see_the_addresses_that_it_tells(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(proxy_protocol="", max_connections_per_address=1)

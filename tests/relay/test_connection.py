@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from relay import connection, peer
 from relay.connection import AHEAD_LINES, REPLY_BYTES, TURN_LINES
@@ -373,15 +374,13 @@ class TestClosing:
 
 
 class TestTheNameTimeOut:
-    async def test_a_connection_that_sends_no_name_is_closed(
-        self, wire: Connect, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(connection, "NAME_SECONDS", 0.01)
+    async def test_a_connection_that_sends_no_name_is_closed(self, router: Router, wire: Connect) -> None:
+        router.limits = replace(router.limits, name=0.01)
         client = wire()
         await until(lambda: client.aborted)
 
-    async def test_one_with_a_name_is_not(self, wire: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection, "NAME_SECONDS", 0.5)
+    async def test_one_with_a_name_is_not(self, router: Router, wire: Connect) -> None:
+        router.limits = replace(router.limits, name=0.5)
         client = await text(wire, b"ann")
         assert client.connection._timer is None
         assert client.connection.session.state is State.NAMED

@@ -5,9 +5,10 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from relay import bus as bus_module
-from relay import connection, inbox, minding
+from relay import inbox, minding
 from relay.connection import TURN_LINES
 from relay.directory.store import Script, Store, Unavailable
 from relay.errors import Code, Reason
@@ -188,8 +189,8 @@ class TestLimitsOfConnections:
         await until(lambda: not client.reading)
         assert risen(router.counts.limits) == {Limit.REPLIES: 1}
 
-    async def test_a_name_that_never_comes(self, router: Router, wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection, "NAME_SECONDS", 0.01)
+    async def test_a_name_that_never_comes(self, router: Router, wire: Any) -> None:
+        router.limits = replace(router.limits, name=0.01)
         client = wire()
         await until(lambda: client.aborted)
         assert risen(router.counts.limits) == {Limit.NAME_TIME: 1}
