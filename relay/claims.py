@@ -116,6 +116,8 @@ class Claims:
         self._records = records
         self._crew = Crew(tasks)
         self._sids: set[str] = set()
+        # By session: it has moved on already, and the answer that makes it a session of this node isn't here yet.
+        self._moved: dict[str, Moved] = {}
         # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
         self._behind: dict[str, list[Callable[[], None]]] = {}
 
@@ -135,6 +137,17 @@ class Claims:
     def forget(self, sid: str) -> None:
         """That session is over."""
         self._sids.discard(sid)
+        self._moved.pop(sid, None)
+
+    def moved(self, mail: Moved) -> None:
+        """Somebody was quicker to take a session over than this node to hear that it had it."""
+        if mail.sid in self._sids:
+            self._moved[mail.sid] = mail
+
+    def _seated(self, sid: str) -> None:
+        """The session is one of this node's: now it can be told that it has moved."""
+        if (mail := self._moved.pop(sid, None)) is not None:
+            self._node.post(self._node.uid, mail)
 
     def admit(self, session: Session, claim: Claim, now: float) -> Code | None:
         """See `Host`."""
@@ -196,6 +209,7 @@ class Claims:
             session.claimed(sid, fence, token, token_hash)
             if session.state is State.NAMED:  # else the node goes away
                 self._node.began(session, resumed=False)
+                self._seated(sid)
         self._known(session, name)
 
     async def _supersede(self, name: Name, sid: str, body: Body) -> int | None:
@@ -232,9 +246,9 @@ class Claims:
         if code is Code.UNAVAILABLE:
             # A session that was to be resumed may be ours now: its client has its grace to try again. Until then its
             # name is not free, here no more than on other nodes.
-            self._records.give_up(name.owned, sid, grace, lambda: self._sids.discard(sid))
+            self._records.give_up(name.owned, sid, grace, lambda: self.forget(sid))
         else:
-            self._sids.discard(sid)
+            self.forget(sid)
 
     def _known(self, session: Session, name: Name) -> None:
         """It's known whose the name is: whoever waited for that has its turn."""
@@ -326,6 +340,7 @@ class Claims:
             self._node.began(session, resumed=True)
             self._node.post(holder.uid, Moved(name.owned, holder.sid))
             resume.come_back(session, claim)
+            self._seated(sid)
         self._known(session, name)
 
     async def _take_over(self, session: Session, name: Name, sid: str, token_hash: str) -> tuple[Record, int] | None:

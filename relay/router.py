@@ -24,7 +24,7 @@ from relay.errors import Code, Ending
 from relay.events import Claim, Event
 from relay.held import Held
 from relay.host import Limits, Located
-from relay.mail import Ack, Mail
+from relay.mail import Ack, Mail, Moved
 from relay.metrics import Counts
 from relay.names import Name
 from relay.neighbours import Neighbours
@@ -316,6 +316,9 @@ class Router:
 
     def _deliver(self, mail: Mail) -> None:
         session = self.sessions.get(mail.to)
+        if type(mail) is Moved and (session is None or session.sid != mail.sid):
+            self._claims.moved(mail)
+            return
         if session is None or session.state is not NAMED:
             inbox.undeliverable(self, mail)
             return

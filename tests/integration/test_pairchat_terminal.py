@@ -11,6 +11,7 @@ from tests.cli.terminal import Terminal
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
+from tests.support.process import wait_until
 
 ASLEEP = 10.0  # seconds that a laptop is closed; what is tested is that this much time does no harm
 
@@ -121,15 +122,16 @@ def test_a_killed_pairchat_goes_on_when_started_again(cluster: tuple[Node, Node]
     bob.signal(signal.SIGSTOP)  # so that what alice says has no acknowledgement
     alice.type("last words\r")
     alice.wait_for("·  alice │ last words")
+    wait_until(lambda: any("last words" in file.read_text() for file in home.sessions()), "it is kept")
     alice.signal(signal.SIGKILL)
     assert alice.status() == -signal.SIGKILL
     bob.signal(signal.SIGCONT)
-    bob.wait_for("alice │ last words")
+    bob.wait_for("* alice is away")
     bob.type("still there?\r")
     servers = [option for node in cluster for option in ("--server", server(node))]
     alice = terminal("alice", *servers, at=cluster[0], home=home)
     alice.wait_for("* Connected as alice again.")
-    alice.wait_for("✓✓ alice │ last words")
+    alice.wait_for("✓✓ alice │ last words")  # whether it had left her process or not
     alice.wait_for("  bob │ still there?")
     bob.wait_for("✓✓   bob │ still there?")
     exchange(alice, bob, "after")

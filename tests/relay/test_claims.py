@@ -10,9 +10,10 @@ import pytest
 import redis
 
 from relay.claims import PATIENCE_SECONDS
-from relay.directory import Unavailable
+from relay.directory import Record, Unavailable
 from relay.directory.keys import Keys
 from relay.host import Limits
+from relay.mail import Moved
 from relay.records import RETRY_SECONDS, RIVALS_US
 from relay.router import Router
 from relay.session import State
@@ -102,6 +103,33 @@ async def test_of_two_resumes_at_once_on_two_nodes_neither_is_told_that_there_is
     again = [guests.at(router, token=token) for router in (here, there, here, there)]
     for wire in again:
         assert (await answer(wire))["type"] in ("welcome", "replaced")
+
+
+async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word that the session has moved on comes before the answer that makes it a session of this node."""
+    token = await token_of(guests.at(there))
+    take_over, taken, told, sids = here._directory.take_over, anyio.Event(), anyio.Event(), []
+
+    async def told_late(holder: Record, owned: str, sid: str) -> int | None:
+        fence = await take_over(holder, owned, sid)
+        sids.append(sid)
+        taken.set()
+        await told.wait()
+        return fence
+
+    monkeypatch.setattr(here._directory, "take_over", told_late)
+    first = guests.at(here, token=token)
+    await taken.wait()
+    second = guests.at(there, token=token)
+    assert (await answer(second))["resumed"] is True
+    here.receive([Moved("ann", sids[0])])
+    told.set()
+    await until(lambda: first.closed)
+    assert b'"replaced"' in first.sent
+    assert "ann" not in here.sessions
+    assert not here._claims._moved
 
 
 async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Router, guests: Guests) -> None:
