@@ -335,7 +335,7 @@ class Claims:
         else:
             holder, fence = taken
             body = holder.body
-            legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended)
+            legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended, body.before)
             resume.inherit(session, legacy)
             self._node.began(session, resumed=True)
             self._node.post(holder.uid, Moved(name.owned, holder.sid))

@@ -100,7 +100,7 @@ class Records:
             if resumed is None:
                 session.name_lost()
             else:
-                if session.chat is not None and session.chat.id != resumed.body.chat:
+                if session.chat is not None and not resumed.body.knows(session.chat.id):
                     session.part(Reason.LOST)  # it was resumed from what an older server remembered: without this chat
                 session.replaced(unheard=session.absence.ended_us > resumed.fence + RIVALS_US)
 
@@ -167,4 +167,6 @@ def body(session: Session) -> Body:
     """What the directory has to know of a session."""
     chat, partner = session.engaged or ("", None)
     shown = session.name.shown if session.name else ""
-    return Body(shown, session.grace, session.token_hash, session.detached, chat, partner, session.ended)
+    return Body(
+        shown, session.grace, session.token_hash, session.detached, chat, partner, session.ended, session.before
+    )

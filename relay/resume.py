@@ -4,6 +4,9 @@ The client proves itself with the token and says what it has (`last`) and how fa
 asks the partner what that one has, and only then announces the chat, so that `last` in `paired` is as high as it can be
 known to be; a partner that doesn't answer soon is found later, by its own return. Each side sends again what the other
 has not acknowledged, and leaves out what it had already got.
+
+A record that was written in the middle of a switch names two chats: the one that was being agreed on, and the one
+before it (`fallback`). The partner of the former knows whether it exists.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +18,7 @@ from relay.chat import Chat
 from relay.errors import Code, Presence, Reason
 from relay.events import Away, Claim, Left, Paired, Resume, Welcome
 from relay.host import Located
-from relay.mail import Party, Sync
+from relay.mail import Gone, Party, Sync
 from relay.metrics import Outcome
 from relay.names import Name
 
@@ -41,6 +44,7 @@ class Legacy(Struct, frozen=True):
     chat: str  # empty: none
     partner: Party | None
     ended: Ended | None
+    before: tuple[str, Party] | None = None  # see `relay.directory.Body`
 
 
 def inherit(session: "Session", legacy: Legacy) -> None:
@@ -48,7 +52,7 @@ def inherit(session: "Session", legacy: Legacy) -> None:
     session.name, session.sid, session.fence = legacy.name, legacy.sid, legacy.fence
     session.token_hash, session.ended = legacy.token_hash, legacy.ended
     if legacy.partner is not None:
-        session.chat = Chat(legacy.chat, legacy.partner)
+        session.chat, session.fallback = Chat(legacy.chat, legacy.partner), legacy.before
     if legacy.ended is not None:
         session.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
 
@@ -66,6 +70,14 @@ def come_back(session: "Session", claim: Claim) -> None:
     if chat is None or _abandoned(chat, resume):
         announce(session, claim)
         return
+    if chat.id == resume.chat:
+        _stands(session)
+    _reunite(session, claim, chat)
+
+
+def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
+    """Ask the partner what it has, and wait for that, but not for ever."""
+    host, resume = session.host, _resume(claim)
     chat.forget_untold()
     if resume.chat == chat.id:
         ack = chat.caught_up(resume.last)
@@ -75,6 +87,23 @@ def come_back(session: "Session", claim: Claim) -> None:
     host.post(chat.partner.uid, sync)
     look_for_partner(session, chat)
     host.alarm(host.limits.reunion, lambda: _alone(session, claim))
+
+
+def _stands(session: "Session") -> None:
+    """The chat exists: the one before it is left."""
+    fallback, session.fallback = session.fallback, None
+    if fallback is not None:
+        chat, partner = fallback
+        session.outbox.fates.ended(chat, Reason.LEFT)
+        session.host.post(partner.uid, Gone(partner.owned, chat, Reason.LEFT, 0, session.fence))
+        session.host.save(session)
+
+
+def _fall_back(session: "Session", claim: Claim, fallback: tuple[str, Party]) -> None:
+    """The chat came to nothing: the one before it goes on."""
+    session.fallback, session.chat = None, Chat(*fallback)
+    session.host.save(session)
+    _reunite(session, claim, session.chat)
 
 
 def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Located], None] = lambda _: None) -> None:
@@ -175,7 +204,14 @@ def _later(session: "Session", chat: Chat, then: Callable[[], None]) -> None:
 
 
 def _alone(session: "Session", claim: Claim) -> None:
-    if session.pending is claim:
+    chat, fallback = session.chat, session.fallback
+    if session.pending is not claim:
+        return
+    if chat is not None and fallback is not None and fallback[0] == _resume(claim).chat:  # the client never heard of it
+        host, partner = session.host, chat.partner
+        host.post(partner.uid, Gone(partner.owned, chat.id, Reason.LOST, 0, session.fence))
+        _fall_back(session, claim, fallback)
+    else:
         announce(session, claim)
 
 
@@ -197,6 +233,9 @@ def gone(session: "Session", reason: Reason, last: int) -> None:
     if chat is None:
         return
     if isinstance(claim, Claim):
+        if session.fallback is not None:
+            _fall_back(session, claim, session.fallback)
+            return
         _welcome(session, claim)
     session.over(reason, last)
 
@@ -204,6 +243,7 @@ def gone(session: "Session", reason: Reason, last: int) -> None:
 def announce(session: "Session", claim: Claim, last: int = 0) -> None:
     """Welcome the client, and tell what became of its chat."""
     host, resume = session.host, _resume(claim)
+    _stands(session)
     _welcome(session, claim)
     if session.chat is not None and _abandoned(session.chat, resume):
         session.part(Reason.LEFT, told=True)

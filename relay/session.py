@@ -83,6 +83,7 @@ class Session:
         "door",
         "early",
         "ended",
+        "fallback",
         "fence",
         "host",
         "name",
@@ -114,6 +115,7 @@ class Session:
         self.detached = False  # the client is gone and may come back
         self.absence = Absence(self)
         self.chat: Chat | None = None
+        self.fallback: tuple[str, Party] | None = None  # see `relay.resume`: goes on unless `chat` turns out to exist
         self.ended: Ended | None = None  # the last chat that is over
         self.early: list[Mail] = []  # came while the client was coming back, before its welcome
         self.outbox = Outbox(self)
@@ -157,6 +159,13 @@ class Session:
     def engaged(self) -> tuple[str, Party] | None:
         """Chat and partner that the record must name: the chat, or the one that is being agreed on."""
         return self.pairing.promised or ((self.chat.id, self.chat.partner) if self.chat else None)
+
+    @property
+    def before(self) -> tuple[str, Party] | None:
+        """The chat that the record must name beside that: it goes on if what is being agreed on comes to nothing."""
+        if self.chat is None or self.pairing.promised is None:
+            return self.fallback
+        return self.chat.id, self.chat.partner
 
     @property
     def blocked(self) -> bool:
@@ -230,9 +239,11 @@ class Session:
 
     def begin(self, chat: Chat, *, caller: bool, wanted: bool = True) -> None:
         """Leave the old chat, if any, and announce the new one. `wanted`: the client had called this partner itself."""
-        if self.chat is not None:
-            self.part(Reason.LEFT)
+        switches = self.chat is not None
+        self.part(Reason.LEFT)
         self.chat = chat
+        if switches:  # the record names both
+            self.host.save(self)
         if not caller and not wanted:
             self.host.called(self)
         self.announce(chat, caller=caller)

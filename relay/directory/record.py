@@ -16,6 +16,11 @@ class Body(msgspec.Struct, array_like=True, frozen=True):
     chat: str  # the chat it is in; empty: none
     partner: Party | None
     ended: Ended | None = None  # the last chat that is over
+    before: tuple[str, Party] | None = None  # the chat that goes on if `chat` is being agreed on and comes to nothing
+
+    def knows(self, chat: str) -> bool:
+        """Whether the session is in this chat, or may be."""
+        return chat == self.chat or (self.before is not None and chat == self.before[0])
 
 
 class Record(msgspec.Struct, frozen=True):

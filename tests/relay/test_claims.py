@@ -9,11 +9,13 @@ import anyio
 import pytest
 import redis
 
+from relay.chat import Chat
 from relay.claims import PATIENCE_SECONDS
 from relay.directory import Record, Unavailable
 from relay.directory.keys import Keys
 from relay.host import Limits
-from relay.mail import Moved
+from relay.mail import Moved, Party
+from relay.pairing import Settling
 from relay.records import RETRY_SECONDS, RIVALS_US
 from relay.router import Router
 from relay.session import State
@@ -43,11 +45,13 @@ class Guests:
     def __init__(self) -> None:
         self.wires: list[Wire] = []
 
-    def at(self, router: Router, *, token: str = "", end: bool = False) -> Wire:
-        """A client that asks for the name ann, with a token to have its session back."""
+    def at(self, router: Router, *, token: str = "", chat: str = "", end: bool = False) -> Wire:
+        """A client that asks for the name ann, with a token to have its session back, and the chat that it knows of."""
         wire = Wire(router)
         self.wires.append(wire)
-        hello = {"type": "hello", "name": "ann"} | ({"token": token} if token else {})
+        hello = (
+            {"type": "hello", "name": "ann"} | ({"token": token} if token else {}) | ({"chat": chat} if chat else {})
+        )
         wire.send(json.dumps(hello).encode() + b"\n")
         if end:
             wire.end()
@@ -154,6 +158,26 @@ async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
     assert (await answer(again))["resumed"] is True
     assert there.sessions["ann"] is not stale
     assert stale.state is State.ENDED
+
+
+async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and_ends_it_nowhere(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ann was calling says nothing: the one she was chatting with, and she herself, know of one chat only."""
+    token = await token_of(guests.at(there))
+    old = there.sessions["ann"]
+    ben, cid = (Party("nowhere", name, name, 1, "node", 0.0) for name in ("ben", "cid"))
+    old.chat, old.pairing.step = Chat("old", ben), Settling("new", cid, "cid")
+    there.save(old)
+    await until(lambda: there._records.quiet)
+    monkeypatch.setattr(here, "locate", lambda *_: None)
+    again = guests.at(here, token=token, chat="old")
+    await until(lambda: here.sessions["ann"].fallback is not None)
+    there.save(old)
+    await until(lambda: old.state is State.ENDED)
+    assert old.ended is None
+    await until(lambda: b'"paired"' in again.sent)
+    assert b'"chat":"old"' in again.sent
 
 
 async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_and_not_told_that_another_has_it(

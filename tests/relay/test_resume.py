@@ -1,8 +1,11 @@
 """Clients that come back on another node, one of two partners or both of them."""
 
+from collections.abc import Callable
+
 import pytest
 
 from relay import resume
+from relay.directory import Body
 from relay.errors import MESSAGES, Code, Presence, Reason
 from relay.events import (
     Acked,
@@ -10,11 +13,13 @@ from relay.events import (
     Back,
     Call,
     Claim,
+    Confirm,
     Hangup,
     Leave,
     Left,
     Messages,
     Paired,
+    Quit,
     Refused,
     Resume,
     Say,
@@ -24,6 +29,8 @@ from relay.events import (
 from relay.host import Limits, Located
 from relay.mail import Text
 from relay.pairing import Reserved, Settling
+from relay.records import body
+from relay.session import Session
 from tests.relay.world import Place, User, World, enter, pair
 
 GRACE = 20.0
@@ -336,3 +343,137 @@ def test_the_grace_doesnt_end_while_nobody_could_come_back(world: World, ann: Us
     world.settle()
     assert not ben.session.named
     assert ann.hears() == [Away("ben", GRACE), Left("ben", Reason.LOST)]
+
+
+class TestASwitchInWhichTheCallerMoves:
+    """Ann chats with ben and calls cid. Her record names both chats; whichever it is, exactly one of them goes on."""
+
+    @pytest.fixture
+    def cid(self, world: World) -> User:
+        return enter(world.place("n4"), "cid", acks=True)
+
+    def settling(self, world: World, ann: User) -> Callable[[], None]:
+        """Her record is about to be written. Returns what tells her so."""
+        ann.says(Call("cid"))
+        while not isinstance(ann.session.pairing.step, Settling):
+            world.happen(world.choices()[0])
+        return world.answers.popleft()
+
+    def test_before_it_is_settled_keeps_the_chat_that_she_was_in(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
+        chat = pair(ann, ben)
+        ben.says(Say("a", 1))
+        self.settling(world, ann)
+        again = comes_back(ann, world.place("n3"), chat)
+        world.settle()
+        assert [type(event) for event in again.hears()] == [Welcome, Paired, Messages]
+        assert again.session.chat is not None
+        assert again.session.chat.id == chat
+        assert ben.hears() == []
+        again.says(Say("b", 1))
+        again.says(Confirm(1, chat))
+        world.settle()
+        assert ben.texts() == ["b"]
+        assert Acked(1, chat) in ben.hears()
+        assert cid.hears() == []
+        assert cid.session.presence is Presence.FREE
+        assert pair(enter(world.place("n1"), "dan"), cid)
+
+    def test_once_it_is_settled_goes_on_in_the_new_one(self, world: World, ann: User, ben: User, cid: User) -> None:
+        """Her node dies before she hears of it, and before her record says that the old chat is over."""
+        old = pair(ann, ben)
+        written = self.settling(world, ann)
+        both = ann.session.before
+        written()
+        while cid.session.chat is None:
+            world.happen(("n1", "n4"))
+        ann.session.fallback = both
+        world.links.clear()
+        again = comes_back(ann, world.place("n3"), old)
+        del world.nodes["n1"]
+        world.settle()
+        assert [type(event) for event in again.hears()] == [Welcome, Paired]
+        assert again.session.chat is not None
+        assert again.session.chat.id == cid.session.chat.id
+        assert again.session.before is None
+        assert ben.hears() == [Left("ann", Reason.LEFT)]
+        assert [type(event) for event in cid.hears()] == [Paired]
+
+    def test_is_asked_by_the_old_partner_and_answers_when_it_knows(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
+        """Ben's node looks for ann as soon as it hears that she has moved, and would take no for an answer."""
+        chat = pair(ann, ben)
+        self.settling(world, ann)
+        again = comes_back(ann, world.place("n3"), chat)
+        world.happen("directory")
+        chat_of_ben = ben.session.chat
+        assert chat_of_ben is not None
+        resume.look_for_partner(ben.session, chat_of_ben)
+        while ("n2", "n3") not in world.choices():
+            world.happen(next(choice for choice in world.choices() if choice != ("n3", "n4")))
+        world.happen(("n2", "n3"))
+        assert len(again.session.early) == 1
+        world.settle()
+        assert [type(event) for event in again.hears()] == [Welcome, Paired]
+        assert ben.session.chat is chat_of_ben
+        assert ben.hears() == []
+
+    def test_and_hears_of_it_goes_back_to_nobody_when_that_chat_ends(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
+        """She knows of the new chat, and so of the end of the old one, whatever her record says."""
+        pair(ann, ben)
+        written = self.settling(world, ann)
+        both = ann.session.before
+        written()
+        new = ann.session.chat
+        assert new is not None
+        ann.session.fallback = both
+        world.links.clear()
+        again = comes_back(ann, world.place("n3"), new.id)
+        del world.nodes["n1"]
+        cid.says(Quit())
+        world.settle()
+        assert [type(event) for event in again.hears()] == [Welcome, Left]
+        assert again.session.chat is None
+        assert ben.hears() == [Left("ann", Reason.LEFT)]
+
+    def test_and_the_callees_node_is_silent_keeps_the_chat_that_she_knows_of(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
+        chat = pair(ann, ben)
+        self.settling(world, ann)
+        again = comes_back(ann, world.place("n3"), chat)
+        del world.nodes["n4"]
+        world.settle()
+        world.pass_time(world.limits.reunion)
+        world.settle()
+        assert [event.chat for event in again.hears() if isinstance(event, Paired)] == [chat]
+        assert ben.hears() == []
+
+
+def test_the_record_of_a_switch_names_one_chat_again_once_it_is_settled(
+    world: World, ann: User, ben: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cid = enter(world.place("n4"), "cid")
+    old = pair(ann, ben)
+    saved: list[Body] = []
+    save = world.place("n1").save
+
+    def noted(session: Session, then: Callable[[bool], None] | None = None) -> None:
+        saved.append(body(session))
+        save(session, then)
+
+    monkeypatch.setattr(world.place("n1"), "save", noted)
+    ann.says(Call("cid"))
+    world.settle()
+    assert cid.session.chat is not None
+    new = cid.session.chat.id
+    first, last = saved
+    assert (first.chat, first.before) == (new, (old, ben.session.party))
+    assert first.knows(old)
+    assert first.knows(new)
+    assert (last.chat, last.before) == (new, None)
+    assert not last.knows(old)

@@ -197,7 +197,8 @@ class Place:
         assert old.name is not None
         chat, partner = old.engaged or ("", None)
         self.world.records[old.owned] = self.sessions[old.owned] = session
-        resume.inherit(session, Legacy(old.name, old.sid, self.world.ids, "hash", chat, partner, old.ended))
+        fence = self.world.ids
+        resume.inherit(session, Legacy(old.name, old.sid, fence, "hash", chat, partner, old.ended, old.before))
         if old.host.uid in self.world.nodes:
             old.replaced()
         resume.come_back(session, claim)
