@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check fuzz audit docs pictures screenshot benchmarks clean
+.PHONY: help run test test-all check coverage fuzz audit docs pictures screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,8 @@ run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, w
 # The tests wait more than they work, so a few more processes than two cores; each has a server and nodes of its own.
 # A file's tests stay together, since what they share is made once.
 WORKERS ?= 3
-PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest $(IN_PARALLEL)
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
 	$(PYTEST)
@@ -33,6 +34,12 @@ test-all: check-static ## The same with the tests that take long.
 
 check: check-static ## The fast part: everything that needs no node processes; under a minute.
 	$(PYTEST) tests/relay tests/cli tests/support tests/benchmarks tests/docs
+
+# Nodes and programs that tests start are measured too, which slows everything down. Report and goal: tools/branches.py.
+coverage: $(VENV)/.developed ## Run all tests measured, and list what of relay/ and cli/ none reaches. TESTS: only these.
+	rm -rf build/coverage
+	@tests=0; $(BIN)/coverage run -m pytest $(IN_PARALLEL) --timeout 300 $(TESTS) || tests=$$?; \
+		$(BIN)/python -m tools.branches && exit $$tests
 
 EXAMPLES ?= 20000
 fuzz: $(VENV)/.developed ## Fuzz for long, an hour or two: EXAMPLES (20000) of each kind.

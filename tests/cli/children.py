@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
 from typing import Any, NoReturn, Protocol, Self
 
 Streams = tuple[int, int, int]  # what its standard input, output and error are
@@ -115,7 +116,16 @@ class _Forked:
             os.kill(self._pid, sig)
 
     def kill(self) -> None:
+        if (measured := _measured()) is not None:
+            self.send_signal(measured.KILL)
+            with suppress(subprocess.TimeoutExpired):  # one that is stopped, say
+                self.wait(1)
         self.send_signal(signal.SIGKILL)
+
+
+def _measured() -> ModuleType | None:
+    """Our part of `make coverage`, which coverage.py has loaded if this process is measured."""
+    return sys.modules.get("tests.support.measured")
 
 
 # --- in the process that forks
@@ -169,6 +179,8 @@ def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = ["pairchat", *order["args"]]
+    if (measured := _measured()) is not None:
+        measured.save_before_kill()
     status: Any = 1
     try:
         main()
