@@ -24,6 +24,8 @@ def shapes(of: Any, words: Strings = WORDS, numbers: st.SearchStrategy[int] | No
         return st.one_of([inner(kind) for kind in arguments])
     if origin is list:
         return st.lists(inner(arguments[0]), max_size=4)
+    if origin is tuple and arguments[-1] is not ...:
+        return st.tuples(*map(inner, arguments))
     if origin is tuple:
         return st.lists(inner(arguments[0]), max_size=4).map(tuple)
     if isinstance(of, type) and issubclass(of, msgspec.Struct):
