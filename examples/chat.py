@@ -22,20 +22,18 @@ def chat(connection, node):
             session["sent"] = id = session["sent"] + 1
             tell("msg", **unsettled.setdefault(id, {"id": id, "chat": session["chat"], "text": text}))
         elif keyboard in ready: ears.remove(keyboard); tell("quit")
-        if node in ready:
-            frame = json.loads(node.readline())  # nothing, or half a line: the connection is lost, and this fails
-            session.update({key: frame[key] for key in ("token", "chat") if key in frame})
-            match frame["type"]:
-                case "welcome" if "chat" not in session and partner != "-": tell("to", name=partner)
-                case "msg":
-                    show(frame["from"], frame["text"])
-                    session["last"] = frame["id"]; tell("ack", id=frame["id"])
-                case "ack": [unsettled.pop(id) for id in list(unsettled) if id <= frame["id"]]
-                case "unconfirmed":
-                    for id in range(frame["from"], frame["to"] + 1): show("* lost", unsettled.pop(id)["text"])
-                case "left": tell("quit")
-                case "error" if frame["code"] == "unavailable": return
-                case "bye" | "error": sys.exit(frame.get("message"))
+        if node not in ready: continue
+        frame = json.loads(node.readline())  # nothing, or half a line: the connection is lost, and this fails
+        session.update({key: frame[key] for key in ("token", "chat") if key in frame})
+        match frame["type"]:
+            case "welcome" if "chat" not in session and partner != "-": tell("to", name=partner)
+            case "msg": show(frame["from"], frame["text"]); session["last"] = frame["id"]; tell("ack", id=frame["id"])
+            case "ack": [unsettled.pop(id) for id in list(unsettled) if id <= frame["id"]]
+            case "unconfirmed":
+                for id in range(frame["from"], frame["to"] + 1): show("* lost", unsettled.pop(id)["text"])
+            case "left": tell("quit")
+            case "error" if frame["code"] == "unavailable": return
+            case "bye" | "error": sys.exit(frame.get("message"))
 
 for node in itertools.cycle(nodes):
     with contextlib.suppress(OSError, ValueError), socket.create_connection(node.rsplit(":", 1), 5) as connection:
