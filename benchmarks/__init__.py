@@ -1,6 +1,6 @@
 """The relay beside its peers: `make benchmarks`, or `python -m benchmarks`.
 
-load.c     the one load generator for all
+load/      the one load generator for all
 peers/     the peers' applications
 install    the generator and the peers, pinned, into a folder outside of this tree
 systems    each system as processes that can be started: two nodes, and a server where it needs one

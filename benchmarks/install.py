@@ -31,10 +31,10 @@ class NotInstalled(Exception):
 
 def generator() -> Path:
     """The load generator, compiled if its source is newer. Raises NotInstalled."""
-    program, source = WORK / "load", HERE / "load.c"
+    program, sources = WORK / "load", sorted((HERE / "load").iterdir())
     WORK.mkdir(parents=True, exist_ok=True)
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-        _run(["cc", "-O2", "-o", str(program), str(source)])
+    if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
+        _run(["cc", "-O2", "-o", str(program), *(str(source) for source in sources if source.suffix == ".c")])
     return program
 
 

@@ -26,7 +26,7 @@ class System(Struct, frozen=True):
     """One of those compared."""
 
     name: str
-    driver: str  # of load.c
+    driver: str  # of load/main.c
     title: str
     configuration: str
     same_node: bool = False

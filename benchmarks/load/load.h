@@ -1,0 +1,46 @@
+/* What the parts of the load generator know of each other; main.c says what it does. */
+#include <stdint.h>
+
+enum driver { JSON, ACKS, TEXT, SIO, NATS, JETSTREAM, REDIS };
+
+#define IN 65536 /* bytes of one read, and of what may be carried over */
+
+struct conn {
+    int fd, number, sender;  /* number of its pair */
+    int step, done;          /* of its login */
+    int carried, queued;
+    long said;               /* the id of its latest message */
+    char *carry;             /* the part of a unit that a read ended in */
+    char *queue;             /* what the kernel did not take yet */
+    char ack[160];           /* what the next acknowledgement says */
+};
+
+/* main.c: the run, as it was asked for */
+extern enum driver driver;
+extern const char *const NAMES[];
+extern int pairs, poller;
+extern struct conn *conns; /* sender i is 2i, its receiver 2i + 1 */
+extern char tag[16];       /* what all names begin with */
+int64_t now(void);
+void die(const char *format, ...);
+
+/* wire.c */
+void put(struct conn *c, const char *data, int size);
+void flush_queue(struct conn *c);
+int frame(char *out, const char *payload, int size);
+void say_line(struct conn *c, const char *format, ...);
+char *take(struct conn *c, int *size);
+void keep(struct conn *c, const char *data, int size);
+
+/* login.c */
+double log_in(void); /* everybody, and pair them; the seconds that it took */
+
+/* messages.c */
+extern long sent, received, measured;
+extern int measuring, pushing; /* whether what arrives counts, and whether each is answered with the next */
+void say(int i, int count, int64_t stamp);
+void on_read(struct conn *c);
+
+/* histogram.c */
+void record(int64_t ns);
+double percentile(double share);
