@@ -47,16 +47,21 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
-@pytest.mark.parametrize(
-    ("outage", "seconds"),
-    [
-        (killed, 3.5),
-        (paused, 3.5),
-        pytest.param(killed, 20.0, marks=pytest.mark.slow),
-        pytest.param(asleep, 15.0, marks=pytest.mark.slow),
-        pytest.param(paused, 20.0, marks=pytest.mark.slow),
-    ],
-)
+def risen(programs: list[Program], heard: list[int]) -> bool:
+    """Each has heard more than then."""
+    return all(program.heard > then for program, then in zip(programs, heard, strict=True))
+
+
+OUTAGES = [
+    (killed, 3.5),
+    (paused, 3.5),
+    pytest.param(killed, 20.0, marks=pytest.mark.slow),
+    pytest.param(asleep, 15.0, marks=pytest.mark.slow),
+    pytest.param(paused, 20.0, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("outage", "seconds"), OUTAGES)
 def test_chats_survive_an_outage(
     guests: Guests, start_node: StartNode, own_redis: RedisServer, outage: Outage, seconds: float
 ) -> None:
@@ -89,13 +94,9 @@ def test_chats_survive_an_outage(
                         await anyio.to_thread.run_sync(ask)
                     still = [program.heard for program in beside]
                     await anyio.sleep(max(0, seconds - 1.5 - sum(refusals)))
-                    assert all(now > then for now, then in zip((p.heard for p in beside), still, strict=True))
+                    assert risen(beside, still)
                 heard = [program.heard for program in across]
-                await until(
-                    lambda: all(now > then for now, then in zip((p.heard for p in across), heard, strict=True)),
-                    lambda: "messages across nodes flow again",
-                    BACK,
-                )
+                await until(lambda: risen(across, heard), lambda: "messages across nodes flow again", BACK)
             await swarm.settle()
             return swarm
 

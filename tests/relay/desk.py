@@ -3,8 +3,8 @@
 import asyncio
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -168,3 +168,47 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         self.aborted = True
         asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
+
+
+Connect = Callable[..., Wire]
+
+
+@contextmanager
+def clients(router: Router) -> Iterator[Connect]:
+    """Connects clients, who may say something at once; at the end those who are left go."""
+    wires: list[Wire] = []
+
+    def connect(data: bytes = b"", *, classic: bool = False, max_line: int = MAX_LINE) -> Wire:
+        wires.append(Wire(router, classic=classic, max_line=max_line))
+        if data:
+            wires[-1].send(data)
+        return wires[-1]
+
+    yield connect
+    for one in wires:
+        one.reset()
+        one.socket.close()
+
+
+async def text(connect: Connect, name: bytes) -> Wire:
+    """A text client with a name."""
+    client = connect()
+    client.send(name + b"\n")
+    await until(lambda: client.lines() == [b"OK"])
+    return client
+
+
+async def program(connect: Connect, name: bytes, acks: bytes = b"false") -> Wire:
+    """A JSON client with a name."""
+    client = connect()
+    client.send(b'{"type":"hello","name":"%b","acks":%b}\n' % (name, acks))
+    await until(lambda: b'"welcome"' in client.sent)
+    client.lines()
+    return client
+
+
+async def paired(caller: Wire, callee: Wire, name: bytes) -> None:
+    """A text client calls someone."""
+    caller.send(b"To:%b\n" % name)
+    await until(lambda: caller.lines())
+    await until(lambda: callee.lines())

@@ -1,7 +1,7 @@
 """Who is counted as what, and that counting many leaves the loop to others."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import anyio
 import anyio.lowlevel
@@ -13,7 +13,7 @@ from relay.host import Limits
 from relay.metrics import Counts
 from relay.router import Router
 from relay.session import Session, State
-from tests.relay.desk import Wire, a_router, until
+from tests.relay.desk import Connect, a_router, clients, until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -28,23 +28,10 @@ async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router
         yield router
 
 
-Connect = Callable[..., Wire]
-
-
 @pytest.fixture
 async def wire(router: Router) -> AsyncIterator[Connect]:
-    wires: list[Wire] = []
-
-    def connect(data: bytes = b"", *, classic: bool = False) -> Wire:
-        wires.append(Wire(router, classic=classic))
-        if data:
-            wires[-1].send(data)
-        return wires[-1]
-
-    yield connect
-    for one in wires:
-        one.reset()
-        one.socket.close()
+    with clients(router) as connect:
+        yield connect
 
 
 def test_every_dialect_has_its_name() -> None:

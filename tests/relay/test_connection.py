@@ -1,20 +1,16 @@
 """One client's connection: which language, how much at a time, in which order, and what a slow reader costs."""
 
-import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
-from msgspec.structs import replace
 
-from relay import connection, peer
 from relay.connection import AHEAD_LINES, REPLY_BYTES, TURN_LINES
 from relay.host import Limits
 from relay.router import Router
-from relay.session import State
-from tests.relay.desk import Wire, a_router, until
+from tests.relay.desk import Connect, a_router, clients, paired, program, text, until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -31,45 +27,9 @@ async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router
 
 
 @pytest.fixture
-async def wire(router: Router) -> AsyncIterator[Callable[..., Wire]]:
-    """Connects clients."""
-    wires: list[Wire] = []
-
-    def connect(**options: bool | int) -> Wire:
-        wires.append(Wire(router, **options))  # type: ignore[arg-type]
-        return wires[-1]
-
-    yield connect
-    for one in wires:
-        one.reset()
-        one.socket.close()
-
-
-Connect = Callable[..., Wire]
-
-
-async def text(wire: Connect, name: bytes) -> Wire:
-    """A text client with a name."""
-    client = wire()
-    client.send(name + b"\n")
-    await until(lambda: client.lines() == [b"OK"])
-    return client
-
-
-async def program(wire: Connect, name: bytes, acks: bytes = b"false") -> Wire:
-    """A JSON client with a name."""
-    client = wire()
-    client.send(b'{"type":"hello","name":"%b","acks":%b}\n' % (name, acks))
-    await until(lambda: NAMED in client.sent)
-    client.lines()
-    return client
-
-
-async def paired(caller: Wire, callee: Wire, name: bytes) -> None:
-    """A text client calls someone."""
-    caller.send(b"To:%b\n" % name)
-    await until(lambda: caller.lines())
-    await until(lambda: callee.lines())
+async def wire(router: Router) -> AsyncIterator[Connect]:
+    with clients(router) as connect:
+        yield connect
 
 
 class TestTheDialect:
@@ -296,137 +256,6 @@ class TestAcknowledging:
         ben.read()
         await until(lambda: ben.sent.count(b"(x)") == 1 + 4 * WINDOW)
         assert ann.reading
-
-
-class TestClosing:
-    async def test_it_waits_for_what_was_told(self, router: Router, wire: Connect) -> None:
-        client = await text(wire, b"ann")
-        client.full = True
-        client.send(b"To:ann\nQuit\n")
-        await until(lambda: "ann" not in router.sessions)
-        await anyio.sleep(0.02)
-        assert not client.closed
-        client.read()
-        await until(lambda: client.closed)
-        assert client.lines()[-1] == b"Quit"
-
-    async def test_nothing_is_handled_after_quit(self, wire: Connect) -> None:
-        client = await text(wire, b"ann")
-        client.send(b"Quit\nTo:ann\n")
-        await until(lambda: client.closed)
-        assert client.lines() == [b"Quit"]
-
-    async def test_the_name_is_free_once_the_connection_is_closed(self, wire: Connect) -> None:
-        for _ in range(3):
-            client = await text(wire, b"ann")
-            client.send(b"Quit\n")
-            await until(lambda client=client: client.closed)  # type: ignore[misc]
-
-    async def test_one_that_is_lost_with_unread_replies_gives_its_name_back(
-        self, router: Router, wire: Connect
-    ) -> None:
-        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
-        await paired(ann, ben, b"ben")
-        ben.full = True
-        ann.send(b"x\n")
-        await until(lambda: ben.sent)
-        ann.send(b"y" * 60_000 + b"\n" + b"y" * 60_000 + b"\n")
-        await until(lambda: ben.connection._out_bytes > REPLY_BYTES and not ben.reading)
-        ben.reset()
-        await until(lambda: "ben" not in router.sessions)
-        await until(lambda: ann.sent.endswith(b"Quit.\n"))
-
-    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(
-        self, router: Router, wire: Connect
-    ) -> None:
-        """A node that slept asks first what it still owns; meanwhile the end of a client waits with its last lines."""
-        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
-        await paired(ann, ben, b"ben")
-        router.held = True
-        ann.send(b"x\n")
-        ann.reset()
-        await anyio.lowlevel.checkpoint()
-        assert "ann" in router.sessions
-        router.stand()
-        await until(lambda: "ann" not in router.sessions)
-        assert [line.rpartition(b": ")[2] for line in ben.lines()] == [b"(x)", b"Quit."]
-
-    async def test_what_is_said_behind_a_quit_takes_no_memory(self, wire: Connect) -> None:
-        ann = await text(wire, b"ann")
-        ann.full = True
-        ann.send(b"To:ann\n")
-        await until(lambda: ann.sent)
-        ann.send(b"Quit\n")
-        await until(lambda: ann.connection.closing)
-        for _ in range(20):
-            ann.send(b"x\n" * 30_000)
-            await anyio.lowlevel.checkpoint()
-        assert not ann.connection.lines
-
-    async def test_a_client_that_does_not_read_its_last_words_is_cut_off_in_the_end(
-        self, wire: Connect, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(connection, "LINGER_SECONDS", 0.01)
-        ann = await text(wire, b"ann")
-        ann.full = True
-        ann.send(b"To:ann\nQuit\n")
-        await until(lambda: ann.aborted)
-
-
-class TestTheNameTimeOut:
-    async def test_a_connection_that_sends_no_name_is_closed(self, router: Router, wire: Connect) -> None:
-        router.limits = replace(router.limits, name=0.01)
-        client = wire()
-        await until(lambda: client.aborted)
-
-    async def test_one_with_a_name_is_not(self, router: Router, wire: Connect) -> None:
-        router.limits = replace(router.limits, name=0.5)
-        client = await text(wire, b"ann")
-        assert client.connection._timer is None
-        assert client.connection.session.state is State.NAMED
-
-
-class TestAPeerThatIsGone:
-    """What the kernel says of the peer, look by look, and whether the connection is given up."""
-
-    OWING = peer.Look(unacknowledged=1, silent=6)
-    FINE = peer.Look(unacknowledged=1, silent=1)
-    NOTHING = peer.Look(silent=99)
-
-    @pytest.mark.parametrize(
-        ("looks", "given_up"),
-        [
-            ([OWING] * 3, False),
-            ([OWING] * 4, True),
-            ([OWING, OWING, OWING, FINE, OWING, OWING, OWING], False),
-            ([FINE, OWING, OWING, OWING, OWING], True),
-            ([OWING, NOTHING, OWING, OWING, OWING], False),  # not looked at any more: nothing is on its way
-            ([peer.Look(probes=3, silent=16, unsent=9)], True),
-            ([peer.Look(probes=2, silent=99, unsent=9)] * 9, False),
-            ([peer.Look(probes=0, silent=99, unsent=9)] * 9, False),  # lives, and doesn't read
-        ],
-    )
-    async def test_is_given_up_and_others_are_not(
-        self, looks: list[peer.Look], given_up: bool, wire: Connect, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ann = await text(wire, b"ann")
-        for look in looks:
-            assert not ann.aborted
-            monkeypatch.setattr(peer, "look", lambda _, look=look: look)
-            ann.connection.check_peer()
-        assert ann.aborted is given_up
-
-    async def test_the_kernel_is_not_asked_where_nothing_was_written(
-        self, wire: Connect, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        client = wire()
-        monkeypatch.setattr(peer, "look", None)
-        client.connection.check_peer()
-
-    async def test_the_kernel_looks_after_a_quiet_one(self, wire: Connect) -> None:
-        sock = wire().socket
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 class TestTurns:

@@ -1,6 +1,6 @@
 """What is counted, and when: each counter by what makes it rise."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -18,7 +18,7 @@ from relay.link import Kind, Link, pack, unpack
 from relay.mail import Ack, Sync
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
 from relay.router import Router
-from tests.relay.desk import Wire, a_router, until
+from tests.relay.desk import Connect, a_router, clients, text, until
 from tests.relay.test_bus import Desk
 from tests.relay.world import World, enter, pair
 from tests.support.server import RedisServer
@@ -132,38 +132,24 @@ class TestLimitsOfConnections:
             yield router
 
     @pytest.fixture
-    async def wire(self, router: Router) -> AsyncIterator[Callable[[], Wire]]:
-        wires: list[Wire] = []
+    async def wire(self, router: Router) -> AsyncIterator[Connect]:
+        with clients(router) as connect:
+            yield connect
 
-        def connect() -> Wire:
-            wires.append(Wire(router))
-            return wires[-1]
-
-        yield connect
-        for one in wires:
-            one.reset()
-            one.socket.close()
-
-    async def user(self, wire: Callable[[], Wire], name: bytes) -> Wire:
-        client = wire()
-        client.send(name + b"\n")
-        await until(lambda: client.lines() == [b"OK"])
-        return client
-
-    async def test_connections_are_counted_also_those_that_are_gone(self, router: Router, wire: Any) -> None:
+    async def test_connections_are_counted_also_those_that_are_gone(self, router: Router, wire: Connect) -> None:
         wire().reset()
         wire()
         assert router.counts.connections == 2
 
-    async def test_a_line_that_is_too_long(self, router: Router, wire: Any) -> None:
-        client = await self.user(wire, b"ann")
+    async def test_a_line_that_is_too_long(self, router: Router, wire: Connect) -> None:
+        client = await text(wire, b"ann")
         client.send(b"x" * 70_000 + b"\n")
         await until(lambda: client.sent)
         assert risen(router.counts.limits) == {Limit.LINE: 1}
 
     @pytest.mark.parametrize("flood", [b"x\n" * WINDOW * 2, b"x\n" * 8000], ids=["few", "more than one read"])
-    async def test_a_full_window_that_stops_reading(self, flood: bytes, router: Router, wire: Any) -> None:
-        ann, ben = await self.user(wire, b"ann"), await self.user(wire, b"ben")
+    async def test_a_full_window_that_stops_reading(self, flood: bytes, router: Router, wire: Connect) -> None:
+        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         ben.full = True
         ann.send(b"To:ben\n")
         await until(lambda: ben.sent)
@@ -177,7 +163,7 @@ class TestLimitsOfConnections:
         ann.send(b"x\n" * WINDOW * 2)
         await until(lambda: router.counts.limits[Limit.WINDOW] >= 2)
 
-    async def test_replies_that_nobody_reads(self, router: Router, wire: Any) -> None:
+    async def test_replies_that_nobody_reads(self, router: Router, wire: Connect) -> None:
         client = wire()
         client.send(b'{"type":"hello","name":"ann"}\n')
         await until(lambda: b"welcome" in client.sent)
@@ -189,7 +175,7 @@ class TestLimitsOfConnections:
         await until(lambda: not client.reading)
         assert risen(router.counts.limits) == {Limit.REPLIES: 1}
 
-    async def test_a_name_that_never_comes(self, router: Router, wire: Any) -> None:
+    async def test_a_name_that_never_comes(self, router: Router, wire: Connect) -> None:
         router.limits = replace(router.limits, name=0.01)
         client = wire()
         await until(lambda: client.aborted)

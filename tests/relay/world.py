@@ -11,7 +11,7 @@ from typing import Any
 from relay import inbox, resume
 from relay.budget import PLENTY
 from relay.errors import Code, Ending, Presence
-from relay.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Welcome
+from relay.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Resume, Welcome
 from relay.host import Limits, Located
 from relay.mail import Mail
 from relay.metrics import Counts
@@ -342,3 +342,11 @@ def in_words(event: Event) -> str:
         case Left():
             return f"{event.name} {event.reason}"
     return type(event).__name__
+
+
+def comes_back(user: User, place: Place, chat: str = "", sent: int = 0, last: int = 0, left: str = "") -> User:
+    """The same client on another node, without waiting for anything to happen."""
+    again = place.user()
+    session = user.session
+    again.says(Claim(session.owned, True, Resume(session.sid, chat or None, sent, last, left or None)))
+    return again

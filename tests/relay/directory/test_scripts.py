@@ -1,14 +1,13 @@
-"""Each transition of the directory, on a real server: one table of what is there before and what comes of it."""
+"""Each transition of a name, on a real server: one table of what is there before and what comes of it."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
 import relay.directory
 from relay.directory.store import Script
+from tests.relay.directory.conftest import OTHER, Run, ttl
 from tests.support.server import HOST, RedisServer
 
 # `server` is put before each of the others.
@@ -17,24 +16,7 @@ TTL = 600_000  # milliseconds
 OLD_TTL = 300_000  # of what was there before
 SETTLE = 5_000_000  # microseconds for which a forgotten partition grants nothing to strangers
 FIELD = "f" * 32
-OTHER = "0" * 40  # another server
-TAIL = 100_000  # milliseconds for which a lapsed lease is kept
-
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def key(prefix: str) -> str:
-    """A partition of the test's own."""
-    return f"{prefix}:{{p1}}"
-
-
-@pytest.fixture
-def run(redis_store: redis.Redis, key: str) -> Run:
-    def run(name: str, *args: str | int) -> Any:
-        return redis_store.eval(Script(name).text.decode(), 1, key, *args)
-
-    return run
+TAIL = 100_000  # milliseconds; see test_lease_scripts.py
 
 
 @pytest.fixture
@@ -70,24 +52,10 @@ def epoch(redis_store: redis.Redis, key: str) -> int:
     return int(found.split()[0])
 
 
-def ttl(redis_store: redis.Redis, key: str) -> int:
-    left = redis_store.pttl(key)
-    assert isinstance(left, int)
-    return left
-
-
 @pytest.fixture
 def others(redis_store: redis.Redis, key: str) -> None:
     """The partition has been there for ever, on another server; this one has a copy, of some time or other."""
     put(redis_store, key, {"@": f"0 {OTHER}"})
-
-
-@pytest.fixture
-def here(redis_store: redis.Redis) -> str:
-    """How this server is called."""
-    info = redis_store.info("server")
-    assert isinstance(info, dict)
-    return str(info["run_id"])
 
 
 class TestClaim:
@@ -347,65 +315,6 @@ class TestRelease:
         put(redis_store, key, {"@": "5", FIELD: "7 n1/1/s1 [x]"})
         self.release(run)
         assert redis_store.hgetall(key) == {"@": "5"}
-
-
-class TestRenew:
-    LEASE = 5000  # milliseconds
-
-    def renew(self, run: Run, incarnation: int = 1) -> int:
-        answer: int = run("renew", incarnation, self.LEASE, TAIL)
-        return answer
-
-    def test_one_that_holds_is_held_again_for_all_of_its_time(
-        self, run: Run, redis_store: redis.Redis, key: str
-    ) -> None:
-        redis_store.set(key, 1, px=TAIL + 1000)
-        assert self.renew(run) == 1
-        assert TAIL + 1000 < ttl(redis_store, key) <= TAIL + self.LEASE
-
-    def test_one_that_has_lapsed_is_not_although_its_key_is_there(
-        self, run: Run, redis_store: redis.Redis, key: str
-    ) -> None:
-        redis_store.set(key, 1, px=TAIL)
-        assert self.renew(run) == 0
-        assert ttl(redis_store, key) <= TAIL
-
-    def test_another_incarnation_s_is_not(self, run: Run, redis_store: redis.Redis, key: str) -> None:
-        redis_store.set(key, 2, px=TAIL + 1000)
-        assert self.renew(run, incarnation=1) == 0
-        assert ttl(redis_store, key) <= TAIL + 1000
-
-    def test_one_that_was_forgotten_is_not(self, run: Run, redis_store: redis.Redis, key: str) -> None:
-        assert self.renew(run) == 0
-        assert not redis_store.exists(key)
-
-    def test_one_that_another_server_knew_is_and_that_is_told_once(
-        self, run: Run, redis_store: redis.Redis, key: str, here: str
-    ) -> None:
-        redis_store.set(key, f"1 {OTHER}", px=TAIL + 1000)
-        assert self.renew(run) == 2
-        assert redis_store.get(key) == f"1 {here}"
-        assert TAIL + 1000 < ttl(redis_store, key) <= TAIL + self.LEASE
-        assert self.renew(run) == 1
-
-
-class TestTakeAndLook:
-    def test_a_lease_that_was_taken_is_looked_at_and_renewed(
-        self, run: Run, redis_store: redis.Redis, key: str, here: str
-    ) -> None:
-        assert run("take", 3, TAIL + 5000) == here
-        assert redis_store.get(key) == f"3 {here}"
-        assert TAIL < run("look") <= TAIL + 5000
-        assert run("renew", 3, 5000, TAIL) == 1
-
-    def test_one_that_is_not_there_is_forgotten(self, run: Run) -> None:
-        assert run("look") == -2
-
-    def test_one_that_was_renewed_on_another_server_tells_nothing(
-        self, run: Run, redis_store: redis.Redis, key: str
-    ) -> None:
-        redis_store.set(key, f"1 {OTHER}", px=TAIL - 1000)
-        assert run("look") == -2
 
 
 class TestWhoTheServerIs:

@@ -1,0 +1,66 @@
+"""Each transition of a lease, on a real server."""
+
+import redis
+
+from tests.relay.directory.conftest import OTHER, Run, ttl
+
+TAIL = 100_000  # milliseconds for which a lapsed lease is kept
+
+
+class TestRenew:
+    LEASE = 5000  # milliseconds
+
+    def renew(self, run: Run, incarnation: int = 1) -> int:
+        answer: int = run("renew", incarnation, self.LEASE, TAIL)
+        return answer
+
+    def test_one_that_holds_is_held_again_for_all_of_its_time(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        redis_store.set(key, 1, px=TAIL + 1000)
+        assert self.renew(run) == 1
+        assert TAIL + 1000 < ttl(redis_store, key) <= TAIL + self.LEASE
+
+    def test_one_that_has_lapsed_is_not_although_its_key_is_there(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        redis_store.set(key, 1, px=TAIL)
+        assert self.renew(run) == 0
+        assert ttl(redis_store, key) <= TAIL
+
+    def test_another_incarnation_s_is_not(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        redis_store.set(key, 2, px=TAIL + 1000)
+        assert self.renew(run, incarnation=1) == 0
+        assert ttl(redis_store, key) <= TAIL + 1000
+
+    def test_one_that_was_forgotten_is_not(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        assert self.renew(run) == 0
+        assert not redis_store.exists(key)
+
+    def test_one_that_another_server_knew_is_and_that_is_told_once(
+        self, run: Run, redis_store: redis.Redis, key: str, here: str
+    ) -> None:
+        redis_store.set(key, f"1 {OTHER}", px=TAIL + 1000)
+        assert self.renew(run) == 2
+        assert redis_store.get(key) == f"1 {here}"
+        assert TAIL + 1000 < ttl(redis_store, key) <= TAIL + self.LEASE
+        assert self.renew(run) == 1
+
+
+class TestTakeAndLook:
+    def test_a_lease_that_was_taken_is_looked_at_and_renewed(
+        self, run: Run, redis_store: redis.Redis, key: str, here: str
+    ) -> None:
+        assert run("take", 3, TAIL + 5000) == here
+        assert redis_store.get(key) == f"3 {here}"
+        assert TAIL < run("look") <= TAIL + 5000
+        assert run("renew", 3, 5000, TAIL) == 1
+
+    def test_one_that_is_not_there_is_forgotten(self, run: Run) -> None:
+        assert run("look") == -2
+
+    def test_one_that_was_renewed_on_another_server_tells_nothing(
+        self, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
+        redis_store.set(key, f"1 {OTHER}", px=TAIL - 1000)
+        assert run("look") == -2
