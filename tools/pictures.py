@@ -72,16 +72,12 @@ def contracts() -> list[dict[str, Any]]:
     return found
 
 
-def names(value: list[str]) -> list[str]:
-    """The modules of a list, without the package that all are in."""
-    return [name.removeprefix("relay.") for name in value]
-
-
 def layers(contracts: Sequence[dict[str, Any]]) -> str:
     """Who may import whom: each row those below it."""
-    [order] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    [pure] = [names(contract["source_modules"]) for contract in contracts if contract["name"] == "The core does no I/O"]
-    rows = [[name.strip().removeprefix("relay.") for name in row.split("|")] for row in names(order)]
+    [order] = [contract["layers"] for contract in contracts if contract.get("containers") == ["relay"]]
+    [modules] = [one["source_modules"] for one in contracts if one["name"] == "The core does no I/O"]
+    pure = {module.removeprefix("relay.") for module in modules}
+    rows = [[name.strip() for name in row.split("|")] for row in order]
     widths = [sum(len(name) * CHARACTER + 26 for name in row) for row in rows]
     width = round(max(widths)) + 40
     drawing = Drawing("The layers: imports point down", width, len(rows) * ROW + 50)
