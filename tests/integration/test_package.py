@@ -2,6 +2,7 @@
 
 import email
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -108,6 +109,16 @@ def test_the_wheel_says_what_it_is_and_brings_its_licences(wheel: Path) -> None:
         [name] = [name for name in archive.namelist() if name.endswith(f".dist-info/licenses/{file}")]
         assert archive.read(name) == (ROOT / file).read_bytes()
     assert told.get_all("License-File") == PROJECT["license-files"]
+
+
+def test_what_a_package_index_shows_is_the_readme_without_links_that_lead_nowhere_there(wheel: Path) -> None:
+    told = metadata(wheel)
+    shown = str(told.get_payload())
+    assert told["Description-Content-Type"] == "text/markdown"
+    assert re.findall(r"\]\((?!https?://)[^)]*\)", shown) == []
+    assert "`docs/options.md` has all of them" in shown
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [line for line in shown.splitlines() if line.startswith("#")][:-1] == re.findall(r"^#.*", readme, re.M)
 
 
 def test_the_sdist_is_the_source_tree_and_nothing_else(unpacked: Path) -> None:
