@@ -16,7 +16,7 @@ from pairchat.address import parse_address
         ("[::1]", "::1", 9999, "[::1]:9999"),
     ],
 )
-def test_host_and_port(written: str, host: str, port: int, shown: str) -> None:
+def test_an_address_is_a_host_and_a_port(written: str, host: str, port: int, shown: str) -> None:
     assert parse_address(written) == (host, port)
     assert str(parse_address(written)) == shown
 

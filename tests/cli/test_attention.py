@@ -23,7 +23,7 @@ from pairchat.screen.attention import Notify, choose, sequence
         ({}, Notify.BELL),
     ],
 )
-def test_the_terminal_decides(environment: dict[str, str], chosen: Notify) -> None:
+def test_the_terminal_decides_how_it_notifies(environment: dict[str, str], chosen: Notify) -> None:
     assert choose(Notify.AUTO, environment) is chosen
     assert choose(Notify.OFF, environment) is Notify.OFF
 
@@ -41,7 +41,7 @@ def test_nothing_gets_out_of_a_notification(how: Notify) -> None:
     assert made.count(";") == {Notify.OSC9: 7, Notify.OSC777: 6, Notify.OSC99: 4}[how]
 
 
-def test_titles_and_bodies_in_the_way_of_kitty() -> None:
+def test_titles_and_bodies_go_in_the_way_of_kitty() -> None:
     first, second, _ = sequence(Notify.OSC99, "bob", "hé", {}).split("\x1b\\")
     assert [b64decode(part.rpartition(";")[2]).decode() for part in (first, second)] == ["bob", "hé"]
 

@@ -333,7 +333,7 @@ async def test_many_senders_keep_the_order_in_which_they_came(node: ScriptedNode
     assert heard == came
 
 
-async def test_presence_and_leaving(node: ScriptedNode) -> None:
+async def test_presence_is_told_and_a_chat_can_be_left(node: ScriptedNode) -> None:
     def bob(peer: Peer) -> None:
         peer.expect(WHO)
         peer.say(PRESENCE)
@@ -382,7 +382,7 @@ async def test_a_server_that_never_answers_is_given_up(node: ScriptedNode, monke
             pass
 
 
-async def test_ipv6(node: ScriptedNode) -> None:
+async def test_a_relay_is_reached_over_ipv6(node: ScriptedNode) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
         async with pairchat.connect(f"[::1]:{listener.getsockname()[1]}"):
             pass

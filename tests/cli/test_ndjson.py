@@ -28,7 +28,7 @@ def ask(process: Piped, **command: object) -> None:
     process.type(json.dumps(command).encode() + b"\n")
 
 
-def test_a_conversation(node: ScriptedNode, start: Start) -> None:
+def test_a_conversation_is_told_frame_by_frame(node: ScriptedNode, start: Start) -> None:
     process, peer = bot(node, start)
     ask(process, type="to", name="bob")
     peer.pair("bob")
@@ -123,7 +123,7 @@ def test_calls_are_answered(node: ScriptedNode, start: Start) -> None:
     assert peer.heard_at_all() == {"type": "typing", "chat": "c1"}
 
 
-def test_a_lost_connection_and_the_next(node: ScriptedNode, start: Start) -> None:
+def test_a_lost_connection_and_the_next_one_are_told(node: ScriptedNode, start: Start) -> None:
     process, peer = bot(node, start)
     peer.close()
     assert told(process)["type"] == "dropped"
@@ -148,7 +148,7 @@ def test_whoever_is_not_there_yet_is_waited_for(node: ScriptedNode, start: Start
     assert process.ended()[0] == 0
 
 
-def test_time_runs_out(node: ScriptedNode, start: Start) -> None:
+def test_when_time_runs_out_the_name_is_given_back(node: ScriptedNode, start: Start) -> None:
     process = start("alice", "--to", "bob", "--wait", "--timeout", "0.5")
     peer = node.accept()
     peer.welcome("alice")

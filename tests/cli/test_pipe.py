@@ -135,7 +135,9 @@ def test_a_text_without_acknowledgement_is_told_and_fails(node: ScriptedNode, st
         ("away", "bob is away"),
     ],
 )
-def test_a_partner_who_is_not_there(node: ScriptedNode, start: Start, code: str, words: str) -> None:
+def test_a_partner_who_is_not_there_is_one_line_and_a_status(
+    node: ScriptedNode, start: Start, code: str, words: str
+) -> None:
     process = start("alice", "--to", "bob")
     process.type(b"hi\n")
     process.end_input()
@@ -169,7 +171,7 @@ def test_an_empty_input_listens_until_the_partner_leaves(node: ScriptedNode, sta
     assert process.ended() == (0, "", ["* You are chatting with bob.", "* bob has quit."])
 
 
-def test_a_partner_who_leaves_before_the_end_of_the_input(node: ScriptedNode, start: Start) -> None:
+def test_a_partner_who_leaves_before_the_end_of_the_input_is_a_failure(node: ScriptedNode, start: Start) -> None:
     process = start("alice", "--to", "bob")
     peer = alice(node)
     peer.pair("bob")
@@ -253,7 +255,7 @@ def test_a_connection_that_does_not_come_back_is_told_with_every_text_whose_fate
     ]
 
 
-def test_something_that_is_no_relay(node: ScriptedNode, start: Start) -> None:
+def test_something_that_is_no_relay_is_told_apart(node: ScriptedNode, start: Start) -> None:
     process = start("alice")
     node.accept().say("HTTP/1.1 400 Bad Request")
     assert process.ended() == (3, "", ["pairchat: this does not answer like a relay"])
@@ -263,7 +265,9 @@ def test_something_that_is_no_relay(node: ScriptedNode, start: Start) -> None:
     ("server", "status", "words"),
     [("127.0.0.1:1", 3, "can't connect to 127.0.0.1:1: Connection refused"), ("::1:9", 2, "not an address: '::1:9'")],
 )
-def test_a_server_that_cannot_be_reached(start: Start, server: str, status: int, words: str) -> None:
+def test_a_server_that_cannot_be_reached_is_one_line_and_a_status(
+    start: Start, server: str, status: int, words: str
+) -> None:
     code, _, told = start("alice", server=server).ended()
     assert code == status
     assert len(told) == 1
@@ -288,7 +292,9 @@ def test_a_signal_gives_the_name_back(node: ScriptedNode, start: Start, number: 
     assert process.ended() == (128 + number, "", ["* You are chatting with bob."])
 
 
-def test_an_output_that_nobody_reads_any_more(node: ScriptedNode, start: Start) -> None:
+def test_what_comes_for_an_output_that_nobody_reads_any_more_is_not_acknowledged(
+    node: ScriptedNode, start: Start
+) -> None:
     process = start("alice", "--to", "bob")
     peer = alice(node)
     peer.pair("bob")

@@ -167,7 +167,7 @@ async def test_a_server_that_takes_nobody_back_is_left(node: ScriptedNode, monke
     await play(relay, alice)
 
 
-async def test_patience_ends(node: ScriptedNode) -> None:
+async def test_patience_with_a_lost_connection_ends(node: ScriptedNode) -> None:
     def relay() -> None:
         peer = node.accept()
         peer.welcome("alice", grace=0.2)

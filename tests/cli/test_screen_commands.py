@@ -7,7 +7,7 @@ from tests.cli.chatting import CTRL_C, END, ENTER, Open, a_text, heard_up_to, pa
 from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, ScriptedNode
 
 
-def test_commands(node: ScriptedNode, terminal: Open) -> None:
+def test_commands_do_what_they_say(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     screen.type("/leave" + ENTER)
     peer.expect({"type": "leave"})

@@ -75,7 +75,7 @@ def test_the_file_is_where_the_system_wants_it(monkeypatch: pytest.MonkeyPatch) 
     assert config_file() == Path("/x/pairchat/config.toml")
 
 
-def test_the_few_questions(terminal: Open) -> None:
+def test_the_answers_to_a_few_questions_make_the_file(terminal: Open) -> None:
     home = Home()
     screen = terminal("--init", home=home)
     screen.wait_for("Your name:")
@@ -94,5 +94,5 @@ def test_the_few_questions(terminal: Open) -> None:
     assert terminal("--init", home=home).status() == 2
 
 
-def test_the_version(start: Start) -> None:
+def test_the_version_is_told(start: Start) -> None:
     assert start("--version").ended() == (0, f"pairchat {version('pair-relay')}\n", [])

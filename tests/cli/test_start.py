@@ -23,14 +23,14 @@ def test_nothing_slow_is_imported_in_vain(code: str, unused: tuple[str, ...]) ->
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_a_fresh_one_in_a_terminal(node: ScriptedNode, terminal: Open) -> None:
+def test_a_fresh_process_chats_in_a_terminal(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal, launch=fresh)
     screen.type(CTRL_D)
     peer.part()
     assert screen.status() == 0
 
 
-def test_a_fresh_one_in_a_pipe(node: ScriptedNode, start: Start) -> None:
+def test_a_fresh_process_chats_in_a_pipe(node: ScriptedNode, start: Start) -> None:
     process = start("alice", "--to", "bob", launch=fresh)
     process.end_input()
     peer = node.accept()

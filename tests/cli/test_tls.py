@@ -39,7 +39,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def test_a_conversation_over_tls(node: ScriptedNode, certificate: Path) -> None:
+async def test_a_conversation_goes_over_tls(node: ScriptedNode, certificate: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
 
@@ -56,7 +56,9 @@ async def test_a_conversation_over_tls(node: ScriptedNode, certificate: Path) ->
             assert chat.name == "alice"
 
 
-async def test_a_certificate_that_is_not_trusted_and_no_tls_at_all(node: ScriptedNode, certificate: Path) -> None:
+async def test_a_certificate_that_is_not_trusted_and_no_tls_at_all_are_refused(
+    node: ScriptedNode, certificate: Path
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
 

@@ -65,7 +65,7 @@ def feed(protocol: ClientProtocol, data: bytes) -> list[Event] | None:
 
 @settings(max_examples=max(300, settings().max_examples))
 @given(st.booleans(), st.lists(node_lines | garbage | st.sampled_from(DEEDS), max_size=20))
-def test_a_node_that_says_anything(ask: bool, steps: list[bytes | Deed]) -> None:
+def test_a_node_that_says_anything_breaks_no_client(ask: bool, steps: list[bytes | Deed]) -> None:
     protocol = ClientProtocol(ask=ask)
     protocol.claim("alice")
     feed(protocol, WELCOME)

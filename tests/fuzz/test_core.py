@@ -87,7 +87,9 @@ def settle(world: World, *strangers: Stranger) -> None:
     ("dialect", "raw"), [(JSON, False), (TEXT, False), (CLASSIC, True)], ids=["json", "text", "classic"]
 )
 @given(hello, st.lists(frame_lines | odd_lines | text_lines | garbage, max_size=12), st.lists(st.integers(0)))
-def test_a_stranger(dialect: Dialect, raw: bool, first: bytes, rest: list[bytes], cuts: list[int]) -> None:
+def test_a_stranger_who_says_anything_harms_nobody(
+    dialect: Dialect, raw: bool, first: bytes, rest: list[bytes], cuts: list[int]
+) -> None:
     world = World()
     ann, ben, chat = chatting(world)
     framer = RawFramer(MAX_LINE) if raw else LineFramer(MAX_LINE)
@@ -116,7 +118,7 @@ def test_a_stranger_is_told_the_same_however_the_bytes_arrive(rest: list[bytes],
 
 @settings(max_examples=max(300, settings().max_examples))
 @given(st.lists(shapes(Mail, WORDS, NUMBERS), max_size=8))
-def test_mail_that_no_node_would_write(mail: list[Mail]) -> None:
+def test_mail_that_no_node_would_write_ends_no_node(mail: list[Mail]) -> None:
     """A holder of Redis may say anything to anybody; that it is nonsense must not be what ends a node."""
     world = World()
     ann, ben, _ = chatting(world)

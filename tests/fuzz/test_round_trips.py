@@ -19,27 +19,27 @@ def once(cases: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("kind", once(kinds(frames.ClientFrame)))
 @given(st.data())
-def test_a_client_s_frame(kind: Any, data: st.DataObject) -> None:
+def test_a_client_s_frame_comes_out_as_it_went_in(kind: Any, data: st.DataObject) -> None:
     frame = data.draw(shapes(kind))
     assert frames.decode_client(frames.encode(frame)) == frame
 
 
 @pytest.mark.parametrize("kind", once(kinds(frames.NodeFrame)))
 @given(st.data())
-def test_a_node_s_frame(kind: Any, data: st.DataObject) -> None:
+def test_a_node_s_frame_comes_out_as_it_went_in(kind: Any, data: st.DataObject) -> None:
     frame = data.draw(shapes(kind))
     assert frames.decode_node(frames.encode(frame)) == frame
 
 
 @pytest.mark.parametrize("kind", once(kinds(Mail)))
 @given(st.data())
-def test_a_piece_of_mail(kind: Any, data: st.DataObject) -> None:
+def test_a_piece_of_mail_comes_out_as_it_went_in(kind: Any, data: st.DataObject) -> None:
     written = data.draw(st.lists(shapes(kind), max_size=3))
     assert mail.decode(mail.encode(written)) == written
 
 
 @given(shapes(Body), st.integers(0, 2**53))
-def test_a_record(body: Body, fence: int) -> None:
+def test_a_record_comes_out_as_it_went_in(body: Body, fence: int) -> None:
     raw = b"%d %s %s" % (fence, record.owner("n1", "7", "s1").encode(), record.encode(body))
     assert record.decode(raw) == Record(fence, "n1", "7", "s1", body)
 

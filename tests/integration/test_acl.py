@@ -76,7 +76,9 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
-def test_one_server(guests: Guests, start_node: StartNode, server: RedisServer) -> None:
+def test_the_rights_are_enough_and_used_on_one_server(
+    guests: Guests, start_node: StartNode, server: RedisServer
+) -> None:
     client = server.client()
     url = server.url.replace("//", f"//{CREDENTIALS}@").replace("/0", "/1")
     nodes = [start_node(redis=url, prefix=PREFIX, grace=10) for _ in range(2)]
@@ -88,7 +90,7 @@ def test_one_server(guests: Guests, start_node: StartNode, server: RedisServer) 
     assert not unused
 
 
-def test_sentinels(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
+def test_the_rights_are_enough_with_sentinels(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
     sentinels = SentinelSet(tmp_path / "set", INCLUDED)
     try:
         clients = [server.client() for server in sentinels.servers]
@@ -102,7 +104,7 @@ def test_sentinels(guests: Guests, start_node: StartNode, tmp_path: Path) -> Non
         sentinels.stop()
 
 
-def test_cluster(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
+def test_the_rights_are_enough_on_a_cluster(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
     cluster = RedisCluster(tmp_path / "cluster", options=INCLUDED)
     try:
         url = cluster.url.replace("//", f"//{CREDENTIALS}@")

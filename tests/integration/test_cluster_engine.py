@@ -79,7 +79,7 @@ def test_everybody_pairs_and_chats_and_quits(guests: Guests, places: tuple[Node,
         callee.expect("Quit.")
 
 
-def test_busy_switch_and_mutual_calls(guests: Guests, places: tuple[Node, Node]) -> None:
+def test_mutual_calls_make_one_pair_and_who_is_busy_stays_so(guests: Guests, places: tuple[Node, Node]) -> None:
     alice, bob = guests.json(places[0], "alice"), guests.json(places[1], "bob")
     carol = guests.json(places[1], "carol")
     alice.send("to", name="bob")
@@ -113,7 +113,9 @@ def test_a_shard_that_forgets_takes_no_name_away_and_ends_no_chat(
 
 
 @pytest.mark.slow  # a cluster of its own
-def test_neither_does_one_that_is_restarted(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
+def test_a_shard_that_is_restarted_takes_no_name_away_either(
+    guests: Guests, start_node: StartNode, tmp_path: Path
+) -> None:
     cluster = RedisCluster(tmp_path)
     shard = cluster.servers[1]
 

@@ -101,7 +101,7 @@ def test_an_inbox_whose_slot_moves_stays_in_use(cluster: RedisCluster, two: list
     anyio.run(undisturbed, two, move_all)
 
 
-def test_so_do_names_whose_slot_moves(cluster: RedisCluster, two: list[Node], prefix: str) -> None:
+def test_names_whose_slot_moves_stay_in_use(cluster: RedisCluster, two: list[Node], prefix: str) -> None:
     keys = {Keys(prefix).place(f"{side}{n}").key for side in "ab" for n in range(PAIRS)}
 
     def move_all() -> None:

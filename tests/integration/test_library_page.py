@@ -61,7 +61,7 @@ def bob(nodes: list[Node], guests: Guests) -> JsonClient:
 @pytest.mark.parametrize(
     ("heading", "told"), [("Say something", "delivered by his client"), ("Talk to it", "delivered to bob's client")]
 )
-def test_say_something(start: Start, bob: JsonClient, heading: str, told: str) -> None:
+def test_who_says_something_learns_that_it_has_arrived(start: Start, bob: JsonClient, heading: str, told: str) -> None:
     alice = start(heading)
     bob.expect("paired", STARTED, name="alice")
     bob.expect("msg", id=1, text="hi")
@@ -70,7 +70,7 @@ def test_say_something(start: Start, bob: JsonClient, heading: str, told: str) -
     assert alice.text() == f"{told}\n"
 
 
-def test_an_echo(start: Start, bob: JsonClient) -> None:
+def test_an_echo_answers_what_it_hears(start: Start, bob: JsonClient) -> None:
     start("Hear something")
     wait_until(lambda: bob.who("echo") == "free", "the echo is there", STARTED)
     bob.call("echo")
@@ -90,7 +90,7 @@ def test_a_loop_that_ends_at_a_message_acknowledges_it(start: Start, bob: JsonCl
     assert once.text() == "bob: hi\n"
 
 
-def test_receipts_of_more_messages_than_a_window(start: Start, bob: JsonClient) -> None:
+def test_more_messages_than_a_window_have_a_receipt_each(start: Start, bob: JsonClient) -> None:
     alice = start("What became of it")
     bob.expect("paired", STARTED, name="alice")
     for number in range(MESSAGES):
@@ -100,7 +100,7 @@ def test_receipts_of_more_messages_than_a_window(start: Start, bob: JsonClient) 
     assert alice.text() == f"{MESSAGES} of {MESSAGES} arrived\n"
 
 
-def test_receipts_when_the_partner_leaves(start: Start, bob: JsonClient) -> None:
+def test_receipts_are_settled_when_the_partner_leaves(start: Start, bob: JsonClient) -> None:
     alice = start("What became of it")
     bob.expect("paired", STARTED, name="alice")
     bob.expect("msg", id=1)
@@ -162,13 +162,13 @@ def test_a_killed_program_goes_on(start: Start, start_node: StartNode, guests: G
     assert second.text() == "with bob\nbob: still there?\n"
 
 
-def test_trio(start: Start, bob: JsonClient) -> None:
+def test_trio_will_do(start: Start, bob: JsonClient) -> None:
     alice = start("Under trio")
     assert alice.wait(STARTED) == 0
     assert alice.text() == "bob is free\n"
 
 
-def test_tls_and_proof(start: Start, start_node: StartNode, tmp_path: Path) -> None:
+def test_tls_and_proof_go_together(start: Start, start_node: StartNode, tmp_path: Path) -> None:
     issuer, authority = Issuer(tmp_path / "issuer"), Authority(tmp_path)
     certificate, key = authority.issue("node")
     node = start_node(auth_jwt_key=issuer.file, tls_cert=certificate, tls_key=key)
@@ -178,7 +178,7 @@ def test_tls_and_proof(start: Start, start_node: StartNode, tmp_path: Path) -> N
     assert alice.text() == "I am alice\n"
 
 
-def test_without_io(start: Start, nodes: list[Node]) -> None:
+def test_the_protocol_works_without_io(start: Start, nodes: list[Node]) -> None:
     alice = start("Without I/O")
     assert alice.wait(STARTED) == 0
     assert alice.text() == f"Joined at {nodes[0].name}\n"

@@ -54,7 +54,7 @@ def turned_away(node: Node) -> bool:
 
 
 class TestConnections:
-    def test_in_all(self, start_node: StartNode, guests: Guests) -> None:
+    def test_all_of_them_are_limited(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(max_connections=3)
         alice, bob = guests.text(node, "alice"), guests.text(node, "bob")
         assert node.readiness() == 200
@@ -70,7 +70,7 @@ class TestConnections:
         wait_until(lambda: node.readiness() == 200, "there is room again")
         guests.text(node, "dave")
 
-    def test_from_one_address(self, start_node: StartNode, guests: Guests) -> None:
+    def test_those_from_one_address_are_limited(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(max_connections_per_address=2)
         alice = guests.text(node, "alice")
         guests.text(node, "bob")
@@ -83,7 +83,7 @@ class TestConnections:
 
 
 class TestRates:
-    def test_claims_of_one_address(self, start_node: StartNode, guests: Guests) -> None:
+    def test_claims_of_one_address_are_limited(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(max_claims=3, proxy_protocol="")
         client = from_address(guests, node, "192.0.2.1")
         for _ in range(3):
@@ -100,7 +100,7 @@ class TestRates:
         other = from_address(guests, node, "192.0.2.2")
         other.login("carol")
 
-    def test_calls_and_look_ups_of_one_client(self, start_node: StartNode, guests: Guests) -> None:
+    def test_calls_and_look_ups_of_one_client_are_limited(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(max_calls=2)
         alice, bob = guests.json(node, "alice"), guests.json(node, "bob")
         assert alice.who("bob") == "free"

@@ -60,7 +60,7 @@ def test_more_lines_than_a_window_arrive_in_order_and_both_ends_end_well(
     assert out.splitlines() == [f"pc-alice: line {number}" for number in range(LINES)]
 
 
-def test_a_busy_partner_and_one_who_does_not_exist(places: Pair, run: Run, guests: Guests) -> None:
+def test_a_busy_partner_and_one_who_does_not_exist_are_told(places: Pair, run: Run, guests: Guests) -> None:
     bob, carol = guests.text(places[0], "pc-bob"), guests.text(places[1], "pc-carol")
     bob.call("pc-carol")
     carol.expect_notice("pc-bob")
@@ -70,7 +70,7 @@ def test_a_busy_partner_and_one_who_does_not_exist(places: Pair, run: Run, guest
     assert alice.ended() == (5, "", ["* there is nobody called pc-nobody"])
 
 
-def test_a_taken_name(places: Pair, run: Run, guests: Guests) -> None:
+def test_a_taken_name_is_one_line_and_a_status(places: Pair, run: Run, guests: Guests) -> None:
     guests.text(places[0], "pc-alice")
     assert run(Piped, "pc-alice", at=places[1]).ended() == (4, "", ["pairchat: the name pc-alice is taken"])
 
@@ -114,7 +114,7 @@ def test_the_bot_of_the_documentation_answers(nodes: list[Node], guests: Guests,
 
 
 @pytest.mark.anyio
-async def test_two_programs_with_the_library(places: Pair) -> None:
+async def test_two_programs_with_the_library_chat(places: Pair) -> None:
     async with (
         pairchat.connect(server(places[0]), name="pc-alice") as alice,
         pairchat.connect(server(places[1]), name="pc-bob") as bob,

@@ -84,7 +84,7 @@ async def test_a_node_that_ends_loses_nothing(start_node: StartNode, how: str) -
     assert talk.dropped == ["alice"] or (how == "stopped" and not talk.dropped)
 
 
-async def test_both_nodes_killed(start_node: StartNode) -> None:
+async def test_both_nodes_killed_lose_nothing(start_node: StartNode) -> None:
     one, two_, three, four = (start_node(grace=20) for _ in range(4))
 
     def kill() -> None:
@@ -110,7 +110,7 @@ async def test_a_frozen_node_is_left(start_node: StartNode, monkeypatch: pytest.
     one.resume()
 
 
-async def test_an_only_node_that_comes_back_on_its_port(start_node: StartNode) -> None:
+async def test_an_only_node_that_comes_back_on_its_port_is_found_again(start_node: StartNode) -> None:
     one, two_ = start_node(grace=20), start_node(grace=20)
 
     def restart() -> None:

@@ -26,24 +26,24 @@ def expect_refusal(tmp_path: Path, *words: str, **options: str | float) -> None:
         assert word in lines[0]
 
 
-def test_a_port_in_use(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_a_port_in_use_is_refused(tmp_path: Path, redis_server: RedisServer) -> None:
     taken = redis_server.port
     expect_refusal(tmp_path, str(taken), redis=redis_server.url, port=taken)
 
 
 @pytest.mark.parametrize("option", ["classic_port", "http_port"])
-def test_another_port_in_use(tmp_path: Path, redis_server: RedisServer, option: str) -> None:
+def test_any_other_port_in_use_is_refused_too(tmp_path: Path, redis_server: RedisServer, option: str) -> None:
     taken = redis_server.port
     expect_refusal(tmp_path, str(taken), redis=redis_server.url, **{option: taken})
 
 
-def test_the_port_of_another_node_is_in_use(tmp_path: Path, redis_server: RedisServer, node: Node) -> None:
+def test_the_port_of_another_node_is_refused(tmp_path: Path, redis_server: RedisServer, node: Node) -> None:
     taken = node.address[1]
     expect_refusal(tmp_path, str(taken), redis=redis_server.url, port=taken)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:6379", "nonsense", "redis://127.0.0.1:no-port"])
-def test_a_bad_url(tmp_path: Path, url: str) -> None:
+def test_a_bad_url_is_refused(tmp_path: Path, url: str) -> None:
     expect_refusal(tmp_path, redis=url)
 
 
@@ -55,7 +55,7 @@ def locked_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.mark.parametrize("user", ["", ":wrong@"], ids=["no password", "a wrong password"])
-def test_a_redis_that_refuses_the_password(tmp_path: Path, locked_redis: RedisServer, user: str) -> None:
+def test_a_redis_that_refuses_the_password_ends_the_start(tmp_path: Path, locked_redis: RedisServer, user: str) -> None:
     expect_refusal(tmp_path, redis=f"redis://{user}{HOST}:{locked_redis.port}/0")
 
 
@@ -82,7 +82,7 @@ def test_a_password_from_a_file_opens_redis_and_is_not_logged(
     assert "opensesame" not in node.text()
 
 
-def test_a_password_file_for_no_redis(tmp_path: Path, password_file: Path) -> None:
+def test_a_password_file_for_no_redis_is_refused(tmp_path: Path, password_file: Path) -> None:
     expect_refusal(tmp_path, "--redis-password-file needs --redis", redis_password_file=str(password_file))
 
 
@@ -102,7 +102,7 @@ def test_a_password_file_for_no_redis(tmp_path: Path, password_file: Path) -> No
     ],
     ids=str,
 )
-def test_a_wrong_option(tmp_path: Path, redis_server: RedisServer, options: Options) -> None:
+def test_a_wrong_option_is_refused(tmp_path: Path, redis_server: RedisServer, options: Options) -> None:
     expect_refusal(tmp_path, redis=redis_server.url, **options)
 
 

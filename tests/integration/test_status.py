@@ -88,7 +88,7 @@ def test_people_get_tables(own_redis: RedisServer, start_node: StartNode, run: R
     assert "redis (standalone)" in result.stdout
 
 
-def test_so_is_a_refused_password(run: Run, own_redis: RedisServer) -> None:
+def test_a_refused_password_is_one_line(run: Run, own_redis: RedisServer) -> None:
     result = run(url=own_redis.url.replace("//", "//reader:wrong@"))
     assert result.returncode == 1
     assert result.stderr.startswith("relay: Redis refuses the credentials: ")

@@ -28,7 +28,9 @@ MISSING = [
 
 @pytest.mark.parametrize(("sabotage", "faults", "seconds", "rules"), MISSING, ids=[case[0] for case in MISSING])
 @pytest.mark.timeout(RUNS * 2 * AFTER_SECONDS)
-def test_it_finds(torture: Torture, sabotage: str, faults: str, seconds: int, rules: set[str]) -> None:
+def test_it_finds_that_a_safeguard_was_taken_out(
+    torture: Torture, sabotage: str, faults: str, seconds: int, rules: set[str]
+) -> None:
     assert any(rules & found(torture, sabotage, seed, seconds, faults) for seed in range(1, RUNS + 1))
 
 

@@ -127,7 +127,7 @@ def test_a_refused_url_does_not_show_its_password(url: str) -> None:
     assert "2222222" not in str(caught.value)
 
 
-def test_what_a_sentinel_url_says() -> None:
+def test_a_sentinel_url_says_all_that_is_needed() -> None:
     said = sentinel_address(
         "redis+sentinel://me:p%40ss@a:1,b/my%20service/3?sentinel_username=s&sentinel_password=t%2B"
     )
@@ -146,7 +146,7 @@ def test_what_a_sentinel_url_says() -> None:
         ("redis+sentinel://a,b/s?db=1", "redis+sentinel://:p%40s%2F%3As@a,b/s?db=1"),
     ],
 )
-def test_a_password_from_a_file(tmp_path: Path, url: str, whole: str) -> None:
+def test_a_password_from_a_file_gets_into_the_url(tmp_path: Path, url: str, whole: str) -> None:
     file = tmp_path / "password"
     file.write_text("p@s/:s\n")
     assert with_password(url, file) == whole
@@ -162,7 +162,9 @@ def test_a_password_from_a_file(tmp_path: Path, url: str, whole: str) -> None:
         (b"hunter2", "http://a", "it must start with redis://"),
     ],
 )
-def test_a_password_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, url: str, why: str) -> None:
+def test_a_password_file_that_cannot_be_used_is_refused(
+    tmp_path: Path, content: bytes | None, url: str, why: str
+) -> None:
     file = tmp_path / "password"
     if content is not None:
         file.write_bytes(content)

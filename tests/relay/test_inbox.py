@@ -255,7 +255,7 @@ class TestNobodyHere:
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_the_table(self, mail: Mail, answer: list[Mail]) -> None:
+    def test_whoever_waits_for_an_answer_gets_one_and_nobody_else(self, mail: Mail, answer: list[Mail]) -> None:
         world = World()
         place = world.place("n1")
         world.place("n2")

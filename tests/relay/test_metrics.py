@@ -47,7 +47,7 @@ def test_every_known_label_is_there_from_the_start() -> None:
 
 
 class TestClaims:
-    def test_by_outcome(self) -> None:
+    def test_they_count_by_outcome(self) -> None:
         world = World()
         place = world.place("n1")
         ann = enter(place, "Ann")
@@ -70,7 +70,7 @@ class TestClaims:
 
 
 class TestCalls:
-    def test_by_outcome_where_the_caller_is(self) -> None:
+    def test_they_count_by_outcome_where_the_caller_is(self) -> None:
         world = World()
         here, there = world.place("n1"), world.place("n2")
         ann, ben, cas = enter(here, "Ann"), enter(there, "Ben"), enter(here, "Cas")
@@ -108,7 +108,7 @@ class TestCalls:
 
 
 class TestLimitsOfSessions:
-    def test_a_full_window_that_refuses_a_message(self) -> None:
+    def test_a_full_window_that_refuses_a_message_counts(self) -> None:
         world = World(Limits(window=2))
         ann, ben = enter(world.place("n1"), "Ann", acks=True), enter(world.place("n2"), "Ben", acks=True)
         pair(ann, ben)
@@ -117,7 +117,7 @@ class TestLimitsOfSessions:
         ann.says(Say("c", 3))
         assert risen(world.place("n1").counts.limits) == {Limit.WINDOW: 1}
 
-    def test_names_blocked(self) -> None:
+    def test_names_blocked_beyond_the_bound_count(self) -> None:
         world = World(Limits(blocks=1))
         ann = enter(world.place("n1"), "Ann")
         ann.says(Block("ben"), Block("cas"))
@@ -141,14 +141,14 @@ class TestLimitsOfConnections:
         wire()
         assert router.counts.connections == 2
 
-    async def test_a_line_that_is_too_long(self, router: Router, wire: Connect) -> None:
+    async def test_a_line_that_is_too_long_counts(self, router: Router, wire: Connect) -> None:
         client = await text(wire, b"ann")
         client.send(b"x" * 70_000 + b"\n")
         await until(lambda: client.sent)
         assert risen(router.counts.limits) == {Limit.LINE: 1}
 
     @pytest.mark.parametrize("flood", [b"x\n" * WINDOW * 2, b"x\n" * 8000], ids=["few", "more than one read"])
-    async def test_a_full_window_that_stops_reading(self, flood: bytes, router: Router, wire: Connect) -> None:
+    async def test_a_full_window_that_stops_reading_counts(self, flood: bytes, router: Router, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         ben.full = True
         ann.send(b"To:ben\n")
@@ -163,7 +163,7 @@ class TestLimitsOfConnections:
         ann.send(b"x\n" * WINDOW * 2)
         await until(lambda: router.counts.limits[Limit.WINDOW] >= 2)
 
-    async def test_replies_that_nobody_reads(self, router: Router, wire: Connect) -> None:
+    async def test_replies_that_nobody_reads_count(self, router: Router, wire: Connect) -> None:
         client = wire()
         client.send(b'{"type":"hello","name":"ann"}\n')
         await until(lambda: b"welcome" in client.sent)
@@ -175,7 +175,7 @@ class TestLimitsOfConnections:
         await until(lambda: not client.reading)
         assert risen(router.counts.limits) == {Limit.REPLIES: 1}
 
-    async def test_a_name_that_never_comes(self, router: Router, wire: Connect) -> None:
+    async def test_a_name_that_never_comes_counts(self, router: Router, wire: Connect) -> None:
         router.limits = replace(router.limits, name=0.01)
         client = wire()
         await until(lambda: client.aborted)
@@ -209,7 +209,7 @@ class TestLimitsOfConnections:
 
 
 @pytest.mark.anyio
-async def test_links_with_too_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_links_with_too_many_nodes_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_module, "LINKS", 1)
     desk = Desk()
     for uid in ("2" * 16, "3" * 16):
@@ -260,7 +260,7 @@ class TestMessages:
 
 
 class TestTheBus:
-    def test_batches(self) -> None:
+    def test_batches_count_their_mail(self) -> None:
         counts = Counts()
         link = Link("1" * 16, counts)
         link.outbox += [Ack("ann", "c1", id) for id in range(3)]

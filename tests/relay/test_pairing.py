@@ -254,7 +254,9 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
 @pytest.mark.parametrize(
     ("step", "event", "after", "mail", "told"), TABLE, ids=[f"{row[0]}: {row[1]}" for row in TABLE]
 )
-def test_the_table(step: str, event: str, after: str, mail: list[str], told: list[str]) -> None:
+def test_each_event_leads_from_step_to_step_as_the_table_says(
+    step: str, event: str, after: str, mail: list[str], told: list[str]
+) -> None:
     desk = Desk()
     STEPS[step](desk)
     desk.posted()

@@ -55,7 +55,7 @@ def test_whose_a_connection_is(header: bytes, address: str | None) -> None:
         MAGIC + b"\x21\x11" + (REST_BYTES + 1).to_bytes(2, "big") + bytes(REST_BYTES + 1),
     ],
 )
-def test_what_is_refused(header: bytes) -> None:
+def test_what_is_no_header_is_refused(header: bytes) -> None:
     with pytest.raises(BadHeader):
         source(header)
 
@@ -71,7 +71,7 @@ def test_a_start_that_can_be_no_header_is_known_at_once() -> None:
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=6), st.binary(max_size=50))
-def test_any_address(four: object, six: object, more: bytes) -> None:
+def test_any_address_is_read(four: object, six: object, more: bytes) -> None:
     for text, family, kind, size in ((str(four), b"\x11", socket.AF_INET, 4), (str(six), b"\x21", socket.AF_INET6, 16)):
         packed = socket.inet_pton(kind, text)
         rest = packed + bytes(size) + bytes(4) + more

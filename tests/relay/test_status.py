@@ -62,7 +62,7 @@ def test_a_node_lives_as_long_as_its_lease(left: float | None, trouble: str, sta
     assert node.lives is (left is not None and left > 0)
 
 
-def test_the_age_of_a_lease() -> None:
+def test_the_age_of_a_lease_is_never_below_zero() -> None:
     assert Node("u", REPORT, 3.5).age == 1.5
     assert Node("u", REPORT, 7.0).age == 0.0, "clocks differ a little"
     assert Node("u", REPORT, None).age is None
@@ -105,7 +105,7 @@ def test_what_others_wrote_can_move_no_cursor() -> None:
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 40, "1.0 TiB")])
-def test_bytes(count: int, shown: str) -> None:
+def test_bytes_are_shown_in_a_fitting_unit(count: int, shown: str) -> None:
     assert show._bytes(count) == shown
 
 
