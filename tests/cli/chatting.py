@@ -10,7 +10,7 @@ ALT_ENTER = "\x1b\r"
 CTRL_C = "\x03"
 CTRL_D = "\x04"
 CTRL_R = "\x12"
-PAGE_UP, PAGE_DOWN, END = "\x1b[5~", "\x1b[6~", "\x1b[F"
+PAGE_UP, END = "\x1b[5~", "\x1b[F"
 UP = "\x1b[A"
 
 Open = Callable[..., Terminal]

@@ -49,9 +49,6 @@ class Peer:
         """Send these lines in one piece."""
         self._sock.sendall("".join(line + "\n" for line in lines).encode())
 
-    def say_bytes(self, data: bytes) -> None:
-        self._sock.sendall(data)
-
     def welcome(
         self, name: str, *, window: int = 256, window_bytes: int = 1_048_576, ping: float = 30, grace: float = 30
     ) -> None:

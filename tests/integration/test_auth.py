@@ -8,7 +8,6 @@ import pytest
 
 from tests.cli.piped import Piped
 from tests.integration.conftest import StartNode
-from tests.integration.test_pairchat import server
 from tests.support.clients import TextClient
 from tests.support.guests import Guests
 from tests.support.node import Node
@@ -194,7 +193,7 @@ def test_pairchat_brings_one(
     file.write_text(issuer.token("alice") + "\n")
     words = ["--auth-file", str(file)] if by == "file" else []
     variables: Any = {} if by == "file" else {"PAIRCHAT_AUTH": issuer.token("alice")}
-    with Piped("alice", "--to", "bob", *words, server=server(places[0]), **variables) as alice:
+    with Piped("alice", "--to", "bob", *words, server=places[0].server, **variables) as alice:
         bob.expect("paired", name="alice")
         alice.type(b"hi\n")
         bob.expect("msg", text="hi")
@@ -204,7 +203,7 @@ def test_pairchat_brings_one(
 
 
 def test_pairchat_without_one_says_so(places: tuple[Node, Node], tmp_path: Path) -> None:
-    address = server(places[0])
+    address = places[0].server
     with Piped("alice", "--to", "bob", server=address) as alice:
         status, _, told = alice.ended()
     assert (status, told) == (4, ["pairchat: This name needs a valid token."])

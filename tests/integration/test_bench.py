@@ -28,7 +28,7 @@ def bench(folder: Path, *options: str) -> tuple[int, str]:
 
 
 def servers(*nodes: Node) -> list[str]:
-    return [word for node in nodes for word in ("--server", f"{node.address[0]}:{node.address[1]}")]
+    return [word for node in nodes for word in ("--server", node.server)]
 
 
 @pytest.mark.parametrize(

@@ -40,14 +40,10 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
 
     def start(example: str, me: str, partner: str, *nodes: Node) -> Piped:
         command = [COMMANDS[example], str(EXAMPLES / example), me, partner]
-        return started.enter_context(Piped(*command, *map(server, nodes), server="", launch=launch))
+        return started.enter_context(Piped(*command, *(node.server for node in nodes), server="", launch=launch))
 
     with ExitStack() as started:
         yield start
-
-
-def server(node: Node) -> str:
-    return ":".join(map(str, node.address))
 
 
 def wait_for(name: str, guests: Guests, node: Node) -> None:

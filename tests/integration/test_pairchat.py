@@ -26,16 +26,11 @@ Pair = tuple[Node, Node]
 Run = Callable[..., Any]
 
 
-def server(node: Node) -> str:
-    host, port = node.address
-    return f"{host}:{port}"
-
-
 @pytest.fixture
 def run() -> Iterator[Run]:
     """Starts what the test names, and ends it with the test."""
     with ExitStack() as started:
-        yield lambda kind, *args, at, **how: started.enter_context(kind(*args, server=server(at), **how))
+        yield lambda kind, *args, at, **how: started.enter_context(kind(*args, server=at.server, **how))
 
 
 @pytest.fixture
@@ -100,7 +95,7 @@ def test_the_bot_of_the_documentation_answers(nodes: list[Node], guests: Guests,
     (tmp_path / "bot.py").write_text(bot, encoding="utf-8")
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": places, "XDG_STATE_HOME": str(tmp_path)}
-    command = [sys.executable, str(tmp_path / "bot.py"), "--server", server(nodes[0])]
+    command = [sys.executable, str(tmp_path / "bot.py"), "--server", nodes[0].server]
     with subprocess.Popen(command, env=environment) as process:
         alice = guests.json(nodes[1], "pc-alice")
         wait_until(lambda: alice.who("echo") == "free", "the bot is there")
@@ -116,8 +111,8 @@ def test_the_bot_of_the_documentation_answers(nodes: list[Node], guests: Guests,
 @pytest.mark.anyio
 async def test_two_programs_with_the_library_chat(places: Pair) -> None:
     async with (
-        pairchat.connect(server(places[0]), name="pc-alice") as alice,
-        pairchat.connect(server(places[1]), name="pc-bob") as bob,
+        pairchat.connect(places[0].server, name="pc-alice") as alice,
+        pairchat.connect(places[1].server, name="pc-bob") as bob,
     ):
         assert await alice.who("pc-bob") == "free"
         assert await alice.call("PC-Bob") == "pc-bob"

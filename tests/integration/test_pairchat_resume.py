@@ -10,17 +10,11 @@ import pairchat
 from pairchat import Chat
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
-from tests.support.node import Node
 
 pytestmark = pytest.mark.anyio
 
 TEXTS = 300  # more than a window
 PATIENCE = 30.0  # seconds; a frozen node is noticed after a ping and a lease
-
-
-def server(node: Node) -> str:
-    host, port = node.address
-    return f"{host}:{port}"
 
 
 class Talk:
@@ -76,9 +70,9 @@ async def two(first: list[str], second: list[str]) -> AsyncIterator[tuple[Chat, 
 async def test_a_node_that_ends_loses_nothing(start_node: StartNode, how: str) -> None:
     one, two_, three = (start_node(grace=20) for _ in range(3))
     talk = Talk(one.kill if how == "killed" else one.terminate)
-    async with two([server(one), server(three)], [server(two_)]) as (alice, bob):
+    async with two([one.server, three.server], [two_.server]) as (alice, bob):
         await talk.run(alice, bob)
-        assert alice.server == server(three)
+        assert alice.server == three.server
     talk.check()
     # A node that is stopped serves on until its clients have gone: all may have been said before.
     assert talk.dropped == ["alice"] or (how == "stopped" and not talk.dropped)
@@ -92,7 +86,7 @@ async def test_both_nodes_killed_lose_nothing(start_node: StartNode) -> None:
         two_.kill()
 
     talk = Talk(kill)
-    async with two([server(one), server(three)], [server(two_), server(four)]) as (alice, bob):
+    async with two([one.server, three.server], [two_.server, four.server]) as (alice, bob):
         await talk.run(alice, bob)
     talk.check()
 
@@ -103,7 +97,7 @@ async def test_a_frozen_node_is_left(start_node: StartNode, monkeypatch: pytest.
     monkeypatch.setattr("pairchat.link.WELCOME_WAIT", 1.0)
     one, two_, three = (start_node(grace=20) for _ in range(3))
     talk = Talk(one.pause)
-    async with two([server(one), server(three)], [server(two_)]) as (alice, bob):
+    async with two([one.server, three.server], [two_.server]) as (alice, bob):
         await talk.run(alice, bob)
     talk.check()
     assert "alice" in talk.dropped
@@ -118,7 +112,7 @@ async def test_an_only_node_that_comes_back_on_its_port_is_found_again(start_nod
         start_node(grace=20, port=one.address[1])
 
     talk = Talk(restart)
-    async with two([server(one)], [server(two_)]) as (alice, bob):
+    async with two([one.server], [two_.server]) as (alice, bob):
         await talk.run(alice, bob)
     talk.check()
 
@@ -126,7 +120,7 @@ async def test_an_only_node_that_comes_back_on_its_port_is_found_again(start_nod
 async def test_after_the_grace_the_name_is_claimed_again(start_node: StartNode, guests: Guests) -> None:
     one, two_ = start_node(grace=0.5), start_node(grace=0.5)
     told = []
-    async with pairchat.connect(server(one), name="alice", patience=20) as alice:
+    async with pairchat.connect(one.server, name="alice", patience=20) as alice:
         port = one.address[1]
         one.kill()
         with anyio.fail_after(PATIENCE):

@@ -18,15 +18,10 @@ ASLEEP = 10.0  # seconds that a laptop is closed; what is tested is that this mu
 Open = Callable[..., Terminal]
 
 
-def server(node: Node) -> str:
-    host, port = node.address
-    return f"{host}:{port}"
-
-
 @pytest.fixture
 def terminal() -> Iterator[Open]:
     with ExitStack() as opened:
-        yield lambda *args, at, **how: opened.enter_context(Terminal(*args, server=server(at), **how))
+        yield lambda *args, at, **how: opened.enter_context(Terminal(*args, server=at.server, **how))
 
 
 @pytest.fixture
@@ -40,7 +35,7 @@ def chatting(terminal: Open, cluster: tuple[Node, Node], **how: object) -> tuple
     one, two = cluster
     bob = terminal("bob", at=two)
     bob.wait_bar("nobody yet")
-    alice = terminal("alice", "--to", "bob", "--server", server(one), "--server", server(two), at=one, **how)
+    alice = terminal("alice", "--to", "bob", "--server", one.server, "--server", two.server, at=one, **how)
     for screen in (alice, bob):
         screen.wait_for("* You are chatting with")
     exchange(alice, bob, "before")
@@ -78,7 +73,7 @@ def test_a_node_ends_and_the_chat_goes_on(cluster: tuple[Node, Node], terminal: 
     alice.type("ne\r")
     bob.wait_for("alice │ half a line")
     alice.wait_for("✓✓ alice │ half a line")
-    alice.wait_bar(server(cluster[1]))
+    alice.wait_bar(cluster[1].server)
     exchange(alice, bob, "after")
     for screen in (alice, bob):
         assert once(screen, "are you there?")
@@ -128,7 +123,7 @@ def test_a_killed_pairchat_goes_on_when_started_again(cluster: tuple[Node, Node]
     bob.signal(signal.SIGCONT)
     bob.wait_for("* alice is away")
     bob.type("still there?\r")
-    servers = [option for node in cluster for option in ("--server", server(node))]
+    servers = [option for node in cluster for option in ("--server", node.server)]
     alice = terminal("alice", *servers, at=cluster[0], home=home)
     alice.wait_for("* Connected as alice again.")
     alice.wait_for("✓✓ alice │ last words")  # whether it had left her process or not
@@ -162,7 +157,7 @@ def test_a_call_is_answered_and_typing_shown(cluster: tuple[Node, Node], termina
 
 def test_a_blocked_caller_hears_busy_also_after_the_node_died(cluster: tuple[Node, Node], terminal: Open) -> None:
     one, two = cluster
-    bob = terminal("bob", "--server", server(two), "--server", server(one), at=two)
+    bob = terminal("bob", "--server", two.server, "--server", one.server, at=two)
     bob.wait_bar("nobody yet")
     bob.type("/block alice\r")
     bob.wait_for("* alice can't call you any more")

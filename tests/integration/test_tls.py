@@ -73,7 +73,7 @@ def test_a_script_that_sends_all_and_hangs_up_is_answered(node: Node, guests: Gu
 def test_a_client_that_says_its_end_at_once_still_hears_the_answers(node: Node, authority: Authority) -> None:
     openssl = shutil.which("openssl")
     assert openssl, "openssl is the client of this test"
-    address = f"{node.address[0]}:{node.address[1]}"
+    address = node.server
     trust = ["-CAfile", str(authority.file), "-verify_return_error", "-verify_hostname", "localhost"]
     said = subprocess.run(
         [openssl, "s_client", "-connect", address, "-quiet", *trust],

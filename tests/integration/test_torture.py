@@ -82,7 +82,7 @@ def test_a_certificate_that_is_not_accepted_is_one_line(
 ) -> None:
     cert, key = Authority(tmp_path, "other").issue("node")
     node = start_node(tls_cert=cert, tls_key=key)
-    server = "{}:{}".format(*node.address)
+    server = node.server
     run = torture("--server", server, "--tls", "--ca", Authority(tmp_path).file, "--seconds", 1)
     assert run.wait(AFTER_SECONDS) == 1
     assert run.text().splitlines()[1:] == [f"relay: the certificate of {server} isn't accepted: {WHY}"]
@@ -113,7 +113,7 @@ def test_a_cluster_that_runs_already_is_left_whole_and_clean(
 ) -> None:
     party = Party(tmp_path, redis_server.url, size=2)
     try:
-        servers = [word for node in party.nodes for word in ("--server", "{}:{}".format(*node.address))]
+        servers = [word for node in party.nodes for word in ("--server", node.server)]
         run = torture(*servers, "--seconds", 5, "--lease", LEASE, "--grace", GRACE, "--seed", 6, "--json")
         status = run.wait(5 + AFTER_SECONDS)
         told = json.loads(run.text())

@@ -39,6 +39,7 @@ class Node(Process):
         """Learn the addresses from the one line that tells them."""
         line = self.wait_for_line("listening", START_PATIENCE)
         self.address = _address(line, "address")
+        self.server = "{}:{}".format(*self.address)  # the same as clients are told it
         self.classic_address = _address(line, "classic")
         self.http_address = _address(line, "http")
 
