@@ -21,7 +21,7 @@ from relay.link import MAIL, MISSING, UID_LENGTH, BadFrame, Frame, Kind, Link, n
 from relay.mail import Ack, BadMail, Mail, decode
 from relay.metrics import Counts, Limit
 from relay.publisher import Publisher
-from relay.resp import RespConnection
+from relay.resp import RespConnection, next_pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,9 +40,6 @@ DEAF_SECONDS: Final = 1.2
 LOOK_SECONDS: Final = 1.0
 # How often links look at their timers.
 TICK_SECONDS: Final = 0.05
-# Pauses before a broken connection is made anew; the first try is at once.
-RECONNECT_SECONDS: Final = 0.1
-RECONNECT_MAX_SECONDS: Final = 0.5
 # One of so many failed tries is worth a line in the log: every ten seconds or so.
 SAY_EVERY: Final = 10
 # Nodes that one node has links with. Far above any cluster; bounds what garbage on the channel can cost.
@@ -268,7 +265,7 @@ class Bus:
             tasks.start_soon(self._tick)
 
     async def _keep(self, session: Callable[[], Awaitable[bool]], role: str) -> None:
-        """`session` says whether its connection served, if only for a moment: then the next try is at once."""
+        """`session` says whether its connection served, if only for a moment."""
         pause, failed = 0.0, 0
         while True:
             try:
@@ -280,7 +277,7 @@ class Bus:
                 failed += 1
                 say = log.debug if failed % SAY_EVERY else log.warning
                 say("bus connection not made", role=role, error=str(error))
-            pause = 0.0 if served else min(RECONNECT_MAX_SECONDS, pause + RECONNECT_SECONDS)
+            pause = next_pause(pause, served)
             await anyio.sleep(pause)
 
     @asynccontextmanager

@@ -15,15 +15,12 @@ from anyio.abc import TaskGroup
 
 from relay.directory.lease import clock
 from relay.directory.store import Store, Unavailable
-from relay.resp import RespConnection
+from relay.resp import RespConnection, next_pause
 
 # A primary that owes an answer for so long is frozen, or cut off.
 SILENT_SECONDS: Final = 1.2
 # How often primaries are looked after, and how soon after a refusal the topology is read again.
 WATCH_SECONDS: Final = 0.2
-# Pauses before a broken connection is made anew; the first try is at once.
-RECONNECT_SECONDS: Final = 0.1
-RECONNECT_MAX_SECONDS: Final = 0.5
 # Inboxes whose primary is remembered. Far above any cluster; bounds what garbage on the channel can cost.
 CHANNELS: Final = 4096
 
@@ -169,7 +166,7 @@ class Fan:
                     log.warning("bus connection lost", role="publisher", primary=line.home)
                 except Unavailable as error:
                     log.debug("bus connection not made", role="publisher", primary=line.home, error=str(error))
-                pause = 0.0 if served else min(RECONNECT_MAX_SECONDS, pause + RECONNECT_SECONDS)
+                pause = next_pause(pause, served)
                 await anyio.sleep(pause)
                 await self._look()
         finally:

@@ -13,13 +13,11 @@ from typing import Any, Final
 
 from redis.asyncio.connection import Connection
 
-from relay.resp import RespConnection, pack
+from relay.resp import Command, RespConnection, pack
 
 # Of so many PUBLISHes one is answered. Half of what may be under way (bus.UNDER_WAY), so that a server that keeps up
 # never holds anything up.
 ANSWERED: Final = 4
-
-Command = tuple[str | bytes | int, ...]
 
 _SKIP: Final = ("CLIENT", "REPLY", "SKIP")  # the answer of the next command
 _SKIPPED: Final = pack(_SKIP)

@@ -62,8 +62,8 @@ class Replies(asyncio.BufferedProtocol):
         """Hold an acknowledgement back if another one is to come that says the same and more.
 
         A client that keeps several messages under way is told once what it would be told many times: up to a third of
-        all CPU (docs/performance.md). One that waits for its acknowledgement before
-        it goes on has nothing else under way, and gets it at once.
+        all CPU (docs/performance.md). One that waits for its acknowledgement before it goes on has nothing else under
+        way, and gets it at once.
         """
         held, chat = self._ack, self.session.chat
         if held is not None and held.chat != ack.chat:

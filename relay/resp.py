@@ -6,14 +6,25 @@ PUBLISH costs 60-80 µs through redis-py and 5 µs this way.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import hiredis
 from redis.asyncio.connection import Connection
 
+# Pauses before a broken connection is made anew; the first try is at once.
+RECONNECT_SECONDS: Final = 0.1
+RECONNECT_MAX_SECONDS: Final = 0.5
+
+Command = tuple[str | bytes | int, ...]
+
 # hiredis' own annotation knows only tuples of one.
-pack: Callable[[tuple[str | bytes | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+
+def next_pause(pause: float, served: bool) -> float:
+    """How long to wait before the next try, after that pause and a connection that served, if only for a moment."""
+    return 0.0 if served else min(RECONNECT_MAX_SECONDS, pause + RECONNECT_SECONDS)
 
 
 class RespConnection(asyncio.Protocol):
@@ -34,7 +45,7 @@ class RespConnection(asyncio.Protocol):
             self._transport.abort()
             self.lost.set()
 
-    def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
+    def send(self, *commands: Command) -> None:
         """Write commands at once. On a broken connection they are lost, as they could be on the way; `lost` tells."""
         self._write(b"".join(map(pack, commands)))
 

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay import bus as bus_module
+from relay import resp
 from relay.bus import Bus
 from relay.directory import Unavailable
 from relay.directory.keys import Keys
@@ -132,7 +133,7 @@ class TestHints:
 async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bus_module, "RECONNECT_MAX_SECONDS", 0.0)
+    monkeypatch.setattr(resp, "RECONNECT_MAX_SECONDS", 0.0)
     tries = 0
 
     async def fail() -> bool:
