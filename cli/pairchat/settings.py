@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pairchat.errors import BadSettings
+from pairchat.folders import user_folder
 
 FILE: Final = "config.toml"
 
@@ -47,9 +48,8 @@ class Settings:
 
 
 def config_file() -> Path:
-    """Where the settings of this user are (XDG)."""
-    base = os.environ.get("XDG_CONFIG_HOME") or ""
-    return (Path(base) if base.startswith("/") else Path.home() / ".config") / "pairchat" / FILE
+    """Where the settings of this user are."""
+    return user_folder("XDG_CONFIG_HOME", ".config") / FILE
 
 
 def read(path: Path, *, must_exist: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from pairchat.folders import user_folder
 from pairchat.memory import BadMemory, Memory, decode, encode
 
 # Seconds after which nobody resumes a session any more, whatever its grace: what is left of it on disk is removed.
@@ -21,9 +22,8 @@ _NAME_SHOWN = 64  # characters of the name in a file's name; what tells files ap
 
 
 def state_folder() -> Path:
-    """Where programs of this user keep what should outlive them (XDG)."""
-    base = os.environ.get("XDG_STATE_HOME") or ""
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "pairchat"
+    """Where programs of this user keep what should outlive them."""
+    return user_folder("XDG_STATE_HOME", ".local/state")
 
 
 class Store:

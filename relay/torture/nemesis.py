@@ -66,15 +66,15 @@ class Nemesis:
     # --- nodes
 
     async def _kill(self, node: Node) -> None:
-        node.wanted = False
-        await node.end()
-        await anyio.sleep(self._rng.choice((0.0, 0.5, LEASE + 1)))
-        await node.listen()
-        node.wanted = True
+        await self._replace(node, signal.SIGKILL)
 
     async def _term(self, node: Node) -> None:
+        await self._replace(node, signal.SIGTERM)
+
+    async def _replace(self, node: Node, how: signal.Signals) -> None:
+        """End a node, and start it anew: at once, soon, or when its lease has lapsed."""
         node.wanted = False
-        await node.end(signal.SIGTERM)
+        await node.end(how)
         await anyio.sleep(self._rng.choice((0.0, 0.5, LEASE + 1)))
         await node.listen()
         node.wanted = True
