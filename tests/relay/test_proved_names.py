@@ -1,0 +1,206 @@
+"""Whose a name is where names need proof: its user's, on the connection that brought it last, on whatever node."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.claims import TRIES
+from relay.directory import Record
+from relay.host import Limits
+from relay.mail import Moved
+from relay.metrics import Limit
+from relay.pace import Bucket
+from relay.router import Router
+from tests.relay.desk import Wire, a_router, until
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = Limits(calls=1)
+
+
+@pytest.fixture
+async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, LIMITS) as router:
+        yield needing_proof(router)
+
+
+@pytest.fixture
+async def there(redis_server: RedisServer, prefix: str, here: Router) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as router:
+        yield needing_proof(router)
+
+
+def needing_proof(router: Router) -> Router:
+    router.vouch, router.authenticates = lambda name, token: token == "good", True
+    return router
+
+
+class Guests:
+    """Opens clients, and sends them home."""
+
+    def __init__(self) -> None:
+        self.wires: list[Wire] = []
+
+    def at(self, router: Router, name: str = "ann", **more: str) -> Wire:
+        """A client that asks for a name, and proves that it may have it."""
+        wire = Wire(router)
+        self.wires.append(wire)
+        says(wire, type="hello", name=name, **({"auth": "good"} | more))
+        return wire
+
+
+@pytest.fixture
+async def guests() -> AsyncIterator[Guests]:
+    guests = Guests()
+    yield guests
+    for wire in guests.wires:
+        wire.reset()
+        wire.socket.close()
+
+
+def says(wire: Wire, **frame: str) -> None:
+    wire.send(json.dumps(frame).encode() + b"\n")
+
+
+async def answer(wire: Wire) -> dict[str, Any]:
+    """What the client is sent first."""
+    await until(lambda: wire.writes)
+    found: dict[str, Any] = json.loads(wire.lines()[0])
+    return found
+
+
+async def welcome(wire: Wire) -> str:
+    """The token of its session."""
+    found = await answer(wire)
+    assert found["type"] == "welcome", found
+    return str(found["token"])
+
+
+async def code(wire: Wire) -> str:
+    return str((await answer(wire))["code"])
+
+
+async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted: list[tuple[str, Any]] = []
+    old = guests.at(there)
+    await welcome(old)
+    sid = there.sessions["ann"].sid
+    monkeypatch.setattr(here, "post", lambda uid, mail: posted.append((uid, mail)))
+    await welcome(guests.at(here))
+    assert posted == [(there.uid, Moved("ann", sid, taken=True))]
+    there.receive([Moved("ann", sid, taken=True)])
+    await until(lambda: old.closed)
+    assert "ann" not in there.sessions
+
+
+async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_name(here: Router, guests: Guests) -> None:
+    first, second = guests.at(here), guests.at(here)
+    await welcome(second)
+    await until(lambda: first.closed)
+    assert here.sessions["ann"].outlet is second.connection
+
+
+async def test_without_the_proof_nobody_has_it(here: Router, guests: Guests) -> None:
+    assert await code(guests.at(here, auth="bad")) == "bad_token"
+
+
+async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await welcome(guests.at(there))
+    find, sid = here._directory.find, there.sessions["ann"].sid
+
+    async def find_late(owned: str) -> Record | None:
+        await there._directory.release("ann", sid)
+        return await find(owned)
+
+    monkeypatch.setattr(here._directory, "find", find_late)
+    await welcome(guests.at(here))
+
+
+async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a thousand others with the same proof."""
+    tries: list[str] = []
+    token = await welcome(guests.at(there))
+
+    async def overtaken(holder: Record, *about: Any) -> int | None:
+        tries.append(holder.sid)
+        return None
+
+    monkeypatch.setattr(here._directory, "take_over", overtaken)
+    assert await code(guests.at(here)) == "name_taken"
+    assert len(tries) == TRIES
+    assert await code(guests.at(here, token=token)) == "bad_token"
+    assert len(tries) == 2 * TRIES
+
+
+async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Router, guests: Guests) -> None:
+    wire = Wire(here)
+    guests.wires.append(wire)
+    wire.connection.pace._claims = Bucket(1, here.now)
+    says(wire, type="hello", name="ann", auth="bad")
+    assert await code(wire) == "bad_token"
+    says(wire, type="hello", name="ann", auth="good")
+    assert await code(wire) == "rate_limited"
+    assert here.counts.limits[Limit.CLAIMS] == 1
+
+
+@pytest.mark.parametrize("type", ["to", "who"])
+async def test_who_calls_or_looks_up_too_often_is_refused_and_counted(type: str, here: Router, guests: Guests) -> None:
+    ann = guests.at(here)
+    await welcome(ann)
+    says(ann, type="to", name="zoe")
+    assert await code(ann) == "no_such_user"
+    says(ann, type=type, name="zoe")
+    assert await answer(ann) | {"message": ""} == {
+        "type": "error",
+        "code": "rate_limited",
+        "message": "",
+        "name": "zoe",
+    }
+    assert here.counts.limits[Limit.CALLS] == 1
+
+
+# What no test can foresee: a defect of ours that one client brings out.
+
+
+async def broken(*about: Any, **more: Any) -> Any:
+    raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize("step", ["claim", "take_over", "locate"])
+async def test_a_defect_in_a_step_is_logged_and_costs_that_client_its_answer_only(
+    step: str, here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await welcome(guests.at(there))
+    ben = guests.at(here, "ben")
+    await welcome(ben)
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(here._directory, step, broken)
+        if step == "locate":
+            says(ben, type="who", name="ann")
+            assert await code(ben) == "unavailable"
+        else:
+            more = {"token": token} if step == "take_over" else {"name": "zoe"}
+            assert await code(guests.at(here, **more)) == "unavailable"
+    assert [line["log_level"] for line in log] == ["error"]
+    says(ben, type="ping")
+    assert (await answer(ben))["type"] == "pong"
+
+
+async def test_a_defect_behind_an_answer_is_logged_and_the_node_goes_on(
+    here: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(here._claims, "_known", lambda *about: 1 / 0)
+        await welcome(guests.at(here))
+        await until(lambda: [line for line in log if line["event"] == "a step failed"])
+    await welcome(guests.at(here, "ben"))
