@@ -77,3 +77,26 @@ async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() 
         for _ in range(300):
             with pytest.raises(Unavailable):
                 await store.connect("")
+
+
+async def test_what_is_no_resp_costs_the_connection() -> None:
+    """Another kind of server, or one that was broken into: nothing that follows can be understood."""
+    heard: list[object] = []
+    left = await commands_of_a_set_up()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal left
+        while data := await reader.read(1000):
+            for _ in range(data.count(b"*")):
+                writer.write(OK if left else OK + b"HTTP/1.1 400 Bad Request\r\n" + OK)
+                left = max(0, left - 1)
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        connection = RespConnection(await store.connect(""), heard.append)
+        connection.send(("PING",))
+        with anyio.fail_after(5):
+            await connection.lost.wait()
+        await connection.aclose()
+    assert heard == [b"OK"]

@@ -1,0 +1,51 @@
+"""How a cluster is reached, or why it can't be: what will not pass by itself ends a start, the rest is waited for."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from relay.config import StartError
+from relay.directory.store import Store, Unavailable
+from tests.support.server import HOST, RedisServer, free_port
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def a_store(url: str) -> AsyncIterator[Store]:
+    store = Store(url)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def test_a_server_that_is_no_cluster_is_told_at_the_start(redis_server: RedisServer) -> None:
+    async with a_store(f"redis+cluster://{HOST}:{redis_server.port}") as store:
+        with pytest.raises(StartError, match=r"^Redis Cluster can't be used: .*not enabled"):
+            await store.check()
+
+
+async def test_a_cluster_that_is_not_there_yet_is_waited_for() -> None:
+    async with a_store(f"redis+cluster://{HOST}:{free_port()}") as store:
+        with pytest.raises(Unavailable):
+            await store.check()
+
+
+async def test_what_cannot_be_asked_is_not_known() -> None:
+    async with a_store(f"redis+cluster://{HOST}:{free_port()}") as store:
+        assert await store.eviction() == set()
+        assert store.home("channel") is None
+        with pytest.raises(Unavailable, match="no server serves this channel"):
+            await store.connect(None)
+        with pytest.raises(Unavailable):
+            await store.servers()
+        with pytest.raises(Unavailable, match="is no part of the cluster"):
+            await store.connect("127.0.0.1:1")
+
+
+async def test_a_server_that_is_away_can_be_told_nothing(redis_server: RedisServer) -> None:
+    async with a_store(f"redis://{HOST}:{free_port()}/0") as store:
+        with pytest.raises(Unavailable):
+            await store.publish("channel", [b"word"])

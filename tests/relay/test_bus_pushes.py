@@ -1,0 +1,88 @@
+"""What a server answers a bus that is not what it asked for: said in the log, and followed by a new connection."""
+
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.bus import Bus
+from relay.directory.keys import Keys
+from relay.link import Frame
+from relay.mail import Mail
+
+HERE = "1" * 16
+
+
+class Receiver:
+    """The connection that messages come on."""
+
+    def __init__(self) -> None:
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Desk:
+    """A bus and what it was told; `heard`, the frames and mail that it passed on."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.heard: list[Frame | list[Mail]] = []
+        self.bus = Bus(
+            cast(Any, None),
+            Keys("t"),
+            HERE,
+            standing=lambda: True,
+            room=self._room,
+            deliver=self.heard.append,
+            reset=lambda uid: None,
+            notice=self.heard.append,
+            connected=lambda: None,
+        )
+        self.receiver = Receiver()
+        self.bus._receiver = cast(Any, self.receiver)
+
+    def _room(self) -> None:
+        self.turns += 1
+
+
+def test_what_is_no_frame_is_passed_over() -> None:
+    """Somebody else publishes on our channels: a stranger must not end a node."""
+    desk = Desk()
+    with capture_logs() as log:
+        desk.bus._pushed([b"message", b"t:inbox", b"hello, anybody there?"])
+    assert [(line["event"], line["log_level"]) for line in log] == [("bad frame on the bus", "warning")]
+    assert desk.heard == []
+    assert not desk.receiver.aborted
+
+
+@pytest.mark.parametrize("push", [Exception("NOPERM"), b"OK", [b"message", b"t:inbox"], None])
+def test_what_is_no_message_costs_the_connection(push: Any) -> None:
+    desk = Desk()
+    with capture_logs() as log:
+        desk.bus._pushed(push)
+    assert [line["event"] for line in log] == ["unexpected reply to subscribe"]
+    assert desk.receiver.aborted
+    assert desk.bus._confirmed.is_set(), "whoever waits for the confirmation goes on, and finds it lost"
+
+
+def test_a_refusal_before_there_is_a_connection_costs_nothing() -> None:
+    desk = Desk()
+    desk.bus._receiver = None
+    with capture_logs():
+        desk.bus._pushed([b"sunsubscribe", b"t:inbox", 0])
+    assert not desk.receiver.aborted
+    assert desk.bus._confirmed.is_set()
+
+
+def test_a_publish_that_is_refused_is_logged_and_is_no_sign_of_life() -> None:
+    desk = Desk()
+    desk.bus._under_way = 2
+    with capture_logs() as log:
+        desk.bus._published(Exception("NOPERM no permissions to publish"))
+    assert [line["event"] for line in log] == ["publish refused"]
+    assert not desk.bus._answered
+    desk.bus._published(1)
+    assert desk.bus._answered
+    assert desk.bus._under_way == 0
