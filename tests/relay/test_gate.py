@@ -194,3 +194,38 @@ async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(router: Route
     gate.shut()
     assert waiting.aborted
     assert not there.aborted
+
+
+async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(connections=1))
+    first, second = come(gate), come(gate)
+    assert [one.aborted for one in (first, second)] == [False, True]
+    assert gate.why_full == "as many connections as there may be"
+    assert router.counts.limits[Limit.CONNECTIONS] == 1
+    first.abort()
+    assert (gate.why_full, gate.open) == ("", 0)
+    assert not come(gate).aborted
+
+
+async def test_addresses_whose_claims_are_used_up_are_looked_at_together(
+    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One timer for all of them, however many there are."""
+    gate = Gate(router, Terms(claims_per_address=1))
+    for number in range(3):
+        one = come(gate, f"192.0.2.{number}")
+        assert one.protocol.pace.may_claim(asyncio.get_running_loop().time())
+        one.abort()
+    gate.shut()
+    loop, timers = asyncio.get_running_loop(), list[object]()
+    call_later = loop.call_later
+
+    def counted(*about: Any) -> asyncio.TimerHandle:
+        timers.append(about)
+        return call_later(*about)
+
+    monkeypatch.setattr(loop, "call_later", counted)
+    gate._sweep()
+    gate.shut()
+    assert len(timers) == 1
+    assert len(gate._neighbours) == 3

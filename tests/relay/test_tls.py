@@ -283,6 +283,21 @@ class TestWhatIsPassedOn:
         assert peer.client.events == ["made", "pause", "resume"]
         assert peer.hear() == b"hello\n"
 
+    async def test_a_kernel_that_took_no_more_in_the_handshake_is_told_once_there_is_a_client(
+        self, stranger: Peer
+    ) -> None:
+        stranger.tcp.full = True
+        stranger.shake()
+        assert stranger.client.events == ["made", "pause"]
+        stranger.layer.resume_writing()
+        assert stranger.client.events == ["made", "pause", "resume"]
+
+    async def test_what_tls_owes_goes_out_at_once_while_the_kernel_takes_it(self, peer: Peer) -> None:
+        peer.layer._outgoing.write(b"an answer")
+        peer.tls.write(b"x")
+        peer.feed(peer._out.read())
+        assert peer.tcp.sent == b"an answer"
+
     async def test_what_tls_owes_waits_for_the_kernel_and_is_bounded(self, peer: Peer) -> None:
         peer.tcp.full = True
         peer.client.transport.write(b"hello\n")
@@ -335,6 +350,14 @@ class TestTheEnd:
         assert peer.tcp.closed
         assert peer.hear() == b"bye\n"
         peer.tls.unwrap()  # which would want to read, had the node not said so
+
+    async def test_closing_again_says_nothing_more_and_what_is_written_then_goes_nowhere(self, peer: Peer) -> None:
+        peer.client.transport.close()
+        sent = bytes(peer.tcp.sent)
+        peer.client.transport.close()
+        peer.client.transport.write(b"late\n")
+        assert peer.tcp.sent == sent
+        assert peer.client.transport.is_closing()
 
     async def test_what_was_forged_on_the_way_breaks_the_connection_and_reaches_nobody(self, peer: Peer) -> None:
         peer.tls.write(b"To:bob\n")

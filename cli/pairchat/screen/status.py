@@ -38,7 +38,6 @@ class Status:
     partner: Partner = field(default_factory=Partner)
     unseen: int = 0
     scrolled: bool = False
-    hint: str = ""  # what a search found
 
     @property
     def counting(self) -> bool:
@@ -66,8 +65,6 @@ class Status:
         parts = [f" {word(self.chat.name)}", self._presence()]
         if self.scrolled:
             parts.append(f"↓ {self.unseen} new, End shows" if self.unseen else "scrolled back, End shows the latest")
-        if self.hint:
-            parts.append(self.hint)
         return " │ ".join(parts)
 
     def _presence(self) -> str:
