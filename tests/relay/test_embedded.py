@@ -154,6 +154,34 @@ def test_a_server_that_will_not_start_is_quoted(base: Path, programs: Path) -> N
     assert list(base.iterdir()) == []
 
 
+def test_a_server_that_neither_answers_nor_ends_is_killed(
+    base: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_START_SECONDS", 0.1)
+    monkeypatch.setattr(embedded, "_STOP_SECONDS", 0.1)
+    behaviour = "trap '' TERM; while :; do /bin/sleep 0.05; done"
+    put_program(programs, "valkey-server", "Valkey server v=9.0.0 sha=0", behaviour)
+    told = r"^the embedded server didn't answer within 0.1 seconds$"
+    with pytest.raises(StartError, match=told), embedded.server():
+        pass
+    assert list(base.iterdir()) == []
+
+
+def test_what_others_have_there_is_left_alone(base: Path) -> None:
+    """It only looks as if it were ours: a file, a link to a folder, a folder that somebody uses."""
+    (base / "elsewhere").mkdir()
+    (base / "relay-embedded-file").touch()
+    (base / "relay-embedded-link").symlink_to(base / "elsewhere")
+    with embedded.server() as url:
+        before = sorted(base.iterdir())
+        with embedded.server():
+            pass
+        assert Path(url.removeprefix("unix://")).exists()
+        assert sorted(base.iterdir()) == before
+    names = ["elsewhere", "relay-embedded-file", "relay-embedded-link"]
+    assert sorted(path.name for path in base.iterdir()) == names
+
+
 LAUNCH = """
 import subprocess, sys
 from relay import child

@@ -1,9 +1,15 @@
-"""The settings of several nodes on one machine come from one set of options."""
+"""Several nodes on one machine: settings that come from one set of options, and what is read and shown of them."""
 
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
 import pytest
 
 from relay.config import Config, ConfigError
-from relay.supervisor import plan, plan_workers
+from relay.supervisor import _client_command, _lines, plan, plan_workers
 
 
 def test_every_port_counts_up_from_node_to_node() -> None:
@@ -62,3 +68,45 @@ class TestWorkers:
     def test_a_count_that_cannot_work_is_refused(self, workers: int) -> None:
         with pytest.raises(ConfigError, match=f"--workers must be between 1 and 64, not {workers}"):
             plan_workers(Config(), workers)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("chunks", "lines"),
+    [
+        ([b"one\ntwo\n"], ["one", "two"]),
+        ([b"o", b"ne\nt", b"wo\n"], ["one", "two"]),
+        ([b"one\nthe last word"], ["one", "the last word"]),
+        ([b"\xff\n"], ["\\xff"]),
+        ([], []),
+    ],
+)
+async def test_what_a_node_says_is_read_in_lines_also_the_last_word_of_one_that_was_killed(
+    chunks: list[bytes], lines: list[str]
+) -> None:
+    send, receive = anyio.create_memory_object_stream[bytes](len(chunks))
+    with send:
+        for chunk in chunks:
+            send.send_nowait(chunk)
+
+    async def found() -> AsyncIterator[str]:
+        async with receive:
+            async for line in _lines(receive):  # type: ignore[arg-type]
+                yield line
+
+    assert [line async for line in found()] == lines
+
+
+@pytest.mark.parametrize("on_path", [True, False])
+def test_the_client_is_named_so_that_it_can_be_typed(
+    on_path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its path where it is only beside the interpreter, as in an environment that isn't activated."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin") if on_path else "")
+    assert _client_command() == "pairchat", "there is none"
+    (tmp_path / "bin" / "pairchat").touch(mode=0o755)
+    assert (shutil.which("pairchat") is not None) is on_path
+    assert _client_command() == ("pairchat" if on_path else "bin/pairchat")
