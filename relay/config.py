@@ -31,6 +31,8 @@ WINDOW_BYTES: Final = (1024, 1024 * 1024 * 1024)
 # The upper bounds only catch a wrong unit.
 CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
+# The oldest server whose behaviour the tests hold; the first with sharded pub/sub.
+OLDEST_SERVER: Final = 7
 MAX_PORT: Final = 65_535
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26_379

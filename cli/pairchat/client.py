@@ -32,10 +32,10 @@ from pairchat.store import Store
 
 DEFAULT_SERVER = "localhost:9999"  # of `relay node`
 FAREWELL_WAIT = 1.0  # seconds that an exit by an exception gives to the `quit`
-# Events that wait for the program before reading stops. A window of 256 texts each way and all their fates fit, so only
-# a program that never looks at its events gets there.
+# Events that wait for the program before reading stops. A default window of 256 texts each way and all their fates fit,
+# so only a program that never looks at its events gets there.
 EVENTS_AHEAD = 1024
-# Texts dealt with before they are acknowledged although more are waiting: a fraction of any node's window, so that the
+# Texts dealt with before they are acknowledged although more are waiting: a fraction of a default window, so that the
 # partner need not stop.
 ACK_AFTER = 32
 

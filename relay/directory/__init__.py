@@ -105,25 +105,24 @@ class Directory:
 
         Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
         """
-        place = self.keys.place(owned)
+        holder = await self._find(self.keys.place(owned))
+        # One of this node's that isn't here: an earlier try whose answer was lost on its way.
+        if holder is None or holder.uid == self.lease.uid:
+            return holder
+        return None if await self._vacant(holder) else holder
+
+    async def _find(self, place: Place) -> Record | None:
+        """The record that is there, dead or alive. Waits, within bounds, where Redis has forgotten; see `find`."""
+        settle = round(self.lease.seconds * 1e6)
         for _ in range(FORGOTTEN_TRIES):
-            match await self._find(place):
+            match await self._store.script(_FIND, place.key, place.field, settle, self._ttl):
                 case [b"none"]:
                     return None
                 case [b"found", raw]:
-                    holder = _read(raw, place)
-                    # One of this node's that isn't here: an earlier try whose answer was lost on its way.
-                    if holder is None or holder.uid == self.lease.uid:
-                        return holder
-                    return None if await self._vacant(holder) else holder
+                    return _read(raw, place)
                 case _:
                     await self._wait(place)
         raise Unavailable("the partition was forgotten")
-
-    async def _find(self, place: Place) -> list[bytes]:
-        settle = round(self.lease.seconds * 1e6)
-        found: list[bytes] = await self._store.script(_FIND, place.key, place.field, settle, self._ttl)
-        return found
 
     async def take_over(self, holder: Record, owned: str, sid: str, body: Body | None = None) -> int | None:
         """Own a name whose token was shown, if the record is still the one that was seen: the fence, or None.
@@ -157,18 +156,7 @@ class Directory:
 
     async def locate(self, owned: str) -> Located:
         """Where a name lives and what its user does."""
-        place = self.keys.place(owned)
-        for _ in range(FORGOTTEN_TRIES):
-            match await self._find(place):
-                case [b"none"]:
-                    return Located(Presence.OFFLINE)
-                case [b"found", raw]:
-                    return await self._located(_read(raw, place))
-                case _:
-                    await self._wait(place)
-        raise Unavailable("the partition was forgotten")
-
-    async def _located(self, holder: Record | None) -> Located:
+        holder = await self._find(self.keys.place(owned))
         if holder is None or await self._vacant(holder):
             return Located(Presence.OFFLINE)
         if holder.body.away or await self.peers.lapsed(holder.uid) is not None:

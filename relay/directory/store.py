@@ -13,7 +13,7 @@ import redis.exceptions
 import structlog
 from redis.asyncio.connection import Connection
 
-from relay.config import StartError
+from relay.config import OLDEST_SERVER, StartError
 from relay.directory.engine import engine
 from relay.metrics import Counts
 
@@ -28,10 +28,6 @@ LOOK_SECONDS: Final = 0.05
 # Commands in one pipeline: a few milliseconds of this node's time, so that a thousand users who come at once don't hold
 # up the messages of the others. Larger ones save hardly anything.
 BATCH: Final = 32
-# The oldest server whose behaviour the tests hold.
-OLDEST_SERVER: Final = 7
-
-
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
 _FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError)
 

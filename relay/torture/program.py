@@ -30,7 +30,7 @@ from relay.frames import (
 from relay.torture.history import End, Heard, History, Kind, Parted, Said, Session, View, close, cut, reconnect
 from relay.torture.moves import Move, Moves
 
-# Messages without outcome above which a program says nothing more: below any node's window.
+# Messages without outcome above which a program says nothing more: below a node's window, unless that was set.
 PENDING: Final = 150
 
 # Refusals of a call, a leave or a `who` that say how things are, and are nobody's fault.
