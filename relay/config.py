@@ -63,12 +63,13 @@ def one_start_error() -> Iterator[None]:
         errors = group.subgroup(StartError)
         if errors is None:
             raise
-        raise _first(errors) from None
+        raise first_error(errors) from None
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first that is in it, however deep."""
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return first_error(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def default_name() -> str:

@@ -20,6 +20,7 @@ from relay.bench.histogram import Histogram
 from relay.bench.pair import End, Pair, Stage
 from relay.bench.plan import IN_FLIGHT, MAX_IN_FLIGHT, Address, Job
 from relay.bench.speech import speech
+from relay.config import first_error
 from relay.torture.trust import client_context
 
 WARM_UP_SECONDS: Final = 1.0  # under load, before anything is measured: caches, TCP windows, Python's own
@@ -303,13 +304,8 @@ async def _meet(run: _Run) -> Ready | Failed:
     try:
         await run.meet()
     except* (_Refused, OSError) as group:
-        complaint = _first(group)
+        complaint = str(first_error(group))
     return Failed(complaint) if complaint else Ready(time.monotonic() - began)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else str(error)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from relay.config import StartError, one_start_error, redact
+from relay.config import StartError, first_error, one_start_error, redact
 from relay.directory.keys import Keys
 from relay.directory.lease import TAIL_SECONDS
 from relay.directory.store import Store, Unavailable
@@ -136,12 +136,7 @@ async def asking(url: str, prefix: str) -> AsyncIterator[Gatherer]:
         unavailable = group.subgroup(Unavailable)
         if unavailable is None:
             raise
-        raise StartError(f"Redis can't be asked at {redact(url)}: {_first(unavailable)}") from None
+        raise StartError(f"Redis can't be asked at {redact(url)}: {first_error(unavailable)}") from None
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
             await gatherer.store.aclose()
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -10,20 +10,14 @@ from rich.text import Text
 from relay.directory.store import Unavailable
 from relay.logs import escape
 from relay.status import show
-from relay.status.gather import Gatherer, Status
+from relay.status.gather import Gatherer, Status, asking
 
 
 async def run(url: str, prefix: str, interval: float) -> None:
     """Until cancelled. Raises StartError for what will not pass by itself."""
-    gatherer = Gatherer(url, prefix)
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(gatherer.store.run)
-            with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
-                await _look_for_ever(gatherer, live, interval)
-    finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-            await gatherer.store.aclose()
+    async with asking(url, prefix) as gatherer:
+        with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+            await _look_for_ever(gatherer, live, interval)
 
 
 async def _look_for_ever(gatherer: Gatherer, live: Live, interval: float) -> None:

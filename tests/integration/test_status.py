@@ -17,7 +17,7 @@ from tests.support.guests import Guests
 from tests.support.process import own_environment, wait_until
 from tests.support.server import RedisServer, free_port
 
-STATUS = [sys.executable, "-m", "relay", "status"]
+RELAY = [sys.executable, "-m", "relay"]
 LEASE = 1.0
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -33,9 +33,9 @@ def run(own_redis: RedisServer) -> Run:
     )
     url = own_redis.url.replace("//", "//reader:secret@")
 
-    def run(*options: str, url: str = url) -> subprocess.CompletedProcess[str]:
-        command = [*STATUS, "--redis", url, *options]
-        return subprocess.run(command, capture_output=True, text=True, env=own_environment(), timeout=60, check=False)
+    def run(*options: str, command: str = "status", url: str = url) -> subprocess.CompletedProcess[str]:
+        words = [*RELAY, command, "--redis", url, *options]
+        return subprocess.run(words, capture_output=True, text=True, env=own_environment(), timeout=60, check=False)
 
     return run
 
@@ -88,8 +88,9 @@ def test_people_get_tables(own_redis: RedisServer, start_node: StartNode, run: R
     assert "redis (standalone)" in result.stdout
 
 
-def test_a_refused_password_is_one_line(run: Run, own_redis: RedisServer) -> None:
-    result = run(url=own_redis.url.replace("//", "//reader:wrong@"))
+@pytest.mark.parametrize("command", ["status", "top"])
+def test_a_refused_password_is_one_line(run: Run, own_redis: RedisServer, command: str) -> None:
+    result = run(command=command, url=own_redis.url.replace("//", "//reader:wrong@"))
     assert result.returncode == 1
     assert result.stderr.startswith("relay: Redis refuses the credentials: ")
     assert (result.stderr.count("\n"), "wrong" in result.stderr) == (1, False)
@@ -103,7 +104,7 @@ def test_a_refused_password_is_one_line(run: Run, own_redis: RedisServer) -> Non
     ],
 )
 def test_what_goes_wrong_is_one_line(options: list[str], status: int, complaint: str) -> None:
-    command = [*STATUS, *(option.format(port=free_port()) for option in options)]
+    command = [*RELAY, "status", *(option.format(port=free_port()) for option in options)]
     result = subprocess.run(command, capture_output=True, text=True, env=own_environment(), timeout=60, check=False)
     assert result.returncode == status
     assert result.stderr.startswith(f"relay: {complaint}")
