@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from benchmarks import install
 from relay import child, embedded
+from relay.torture.process import HOST, free_port
 
-HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 30.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -230,14 +230,6 @@ _STARTERS: Final[dict[str, Callable[[Running, int], None]]] = {
     "jetstream": _start_nats,
     "redis": _start_redis,
 }
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -9,13 +9,14 @@ import pytest
 import redis
 
 from relay.directory.keys import Keys
+from relay.torture.process import HOST
 from tests.integration.conftest import StartNode
 from tests.support.clients import JsonClient
 from tests.support.guests import Guests
 from tests.support.party import LEASE
 from tests.support.process import wait_until
 from tests.support.proxy import Proxy
-from tests.support.server import HOST, RedisServer
+from tests.support.server import RedisServer
 from tests.support.swarm import Swarm, alive, couples
 from tests.support.thieves import Thieves
 

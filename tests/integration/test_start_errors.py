@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.torture.process import HOST, free_port
 from tests.support.node import Node, node_command
 from tests.support.process import Process
-from tests.support.server import HOST, RedisServer, free_port
+from tests.support.server import RedisServer
 
 Options = dict[str, str | float]
 

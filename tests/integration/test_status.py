@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from relay.torture.process import free_port
 from tests.cli.children import fresh
 from tests.cli.terminal import Terminal
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.process import own_environment, wait_until
-from tests.support.server import RedisServer, free_port
+from tests.support.server import RedisServer
 
 RELAY = [sys.executable, "-m", "relay"]
 LEASE = 1.0

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from relay.torture.process import HOST
 from tests.support.node import START_PATIENCE
 from tests.support.process import Process, descendants, runs, wait_until
-from tests.support.server import HOST
 
 UP = [sys.executable, "-m", "relay", "up"]
 MEMBERS = 3  # two nodes and the embedded server

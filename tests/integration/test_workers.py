@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.torture.process import HOST
 from tests.support.node import START_PATIENCE
 from tests.support.process import Process, wait_until
-from tests.support.server import HOST, RedisServer
+from tests.support.server import RedisServer
 
 NODE = [sys.executable, "-m", "relay", "node"]
 WORKERS = 2

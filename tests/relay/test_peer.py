@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from relay.peer import KEEP_COUNT, KEEP_IDLE, KEEP_INTERVAL, LOOK_SECONDS, OWING_LOOKS, Look, keep_alive, look
+from relay.torture.process import HOST
 from tests.support.process import wait_until
-from tests.support.server import HOST
 from tests.support.wire import Wire
 
 PROMISED = 30  # seconds

@@ -7,9 +7,10 @@ from typing import Any
 from redis.crc import key_slot
 
 from relay.torture import topology
+from relay.torture.process import HOST, free_port
 from relay.torture.topology import PRIMARIES, Member
 from tests.support.process import wait_until
-from tests.support.server import HOST, RedisServer, free_port
+from tests.support.server import RedisServer
 
 PATIENCE = 30.0  # seconds; for all to know each other, and for a failover
 KEYS_AT_ONCE = 100  # of a slot that moves

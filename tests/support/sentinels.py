@@ -7,9 +7,10 @@ from typing import Any
 import redis
 
 from relay.torture import topology
+from relay.torture.process import HOST, free_port
 from relay.torture.topology import QUORUM, SERVICE
 from tests.support.process import Process, wait_until
-from tests.support.server import HOST, RedisServer, free_port, server_binary
+from tests.support.server import RedisServer, server_binary
 
 PATIENCE = 30.0  # seconds; for all to know each other, and for a failover
 

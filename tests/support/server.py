@@ -1,7 +1,6 @@
 """A real Valkey or Redis for the tests."""
 
 import shutil
-import socket
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,17 +9,8 @@ from typing import Any
 
 import redis
 
+from relay.torture.process import HOST, free_port
 from tests.support.process import Process
-
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A TCP port that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def server_binary() -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from relay.config import StartError
 from relay.directory.store import Store, Unavailable
-from tests.support.server import HOST, RedisServer, free_port
+from relay.torture.process import HOST, free_port
+from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
 

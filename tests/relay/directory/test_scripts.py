@@ -7,8 +7,9 @@ import redis
 
 import relay.directory
 from relay.directory.store import Script
+from relay.torture.process import HOST
 from tests.relay.directory.conftest import OTHER, Run, ttl
-from tests.support.server import HOST, RedisServer
+from tests.support.server import RedisServer
 
 # `server` is put before each of the others.
 SCRIPTS = {file.stem for file in Path(relay.directory.__file__).parent.glob("scripts/*.lua")} - {"server"}
