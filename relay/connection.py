@@ -182,6 +182,8 @@ class Connection(Replies):
                 if not self._share or not router.lines:
                     router.later(self)
                     break
+                if session.state is not NAMED and type(lines[0]) is bytes and not router.entrance.admits(self):
+                    break
                 self._share -= 1
                 router.lines -= 1
                 command = self._parse(lines.popleft())

@@ -16,6 +16,7 @@ async def mind_memory(router: Router) -> None:
     budget = router.budget
     while True:
         await anyio.sleep(BUDGET_SECONDS)
+        router.watch_the_entrance(BUDGET_SECONDS)
         allowance, short = budget.allowance, budget.short
         held = {outlet: outlet.held_bytes for outlet in router.holders}
         router.holding = {outlet for outlet, amount in held.items() if amount}

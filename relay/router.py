@@ -20,6 +20,7 @@ from relay.bus import Bus
 from relay.claims import Claims, Outlet
 from relay.directory import Directory
 from relay.drain import dismiss
+from relay.entrance import Entrance
 from relay.errors import Code, Ending
 from relay.events import Claim, Event
 from relay.held import Held
@@ -37,8 +38,6 @@ HOLD_SECONDS: Final = 0.5
 
 # Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
 ROUND_LINES: Final = 4096
-# What a claim or a resume counts for: a name has to be checked, and a question asked.
-CLAIM_LINES: Final = 256
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
@@ -92,6 +91,7 @@ class Router:
         self._records = Records(directory, tasks, self.begin)
         self.neighbours = Neighbours(self, bus)
         self._claims = Claims(self, directory, self._records, tasks)
+        self.entrance = Entrance(loop.call_later, self._call_in)
 
     # --- turns
 
@@ -152,6 +152,16 @@ class Router:
     def _let_go(self, *, adrift: bool) -> None:
         self.held, self._adrift = False, adrift
         self.wake_all()
+
+    def _call_in(self, newcomer: Outlet) -> None:
+        if not self.over:
+            self.begin()
+            self.touch(newcomer)
+
+    def watch_the_entrance(self, seconds: float) -> None:
+        """To be called every so many seconds: whether newcomers have to leave time for those who talk."""
+        counts = self.counts
+        self.entrance.look(counts.taken + counts.delivered, seconds, away=self._directory.lease.failing)
 
     @property
     def allowance(self) -> int:
@@ -234,15 +244,10 @@ class Router:
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
-        self._spend(CLAIM_LINES)
         self._claims.claim(session, name)
-
-    def _spend(self, lines: int) -> None:
-        self.lines = max(0, self.lines - lines)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""
-        self._spend(CLAIM_LINES)
         self._claims.resume(session, name, claim)
 
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
