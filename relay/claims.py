@@ -192,7 +192,7 @@ class Claims:
             body = Body(name.shown, session.grace, token_hash, False, "", None)
             fence = await self._directory.claim(name.owned, sid, body)
             if fence is None and self._node.authenticates:
-                fence = await self._supersede(name, sid, body)
+                fence = await self._supersede(session, name, sid, body)
             if session.program and _gone(session) and clock() - began > PATIENCE_SECONDS:
                 fence, code = None, Code.UNAVAILABLE  # granted to nobody: the grace would only keep others off the name
         except Unavailable as error:
@@ -212,16 +212,17 @@ class Claims:
                 self._seated(sid)
         self._known(session, name)
 
-    async def _supersede(self, name: Name, sid: str, body: Body) -> int | None:
+    async def _supersede(self, session: Session, name: Name, sid: str, body: Body) -> int | None:
         """Take the name over from the session that has it: each of its clients has proved to be the same user.
 
-        Not from one whose name only looks alike. Of two at once the later one wins.
+        Not from one whose name only looks alike, and not for a connection that is gone, which would only leave it free.
+        Of two at once the later one wins.
         """
         for _ in range(TRIES):
             holder = await self._directory.find(name.owned)
             if holder is None:
                 return await self._directory.claim(name.owned, sid, body)
-            if parse(holder.body.shown).key != name.key:
+            if session.deaf or parse(holder.body.shown).key != name.key:
                 return None
             fence = await self._directory.take_over(holder, name.owned, sid, body)
             if fence is not None:

@@ -14,6 +14,7 @@ from relay.mail import Moved
 from relay.metrics import Limit
 from relay.pace import Bucket
 from relay.router import Router
+from relay.session import State
 from tests.relay.desk import Wire, a_router, until
 from tests.support.server import RedisServer
 
@@ -104,6 +105,23 @@ async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_nam
     await welcome(second)
     await until(lambda: first.closed)
     assert here.sessions["ann"].outlet is second.connection
+
+
+@pytest.mark.parametrize("program", [True, False])
+async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobody(
+    here: Router, guests: Guests, program: bool
+) -> None:
+    """Two more of the user's wait behind a claim; one is gone before its turn, the other isn't."""
+    first = guests.at(here)
+    broken = Wire(here)
+    guests.wires.append(broken)
+    broken.send(b'{"type":"hello","name":"ann","auth":"good"}\n' if program else b"ann good\n")
+    broken.reset()
+    await until(lambda: here.sessions["ann"].state is State.NAMED and not here._claims._behind)
+    await until(lambda: broken.connection.session.state in (State.ENDED, State.NAMELESS))
+    assert here.sessions["ann"].outlet is first.connection
+    assert not first.closed
+    await welcome(first)
 
 
 async def test_without_the_proof_nobody_has_it(here: Router, guests: Guests) -> None:
