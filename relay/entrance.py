@@ -4,6 +4,7 @@ A thousand programs whose node died come back at once. Each costs half a millise
 full speed they are a second in which everybody else's messages wait.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -13,9 +14,9 @@ from relay.claims import Outlet
 # While others talk: so many in each tick, a fifth of a core.
 TICK_SECONDS: Final = 0.005
 AT_ONCE: Final = 2
-# Of a crowd more at once: half of those who wait have had their turn after so long, however many they are. None waits
-# for as long as its grace.
-CROWD_SECONDS: Final = 3.0
+# Of a crowd more at once: all have had their turn after so long, however many they are, as far as the node can.
+# A client that hears nothing tries elsewhere in the end (pairchat after 6 s), and would wait there again.
+CROWD_SECONDS: Final = 4.0
 # While nobody talks: so many in each turn of the loop, some milliseconds.
 TURN: Final = 16
 # After its last message a chat is taken to go on for so long.
@@ -34,6 +35,7 @@ class Entrance:
         self._call_later = call_later
         self._call = call
         self._waiting: OrderedDict[Outlet, None] = OrderedDict()
+        self._crowd = 0  # the most that waited, since nobody did
         self._called: set[Outlet] = set()
         self._left = AT_ONCE
         self._armed = False
@@ -57,6 +59,7 @@ class Entrance:
                 self._left -= 1
                 return True
             self._waiting[newcomer] = None
+            self._crowd = max(self._crowd, len(self._waiting))
         return False
 
     @property
@@ -73,7 +76,7 @@ class Entrance:
         self._called.clear()  # who was called and is gone
         self._left = TURN
         if self._slow:
-            self._left = max(AT_ONCE, int(len(self._waiting) * TICK_SECONDS / CROWD_SECONDS))
+            self._left = max(AT_ONCE, math.ceil(self._crowd * TICK_SECONDS / CROWD_SECONDS))
         while self._waiting and self._left:
             self._left -= 1
             newcomer, _ = self._waiting.popitem(last=False)
@@ -81,3 +84,5 @@ class Entrance:
             self._call(newcomer)
         if self._waiting:
             self._arm()
+        else:
+            self._crowd = 0

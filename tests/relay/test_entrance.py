@@ -98,12 +98,22 @@ def test_one_who_is_gone_when_it_is_called_leaves_nothing(talk: Door) -> None:
 
 
 @pytest.mark.parametrize("crowd", [1_000, 10_000, 100_000])
-def test_of_a_crowd_half_has_come_in_after_some_seconds_and_nobody_waits_for_a_grace(crowd: int, talk: Door) -> None:
+def test_a_crowd_has_come_in_after_some_seconds_however_large_it_is(crowd: int, talk: Door) -> None:
     talk.crowd(crowd)
+    talk.pass_time(1.0)
+    assert len(talk.entered) < crowd / 2
     talk.pass_time(CROWD_SECONDS)
-    assert len(talk.entered) >= crowd / 2
-    talk.pass_time(30.0 - CROWD_SECONDS)
     assert len(talk.entered) == crowd
+
+
+def test_who_comes_after_a_crowd_finds_everyone_else_talking_undisturbed(talk: Door) -> None:
+    talk.crowd(10_000)
+    talk.pass_time(2 * CROWD_SECONDS)
+    for newcomer in range(10_000, 10_100):
+        talk.come(newcomer)
+    before = len(talk.entered)
+    talk.pass_time(TICK_SECONDS)
+    assert len(talk.entered) - before == AT_ONCE
 
 
 def test_somebody_who_has_said_nothing_for_a_while_does_not_talk(talk: Door) -> None:
