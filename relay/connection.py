@@ -179,13 +179,15 @@ class Connection(Replies):
             if self._share_of != router.round:
                 self._share_of, self._share = router.round, TURN_LINES
             while lines and not session.blocked and self._out_bytes <= REPLY_BYTES:
-                if not self._share or not router.lines:
+                if session.state is not NAMED and type(lines[0]) is bytes:
+                    if not router.entrance.admits(self):
+                        break
+                elif self._share and router.lines:
+                    self._share -= 1
+                    router.lines -= 1
+                else:
                     router.later(self)
                     break
-                if session.state is not NAMED and type(lines[0]) is bytes and not router.entrance.admits(self):
-                    break
-                self._share -= 1
-                router.lines -= 1
                 command = self._parse(lines.popleft())
                 if self._before:
                     self._handle_before(command)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
+from relay import router as router_module
 from relay.connection import AHEAD_LINES, REPLY_BYTES, TURN_LINES
 from relay.host import Limits
 from relay.router import Router
@@ -62,6 +63,15 @@ class TestTheDialect:
         client.lines()
         client.send(b"ann")
         await until(lambda: client.writes == [b"OK"])
+
+
+class TestTheEntrance:
+    async def test_whoever_has_no_name_gets_in_though_others_use_up_every_turn(
+        self, router: Router, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has turns of its own; else floods that fill the loop's would keep it outside for ever."""
+        monkeypatch.setattr(router_module, "ROUND_LINES", 0)
+        await text(wire, b"ann")
 
 
 class TestOrder:
