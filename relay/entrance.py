@@ -40,13 +40,15 @@ class Entrance:
         self._left = AT_ONCE
         self._armed = False
         self._said = 0
-        self._talk = 0.0  # seconds for which somebody is still taken to talk
-        self._away = False  # Redis can't be asked: that is soon said
+        self._talk = 0.0  # seconds for which somebody is still taken to talk; 0: nobody is held up by newcomers
 
     def look(self, said: int, seconds: float, *, away: bool) -> None:
-        """Told every so many seconds how many messages there have ever been, and whether Redis is away."""
-        self._talk = TALK_SECONDS if said != self._said else max(0.0, self._talk - seconds)
-        self._said, self._away = said, away
+        """Told every so many seconds how many messages there have ever been, and whether Redis is away.
+
+        While it is, newcomers only have to hear that.
+        """
+        left = TALK_SECONDS if said != self._said else max(0.0, self._talk - seconds)
+        self._talk, self._said = 0.0 if away else left, said
 
     def admits(self, newcomer: Outlet) -> bool:
         """Whether it's this one's turn now; so it is if nobody waits. Else it is called when it is."""
@@ -62,20 +64,16 @@ class Entrance:
             self._crowd = max(self._crowd, len(self._waiting))
         return False
 
-    @property
-    def _slow(self) -> bool:
-        return self._talk > 0.0 and not self._away
-
     def _arm(self) -> None:
         if not self._armed:
             self._armed = True
-            self._call_later(TICK_SECONDS if self._slow else 0.0, self._tick)
+            self._call_later(TICK_SECONDS if self._talk else 0.0, self._tick)
 
     def _tick(self) -> None:
         self._armed = False
         self._called.clear()  # who was called and is gone
         self._left = TURN
-        if self._slow:
+        if self._talk:
             self._left = max(AT_ONCE, math.ceil(self._crowd * TICK_SECONDS / CROWD_SECONDS))
         while self._waiting and self._left:
             self._left -= 1

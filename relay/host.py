@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from relay.errors import Code, Ending, Presence
 from relay.events import Claim, Event
-from relay.mail import Mail
+from relay.mail import Mail, Moved
 from relay.metrics import Counts
 from relay.names import Name
 
@@ -74,6 +74,9 @@ class Host(Protocol):
 
     def mention(self, session: "Session", event: Event) -> None:
         """Tell the session's client what is only good now: not if it has still to read what it was told before."""
+
+    def moved(self, mail: Moved) -> None:
+        """A session that isn't here has moved on. If it is about to be here, have it told then."""
 
     def hint(self, uid: str, mail: Mail) -> None:
         """Send mail that is only good now: it is dropped unless it can leave at once."""

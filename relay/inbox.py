@@ -54,6 +54,8 @@ def undeliverable(host: Host, mail: Mail) -> None:
         host.post(mail.callee.uid, Gone(mail.callee.owned, mail.chat, Reason.LOST, 0, 0))
     elif isinstance(mail, Sync):
         host.post(mail.party.uid, Unknown(mail.party.owned, mail.chat, host.uid))
+    elif isinstance(mail, Moved):
+        host.moved(mail)
 
 
 def _invite(session: Session, mail: Invite) -> None:
@@ -179,6 +181,8 @@ def _unknown(session: Session, mail: Unknown) -> None:
 def _moved(session: Session, mail: Moved) -> None:
     if session.sid == mail.sid:
         (session.superseded if mail.taken else session.replaced)()
+    else:
+        session.host.moved(mail)
 
 
 def _current(session: Session, mail: Gone | Away) -> bool:

@@ -319,11 +319,12 @@ class Router:
         self.begin()
         self._mail.extend(mails)
 
+    def moved(self, mail: Moved) -> None:
+        """See `Host`."""
+        self._claims.moved(mail)
+
     def _deliver(self, mail: Mail) -> None:
         session = self.sessions.get(mail.to)
-        if type(mail) is Moved and (session is None or session.sid != mail.sid):
-            self._claims.moved(mail)
-            return
         if session is None or session.state is not NAMED:
             inbox.undeliverable(self, mail)
             return

@@ -13,7 +13,7 @@ from relay.budget import PLENTY
 from relay.errors import Code, Ending, Presence
 from relay.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Resume, Welcome
 from relay.host import Limits, Located
-from relay.mail import Mail
+from relay.mail import Mail, Moved
 from relay.metrics import Counts
 from relay.names import Name
 from relay.resume import Legacy
@@ -154,6 +154,9 @@ class Place:
         """See `Host`: every client reads at once, unless the test says otherwise."""
         if session.outlet is not None and not session.outlet.behind:
             self.tell(session, event)
+
+    def moved(self, mail: Moved) -> None:
+        """See `Host`: here sessions come at once, or not at all."""
 
     def hint(self, uid: str, mail: Mail) -> None:
         """See `Host`: it leaves unless the test says that the links are full."""
