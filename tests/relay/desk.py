@@ -1,6 +1,7 @@
 """Connections without sockets: a real node core whose clients are transports in memory, on a real directory."""
 
 import asyncio
+import json
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -212,3 +213,42 @@ async def paired(caller: Wire, callee: Wire, name: bytes) -> None:
     caller.send(b"To:%b\n" % name)
     await until(lambda: caller.lines())
     await until(lambda: callee.lines())
+
+
+class Guests:
+    """Opens JSON clients on any node core, and sends them home. `every`: what each of them says in its `hello`."""
+
+    def __init__(self, **every: str) -> None:
+        self._every = every
+        self._wires: list[Wire] = []
+
+    def connect(self, router: Router) -> Wire:
+        """A client that has said nothing yet."""
+        self._wires.append(Wire(router))
+        return self._wires[-1]
+
+    def at(self, router: Router, name: str = "ann", **more: str) -> Wire:
+        """A client that asks for a name."""
+        wire = self.connect(router)
+        wire.send(json.dumps({"type": "hello", "name": name} | self._every | more).encode() + b"\n")
+        return wire
+
+    def close(self) -> None:
+        """Break what is left."""
+        for wire in self._wires:
+            wire.reset()
+            wire.socket.close()
+
+
+async def answer(wire: Wire) -> dict[str, Any]:
+    """The first frame that the client is sent."""
+    await until(lambda: wire.writes)
+    found: dict[str, Any] = json.loads(wire.lines()[0])
+    return found
+
+
+async def token_of(wire: Wire) -> str:
+    """The token in the client's `welcome`, which is what it is sent first."""
+    welcome = await answer(wire)
+    assert welcome["type"] == "welcome", welcome
+    return str(welcome["token"])

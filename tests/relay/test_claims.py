@@ -1,7 +1,6 @@
 """Whose a name is, where several ask at once: on one node core, and on two that share a real directory."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,7 +18,7 @@ from relay.pairing import Settling
 from relay.records import RETRY_SECONDS, RIVALS_US
 from relay.router import Router
 from relay.session import State
-from tests.relay.desk import Wire, a_router, until
+from tests.relay.desk import Guests, a_router, answer, token_of, until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -39,45 +38,11 @@ async def there(redis_server: RedisServer, prefix: str, here: Router) -> AsyncIt
         yield router
 
 
-class Guests:
-    """Opens clients, and sends them home."""
-
-    def __init__(self) -> None:
-        self.wires: list[Wire] = []
-
-    def at(self, router: Router, *, token: str = "", chat: str = "", end: bool = False) -> Wire:
-        """A client that asks for the name ann, with a token to have its session back, and the chat that it knows of."""
-        wire = Wire(router)
-        self.wires.append(wire)
-        hello = (
-            {"type": "hello", "name": "ann"} | ({"token": token} if token else {}) | ({"chat": chat} if chat else {})
-        )
-        wire.send(json.dumps(hello).encode() + b"\n")
-        if end:
-            wire.end()
-        return wire
-
-
 @pytest.fixture
 async def guests() -> AsyncIterator[Guests]:
     guests = Guests()
     yield guests
-    for wire in guests.wires:
-        wire.reset()
-        wire.socket.close()
-
-
-async def answer(wire: Wire) -> dict[str, object]:
-    """The first frame that the client is sent."""
-    await until(lambda: wire.writes)
-    found: dict[str, object] = json.loads(wire.lines()[0])
-    return found
-
-
-async def token_of(wire: Wire) -> str:
-    welcome = await answer(wire)
-    assert welcome["type"] == "welcome", welcome
-    return str(welcome["token"])
+    guests.close()
 
 
 async def test_a_resume_waits_for_the_outcome_of_a_strangers_claim(here: Router, there: Router, guests: Guests) -> None:
@@ -241,7 +206,8 @@ async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
     """A node that was stopped finds the words of a client that gave it up and was served elsewhere."""
     owner = guests.at(there)
     token = await token_of(owner)
-    ghost = guests.at(here, token=token, end=True)
+    ghost = guests.at(here, token=token)
+    ghost.end()
     assert (await answer(ghost))["code"] == "bad_token"
     owner.send(b'{"type":"ping"}\n')
     assert (await answer(owner))["type"] == "pong"
@@ -254,7 +220,8 @@ async def test_a_client_that_has_hung_up_takes_nothing_from_its_own_next_try(
     token = await token_of(guests.at(there))
     await until(lambda: there._records.quiet)
     live = guests.at(here, token=token)
-    ghost = guests.at(here, token=token, end=True)
+    ghost = guests.at(here, token=token)
+    ghost.end()
     assert (await answer(live))["resumed"] is True
     assert (await answer(ghost))["code"] == "bad_token"
     assert not live.closed
@@ -268,7 +235,8 @@ async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
     owner.reset()
     await until(lambda: there.quiet or there.sessions["ann"].detached)
     await until(lambda: there._records.quiet)
-    script = guests.at(here, token=token, end=True)
+    script = guests.at(here, token=token)
+    script.end()
     assert (await answer(script))["resumed"] is True
 
 
@@ -290,7 +258,7 @@ async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
 ) -> None:
     """Its partition was forgotten, so the claim waits for a lease; meanwhile the client hangs up."""
     redis_store.delete(Keys(prefix).place("ann").key)
-    guests.at(here, end=True)
+    guests.at(here).end()
     await until(lambda: "ann" in here.sessions)
     await anyio.sleep(PATIENCE_SECONDS)
     redis_store.hset(Keys(prefix).place("ann").key, "@", "0")  # and the lease is over

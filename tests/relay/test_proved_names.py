@@ -4,18 +4,19 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
 from relay.claims import TRIES
-from relay.directory import Record
+from relay.directory import Body, Record
 from relay.host import Limits
 from relay.mail import Moved
 from relay.metrics import Limit
 from relay.pace import Bucket
 from relay.router import Router
 from relay.session import State
-from tests.relay.desk import Wire, a_router, until
+from tests.relay.desk import Guests, Wire, a_router, answer, token_of, until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -40,45 +41,15 @@ def needing_proof(router: Router) -> Router:
     return router
 
 
-class Guests:
-    """Opens clients, and sends them home."""
-
-    def __init__(self) -> None:
-        self.wires: list[Wire] = []
-
-    def at(self, router: Router, name: str = "ann", **more: str) -> Wire:
-        """A client that asks for a name, and proves that it may have it."""
-        wire = Wire(router)
-        self.wires.append(wire)
-        says(wire, type="hello", name=name, **({"auth": "good"} | more))
-        return wire
-
-
 @pytest.fixture
 async def guests() -> AsyncIterator[Guests]:
-    guests = Guests()
+    guests = Guests(auth="good")
     yield guests
-    for wire in guests.wires:
-        wire.reset()
-        wire.socket.close()
+    guests.close()
 
 
 def says(wire: Wire, **frame: str) -> None:
     wire.send(json.dumps(frame).encode() + b"\n")
-
-
-async def answer(wire: Wire) -> dict[str, Any]:
-    """What the client is sent first."""
-    await until(lambda: wire.writes)
-    found: dict[str, Any] = json.loads(wire.lines()[0])
-    return found
-
-
-async def welcome(wire: Wire) -> str:
-    """The token of its session."""
-    found = await answer(wire)
-    assert found["type"] == "welcome", found
-    return str(found["token"])
 
 
 async def code(wire: Wire) -> str:
@@ -90,10 +61,10 @@ async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
 ) -> None:
     posted: list[tuple[str, Any]] = []
     old = guests.at(there)
-    await welcome(old)
+    await token_of(old)
     sid = there.sessions["ann"].sid
     monkeypatch.setattr(here, "post", lambda uid, mail: posted.append((uid, mail)))
-    await welcome(guests.at(here))
+    await token_of(guests.at(here))
     assert posted == [(there.uid, Moved("ann", sid, taken=True))]
     there.receive([Moved("ann", sid, taken=True)])
     await until(lambda: old.closed)
@@ -102,7 +73,7 @@ async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
 
 async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_name(here: Router, guests: Guests) -> None:
     first, second = guests.at(here), guests.at(here)
-    await welcome(second)
+    await token_of(second)
     await until(lambda: first.closed)
     assert here.sessions["ann"].outlet is second.connection
 
@@ -111,17 +82,42 @@ async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_nam
 async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobody(
     here: Router, guests: Guests, program: bool
 ) -> None:
-    """Two more of the user's wait behind a claim; one is gone before its turn, the other isn't."""
+    """It is the same user's, and waits behind a claim; it is gone before its turn."""
     first = guests.at(here)
-    broken = Wire(here)
-    guests.wires.append(broken)
+    broken = guests.connect(here)
     broken.send(b'{"type":"hello","name":"ann","auth":"good"}\n' if program else b"ann good\n")
     broken.reset()
     await until(lambda: here.sessions["ann"].state is State.NAMED and not here._claims._behind)
     await until(lambda: broken.connection.session.state in (State.ENDED, State.NAMELESS))
     assert here.sessions["ann"].outlet is first.connection
     assert not first.closed
-    await welcome(first)
+    await token_of(first)
+
+
+async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_told(
+    here: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the name is still that of the user's older connection here."""
+    old = guests.at(here)
+    await token_of(old)
+    take_over, taken, told, sids = here._directory.take_over, anyio.Event(), anyio.Event(), []
+
+    async def told_late(holder: Record, owned: str, sid: str, body: Body) -> int | None:
+        fence = await take_over(holder, owned, sid, body)
+        sids.append(sid)
+        taken.set()
+        await told.wait()
+        return fence
+
+    monkeypatch.setattr(here._directory, "take_over", told_late)
+    new = guests.at(here)
+    await taken.wait()
+    here.receive([Moved("ann", sids[0], taken=True)])
+    told.set()
+    await until(lambda: new.closed)
+    assert b'"replaced"' in new.sent
+    assert old.closed
+    assert "ann" not in here.sessions
 
 
 async def test_without_the_proof_nobody_has_it(here: Router, guests: Guests) -> None:
@@ -131,7 +127,7 @@ async def test_without_the_proof_nobody_has_it(here: Router, guests: Guests) -> 
 async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
     here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await welcome(guests.at(there))
+    await token_of(guests.at(there))
     find, sid = here._directory.find, there.sessions["ann"].sid
 
     async def find_late(owned: str) -> Record | None:
@@ -139,7 +135,7 @@ async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
         return await find(owned)
 
     monkeypatch.setattr(here._directory, "find", find_late)
-    await welcome(guests.at(here))
+    await token_of(guests.at(here))
 
 
 async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
@@ -147,7 +143,7 @@ async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
 ) -> None:
     """As by a thousand others with the same proof."""
     tries: list[str] = []
-    token = await welcome(guests.at(there))
+    token = await token_of(guests.at(there))
 
     async def overtaken(holder: Record, *about: Any) -> int | None:
         tries.append(holder.sid)
@@ -161,8 +157,7 @@ async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
 
 
 async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Router, guests: Guests) -> None:
-    wire = Wire(here)
-    guests.wires.append(wire)
+    wire = guests.connect(here)
     wire.connection.pace._claims = Bucket(1, here.now)
     says(wire, type="hello", name="ann", auth="bad")
     assert await code(wire) == "bad_token"
@@ -174,7 +169,7 @@ async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Router,
 @pytest.mark.parametrize("type", ["to", "who"])
 async def test_who_calls_or_looks_up_too_often_is_refused_and_counted(type: str, here: Router, guests: Guests) -> None:
     ann = guests.at(here)
-    await welcome(ann)
+    await token_of(ann)
     says(ann, type="to", name="zoe")
     assert await code(ann) == "no_such_user"
     says(ann, type=type, name="zoe")
@@ -198,9 +193,9 @@ async def broken(*about: Any, **more: Any) -> Any:
 async def test_a_defect_in_a_step_is_logged_and_costs_that_client_its_answer_only(
     step: str, here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = await welcome(guests.at(there))
+    token = await token_of(guests.at(there))
     ben = guests.at(here, "ben")
-    await welcome(ben)
+    await token_of(ben)
     with monkeypatch.context() as patch, capture_logs() as log:
         patch.setattr(here._directory, step, broken)
         if step == "locate":
@@ -219,6 +214,6 @@ async def test_a_defect_behind_an_answer_is_logged_and_the_node_goes_on(
 ) -> None:
     with monkeypatch.context() as patch, capture_logs() as log:
         patch.setattr(here._claims, "_known", lambda *about: 1 / 0)
-        await welcome(guests.at(here))
+        await token_of(guests.at(here))
         await until(lambda: [line for line in log if line["event"] == "a step failed"])
-    await welcome(guests.at(here, "ben"))
+    await token_of(guests.at(here, "ben"))
