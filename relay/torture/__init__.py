@@ -6,6 +6,7 @@
     servers   one server, or sentinels and what they watch, or a cluster; topology: how those are made
     nemesis   breaks parts of the lab, and keeps a log of it
     program   a JSON client, person   a text client; no I/O: they decide, and record in a history
+    memory    what a program keeps of its session over all its connections; no I/O
     trust     certificates, for clients that speak TLS
     player    carries out on real sockets what they decide; wire: one connection; probe: whether all works
     history   what everybody saw
