@@ -1,13 +1,7 @@
-"""The sessions of this node, and the way between them: local mail stays here, other mail takes the bus.
-
-Inputs (a client's bytes, mail, an answer of the directory, a timer) are handled one by one; what they cause gathers and
-goes out at the end of the turn of the loop: one write a client, one PUBLISH a node.
-"""
+"""The sessions of this node, and the way between them: local mail stays here, other mail takes the bus."""
 
 import asyncio
 import secrets
-import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -31,13 +25,9 @@ from relay.names import Name
 from relay.neighbours import Neighbours
 from relay.records import Records
 from relay.session import NAMED, Session
+from relay.standing import Standing
+from relay.turns import Turns
 
-# While the lease is not known to hold, clients' lines wait for so long for the directory's word; if it can't be had,
-# Redis is away, and chats on this node go on.
-HOLD_SECONDS: Final = 0.5
-
-# Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
-ROUND_LINES: Final = 4096
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
@@ -45,7 +35,7 @@ DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 log = structlog.get_logger()
 
 
-class Router:
+class Router(Turns):
     """The host of all sessions of a node (see `relay.host.Host`)."""
 
     def __init__(
@@ -58,100 +48,42 @@ class Router:
         vouch: Callable[[str, str | None], bool] | None = None,
     ) -> None:
         """`vouch(name, token)`: whether the token proves that the name may be had; None: no name needs proof."""
+        super().__init__()
         self.vouch, self.authenticates = vouch, vouch is not None
         self.uid = uid
         self.node = node
         self.limits = limits
         self.counts = counts or Counts()
         self.budget = Budget(memory)
-        self.now = 0.0
-        self.turn = 0
-        self.lines = ROUND_LINES  # lines that may still be handled in this turn of the loop, all clients together
-        self.round = 0  # turns of the loop in which there was something to do
         self.sessions: dict[str, Session] = {}  # by owned name
-        self._mail: deque[Mail] = deque()
-        self._dirty: dict[Outlet, None] = {}
-        self._scheduled = False
-        self._watching = False
-        self.over = False  # nobody carries anything out any more: timers that are left do nothing
         self.held = False  # clients' lines have to wait until it is known what this node still owns
-        self._adrift = False  # the lease doesn't hold and Redis can't be asked: chats on this node go on
         self._forgotten: set[int] = set()  # partitions to be written back
-        self._later: dict[Outlet, None] = {}
         self._outlets: set[Outlet] = set()
         self.held_acks = Held(self)
-        self.holding: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
 
     def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
         """Everything is there: go."""
-        self._loop = loop
+        self._loop, self._bus, self._lease = loop, bus, directory.lease
         self._tasks = tasks
         self._directory = directory
-        self._bus = bus
+        self._standing = Standing(self._lease, loop.call_later, self._hold, self._let_go)
         self._records = Records(directory, tasks, self.begin)
         self.neighbours = Neighbours(self, bus)
         self._claims = Claims(self, directory, self._records, tasks)
         self.entrance = Entrance(loop.call_later, self._call_in)
 
-    # --- turns
-
-    def begin(self) -> None:
-        """To be called before any input is handled: opens a turn, if none is open, and looks at the lease."""
-        if self._scheduled:
-            return
-        self._scheduled = True
-        self.round += 1
-        self.lines = ROUND_LINES
-        self._loop.call_soon(self._end_turn)
-        self.now = int(time.time() * 1000) / 1000
-        if self._watching and not self.held and not self._adrift and not self._directory.lease.standing:
-            self._hold()
-
-    def _end_turn(self) -> None:
-        """Carry out everything that this turn's inputs caused, and what that causes in turn, until nothing is left."""
-        while self._mail or self._dirty:
-            self.turn += 1
-            while self._mail:
-                try:
-                    self._deliver(self._mail.popleft())
-                except Exception:
-                    _log_defect()
-            dirty, self._dirty = self._dirty, {}
-            self.holding.update(dirty)
-            for outlet in dirty:
-                try:
-                    outlet.settle()
-                except Exception:
-                    _log_defect()
-        self.turn += 1
-        self._bus.flush()
-        self._scheduled = False
-        if self._later:
-            self._dirty, self._later = self._later, {}
-            self.begin()
-
-    def later(self, outlet: Outlet) -> None:
-        """Have the outlet pump and flush in the next turn: it has had its share of this one."""
-        self._later[outlet] = None
+    # --- who may go on
 
     def _hold(self) -> None:
-        """The lease is overdue. If Redis is away, that was to come; else this node has slept, and must ask first."""
-        if self._directory.lease.failing:
-            self._drift()
-            return
-        log.warning("lease overdue: holding clients' lines")
         self.held = True
-        self._directory.lease.hurry()
-        self._loop.call_later(HOLD_SECONDS, self._drift)
 
-    def _drift(self) -> None:
-        if not self._directory.lease.standing and not self._adrift:
-            log.warning("redis away: chats on this node go on")
-            self._let_go(adrift=True)
-
-    def _let_go(self, *, adrift: bool) -> None:
-        self.held, self._adrift = False, adrift
+    def _let_go(self) -> None:
+        self.held = False
         self.wake_all()
+
+    def stand(self) -> None:
+        """The lease holds; from now on it's watched."""
+        self._standing.stands()
 
     def _call_in(self, newcomer: Outlet) -> None:
         if not self.over:
@@ -161,7 +93,7 @@ class Router:
     def watch_the_entrance(self, seconds: float) -> None:
         """To be called every so many seconds: whether newcomers have to leave time for those who talk."""
         counts = self.counts
-        self.entrance.look(counts.taken + counts.delivered, seconds, away=self._directory.lease.failing)
+        self.entrance.look(counts.taken + counts.delivered, seconds, away=self._lease.failing)
 
     @property
     def allowance(self) -> int:
@@ -204,10 +136,6 @@ class Router:
         self._outlets.discard(outlet)
         if session.outlet is outlet:
             session.unplugged()
-
-    def touch(self, outlet: Outlet) -> None:
-        """Have the outlet pump and flush at the end of this turn."""
-        self._dirty[outlet] = None
 
     # --- the host of sessions
 
@@ -289,15 +217,6 @@ class Router:
         if outlet is not None:
             outlet.close()
 
-    def alarm(self, delay: float, then: Callable[[], None]) -> None:
-        """See `Host`."""
-        self._loop.call_later(delay, self._ring, then)
-
-    def _ring(self, then: Callable[[], None]) -> None:
-        if not self.over:
-            self.begin()
-            then()
-
     def new_id(self) -> str:
         """See `Host`."""
         return secrets.token_urlsafe(12)
@@ -313,11 +232,6 @@ class Router:
             self._dirty[session.outlet] = None
 
     # --- mail
-
-    def receive(self, mails: list[Mail]) -> None:
-        """Mail from another node."""
-        self.begin()
-        self._mail.extend(mails)
 
     def moved(self, mail: Moved) -> None:
         """See `Host`."""
@@ -342,12 +256,6 @@ class Router:
         for uid in self.neighbours.partners():
             self.neighbours.forgot(uid)
         self._bus.ask()
-
-    def stand(self) -> None:
-        """The lease holds; from now on it's watched."""
-        self._watching = True
-        if self.held or self._adrift:
-            self._let_go(adrift=False)
 
     def write_back(self, partition: int) -> None:
         """Redis forgot a partition: put the records of it back that are ours, shortly."""
@@ -381,8 +289,3 @@ class Router:
                 self._ended(session, Ending.DRAINED)
         for outlet in list(self._outlets):
             outlet.close()
-
-
-def _log_defect() -> None:
-    """A defect that one client or one piece of mail brings out must not stop the node for all the others."""
-    log.exception("a step failed")

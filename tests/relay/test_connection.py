@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from relay import router as router_module
+from relay import turns
 from relay.connection import AHEAD_LINES, REPLY_BYTES, TURN_LINES
 from relay.host import Limits
 from relay.router import Router
@@ -70,7 +70,7 @@ class TestTheEntrance:
         self, router: Router, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It has turns of its own; else floods that fill the loop's would keep it outside for ever."""
-        monkeypatch.setattr(router_module, "ROUND_LINES", 0)
+        monkeypatch.setattr(turns, "ROUND_LINES", 0)
         await text(wire, b"ann")
 
 

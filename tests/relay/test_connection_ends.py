@@ -78,11 +78,13 @@ class TestClosing:
         """A node that slept asks first what it still owns; meanwhile the end of a client waits with its last lines."""
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
-        router.held = True
+        router.stand()
+        router._lease.deadline, deadline = float("-inf"), router._lease.deadline
         ann.send(b"x\n")
         ann.reset()
         await anyio.lowlevel.checkpoint()
         assert "ann" in router.sessions
+        router._lease.deadline = deadline
         router.stand()
         await until(lambda: "ann" not in router.sessions)
         assert [line.rpartition(b": ")[2] for line in ben.lines()] == [b"(x)", b"Quit."]
