@@ -1,32 +1,26 @@
-"""One client's TCP connection: its lines, their limits, flow control. What it is told is in `relay.replies`."""
+"""One client's TCP connection. When it is read stands in `relay.reading`, what it is told in `relay.replies`."""
 
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
 from typing import Final, cast
 
 from relay import peer
-from relay.budget import MESSAGE_BYTES, SHORT_READ_BYTES
+from relay.budget import SHORT_READ_BYTES
 from relay.dialects import CLASSIC, JSON, TEXT, Framer, Line, LineFramer, RawFramer, choose, too_long
 from relay.errors import Code
 from relay.events import Command, Hangup, Say
 from relay.metrics import Limit
 from relay.pace import NOWHERE, Origin, Pace
-from relay.replies import Replies
+from relay.reading import REPLY_BYTES, Reading
 from relay.router import Router
 from relay.session import NAMED, Session
 
 # One read. What a client floods is taken in such pieces, so that everyone gets a turn; also bounds what one connection
 # can have in memory before it is slowed.
 READ_BYTES: Final = 16 * 1024
-# Replies that a client hasn't read; above it, its lines aren't read either.
-REPLY_BYTES: Final = 64 * 1024
 # Lines of one client handled in one turn of the loop: under a millisecond for messages, a few for the costliest.
 TURN_LINES: Final = 256
-# Lines kept while a session waits for acknowledgements: they have to be looked through for acknowledgements.
-AHEAD_LINES: Final = 256
-AHEAD_BYTES: Final = 64 * 1024
 # A connection that is to be closed waits so long for the client to read what it was told before.
 LINGER_SECONDS: Final = 60.0
 
@@ -36,41 +30,28 @@ _buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is em
 _SHORT_BUFFER: Final = _buffer[:SHORT_READ_BYTES]
 
 
-class Connection(Replies):
+class Connection(Reading):
     """A client of the shared port: the first byte picks the dialect. `classic`: one of the classic port."""
 
     __slots__ = (
         "_before",
-        "_eof",
         "_framer",
         "_gone",
-        "_limit",
         "_origin",
         "_owing",
-        "_read_in",
-        "_read_paused",
         "_share",
         "_share_of",
-        "_slowed",
         "_timer",
-        "lines",
-        "pace",
     )
 
     def __init__(self, router: Router, max_line: int, *, classic: bool = False, origin: Origin = NOWHERE) -> None:
-        super().__init__(router, CLASSIC if classic else None, router.plug(self, program=False))
+        pace = Pace(router.limits.lines, router.limits.bytes, router.limits.calls, origin.claims)
+        super().__init__(router, CLASSIC if classic else None, router.plug(self, program=False), pace)
         self._origin = origin
-        self.pace = Pace(router.limits.lines, router.limits.bytes, router.limits.calls, origin.claims)
-        self._slowed: asyncio.TimerHandle | None = None  # not read until then, having said too much at once
         self._framer: Framer = RawFramer(max_line) if classic else LineFramer(max_line)
-        self.lines: deque[Line] | tuple[()] = ()  # an empty deque would cost every idle client 0.7 KB
         self._before = 0  # waiting lines that belong to no chat
         self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
-        self._read_in = -1  # the turn of the loop in which a large read came: no more in that turn
-        self._read_paused = False
-        self._limit: Limit | None = None  # for which reading has stopped
         self._timer: asyncio.TimerHandle | None = None
-        self._eof = False
         self._owing = 0  # looks in a row at which the peer owed acknowledgements
         self._gone = False  # nothing can be written any more; lines that came before are still handled
 
@@ -134,8 +115,7 @@ class Connection(Replies):
         """The client is gone."""
         self._router.begin()
         self._stop_timer()
-        if self._slowed is not None:
-            self._slowed.cancel()
+        self._read_no_more()
         self._origin.left()
         self.closing = self._gone = True
         self._out.clear()
@@ -157,18 +137,6 @@ class Connection(Replies):
             self._framer.eof()
             self._take([Hangup()])
             self.pump()
-
-    def _take(self, lines: Sequence[Line]) -> None:
-        """Lines came."""
-        if self.lines:
-            self.lines.extend(lines)
-        else:
-            self.lines = deque(lines)
-
-    def _drop_lines(self) -> None:
-        if self.lines:
-            self.lines.clear()  # someone may be about to handle the next one
-            self.lines = ()
 
     def pump(self) -> None:
         """Handle lines in order, until one has to wait for its outcome."""
@@ -252,56 +220,6 @@ class Connection(Replies):
                 stay.append(line)
         self.lines = stay
 
-    def _mind_reading(self) -> None:
-        """Read no faster than the session handles lines and the client reads replies."""
-        if self._eof or self.closing or self._transport.is_closing():
-            return
-        pause = self._router.held or self._out_bytes > REPLY_BYTES or self._read_in == self._router.round
-        pause = pause or self._slowed is not None or not self._may_read_ahead()
-        if pause is not self._read_paused:
-            self._read_paused = pause
-            if pause:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
-        limit = self._reached() if pause else None
-        if limit is not self._limit:
-            self._limit = limit
-            if limit is not None:
-                self._router.counts.hit(limit)
-
-    def _reached(self) -> Limit | None:
-        """The limit for which reading stops; None where it's only somebody else's turn."""
-        chat = self.session.chat
-        if self._out_bytes > REPLY_BYTES:
-            return Limit.REPLIES
-        return Limit.WINDOW if chat is not None and self.session.outbox.full(chat.window, 0) else None
-
-    def _slow_down(self) -> None:
-        """Don't read for as long as what was read is ahead of its time."""
-        loop = asyncio.get_running_loop()
-        debt = self.pace.debt(loop.time())
-        if debt > 0 and self._slowed is None:
-            self._router.counts.hit(Limit.RATE)
-            self._slowed = loop.call_later(debt, self._go_on)
-            self._mind_reading()
-
-    def _go_on(self) -> None:
-        self._slowed = None
-        self._router.begin()
-        self._router.touch(self)
-
-    def _may_read_ahead(self) -> bool:
-        """Lines wait in the kernel, unless an acknowledgement may be among them, or they would run together there."""
-        if not self.lines:
-            return True
-        if not self.session.draining and self._dialect is not CLASSIC:
-            return False
-        return len(self.lines) <= AHEAD_LINES and self._ahead_bytes() <= AHEAD_BYTES
-
-    def _ahead_bytes(self) -> int:
-        return sum(len(line) for line in self.lines if isinstance(line, bytes))
-
     # --- replies
 
     def settle(self) -> None:
@@ -346,14 +264,6 @@ class Connection(Replies):
         self._owing = self._owing + 1 if look.owing else 0
         if self._owing > peer.OWING_LOOKS or look.deaf:
             self._transport.abort()
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that this client's messages and replies hold at the moment."""
-        chat = self.session.chat
-        window = chat.window.bytes + MESSAGE_BYTES * len(chat.window) if chat is not None else 0
-        lines = self._ahead_bytes() + MESSAGE_BYTES * len(self.lines) if self.lines else 0
-        return window + self._out_bytes + MESSAGE_BYTES * len(self._out) + lines
 
     @property
     def hung_up(self) -> bool:

@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from relay import turns
-from relay.connection import AHEAD_LINES, REPLY_BYTES, TURN_LINES
+from relay.connection import TURN_LINES
 from relay.host import Limits
+from relay.reading import AHEAD_LINES, REPLY_BYTES
 from relay.router import Router
 from tests.relay.desk import Connect, a_router, clients, paired, program, text, until
 from tests.support.server import RedisServer

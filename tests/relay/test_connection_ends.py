@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from relay import connection, peer
-from relay.connection import REPLY_BYTES
 from relay.host import Limits
+from relay.reading import REPLY_BYTES
 from relay.router import Router
 from relay.session import State
 from tests.relay.desk import Connect, a_router, clients, paired, text, until
