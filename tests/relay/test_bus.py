@@ -1,7 +1,6 @@
 """What leaves a node for others, and when: all mail of a turn in one frame, acknowledgements not too often."""
 
 import time
-from typing import Any, cast
 
 import anyio
 import pytest
@@ -9,60 +8,16 @@ from structlog.testing import capture_logs
 
 from relay import bus as bus_module
 from relay import resp
-from relay.bus import Bus
 from relay.directory import Unavailable
-from relay.directory.keys import Keys
-from relay.link import FLIGHT_BYTES, unpack
-from relay.mail import Ack, Mail, Text, decode
+from relay.link import FLIGHT_BYTES
+from relay.mail import Ack, Text
+from tests.relay.bus_desk import OTHER, THERE, Desk
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
 
-HERE, THERE, OTHER = "1" * 16, "2" * 16, "3" * 16
 ACKS = [Ack("ann", "c1", id) for id in range(1, 5)]
 TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
-
-
-class Publisher:
-    """Takes what is published."""
-
-    def __init__(self) -> None:
-        self.mail: list[list[Mail]] = []
-
-    def send(self, *commands: tuple[str, str, bytes]) -> None:
-        self.mail += [decode(unpack(frame).body) for _, _, frame in commands]
-
-
-class Desk:
-    """A bus that can publish; `turns`: how often it asked for one."""
-
-    def __init__(self) -> None:
-        self.turns = 0
-        self.bus = Bus(
-            cast(Any, None),
-            Keys("t"),
-            HERE,
-            standing=lambda: True,
-            room=self._room,
-            deliver=lambda mail: None,
-            reset=lambda uid: None,
-            notice=lambda frame: None,
-            connected=lambda: None,
-        )
-        self.publisher = Publisher()
-        self.bus._publisher = cast(Any, self.publisher)
-
-    def _room(self) -> None:
-        self.turns += 1
-        self.bus.flush()
-
-    def turn(self, *mail: Mail) -> list[list[Mail]]:
-        """Post, flush, and see which frames left."""
-        for one in mail:
-            self.bus.post(THERE, one)
-        self.publisher.mail.clear()
-        self.bus.flush()
-        return self.publisher.mail
 
 
 async def test_all_mail_of_a_turn_leaves_in_one_frame() -> None:

@@ -1,50 +1,11 @@
 """What a server answers a bus that is not what it asked for: said in the log, and followed by a new connection."""
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from relay.bus import Bus
-from relay.directory.keys import Keys
-from relay.link import Frame
-from relay.mail import Mail
-
-HERE = "1" * 16
-
-
-class Receiver:
-    """The connection that messages come on."""
-
-    def __init__(self) -> None:
-        self.aborted = False
-
-    def abort(self) -> None:
-        self.aborted = True
-
-
-class Desk:
-    """A bus and what it was told; `heard`, the frames and mail that it passed on."""
-
-    def __init__(self) -> None:
-        self.turns = 0
-        self.heard: list[Frame | list[Mail]] = []
-        self.bus = Bus(
-            cast(Any, None),
-            Keys("t"),
-            HERE,
-            standing=lambda: True,
-            room=self._room,
-            deliver=self.heard.append,
-            reset=lambda uid: None,
-            notice=self.heard.append,
-            connected=lambda: None,
-        )
-        self.receiver = Receiver()
-        self.bus._receiver = cast(Any, self.receiver)
-
-    def _room(self) -> None:
-        self.turns += 1
+from tests.relay.bus_desk import Desk
 
 
 def test_what_is_no_frame_is_passed_over() -> None:

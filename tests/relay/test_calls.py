@@ -12,11 +12,6 @@ from relay.events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say
 from tests.relay.world import Place, World, enter, in_words, pair
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 @pytest.fixture(params=["one node", "two nodes"])
 def places(request: pytest.FixtureRequest, world: World) -> Iterator[tuple[Place, Place]]:
     yield world.place("n1"), world.place("n1" if request.param == "one node" else "n2")

@@ -1,7 +1,6 @@
 """Who is counted as what, and that counting many leaves the loop to others."""
 
 import time
-from collections.abc import AsyncIterator
 
 import anyio
 import anyio.lowlevel
@@ -13,25 +12,13 @@ from relay.host import Limits
 from relay.metrics import Counts
 from relay.router import Router
 from relay.session import Session, State
-from tests.relay.desk import Connect, a_router, clients, until
-from tests.support.server import RedisServer
+from tests.relay.desk import Connect, until
 
 pytestmark = pytest.mark.anyio
 
 WINDOW = 8
 WINDOW_BYTES = 1000
-
-
-@pytest.fixture
-async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
-    async with a_router(redis_server.url, prefix, Limits(window=WINDOW, window_bytes=WINDOW_BYTES)) as router:
-        yield router
-
-
-@pytest.fixture
-async def wire(router: Router) -> AsyncIterator[Connect]:
-    with clients(router) as connect:
-        yield connect
+LIMITS = Limits(window=WINDOW, window_bytes=WINDOW_BYTES)
 
 
 def test_every_dialect_has_its_name() -> None:

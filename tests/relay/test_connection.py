@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -12,26 +11,14 @@ from relay.connection import TURN_LINES
 from relay.host import Limits
 from relay.reading import AHEAD_LINES, REPLY_BYTES
 from relay.router import Router
-from tests.relay.desk import Connect, a_router, clients, paired, program, text, until
-from tests.support.server import RedisServer
+from tests.relay.desk import Connect, paired, program, text, until
 
 pytestmark = pytest.mark.anyio
 
 WINDOW = 8
 PATIENCE = 0.2  # seconds that a ping waits
+LIMITS = Limits(window=WINDOW, patience=PATIENCE)
 NAMED = b'"welcome"'
-
-
-@pytest.fixture
-async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
-    async with a_router(redis_server.url, prefix, Limits(window=WINDOW, patience=PATIENCE)) as router:
-        yield router
-
-
-@pytest.fixture
-async def wire(router: Router) -> AsyncIterator[Connect]:
-    with clients(router) as connect:
-        yield connect
 
 
 class TestTheDialect:

@@ -1,7 +1,6 @@
 """How one client's connection ends: asked to, cut off, without a name, or with a peer that is gone."""
 
 import socket
-from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -12,26 +11,11 @@ from relay.host import Limits
 from relay.reading import REPLY_BYTES
 from relay.router import Router
 from relay.session import State
-from tests.relay.desk import Connect, a_router, clients, paired, text, until
-from tests.support.server import RedisServer
+from tests.relay.desk import Connect, paired, text, until
 
 pytestmark = pytest.mark.anyio
 
-WINDOW = 8
-PATIENCE = 0.2  # seconds that a ping waits
-NAMED = b'"welcome"'
-
-
-@pytest.fixture
-async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
-    async with a_router(redis_server.url, prefix, Limits(window=WINDOW, patience=PATIENCE)) as router:
-        yield router
-
-
-@pytest.fixture
-async def wire(router: Router) -> AsyncIterator[Connect]:
-    with clients(router) as connect:
-        yield connect
+LIMITS = Limits(window=8)
 
 
 class TestClosing:

@@ -35,6 +35,8 @@ from relay.events import (
 from relay.host import Limits
 from tests.relay.world import User, World, enter, pair
 
+LIMITS = Limits(blocks=2)
+
 
 def refusals(told: list[Event]) -> list[tuple[Code, str | None]]:
     return [(event.code, event.name) for event in told if isinstance(event, Refused)]
@@ -47,11 +49,6 @@ def asking(world: World, name: str, uid: str = "n2") -> User:
     world.settle()
     assert isinstance(user.hears()[-1], Welcome)
     return user
-
-
-@pytest.fixture
-def world() -> World:
-    return World(Limits(blocks=2))
 
 
 # --- blocking

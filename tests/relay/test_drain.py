@@ -23,14 +23,10 @@ from relay.events import (
 )
 from relay.host import Limits
 from relay.session import State
-from tests.relay.world import Place, User, World, enter, pair
+from tests.relay.world import Place, User, World, pair
 
 GRACE: Final = 20.0
-
-
-@pytest.fixture
-def world() -> World:
-    return World(Limits(grace=GRACE))
+LIMITS: Final = Limits(grace=GRACE)
 
 
 @pytest.fixture
@@ -42,24 +38,6 @@ def going(world: World) -> Place:
 @pytest.fixture
 def drain(going: Place) -> Drain:
     return Drain(going.sessions, lambda: None)
-
-
-@pytest.fixture
-def ann(going: Place) -> User:
-    """A program."""
-    return enter(going, "Ann")
-
-
-@pytest.fixture
-def tim(going: Place) -> User:
-    """A person with `nc`."""
-    return enter(going, "Tim", program=False)
-
-
-@pytest.fixture
-def ben(world: World) -> User:
-    """A program on another node that acknowledges by itself, so that the test says when."""
-    return enter(world.place("n2"), "Ben", acks=True)
 
 
 class TestDraining:

@@ -12,22 +12,14 @@ from relay import gate as module
 from relay import tls
 from relay.connection import Connection
 from relay.gate import Arrival, Gate, Terms
-from relay.host import Limits
 from relay.metrics import Limit
 from relay.router import Router
-from tests.relay.desk import a_router, until
+from tests.relay.desk import until
 from tests.support.certificates import Authority
-from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
 HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x01\x00\x01\x27\x0f"
-
-
-@pytest.fixture
-async def router(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
-    async with a_router(redis_server.url, prefix, Limits()) as router:
-        yield router
 
 
 class Tcp(asyncio.Transport):

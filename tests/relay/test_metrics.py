@@ -1,6 +1,5 @@
 """What is counted, and when: each counter by what makes it rise."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -18,12 +17,13 @@ from relay.link import Kind, Link, pack, unpack
 from relay.mail import Ack, Sync
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
 from relay.router import Router
-from tests.relay.desk import Connect, a_router, clients, text, until
-from tests.relay.test_bus import Desk
+from tests.relay.bus_desk import Desk
+from tests.relay.desk import Connect, text, until
 from tests.relay.world import World, enter, pair
 from tests.support.server import RedisServer
 
 WINDOW = 8
+LIMITS = Limits(window=WINDOW)
 
 
 def risen(counts: dict[Any, int]) -> dict[Any, int]:
@@ -126,16 +126,6 @@ class TestLimitsOfSessions:
 
 @pytest.mark.anyio
 class TestLimitsOfConnections:
-    @pytest.fixture
-    async def router(self, redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
-        async with a_router(redis_server.url, prefix, Limits(window=WINDOW)) as router:
-            yield router
-
-    @pytest.fixture
-    async def wire(self, router: Router) -> AsyncIterator[Connect]:
-        with clients(router) as connect:
-            yield connect
-
     async def test_connections_are_counted_also_those_that_are_gone(self, router: Router, wire: Connect) -> None:
         wire().reset()
         wire()

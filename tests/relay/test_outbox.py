@@ -9,16 +9,7 @@ from relay.events import Acked, Call, Confirm, Event, Leave, Messages, Quit, Ref
 from relay.host import Limits
 from tests.relay.world import User, World, enter, pair
 
-
-@pytest.fixture
-def world() -> World:
-    return World(Limits(window=4, window_bytes=100))
-
-
-@pytest.fixture
-def ann(world: World) -> User:
-    """A program that leaves acknowledging to its node."""
-    return enter(world.place("n1"), "Ann")
+LIMITS = Limits(window=4, window_bytes=100)
 
 
 @pytest.fixture

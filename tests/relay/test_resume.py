@@ -23,31 +23,14 @@ from relay.events import (
     Unconfirmed,
     Welcome,
 )
-from relay.host import Limits
 from relay.pairing import Reserved, Settling
 from relay.records import body
 from relay.session import Session
+from tests.relay import movers
+from tests.relay.movers import GRACE
 from tests.relay.world import User, World, comes_back, enter, pair
 
-GRACE = 20.0
-
-
-@pytest.fixture
-def world() -> World:
-    world = World(Limits(grace=GRACE))
-    for uid in ("n1", "n2", "n3", "n4"):
-        world.place(uid)
-    return world
-
-
-@pytest.fixture
-def ann(world: World) -> User:
-    return enter(world.place("n1"), "ann", acks=True)
-
-
-@pytest.fixture
-def ben(world: World) -> User:
-    return enter(world.place("n2"), "ben", acks=True)
+world, ann, ben = movers.world, movers.ann, movers.ben
 
 
 def test_one_who_comes_back_goes_on_where_it_was(world: World, ann: User, ben: User) -> None:

@@ -15,29 +15,13 @@ from relay.events import (
     Say,
     Welcome,
 )
-from relay.host import Limits, Located
+from relay.host import Located
 from relay.mail import Text
+from tests.relay import movers
+from tests.relay.movers import GRACE
 from tests.relay.world import User, World, comes_back, enter, pair
 
-GRACE = 20.0
-
-
-@pytest.fixture
-def world() -> World:
-    world = World(Limits(grace=GRACE))
-    for uid in ("n1", "n2", "n3", "n4"):
-        world.place(uid)
-    return world
-
-
-@pytest.fixture
-def ann(world: World) -> User:
-    return enter(world.place("n1"), "ann", acks=True)
-
-
-@pytest.fixture
-def ben(world: World) -> User:
-    return enter(world.place("n2"), "ben", acks=True)
+world, ann, ben = movers.world, movers.ann, movers.ben
 
 
 def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:

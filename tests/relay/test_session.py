@@ -26,39 +26,10 @@ from relay.events import (
 )
 from relay.host import Limits
 from relay.session import State
-from tests.relay.world import User, World, enter, pair
+from tests.relay.world import User, World, codes, enter, pair
 
 GRACE = 20.0
-
-
-@pytest.fixture
-def world() -> World:
-    return World(Limits(grace=GRACE))
-
-
-@pytest.fixture
-def ann(world: World) -> User:
-    """A program."""
-    return enter(world.place("n1"), "Ann")
-
-
-@pytest.fixture
-def tim(world: World) -> User:
-    """A person with `nc`."""
-    return enter(world.place("n1"), "Tim", program=False)
-
-
-@pytest.fixture
-def ben(world: World) -> User:
-    """A program on another node that acknowledges by itself, so that the test says when."""
-    return enter(world.place("n2"), "Ben", acks=True)
-
-
-def codes(user: User) -> list[Code]:
-    """The refusals that a user was told since it was last asked; there may be nothing else."""
-    told = user.hears()
-    assert all(isinstance(event, Refused) for event in told), told
-    return [event.code for event in told if isinstance(event, Refused)]
+LIMITS = Limits(grace=GRACE)
 
 
 class TestBeforeTheName:

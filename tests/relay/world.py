@@ -347,6 +347,13 @@ def in_words(event: Event) -> str:
     return type(event).__name__
 
 
+def codes(user: User) -> list[Code]:
+    """The refusals that a user was told since it was last asked; there may be nothing else."""
+    told = user.hears()
+    assert all(isinstance(event, Refused) for event in told), told
+    return [event.code for event in told if isinstance(event, Refused)]
+
+
 def comes_back(user: User, place: Place, chat: str = "", sent: int = 0, last: int = 0, left: str = "") -> User:
     """The same client on another node, without waiting for anything to happen."""
     again = place.user()

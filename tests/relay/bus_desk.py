@@ -1,0 +1,59 @@
+"""A bus without a server: what it publishes is kept, and what it hears a test hands to it."""
+
+from typing import Any, cast
+
+from relay.bus import Bus
+from relay.directory.keys import Keys
+from relay.link import Frame, unpack
+from relay.mail import Mail, decode
+
+HERE, THERE, OTHER = "1" * 16, "2" * 16, "3" * 16
+
+
+class Publisher:
+    """Takes what is published."""
+
+    def __init__(self) -> None:
+        self.mail: list[list[Mail]] = []
+
+    def send(self, *commands: tuple[str, str, bytes]) -> None:
+        self.mail += [decode(unpack(frame).body) for _, _, frame in commands]
+
+
+class Receiver:
+    """The connection that messages come on."""
+
+    def __init__(self) -> None:
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Desk:
+    """A bus with both its connections; `heard`: the frames and mail that it passed on."""
+
+    def __init__(self) -> None:
+        self.heard: list[Frame | list[Mail]] = []
+        self.bus = Bus(
+            cast(Any, None),
+            Keys("t"),
+            HERE,
+            standing=lambda: True,
+            room=lambda: self.bus.flush(),
+            deliver=self.heard.append,
+            reset=lambda uid: None,
+            notice=self.heard.append,
+            connected=lambda: None,
+        )
+        self.publisher, self.receiver = Publisher(), Receiver()
+        self.bus._publisher = cast(Any, self.publisher)
+        self.bus._receiver = cast(Any, self.receiver)
+
+    def turn(self, *mail: Mail) -> list[list[Mail]]:
+        """Post, flush, and see which frames left."""
+        for one in mail:
+            self.bus.post(THERE, one)
+        self.publisher.mail.clear()
+        self.bus.flush()
+        return self.publisher.mail

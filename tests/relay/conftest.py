@@ -1,0 +1,61 @@
+"""What tests of a node's core may ask for: a world in memory, or connections to the core on a real server.
+
+`LIMITS` of a test module are its own.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from relay.host import Limits
+from relay.router import Router
+from tests.relay.desk import Connect, a_router, clients
+from tests.relay.world import User, World, enter
+from tests.support.server import RedisServer
+
+
+@pytest.fixture
+def limits(request: pytest.FixtureRequest) -> Limits:
+    limits: Limits = getattr(request.module, "LIMITS", Limits())
+    return limits
+
+
+# --- in memory
+
+
+@pytest.fixture
+def world(limits: Limits) -> World:
+    return World(limits)
+
+
+@pytest.fixture
+def ann(world: World) -> User:
+    """A program."""
+    return enter(world.place("n1"), "Ann")
+
+
+@pytest.fixture
+def tim(world: World) -> User:
+    """A person with `nc`."""
+    return enter(world.place("n1"), "Tim", program=False)
+
+
+@pytest.fixture
+def ben(world: World) -> User:
+    """A program on another node that acknowledges by itself, so that the test says when."""
+    return enter(world.place("n2"), "Ben", acks=True)
+
+
+# --- on a real server
+
+
+@pytest.fixture
+async def router(redis_server: RedisServer, prefix: str, limits: Limits) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, limits) as router:
+        yield router
+
+
+@pytest.fixture
+async def wire(router: Router) -> AsyncIterator[Connect]:
+    with clients(router) as connect:
+        yield connect

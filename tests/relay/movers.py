@@ -1,0 +1,26 @@
+"""Ann and ben, programs that acknowledge by themselves, each on a node, and two more nodes that they may move to."""
+
+import pytest
+
+from relay.host import Limits
+from tests.relay.world import User, World, enter
+
+GRACE = 20.0
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(Limits(grace=GRACE))
+    for uid in ("n1", "n2", "n3", "n4"):
+        world.place(uid)
+    return world
+
+
+@pytest.fixture
+def ann(world: World) -> User:
+    return enter(world.place("n1"), "ann", acks=True)
+
+
+@pytest.fixture
+def ben(world: World) -> User:
+    return enter(world.place("n2"), "ben", acks=True)
