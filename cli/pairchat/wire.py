@@ -7,8 +7,9 @@ from pairchat.errors import NotARelay
 from relay import frames
 
 MAX_LINE = 65_536  # bytes of a line of ours without its LF: the default of `relay node --max-line`
-# Bytes of a line of the node's: a text that fills the default window of 1 MiB, each byte of it escaped as `\u00NN`.
-MAX_NODE_LINE = 6 * 1_048_576 + 512
+# Bytes of a line of the node's: the longest text that a node can be made to take (`--max-line` is 16 MiB at most; a
+# window lets one text through however long), each byte of it escaped as `\u00NN`.
+MAX_NODE_LINE = 6 * 16 * 1_048_576 + 512
 
 _KNOWN: Final = frozenset(frame.__struct_config__.tag for frame in get_args(frames.NodeFrame))
 

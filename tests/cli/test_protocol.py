@@ -25,6 +25,7 @@ from pairchat import (
 )
 from pairchat.answers import _HANDLERS
 from pairchat.wire import MAX_NODE_LINE
+from relay.config import MAX_LINE_BYTES
 from relay.frames import NodeFrame
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, code, error, joined
@@ -302,6 +303,12 @@ def test_what_is_no_relay_is_noticed(line: bytes) -> None:
 
 def test_frames_and_fields_of_a_newer_relay_are_ignored() -> None:
     assert joined().feed(b'{"type":"weather","name":"bob"}\n{"type":"back","name":"bob","mood":"fine"}\n') != []
+
+
+def test_the_longest_line_of_a_node_is_one_it_can_be_made_to_send() -> None:
+    """`--max-line` at its most, and each byte of the text escaped."""
+    _, longest = MAX_LINE_BYTES
+    assert longest * len("\\u0001") + 512 == MAX_NODE_LINE
 
 
 def test_a_line_without_an_end_is_not_kept_for_ever() -> None:

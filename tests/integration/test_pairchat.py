@@ -15,12 +15,15 @@ import pytest
 import pairchat
 from tests.cli.piped import Piped
 from tests.cli.terminal import Terminal
+from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.process import wait_until
 
 DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "pairchat.md"
 LINES = 1000  # about four windows
+LONGEST = 16 * 1024 * 1024  # the most that `--max-line` may be
+LONG = 1_200_000  # bytes, in a chat with a window of 1 MiB
 
 Pair = tuple[Node, Node]
 Run = Callable[..., Any]
@@ -129,3 +132,19 @@ async def test_two_programs_with_the_library_chat(places: Pair) -> None:
         assert told.value.code == "self_chat"
         await alice.leave()
         assert alice.partner is None
+
+
+@pytest.mark.anyio
+async def test_a_text_arrives_however_long_a_node_lets_it_be_and_however_much_of_it_is_escaped(
+    start_node: StartNode, guests: Guests
+) -> None:
+    node = start_node(max_line=LONGEST)
+    async with pairchat.connect(node.server, name="pc-ben") as ben:
+        ann = guests.text(node, "pc-ann")
+        ann.call("pc-ben")
+        ann.send("\x01" * LONG)
+        with anyio.fail_after(10):
+            async for event in ben:
+                if isinstance(event, pairchat.Message):
+                    assert event.text == "\x01" * LONG
+                    break
