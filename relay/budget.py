@@ -14,11 +14,13 @@ PLENTY: Final = 1 << 40
 class Budget:
     """Half of `memory` (bytes) is for windows and unread replies; the other half for what Python needs beside them.
 
-    Windows may fill to their own bounds until half of that is spent; then what is left is shared out.
+    Windows may fill to their own bounds until half of that is spent; then what is left is shared out. The last quarter
+    is for those who hold less than their share of it: a few words pass, however many others flood.
     """
 
     def __init__(self, memory: int) -> None:
         self._bound = memory // 2
+        self._few_words = self._bound // 4
         self.held = 0  # bytes, when it was last looked at
         self.allowance = PLENTY  # bytes that a window may cost now, its messages' overhead included
 
@@ -31,5 +33,8 @@ class Budget:
         """Share out anew. `held`: the bytes that each client holds."""
         amounts = [amount for amount in held if amount]
         self.held = sum(amounts)
-        left = self._bound - self.held
-        self.allowance = PLENTY if left >= self._bound // 2 else max(0, left) // len(amounts)
+        if self.held <= self._bound // 2:
+            self.allowance = PLENTY
+        else:
+            left = self._bound - self._few_words - self.held
+            self.allowance = max(left, self._few_words) // len(amounts)

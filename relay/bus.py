@@ -109,7 +109,7 @@ class Bus:
 
     def waiting(self) -> set[str]:
         """The nodes that have not acknowledged everything."""
-        return {uid for uid, link in self._links.items() if link.outbox or link.under_way}
+        return {uid for uid, link in self._links.items() if link.waiting or link.under_way}
 
     # --- sending
 
@@ -239,7 +239,7 @@ class Bus:
         wanted, replies = link.take(frame, clock())
         if replies:
             self._publish([(frame.uid, reply) for reply in replies])
-        if link.outbox and frame.uid not in self._owing:
+        if link.waiting and frame.uid not in self._owing:
             self._dirty.add(frame.uid)
             self._room()
         if wanted:

@@ -1,16 +1,15 @@
 """Who is on this node: looked at when somebody asks, in slices, so that a hundred thousand users hold nobody up."""
 
-from collections.abc import AsyncIterator, Iterable
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
-from anyio.lowlevel import checkpoint
 from msgspec import Struct, field
 
 from relay.errors import Presence
 from relay.metrics import Counts
 from relay.router import Router
 from relay.session import Session, State
+from relay.slices import in_slices
 
 # Looked at in one turn of the loop: some tenths of a millisecond.
 SLICE: Final = 1000
@@ -20,8 +19,6 @@ WINDOWS_SECONDS: Final = 1.0
 NAMELESS: Final = "nameless"  # no name yet, or the answer is still to come
 DIALECTS: Final = ("text", "json", "classic", "unknown")  # unknown: nothing was said yet
 STATES: Final = (NAMELESS, Presence.FREE, Presence.BUSY, Presence.AWAY)
-
-T = TypeVar("T")
 
 
 class Tally(Struct):
@@ -45,9 +42,9 @@ async def count(router: Router) -> Tally:
     """Count everyone. Takes some turns of the loop where there are many; who comes or goes meanwhile may be missed."""
     outlets = router.outlets
     tally = Tally(len(outlets))
-    async for outlet in _in_slices(outlets):
+    async for outlet in in_slices(outlets, SLICE):
         tally.add(outlet.session, outlet.dialect)
-    async for session in _in_slices(list(router.sessions.values())):
+    async for session in in_slices(list(router.sessions.values()), SLICE):
         if session.outlet is None and session.state is State.NAMED:
             tally.add(session, "json")  # the only ones that outlive their connection
     return tally
@@ -56,7 +53,7 @@ async def count(router: Router) -> Tally:
 async def chatting(router: Router) -> int:
     """How many users of this node are in a chat: two to a pair, of whom one may be elsewhere."""
     found = 0
-    async for session in _in_slices(list(router.sessions.values())):
+    async for session in in_slices(list(router.sessions.values()), SLICE):
         found += session.chat is not None
     return found
 
@@ -66,15 +63,8 @@ async def watch_windows(router: Router, counts: Counts) -> None:
     limits = router.limits
     while True:
         await anyio.sleep(WINDOWS_SECONDS)
-        async for outlet in _in_slices(list(router.holding)):
+        async for outlet in in_slices(list(router.holding), SLICE):
             chat = outlet.session.chat
             if chat is not None and chat.window.count:
                 window = chat.window
                 counts.windows.observe(max(window.count / limits.window, window.bytes / limits.window_bytes))
-
-
-async def _in_slices(many: Iterable[T]) -> AsyncIterator[T]:
-    for number, one in enumerate(many, 1):
-        yield one
-        if not number % SLICE:
-            await checkpoint()

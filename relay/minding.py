@@ -6,25 +6,37 @@ import anyio
 
 from relay.metrics import Limit
 from relay.router import Router
+from relay.slices import in_slices
 
 # How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
 BUDGET_SECONDS: Final = 0.1
+# Looked at in one turn of the loop: under a millisecond.
+SLICE: Final = 200
+# Those who had to stop hear of more room once there is so many times as much. To ask thousands takes a while, and whose
+# partner reads is asked with each acknowledgement.
+WORTH: Final = 2
 
 
 async def mind_memory(router: Router) -> None:
     """For ever: look at what is held, and share the budget out."""
     budget = router.budget
+    heard_of = budget.allowance  # the least that those who wait may know of
     while True:
         await anyio.sleep(BUDGET_SECONDS)
         router.watch_the_entrance(BUDGET_SECONDS)
-        allowance, short = budget.allowance, budget.short
-        held = {outlet: outlet.held_bytes for outlet in router.holders}
-        router.holding = {outlet for outlet, amount in held.items() if amount}
-        budget.look(held.values())
+        held = []
+        async for outlet in in_slices(router.holders, SLICE):
+            held.append(outlet.held_bytes)
+            if not held[-1]:
+                router.holding.discard(outlet)
+        short = budget.short
+        budget.look(held)
         if budget.short and not short:
             router.counts.hit(Limit.MEMORY)
-        if budget.allowance > allowance:  # who had to stop may go on
-            router.wake_all()
+        heard_of = min(heard_of, budget.allowance)
+        if budget.allowance >= WORTH * heard_of:
+            heard_of = budget.allowance
+            router.call_on()
 
 
 async def mind_peers(router: Router, seconds: float) -> None:

@@ -111,6 +111,11 @@ class Router(Turns):
         self._dirty.update(dict.fromkeys(self._outlets))
         self._dirty.update((s.outlet, None) for s in self.sessions.values() if s.outlet is not None)
 
+    def call_on(self) -> None:
+        """Whoever has lines that wait may try again, some in each turn."""
+        self.begin()
+        self._later.update((outlet, None) for outlet in self._outlets if outlet.lines)
+
     # --- connections
 
     @property
@@ -121,7 +126,8 @@ class Router(Turns):
     @property
     def holders(self) -> set[Outlet]:
         """Those of them that may hold something."""
-        return self.holding & self._outlets
+        self.holding &= self._outlets
+        return self.holding.copy()
 
     def plug(self, outlet: Outlet, *, program: bool) -> Session:
         """A session for a new client."""

@@ -1,7 +1,5 @@
 """A node that holds many programs dies, and all of them come back at once."""
 
-import json
-import sys
 import time
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import anyio
 import pytest
 
 from tests.integration.conftest import StartNode
-from tests.support.process import Process
+from tests.support.bystanders import Bystanders
 from tests.support.swarm import Swarm, alive, couples, percentile, until
 
 BACK = 10.0  # seconds until all are back
@@ -28,7 +26,6 @@ def test_all_programs_of_a_killed_node_are_back_within_ten_seconds_and_miss_noth
     """
     one, two, victim = (start_node(grace=30, lease=5) for _ in range(3))
     crowd = couples(pairs, [victim.address, one.address, two.address], [victim.address, two.address, one.address])
-    words = [f"{host}:{port}" for host, port in (one.address, two.address)]
     times: list[float] = []
 
     async def scene() -> Swarm:
@@ -47,16 +44,14 @@ def test_all_programs_of_a_killed_node_are_back_within_ten_seconds_and_miss_noth
                 await anyio.sleep(times[0] + BACK - time.monotonic())
             return swarm
 
-    with Process([sys.executable, "-m", "tests.support.bystanders", *words], tmp_path / "bystanders.txt") as calm:
-        calm.wait_for_line("ready")
+    with Bystanders(one, two, tmp_path) as calm:
         swarm = anyio.run(scene)
-        calm.terminate()
-        assert calm.wait() == 0, calm.text()
+        heard = calm.stop()
     swarm.check()
     assert len(swarm.returns) == 2 * pairs
     killed, back = times
     print(f"all back {back - killed:.2f} s after the kill")
     spans = (killed - QUIET_SECONDS, killed), (killed, back), (killed, killed + BACK)
     for what, (first, last) in zip(("before", "meanwhile", "in ten seconds"), spans, strict=True):
-        delays = sorted(delay for at, delay in json.loads(calm.text().splitlines()[-1]) if first <= at < last)
+        delays = sorted(delay for said, delay in heard if first <= said < last)
         print(f"bystanders' p99 {what}: {1000 * percentile(delays, 0.99):.1f} ms, of {len(delays)} messages")

@@ -3,6 +3,7 @@
 from relay.budget import PLENTY, Budget
 
 MEMORY = 1000
+FEW_WORDS = MEMORY // 2 // 4
 
 
 def test_windows_have_their_own_bounds_only_while_there_is_plenty() -> None:
@@ -15,15 +16,27 @@ def test_windows_have_their_own_bounds_only_while_there_is_plenty() -> None:
 
 def test_beyond_half_of_it_what_is_left_is_shared_among_those_who_hold_something() -> None:
     budget = Budget(MEMORY)
-    budget.look([200, 200, 0, 0])
-    assert budget.allowance == (MEMORY // 2 - 400) // 2
+    budget.look([150, 101, 0, 0])
+    assert budget.allowance == (MEMORY // 2 - FEW_WORDS - 251) // 2 == FEW_WORDS // 2
     assert budget.short
 
 
-def test_when_it_is_spent_nobody_gets_more() -> None:
+def test_the_last_quarter_is_for_those_who_hold_less_than_their_share_of_it() -> None:
     budget = Budget(MEMORY)
-    budget.look([600])
-    assert budget.allowance == 0
+    for held in (300, 375, 600):
+        budget.look([held, 1])
+        assert budget.allowance == FEW_WORDS // 2
+
+
+def test_those_who_flood_leave_room_for_the_few_words_of_others() -> None:
+    budget, held = Budget(MEMORY), [0] * 10
+    for growing in (2, 10):  # first two flood, then everyone says as much as may be
+        for _ in range(100):
+            budget.look(held)
+            for n in range(growing):
+                held[n] = max(held[n], min(budget.allowance, held[n] + 5))
+        assert sum(held) <= (MEMORY // 2 if growing == 10 else MEMORY // 2 - FEW_WORDS)
+    assert min(held) == FEW_WORDS // 10
 
 
 def test_there_is_plenty_again_when_windows_have_emptied() -> None:

@@ -273,6 +273,27 @@ class TestTurns:
         await until(lambda: ann.sent and flood.sent.count(b"pong") == TURN_LINES * 6)
         assert ann.rounds[0] == flood.rounds[0] < flood.rounds[-1]
 
+    async def test_many_floods_get_theirs_a_few_at_a_time(self, wire: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(turns, "FLOODS_AT_ONCE", 2)
+        floods = [await program(wire, b"flood%d" % n) for n in range(6)]
+        for flood in floods:
+            flood.send(b'{"type":"ping"}\n' * (TURN_LINES * 6))
+        await until(lambda: all(flood.sent.count(b"pong") == TURN_LINES * 6 for flood in floods))
+        _, *served = Counter(turn for flood in floods for turn in set(flood.rounds)).most_common()
+        assert max(times for _, times in served) <= 2 + 2, "what they say is handled, or read, after the first time"
+
+    async def test_who_waits_for_memory_goes_on_when_there_is_some(self, router: Router, wire: Connect) -> None:
+        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
+        await paired(ann, ben, b"ben")
+        router.budget.look([1 << 40] * (1 << 20))  # next to nothing for everyone
+        ben.full = True
+        ann.send(b"0\n1\n2\n")
+        await until(lambda: ann.connection.session.blocked)
+        await until(lambda: ben.sent.endswith(b"(0)\n"))
+        router.budget.look([])
+        router.call_on()
+        await until(lambda: (chat := ann.connection.session.chat) and chat.window.count == 3)
+
     async def test_what_is_said_in_one_in_which_something_was_delivered_arrives_too(self, wire: Connect) -> None:
         """More lines in one read than the window holds: the rest is said after an acknowledgement of the same turn."""
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")

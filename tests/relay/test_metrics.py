@@ -1,5 +1,6 @@
 """What is counted, and when: each counter by what makes it rise."""
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -172,18 +173,9 @@ class TestLimitsOfConnections:
         assert risen(router.counts.limits) == {Limit.NAME_TIME: 1}
 
     async def test_memory_each_time_that_it_gets_short(self, router: Router) -> None:
-        class Hoarder:
-            looks = 0
-
-            @property
-            def held_bytes(self) -> int:
-                self.looks += 1
-                return 1 << 40
-
-            def settle(self) -> None:
-                pass
-
-        hoarder: Any = Hoarder()
+        hoarder: Any = Holder(1 << 40)
+        waiting: Any = Holder(0)
+        router._outlets.add(waiting)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(minding.mind_memory, router)
             for times in (1, 2):
@@ -193,9 +185,33 @@ class TestLimitsOfConnections:
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
                 assert risen(router.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
+                assert waiting.settled == times - 1
                 router._outlets.discard(hoarder)
                 await until(lambda: not router.budget.short)
+                await until(partial(waiting.has_settled, times))  # there is memory again: it may go on
             tasks.cancel_scope.cancel()
+        router._outlets.discard(waiting)
+
+
+class Holder:
+    """A connection that holds so many bytes, and has lines that wait."""
+
+    lines = (b"more",)
+
+    def __init__(self, bytes: int) -> None:
+        self._bytes = bytes
+        self.looks = self.settled = 0
+
+    @property
+    def held_bytes(self) -> int:
+        self.looks += 1
+        return self._bytes
+
+    def settle(self) -> None:
+        self.settled += 1
+
+    def has_settled(self, times: int) -> bool:
+        return self.settled == times
 
 
 @pytest.mark.anyio

@@ -10,15 +10,31 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 
 import anyio
 
-from tests.support.node import Address
+from tests.support.node import Address, Node
+from tests.support.process import Process
 from tests.support.swarm import Program, alive, couples
 
 PAIRS = 10
 RATE = 20  # messages a second, of each
 LONG = 3600.0  # seconds
+
+
+class Bystanders(Process):
+    """They talk from here on; a crowd in the test's own process doesn't hold them up."""
+
+    def __init__(self, one: Node, two: Node, folder: Path) -> None:
+        super().__init__([sys.executable, "-m", __name__, one.server, two.server], folder / "bystanders.txt")
+        self.wait_for_line("ready")
+
+    def stop(self) -> list[tuple[float, float]]:
+        """What they print; an AssertionError if they missed anything."""
+        self.terminate()
+        assert self.wait() == 0, self.text()
+        return [(said, delay) for said, delay in json.loads(self.text().splitlines()[-1])]
 
 
 class Bystander(Program):
