@@ -1,12 +1,18 @@
 """A client that is gone and may come back: its partner is told, and after the grace its session is given up."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from relay.errors import Code, Ending, Reason
 from relay.mail import Away
 
 if TYPE_CHECKING:
     from relay.session import Session
+
+
+# A client that came back here so much later than its session had gone elsewhere (microseconds, by the clocks of this
+# node and of Redis) is no rival of that one's client, but the same: it met what a node had missed while Redis had
+# forgotten. Two that resume at once are nearer, and one of them has to hear that it was replaced.
+RIVALS_US: Final = 500_000
 
 
 class Absence:
@@ -18,6 +24,10 @@ class Absence:
         self._session = session
         self._number = 0
         self.ended_us = 0  # when a client last came back to it on this node, in microseconds as fences count them
+
+    def ended_after(self, fence: int) -> bool:
+        """Whether the client came back here when its session had long been elsewhere, under this fence (0: unknown)."""
+        return 0 < fence < self.ended_us - RIVALS_US
 
     def begin(self) -> None:
         """The client is gone."""

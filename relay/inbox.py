@@ -180,7 +180,7 @@ def _unknown(session: Session, mail: Unknown) -> None:
 
 def _moved(session: Session, mail: Moved) -> None:
     if session.sid == mail.sid:
-        (session.superseded if mail.taken else session.replaced)()
+        session.superseded() if mail.taken else session.replaced(mail.fence)
     else:
         session.host.moved(mail)
 

@@ -142,7 +142,7 @@ class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
 
 
 class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
-    """To the node that held a session: its client has resumed it elsewhere.
+    """To the node that held a session: its client has resumed it elsewhere, under this fence.
 
     `taken`: not that; its user has claimed the name anew, and the session is over.
     """
@@ -150,6 +150,7 @@ class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
     to: str
     sid: str
     taken: bool = False
+    fence: int = 0  # 0: from a node that doesn't say it
 
 
 class Unknown(msgspec.Struct, array_like=True, tag="unknown", frozen=True):

@@ -17,10 +17,6 @@ from relay.session import Session, State
 RETRY_SECONDS: Final = 0.2
 # Records written at the same time when all have to be.
 AT_ONCE: Final = 500
-# A client that came back here so much later than its session had gone elsewhere (microseconds, by the clocks of this
-# node and of Redis) is no rival of that one's client, but the same: it met what a node had missed while Redis had
-# forgotten. Two that resume at once are nearer, and one of them has to hear that it was replaced.
-RIVALS_US: Final = 500_000
 
 log = structlog.get_logger()
 
@@ -102,7 +98,7 @@ class Records:
             else:
                 if session.chat is not None and not resumed.body.knows(session.chat.id):
                     session.part(Reason.LOST)  # it was resumed from what an older server remembered: without this chat
-                session.replaced(unheard=session.absence.ended_us > resumed.fence + RIVALS_US)
+                session.replaced(resumed.fence)
 
     async def _give_back(self, session: Session) -> None:
         try:

@@ -359,14 +359,14 @@ class Session:
         self.state, self.pending = State.NAMED, claim
         self.acks, self.door.asks, self.detached, self.deaf = claim.acks, claim.ask, False, False
 
-    def replaced(self, *, unheard: bool = False) -> None:
-        """Another node has the session now. `unheard`: it had before its client came back here, which will find it."""
+    def replaced(self, fence: int = 0) -> None:
+        """Another node has the session now. If it had when the client came back here, that will find it there."""
         self.door.shut(Code.AWAY)
         self.pairing.moved()
         if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))
-        if not unheard:
+        if not self.absence.ended_after(fence):
             self.host.tell(self, Replaced())
         self.host.forget(self, Ending.REPLACED)
         self.state = State.ENDED

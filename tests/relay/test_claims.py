@@ -8,14 +8,15 @@ import anyio
 import pytest
 import redis
 
+from relay.absence import RIVALS_US
 from relay.chat import Chat
 from relay.claims import PATIENCE_SECONDS
 from relay.directory import Record, Unavailable
 from relay.directory.keys import Keys
 from relay.host import Limits
-from relay.mail import Moved, Party
+from relay.mail import Mail, Moved, Party
 from relay.pairing import Settling
-from relay.records import RETRY_SECONDS, RIVALS_US
+from relay.records import RETRY_SECONDS
 from relay.router import Router
 from relay.session import State
 from tests.relay.desk import Guests, a_router, answer, token_of, until
@@ -145,10 +146,19 @@ async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and
     assert b'"chat":"old"' in again.sent
 
 
+@pytest.mark.parametrize("hears", ["from the directory", "from the other node"])
 async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_and_not_told_that_another_has_it(
-    here: Router, there: Router, guests: Guests, redis_store: redis.Redis, prefix: str
+    here: Router,
+    there: Router,
+    guests: Guests,
+    redis_store: redis.Redis,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    hears: str,
 ) -> None:
     """The stale session was the first to write itself back, so for a moment the directory believes it, too."""
+    posted = list[Mail]()
+    monkeypatch.setattr(here._bus, "post", lambda _, mail: posted.append(mail))
     old, keys = guests.at(there), Keys(prefix)
     token = await token_of(old)
     old.reset()
@@ -166,7 +176,10 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     assert (await answer(again))["resumed"] is True
     here.write_back(keys.partition_of("ann"))
     await until(lambda: here._records.quiet)
-    there.write_back(keys.partition_of("ann"))
+    if hears == "from the directory":
+        there.write_back(keys.partition_of("ann"))
+    else:  # late: its mail waited for Redis
+        there.receive([mail for mail in posted if isinstance(mail, Moved)])
     await until(lambda: again.closed)
     assert stale.state is State.ENDED
     assert b'"replaced"' not in again.sent
