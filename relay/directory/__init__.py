@@ -97,31 +97,32 @@ class Directory:
 
         Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
         """
-        holder = await self.find(owned)
-        return holder if holder is not None and hmac.compare_digest(holder.body.token, token_hash) else None
+        holder = await self.find(owned, token_hash)
+        return holder if holder is not None and _shows(holder, token_hash) else None
 
-    async def find(self, owned: str) -> Record | None:
-        """The record of the session that owns a name, if there is one.
+    async def find(self, owned: str, token_hash: str | None = None) -> Record | None:
+        """The record of the session that owns a name, if there is one. Another token's means less than no record.
 
         Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
         """
-        holder = await self._find(self.keys.place(owned))
+        holder = await self._find(self.keys.place(owned), token_hash)
         # One of this node's that isn't here: an earlier try whose answer was lost on its way.
         if holder is None or holder.uid == self.lease.uid:
             return holder
         return None if await self._vacant(holder) else holder
 
-    async def _find(self, place: Place) -> Record | None:
+    async def _find(self, place: Place, token_hash: str | None = None) -> Record | None:
         """The record that is there, dead or alive. Waits, within bounds, where Redis has forgotten; see `find`."""
         settle = round(self.lease.seconds * 1e6)
         for _ in range(FORGOTTEN_TRIES):
             match await self._store.script(_FIND, place.key, place.field, settle, self._ttl):
                 case [b"none"]:
                     return None
-                case [b"found", raw]:
-                    return _read(raw, place)
-                case _:
-                    await self._wait(place)
+                case [b"found", raw, settled]:
+                    holder = _read(raw, place)
+                    if settled or token_hash is None or (holder is not None and _shows(holder, token_hash)):
+                        return holder
+            await self._wait(place)
         raise Unavailable("the partition was forgotten")
 
     async def take_over(self, holder: Record, owned: str, sid: str, body: Body | None = None) -> int | None:
@@ -260,6 +261,10 @@ class Directory:
                     await self._store.script(_RELEASE, key, field, holder.uid, holder.sid)
             if not int(cursor):
                 return
+
+
+def _shows(holder: Record, token_hash: str) -> bool:
+    return hmac.compare_digest(holder.body.token, token_hash)
 
 
 def _read(raw: bytes, place: Place) -> Record | None:

@@ -266,6 +266,30 @@ async def test_a_token_is_not_called_bad_while_nobody_can_know(
     assert (await answer(guests.at(here, token=token)))["resumed"] is True
 
 
+async def test_nor_where_a_server_that_went_back_remembers_a_session_before_it(
+    here: Router,
+    there: Router,
+    guests: Guests,
+    redis_store: redis.Redis,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place, waits = Keys(prefix).place("ann"), list[int]()
+    first = guests.at(there)
+    await token_of(first)
+    before = redis_store.hget(place.key, place.field) or ""
+    first.send(b'{"type":"quit"}\n')
+    await until(lambda: first.closed)
+    token = await token_of(guests.at(there))
+    redis_store.hset(place.key, mapping={place.field: before, "@": "1 another"})
+    monkeypatch.setattr(here._directory, "_forgotten", waits.append)
+    again = guests.at(here, token=token)
+    await until(lambda: len(waits) > 1)  # at first the partition was another server's
+    assert not again.lines()
+    there.write_back(place.partition)
+    assert (await answer(again))["resumed"] is True
+
+
 async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
     here: Router, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:

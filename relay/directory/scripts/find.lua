@@ -1,9 +1,9 @@
 -- Look a name up. What is there, or isn't, means something only where its partition remembers.
 -- KEYS[1]  hash of the partition
 -- ARGV[1]  field of the name
--- ARGV[2]  microseconds for which nothing is known of names that a forgotten partition doesn't hold
+-- ARGV[2]  microseconds for which a forgotten partition may still miss names, or hold what an older server remembers
 -- ARGV[3]  TTL of the partition in milliseconds
--- Result   {"found", record} | {"none"} | {"wait"} | {"forgot"}
+-- Result   {"found", record, 1, or 0 within that time} | {"none"} | {"wait"} | {"forgot"}
 local now = now_us()
 local epoch, here = epoch_of(KEYS[1])
 if not epoch then
@@ -11,10 +11,8 @@ if not epoch then
   return {'forgot'}
 end
 local record = redis.call('HGET', KEYS[1], ARGV[1])
+local settled = now - epoch >= tonumber(ARGV[2])
 if record then
-  return {'found', record}
+  return {'found', record, settled and 1 or 0}
 end
-if now - epoch < tonumber(ARGV[2]) then
-  return {'wait'}
-end
-return {'none'}
+return {settled and 'none' or 'wait'}

@@ -162,9 +162,10 @@ class TestFind:
         answer: list[str] = run("find", FIELD, SETTLE, TTL)
         return answer
 
-    def test_a_record_is_found(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
-        put(redis_store, key, {"@": str(now), FIELD: "7 n2/1/s9 [1]"})
-        assert self.find(run) == ["found", "7 n2/1/s9 [1]"]
+    @pytest.mark.usefixtures("old")
+    def test_a_record_is_found(self, run: Run, redis_store: redis.Redis, key: str) -> None:
+        put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
+        assert self.find(run) == ["found", "7 n2/1/s9 [1]", 1]
 
     @pytest.mark.usefixtures("old")
     def test_absence_means_something_where_the_partition_remembers(self, run: Run) -> None:
@@ -184,7 +185,7 @@ class TestFind:
     ) -> None:
         put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
         assert self.find(run) == ["forgot"]
-        assert self.find(run) == ["found", "7 n2/1/s9 [1]"]
+        assert self.find(run) == ["found", "7 n2/1/s9 [1]", 0]
 
 
 class TestSave:
