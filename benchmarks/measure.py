@@ -57,7 +57,8 @@ def connected(target: Running, load: Load) -> Iterator[tuple[Figures, subprocess
     """All users there, quiet, and what that took. Raises Failed."""
     _settle(target)
     memory = target.memory()
-    words = [str(load.pairs), str(load.in_flight), str(load.seconds), str(load.rate), *map(str, target.ports)]
+    places = "together" if target.system.same_node else "apart"
+    words = [places, *map(str, (load.pairs, load.in_flight, load.seconds, load.rate, *target.ports))]
     with subprocess.Popen(
         [str(install.generator()), target.system.driver, *words],
         stdin=subprocess.PIPE,

@@ -36,8 +36,9 @@ minute, over {cores}) stands with each. CPU a message is steadier than a rate, a
 
 - Machine: {machine}.
 - Versions: {versions}.
-- Two nodes of each system; partners are on different ones, unless it says "same node". Texts of 60 bytes. One load
-  generator for all (`benchmarks/load`: one process, and the last table says what it used).
+- Two nodes of each system; partners are on different ones. "Same node": partners on the same one of the two nodes, and
+  as many pairs on each. Texts of 60 bytes. One load generator for all (`benchmarks/load`: one process, and the last
+  table says what it used).
 - A message counts when the partner's socket brought it. "n in flight": the next is said when the partner got one.
 - CPU: user and system time of both nodes and Redis together, from `/proc`, by messages delivered, after a warm-up.
 """

@@ -29,7 +29,7 @@ class System(Struct, frozen=True):
     driver: str  # of load/main.c
     title: str
     configuration: str
-    same_node: bool = False
+    same_node: bool = False  # partners are on the same one of the two
 
 
 _RELAY: Final = "two `relay node` on one Valkey, defaults"
@@ -40,7 +40,13 @@ SYSTEMS: Final = {
         System("relay-json", "json", "relay, JSON, acks by nodes", _RELAY),
         System("relay-acks", "acks", "relay, JSON, acks by clients", f"{_RELAY}; clients acknowledge once a read"),
         System("relay-text", "text", "relay, text", _RELAY),
-        System("relay-same", "json", "relay, JSON, same node", f"{_RELAY}; partners on one of them", same_node=True),
+        System(
+            "relay-same",
+            "json",
+            "relay, JSON, same node",
+            f"{_RELAY}; partners on the same one of them, pairs on both",
+            same_node=True,
+        ),
         System(
             "socketio",
             "sio",
@@ -152,8 +158,6 @@ def running(system: System, nodes: int = 2) -> Iterator[Running]:
     started = Running(system, folder)
     try:
         _STARTERS[system.name.partition("-")[0]](started, nodes)
-        if system.same_node:
-            started.ports = started.ports[:1]
         yield started
     finally:
         started.stop()

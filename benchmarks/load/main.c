@@ -1,11 +1,11 @@
 /* One load generator for every system of the comparison: one process, one epoll, little CPU a message.
  *
- *   load DRIVER PAIRS IN_FLIGHT SECONDS RATE PORT...
+ *   load DRIVER PLACES PAIRS IN_FLIGHT SECONDS RATE PORT...
  *
- * Sender i is on port i of the list (counting round), its receiver on another one where there are several. With RATE 0
- * each sender keeps IN_FLIGHT messages under way: the next is said when its partner got one. Otherwise RATE messages a
- * second are spread over all senders, IN_FLIGHT ignored. Texts are of 60 bytes and begin with the time they were
- * said at.
+ * Sender i is on port i of the list (counting round). PLACES `apart`: its receiver is on another one where there are
+ * several; `together`: on the same. With RATE 0 each sender keeps IN_FLIGHT messages under way: the next is said when
+ * its partner got one. Otherwise RATE messages a second are spread over all senders, IN_FLIGHT ignored. Texts are of 60
+ * bytes and begin with the time they were said at.
  *
  * It connects everybody (who is told to try again does), prints `ready USERS SECONDS`, waits for a line on stdin,
  * loads, prints `measuring RECEIVED` after WARM_UP seconds of that, and one line of JSON at the end. An end of stdin
@@ -41,7 +41,7 @@ enum driver driver;
 int pairs, poller;
 struct conn *conns;
 char tag[16];
-static int in_flight, ports[64], port_count;
+static int in_flight, apart, ports[64], port_count;
 static double seconds, rate;
 
 int64_t now(void) {
@@ -111,12 +111,16 @@ static int dial(int port) {
     return fd;
 }
 
+static int place(const struct conn *c) {
+    int hop = apart && port_count > 1 ? 1 + c->number / port_count % (port_count - 1) : 0;
+    return ports[(c->number + (c->sender ? 0 : hop)) % port_count];
+}
+
 static void connect_all(void) {
     for (int i = 0; i < 2 * pairs; i++) {
         struct conn *c = &conns[i];
-        int number = i / 2, hop = port_count > 1 ? 1 + number / port_count % (port_count - 1) : 0;
-        c->number = number, c->sender = i % 2 == 0;
-        c->fd = dial(ports[(number + (c->sender ? 0 : hop)) % port_count]);
+        c->number = i / 2, c->sender = i % 2 == 0;
+        c->fd = dial(place(c));
         struct epoll_event e = {EPOLLIN, {.ptr = c}};
         epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &e);
     }
@@ -124,11 +128,13 @@ static void connect_all(void) {
 
 int main(int count, char **words) {
     char line[16];
-    if (count < 7) die("usage: load DRIVER PAIRS IN_FLIGHT SECONDS RATE PORT...");
+    if (count < 8) die("usage: load DRIVER PLACES PAIRS IN_FLIGHT SECONDS RATE PORT...");
     while (driver <= REDIS && strcmp(words[1], NAMES[driver])) driver++;
     if (driver > REDIS) die("no driver %s", words[1]);
-    pairs = atoi(words[2]), in_flight = atoi(words[3]), seconds = atof(words[4]), rate = atof(words[5]);
-    for (int i = 6; i < count && port_count < 64; i++) ports[port_count++] = atoi(words[i]);
+    apart = !strcmp(words[2], "apart");
+    if (!apart && strcmp(words[2], "together")) die("partners are apart or together, not %s", words[2]);
+    pairs = atoi(words[3]), in_flight = atoi(words[4]), seconds = atof(words[5]), rate = atof(words[6]);
+    for (int i = 7; i < count && port_count < 64; i++) ports[port_count++] = atoi(words[i]);
     snprintf(tag, sizeof tag, "u%x", getpid()); /* two runs on one cluster don't meet */
     conns = calloc(2 * pairs, sizeof *conns);
     poller = epoll_create1(0);
