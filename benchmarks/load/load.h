@@ -6,7 +6,7 @@ enum driver { JSON, ACKS, TEXT, SIO, NATS, JETSTREAM, REDIS };
 #define IN 65536 /* bytes of one read, and of what may be carried over */
 
 struct conn {
-    int fd, number, sender;  /* number of its pair */
+    int fd, number, sender;  /* -1 before it is connected; number of its pair */
     int step, done;          /* of its login */
     int carried, queued;
     long said;               /* the id of its latest message */
@@ -23,6 +23,7 @@ extern struct conn *conns; /* sender i is 2i, its receiver 2i + 1 */
 extern char tag[16];       /* what all names begin with */
 int64_t now(void);
 void die(const char *format, ...);
+void open_connection(struct conn *c); /* to its place, and have the poller look at it */
 
 /* wire.c */
 void put(struct conn *c, const char *data, int size);
@@ -33,7 +34,7 @@ char *take(struct conn *c, int *size);
 void keep(struct conn *c, const char *data, int size);
 
 /* login.c */
-double log_in(void); /* everybody, and pair them; the seconds that it took */
+double log_in(void); /* connect everybody, log them in and pair them; the seconds that it took */
 
 /* messages.c */
 extern long sent, received, measured;
