@@ -2,20 +2,24 @@
 
 import argparse
 import sys
+from typing import Final
 
-from benchmarks import install, page, runs, scale, scalepage
+from benchmarks import install, page, runs, scale, scalepage, tls
 from benchmarks.systems import SYSTEMS
+
+OTHERS: Final = ("tls", "scaling")  # that can be measured
 
 
 def main() -> int:
     """Exit status 0: the page is written; 1: the load generator can't be built."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"default: all of {', '.join(SYSTEMS)}, scaling")
+    everything = (*SYSTEMS, *OTHERS)
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"default: all of {', '.join(everything)}")
     parser.add_argument("--quick", action="store_true", help="less than half of the time for each measurement")
     parser.add_argument("--page", action="store_true", help="only write the pages, from what was measured before")
     options = parser.parse_args()
-    names = options.systems or [*SYSTEMS, "scaling"]
-    if unknown := set(names) - {*SYSTEMS, "scaling"}:
+    names = options.systems or everything
+    if unknown := set(names).difference(everything):
         parser.error(f"no system {', '.join(sorted(unknown))}")
     try:
         install.generator()
@@ -24,9 +28,11 @@ def main() -> int:
         return 1
     if not options.page:
         runs.study_all([name for name in names if name in SYSTEMS], _tell, quick=options.quick)
+        if "tls" in names:
+            tls.study(_tell, quick=options.quick)
         if "scaling" in names:
             scale.study(_tell, quick=options.quick)
-    page.write(runs.load_sitting())
+    page.write(runs.load_sitting(), tls.load())
     scalepage.write(scale.load())
     return 0
 

@@ -9,6 +9,8 @@ from benchmarks.charts import Points, chart
 from benchmarks.measure import Figures
 from benchmarks.runs import CURVES, Findings, Sitting
 from benchmarks.systems import SYSTEMS
+from benchmarks.tls import Figures as TlsFigures
+from benchmarks.tls import Secured, middle
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 PLOTS: Final = DOCS / "benchmarks"
@@ -37,22 +39,22 @@ minute, over {cores}) stands with each. CPU a message is steadier than a rate, a
 - Machine: {machine}.
 - Versions: {versions}.
 - Two nodes of each system; partners are on different ones. "Same node": partners on the same one of the two nodes, and
-  as many pairs on each. Texts of 60 bytes. One load generator for all (`benchmarks/load`: one process, and the last
-  table says what it used).
+  as many pairs on each. Texts of 60 bytes. One load generator for all but TLS (`benchmarks/load`: one process, and
+  the last table says what it used).
 - A message counts when the partner's socket brought it. "n in flight": the next is said when the partner got one.
 - CPU: user and system time of both nodes and Redis together, from `/proc`, by messages delivered, after a warm-up.
 """
 
 
-def write(sitting: Sitting) -> None:
+def write(sitting: Sitting, secured: Secured) -> None:
     """Write page and plots."""
     PLOTS.mkdir(exist_ok=True)
     for name, svg in _plots(sitting):
         (PLOTS / f"{name}.svg").write_text(svg)
-    (DOCS / "benchmarks.md").write_text("\n".join(_page(sitting)) + "\n")
+    (DOCS / "benchmarks.md").write_text("\n".join(_page(sitting, secured)) + "\n")
 
 
-def _page(sitting: Sitting) -> Iterator[str]:
+def _page(sitting: Sitting, secured: Secured) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in sitting.versions.items())
     cores = sitting.machine.partition(", ")[2].partition(",")[0]
     yield _HEAD.format(machine=sitting.machine, versions=versions, cores=cores)
@@ -66,6 +68,7 @@ def _page(sitting: Sitting) -> Iterator[str]:
     yield from _idle(sitting)
     yield from _curves(sitting)
     yield from _growth(sitting)
+    yield from _secured(secured)
     yield from _generator(sitting)
 
 
@@ -105,7 +108,7 @@ def _ratios(sitting: Sitting) -> Iterator[str]:
     yield ""
 
 
-def _ratio(ours: Figures | None, theirs: Figures | None, value: str) -> str:
+def _ratio(ours: Figures | TlsFigures | None, theirs: Figures | TlsFigures | None, value: str) -> str:
     if ours is None or theirs is None or not getattr(theirs, value):
         return _EMPTY
     return f"{getattr(ours, value) / getattr(theirs, value):.2f}"
@@ -201,6 +204,29 @@ def _growth(sitting: Sitting) -> Iterator[str]:
         for one in found.growth:
             commands = f"{one.commands:.2f}" if one.commands > 0.001 else _EMPTY
             yield f"| {title} | {one.load.pairs:,} | {_rate(one)} | {_cpu(one)} | {_ms(one, 'p99')} | {commands} |"
+    yield ""
+
+
+def _secured(secured: Secured) -> Iterator[str]:
+    yield "## With TLS: 100 pairs\n"
+    if secured.complaint or not secured.turns:
+        yield f"{'Not all' if secured.turns else 'Not'} measured: {secured.complaint or 'not run'}.\n"
+    if not secured.turns:
+        return
+    yield (
+        "The load generator of the other tables speaks no TLS, so this is from `relay bench`, which costs more itself: "
+        "compare these rows with each other only. Two nodes without and two with a certificate, in turns; medians of "
+        f"{len(secured.turns[0].tls)}. {secured.date} UTC, load average {secured.load_average}.\n"
+    )
+    yield "| | messages/s | p99 | CPU a message | `relay bench` says |\n| --- | --: | --: | --: | --- |"
+    for turn in secured.turns:
+        plain, tls = middle(turn.plain), middle(turn.tls)
+        for title, one in (("plain", plain), ("TLS", tls)):
+            limit = one.limited_by.partition(":")[0] or "no other limit than the cluster"
+            cells = [f"{one.rate:,.0f}", f"{one.p99:.2f} ms", f"{one.cpu_us:.1f} µs", limit]
+            yield f"| {turn.in_flight} in flight, {title} | {' | '.join(cells)} |"
+        ratios = [_ratio(tls, plain, value) for value in ("rate", "p99", "cpu_us")]
+        yield f"| {turn.in_flight} in flight, TLS / plain | {' | '.join(ratios)} | |"
     yield ""
 
 

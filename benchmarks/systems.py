@@ -16,7 +16,9 @@ from msgspec import Struct
 
 from benchmarks import install
 from relay import child, embedded
+from relay.config import StartError
 from relay.torture.process import HOST, free_port
+from relay.torture.trust import make_certificate
 
 START_SECONDS: Final = 30.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -30,6 +32,7 @@ class System(Struct, frozen=True):
     title: str
     configuration: str
     same_node: bool = False  # partners are on the same one of the two
+    tls: bool = False
 
 
 _RELAY: Final = "two `relay node` on one Valkey, defaults"
@@ -81,6 +84,7 @@ class Running:
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.server: subprocess.Popen[bytes] | None = None
         self.ports: list[int] = []
+        self.certificate: Path | None = None  # that the nodes show
         self.redis: redis.Redis | None = None
 
     def start(
@@ -164,10 +168,17 @@ def running(system: System, nodes: int = 2) -> Iterator[Running]:
 
 
 def _start_relay(to: Running, nodes: int) -> None:
-    port = to.serve_redis()
+    environment = {}
+    if to.system.tls:
+        try:
+            to.certificate, key = make_certificate(to.folder)
+        except StartError as error:
+            raise install.NotInstalled(str(error)) from None
+        environment = {"RELAY_TLS_CERT": str(to.certificate), "RELAY_TLS_KEY": str(key)}
+    environment["RELAY_REDIS_URL"] = f"redis://{HOST}:{to.serve_redis()}"
     for number in range(1, nodes + 1):
         words = [sys.executable, "-P", "-m", "relay", "node", "--name", f"n{number}", "--port"]
-        to.add_node(f"n{number}", words, [], {"RELAY_REDIS_URL": f"redis://{HOST}:{port}"})
+        to.add_node(f"n{number}", words, [], environment)
 
 
 def _start_socketio(to: Running, nodes: int) -> None:

@@ -9,18 +9,33 @@ from benchmarks import page
 from benchmarks.charts import chart
 from benchmarks.measure import Figures, Load
 from benchmarks.runs import Findings, Sitting
+from benchmarks.tls import Figures as TlsFigures
+from benchmarks.tls import Secured, Turns
 
 ONE = Figures(Load(100), 1000, 2048, rate=12_345, p50=1, p90=2, p99=3.25, p999=4, cpu_us=17.5, redis_us=2, commands=0.5)
 
 
+SLOW = TlsFigures(rate=500, p99=3, cpu_us=30, limited_by="the load generator was the limit: use more")
+SECURED = Secured(
+    "2026-01-03",
+    "0.5 to 0.6",
+    turns=[Turns(1, [TlsFigures(rate, 1, 20, "") for rate in (900, 1000, 4000)], [SLOW, SLOW, SLOW])],
+)
+
+
 @pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(page, "DOCS", tmp_path)
     monkeypatch.setattr(page, "PLOTS", tmp_path / "benchmarks")
+    return tmp_path
+
+
+@pytest.fixture
+def written(folder: Path) -> str:
     ours = Findings(date="2026-01-02", single={"one": ONE, "idle": ONE}, curve=[ONE], growth=[ONE])
     gone = Findings(date="2026-01-02", complaint="not there: npm: no route | to\nhost")
-    page.write(Sitting("Some CPU, 2 cores", {"NATS": "2"}, systems={"relay-json": ours, "socketio": gone}))
-    return (tmp_path / "benchmarks.md").read_text()
+    page.write(Sitting("Some CPU, 2 cores", {"NATS": "2"}, systems={"relay-json": ours, "socketio": gone}), SECURED)
+    return (folder / "benchmarks.md").read_text()
 
 
 def test_what_was_measured_is_on_it(written: str) -> None:
@@ -34,6 +49,20 @@ def test_a_peer_that_is_not_there_is_reported_and_so_is_one_that_was_not_run(wri
     assert "not there: npm: no route / to host" in row
     (row,) = [line for line in written.splitlines() if line.startswith("| NATS cluster") and "servers" in line]
     assert row.endswith("| not run |")
+
+
+def test_tls_stands_beside_the_same_without_it_and_a_run_with_another_limit_is_marked(written: str) -> None:
+    assert "| 1 in flight, plain | 1,000 | 1.00 ms | 20.0 µs | no other limit than the cluster |" in written
+    assert "| 1 in flight, TLS | 500 | 3.00 ms | 30.0 µs | the load generator was the limit |" in written
+    assert "| 1 in flight, TLS / plain | 0.50 | 3.00 | 1.50 | |" in written
+
+
+@pytest.mark.parametrize(
+    ("secured", "said"), [(Secured(), "not run"), (Secured(complaint="there is no openssl"), "there is no openssl")]
+)
+def test_tls_that_was_not_measured_is_reported(folder: Path, secured: Secured, said: str) -> None:
+    page.write(Sitting(), secured)
+    assert f"Not measured: {said}." in (folder / "benchmarks.md").read_text()
 
 
 def test_plots_are_there_and_well_formed(written: str, tmp_path: Path) -> None:

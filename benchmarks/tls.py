@@ -1,0 +1,106 @@
+"""What TLS costs: nodes with it and without it in turns, under `relay bench`, because `load/` speaks no TLS."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import msgspec
+from msgspec import Struct, field
+
+from benchmarks import install, runs
+from benchmarks.systems import SYSTEMS, Running, running
+from relay.bench import gather
+from relay.bench.plan import Plan
+from relay.config import StartError
+from relay.torture.process import HOST
+
+RESULTS: Final = install.WORK / "tls.json"
+PLAIN: Final = SYSTEMS["relay-json"]
+TLS: Final = msgspec.structs.replace(PLAIN, name="relay-tls", tls=True)
+IN_FLIGHT: Final = (1, 16)
+ROUNDS: Final = 3  # short ones in turns: what else the machine does then meets both
+SECONDS: Final = 3.0
+
+Tell = Callable[[str], None]
+
+
+class Figures(Struct):
+    """What came of one run. The latency in milliseconds."""
+
+    rate: float
+    p99: float
+    cpu_us: float  # of nodes and Redis, a message, warm-up included
+    limited_by: str  # what `relay bench` says of that; empty: the cluster
+
+
+class Turns(Struct):
+    """Runs with so many messages in flight."""
+
+    in_flight: int
+    plain: list[Figures] = field(default_factory=list)
+    tls: list[Figures] = field(default_factory=list)
+
+
+class Secured(Struct):
+    """All that was measured."""
+
+    date: str = ""
+    load_average: str = ""
+    complaint: str = ""  # why there is nothing, or not all
+    turns: list[Turns] = field(default_factory=list)
+
+
+def load() -> Secured:
+    """What was measured before; empty if nothing."""
+    return msgspec.json.decode(RESULTS.read_bytes(), type=Secured) if RESULTS.exists() else Secured()
+
+
+def study(tell: Tell, *, quick: bool) -> None:
+    """Measure all of it, and keep it."""
+    found = Secured(time.strftime("%Y-%m-%d %H:%M", time.gmtime()), runs.load_average())
+    seconds, rounds = (1.0, 1) if quick else (SECONDS, ROUNDS)
+    try:
+        with running(PLAIN) as plain, running(TLS) as tls:
+            for in_flight in IN_FLIGHT:
+                turn = Turns(in_flight)
+                found.turns.append(turn)
+                for _ in range(rounds):
+                    turn.plain.append(_measure(plain, in_flight, seconds))
+                    turn.tls.append(_measure(tls, in_flight, seconds))
+                without, with_it = middle(turn.plain).rate, middle(turn.tls).rate
+                tell(f"tls: {in_flight} in flight: {without:,.0f}/s plain, {with_it:,.0f}/s with TLS")
+    except (install.NotInstalled, StartError) as error:
+        found.complaint = str(error)
+        found.turns = [turn for turn in found.turns if turn.plain and turn.tls]
+        tell(f"tls: {found.complaint}")
+    found.load_average += f" to {runs.load_average()}"
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+
+
+def middle(figures: list[Figures]) -> Figures:
+    """The medians. Any run that had another limit than the cluster has them doubted."""
+    return Figures(
+        statistics.median(one.rate for one in figures),
+        statistics.median(one.p99 for one in figures),
+        statistics.median(one.cpu_us for one in figures),
+        next((one.limited_by for one in figures if one.limited_by), ""),
+    )
+
+
+def _measure(target: Running, in_flight: int, seconds: float) -> Figures:
+    """One run of `relay bench`. Raises StartError."""
+    began: list[float] = []
+
+    def heard(line: str) -> None:
+        if line.startswith("all met"):  # logins are over
+            began.append(sum(target.cpu()))
+
+    ca = str(target.certificate) if target.certificate else None
+    servers = tuple((HOST, port) for port in target.ports)
+    plan = Plan(servers, in_flight=in_flight, seconds=seconds, tls=ca is not None, ca=ca)
+    outcome = anyio.run(gather.run, plan, heard)
+    used = sum(target.cpu()) - began[0]
+    p99 = outcome.latencies.percentile(99) or 0
+    return Figures(outcome.rate, p99 / 1e6, used / max(1, outcome.delivered) * 1e6, outcome.limited_by)
