@@ -10,7 +10,7 @@ from benchmarks.measure import Figures
 from benchmarks.runs import CURVES, Findings, Sitting
 from benchmarks.systems import SYSTEMS
 from benchmarks.tls import Figures as TlsFigures
-from benchmarks.tls import Secured, middle
+from benchmarks.tls import Secured, describe, middle
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 PLOTS: Final = DOCS / "benchmarks"
@@ -215,8 +215,10 @@ def _secured(secured: Secured) -> Iterator[str]:
         return
     yield (
         "The load generator of the other tables speaks no TLS, so this is from `relay bench`, which costs more itself: "
-        "compare these rows with each other only. Two nodes without and two with a certificate, in turns; medians of "
-        f"{len(secured.turns[0].tls)}. {secured.date} UTC, load average {secured.load_average}.\n"
+        "compare these rows with each other only. Clients pay for TLS too, here with the nodes' cores. Where something "
+        "else was the limit the nodes can do more, and what a message costs them is told by the steady rate. Two nodes "
+        f"without and two with a certificate, in turns; medians of {len(secured.turns[0].tls)}. {secured.date} UTC, "
+        f"load average {secured.load_average}.\n"
     )
     yield "| | messages/s | p99 | CPU a message | `relay bench` says |\n| --- | --: | --: | --: | --- |"
     for turn in secured.turns:
@@ -224,9 +226,9 @@ def _secured(secured: Secured) -> Iterator[str]:
         for title, one in (("plain", plain), ("TLS", tls)):
             limit = one.limited_by.partition(":")[0] or "no other limit than the cluster"
             cells = [f"{one.rate:,.0f}", f"{one.p99:.2f} ms", f"{one.cpu_us:.1f} µs", limit]
-            yield f"| {turn.in_flight} in flight, {title} | {' | '.join(cells)} |"
+            yield f"| {describe(turn.load)}, {title} | {' | '.join(cells)} |"
         ratios = [_ratio(tls, plain, value) for value in ("rate", "p99", "cpu_us")]
-        yield f"| {turn.in_flight} in flight, TLS / plain | {' | '.join(ratios)} | |"
+        yield f"| {describe(turn.load)}, TLS / plain | {' | '.join(ratios)} | |"
     yield ""
 
 

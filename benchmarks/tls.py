@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from benchmarks import install, runs
+from benchmarks.measure import Load
 from benchmarks.systems import SYSTEMS, Running, running
 from relay.bench import gather
 from relay.bench.plan import Plan
@@ -19,7 +20,8 @@ from relay.torture.process import HOST
 RESULTS: Final = install.WORK / "tls.json"
 PLAIN: Final = SYSTEMS["relay-json"]
 TLS: Final = msgspec.structs.replace(PLAIN, name="relay-tls", tls=True)
-IN_FLIGHT: Final = (1, 16)
+# The last: so little that the client's share of TLS doesn't hold anything up, so what nodes use is like for like.
+LOADS: Final = (Load(100, 1), Load(100, 16), Load(100, rate=2000))
 ROUNDS: Final = 3  # short ones in turns: what else the machine does then meets both
 SECONDS: Final = 3.0
 
@@ -36,9 +38,9 @@ class Figures(Struct):
 
 
 class Turns(Struct):
-    """Runs with so many messages in flight."""
+    """Runs with the same load."""
 
-    in_flight: int
+    load: Load
     plain: list[Figures] = field(default_factory=list)
     tls: list[Figures] = field(default_factory=list)
 
@@ -63,20 +65,25 @@ def study(tell: Tell, *, quick: bool) -> None:
     seconds, rounds = (1.0, 1) if quick else (SECONDS, ROUNDS)
     try:
         with running(PLAIN) as plain, running(TLS) as tls:
-            for in_flight in IN_FLIGHT:
-                turn = Turns(in_flight)
+            for one in LOADS:
+                turn = Turns(one)
                 found.turns.append(turn)
                 for _ in range(rounds):
-                    turn.plain.append(_measure(plain, in_flight, seconds))
-                    turn.tls.append(_measure(tls, in_flight, seconds))
+                    turn.plain.append(_measure(plain, one, seconds))
+                    turn.tls.append(_measure(tls, one, seconds))
                 without, with_it = middle(turn.plain).rate, middle(turn.tls).rate
-                tell(f"tls: {in_flight} in flight: {without:,.0f}/s plain, {with_it:,.0f}/s with TLS")
+                tell(f"tls: {describe(one)}: {without:,.0f}/s plain, {with_it:,.0f}/s with TLS")
     except (install.NotInstalled, StartError) as error:
         found.complaint = str(error)
         found.turns = [turn for turn in found.turns if turn.plain and turn.tls]
         tell(f"tls: {found.complaint}")
     found.load_average += f" to {runs.load_average()}"
     RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+
+
+def describe(one: Load) -> str:
+    """The load in words."""
+    return f"{one.rate:,} messages/s" if one.rate else f"{one.in_flight} in flight"
 
 
 def middle(figures: list[Figures]) -> Figures:
@@ -89,7 +96,7 @@ def middle(figures: list[Figures]) -> Figures:
     )
 
 
-def _measure(target: Running, in_flight: int, seconds: float) -> Figures:
+def _measure(target: Running, one: Load, seconds: float) -> Figures:
     """One run of `relay bench`. Raises StartError."""
     began: list[float] = []
 
@@ -99,7 +106,8 @@ def _measure(target: Running, in_flight: int, seconds: float) -> Figures:
 
     ca = str(target.certificate) if target.certificate else None
     servers = tuple((HOST, port) for port in target.ports)
-    plan = Plan(servers, in_flight=in_flight, seconds=seconds, tls=ca is not None, ca=ca)
+    in_flight, rate = (None, one.rate) if one.rate else (one.in_flight, None)
+    plan = Plan(servers, one.pairs, in_flight, rate, seconds, tls=ca is not None, ca=ca)
     outcome = anyio.run(gather.run, plan, heard)
     used = sum(target.cpu()) - began[0]
     p99 = outcome.latencies.percentile(99) or 0

@@ -19,7 +19,7 @@ SLOW = TlsFigures(rate=500, p99=3, cpu_us=30, limited_by="the load generator was
 SECURED = Secured(
     "2026-01-03",
     "0.5 to 0.6",
-    turns=[Turns(1, [TlsFigures(rate, 1, 20, "") for rate in (900, 1000, 4000)], [SLOW, SLOW, SLOW])],
+    turns=[Turns(Load(100), [TlsFigures(rate, 1, 20, "") for rate in (900, 1000, 4000)], [SLOW, SLOW, SLOW])],
 )
 
 
