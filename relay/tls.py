@@ -196,6 +196,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                     self._ending = True
                     break
                 count += cast(int, got)
+                if not self._incoming.pending and not self._tls.pending():
+                    break  # nearly always; to be told so by an exception takes as long as to read the record
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
