@@ -11,7 +11,7 @@ const [me, partner, ...nodes] = process.argv.slice(2);
 const session = { sent: 0, last: 0 }, unsettled = new Map(); // unsettled: what we said, by its id
 let node, typed = []; // the connection; the lines that are not said yet
 const tell = (type, fields) => node.write(JSON.stringify({ type, ...fields }) + "\n");
-const show = (who, text = "?") => console.log(`${who}: ${text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?")}`);
+const show = (who, text) => text && console.log(`${who}: ${text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?")}`);
 
 function say() { // what was typed, as far as there is room for it; an empty line is the end
   for (; session.chat && unsettled.size < 16 && typed[0]; tell("msg", unsettled.get(session.sent)))

@@ -29,8 +29,8 @@ def chat(connection, node):
             case "welcome" if "chat" not in session and partner != "-": tell("to", name=partner)
             case "msg": show(frame["from"], frame["text"]); session["last"] = frame["id"]; tell("ack", id=frame["id"])
             case "ack": [unsettled.pop(id) for id in list(unsettled) if id <= frame["id"]]
-            case "unconfirmed":
-                for id in range(frame["from"], frame["to"] + 1): show("* lost", unsettled.pop(id)["text"])
+            case "unconfirmed" if lost := range(frame["from"], frame["to"] + 1):  # it may be told again
+                [show("* lost", unsettled.pop(id)["text"]) for id in list(unsettled) if id in lost]
             case "left": tell("quit")
             case "error" if frame["code"] == "unavailable": return
             case "bye" | "error": sys.exit(frame.get("message"))

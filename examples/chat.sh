@@ -24,7 +24,7 @@ hear() { # one frame, whose fields become variables; fails where another connect
     msg) echo "$from: $text" && last=$id && tell '{type: "ack", id: .last}' ;;
     ack) for said in "${!unsettled[@]}"; do ((said > id)) || unset "unsettled[said]"; done ;;
     unconfirmed) for ((; from <= to; from++)); do
-      echo "* lost: $(jq -r .text <<<"${unsettled[from]}")"; unset "unsettled[from]"
+      [[ ! ${unsettled[from]-} ]] || echo "* lost: $(jq -r .text <<<"${unsettled[from]}")"; unset "unsettled[from]"
     done ;;
     left) tell '{type: "quit"}' ;;
     error) [[ $code != unavailable ]] && echo "$message" >&2 && exit 1 ;;

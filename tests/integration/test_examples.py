@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.children import Child, Streams
 from tests.cli.piped import Piped
+from tests.cli.scripted import BYE, PAIRED, QUIT, WELCOME, ScriptedNode
 from tests.integration.conftest import StartNode
 from tests.support import tools
 from tests.support.guests import Guests
@@ -38,9 +39,10 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         stdin, stdout, stderr = streams
         return subprocess.Popen(args, stdin=stdin, stdout=stdout, stderr=stderr, env=environment | {"PATH": path})
 
-    def start(example: str, me: str, partner: str, *nodes: Node) -> Piped:
+    def start(example: str, me: str, partner: str, *nodes: Node | ScriptedNode) -> Piped:
         command = [COMMANDS[example], str(EXAMPLES / example), me, partner]
-        return started.enter_context(Piped(*command, *(node.server for node in nodes), server="", launch=launch))
+        servers = [node.server if isinstance(node, Node) else node.address for node in nodes]
+        return started.enter_context(Piped(*command, *servers, server="", launch=launch))
 
     with ExitStack() as started:
         yield start
@@ -138,3 +140,22 @@ def test_an_example_says_what_may_not_have_arrived(
     bob.send("quit")
     assert alice.line() == "* lost: lost?\n"
     assert alice.ended() == (0, "", [])
+
+
+@pytest.mark.parametrize("example", COMMANDS)
+def test_an_example_says_it_once_however_often_it_is_told(start: Start, example: str) -> None:
+    """A message that is said again repeats its outcome. Here the second is one, too, that nobody said."""
+    with ScriptedNode() as node:
+        alice = start(example, "ex-alice", "ex-bob", node)
+        peer = node.accept()
+        assert peer.heard()["type"] == "hello"
+        peer.say(WELCOME % ("ex-alice", 256, 1_048_576, 30))
+        peer.expect({"type": "to", "name": "ex-bob"})
+        peer.say(PAIRED % ("ex-bob", "c1"))
+        alice.type(b"lost?\n")
+        peer.expect({"type": "msg", "id": 1, "text": "lost?", "chat": "c1"})
+        lost = '{"type":"unconfirmed","from":1,"to":2,"reason":"left"}'
+        peer.say(lost, lost, '{"type":"left","name":"ex-bob","reason":"left"}')
+        peer.expect(QUIT)
+        peer.say(BYE)
+        assert alice.ended() == (0, "* lost: lost?\n", [])
