@@ -51,6 +51,7 @@ def test_a_text_without_acknowledgement_is_red_with_its_reason_and_goes_again_on
     screen.wait_for("✗  alice │ hi")
     screen.wait_for("may not have arrived (the partner was lost); /retry")
     assert screen.colour("may not have") not in ("default", screen.colour("You are alice"))
+    screen.wait_bar("nobody yet")  # the chat is over here, too: "bob is here" is about the next one
     peer.say(PAIRED % ("bob", "c2"))
     screen.wait_bar("bob is here")
     screen.type("/retry" + ENTER)

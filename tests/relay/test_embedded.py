@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from relay import child, embedded
 from relay.config import StartError
-from tests.support.process import Process, wait_until
+from tests.support.process import Process, runs, wait_until
 
 OWNER = """
 from relay import embedded, logs
@@ -59,14 +59,6 @@ def start_owner(tmp_path: Path) -> tuple[Process, int]:
     found = re.search(r"pid=(\d+)", owner.wait_for_line("embedded server started"))
     assert found
     return owner, int(found[1])
-
-
-def runs(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_it_serves_this_user_only_keeps_everything_and_saves_nothing(base: Path) -> None:
