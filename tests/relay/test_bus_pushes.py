@@ -28,12 +28,16 @@ def test_what_is_no_message_costs_the_connection(push: Any) -> None:
     assert desk.bus._confirmed.is_set(), "whoever waits for the confirmation goes on, and finds it lost"
 
 
+def test_a_server_that_serves_our_inbox_no_more_costs_the_connection() -> None:
+    desk = Desk()
+    desk.bus._pushed([b"sunsubscribe", b"t:inbox", 0])
+    assert desk.receiver.aborted
+
+
 def test_a_refusal_before_there_is_a_connection_costs_nothing() -> None:
     desk = Desk()
     desk.bus._receiver = None
-    with capture_logs():
-        desk.bus._pushed([b"sunsubscribe", b"t:inbox", 0])
-    assert not desk.receiver.aborted
+    desk.bus._pushed([b"sunsubscribe", b"t:inbox", 0])
     assert desk.bus._confirmed.is_set()
 
 
