@@ -116,7 +116,9 @@ def test_what_was_typed_before_is_searched(node: ScriptedNode, terminal: Open) -
     for id, text in enumerate(["a needle", "hay", "more hay"], 1):
         screen.type(text + ENTER)
         peer.expect(said(id, text))
-    screen.type(CTRL_R + "nee")
+    screen.type(CTRL_R)
+    screen.wait_for("typed before:")  # what was typed is loaded once the line was drawn
+    screen.type("nee")
     screen.wait_for("typed before: nee")
     screen.wait_typed("> a needle")
     screen.type(CTRL_D + CTRL_C)  # gives up the search, and nothing else

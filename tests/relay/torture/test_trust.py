@@ -1,18 +1,34 @@
 """The certificate that a run makes for its nodes, and what is said where it can't."""
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from relay.config import ConfigError, StartError
 from relay.torture import trust
+from relay.torture.process import HOST
+
+
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+    """Have the two agree, each on an end of a way in memory. Raises what a client thinks of a certificate."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = client.wrap_bio(back, there, server_hostname=HOST)
+    answering = server.wrap_bio(there, back, server_side=True)
+    for end in (asking, answering, asking, answering):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    assert asking.version() == answering.version() == "TLSv1.3"
 
 
 def test_clients_trust_it(tmp_path: Path) -> None:
     certificate, key = trust.make_certificate(tmp_path)
-    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
-    assert trust.client_context(str(certificate)).get_ca_certs()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate, key)
+    shake_hands(trust.client_context(str(certificate)), server)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(trust.client_context(None), server)
 
 
 def test_without_openssl_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
