@@ -55,6 +55,7 @@ class Tcp(asyncio.Transport):
         return self.closed or self.aborted
 
     def close(self) -> None:
+        assert not self.closed
         self.closed = True
 
     def abort(self) -> None:
