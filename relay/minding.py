@@ -25,7 +25,7 @@ async def mind_memory(router: Router) -> None:
         await anyio.sleep(BUDGET_SECONDS)
         router.watch_the_entrance(BUDGET_SECONDS)
         held = []
-        async for outlet in in_slices(router.holders, SLICE):
+        async for outlet in in_slices(router.holders(), SLICE):
             held.append(outlet.held_bytes)
             if not held[-1]:
                 router.holding.discard(outlet)

@@ -123,11 +123,10 @@ class Router(Turns):
         """Everyone who is connected."""
         return list(self._outlets)
 
-    @property
-    def holders(self) -> set[Outlet]:
-        """Those of them that may hold something."""
+    def holders(self) -> list[Outlet]:
+        """Those of them that may hold something; who is gone is forgotten."""
         self.holding &= self._outlets
-        return self.holding.copy()
+        return list(self.holding)
 
     def plug(self, outlet: Outlet, *, program: bool) -> Session:
         """A session for a new client."""

@@ -101,8 +101,9 @@ class Directory:
         return holder if holder is not None and _shows(holder, token_hash) else None
 
     async def find(self, owned: str, token_hash: str | None = None) -> Record | None:
-        """The record of the session that owns a name, if there is one. Another token's means less than no record.
+        """The record of the session that owns a name, if there is one.
 
+        `token_hash`: a record with another token counts for nothing until all owners were heard.
         Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
         """
         holder = await self._find(self.keys.place(owned), token_hash)
