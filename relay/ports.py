@@ -10,9 +10,9 @@ from typing import Any, Final
 from relay.config import Config, StartError
 
 # What the kernel keeps for a client: so much that it hasn't read and isn't on its way, and so much that the node hasn't
-# read (Linux reckons twice that, with its own; as much as a connection begins with). Left alone both grow to megabytes,
-# and 2,000 clients who didn't read used up the memory that Linux has for TCP: every connection of the machine stood
-# still, the one to Redis too. A client can say 64 KiB in one round trip, which is 640 KB a second at 100 ms.
+# read (Linux reckons twice that, with its own; as much as a connection begins with). Left alone both may grow to
+# megabytes, and where all connections together use up what Linux has for TCP (`tcp_mem`), they all stand still, the one
+# to Redis too. A client can say 64 KiB in one round trip, which is 640 KB a second at 100 ms.
 KERNEL_BYTES: Final = 64 * 1024
 
 

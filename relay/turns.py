@@ -21,8 +21,8 @@ from relay.standing import Standing
 
 # Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
 ROUND_LINES: Final = 4096
-# Clients that flood get their turn so many at a time: 256 KiB of text at most, some milliseconds. All of 2,000 at once
-# took 0.3 s, for which everyone else waited.
+# Clients that flood get their turn so many at a time: 256 KiB of text at most, some milliseconds. With all of 2,000 at
+# once others' messages took twice as long (docs/decisions/0010).
 FLOODS_AT_ONCE: Final = 16
 
 log = structlog.get_logger()
