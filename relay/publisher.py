@@ -15,8 +15,8 @@ from redis.asyncio.connection import Connection
 
 from relay.resp import Command, RespConnection, pack
 
-# Of so many PUBLISHes one is answered. Half of what may be under way (bus.UNDER_WAY), so that a server that keeps up
-# never holds anything up.
+# Of so many PUBLISHes one is answered. Half of what may be under way (publishing.UNDER_WAY), so that a server that
+# keeps up never holds anything up.
 ANSWERED: Final = 4
 
 _SKIP: Final = ("CLIENT", "REPLY", "SKIP")  # the answer of the next command

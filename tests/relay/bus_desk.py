@@ -47,8 +47,8 @@ class Desk:
             connected=lambda: None,
         )
         self.publisher, self.receiver = Publisher(), Receiver()
-        self.bus._publisher = cast(Any, self.publisher)
-        self.bus._receiver = cast(Any, self.receiver)
+        self.bus._publishing._publisher = cast(Any, self.publisher)
+        self.bus._subscription._receiver = cast(Any, self.receiver)
 
     def turn(self, *mail: Mail) -> list[list[Mail]]:
         """Post, flush, and see which frames left."""

@@ -2,13 +2,10 @@
 
 import time
 
-import anyio
 import pytest
-from structlog.testing import capture_logs
 
 from relay import bus as bus_module
-from relay import resp
-from relay.directory import Unavailable
+from relay import publishing
 from relay.link import FLIGHT_BYTES
 from relay.mail import Ack, Text
 from tests.relay.bus_desk import OTHER, THERE, Desk
@@ -46,12 +43,12 @@ class TestAcknowledgements:
         assert desk.turn(TEXT) == [[ACKS[1], TEXT]]
 
     async def test_those_that_found_no_room_leave_when_there_is_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bus_module, "UNDER_WAY", 1)
+        monkeypatch.setattr(publishing, "UNDER_WAY", 1)
         desk = Desk()
         desk.turn(TEXT)
         monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.0)
         assert desk.turn(ACKS[0]) == []
-        desk.bus._published(1)
+        desk.bus._publishing._heard(1)
         assert desk.publisher.mail == [[ACKS[0]]]
 
 
@@ -65,7 +62,7 @@ class TestHints:
         assert desk.bus.flowing(THERE)
 
     async def test_there_is_none_while_the_server_is_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bus_module, "UNDER_WAY", 1)
+        monkeypatch.setattr(publishing, "UNDER_WAY", 1)
         desk = Desk()
         desk.turn(TEXT)
         assert not desk.bus.flowing(THERE)
@@ -75,7 +72,7 @@ class TestHints:
         desk.bus._standing = lambda: False
         assert not desk.bus.flowing(THERE)
         desk = Desk()
-        desk.bus._publisher = None
+        desk.bus._publishing._publisher = None
         assert not desk.bus.flowing(THERE)
 
     async def test_there_is_none_to_a_node_that_acknowledges_nothing(self) -> None:
@@ -83,25 +80,3 @@ class TestHints:
         desk.turn(Text("ann", "c1", 1, 1, 0, 1.0, ["x" * FLIGHT_BYTES]))
         assert not desk.bus.flowing(THERE)
         assert desk.bus.flowing(OTHER)
-
-
-async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_then(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resp, "RECONNECT_MAX_SECONDS", 0.0)
-    tries = 0
-
-    async def fail() -> bool:
-        nonlocal tries
-        tries += 1
-        raise Unavailable("is not the primary")
-
-    with capture_logs() as lines:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(Desk().bus._keep, fail, "publisher")
-            await until(lambda: tries > 2 * bus_module.SAY_EVERY)
-            tasks.cancel_scope.cancel()
-    warnings = [line for line in lines if line["log_level"] == "warning"]
-    assert len(warnings) == tries // bus_module.SAY_EVERY
-    assert warnings[0]["error"] == "is not the primary"
-    assert warnings[0]["role"] == "publisher"

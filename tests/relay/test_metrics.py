@@ -219,7 +219,7 @@ async def test_links_with_too_many_nodes_count(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(bus_module, "LINKS", 1)
     desk = Desk()
     for uid in ("2" * 16, "3" * 16):
-        desk.bus._pushed([b"message", b"inbox", pack(Kind.ACK, uid, bytes(8), 0)])
+        desk.bus._subscription._pushed([b"message", b"inbox", pack(Kind.ACK, uid, bytes(8), 0)])
     assert risen(desk.bus._counts.limits) == {Limit.LINKS: 1}
 
 

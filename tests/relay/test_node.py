@@ -7,8 +7,8 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from relay import bus as bus_module
 from relay import node as node_module
+from relay import subscription
 from relay.config import Config
 from relay.directory.lease import clock
 from relay.errors import Reason
@@ -27,7 +27,7 @@ def serving() -> Node:
     node = Node(Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3))
     node._serving = True
     node._lease.incarnation, node._lease.deadline = 1, clock() + LEASE
-    node._bus._heard = clock()
+    node._bus._subscription._heard = clock()
     return node
 
 
@@ -36,7 +36,7 @@ def lose_lease(node: Node) -> None:
 
 
 def go_deaf(node: Node) -> None:
-    node._bus._heard = clock() - bus_module.DEAF_SECONDS
+    node._bus._subscription._heard = clock() - subscription.DEAF_SECONDS
 
 
 def begin_again(node: Node) -> None:
@@ -105,7 +105,7 @@ async def test_a_report_tells_rates_since_the_one_before() -> None:
 
 
 async def test_each_time_that_the_own_probe_is_missed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(subscription, "PROBE_SECONDS", 0.01)
     node, ended = serving(), []
 
     class Connection:
@@ -113,9 +113,9 @@ async def test_each_time_that_the_own_probe_is_missed_is_counted(monkeypatch: py
             ended.append(self)
 
     go_deaf(node)
-    node._bus._subscriber = cast(Any, Connection())
+    node._bus._subscription.connection = cast(Any, Connection())
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(node._bus._probe)
+        tasks.start_soon(node._bus._subscription._listen)
         await until(lambda: len(ended) > 1)
         tasks.cancel_scope.cancel()
     assert node._counts.deaf == len(ended)

@@ -49,8 +49,8 @@ class Redis:
     def _deliver(self) -> None:
         self.busy = True
         by, channel, frame = self._waiting.popleft()
-        self.nodes[channel.decode().rsplit(":")[-1]]._pushed([b"message", channel, frame])
-        by._published(1)
+        self.nodes[channel.decode().rsplit(":")[-1]]._subscription._pushed([b"message", channel, frame])
+        by._publishing._heard(1)
 
 
 class _Publisher:
@@ -82,7 +82,7 @@ class Twin(Router):
             notice=lambda _: None,
             connected=lambda: None,
         )
-        bus._publisher = cast(Publisher, _Publisher(redis, bus))
+        bus._publishing._publisher = cast(Publisher, _Publisher(redis, bus))
         self.start(asyncio.get_running_loop(), cast(Any, None), cast(Directory, _Directory()), bus)
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:

@@ -1,4 +1,4 @@
-"""What a server answers a bus that is not what it asked for: said in the log, and followed by a new connection."""
+"""What a subscriber hears that is not what it asked for: said in the log, and followed by a new connection."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def test_what_is_no_frame_is_passed_over() -> None:
     """Somebody else publishes on our channels: a stranger must not end a node."""
     desk = Desk()
     with capture_logs() as log:
-        desk.bus._pushed([b"message", b"t:inbox", b"hello, anybody there?"])
+        desk.bus._subscription._pushed([b"message", b"t:inbox", b"hello, anybody there?"])
     assert [(line["event"], line["log_level"]) for line in log] == [("bad frame on the bus", "warning")]
     assert desk.heard == []
     assert not desk.receiver.aborted
@@ -22,32 +22,20 @@ def test_what_is_no_frame_is_passed_over() -> None:
 def test_what_is_no_message_costs_the_connection(push: Any) -> None:
     desk = Desk()
     with capture_logs() as log:
-        desk.bus._pushed(push)
+        desk.bus._subscription._pushed(push)
     assert [line["event"] for line in log] == ["unexpected reply to subscribe"]
     assert desk.receiver.aborted
-    assert desk.bus._confirmed.is_set(), "whoever waits for the confirmation goes on, and finds it lost"
+    assert desk.bus._subscription._confirmed.is_set(), "whoever waits for the confirmation goes on, and finds it lost"
 
 
 def test_a_server_that_serves_our_inbox_no_more_costs_the_connection() -> None:
     desk = Desk()
-    desk.bus._pushed([b"sunsubscribe", b"t:inbox", 0])
+    desk.bus._subscription._pushed([b"sunsubscribe", b"t:inbox", 0])
     assert desk.receiver.aborted
 
 
 def test_a_refusal_before_there_is_a_connection_costs_nothing() -> None:
     desk = Desk()
-    desk.bus._receiver = None
-    desk.bus._pushed([b"sunsubscribe", b"t:inbox", 0])
-    assert desk.bus._confirmed.is_set()
-
-
-def test_a_publish_that_is_refused_is_logged_and_is_no_sign_of_life() -> None:
-    desk = Desk()
-    desk.bus._under_way = 2
-    with capture_logs() as log:
-        desk.bus._published(Exception("NOPERM no permissions to publish"))
-    assert [line["event"] for line in log] == ["publish refused"]
-    assert not desk.bus._answered
-    desk.bus._published(1)
-    assert desk.bus._answered
-    assert desk.bus._under_way == 0
+    desk.bus._subscription._receiver = None
+    desk.bus._subscription._pushed([b"sunsubscribe", b"t:inbox", 0])
+    assert desk.bus._subscription._confirmed.is_set()

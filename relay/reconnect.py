@@ -1,0 +1,65 @@
+"""What both ends of the bus have in common: a connection to the server of the own inbox, made anew when it is lost."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import anyio
+import structlog
+
+from relay.directory.store import Store, Unavailable
+from relay.resp import RespConnection, next_pause
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio.connection import Connection
+
+# How often a node makes sure that it isn't at a server whose place another one has taken.
+LOOK_SECONDS: Final = 1.0
+# One of so many failed tries is worth a line in the log: every ten seconds or so.
+SAY_EVERY: Final = 10
+
+_Taken = TypeVar("_Taken", bound=RespConnection)
+
+log = structlog.get_logger()
+
+
+async def keep(session: Callable[[], Awaitable[bool]], role: str) -> None:
+    """Run one `session` after the other, for ever; each says whether its connection served, if only for a moment."""
+    pause, failed = 0.0, 0
+    while True:
+        try:
+            served = await session()
+            failed = 0
+            log.warning("bus connection lost", role=role)
+        except Unavailable as error:
+            served = False
+            failed += 1
+            say = log.debug if failed % SAY_EVERY else log.warning
+            say("bus connection not made", role=role, error=str(error))
+        pause = next_pause(pause, served)
+        await anyio.sleep(pause)
+
+
+@asynccontextmanager
+async def connected(store: Store, inbox: str, take_over: "Callable[[Connection], _Taken]") -> "AsyncIterator[_Taken]":
+    """A connection to the server that serves this inbox, closed in the end. Raises Unavailable."""
+    connection = take_over(await store.connect(store.home(inbox)))
+    try:
+        yield connection
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connection.aclose()
+
+
+async def follow(store: Store, connections: Callable[[], list[RespConnection]]) -> None:
+    """Leave a server whose place another one has taken, also where it goes on serving: others aren't there."""
+    while True:
+        await anyio.sleep(LOOK_SECONDS)
+        with suppress(Unavailable):
+            await store.look()
+        for connection in connections():
+            if not store.current(connection.origin):
+                log.warning("another server took this one's place: connecting there")
+                connection.abort()
