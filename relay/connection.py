@@ -1,7 +1,6 @@
 """One client's TCP connection. When it is read stands in `relay.reading`, what it is told in `relay.replies`."""
 
 import asyncio
-import socket
 from collections import deque
 from typing import Final, cast
 
@@ -75,9 +74,6 @@ class Connection(Reading):
         self._transport = cast(asyncio.Transport, transport)
         # Paused means exactly: not all of it is in the kernel yet. Acknowledgements depend on that.
         self._transport.set_write_buffer_limits(high=0)
-        sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer.keep_alive(sock)
         self._mind_name()
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -1,7 +1,5 @@
 """How one client's connection ends: asked to, cut off, without a name, or with a peer that is gone."""
 
-import socket
-
 import anyio
 import pytest
 from msgspec.structs import replace
@@ -144,8 +142,3 @@ class TestAPeerThatIsGone:
         client = wire()
         monkeypatch.setattr(peer, "look", None)
         client.connection.check_peer()
-
-    async def test_the_kernel_looks_after_a_quiet_one(self, wire: Connect) -> None:
-        sock = wire().socket
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

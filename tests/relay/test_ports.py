@@ -2,11 +2,21 @@
 
 import contextlib
 import socket
+from collections.abc import Iterator
 
-from relay import ports
+import pytest
+
+from relay import peer, ports
 from relay.config import Config
 
 MOST = 4 * ports.KERNEL_BYTES  # the kernel reckons twice as much as was asked for, and takes a piece more
+
+
+@pytest.fixture
+def port() -> Iterator[socket.socket]:
+    with ports.bind(Config(port=0, classic_port=None, http_port=None))["address"] as port:
+        port.setblocking(True)
+        yield port
 
 
 def send_all(sock: socket.socket) -> int:
@@ -19,11 +29,19 @@ def send_all(sock: socket.socket) -> int:
     return sent
 
 
-def test_a_client_that_does_not_read_or_is_not_read_costs_the_kernel_little() -> None:
+def test_the_kernel_sends_at_once_and_looks_after_the_peer(port: socket.socket) -> None:
+    with socket.create_connection(port.getsockname()):
+        served, _ = port.accept()
+    with served:
+        assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert served.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        expected = [peer.KEEP_IDLE, peer.KEEP_INTERVAL, peer.KEEP_COUNT]
+        assert [served.getsockopt(socket.IPPROTO_TCP, option) for option in options] == expected
+
+
+def test_a_client_that_does_not_read_or_is_not_read_costs_the_kernel_little(port: socket.socket) -> None:
     with contextlib.ExitStack() as stack:
-        port = ports.bind(Config(port=0, classic_port=None, http_port=None))["address"]
-        stack.callback(port.close)
-        port.setblocking(True)
         client = stack.enter_context(socket.socket())
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ports.KERNEL_BYTES)  # what it takes isn't the node's
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ports.KERNEL_BYTES)

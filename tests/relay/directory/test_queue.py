@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
+from relay.directory import store as store_module
 from relay.directory.store import BATCH, CALL_SECONDS, Store, Unavailable
+from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
 
@@ -20,6 +22,7 @@ class Server:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.pipelines: list[list[str]] = []
         self.silent = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -27,7 +30,8 @@ class Server:
             words = [part.split(b"\r\n")[2::2] for part in data.split(b"*")[1:]]
             if any(command[0] == b"GET" for command in words):
                 await anyio.sleep(SLOW)
-                self.asked += [command[1].decode() for command in words if command[0] == b"GET"]
+                self.pipelines.append([command[1].decode() for command in words if command[0] == b"GET"])
+                self.asked += self.pipelines[-1]
             if not self.silent:
                 writer.write(b"+OK\r\n" * len(words))
         writer.close()
@@ -61,6 +65,29 @@ async def test_what_is_urgent_comes_next() -> None:
         await anyio.sleep(SLOW / 2)  # the first ones are under way
         await store.call("GET", "lease", urgent=True)
         assert server.asked.index("lease") == BATCH
+
+
+async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store_module, "GATHER_SECONDS", 2 * SLOW)
+    server = Server()
+    async with a_store(server) as store, anyio.create_task_group() as tasks:
+        tasks.start_soon(store.call, "GET", "first")
+        await anyio.sleep(SLOW / 2)  # it is under way
+        tasks.start_soon(store.call, "GET", "meanwhile")
+        await until(lambda: server.pipelines)
+        await anyio.sleep(SLOW / 2)  # it is answered
+        tasks.start_soon(store.call, "GET", "soon after")
+    assert server.pipelines == [["first"], ["meanwhile", "soon after"]]
+
+
+async def test_who_comes_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "GATHER_SECONDS", 60.0)
+    async with a_store(Server()) as store:
+        with anyio.fail_after(10 * SLOW):
+            await store.call("GET", "one")
+            await store.call("GET", "then the next")
 
 
 async def test_when_redis_is_away_nobody_waits_for_more_than_a_second() -> None:
