@@ -1,6 +1,5 @@
 """A peer's words are hostile to a terminal: what could move the cursor or turn the writing around is shown as text."""
 
-import re
 from typing import Final
 
 # C0, DEL and C1 drive terminals; the bidi controls (Unicode UAX #9) make text read as what it isn't; U+2028/9 are
@@ -15,14 +14,11 @@ _UNSAFE: Final = (
     *range(0x2066, 0x206A),
     *range(0xD800, 0xE000),
 )
-# A table, because a hostile text may hold nothing else and the loop must not be held up for it.
-_SHOWN: Final = {chr(point): f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" for point in _UNSAFE}
-_FIND: Final = re.compile("[" + "".join(map(re.escape, _SHOWN)) + "]")
+# The text made wholly of these takes longest: 5 to 10 ms for 64 KiB, a third of what a search would take.
+_SHOWN: Final = {point: f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" for point in _UNSAFE}
 
 
 def escape(text: str) -> str:
     r"""`text` on one line and safe to show: unsafe characters as `\xNN` below U+0100, else as `\uNNNN`."""
-    # Four times as fast as the search on plain text; what isn't printable need not be unsafe (emoji sequences).
-    if text.isprintable():
-        return text
-    return _FIND.sub(lambda found: _SHOWN[found[0]], text)
+    # Several times as fast on plain text; what isn't printable need not be unsafe (emoji sequences).
+    return text if text.isprintable() else text.translate(_SHOWN)
