@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import structlog
@@ -15,12 +15,11 @@ from relay.crew import Crew
 from relay.directory import Body, Directory, Record, Unavailable
 from relay.directory.lease import clock
 from relay.errors import Code
-from relay.events import Claim, Event, Replaced
+from relay.events import Claim, Replaced
 from relay.host import Located
 from relay.mail import Mail, Moved
-from relay.metrics import Counts, Limit
 from relay.names import Name, parse
-from relay.pace import Pace
+from relay.outlet import Outlet
 from relay.records import Records
 from relay.resume import Legacy
 from relay.session import Session, State
@@ -33,62 +32,11 @@ PATIENCE_SECONDS: Final = 1.0
 log = structlog.get_logger()
 
 
-class Outlet(Protocol):
-    """Where a session's client is told things: a connection."""
-
-    pace: Pace  # how much it may ask for
-
-    session: Session  # that it is the client of
-
-    @property
-    def peer(self) -> str:
-        """The client's address and port; empty where it has none."""
-
-    @property
-    def dialect(self) -> str:
-        """What the client speaks: `text`, `json`, `classic`, or `unknown` as long as it has said nothing."""
-
-    def tell(self, event: Event) -> bool:
-        """Add to what the client is told. False: nothing is to be done about it in this turn."""
-
-    def tell_ack(self) -> bool:
-        """Tell the acknowledgement that was held back. False: there is none."""
-
-    def settle(self) -> None:
-        """Handle lines that wait, as far as the session lets them; write what the client is told."""
-
-    @property
-    def lines(self) -> Sized:
-        """What the client said and waits for its turn."""
-
-    def close(self) -> None:
-        """Close after that."""
-
-    def check_peer(self) -> None:
-        """Give the connection up if its peer is gone."""
-
-    def called(self) -> None:
-        """Lines that wait were not written to the partner that is announced next."""
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that this client's messages and replies hold at the moment."""
-
-    def serve(self, session: Session) -> None:
-        """Be the client of this session from now on."""
-
-    @property
-    def hung_up(self) -> bool:
-        """The client sends nothing more, and may be gone."""
-
-
 class Owner(Protocol):
-    """What this module needs of the node."""
+    """What claims, and some others, need of the node."""
 
     uid: str
-    counts: Counts
     authenticates: bool
-    vouch: Callable[[str, str | None], bool] | None
     sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
 
     def began(self, session: Session, *, resumed: bool) -> None:
@@ -148,21 +96,6 @@ class Claims:
         """The session is one of this node's: now it can be told that it has moved."""
         if (mail := self._moved.pop(sid, None)) is not None:
             self._node.post(self._node.uid, mail)
-
-    def admit(self, session: Session, claim: Claim, now: float) -> Code | None:
-        """See `Host`."""
-        if session.outlet is not None and not session.outlet.pace.may_claim(now):
-            self._node.counts.hit(Limit.CLAIMS)
-            return Code.RATE_LIMITED
-        vouch = self._node.vouch
-        return Code.BAD_TOKEN if vouch is not None and not vouch(claim.name, claim.auth) else None
-
-    def admits_call(self, session: Session, now: float) -> bool:
-        """See `Host`."""
-        if session.outlet is None or session.outlet.pace.may_call(now):
-            return True
-        self._node.counts.hit(Limit.CALLS)
-        return False
 
     def claim(self, session: Session, name: Name) -> None:
         """Ask for a name; ends in `session.claimed` or `session.unclaimed`."""

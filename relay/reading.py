@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from relay.budget import MESSAGE_BYTES
-from relay.claims import Outlet
 from relay.dialects import CLASSIC, Dialect, Line
 from relay.metrics import Limit
+from relay.outlet import Outlet
 from relay.pace import Pace
 from relay.replies import Replies
 from relay.router import Router

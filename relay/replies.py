@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import cast
 
-from relay.claims import Outlet
 from relay.dialects import CLASSIC, JSON, Dialect
 from relay.events import Acked, Event, Messages
+from relay.outlet import Outlet
 from relay.router import Router
 from relay.session import Session
 

@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from relay import inbox
 from relay.budget import Budget
 from relay.bus import Bus
-from relay.claims import Claims, Outlet
+from relay.claims import Claims
 from relay.directory import Directory
 from relay.drain import dismiss
 from relay.entrance import Entrance
@@ -20,9 +20,10 @@ from relay.events import Claim, Event
 from relay.held import Held
 from relay.host import Limits, Located
 from relay.mail import Ack, Mail, Moved
-from relay.metrics import Counts
+from relay.metrics import Counts, Limit
 from relay.names import Name
 from relay.neighbours import Neighbours
+from relay.outlet import Outlet
 from relay.records import Records
 from relay.session import NAMED, Session
 from relay.standing import Standing
@@ -169,11 +170,17 @@ class Router(Turns):
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
         """See `Host`."""
-        return self._claims.admit(session, claim, self._loop.time())
+        if session.outlet is not None and not session.outlet.pace.may_claim(self._loop.time()):
+            self.counts.hit(Limit.CLAIMS)
+            return Code.RATE_LIMITED
+        return Code.BAD_TOKEN if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
 
     def admits_call(self, session: Session) -> bool:
         """See `Host`."""
-        return self._claims.admits_call(session, self._loop.time())
+        if session.outlet is None or session.outlet.pace.may_call(self._loop.time()):
+            return True
+        self.counts.hit(Limit.CALLS)
+        return False
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `Host`."""

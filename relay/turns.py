@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from relay.bus import Bus
-from relay.claims import Outlet
 from relay.directory import Lease
 from relay.mail import Mail
+from relay.outlet import Outlet
 from relay.standing import Standing
 
 # Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
