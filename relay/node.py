@@ -24,16 +24,15 @@ from relay.config import Config, ConfigError, StartError, one_start_error, redac
 from relay.descriptors import Port, raise_limit
 from relay.directory import Directory, Lease, Unavailable
 from relay.directory.keys import Keys
-from relay.directory.lease import clock
 from relay.directory.store import Store
 from relay.drain import Drain
 from relay.exporter import Exporter, Reading
 from relay.gate import Gate, Terms
 from relay.host import Limits
 from relay.http import Probes
-from relay.kick import kick
-from relay.link import Frame, Kind
+from relay.link import Kind
 from relay.metrics import Counts
+from relay.notices import Notices
 from relay.peer import LOOK_SECONDS
 from relay.router import Router
 from relay.status.publish import Reporter
@@ -42,11 +41,6 @@ from relay.tls import server_context
 # Pause between looks whether Redis is there yet, and how often the log says that it isn't.
 WAIT_SECONDS: Final = 0.2
 SAY_EVERY: Final = 25
-# A new cluster on an empty Redis asks whether anyone has users. Long enough for a node that Redis' restart has
-# disconnected to be back (it tries every half second at the most).
-ROLL_CALL_SECONDS: Final = 0.6
-# One answer to roll calls in so many seconds.
-ROLL_CALL_PAUSE: Final = 0.5
 # At the end: how long what has to be told and given back may take.
 STOP_SECONDS: Final = 3.0
 STOP_LOOK_SECONDS: Final = 0.01
@@ -83,16 +77,7 @@ class Node:
         self._router = Router(
             self._uid,
             config.name,
-            Limits(
-                grace=config.grace,
-                lease=config.lease,
-                name=config.name_time,
-                window=config.window,
-                window_bytes=config.window_bytes,
-                calls=config.max_calls,
-                lines=config.max_lines,
-                bytes=config.max_bytes,
-            ),
+            _limits(config),
             config.memory * MEBIBYTE,
             self._counts,
             vouch=auth.vouches if auth is not None else None,
@@ -102,7 +87,13 @@ class Node:
         if config.tls_cert is not None:
             self._reloads.append(self._renew_certificate)
         self._lease = Lease(self._store, self._keys, self._uid, config.lease, self._counts)
-        self._directory = Directory(self._store, self._keys, self._lease, self._forgotten, self._router.here)
+        self._directory = Directory(
+            self._store,
+            self._keys,
+            self._lease,
+            forgotten=lambda partition: self._notices.forgotten(partition),
+            here=self._router.here,
+        )
         self._bus = Bus(
             self._store,
             self._keys,
@@ -111,16 +102,14 @@ class Node:
             room=self._router.begin,
             deliver=self._router.receive,
             reset=lambda uid: self._router.neighbours.forgot(uid),
-            notice=self._notice,
+            notice=lambda frame: self._notices.heed(frame),
             connected=self._lease.reconnected,
             counts=self._counts,
         )
         self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
-        self._serving = False  # has accepted clients: others have to reckon with our users
         self._told = anyio.Event()  # to stop
+        self._notices = Notices(self._uid, self._directory, self._bus, self._router, drain=self._told.set)
         self._stopping = False
-        self._answered = anyio.Event()
-        self._called: dict[int, float] = {}
 
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""
@@ -179,7 +168,7 @@ class Node:
         while True:
             try:
                 await self._lease.take()
-                await self._directory.found(self._alone)
+                await self._directory.found(self._notices.alone)
                 break
             except Unavailable as error:
                 log.warning("waiting for redis", error=str(error))
@@ -216,13 +205,6 @@ class Node:
         for policy in await self._store.eviction() - {"noeviction"}:
             log.warning("redis may evict the directory: set maxmemory-policy noeviction", policy=policy)
 
-    async def _alone(self) -> bool:
-        """Whether no other node has users."""
-        called = self._bus.announce(Kind.ROLL_CALL)
-        with anyio.move_on_after(ROLL_CALL_SECONDS):
-            await self._answered.wait()
-        return called and not self._answered.is_set()
-
     @asynccontextmanager
     async def _listening(self, sockets: dict[str, socket.socket], tasks: TaskGroup) -> AsyncIterator[None]:
         config, gate = self._config, self._gate
@@ -231,7 +213,7 @@ class Node:
             for role, sock in sockets.items()
             if role != "http"
         ]
-        self._serving = True
+        self._notices.serving = True
         try:
             for port in opened:
                 await port.open()
@@ -276,7 +258,7 @@ class Node:
     def _why_not_ready(self) -> str:
         if self._stopping:
             return "draining"
-        if not self._serving:
+        if not self._notices.serving:
             return "starting: waiting for Redis"
         if not self._lease.standing:
             return "no lease: Redis is away"
@@ -298,40 +280,6 @@ class Node:
             lease_age=self._lease.age,
             memory=self._router.budget.held,
         )
-
-    # --- other nodes
-
-    def _notice(self, frame: Frame) -> None:
-        match frame.kind:
-            case Kind.ROLL_CALL if self._serving:
-                self._bus.tell(frame.uid, Kind.HERE, self._directory.highest)
-                if frame.number:
-                    self._router.write_back(frame.number - 1)
-            case Kind.HERE:
-                self._directory.know(frame.number)
-                self._answered.set()
-            case Kind.FAREWELL:
-                self._directory.peers.dead(frame.uid)
-                self._bus.forget(frame.uid)
-            case Kind.DRAIN if frame.body == self._uid.encode() and self._serving:
-                self._told.set()
-            case Kind.KICK:
-                self._kick(frame.body.decode(errors="replace"))
-
-    def _kick(self, owned: str) -> None:
-        session = self._router.sessions.get(owned)
-        if session is not None and session.named:
-            self._router.begin()
-            kick(session)
-
-    def _forgotten(self, partition: int) -> None:
-        """Redis forgot a partition: every node has to write its users back."""
-        now = clock()
-        if now - self._called.get(partition, float("-inf")) > ROLL_CALL_PAUSE:
-            self._called[partition] = now
-            log.warning("redis forgot a partition", partition=partition)
-            self._bus.announce(Kind.ROLL_CALL, partition + 1)
-            self._router.write_back(partition)
 
     # --- stop
 
@@ -358,6 +306,19 @@ class Node:
             await self._reporter.withdraw()
         self._bus.announce(Kind.FAREWELL)
         log.info("stopped", node=self._config.name)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        grace=config.grace,
+        lease=config.lease,
+        name=config.name_time,
+        window=config.window,
+        window_bytes=config.window_bytes,
+        calls=config.max_calls,
+        lines=config.max_lines,
+        bytes=config.max_bytes,
+    )
 
 
 def _terms(config: Config) -> Terms:

@@ -25,7 +25,7 @@ LEASE = 5.0
 def serving() -> Node:
     """A node that serves clients, holds its lease and hears itself; nothing of it runs."""
     node = Node(Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3))
-    node._serving = True
+    node._notices.serving = True
     node._lease.incarnation, node._lease.deadline = 1, clock() + LEASE
     node._bus._subscription._heard = clock()
     return node
@@ -40,7 +40,7 @@ def go_deaf(node: Node) -> None:
 
 
 def begin_again(node: Node) -> None:
-    node._serving = False
+    node._notices.serving = False
 
 
 def drain(node: Node) -> None:

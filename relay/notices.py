@@ -1,0 +1,76 @@
+"""What nodes, and operators, tell each other beside mail: roll calls, farewells, who is to go."""
+
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import structlog
+
+from relay.bus import Bus
+from relay.directory import Directory
+from relay.directory.lease import clock
+from relay.kick import kick
+from relay.link import Frame, Kind
+from relay.router import Router
+
+# A new cluster on an empty Redis asks whether anyone has users. Long enough for a node that Redis' restart has
+# disconnected to be back (it tries every half second at the most).
+ROLL_CALL_SECONDS: Final = 0.6
+# One roll call for a partition in so many seconds.
+ROLL_CALL_PAUSE: Final = 0.5
+
+log = structlog.get_logger()
+
+
+class Notices:
+    """Heeds what this node is told, and tells the others. `drain()`: this node is to end."""
+
+    def __init__(self, uid: str, directory: Directory, bus: Bus, router: Router, drain: Callable[[], None]) -> None:
+        self._uid = uid
+        self._directory = directory
+        self._bus = bus
+        self._router = router
+        self._drain = drain
+        self.serving = False  # has accepted clients: others have to reckon with our users
+        self._answered = anyio.Event()
+        self._called: dict[int, float] = {}
+
+    def heed(self, frame: Frame) -> None:
+        """A frame came that isn't mail."""
+        match frame.kind:
+            case Kind.ROLL_CALL if self.serving:
+                self._bus.tell(frame.uid, Kind.HERE, self._directory.highest)
+                if frame.number:
+                    self._router.write_back(frame.number - 1)
+            case Kind.HERE:
+                self._directory.know(frame.number)
+                self._answered.set()
+            case Kind.FAREWELL:
+                self._directory.peers.dead(frame.uid)
+                self._bus.forget(frame.uid)
+            case Kind.DRAIN if frame.body == self._uid.encode() and self.serving:
+                self._drain()
+            case Kind.KICK:
+                self._kick(frame.body.decode(errors="replace"))
+
+    def _kick(self, owned: str) -> None:
+        session = self._router.sessions.get(owned)
+        if session is not None and session.named:
+            self._router.begin()
+            kick(session)
+
+    async def alone(self) -> bool:
+        """Whether no other node has users."""
+        called = self._bus.announce(Kind.ROLL_CALL)
+        with anyio.move_on_after(ROLL_CALL_SECONDS):
+            await self._answered.wait()
+        return called and not self._answered.is_set()
+
+    def forgotten(self, partition: int) -> None:
+        """Redis forgot a partition: every node has to write its users back."""
+        now = clock()
+        if now - self._called.get(partition, float("-inf")) > ROLL_CALL_PAUSE:
+            self._called[partition] = now
+            log.warning("redis forgot a partition", partition=partition)
+            self._bus.announce(Kind.ROLL_CALL, partition + 1)
+            self._router.write_back(partition)
