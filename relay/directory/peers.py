@@ -1,6 +1,6 @@
 """The liveness of other nodes, by their leases."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -79,7 +79,7 @@ class Peers:
 
     async def watch(
         self,
-        partners: Callable[[], Iterable[str]],
+        partners: Callable[[], Awaitable[set[str]]],
         lost: Callable[[str, float], None],
         back: Callable[[str], None],
     ) -> None:
@@ -91,7 +91,8 @@ class Peers:
         while True:
             await anyio.sleep(PAUSE_SECONDS)
             await self._look_again()
-            now, watched = clock(), set(partners())
+            watched = await partners()
+            now = clock()
             reported &= watched
             for uid in watched:
                 if now < self._alive_until.get(uid, 0.0) + MARGIN_SECONDS:

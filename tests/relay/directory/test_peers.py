@@ -21,6 +21,14 @@ async def nothing() -> None:
     pass
 
 
+async def them() -> set[str]:
+    return {THEM}
+
+
+async def nobody() -> set[str]:
+    return set()
+
+
 async def test_one_that_slept_is_reported_lost_and_then_back(
     redis_server: RedisServer, redis_store: redis.Redis, prefix: str
 ) -> None:
@@ -33,9 +41,7 @@ async def test_one_that_slept_is_reported_lost_and_then_back(
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        tasks.start_soon(
-            Peers(store, keys, lease).watch, lambda: {THEM}, lambda uid, _: told.append(f"lost {uid}"), told.append
-        )
+        tasks.start_soon(Peers(store, keys, lease).watch, them, lambda uid, _: told.append(f"lost {uid}"), told.append)
         await until(lambda: told)
         redis_store.set(keys.lease(THEM), "2", px=held)
         await until(lambda: len(told) > 1)
@@ -55,7 +61,7 @@ async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        tasks.start_soon(peers.watch, set, lambda _uid, _since: None, lambda _uid: None)
+        tasks.start_soon(peers.watch, nobody, lambda _uid, _since: None, lambda _uid: None)
         assert await peers.lapsed(THEM) is None  # it may have been forgotten, and be put back
         with anyio.fail_after(10):  # a look that came late, on a busy machine, means that it begins anew
             await anyio.sleep(2 * LEASE)  # and nobody asks
@@ -78,7 +84,7 @@ async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        tasks.start_soon(peers.watch, set, lambda _uid, _since: None, lambda _uid: None)
+        tasks.start_soon(peers.watch, nobody, lambda _uid, _since: None, lambda _uid: None)
         assert await peers.lapsed(THEM) is None
         await anyio.sleep(LEASE / 2)
         redis_store.set(keys.lease(THEM), "1", px=held)
