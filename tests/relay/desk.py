@@ -75,17 +75,44 @@ async def _alone() -> bool:
     return True
 
 
-class Wire(asyncio.Transport):
+class Tcp(asyncio.Transport):
+    """The transport of asyncio, without a network: `full`, the kernel takes no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = True
+        self.full = False
+        self.closed = False  # by the node, after everything was written
+        self.aborted = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.closed or self.aborted
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Wire(Tcp):
     """A socket and its client: `full`, the client doesn't read and the kernel takes no more."""
 
     def __init__(self, router: Router, *, classic: bool = False, max_line: int = MAX_LINE) -> None:
         super().__init__()
         self._router = router
         self.socket = socket.socket()
-        self.reading = True
-        self.full = False
-        self.closed = False  # by the node, after everything was written
-        self.aborted = False
         self.writes: list[bytes] = []
         self.rounds: list[int] = []  # the turn of the loop of each write
         self._unsent: deque[bytes] = deque()
@@ -140,9 +167,6 @@ class Wire(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self.socket if name == "socket" else default
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert high == 0
-
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not data:
             return  # as a transport of asyncio does
@@ -151,23 +175,12 @@ class Wire(asyncio.Transport):
         if self.full:
             self.connection.pause_writing()
 
-    def pause_reading(self) -> None:
-        assert self.reading
-        self.reading = False
-
     def resume_reading(self) -> None:
-        assert not self.reading
-        self.reading = True
+        super().resume_reading()
         asyncio.get_running_loop().call_soon(self._feed)
 
-    def is_closing(self) -> bool:
-        return self.closed or self.aborted
-
-    def close(self) -> None:
-        self.closed = True
-
     def abort(self) -> None:
-        self.aborted = True
+        super().abort()
         asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
 
 

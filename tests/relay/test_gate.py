@@ -14,7 +14,7 @@ from relay.connection import Connection
 from relay.gate import Arrival, Gate, Terms
 from relay.metrics import Limit
 from relay.router import Router
-from tests.relay.desk import until
+from tests.relay.desk import Tcp, until
 from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.anyio
@@ -22,13 +22,12 @@ pytestmark = pytest.mark.anyio
 HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x01\x00\x01\x27\x0f"
 
 
-class Tcp(asyncio.Transport):
+class Visitor(Tcp):
     """A connection from an address."""
 
     def __init__(self, gate: Gate, address: str, sock: socket.socket) -> None:
         super().__init__()
         self.address, self.socket = address, sock
-        self.aborted = False
         self.protocol: Any = gate.arrive(classic=False)
         self.protocol.connection_made(self)
 
@@ -38,14 +37,8 @@ class Tcp(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert high == 0
-
-    def is_closing(self) -> bool:
-        return self.aborted
-
     def abort(self) -> None:
-        self.aborted = True
+        super().abort()
         self.protocol.connection_lost(None)
 
     def say(self, data: bytes) -> None:
@@ -58,17 +51,17 @@ class Tcp(asyncio.Transport):
             self.protocol.buffer_updated(count)
 
 
-Come = Callable[..., Tcp]
+Come = Callable[..., Visitor]
 
 
 @pytest.fixture
 async def come(router: Router) -> AsyncIterator[Come]:
     """Connects somebody at a gate."""
-    came: list[Tcp] = []
+    came: list[Visitor] = []
     sock = socket.socket()
 
-    def connect(gate: Gate, address: str = "192.0.2.1") -> Tcp:
-        came.append(Tcp(gate, address, sock))
+    def connect(gate: Gate, address: str = "192.0.2.1") -> Visitor:
+        came.append(Visitor(gate, address, sock))
         return came[-1]
 
     yield connect

@@ -13,7 +13,7 @@ import pytest
 from relay import tls
 from relay.config import ConfigError
 from relay.tls import CIPHER_BYTES, OWED_BYTES, TlsTransport, server_context
-from tests.relay.desk import until
+from tests.relay.desk import Tcp, until
 from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.anyio
@@ -21,19 +21,13 @@ pytestmark = pytest.mark.anyio
 READ = 4096  # bytes of the client's buffer
 
 
-class Tcp(asyncio.Transport):
-    """The network: `full`, the kernel takes no more."""
+class Network(Tcp):
+    """What is below; closed once at most."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sent = bytearray()
-        self.reading = True
-        self.full = False
-        self.closed = self.aborted = False
         self.layer: TlsTransport
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert high == 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("extra", name)
@@ -43,23 +37,9 @@ class Tcp(asyncio.Transport):
         if self.full:
             self.layer.pause_writing()
 
-    def pause_reading(self) -> None:
-        assert self.reading
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        assert not self.reading
-        self.reading = True
-
-    def is_closing(self) -> bool:
-        return self.closed or self.aborted
-
     def close(self) -> None:
         assert not self.closed
-        self.closed = True
-
-    def abort(self) -> None:
-        self.aborted = True
+        super().close()
 
 
 class Client(asyncio.BufferedProtocol):
@@ -102,7 +82,7 @@ class Peer:
     """The other end, and the network between."""
 
     def __init__(self, server: ssl.SSLContext, trusted: ssl.SSLContext) -> None:
-        self.tcp, self.client, self.late = Tcp(), Client(), list[bool]()
+        self.tcp, self.client, self.late = Network(), Client(), list[bool]()
         self.layer = TlsTransport(server, lambda: self.client, self.late.append)
         self.tcp.layer = self.layer
         self.layer.connection_made(self.tcp)
@@ -334,6 +314,11 @@ class TestTheEnd:
         assert peer.client.events == ["made", "eof"]
         peer.client.transport.write(b"Quit\n")
         assert peer.hear() == b"Quit\n"
+
+    async def test_it_is_told_once(self, peer: Peer) -> None:
+        peer.end()
+        peer.layer.eof_received()
+        assert peer.client.events == ["made", "eof"]
 
     async def test_it_takes_its_place_behind_what_the_client_has_not_taken(self, peer: Peer) -> None:
         peer.client.greedy = False
