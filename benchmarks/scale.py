@@ -39,7 +39,6 @@ class Users(Struct):
     commands: float  # to log in and meet
     node_us: float
     redis_us: float
-    a_second: float
     quiet: Quiet  # while all of them say nothing, nodes included
 
 
@@ -102,7 +101,6 @@ def _users(target: Running, seconds: float) -> Users:
         (commands_now - commands) / count,
         (nodes_now - nodes) / count * 1e6,
         (server_now - server) / count * 1e6,
-        figures.users_a_second,
         quiet,
     )
 

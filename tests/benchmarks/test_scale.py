@@ -8,7 +8,7 @@ from benchmarks.scale import Model, Quiet, Users, fit
 from benchmarks.scalepage import reckon
 
 MODEL = Model(gather=0.0005, quiet=0, node_us=40, node_command_us=30, redis_command_us=12)
-USERS = Users(6000, 400, 6, 300, 60, 1500, Quiet(10, 0, 0))
+USERS = Users(6000, 400, 6, 300, 60, Quiet(10, 0, 0))
 
 
 def run(rate: int) -> Figures:
@@ -45,7 +45,7 @@ def test_nodes_follow_from_what_runs_out_first() -> None:
     many = reckon(10**6, USERS, MODEL)
     assert (many.nodes, many.reason) == (20, "connections")
     assert many.rate == pytest.approx(10**6 / 60)
-    fat = Users(600_000, 400, 6, 300, 60, 1500, Quiet(10, 0, 0))
+    fat = Users(600_000, 400, 6, 300, 60, Quiet(10, 0, 0))
     assert reckon(10**6, fat, MODEL).reason == "memory"
     slow = Model(0, 0, 4_000, 0, 12)
     assert reckon(10**6, USERS, slow).reason == "CPU"
