@@ -24,7 +24,29 @@ def parse_stamped(line: str) -> tuple[datetime, str, str]:
     return datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC), match[2], match[3]
 
 
-class TextClient(Wire):
+def when_said(line: str, sender: str, text: str) -> datetime:
+    """When (UTC) that was said."""
+    at, who, what = parse_stamped(line)
+    assert (who, what) == (sender, text)
+    return at
+
+
+class Plain(Wire):
+    """Whose first words are a name."""
+
+    def send(self, line: str, /) -> None:
+        raise NotImplementedError
+
+    def expect(self, line: str, /) -> None:
+        raise NotImplementedError
+
+    def login(self, name: str, reply: str = "OK") -> None:
+        self.name = name
+        self.send(name)
+        self.expect(reply)
+
+
+class TextClient(Plain):
     """What a person does with nc."""
 
     def send(self, *lines: str) -> None:
@@ -43,14 +65,7 @@ class TextClient(Wire):
         return line
 
     def expect_message(self, sender: str, text: str, patience: float = PATIENCE) -> datetime:
-        at, who, what = parse_stamped(self.line(patience))
-        assert (who, what) == (sender, text)
-        return at
-
-    def login(self, name: str, reply: str = "OK") -> None:
-        self.name = name
-        self.send(name)
-        self.expect(reply)
+        return when_said(self.line(patience), sender, text)
 
     def call(self, name: str) -> None:
         """Call a free user."""
@@ -136,7 +151,7 @@ class JsonClient(Wire):
             self.send("quit")
 
 
-class ClassicClient(Wire):
+class ClassicClient(Plain):
     """What the original client does: what one read returns is one message."""
 
     def send(self, text: str) -> None:
@@ -155,14 +170,7 @@ class ClassicClient(Wire):
             assert reply == expected, f"{self} got {reply!r} instead of {expected!r}"
 
     def expect_message(self, sender: str, text: str) -> datetime:
-        at, who, what = parse_stamped(self.read())
-        assert (who, what) == (sender, text)
-        return at
-
-    def login(self, name: str, reply: str = "OK") -> None:
-        self.name = name
-        self.send(name)
-        self.expect(reply)
+        return when_said(self.read(), sender, text)
 
     def expect_nothing_so_far(self) -> None:
         """As for text: a refusal of its own comes next."""
