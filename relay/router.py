@@ -264,8 +264,9 @@ class Router(Turns):
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.state is NAMED])
+        partners = await self.neighbours.partners()
         self.begin()
-        for uid in self.neighbours.partners():
+        for uid in partners:
             self.neighbours.forgot(uid)
         self._bus.ask()
 

@@ -28,8 +28,8 @@ LOOK_SECONDS: Final = 0.05
 # Commands in one pipeline: a few milliseconds of this node's time, so that a thousand users who come at once don't hold
 # up the messages of the others. Larger ones save hardly anything.
 BATCH: Final = 32
-# Calls that came while others were under way wait so long for more: fewer, larger pipelines save a crowd that logs in
-# a tenth of all CPU (docs/performance.md). Who comes alone doesn't wait, nor does a full pipeline.
+# Calls that came while others were under way wait so long for more: fewer, larger pipelines cost a crowd that logs in
+# less (docs/performance.md). Who comes alone doesn't wait, nor does a full pipeline.
 GATHER_SECONDS: Final = 0.002
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
 _FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError)
