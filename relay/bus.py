@@ -12,15 +12,15 @@ from typing import Final
 import anyio
 import structlog
 
-from relay.directory.keys import Keys
 from relay.directory.lease import clock
-from relay.directory.store import Store
 from relay.link import MAIL, MISSING, UID_LENGTH, Frame, Kind, Link
 from relay.mail import Ack, BadMail, Mail, decode
 from relay.metrics import Counts, Limit
 from relay.publishing import Publishing
-from relay.reconnect import follow
-from relay.resp import RespConnection
+from relay.redis_client.client import Store
+from relay.redis_client.connection import RespConnection
+from relay.redis_client.keys import Keys
+from relay.redis_client.reconnect import follow
 from relay.subscription import Subscription
 
 # Mail that only acknowledges follows the last frame to its node after this, or goes with the next one before. At 5,000

@@ -14,8 +14,8 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.directory.lease import clock
-from relay.directory.store import Store, Unavailable
-from relay.resp import RespConnection, next_pause
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.connection import RespConnection, next_pause
 
 # A primary that owes an answer for so long is frozen, or cut off.
 SILENT_SECONDS: Final = 1.2

@@ -23,8 +23,6 @@ from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.descriptors import Port, raise_limit
 from relay.directory import Directory, Lease, Unavailable
-from relay.directory.keys import Keys
-from relay.directory.store import Store
 from relay.drain import Drain
 from relay.exporter import Exporter, Reading
 from relay.gate import Gate, Terms
@@ -34,6 +32,8 @@ from relay.link import Kind
 from relay.metrics import Counts
 from relay.notices import Notices
 from relay.peer import LOOK_SECONDS
+from relay.redis_client.client import Store
+from relay.redis_client.keys import Keys
 from relay.router import Router
 from relay.status.publish import Reporter
 from relay.tls import server_context

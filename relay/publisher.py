@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.asyncio.connection import Connection
 
-from relay.resp import Command, RespConnection, pack
+from relay.redis_client.connection import Command, RespConnection, pack
 
 # Of so many PUBLISHes one is answered. Half of what may be under way (publishing.UNDER_WAY), so that a server that
 # keeps up never holds anything up.

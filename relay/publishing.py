@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import structlog
 
-from relay.directory.keys import Keys
-from relay.directory.store import Store
 from relay.fan import Fan
 from relay.link import Kind, note
 from relay.publisher import Publisher
-from relay.reconnect import connected, keep
-from relay.resp import RespConnection
+from relay.redis_client.client import Store
+from relay.redis_client.connection import RespConnection
+from relay.redis_client.keys import Keys
+from relay.redis_client.reconnect import connected, keep
 
 # PUBLISH commands without a reply; what comes meanwhile gathers and makes the next ones larger (measured best: 8).
 UNDER_WAY: Final = 8

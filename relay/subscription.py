@@ -11,13 +11,13 @@ from typing import Any, Final
 import anyio
 import structlog
 
-from relay.directory.keys import Keys
 from relay.directory.lease import clock
-from relay.directory.store import Store, Unavailable
 from relay.link import BadFrame, Frame, Kind, unpack
 from relay.metrics import Counts
-from relay.reconnect import connected, keep
-from relay.resp import RespConnection
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.connection import RespConnection
+from relay.redis_client.keys import Keys
+from relay.redis_client.reconnect import connected, keep
 
 # How often a node listens for its own voice, and for how long it may miss it.
 PROBE_SECONDS: Final = 0.5

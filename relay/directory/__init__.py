@@ -15,13 +15,13 @@ import msgspec
 import structlog
 
 from relay.directory import record
-from relay.directory.keys import PARTITIONS, Keys, Place
 from relay.directory.lease import Lease
 from relay.directory.peers import Peers
 from relay.directory.record import BadRecord, Body, Record
-from relay.directory.store import Script, Store, Unavailable
 from relay.errors import Presence
 from relay.host import Located
+from relay.redis_client.client import Script, Store, Unavailable
+from relay.redis_client.keys import PARTITIONS, Keys, Place
 
 __all__ = ["Body", "Directory", "Lease", "NameLost", "Record", "Unavailable"]
 

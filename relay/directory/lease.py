@@ -7,9 +7,9 @@ from typing import Final
 import anyio
 import structlog
 
-from relay.directory.keys import Keys
-from relay.directory.store import Script, Store, Unavailable
 from relay.metrics import Counts
+from relay.redis_client.client import Script, Store, Unavailable
+from relay.redis_client.keys import Keys
 
 # The key of a lapsed lease is kept for so long: by its TTL others see since when it has lapsed. No grace is longer.
 TAIL_SECONDS: Final = 3600.0

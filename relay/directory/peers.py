@@ -6,9 +6,9 @@ from typing import Final
 import anyio
 from msgspec import Struct
 
-from relay.directory.keys import Keys
 from relay.directory.lease import TAIL_SECONDS, Lease, clock
-from relay.directory.store import Script, Store, Unavailable
+from relay.redis_client.client import Script, Store, Unavailable
+from relay.redis_client.keys import Keys
 
 # How long after a lease should have lapsed it is looked at: its lapse is seen at once, a late renewal isn't missed.
 MARGIN_SECONDS: Final = 0.05

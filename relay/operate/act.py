@@ -7,10 +7,10 @@ import anyio
 
 from relay.config import StartError
 from relay.directory import record
-from relay.directory.keys import Keys
 from relay.directory.record import BadRecord
-from relay.directory.store import Store
 from relay.link import UID_LENGTH, Kind, note
+from relay.redis_client.client import Store
+from relay.redis_client.keys import Keys
 from relay.status.gather import asking
 
 LOOK_SECONDS: Final = 0.1

@@ -8,9 +8,9 @@ import anyio
 import msgspec
 
 from relay.config import StartError, first_error, one_start_error, redact
-from relay.directory.keys import Keys
 from relay.directory.lease import TAIL_SECONDS
-from relay.directory.store import Store, Unavailable
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.keys import Keys
 from relay.status.publish import read
 from relay.status.report import Report
 

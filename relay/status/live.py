@@ -7,8 +7,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from relay.directory.store import Unavailable
 from relay.logs import escape
+from relay.redis_client.client import Unavailable
 from relay.status import show
 from relay.status.gather import Gatherer, Status, asking
 

@@ -9,9 +9,9 @@ import structlog
 
 from relay import census
 from relay.config import Config
-from relay.directory.keys import Keys
-from relay.directory.store import Store, Unavailable
 from relay.metrics import Counts
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.keys import Keys
 from relay.router import Router
 from relay.status.report import VERSION, Report, decode, encode
 

@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 from redis.exceptions import RedisError
 
-from relay.directory.keys import PARTITIONS, Keys
+from relay.redis_client.keys import PARTITIONS, Keys
 from relay.torture.history import Fault, Span
 from relay.torture.lab import Lab, Node
 from relay.torture.plan import LEASE

@@ -9,7 +9,7 @@ import anyio.to_thread
 import pytest
 import redis
 
-from relay.directory.keys import Keys
+from relay.redis_client.keys import Keys
 from tests.integration.conftest import StartNode
 from tests.support.clients import JsonClient
 from tests.support.guests import Guests

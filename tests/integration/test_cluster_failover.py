@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from relay.directory.keys import Keys
+from relay.redis_client.keys import Keys
 from relay.torture.plan import NODE_TIMEOUT
 from tests.integration.conftest import StartNode
 from tests.support.cluster import PATIENCE, RedisCluster

@@ -8,7 +8,7 @@ import anyio
 import pytest
 import redis
 
-from relay.directory.keys import Keys
+from relay.redis_client.keys import Keys
 from relay.torture.process import HOST
 from tests.integration.conftest import StartNode
 from tests.support.clients import JsonClient

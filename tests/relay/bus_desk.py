@@ -3,9 +3,9 @@
 from typing import Any, cast
 
 from relay.bus import Bus
-from relay.directory.keys import Keys
 from relay.link import Frame, unpack
 from relay.mail import Mail, decode
+from relay.redis_client.keys import Keys
 
 HERE, THERE, OTHER = "1" * 16, "2" * 16, "3" * 16
 

@@ -13,9 +13,9 @@ import anyio
 from relay.bus import Bus
 from relay.connection import READ_BYTES, Connection
 from relay.directory import Directory, Lease, Unavailable
-from relay.directory.keys import Keys
-from relay.directory.store import Store
 from relay.host import Limits
+from relay.redis_client.client import Store
+from relay.redis_client.keys import Keys
 from relay.router import Router
 
 UID = "n" * 16

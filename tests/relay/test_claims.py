@@ -12,11 +12,11 @@ from relay.absence import RIVALS_US
 from relay.chat import Chat
 from relay.claims import PATIENCE_SECONDS
 from relay.directory import Record, Unavailable
-from relay.directory.keys import Keys
 from relay.host import Limits
 from relay.mail import Mail, Moved, Party
 from relay.pairing import Settling
 from relay.records import RETRY_SECONDS
+from relay.redis_client.keys import Keys
 from relay.router import Router
 from relay.session import State
 from tests.relay.desk import Guests, a_router, answer, token_of, until

@@ -11,8 +11,8 @@ from anyio.lowlevel import checkpoint
 from redis.asyncio.connection import Connection
 
 from relay import fan as fan_module
-from relay.directory.store import Store, Unavailable
 from relay.fan import Fan
+from relay.redis_client.client import Store, Unavailable
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio

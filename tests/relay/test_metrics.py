@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from relay import bus as bus_module
 from relay import inbox, minding
 from relay.connection import TURN_LINES
-from relay.directory.store import Script, Store, Unavailable
 from relay.errors import Code, Reason
 from relay.events import Block, Call, Claim, Leave, Resume, Say
 from relay.host import Limits
 from relay.link import Kind, Link, pack, unpack
 from relay.mail import Ack, Sync
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
+from relay.redis_client.client import Script, Store, Unavailable
 from relay.router import Router
 from tests.relay.bus_desk import Desk
 from tests.relay.desk import Connect, text, until

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from relay.directory.store import Store
 from relay.publisher import ANSWERED, Publisher
+from relay.redis_client.client import Store
 from tests.relay.desk import until
 from tests.support.server import RedisServer
 

@@ -8,11 +8,11 @@ from anyio.abc import TaskGroup
 
 from relay.directory import Directory, Lease, Unavailable
 from relay.directory import record as directory_record
-from relay.directory.keys import Keys
 from relay.directory.record import Body
-from relay.directory.store import Store
 from relay.events import Hangup
 from relay.records import Records, body
+from relay.redis_client.client import Store
+from relay.redis_client.keys import Keys
 from relay.session import Session, State
 from tests.relay.desk import LEASE_SECONDS, UID, until
 from tests.relay.world import World, enter, pair

@@ -9,9 +9,9 @@ import pytest
 import redis
 
 from relay.config import Config
-from relay.directory.keys import Keys
 from relay.metrics import Counts
 from relay.node import Node
+from relay.redis_client.keys import Keys
 from relay.status import publish
 from relay.status.publish import COUNT, KEPT_SECONDS, read
 from relay.status.report import Report, encode

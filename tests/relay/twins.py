@@ -11,12 +11,12 @@ from typing import Any, cast
 
 from relay.bus import Bus
 from relay.directory import Directory
-from relay.directory.keys import Keys
 from relay.errors import Code, Ending, Presence
 from relay.events import Claim
 from relay.host import Limits, Located
 from relay.names import Name
 from relay.publisher import Publisher
+from relay.redis_client.keys import Keys
 from relay.router import Router
 from relay.session import Session, State
 from tests.relay.desk import Wire

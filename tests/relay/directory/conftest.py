@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from relay.directory.store import Script
+from relay.redis_client.client import Script
 
 OTHER = "0" * 40  # another server
 

@@ -8,8 +8,8 @@ import redis
 from structlog.testing import capture_logs
 
 from relay.directory import FENCE_MAX, Body, Directory, Unavailable
-from relay.directory.keys import Keys
 from relay.host import Limits
+from relay.redis_client.keys import Keys
 from tests.relay.desk import a_router
 from tests.support.server import RedisServer
 

@@ -4,10 +4,10 @@ import anyio
 import pytest
 import redis
 
-from relay.directory.keys import Keys
 from relay.directory.lease import TAIL_SECONDS, Lease
 from relay.directory.peers import Peers
-from relay.directory.store import Store
+from relay.redis_client.client import Store
+from relay.redis_client.keys import Keys
 from tests.relay.desk import until
 from tests.support.server import RedisServer
 

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 import relay.directory
-from relay.directory.store import Script
+from relay.redis_client.client import Script
 from relay.torture.process import HOST
 from tests.relay.directory.conftest import OTHER, Run, ttl
 from tests.support.server import RedisServer

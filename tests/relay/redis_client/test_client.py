@@ -9,8 +9,8 @@ import pytest
 import structlog.testing
 
 from relay.config import StartError
-from relay.directory.engine import engine
-from relay.directory.store import Store, Unavailable
+from relay.redis_client import engine
+from relay.redis_client.client import Store, Unavailable
 from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.anyio

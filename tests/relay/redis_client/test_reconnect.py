@@ -4,8 +4,8 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from relay import reconnect, resp
 from relay.directory import Unavailable
+from relay.redis_client import connection, reconnect
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resp, "RECONNECT_MAX_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "RECONNECT_MAX_SECONDS", 0.0)
     tries = 0
 
     async def fail() -> bool:

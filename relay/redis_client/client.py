@@ -14,8 +14,8 @@ import structlog
 from redis.asyncio.connection import Connection
 
 from relay.config import OLDEST_SERVER, StartError
-from relay.directory.engine import engine
 from relay.metrics import Counts
+from relay.redis_client import engine
 
 # Whoever waits for the directory is told "unavailable" within a second, the way back included.
 CALL_SECONDS: Final = 0.9
@@ -45,12 +45,12 @@ _NO_ANSWER: Final = Unavailable("no answer in time")
 
 
 class Script:
-    """A Lua transition from a file of this package, with what is put before each."""
+    """A Lua transition from a file of the directory, with what is put before each."""
 
     __slots__ = ("sha", "text")
 
     def __init__(self, name: str) -> None:
-        scripts = importlib.resources.files(__package__).joinpath("scripts")
+        scripts = importlib.resources.files("relay").joinpath("directory", "scripts")
         self.text = b"".join(scripts.joinpath(f"{part}.lua").read_bytes() for part in ("server", name))
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis.exceptions
 
-from relay.directory.line import Line
-from relay.directory.store import Store
+from relay.redis_client.client import Store
+from relay.redis_client.pipeline import Line
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 import structlog
 
-from relay.directory.store import Store, Unavailable
-from relay.resp import RespConnection, next_pause
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.connection import RespConnection, next_pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

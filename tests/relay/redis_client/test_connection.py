@@ -6,8 +6,8 @@ import itertools
 import anyio
 import pytest
 
-from relay.directory.store import Store, Unavailable
-from relay.resp import RespConnection
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.connection import RespConnection
 
 pytestmark = pytest.mark.anyio
 

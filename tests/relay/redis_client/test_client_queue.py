@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from relay.directory import store as store_module
-from relay.directory.store import BATCH, CALL_SECONDS, Store, Unavailable
+from relay.redis_client import client as store_module
+from relay.redis_client.client import BATCH, CALL_SECONDS, Store, Unavailable
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio

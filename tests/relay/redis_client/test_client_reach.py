@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from relay.config import StartError
-from relay.directory.store import Store, Unavailable
+from relay.redis_client.client import Store, Unavailable
 from relay.torture.process import HOST, free_port
 from tests.support.server import RedisServer
 

@@ -11,7 +11,7 @@ import anyio
 import redis.exceptions
 from redis.asyncio.connection import Connection
 
-from relay.resp import RespConnection
+from relay.redis_client.connection import RespConnection
 
 
 class Line:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.directory.keys import PARTITIONS, Keys
+from relay.redis_client.keys import PARTITIONS, Keys
 
 names = st.text(min_size=1, max_size=32)
 
