@@ -35,6 +35,7 @@ from relay.peer import LOOK_SECONDS
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
 from relay.router import Router
+from relay.signals import unless_ignored
 from relay.status.publish import Reporter
 from relay.tls import server_context
 
@@ -116,7 +117,7 @@ class Node:
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = ports.bind(self._config)
         try:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(signal.SIGINT)) as signals:
                 async with anyio.create_task_group() as tasks:
                     if self._reloads:
                         tasks.start_soon(self._reload_when_told)
