@@ -28,6 +28,8 @@ NAME_SECONDS: Final = (1.0, 3600.0)
 WINDOW: Final = (1, 65_536)
 # Of less, two or three short lines would be all. A longer message than the window goes alone. Above: a wrong unit.
 WINDOW_BYTES: Final = (1024, 1024 * 1024 * 1024)
+# More would keep tokens alive that were meant to have ended.
+LEEWAY_SECONDS: Final = (0.0, 300.0)
 # The upper bounds only catch a wrong unit.
 CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
@@ -127,7 +129,11 @@ class Config:
     tls_cert: Path | None = None  # PEM, with those that signed it; None: no TLS
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
-    auth_jwt_key: Path | None = None  # an Ed25519 public key in PEM, or a secret; None: names need no proof
+    auth_jwt_key: Path | None = None  # public keys, a JWK set, or a secret; None: names need no proof
+    auth_jwt_audience: str | None = None  # what a token's `aud` has to hold; None: it may have none
+    auth_jwt_issuer: str | None = None  # what its `iss` has to be; None: anything
+    # Machines that keep time by NTP are some milliseconds apart; some, badly kept, seconds.
+    auth_jwt_leeway: float = 10.0  # seconds by which the issuer's clock may be off
     log_format: LogFormat = LogFormat.CONSOLE
     log_level: LogLevel = LogLevel.INFO
     proxy_protocol: bool = False  # a balancer says whose each connection is
@@ -168,6 +174,9 @@ class Config:
             raise ConfigError("--tls-cert and --tls-key need each other")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ConfigError("--tls-client-ca needs --tls-cert and --tls-key")
+        check_range("--auth-jwt-leeway", self.auth_jwt_leeway, LEEWAY_SECONDS, "seconds")
+        _check_claim("--auth-jwt-audience", self.auth_jwt_audience, self)
+        _check_claim("--auth-jwt-issuer", self.auth_jwt_issuer, self)
 
     @property
     def reloads(self) -> bool:
@@ -348,6 +357,15 @@ def _check_ports(config: Config) -> None:
 def _check_identifier(option: str, value: str) -> None:
     if not _IDENTIFIER.fullmatch(value):
         raise ConfigError(f"{option} must be 1 to 64 letters, digits, dots, dashes or underscores, not {value!r}")
+
+
+def _check_claim(option: str, value: str | None, config: Config) -> None:
+    if value is None:
+        return
+    if config.auth_jwt_key is None:
+        raise ConfigError(f"{option} needs --auth-jwt-key")
+    if not value or not value.isprintable():
+        raise ConfigError(f"{option} must be a text, not {value!r}")
 
 
 def check_range(option: str, value: float, bounds: tuple[float, float], unit: str) -> None:

@@ -74,7 +74,7 @@ class Node:
         self._keys = Keys(config.prefix)
         self._counts = Counts()
         self._store = Store(config.redis, self._counts)
-        auth = None if config.auth_jwt_key is None else Authenticator(config.auth_jwt_key)
+        auth = _authenticator(config)
         self._router = Router(
             self._uid,
             config.name,
@@ -329,6 +329,18 @@ def _terms(config: Config) -> Terms:
         config.max_connections_per_address,
         config.max_claims,
         config.proxy_protocol,
+    )
+
+
+def _authenticator(config: Config) -> Authenticator | None:
+    """Who decides about names, if they need a proof. Raises ConfigError."""
+    if config.auth_jwt_key is None:
+        return None
+    return Authenticator(
+        config.auth_jwt_key,
+        audience=config.auth_jwt_audience,
+        issuer=config.auth_jwt_issuer,
+        leeway=config.auth_jwt_leeway,
     )
 
 
