@@ -37,6 +37,7 @@ from relay.redis_client.keys import Keys
 from relay.router import Router
 from relay.status.publish import Reporter
 from relay.tls import server_context
+from relay.upkeep import Upkeep
 
 # Pause between looks whether Redis is there yet, and how often the log says that it isn't.
 WAIT_SECONDS: Final = 0.2
@@ -119,7 +120,7 @@ class Node:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async with anyio.create_task_group() as tasks:
                     if self._reloads:
-                        tasks.start_soon(self._reload_when_told)
+                        Upkeep(tasks).start("reload", self._reload_when_told)
                     await self._serve(sockets, signals, tasks)
                     tasks.cancel_scope.cancel()
         finally:
@@ -144,7 +145,7 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # from now on: a node that waits for Redis is alive
-            tasks.start_soon(Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
+            Upkeep(tasks).start("http", Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if self._told.is_set():
@@ -162,8 +163,9 @@ class Node:
         await self._reach_redis()
         await self._warn_of_eviction()
         self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
-        tasks.start_soon(self._store.run)
-        tasks.start_soon(self._bus.run)
+        upkeep = Upkeep(tasks)
+        upkeep.start("redis", self._store.run)
+        upkeep.start("bus", self._bus.run)
         await self._hear_ourselves()
         while True:
             try:
@@ -173,15 +175,15 @@ class Node:
             except Unavailable as error:
                 log.warning("waiting for redis", error=str(error))
                 await anyio.sleep(WAIT_SECONDS)
-        tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
+        upkeep.start("lease", self._lease.keep, self._router.restore, self._router.stand)
         near = self._router.neighbours
-        tasks.start_soon(self._directory.peers.watch, near.watched, near.lost, near.back)
-        tasks.start_soon(self._directory.sweep)
-        tasks.start_soon(minding.mind_memory, self._router)
-        tasks.start_soon(minding.mind_peers, self._router, LOOK_SECONDS)
-        tasks.start_soon(census.watch_windows, self._router, self._counts)
-        tasks.start_soon(pulse.watch_loop, self._counts)
-        tasks.start_soon(self._reporter.run)
+        upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
+        upkeep.start("sweep", self._directory.sweep)
+        upkeep.start("memory", minding.mind_memory, self._router)
+        upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
+        upkeep.start("windows", census.watch_windows, self._router, self._counts)
+        upkeep.start("loop", pulse.watch_loop, self._counts)
+        upkeep.start("report", self._reporter.run)
 
     async def _reach_redis(self) -> None:
         tries = 0
@@ -217,7 +219,7 @@ class Node:
         try:
             for port in opened:
                 await port.open()
-                tasks.start_soon(port.mind)
+                Upkeep(tasks).start("port", port.mind)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         gate.descriptors.start(opened)
