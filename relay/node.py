@@ -91,7 +91,7 @@ class Node:
             self._store,
             self._keys,
             self._lease,
-            forgotten=lambda partition: self._notices.forgotten(partition),
+            forgotten=lambda *partitions: self._notices.forgotten(*partitions),
             here=self._router.here,
         )
         self._bus = Bus(
@@ -176,6 +176,7 @@ class Node:
         tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
         near = self._router.neighbours
         tasks.start_soon(self._directory.peers.watch, near.watched, near.lost, near.back)
+        tasks.start_soon(self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
         tasks.start_soon(self._directory.sweep)
         tasks.start_soon(minding.mind_memory, self._router)
         tasks.start_soon(minding.mind_peers, self._router, LOOK_SECONDS)
