@@ -92,7 +92,7 @@ class Node:
             self._store,
             self._keys,
             self._lease,
-            forgotten=lambda partition: self._notices.forgotten(partition),
+            forgotten=lambda *partitions: self._notices.forgotten(*partitions),
             here=self._router.here,
         )
         self._bus = Bus(
@@ -178,6 +178,7 @@ class Node:
         upkeep.start("lease", self._lease.keep, self._router.restore, self._router.stand)
         near = self._router.neighbours
         upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
+        upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", minding.mind_memory, self._router)
         upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)

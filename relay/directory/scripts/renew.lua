@@ -11,5 +11,5 @@ if same(known, here) then
   redis.call('PEXPIRE', KEYS[1], ARGV[2] + ARGV[3])
   return 1
 end
-redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. here, 'PX', ARGV[2] + ARGV[3])
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. here .. ' ' .. ARGV[2], 'PX', ARGV[2] + ARGV[3])
 return 2
