@@ -65,6 +65,11 @@ def setup(
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
 
 
+def pass_on(line: str) -> None:
+    """Write a line that another process has logged, as it is, under the same terms as our own."""
+    structlog.get_config()["logger_factory"]().msg(line)
+
+
 def always() -> Any:
     """A logger whose lines are there at every level: others wait for them."""
     return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))

@@ -35,6 +35,7 @@ from relay.peer import LOOK_SECONDS
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
 from relay.router import Router
+from relay.signals import unless_ignored
 from relay.status.publish import Reporter
 from relay.tls import server_context
 from relay.upkeep import Upkeep
@@ -74,7 +75,7 @@ class Node:
         self._keys = Keys(config.prefix)
         self._counts = Counts()
         self._store = Store(config.redis, self._counts, config.redis_password_file)
-        auth = None if config.auth_jwt_key is None else Authenticator(config.auth_jwt_key)
+        auth = _authenticator(config)
         self._router = Router(
             self._uid,
             config.name,
@@ -117,7 +118,7 @@ class Node:
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = ports.bind(self._config)
         try:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(signal.SIGINT)) as signals:
                 async with anyio.create_task_group() as tasks:
                     if self._reloads:
                         Upkeep(tasks).start("reload", self._reload_when_told)
@@ -331,6 +332,18 @@ def _terms(config: Config) -> Terms:
         config.max_connections_per_address,
         config.max_claims,
         config.proxy_protocol,
+    )
+
+
+def _authenticator(config: Config) -> Authenticator | None:
+    """Who decides about names, if they need a proof. Raises ConfigError."""
+    if config.auth_jwt_key is None:
+        return None
+    return Authenticator(
+        config.auth_jwt_key,
+        audience=config.auth_jwt_audience,
+        issuer=config.auth_jwt_issuer,
+        leeway=config.auth_jwt_leeway,
     )
 
 
