@@ -23,7 +23,21 @@ pytestmark = pytest.mark.anyio
 TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
 LEASE = 5.0
 # All that a node runs for ever; "reload" does nothing else and isn't run without files to read again.
-TASKS = ["http", "redis", "bus", "lease", "peers", "sweep", "memory", "clients", "windows", "loop", "report", "port"]
+TASKS = [
+    "http",
+    "redis",
+    "bus",
+    "lease",
+    "peers",
+    "shards",
+    "sweep",
+    "memory",
+    "clients",
+    "windows",
+    "loop",
+    "report",
+    "port",
+]
 
 
 def serving() -> Node:
