@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import importlib.util
+import re
 import secrets
 import signal
 import socket
@@ -29,6 +30,7 @@ from relay.gate import Gate, Terms
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Kind
+from relay.logs import Spell
 from relay.metrics import Counts
 from relay.notices import Notices
 from relay.peer import LOOK_SECONDS
@@ -40,9 +42,9 @@ from relay.status.publish import Reporter
 from relay.tls import server_context
 from relay.upkeep import Upkeep
 
-# Pause between looks whether Redis is there yet, and how often the log says that it isn't.
+# Pause between looks whether Redis is there yet; how long a node may take until it first hears itself.
 WAIT_SECONDS: Final = 0.2
-SAY_EVERY: Final = 25
+PATIENCE_SECONDS: Final = 2.0
 # At the end: how long what has to be told and given back may take.
 STOP_SECONDS: Final = 3.0
 STOP_LOOK_SECONDS: Final = 0.01
@@ -53,6 +55,9 @@ GC_OBJECTS: Final = 20_000
 MEBIBYTE: Final = 1024 * 1024
 # Connections that wait to be accepted; the kernel may allow fewer.
 BACKLOG: Final = 4096
+
+# How a server's own words begin, perhaps behind its address: OOM, READONLY, MISCONF.
+_REFUSAL: Final = re.compile(r"(?:^|: )[A-Z]{3,} ")
 
 log = structlog.get_logger()
 
@@ -112,6 +117,8 @@ class Node:
         self._told = anyio.Event()  # to stop
         self._notices = Notices(self._uid, self._directory, self._bus, self._router, drain=self._told.set)
         self._stopping = False
+        self._waits = ""  # why it can't start yet
+        self._waiting = Spell("waiting for redis", "redis is there")
 
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""
@@ -174,8 +181,9 @@ class Node:
                 await self._directory.found(self._notices.alone)
                 break
             except Unavailable as error:
-                log.warning("waiting for redis", error=str(error))
+                self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
+        self._waiting.over()
         upkeep.start("lease", self._lease.keep, self._router.restore, self._router.stand)
         near = self._router.neighbours
         upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
@@ -187,23 +195,24 @@ class Node:
         upkeep.start("loop", pulse.watch_loop, self._counts)
         upkeep.start("report", self._reporter.run)
 
+    def _wait_for_redis(self, why: str) -> None:
+        self._waits = why
+        self._waiting.again(url=redact(self._config.redis or ""), error=why)
+
     async def _reach_redis(self) -> None:
-        tries = 0
         while True:
             try:
                 return await self._store.check()
             except Unavailable as error:
-                if tries % SAY_EVERY == 0:
-                    log.warning("waiting for redis", url=redact(self._config.redis or ""), error=str(error))
-                tries += 1
+                self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
 
     async def _hear_ourselves(self) -> None:
         while not self._bus.ready.is_set():
-            with anyio.move_on_after(WAIT_SECONDS * SAY_EVERY):
+            with anyio.move_on_after(PATIENCE_SECONDS):
                 await self._bus.ready.wait()
                 return
-            log.warning("waiting for redis", error="no echo of the own probe")
+            self._wait_for_redis(self._bus.trouble)
 
     async def _warn_of_eviction(self) -> None:
         for policy in await self._store.eviction() - {"noeviction"}:
@@ -263,11 +272,14 @@ class Node:
         if self._stopping:
             return "draining"
         if not self._notices.serving:
-            return "starting: waiting for Redis"
+            return _with_reason("starting: waiting for Redis", self._waits)
         if not self._lease.standing:
-            return "no lease: Redis is away"
-        if not self._bus.hearing:
-            return "deaf: no echo of the own probe"
+            return _no_lease(self._lease.why)
+        if self._bus.trouble:
+            return self._bus.trouble
+        if self._lease.refused:
+            server = self._store.home(self._keys.lease(self._uid)) or self._bus.address
+            return f"no new names: Redis at {server} refuses new data: {self._lease.refused}"
         return self._gate.why_full
 
     async def _read(self) -> Reading:
@@ -279,6 +291,10 @@ class Node:
             ready=not self._why_not_ready(),
             redis=self._store.answering and self._lease.incarnation > 0,
             hearing=self._bus.hearing,
+            publishing=self._bus.publishing,
+            links=self._bus.links,
+            silent=self._bus.silent,
+            writable=not self._lease.refused,
             waiting=len(self._bus.waiting()),
             lease=self._lease.standing,
             lease_age=self._lease.age,
@@ -310,6 +326,14 @@ class Node:
             await self._reporter.withdraw()
         self._bus.announce(Kind.FAREWELL)
         log.info("stopped", node=self._config.name)
+
+
+def _with_reason(what: str, why: str) -> str:
+    return f"{what}: {why}" if why else what
+
+
+def _no_lease(why: str) -> str:
+    return _with_reason("no lease: Redis refuses" if _REFUSAL.search(why) else "no lease: Redis is away", why)
 
 
 def _limits(config: Config) -> Limits:

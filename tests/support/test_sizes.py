@@ -31,6 +31,8 @@ def test_no_function_is_too_long() -> None:
 
 
 def test_a_function_that_is_one_line_too_long_is_found() -> None:
-    source = "class A:\n    @staticmethod\n    async def f(self,\n    a):\n        pass\n        pass\n\ndef g(): pass\n"
+    source = (
+        "class A:\n    @staticmethod\n    async def f(self,\n    a):\n        pass\n        pass\n\ndef g(): pass\n"
+    )
     assert list(long_functions(source, 1)) == ["f: 2 lines"]
     assert list(long_functions(source, 2)) == []
