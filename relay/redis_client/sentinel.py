@@ -45,8 +45,8 @@ class Sentinels(Server):
             raise redis.exceptions.ConnectionError(f"{connection.host}:{connection.port} is not the primary")
         return connection
 
-    async def _address(self) -> str:
-        host, port = await self.client.connection_pool.get_master_address()
+    def address(self, home: str) -> str:
+        host, port = self.client.connection_pool.master_address or ("", "")
         return f"{host}:{port}"
 
     async def look(self) -> None:

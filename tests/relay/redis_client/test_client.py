@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog.testing
@@ -86,7 +87,8 @@ async def test_what_passes_by_itself_is_waited_for_and_the_rest_is_not(answer: b
 async def test_connections_over_tls_share_what_they_trust(tmp_path: Path) -> None:
     """Reading it takes long: redis-py would do that for each connection."""
     authority = Authority(tmp_path)
-    here, there = (engine(f"rediss://{host}:1?ssl_ca_certs={authority.file}") for host in ("here", "there"))
+    engines: Any = [engine(f"rediss://{host}:1?ssl_ca_certs={authority.file}") for host in ("here", "there")]
+    here, there = engines
     one, another = (here.client.connection_pool.make_connection() for _ in range(2))
     assert one.ssl_context.context is another.ssl_context.context is not None
     assert there.client.connection_pool.make_connection().ssl_context is not one.ssl_context
