@@ -37,6 +37,11 @@ class Line:
             connection = self._connection = _Asking(await self._connect())
         return await connection.ask(commands, self._patience)
 
+    def abort(self) -> None:
+        """Give the connection up, if there is one: who waits for answers there won't have them."""
+        if self._connection is not None:
+            self._connection.abort()
+
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
         connection, self._connection = self._connection, None

@@ -1,17 +1,15 @@
 """One Redis server: at a fixed address, which may come to lead to another server, or one that others name."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import redis.exceptions
 
 from relay.redis_client.dialing import Connection, Dialer, Question, show
-from relay.redis_client.latency import SLACK_SECONDS
-from relay.redis_client.pipeline import Line
-from relay.redis_client.replies import formed, info, text
-from relay.redis_client.topology import SECTIONS, WrongServer, wrong_server
+from relay.redis_client.info import parsed
+from relay.redis_client.replies import text
+from relay.redis_client.topology import WrongServer, wrong_server
 from relay.redis_url import RedisUrl
 
 # How often it is looked whether the address still leads to the same server: a connection is made for that. Proxies and
@@ -24,7 +22,7 @@ DOUBT_SECONDS: Final = 1.0
 def _which(address: str, replies: list[Any]) -> str | None:
     """The server's own id, None where it doesn't tell it. Raises WrongServer unless it is a primary, or may be one."""
     about, role = replies
-    said = {} if isinstance(about, Exception) else info(about)
+    said = {} if isinstance(about, Exception) else parsed(about)
     name = text(role[0]) if isinstance(role, list) and role else said.get("role", "master")
     if name != "master":
         raise WrongServer(f"{address} is a replica, not the primary" if name == "slave" else f"{address} is a {name}")
@@ -45,32 +43,9 @@ class Server:
         """Raises ConfigError where a file can't be used."""
         self._url = url
         self._dialer = Dialer(url.login, url.tls, url.database, password_file)
-        self._line = Line(lambda: self.connect(""), self.current, SLACK_SECONDS)
         self._which: str | None = None  # the server that the address led to last
         self._trusted_since = 0.0  # connections that are older lead to a wrong one
         self._looked = 0.0
-
-    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        answers = await self._line.ask(commands)
-        if any(map(wrong_server, answers)):
-            self.doubt()
-        return [formed(command[0], answer) for command, answer in zip(commands, answers, strict=True)]
-
-    async def infos(self, section: str) -> list[dict[str, Any]]:
-        return [(await self._info(section))[1]]
-
-    async def servers(self) -> dict[str, dict[str, Any]]:
-        return dict([await self._info(*SECTIONS)])
-
-    async def _info(self, *sections: str) -> tuple[str, dict[str, Any]]:
-        connection = await self.connect("")
-        try:
-            (reply,) = await connection.ask(("INFO", *sections))
-        finally:
-            connection.close()
-        if isinstance(reply, Exception):
-            raise reply
-        return show(connection.host, connection.port), info(reply)
 
     def home(self, name: str) -> str | None:
         return ""
@@ -94,7 +69,7 @@ class Server:
             connection = await self._dial()
         except redis.exceptions.RedisError as error:
             if wrong_server(error):
-                self.doubt()
+                self.wrong(home)
             raise
         self._which = connection.greeting
         return connection
@@ -109,8 +84,8 @@ class Server:
         self._looked = time.monotonic()
         (await self.connect("")).close()
 
-    def doubt(self) -> None:
-        """This server says that it is the wrong one: leave it, and find the place again."""
+    def wrong(self, home: str) -> None:
+        """The server says that it is the wrong one: all connections to it are left, and the place is looked for."""
         now = time.monotonic()
         if now - self._trusted_since >= DOUBT_SECONDS:
             self._trusted_since, self._looked = now, 0.0
@@ -123,4 +98,4 @@ class Server:
         self._dialer.renew()
 
     async def aclose(self) -> None:
-        await self._line.aclose()
+        pass

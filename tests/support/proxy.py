@@ -57,6 +57,14 @@ class Proxy:
 
         self._call(do)
 
+    def lead(self, port: int) -> None:
+        """Forward new connections to another server; those to the old one stay."""
+
+        async def do() -> None:
+            self._target = port
+
+        self._call(do)
+
     def deafen_subscribers(self) -> int:
         """Let no subscriber that is connected now hear anything more, without breaking its connection: how many."""
 
