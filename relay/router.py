@@ -274,11 +274,11 @@ class Router(Turns):
             self.neighbours.forgot(uid)
         self._bus.ask()
 
-    def write_back(self, partition: int) -> None:
-        """Redis forgot a partition: put the records of it back that are ours, shortly."""
+    def write_back(self, *partitions: int) -> None:
+        """Redis forgot these partitions: put the records of them back that are ours, shortly."""
         if not self._forgotten:
             self.alarm(FORGOTTEN_SECONDS, lambda: self._crew.start(self._write_back))
-        self._forgotten.add(partition)
+        self._forgotten.update(partitions)
 
     async def _write_back(self) -> None:
         partitions, self._forgotten = self._forgotten, set()

@@ -6,16 +6,17 @@ import importlib.resources
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import redis.exceptions
 import structlog
-from redis.asyncio.connection import Connection
 
 from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
+from relay.redis_client.dialing import Connection
 
 # Whoever waits for the directory is told "unavailable" within a second, the way back included.
 CALL_SECONDS: Final = 0.9
@@ -79,10 +80,11 @@ class Store:
     What is asked in one turn of the loop goes out as one pipeline. `run` has to run for as long as calls are made.
     """
 
-    def __init__(self, url: str, counts: Counts | None = None) -> None:
+    def __init__(self, url: str, counts: Counts | None = None, password_file: Path | None = None) -> None:
+        """Raises ConfigError where a file that connections need can't be used."""
         self.answering = True  # the last pipeline was answered
         self._counts = counts or Counts()
-        self._engine = engine(url)
+        self._engine = engine(url, password_file)
         self._queue: deque[_Call] = deque()
         self._urgent: deque[_Call] = deque()
         self._asked: Sequence[_Call] = ()  # in the pipeline that is under way
@@ -256,12 +258,11 @@ class Store:
         connection = await self.connect(self.home(channel))
         try:
             for message in messages:
-                await connection.send_command("PUBLISH", channel, message)
-                await connection.read_response()
+                await connection.ask(("PUBLISH", channel, message))
         except _FAILED as error:
             raise Unavailable(str(error) or type(error).__name__) from None
         finally:
-            await connection.disconnect(nowait=True)
+            connection.close()
 
     async def look(self) -> None:
         """Find out where the server is now. Raises Unavailable."""
@@ -269,6 +270,10 @@ class Store:
             await self._engine.look()
         except (*_FAILED, redis.exceptions.RedisClusterException) as error:
             raise Unavailable(str(error) or type(error).__name__) from None
+
+    def renew(self) -> None:
+        """Read the files that new connections need (TLS, password) again. Raises ConfigError."""
+        self._engine.renew()
 
     def current(self, connection: Connection) -> bool:
         """Whether, as far as is known, a connection from `connect` leads to where a new one would."""

@@ -1,17 +1,26 @@
 """Redis Cluster: several primaries, each with a share of the keys and of the channels."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import redis.exceptions
 from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
-from relay.config import cluster_hosts
-from relay.redis_client.dialing import connected, options
+from relay.redis_client.dialing import Connection, Dialer
+from relay.redis_client.latency import SLACK_SECONDS
 from relay.redis_client.topology import SECTIONS
+from relay.redis_url import RedisUrl
 
+_OPTIONS: Final[dict[str, Any]] = {
+    "socket_timeout": SLACK_SECONDS,
+    "socket_connect_timeout": SLACK_SECONDS,
+    "retry": Retry(NoBackoff(), 0),  # a command that was sent twice could be carried out twice
+    "protocol": 2,
+}
 # What tells that a node of a cluster may not be where it was.
 _BROKEN: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 
@@ -21,10 +30,14 @@ class Cluster:
 
     sharded = True
 
-    def __init__(self, url: str) -> None:
-        hosts, username, password = cluster_hosts(url)
-        nodes = [ClusterNode(host, port) for host, port in hosts]
-        self.client: Any = RedisCluster(startup_nodes=nodes, username=username, password=password, **options())
+    def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
+        """Raises ConfigError where a file can't be used."""
+        self._dialer = Dialer(url.login, url.tls, password_file=password_file)
+        nodes = [ClusterNode(host, port) for host, port in url.hosts]
+        login = self._dialer.login
+        self.client: Any = RedisCluster(
+            startup_nodes=nodes, username=login.username, password=login.password, **_OPTIONS
+        )
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         pipe = self.client.pipeline()
@@ -56,7 +69,10 @@ class Cluster:
         node = self.client.nodes_manager.nodes_cache.get(home)
         if node is None:
             raise redis.exceptions.ConnectionError(f"{home} is no part of the cluster")
-        return await connected(node.connection_class(**node.connection_kwargs))
+        return await self._dialer.dial(node.host, node.port)
+
+    def renew(self) -> None:
+        self._dialer.renew()
 
     async def look(self) -> None:
         await self.client.nodes_manager.initialize()

@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 import redis.exceptions
-from redis.asyncio.connection import Connection
 
 from relay.redis_client.connection import RespConnection
+from relay.redis_client.dialing import Connection
 
 
 class Line:
