@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, cast, get_type_hints
 import typer
 
 from relay import settings
-from relay.config import Config, ConfigError, with_password
+from relay.config import Config
 
 # Metavar, and what it is, with its unit.
 _HELP: Final[dict[str, tuple[str, str]]] = {
@@ -21,10 +21,14 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     "port": ("PORT", "TCP port for text and JSON clients; 0 takes a free one."),
     "redis": (
         "URL",
-        "Redis or Valkey 7 or later: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. "
+        "Redis or Valkey 7 or later: redis://, unix://, redis+sentinel://, redis+cluster://, or over TLS rediss://, "
+        "rediss+sentinel://, rediss+cluster://. "
         "Without it: an embedded server for this process only, not for production.",
     ),
-    "redis_password_file": ("FILE", "Holds the password for --redis, where the URL has none; read once, at the start."),
+    "redis_password_file": (
+        "FILE",
+        "Holds the password for --redis, where the URL has none; read for each new connection.",
+    ),
     "prefix": (
         "TEXT",
         "Start of every key and channel; relays with different prefixes on one Redis know nothing of each other.",
@@ -82,7 +86,6 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # of those that aren't called like their option
-_NOT_IN_CONFIG: Final[dict[str, Any]] = {"redis_password_file": Path | None}
 # Options of single commands that may come from a variable or the file, too.
 _OWN: Final[dict[str, Any]] = {"workers": int, "nodes": int}
 _ANNOTATED: Final = cast(Any, Annotated)  # made of types that are known only at run time
@@ -92,7 +95,7 @@ VARIABLES: Final = frozenset(
 
 
 def _types() -> dict[str, Any]:
-    return get_type_hints(Config) | _NOT_IN_CONFIG | _OWN
+    return get_type_hints(Config) | _OWN
 
 
 def _read_file(context: typer.Context, path: Path | None) -> None:
@@ -168,12 +171,9 @@ def config(chosen: dict[str, Any]) -> Config:
     """The Config that options say. Raises ConfigError."""
     told = dict(chosen)
     told.pop("config", None)  # has been read
-    url, file = told.pop("redis"), told.pop("redis_password_file")
-    if file is not None and not url:
-        raise ConfigError("--redis-password-file needs --redis")
     if not told.get("name"):
         told.pop("name", None)
-    return Config(redis=with_password(url, file) if file is not None else url or None, **told)
+    return Config(**told | {"redis": told["redis"] or None})
 
 
 def arguments(node: Config) -> list[str]:

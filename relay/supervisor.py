@@ -141,7 +141,10 @@ class _Cluster:
 
     async def _run_once(self, config: Config) -> tuple[int, str]:
         """Run a node to its end: its status, and what it complained about if it couldn't start."""
-        process = await _start(config)
+        try:
+            process = await _start(config)
+        except OSError as error:  # no process, memory or descriptor left: the other nodes go on
+            return 1, f"can't be started: {error.strerror or error}"
         self._processes[config.name] = process
         if self._stopping:  # it was being started when all others were told
             _signal(process, signal.SIGTERM)

@@ -22,12 +22,12 @@ def status(as_json: Json = False, **settings: Any) -> int:
 
     Exit status 0: a node lives; 1: none does, or Redis can't be asked.
     """
-    url, prefix = where(settings, "status")
+    told = where(settings, "status")
     import anyio  # not for --help: it takes a while to import
 
     from relay.status import gather, show
 
-    found = anyio.run(gather.once, url, prefix)
+    found = anyio.run(gather.once, told)
     if as_json:
         typer.echo(show.as_json(found))
     else:
@@ -38,21 +38,21 @@ def status(as_json: Json = False, **settings: Any) -> int:
 @with_only(*NEEDED)
 def top(interval: Interval = 2.0, **settings: Any) -> int:
     """The same as `relay status`, live, until Ctrl-C or SIGTERM. Into a pipe or a file: one look after another."""
-    url, prefix = where(settings, "top")
+    told = where(settings, "top")
     check_range("--interval", interval, INTERVAL_SECONDS, "seconds")
     import anyio
 
     from relay.status import live
 
-    anyio.run(live.run, url, prefix, interval)
+    anyio.run(live.run, told, interval)
     return 0
 
 
-def where(settings: dict[str, Any], command: str) -> tuple[str, str]:
-    """The URL and the prefix of the relay that is meant. Raises ConfigError."""
+def where(settings: dict[str, Any], command: str) -> Config:
+    """Which relay is meant: its Redis, and its prefix. Raises ConfigError."""
     for variable in strange_variables():
         typer.echo(f"relay: {escape(variable)} is no option's variable", err=True)
     told: Config = config(settings)
     if told.redis is None:
         raise ConfigError(f"relay {command} needs --redis URL: that of the nodes")
-    return told.redis, told.prefix
+    return told

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from relay.config import one_start_error
+from relay.config import Config, one_start_error
 from relay.logs import escape
 from relay.redis_client.client import Unavailable
 from relay.signals import unless_ignored
@@ -19,19 +19,19 @@ from relay.status.gather import Gatherer, Status, asking
 Show = Callable[[RenderableType], None]
 
 
-async def run(url: str, prefix: str, interval: float) -> None:
+async def run(told: Config, interval: float) -> None:
     """Until Ctrl-C, SIGTERM or SIGHUP. Raises StartError for what will not pass by itself."""
     ending = unless_ignored(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     with one_start_error(), anyio.open_signal_receiver(*ending) as signals:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_show, url, prefix, interval)
+            tasks.start_soon(_show, told, interval)
             async for _ in signals:
                 tasks.cancel_scope.cancel()
 
 
-async def _show(url: str, prefix: str, interval: float) -> None:
+async def _show(told: Config, interval: float) -> None:
     console = show.console()
-    async with asking(url, prefix) as gatherer:
+    async with asking(told) as gatherer:
         if console.is_terminal and not console.is_dumb_terminal:
             with Live(console=console, screen=True, auto_refresh=False) as live:
                 await _look_for_ever(gatherer, lambda page: live.update(page, refresh=True), interval)

@@ -28,6 +28,7 @@ def as_json(status: Status) -> str:
             "received": round(status.total("received"), 1),
             "delivered": round(status.total("delivered"), 1),
             "nodes": [_node(node) for node in status.nodes],
+            "trouble": status.trouble,
             "redis": {"engine": status.engine, "servers": [_server(server) for server in status.servers]},
         }
     )
@@ -63,10 +64,13 @@ def _server(server: Server) -> dict[str, Any]:
         "clients": server.clients,
         "maxmemory_policy": server.policy,
         "replicas": list(server.replicas),
+        "trouble": server.trouble,
     }
 
 
 def _state(node: Node) -> str:
+    if node.unknown:
+        return "unknown: its lease can't be read"
     if node.left is None:
         return "dead: no lease"
     if not node.lives:
@@ -91,6 +95,8 @@ def _parts(status: Status) -> Iterator[RenderableType]:
         f"{int(status.total('users')):,} users, {status.pairs:,} pairs, "
         f"{status.total('received'):,.0f} messages/s in, {status.total('delivered'):,.0f} out"
     )
+    if status.trouble:
+        yield Text(f"it can't be read which nodes there are: {escape(status.trouble)}", style="red")
     if status.nodes:
         yield _nodes(status)
     yield _redis(status)
@@ -111,8 +117,9 @@ def _nodes(status: Status) -> Table:
 def _redis(status: Status) -> Table:
     table = _table(f"redis ({status.engine})", "role", "version", "policy", "replicas", numbers=("clients", "memory"))
     for server in status.servers:
-        words = (server.address, server.role, server.version, server.policy, ", ".join(server.replicas) or "-")
-        style = "" if server.policy in ("noeviction", "unknown") else "yellow"
+        last = server.trouble or ", ".join(server.replicas) or "-"
+        words = (server.address, server.role, server.version, server.policy, last)
+        style = "red" if server.trouble else "" if server.policy in ("noeviction", "unknown") else "yellow"
         table.add_row(
             *(Text(escape(word)) for word in words), f"{server.clients:,}", _bytes(server.memory), style=style
         )
