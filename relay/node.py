@@ -109,6 +109,7 @@ class Node:
             reset=lambda uid: self._router.neighbours.forgot(uid),
             notice=lambda frame: self._notices.heed(frame),
             connected=self._lease.reconnected,
+            lease=config.lease,
             counts=self._counts,
         )
         self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
@@ -186,6 +187,7 @@ class Node:
         tasks.start_soon(self._directory.peers.watch, near.watched, near.lost, near.back)
         tasks.start_soon(self._directory.sweep)
         tasks.start_soon(minding.mind_memory, self._router)
+        tasks.start_soon(minding.mind_links, self._bus, self._directory.peers)
         tasks.start_soon(minding.mind_peers, self._router, LOOK_SECONDS)
         tasks.start_soon(census.watch_windows, self._router, self._counts)
         tasks.start_soon(pulse.watch_loop, self._counts)
