@@ -1,26 +1,32 @@
 """From the chunks that a socket happens to return to the lines that a dialect parses, in bounded memory."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
+from relay.badframe import NOTHING, About
 from relay.errors import Code
 from relay.events import Hangup, Malformed
 
+# Of a line that is too long so many bytes are kept: what it is about stands at its beginning, if it says so at all.
+START_BYTES: Final = 512
+
 
 class TooLong(Struct, frozen=True):
-    """Stands where a line longer than `limit` bytes was; the line itself is gone."""
+    """Stands where a line longer than `limit` bytes was; all of it but its start is gone."""
 
     limit: int
+    start: bytes
 
 
 Line = bytes | TooLong | Hangup  # what a connection has to handle, in order
 
 
-def too_long(mark: TooLong) -> Malformed:
+def too_long(mark: TooLong, about: About = NOTHING) -> Malformed:
     """The refusal to give in the place of the line."""
-    return Malformed(Code.TOO_LONG, f"line too long: at most {mark.limit} bytes")
+    message = f"line too long: at most {mark.limit} bytes"
+    return Malformed(Code.TOO_LONG, message, about.id, about.name, about.ref)
 
 
 class Framer(Protocol):
@@ -67,7 +73,7 @@ class LineFramer:
             whole = [line.removesuffix(b"\r") for line in whole]
         if len(data) <= self._max:  # then no part of it is longer
             return [*whole, *over]
-        return [*(line if len(line) <= self._max else TooLong(self._max) for line in whole), *over]
+        return [*(line if len(line) <= self._max else self._too_long(line) for line in whole), *over]
 
     def eof(self) -> None:
         """See `Framer`."""
@@ -82,9 +88,13 @@ class LineFramer:
         if size <= self._max or (size == self._max + 1 and rest.endswith(b"\r")):
             self._rest += rest
             return ()
+        start = self._too_long(self._rest[:START_BYTES] + rest[:START_BYTES])
         self._rest.clear()
         self._skipping = True
-        return (TooLong(self._max),)
+        return (start,)
+
+    def _too_long(self, line: bytes | bytearray) -> TooLong:
+        return TooLong(self._max, bytes(line[:START_BYTES]))
 
 
 class RawFramer:
@@ -103,7 +113,7 @@ class RawFramer:
         if not data:
             return []
         line = data.removesuffix(b"\n").removesuffix(b"\r")
-        return [line if len(line) <= self._max else TooLong(self._max)]
+        return [line if len(line) <= self._max else TooLong(self._max, line[:START_BYTES])]
 
     def eof(self) -> None:
         """See `Framer`; nothing is ever kept."""

@@ -6,15 +6,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.dialects.framing import Framer, LineFramer, RawFramer, TooLong, too_long
+from relay.dialects.framing import START_BYTES, Framer, LineFramer, RawFramer, TooLong, too_long
 from relay.errors import Code
 from relay.events import Malformed
 
-LONG = TooLong(5)
+LONG = TooLong(5, b"")
 
 
 def fed(framer: Framer, *chunks: bytes) -> list[bytes | TooLong]:
-    return [line for chunk in chunks for line in framer.feed(chunk)]
+    """The lines, without what is kept of the long ones."""
+    lines = (line for chunk in chunks for line in framer.feed(chunk))
+    return [line if isinstance(line, bytes) else TooLong(line.limit, b"") for line in lines]
+
+
+@pytest.mark.parametrize("framer", [LineFramer(5), RawFramer(5)])
+@pytest.mark.parametrize("rest", [b"", b"x" * 2 * START_BYTES])
+def test_of_a_long_line_the_beginning_is_kept(framer: Framer, rest: bytes) -> None:
+    [long] = framer.feed(b"123456" + rest + b"\n")
+    assert long == TooLong(5, (b"123456" + rest)[:START_BYTES])
+
+
+def test_of_a_long_line_in_pieces_the_beginning_is_kept() -> None:
+    framer = LineFramer(5)
+    assert framer.feed(b"123") == []
+    assert framer.feed(b"456789") == [TooLong(5, b"123456789")]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +68,7 @@ def test_lines_of_at_most_five_bytes(chunks: list[bytes], lines: list[bytes | To
 
 
 def test_a_long_line_is_refused_before_it_ends() -> None:
-    assert LineFramer(5).feed(b"123456") == [LONG]
+    assert fed(LineFramer(5), b"123456") == [LONG]
 
 
 def test_a_fragment_is_forgotten_at_the_end_of_the_stream() -> None:
@@ -86,7 +101,7 @@ def test_where_the_chunks_are_cut_makes_no_difference(chunks: list[bytes]) -> No
 @given(st.binary())
 def test_lines_are_what_splitting_gives(data: bytes) -> None:
     split = [line.removesuffix(b"\r") for line in data.split(b"\n")[:-1]]
-    assert LineFramer(5).feed(data)[: len(split)] == [line if len(line) <= 5 else LONG for line in split]
+    assert fed(LineFramer(5), data)[: len(split)] == [line if len(line) <= 5 else LONG for line in split]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +120,7 @@ def test_lines_are_what_splitting_gives(data: bytes) -> None:
 )
 def test_one_read_is_one_message_in_the_classic_dialect(read: bytes, lines: list[bytes | TooLong]) -> None:
     framer = RawFramer(5)
-    assert framer.feed(read) == lines
+    assert fed(framer, read) == lines
     framer.eof()
 
 
