@@ -33,6 +33,10 @@ class Door:
         self.ringing: Invite | None = None  # the call that waits for its answer
         self._told = False  # the client has heard of it
 
+    def let_go(self) -> None:
+        """The session is over: nothing here refers to it any more."""
+        del self._session
+
     # --- blocking
 
     def block(self, name: Name, command: Block) -> None:

@@ -31,6 +31,10 @@ class Outbox:
         self._full = 0  # the id that found the window full: those behind it wait for it to come again; 0: none
         self.fates = Fates()
 
+    def let_go(self) -> None:
+        """The session is over: nothing here refers to it any more."""
+        del self._session
+
     def say(self, command: Say) -> None:
         """Put a message under way to the partner, or tell why not. A client that knows no ids gets the next one."""
         session, id = self._session, command.id

@@ -183,7 +183,7 @@ class JsonDialect:
 
     def too_long(self, mark: TooLong) -> Malformed:
         """See `Dialect`."""
-        return too_long(mark, about_beginning(mark.start))
+        return too_long(mark, about_beginning(mark.beginning))
 
     def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
         """See `Dialect`."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 import redis.exceptions
-from redis.asyncio.connection import Connection
 
 from relay.redis_client.connection import RespConnection
+from relay.redis_client.dialing import Connection
 
 
 class Line:
@@ -36,6 +36,11 @@ class Line:
             await self.aclose()
             connection = self._connection = _Asking(await self._connect())
         return await connection.ask(commands, self._patience)
+
+    def abort(self) -> None:
+        """Give the connection up, if there is one: who waits for answers there won't have them."""
+        if self._connection is not None:
+            self._connection.abort()
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
