@@ -344,6 +344,7 @@ def _limits(config: Config) -> Limits:
         grace=config.grace,
         lease=config.lease,
         name=config.name_time,
+        max_line=config.max_line,
         window=config.window,
         window_bytes=config.window_bytes,
         calls=config.max_calls,
