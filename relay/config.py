@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
-from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
+from typing import Final
+
+from relay import redis_url
+from relay.redis_url import MAX_PORT, BadUrl
 
 # A lease shorter than this would be lost to an ordinary pause of the process; one longer than an hour would keep the
 # names of a crashed node's users locked for longer than anybody waits.
@@ -33,13 +35,6 @@ CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
 # The oldest server whose behaviour the tests hold; the first with sharded pub/sub.
 OLDEST_SERVER: Final = 7
-MAX_PORT: Final = 65_535
-REDIS_PORT: Final = 6379
-SENTINEL_PORT: Final = 26_379
-
-SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
-# What may follow the `?` of redis+sentinel://; the other schemes hand it on to redis-py.
-SENTINEL_OPTIONS: Final = frozenset(("db", "sentinel_username", "sentinel_password"))
 
 # Part of every key and channel name, so nothing that means something there (`:`, `{`, `*`) and no white space.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -113,6 +108,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 9999  # 0: any free one
     redis: str | None = None  # URL; None: this node starts an embedded server
+    redis_password_file: Path | None = None  # holds the password, where the URL has none; read for each connection
     prefix: str = "relay"  # of every key and channel
     name: str = field(default_factory=default_name)  # unique in the cluster
     lease: float = 5.0  # seconds until a crashed node's names are free
@@ -150,7 +146,9 @@ class Config:
             raise ConfigError(f"--host must be a host name or address, not {self.host!r}")
         _check_ports(self)
         if self.redis is not None:
-            check_url(self.redis)
+            check_url(self.redis, self.redis_password_file)
+        elif self.redis_password_file is not None:
+            raise ConfigError("--redis-password-file needs --redis")
         _check_identifier("--prefix", self.prefix)
         _check_identifier("--name", self.name)
         _check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
@@ -176,129 +174,18 @@ class Config:
         return self.tls_cert is not None or self.auth_jwt_key is not None
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, password_file: Path | None = None) -> None:
     """Raise ConfigError unless this is a URL of a Redis or Valkey, of sentinels that know one, or of a cluster.
 
     Checks the form only, and connects to nothing.
     """
-    scheme, netloc, tail = _split(url)
-    if scheme not in SCHEMES:
-        raise _bad_url(url, f"it must start with {', '.join(f'{s}://' for s in SCHEMES[:-1])} or {SCHEMES[-1]}://")
     try:
-        parts = urlsplit(f"//{tail}")
-    except ValueError:
-        raise _bad_url(url, "it isn't a URL") from None
-    if scheme == "unix":
-        if not parts.path.strip("/"):
-            raise _bad_url(url, "unix:// needs the path of a socket")
-        return
-    hosts = _hosts(scheme, netloc)
-    if len(hosts) > 1 and "+" not in scheme:
-        raise _bad_url(url, "several hosts need redis+cluster:// or redis+sentinel://")
-    if scheme == "redis+sentinel":
-        _check_sentinel(url, parts)
-    else:
-        _check_database(url, parts)
-
-
-def cluster_hosts(url: str) -> tuple[list[tuple[str, int]], str | None, str | None]:
-    """The addresses in a cluster's URL that passed `check_url`, its user and its password."""
-    scheme, netloc, _ = _split(url)
-    return _hosts(scheme, netloc), *_credentials(netloc)
-
-
-class SentinelAddress(NamedTuple):
-    """What the URL of a service says that sentinels watch."""
-
-    hosts: list[tuple[str, int]]  # of the sentinels
-    service: str
-    database: int
-    username: str | None  # at the servers
-    password: str | None
-    sentinel_username: str | None
-    sentinel_password: str | None
-
-
-def sentinel_address(url: str) -> SentinelAddress:
-    """What a redis+sentinel:// URL that passed `check_url` says."""
-    scheme, netloc, tail = _split(url)
-    parts = urlsplit(f"//{tail}")
-    service, _, database = parts.path.strip("/").partition("/")
-    options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    return SentinelAddress(
-        _hosts(scheme, netloc),
-        unquote(service),
-        int(options.get("db") or database or 0),
-        *_credentials(netloc),
-        options.get("sentinel_username"),
-        options.get("sentinel_password"),
-    )
-
-
-def with_password(url: str, file: Path) -> str:
-    """The URL with the password that stands in a file; a line end after it isn't part of it. Raises ConfigError."""
-    check_url(url)
-    try:
-        password = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
-        raise ConfigError(f"--redis-password-file {str(file)!r} can't be read: {why}") from None
-    if not password:
-        raise ConfigError(f"--redis-password-file {str(file)!r} is empty")
-    head, _, rest = url.partition("://")
-    netloc = _split(url)[1]
-    user, at, hosts = netloc.rpartition("@")
-    if ":" in user:
+        said = redis_url.parse(url)
+    except BadUrl as error:
+        shown = f"{url.partition('://')[0]}://…" if error.cut else redact(url)
+        raise ConfigError(f"--redis {shown} can't be used: {error}") from None
+    if password_file is not None and said.login.password is not None:
         raise ConfigError("--redis and --redis-password-file can't both give a password")
-    return f"{head}://{user if at else ''}:{quote(password, safe='')}@{hosts}{rest[len(netloc) :]}"
-
-
-def _credentials(netloc: str) -> tuple[str | None, str | None]:
-    user, _, password = netloc.rpartition("@")[0].partition(":")
-    return unquote(user) or None, unquote(password) or None
-
-
-def _split(url: str) -> tuple[str, str, str]:
-    """Scheme, authority, rest. Not by `urlsplit`, which takes a list of hosts for a malformed IPv6 address."""
-    scheme, separator, rest = url.partition("://")
-    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
-    return (scheme.lower() if separator else ""), netloc, rest[len(netloc) :]
-
-
-def _hosts(scheme: str, netloc: str) -> list[tuple[str, int]]:
-    hosts = []
-    for host in netloc.rpartition("@")[2].split(","):
-        try:
-            address = urlsplit(f"//{host}")
-            name, port = address.hostname, address.port
-        except ValueError:
-            name, port = None, None
-        if not name or port == 0:  # shown without the address: this may be `redis://user:password`, cut short
-            raise ConfigError(f"--redis {scheme}://… can't be used: it needs a host, and a port from 1 to 65535 if any")
-        hosts.append((name, port or (SENTINEL_PORT if scheme == "redis+sentinel" else REDIS_PORT)))
-    return hosts
-
-
-def _check_database(url: str, parts: SplitResult) -> None:
-    """A database number, by path or `?db=`."""
-    numbers = [parts.path.strip("/"), *parse_qs(parts.query).get("db", [])]
-    if any(number and not number.isdecimal() for number in numbers):
-        raise _bad_url(url, "its database must be a number")
-
-
-def _check_sentinel(url: str, parts: SplitResult) -> None:
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise _bad_url(url, "redis+sentinel:// needs the name of a service after the hosts: /mymaster")
-    options = parse_qs(parts.query, keep_blank_values=True)
-    if unknown := sorted(options.keys() - SENTINEL_OPTIONS):
-        raise _bad_url(url, f"redis+sentinel:// has no option {unknown[0]!r}")
-    if any(number and not number.isdecimal() for number in (database, *options.get("db", []))):
-        raise _bad_url(url, "its database must be a number")
-
-
-def _bad_url(url: str, why: str) -> ConfigError:
-    return ConfigError(f"--redis {redact(url)} can't be used: {why}")
 
 
 def _check_ports(config: Config) -> None:

@@ -72,7 +72,7 @@ class Node:
         self._uid = secrets.token_hex(8)
         self._keys = Keys(config.prefix)
         self._counts = Counts()
-        self._store = Store(config.redis, self._counts)
+        self._store = Store(config.redis, self._counts, config.redis_password_file)
         auth = None if config.auth_jwt_key is None else Authenticator(config.auth_jwt_key)
         self._router = Router(
             self._uid,

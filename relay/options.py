@@ -3,12 +3,11 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any, Final, cast, get_type_hints
 
 import typer
 
-from relay.config import Config, ConfigError, with_password
+from relay.config import Config
 
 # Metavar, and what it is, with its unit.
 _HELP: Final[dict[str, tuple[str, str]]] = {
@@ -16,10 +15,14 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     "port": ("PORT", "TCP port for text and JSON clients; 0 takes a free one."),
     "redis": (
         "URL",
-        "Redis or Valkey 7 or later: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. "
+        "Redis or Valkey 7 or later: redis://, unix://, redis+sentinel://, redis+cluster://, or over TLS rediss://, "
+        "rediss+sentinel://, rediss+cluster://. "
         "Without it: an embedded server for this process only, not for production.",
     ),
-    "redis_password_file": ("FILE", "Holds the password for --redis, where the URL has none; read once, at the start."),
+    "redis_password_file": (
+        "FILE",
+        "Holds the password for --redis, where the URL has none; read for each new connection.",
+    ),
     "prefix": (
         "TEXT",
         "Start of every key and channel; relays with different prefixes on one Redis know nothing of each other.",
@@ -74,13 +77,12 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # of those that aren't called like their option
-_NOT_IN_CONFIG: Final[dict[str, Any]] = {"redis_password_file": Path | None}
 _ANNOTATED: Final = cast(Any, Annotated)  # made of types that are known only at run time
 
 
 def _parameters() -> dict[str, inspect.Parameter]:
     defaults = Config()
-    types = get_type_hints(Config) | _NOT_IN_CONFIG
+    types = get_type_hints(Config)
     made = {}
     for name, (metavar, text) in _HELP.items():
         # One that is on or off has no form for off: off is what it is.
@@ -116,12 +118,9 @@ def with_only(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]
 def config(settings: dict[str, Any]) -> Config:
     """The Config that options say. Raises ConfigError."""
     told = dict(settings)
-    url, file = told.pop("redis"), told.pop("redis_password_file")
-    if file is not None and not url:
-        raise ConfigError("--redis-password-file needs --redis")
     if not told.get("name"):
         told.pop("name", None)
-    return Config(redis=with_password(url, file) if file is not None else url or None, **told)
+    return Config(**told | {"redis": told["redis"] or None})
 
 
 def arguments(node: Config) -> list[str]:

@@ -23,12 +23,12 @@ def drain(node: NodeName, timeout: Timeout = DRAIN_SECONDS, **settings: Any) -> 
 
     Exit status 1: there is no such node, it hasn't ended in time, or Redis can't be asked.
     """
-    url, prefix = where(settings, "drain")
+    told = where(settings, "drain")
     import anyio  # not for --help: it takes a while to import
 
     from relay.operate import act
 
-    anyio.run(act.drain, url, prefix, node, timeout)
+    anyio.run(act.drain, told, node, timeout)
     typer.echo(f"{escape(node)} has ended")
     return 0
 
@@ -39,7 +39,7 @@ def kick(name: UserName, timeout: Timeout = KICK_SECONDS, **settings: Any) -> in
 
     Exit status 1: nobody has this name, it wasn't taken away in time, or Redis can't be asked.
     """
-    url, prefix = where(settings, "kick")
+    told = where(settings, "kick")
     import anyio
 
     from relay.names import InvalidName, parse
@@ -49,6 +49,6 @@ def kick(name: UserName, timeout: Timeout = KICK_SECONDS, **settings: Any) -> in
         owned = parse(name).owned
     except InvalidName as error:
         raise ConfigError(str(error)) from None
-    anyio.run(act.kick, url, prefix, owned, timeout)
+    anyio.run(act.kick, told, owned, timeout)
     typer.echo(f"{escape(name)} has been disconnected")
     return 0

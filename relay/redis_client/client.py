@@ -4,20 +4,20 @@ import hashlib
 import importlib.resources
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import redis.exceptions
 import structlog
 from anyio.abc import TaskGroup
-from redis.asyncio.connection import Connection
 
 from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
-from relay.redis_client.dialing import SOCKET_SECONDS
-from relay.redis_client.info import parsed
+from relay.redis_client.dialing import Connection
 from relay.redis_client.pipeline import Line
+from relay.redis_client.replies import formed, info
 from relay.redis_client.shard import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
 from relay.redis_client.slots import redirection
 from relay.redis_client.topology import SECTIONS, wrong_server
@@ -62,9 +62,10 @@ class Store:
     What a server is asked in one turn of the loop goes out as one pipeline. `run` has to run while calls are made.
     """
 
-    def __init__(self, url: str, counts: Counts | None = None) -> None:
+    def __init__(self, url: str, counts: Counts | None = None, password_file: Path | None = None) -> None:
+        """Raises ConfigError where a file that connections need can't be used."""
         self._counts = counts or Counts()
-        self._engine = engine(url)
+        self._engine = engine(url, password_file)
         self._shards: dict[str, Shard] = {}
         self._tasks: TaskGroup | None = None
         self._sorted = 0  # the state of the engine for which every call waits in its place
@@ -133,7 +134,7 @@ class Store:
     def _shard(self, home: str) -> Shard:
         shard = self._shards.get(home)
         if shard is None:
-            line = Line(lambda: self._engine.connect(home), self._engine.current, SOCKET_SECONDS)
+            line = Line(lambda: self._engine.connect(home), self._engine.current)
             shard = Shard(line, self._counts, lambda call, error: self._failed(home, call, error))
             self._shards[home] = shard
             if self._tasks is not None:
@@ -146,6 +147,8 @@ class Store:
             call.end(error)
             return
         self.doubt()
+        if wrong_server(error):
+            self._engine.doubt()
         named = redirection(str(error), home)
         if named is None or call.hops >= HOPS:
             call.end(error)
@@ -185,7 +188,7 @@ class Store:
             self._put(call)
             result = await call.done
             if not isinstance(result, BaseException):
-                return _formed(args[0], result)
+                return formed(args[0], result)
             if isinstance(result, redis.exceptions.NoScriptError):
                 raise result
             if result is NO_ANSWER or time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
@@ -315,12 +318,11 @@ class Store:
         connection = await self.connect(self.home(channel))
         try:
             for message in messages:
-                await connection.send_command("PUBLISH", channel, message)
-                await connection.read_response()
+                await connection.ask(("PUBLISH", channel, message))
         except _FAILED as error:
             raise Unavailable(_words(error)) from None
         finally:
-            await connection.disconnect(nowait=True)
+            connection.close()
 
     async def look(self) -> None:
         """Find out where the server is now. Raises Unavailable."""
@@ -328,6 +330,10 @@ class Store:
             await self._engine.look()
         except _FAILED as error:
             raise Unavailable(_words(error)) from None
+
+    def renew(self) -> None:
+        """Read the files that new connections need (TLS, password) again. Raises ConfigError."""
+        self._engine.renew()
 
     def current(self, connection: Connection) -> bool:
         """Whether, as far as is known, a connection from `connect` leads to where a new one would."""
@@ -365,21 +371,15 @@ def _words(error: Exception) -> str:
 async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, Any]:
     """What a server says of itself, on a connection made for that."""
     try:
-        await connection.send_command("INFO", *sections)
-        return parsed(await connection.read_response())
+        (reply,) = await connection.ask(("INFO", *sections))
     finally:
-        await connection.disconnect(nowait=True)
+        connection.close()
+    if isinstance(reply, Exception):
+        raise reply
+    return info(reply)
 
 
 def _key(args: Sequence[Any]) -> str:
     """The key of a command; nothing where it has none, which any server may answer."""
     place = 3 if args[0] in _SCRIPTS else 1
     return str(args[place]) if len(args) > place else ""
-
-
-def _formed(command: str, answer: Any) -> Any:
-    """HSCAN's fields and values as pairs; every other answer as it came."""
-    if command != "HSCAN":
-        return answer
-    cursor, words = answer
-    return cursor, dict(zip(words[::2], words[1::2], strict=True))

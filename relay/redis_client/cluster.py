@@ -7,17 +7,17 @@ other is asked now and then: a primary that the others have replaced may go on a
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import anyio
 import redis.exceptions
 import structlog
-from redis.asyncio.connection import Connection
 
-from relay.config import cluster_hosts
-from relay.redis_client.dialing import SOCKET_SECONDS, connected, options
+from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import Line
 from relay.redis_client.slots import NOTHING, Map, View, address, merged, read, slot_of
+from relay.redis_url import RedisUrl
 
 # Members that are asked at once, beside the addresses that were given: more than can be wrong at a time.
 ASKED: Final = 8
@@ -33,9 +33,10 @@ class Cluster:
 
     sharded = True
 
-    def __init__(self, url: str) -> None:
-        hosts, self._username, self._password = cluster_hosts(url)
-        self._given = [f"{host}:{port}" for host, port in hosts]
+    def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
+        """Raises ConfigError where a file can't be used."""
+        self._dialer = Dialer(url.login, url.tls, password_file=password_file)
+        self._given = [f"{host}:{port}" for host, port in url.hosts]
         self._map = NOTHING
         self.version = 0
         self._lines: dict[str, Line] = {}  # to members that were asked where things are
@@ -87,8 +88,9 @@ class Cluster:
     def _adopt(self, found: Map) -> None:
         if found == self._map:
             return
-        if found.primaries != self._map.primaries:
-            log.info("redis cluster", primaries=sorted(found.primaries))
+        if self._map.primaries and found.primaries != self._map.primaries:
+            gone, new = self._map.primaries - found.primaries, found.primaries - self._map.primaries
+            log.warning("other servers are primaries of the cluster now", new=sorted(new), gone=sorted(gone))
         self._map = found
         self.version += 1
 
@@ -117,7 +119,7 @@ class Cluster:
     async def _view(self, place: str) -> View:
         line = self._lines.get(place)
         if line is None:
-            line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True, SOCKET_SECONDS)
+            line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True)
         rows, lines = await line.ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
         if isinstance(rows, Exception):
             raise rows
@@ -131,13 +133,16 @@ class Cluster:
     # --- connections
 
     def address(self, home: str) -> str:
-        return home
+        return show(*address(home))
+
+    def doubt(self) -> None:
+        pass
+
+    def renew(self) -> None:
+        self._dialer.renew()
 
     async def connect(self, home: str) -> Connection:
-        host, port = address(home)
-        return await connected(
-            Connection(host=host, port=port, username=self._username, password=self._password, **options())
-        )
+        return await self._dialer.dial(*address(home))
 
     def current(self, connection: Connection) -> bool:
         return f"{connection.host}:{connection.port}" in self._map.members

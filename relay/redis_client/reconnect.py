@@ -9,11 +9,10 @@ import structlog
 
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.connection import RespConnection, next_pause
+from relay.redis_client.dialing import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from redis.asyncio.connection import Connection
 
 # How often a node makes sure that it isn't at a server whose place another one has taken.
 LOOK_SECONDS: Final = 1.0

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import Final, Protocol
 
 import redis.exceptions
-from redis.asyncio.connection import Connection
+
+from relay.redis_client.dialing import Connection
 
 # What is shown of a server.
 SECTIONS: Final = ("server", "replication", "memory", "clients")
@@ -19,13 +20,22 @@ _WRONG_KINDS: Final = (
 )
 
 
+class WrongServer(redis.exceptions.ConnectionError):
+    """What answers at an address isn't a primary that can be used."""
+
+
 def wrong_server(error: object) -> bool:
-    """Whether a reply or an exception says that this server isn't, or isn't any more, the one to be at."""
-    return isinstance(error, _WRONG_KINDS) or (isinstance(error, Exception) and str(error).startswith(WRONG))
+    """Whether a reply or an exception says that this server isn't, or isn't any more, the one to be at.
+
+    Whoever gets such an answer should drop its connections to the server and look where the right one is.
+    """
+    if isinstance(error, (*_WRONG_KINDS, WrongServer)):
+        return True
+    return isinstance(error, Exception) and str(error).startswith(WRONG)
 
 
 class Engine(Protocol):
-    """Knows which servers hold the data at that moment, and makes connections to them. Raises what redis-py raises.
+    """Knows which servers hold the data at that moment, and makes connections to them. Raises exceptions of redis-py's.
 
     A server that holds data is known by its home: a word that means something to the engine only.
     """
@@ -53,6 +63,12 @@ class Engine(Protocol):
 
     async def glance(self) -> None:
         """The same while nothing seems to be wrong: with little effort. To be called once a second or so."""
+
+    def doubt(self) -> None:
+        """A server said that it is the wrong one."""
+
+    def renew(self) -> None:
+        """Read the files that new connections need (TLS, password) again. Raises ConfigError."""
 
     def current(self, connection: Connection) -> bool:
         """Whether, as far as is known, this connection still leads to where `connect` would."""

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from relay.config import Config, ConfigError
+from relay import logs
+from relay.config import Config, ConfigError, LogLevel
 from relay.options import config, with_only
 
 DEAD_STATUS: Final = 1
@@ -24,13 +25,13 @@ def status(as_json: Json = False, **settings: Any) -> int:
 
     Exit status 0: a node lives; 1: none does, or Redis can't be asked.
     """
-    url, prefix = where(settings, "status")
+    told = where(settings, "status")
     import anyio  # not for --help: it takes a while to import
     from rich.console import Console
 
     from relay.status import gather, show
 
-    found = anyio.run(gather.once, url, prefix)
+    found = anyio.run(gather.once, told)
     if as_json:
         typer.echo(show.as_json(found))
     else:
@@ -42,7 +43,7 @@ def status(as_json: Json = False, **settings: Any) -> int:
 @with_only(*NEEDED)
 def top(interval: Interval = 2.0, **settings: Any) -> int:
     """The same as `relay status`, live, until Ctrl-C."""
-    url, prefix = where(settings, "top")
+    told = where(settings, "top")
     low, high = INTERVAL_SECONDS
     if not low <= interval <= high:
         raise ConfigError(f"--interval must be between {low:g} and {high:g} seconds, not {interval:g}")
@@ -51,13 +52,14 @@ def top(interval: Interval = 2.0, **settings: Any) -> int:
     from relay.status import live
 
     with suppress(KeyboardInterrupt):
-        anyio.run(live.run, url, prefix, interval)
+        anyio.run(live.run, told, interval)
     return 0
 
 
-def where(settings: dict[str, Any], command: str) -> tuple[str, str]:
-    """The URL and the prefix of the relay that is meant. Raises ConfigError."""
+def where(settings: dict[str, Any], command: str) -> Config:
+    """Which relay is meant: its Redis, and its prefix. Raises ConfigError."""
     told: Config = config(settings)
+    logs.setup(level=LogLevel.ERROR)  # what a command has to say it says itself, and in stdout nothing else may stand
     if told.redis is None:
         raise ConfigError(f"relay {command} needs --redis URL: that of the nodes")
-    return told.redis, told.prefix
+    return told

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from relay.config import StartError, first_error, one_start_error, redact
+from relay.config import Config, StartError, first_error, one_start_error, redact
 from relay.directory.lease import TAIL_SECONDS
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.keys import Keys
@@ -74,11 +74,13 @@ class Status(msgspec.Struct, frozen=True):
 class Gatherer:
     """Asks one Redis about one relay. `run` has to run meanwhile. It writes nothing."""
 
-    def __init__(self, url: str, prefix: str) -> None:
-        self.store = Store(url)
-        self._url = url
-        self._prefix = prefix
-        self._keys = Keys(prefix)
+    def __init__(self, told: Config) -> None:
+        """`told` says which relay is meant. Raises ConfigError where a file that connections need can't be used."""
+        assert told.redis is not None
+        self.store = Store(told.redis, password_file=told.redis_password_file)
+        self._url = told.redis
+        self._prefix = told.prefix
+        self._keys = Keys(told.prefix)
 
     async def look(self) -> Status:
         """The relay as it is now, as far as that can be seen: what can't be asked is named.
@@ -147,16 +149,16 @@ def _replicas(info: Mapping[str, Any]) -> Iterable[str]:
             yield f"{replica.get('ip')}:{replica.get('port')} {replica.get('state')}"
 
 
-async def once(url: str, prefix: str) -> Status:
+async def once(told: Config) -> Status:
     """One look. Raises StartError where Redis can't be asked."""
-    async with asking(url, prefix) as gatherer:
+    async with asking(told) as gatherer:
         return await gatherer.look()
 
 
 @asynccontextmanager
-async def asking(url: str, prefix: str) -> AsyncIterator[Gatherer]:
+async def asking(told: Config) -> AsyncIterator[Gatherer]:
     """Somebody to ask, for as long as the block lasts. Raises StartError also where the block raises Unavailable."""
-    gatherer = Gatherer(url, prefix)
+    gatherer = Gatherer(told)
     try:
         with one_start_error():
             async with anyio.create_task_group() as tasks:
@@ -167,7 +169,7 @@ async def asking(url: str, prefix: str) -> AsyncIterator[Gatherer]:
         unavailable = group.subgroup(Unavailable)
         if unavailable is None:
             raise
-        raise StartError(f"Redis can't be asked at {redact(url)}: {first_error(unavailable)}") from None
+        raise StartError(f"Redis can't be asked at {redact(told.redis or '')}: {first_error(unavailable)}") from None
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
             await gatherer.store.aclose()

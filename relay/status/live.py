@@ -7,15 +7,16 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from relay.config import Config
 from relay.logs import escape
 from relay.redis_client.client import Unavailable
 from relay.status import show
 from relay.status.gather import Gatherer, Status, asking
 
 
-async def run(url: str, prefix: str, interval: float) -> None:
+async def run(told: Config, interval: float) -> None:
     """Until cancelled. Raises StartError for what will not pass by itself."""
-    async with asking(url, prefix) as gatherer:
+    async with asking(told) as gatherer:
         with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
             await _look_for_ever(gatherer, live, interval)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.config import Config, ConfigError, SentinelAddress, default_name, redact, sentinel_address, with_password
+from relay.config import Config, ConfigError, default_name, redact
 
 
 @pytest.mark.parametrize(
@@ -21,14 +21,6 @@ from relay.config import Config, ConfigError, SentinelAddress, default_name, red
         {"max_line": 16 * 1024 * 1024},
         {"prefix": "A.b_c-9", "name": "x" * 64},
         {"redis": "redis://localhost"},
-        {"redis": "redis://user:p%40ss@10.0.0.1:6379/3?socket_timeout=2"},
-        {"redis": "redis://[::1]:6379/0"},
-        {"redis": "redis://localhost?db=3"},
-        {"redis": "rediss://cache.example:6380"},
-        {"redis": "unix:///run/redis.sock?db=1"},
-        {"redis": "redis+cluster://:secret@a:7000,b:7001,[::1]:7002"},
-        {"redis": "redis+sentinel://me:secret@a:26379,b,[::1]:26380/service?sentinel_password=hunter2"},
-        {"redis": "redis+sentinel://a/service/3"},
     ],
 )
 def test_what_works_is_taken(settings: dict[str, Any]) -> None:
@@ -68,37 +60,6 @@ def test_what_cannot_work_is_refused_with_one_line(settings: dict[str, Any], com
 
 
 @pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("localhost:6379", "it must start with redis://"),
-        ("http://localhost", "it must start with redis://"),
-        ("redis:/localhost", "it must start with redis://"),
-        ("", "it must start with redis://"),
-        ("redis://", "it needs a host"),
-        ("redis+cluster://a:7000,", "it needs a host"),
-        ("redis://localhost:http", "a port from 1 to 65535"),
-        ("redis://localhost:65536", "a port from 1 to 65535"),
-        ("redis://localhost:0", "a port from 1 to 65535"),
-        ("redis://[::1", "it needs a host"),
-        ("redis://a,b", "several hosts need redis+cluster:// or redis+sentinel://"),
-        ("redis+sentinel://a,b", "redis+sentinel:// needs the name of a service after the hosts: /mymaster"),
-        ("redis+sentinel:///service", "it needs a host"),
-        ("redis+sentinel://a,,b/service", "it needs a host"),
-        ("redis+sentinel://a/service/three", "its database must be a number"),
-        ("redis+sentinel://a/service?db=three", "its database must be a number"),
-        ("redis+sentinel://a/service?pasword=x", "redis+sentinel:// has no option 'pasword'"),
-        ("redis://localhost/three", "its database must be a number"),
-        ("redis://localhost?db=three", "its database must be a number"),
-        ("unix://", "unix:// needs the path of a socket"),
-    ],
-)
-def test_a_url_that_leads_to_no_redis_is_refused(url: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=r"^--redis .* can't be used: ") as caught:
-        Config(redis=url)
-    assert why in str(caught.value)
-
-
-@pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://localhost:6379/1", "redis://localhost:6379/1"),
@@ -127,49 +88,13 @@ def test_a_refused_url_does_not_show_its_password(url: str) -> None:
     assert "2222222" not in str(caught.value)
 
 
-def test_a_sentinel_url_says_all_that_is_needed() -> None:
-    said = sentinel_address(
-        "redis+sentinel://me:p%40ss@a:1,b/my%20service/3?sentinel_username=s&sentinel_password=t%2B"
-    )
-    assert said == SentinelAddress([("a", 1), ("b", 26379)], "my service", 3, "me", "p@ss", "s", "t+")
-    said = sentinel_address("redis+sentinel://a/service")
-    assert said == SentinelAddress([("a", 26379)], "service", 0, None, None, None, None)
-    assert sentinel_address("redis+sentinel://a/service?db=2").database == 2
-
-
-@pytest.mark.parametrize(
-    ("url", "whole"),
-    [
-        ("redis://localhost:6379/1", "redis://:p%40s%2F%3As@localhost:6379/1"),
-        ("redis://me@localhost", "redis://me:p%40s%2F%3As@localhost"),
-        ("unix:///run/redis.sock", "unix://:p%40s%2F%3As@/run/redis.sock"),
-        ("redis+sentinel://a,b/s?db=1", "redis+sentinel://:p%40s%2F%3As@a,b/s?db=1"),
-    ],
-)
-def test_a_password_from_a_file_gets_into_the_url(tmp_path: Path, url: str, whole: str) -> None:
+def test_a_password_is_given_once(tmp_path: Path) -> None:
     file = tmp_path / "password"
-    file.write_text("p@s/:s\n")
-    assert with_password(url, file) == whole
-
-
-@pytest.mark.parametrize(
-    ("content", "url", "why"),
-    [
-        (None, "redis://a", "can't be read: No such file or directory"),
-        (b"\xff", "redis://a", "can't be read: it isn't UTF-8"),
-        (b"\n", "redis://a", "is empty"),
-        (b"hunter2", "redis://:other@a", "can't both give a password"),
-        (b"hunter2", "http://a", "it must start with redis://"),
-    ],
-)
-def test_a_password_file_that_cannot_be_used_is_refused(
-    tmp_path: Path, content: bytes | None, url: str, why: str
-) -> None:
-    file = tmp_path / "password"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(ConfigError, match=why):
-        with_password(url, file)
+    Config(redis="redis://me@a", redis_password_file=file)
+    with pytest.raises(ConfigError, match="can't both give a password"):
+        Config(redis="redis://:other@a", redis_password_file=file)
+    with pytest.raises(ConfigError, match="--redis-password-file needs --redis"):
+        Config(redis_password_file=file)
 
 
 def test_default_names_differ_and_are_names() -> None:

@@ -8,11 +8,12 @@ from typing import Any, cast
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from redis.asyncio.connection import Connection
 
 from relay import fan as fan_module
 from relay.fan import Fan
 from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.dialing import Connection, Dialer
+from relay.redis_url import Login
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -41,8 +42,8 @@ class Primary:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while command := await _command(reader):
-            if command[0] == b"CLIENT":  # redis-py sets the connection up
-                writer.write(b"+OK\r\n")
+            if command[0] == b"PING":  # the connection is set up
+                writer.write(b"+PONG\r\n")
             else:
                 self.published.append(command)
                 await asyncio.sleep(self.pause)
@@ -76,9 +77,7 @@ class Topology:
     async def connect(self, home: str) -> Connection:
         if home in self.down:
             raise Unavailable("down")
-        connection = Connection(host=HOST, port=int(home), protocol=2)
-        await connection.connect()  # type: ignore[no-untyped-call]
-        return connection
+        return await Dialer(Login()).dial(HOST, int(home))
 
 
 class Scene:
