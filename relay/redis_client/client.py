@@ -134,7 +134,9 @@ class Store:
     def _shard(self, home: str) -> Shard:
         shard = self._shards.get(home)
         if shard is None:
-            line = Line(lambda: self._engine.connect(home), self._engine.current)
+            # A cluster's server may be asked for a slot that is on its way there, before it serves any.
+            current = self._engine.current if not self._engine.sharded else lambda _: True
+            line = Line(lambda: self._engine.connect(home), current)
             shard = Shard(line, self._counts, lambda call, error: self._failed(home, call, error))
             self._shards[home] = shard
             if self._tasks is not None:

@@ -145,7 +145,7 @@ class Cluster:
         return await self._dialer.dial(*address(home))
 
     def current(self, connection: Connection) -> bool:
-        return f"{connection.host}:{connection.port}" in self._map.members
+        return f"{connection.host}:{connection.port}" in self._map.primaries
 
     async def aclose(self) -> None:
         await self._drop({*self._lines})
