@@ -30,6 +30,8 @@ NAME_SECONDS: Final = (1.0, 3600.0)
 WINDOW: Final = (1, 65_536)
 # Of less, two or three short lines would be all. A longer message than the window goes alone. Above: a wrong unit.
 WINDOW_BYTES: Final = (1024, 1024 * 1024 * 1024)
+# More would keep tokens alive that were meant to have ended.
+LEEWAY_SECONDS: Final = (0.0, 300.0)
 # The upper bounds only catch a wrong unit.
 CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
@@ -123,7 +125,11 @@ class Config:
     tls_cert: Path | None = None  # PEM, with those that signed it; None: no TLS
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
-    auth_jwt_key: Path | None = None  # an Ed25519 public key in PEM, or a secret; None: names need no proof
+    auth_jwt_key: Path | None = None  # public keys, a JWK set, or a secret; None: names need no proof
+    auth_jwt_audience: str | None = None  # what a token's `aud` has to hold; None: it may have none
+    auth_jwt_issuer: str | None = None  # what its `iss` has to be; None: anything
+    # Machines that keep time by NTP are some milliseconds apart; some, badly kept, seconds.
+    auth_jwt_leeway: float = 10.0  # seconds by which the issuer's clock may be off
     log_format: LogFormat = LogFormat.CONSOLE
     log_level: LogLevel = LogLevel.INFO
     proxy_protocol: bool = False  # a balancer says whose each connection is
@@ -142,8 +148,7 @@ class Config:
     share_ports: bool = False  # those for clients, with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
-        if not self.host or not self.host.isprintable() or " " in self.host:
-            raise ConfigError(f"--host must be a host name or address, not {self.host!r}")
+        object.__setattr__(self, "host", check_host("--host", self.host))
         _check_ports(self)
         if self.redis is not None:
             check_url(self.redis, self.redis_password_file)
@@ -151,27 +156,63 @@ class Config:
             raise ConfigError("--redis-password-file needs --redis")
         _check_identifier("--prefix", self.prefix)
         _check_identifier("--name", self.name)
-        _check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
-        _check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
-        _check_range("--drain", self.drain, DRAIN_SECONDS, "seconds")
-        _check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
-        _check_range("--window", self.window, WINDOW, "messages")
-        _check_range("--window-bytes", self.window_bytes, WINDOW_BYTES, "bytes")
-        _check_range("--name-time", self.name_time, NAME_SECONDS, "seconds")
-        _check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
-        _check_range("--max-connections", self.max_connections, CONNECTIONS, "")
-        _check_range("--max-connections-per-address", self.max_connections_per_address, CONNECTIONS, "")
+        check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
+        check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
+        check_range("--drain", self.drain, DRAIN_SECONDS, "seconds")
+        check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
+        check_range("--window", self.window, WINDOW, "messages")
+        check_range("--window-bytes", self.window_bytes, WINDOW_BYTES, "bytes")
+        check_range("--name-time", self.name_time, NAME_SECONDS, "seconds")
+        check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
+        check_range("--max-connections", self.max_connections, CONNECTIONS, "")
+        check_range("--max-connections-per-address", self.max_connections_per_address, CONNECTIONS, "")
         for rate in ("max_claims", "max_calls", "max_lines", "max_bytes"):
-            _check_range(f"--{rate.replace('_', '-')}", getattr(self, rate), RATES, "")
+            check_range(f"--{rate.replace('_', '-')}", getattr(self, rate), RATES, "")
         if (self.tls_cert is None) is not (self.tls_key is None):
             raise ConfigError("--tls-cert and --tls-key need each other")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ConfigError("--tls-client-ca needs --tls-cert and --tls-key")
+        check_range("--auth-jwt-leeway", self.auth_jwt_leeway, LEEWAY_SECONDS, "seconds")
+        _check_claim("--auth-jwt-audience", self.auth_jwt_audience, self)
+        _check_claim("--auth-jwt-issuer", self.auth_jwt_issuer, self)
 
     @property
     def reloads(self) -> bool:
         """Whether there are files that SIGHUP has read again; else it ends a node as it does any process."""
         return self.tls_cert is not None or self.auth_jwt_key is not None
+
+
+def check_host(option: str, host: str) -> str:
+    """The host of an option, without the brackets that an IPv6 address may stand in. Raises ConfigError.
+
+    Checks the form only: whether it can be found is for whoever connects or listens.
+    """
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
+    try:
+        bare.encode("idna")  # the socket module does the same with every name, and raises no OSError
+        usable = bool(bare) and bare.isprintable() and not set(" []/@") & set(bare)
+    except UnicodeError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{option} must be a host name or address, not {host!r}")
+    return bare
+
+
+def parse_server(option: str, text: str) -> tuple[str, int]:
+    """The host and the port of `host:port` or `[IPv6]:port`. Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host or (":" in host and not bracketed):
+        raise ConfigError(f"{option} must be host:port, or [IPv6]:port, not {text!r}")
+    if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= MAX_PORT):
+        raise ConfigError(f"{option} must have a port from 1 to {MAX_PORT}, not {text!r}")
+    return check_host(option, host), int(port)
+
+
+def show_server(server: tuple[str, int]) -> str:
+    """What `parse_server` reads."""
+    host, port = server
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def check_url(url: str, password_file: Path | None = None) -> None:
@@ -194,7 +235,7 @@ def _check_ports(config: Config) -> None:
     for option, port in ports.items():
         if port is None:
             continue
-        _check_range(option, port, (0, MAX_PORT), "")
+        check_range(option, port, (0, MAX_PORT), "")
         if port and port in taken:
             raise ConfigError(f"{option} and {taken[port]} can't both be {port}")
         taken[port] = option
@@ -205,7 +246,17 @@ def _check_identifier(option: str, value: str) -> None:
         raise ConfigError(f"{option} must be 1 to 64 letters, digits, dots, dashes or underscores, not {value!r}")
 
 
-def _check_range(option: str, value: float, bounds: tuple[float, float], unit: str) -> None:
+def _check_claim(option: str, value: str | None, config: Config) -> None:
+    if value is None:
+        return
+    if config.auth_jwt_key is None:
+        raise ConfigError(f"{option} needs --auth-jwt-key")
+    if not value or not value.isprintable():
+        raise ConfigError(f"{option} must be a text, not {value!r}")
+
+
+def check_range(option: str, value: float, bounds: tuple[float, float], unit: str) -> None:
+    """Raise ConfigError unless the value is within the bounds, both included."""
     low, high = bounds
     if not low <= value <= high:  # this way round, so that NaN is refused too
         raise ConfigError(

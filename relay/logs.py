@@ -9,6 +9,7 @@ import os
 import re
 import select
 import sys
+import time
 import traceback
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
@@ -20,11 +21,16 @@ from structlog.typing import Processor
 
 from relay.config import LogFormat, LogLevel
 
+# How often the log says that a trouble goes on.
+SPELL_SECONDS: Final = 10.0
+
 _COLOURS: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 _BOLD: Final = "\x1b[1m"
 _RESET: Final = "\x1b[0m"
 _NEEDS_QUOTES: Final = frozenset(" ='\"\\")
 _LISTENING: Final = re.compile(r" listening .*\baddress=(\S+)")  # the line of a node that accepts connections
+
+_log = structlog.get_logger()
 
 
 def setup(
@@ -63,6 +69,11 @@ def setup(
         )
     )
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
+
+
+def pass_on(line: str) -> None:
+    """Write a line that another process has logged, as it is, under the same terms as our own."""
+    structlog.get_config()["logger_factory"]().msg(line)
 
 
 def always() -> Any:
@@ -125,6 +136,36 @@ def _describe(exc_info: object) -> str:
     if not isinstance(error, BaseException):
         return ""
     return "".join(traceback.format_exception(error)).strip()
+
+
+class Spell:
+    """Logs a trouble that comes again and again: when it begins, now and then while it lasts, and its end."""
+
+    def __init__(self, event: str, over: str) -> None:
+        """`over`: the event of its end."""
+        self._event = event
+        self._over = over
+        self._said = float("-inf")
+        self._unsaid = 0
+        self._times = 0
+
+    def again(self, **words: Any) -> None:
+        """It has happened, for the first time or once more."""
+        self._times += 1
+        self._unsaid += 1
+        now = time.monotonic()
+        if now - self._said >= SPELL_SECONDS:
+            self._said = now
+            times = {"times": self._unsaid} if self._unsaid > 1 else {}
+            _log.warning(self._event, **words, **times)
+            self._unsaid = 0
+
+    def over(self, **words: Any) -> None:
+        """It doesn't happen any more."""
+        if self._times:
+            _log.info(self._over, **words, times=self._times)
+            self._times = self._unsaid = 0
+            self._said = float("-inf")
 
 
 class _Sink:

@@ -45,9 +45,12 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     ),
     "auth_jwt_key": (
         "FILE",
-        "Names need a signed token (JWT): an Ed25519 public key (PEM), or a secret for HS256, 32 bytes at least; "
-        "read again at SIGHUP.",
+        "Names need a signed token (JWT): public keys (PEM; Ed25519, P-256, RSA), a JWK set, or a secret for HS256, "
+        "32 bytes at least; read again at SIGHUP.",
     ),
+    "auth_jwt_audience": ("TEXT", "What a token's aud has to be, or to contain. Default: tokens may have no aud."),
+    "auth_jwt_issuer": ("TEXT", "What a token's iss has to be. Default: anything."),
+    "auth_jwt_leeway": ("SECONDS", "Seconds by which the clock of whoever signs tokens may be off."),
     "proxy_protocol": (
         "",
         "Each connection begins with a header of the PROXY protocol, version 2, from a balancer: limits by address see "

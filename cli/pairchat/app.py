@@ -16,6 +16,7 @@ from pairchat.pipe import Pipe
 from pairchat.proof import proof
 from pairchat.settings import Settings
 from pairchat.store import state_folder
+from pairchat.trust import client_context
 from pairchat.wording import Exit, complaint, exit_status
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,6 +40,8 @@ def pairchat(
     typing: options.Typing = True,
     tls: options.Tls = False,
     tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
     auth_file: options.AuthFile = None,
     config: options.Config = None,
     init: options.Init = False,
@@ -57,7 +60,22 @@ def pairchat(
     4 the name was refused or lost; 5 the partner is not there, or left before the end of the input; 6 timed out.
     """
     chosen = Settings(
-        name, to, server or [], wait, timeout, json, ask, theme, notify, mouse, typing, tls, tls_ca, auth_file
+        name=name,
+        to=to,
+        servers=server or [],
+        wait=wait,
+        timeout=timeout,
+        json=json,
+        ask=ask,
+        theme=theme,
+        notify=notify,
+        mouse=mouse,
+        typing=typing,
+        tls=tls,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        auth_file=auth_file,
     )
     raise typer.Exit(anyio.run(_until_signal, chosen))
 
@@ -125,13 +143,13 @@ async def _in_terminal(settings: Settings) -> int:
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """What to check a relay's certificate against. Raises `BadSettings`."""
-    if not settings.tls:
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.tls_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise BadSettings(f"can't read {settings.tls_ca}: {error.strerror or error}") from None
+    """What to speak TLS with; None: it isn't wanted. Raises `BadSettings`."""
+    files = {"--ca": settings.tls_ca, "--cert": settings.tls_cert, "--key": settings.tls_key}
+    if settings.tls:
+        return client_context(*files.values())
+    if given := [option for option, file in files.items() if file is not None]:
+        raise BadSettings(f"{given[0]} needs --tls: without it nothing is encrypted")
+    return None
 
 
 def _is_terminal(fd: int) -> bool:

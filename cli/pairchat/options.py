@@ -94,6 +94,26 @@ TlsCa = Annotated[
     str | None,
     typer.Option("--ca", "--tls-ca", metavar="FILE", envvar="PAIRCHAT_TLS_CA", help="Certificates to trust, PEM."),
 ]
+TlsCert = Annotated[
+    str | None,
+    typer.Option(
+        "--cert",
+        "--tls-cert",
+        metavar="FILE",
+        envvar="PAIRCHAT_TLS_CERT",
+        help="Your own certificate, PEM, for a relay that wants one.",
+    ),
+]
+TlsKey = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        "--tls-key",
+        metavar="FILE",
+        envvar="PAIRCHAT_TLS_KEY",
+        help="Its key, PEM, not encrypted.  [default: in the same file]",
+    ),
+]
 AuthFile = Annotated[
     str | None,
     typer.Option(

@@ -23,6 +23,8 @@ _KEYS: Final[dict[str, type]] = {
     "typing": bool,
     "tls": bool,
     "tls_ca": str,
+    "tls_cert": str,
+    "tls_key": str,
     "auth_file": str,
 }
 
@@ -44,6 +46,8 @@ class Settings:
     typing: bool = True
     tls: bool = False
     tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     auth_file: str | None = None
 
 

@@ -16,8 +16,9 @@ from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.dialing import Connection
+from relay.redis_client.info import parsed
 from relay.redis_client.pipeline import Line
-from relay.redis_client.replies import formed, info
+from relay.redis_client.replies import formed
 from relay.redis_client.shard import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
 from relay.redis_client.slots import redirection
 from relay.redis_client.topology import SECTIONS, wrong_server
@@ -148,9 +149,9 @@ class Store:
         if isinstance(error, redis.exceptions.NoScriptError):
             call.end(error)
             return
-        self.doubt()
         if wrong_server(error):
-            self._engine.doubt()
+            self._engine.wrong(home)
+        self.doubt()
         named = redirection(str(error), home)
         if named is None or call.hops >= HOPS:
             call.end(error)
@@ -378,7 +379,7 @@ async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, An
         connection.close()
     if isinstance(reply, Exception):
         raise reply
-    return info(reply)
+    return parsed(reply)
 
 
 def _key(args: Sequence[Any]) -> str:

@@ -56,6 +56,12 @@ class Cluster:
         if self._map.homes[slot] != home:
             self._adopt(self._map.moved(slot, home))
 
+    def wrong(self, home: str) -> None:
+        pass  # whoever looks asks several members, whatever this one says
+
+    def renew(self) -> None:
+        self._dialer.renew()
+
     async def look(self) -> None:
         """Ask several members. Whoever comes while others are asking shares the look that follows."""
         number = self._looks + 1
@@ -134,12 +140,6 @@ class Cluster:
 
     def address(self, home: str) -> str:
         return show(*address(home))
-
-    def doubt(self) -> None:
-        pass
-
-    def renew(self) -> None:
-        self._dialer.renew()
 
     async def connect(self, home: str) -> Connection:
         return await self._dialer.dial(*address(home))

@@ -57,6 +57,9 @@ class Sentinels(Server):
         assert self._primary is not None
         return await self._dialer.dial(*self._primary, PRIMARY)
 
+    def address(self, home: str) -> str:
+        return show(*(self._primary or self._url.hosts[0]))
+
     async def look(self) -> None:
         """Ask the sentinels."""
         self._looked = time.monotonic()

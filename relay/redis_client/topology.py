@@ -55,6 +55,9 @@ class Engine(Protocol):
     def moved(self, slot: int, home: str) -> None:
         """A server says that a slot is served elsewhere."""
 
+    def wrong(self, home: str) -> None:
+        """A server says that it is the wrong one (`wrong_server`)."""
+
     async def connect(self, home: str) -> Connection:
         """A new connection, set up and idle, to a server. The caller disconnects it."""
 
@@ -63,9 +66,6 @@ class Engine(Protocol):
 
     async def glance(self) -> None:
         """The same while nothing seems to be wrong: with little effort. To be called once a second or so."""
-
-    def doubt(self) -> None:
-        """A server said that it is the wrong one."""
 
     def renew(self) -> None:
         """Read the files that new connections need (TLS, password) again. Raises ConfigError."""

@@ -1,10 +1,11 @@
 """A status for programs (JSON) and for people (tables)."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from relay.logs import escape
 from relay.status.gather import Node, Server, Status
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+WIDE: Final = 160  # columns, where nobody has a terminal to fold lines for
 _SPANS: Final = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -74,6 +76,11 @@ def _state(node: Node) -> str:
     if not node.lives:
         return f"dead: lease lapsed {_span(-node.left)} ago"
     return node.report.trouble or "ready"
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal, if it is one."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def tables(status: Status) -> RenderableType:

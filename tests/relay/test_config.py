@@ -6,7 +6,56 @@ from typing import Any
 
 import pytest
 
-from relay.config import Config, ConfigError, default_name, redact
+from relay.config import (
+    Config,
+    ConfigError,
+    default_name,
+    parse_server,
+    redact,
+    show_server,
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "means"), [("[::1]", "::1"), ("::", "::"), ("fe80::1%eth0", "fe80::1%eth0"), ("bücher.example", None)]
+)
+def test_a_host_may_stand_in_brackets_if_it_is_of_ipv6(host: str, means: str | None) -> None:
+    assert Config(host=host).host == (means or host)
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("relay.example:9999", ("relay.example", 9999)),
+        ("127.0.0.1:1", ("127.0.0.1", 1)),
+        ("[::1]:10000", ("::1", 10000)),
+    ],
+)
+def test_a_server_is_a_host_and_a_port(text: str, server: tuple[str, int]) -> None:
+    assert parse_server("--server", text) == server
+    assert show_server(server) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "--server must be host:port, or [IPv6]:port, not ''"),
+        ("localhost", "--server must be host:port, or [IPv6]:port, not 'localhost'"),
+        (":9999", "--server must be host:port, or [IPv6]:port, not ':9999'"),
+        ("::1:9999", "--server must be host:port, or [IPv6]:port, not '::1:9999'"),
+        ("localhost:", "--server must have a port from 1 to 65535, not 'localhost:'"),
+        ("localhost:0", "--server must have a port from 1 to 65535, not 'localhost:0'"),
+        ("localhost:65536", "--server must have a port from 1 to 65535, not 'localhost:65536'"),
+        ("localhost:９", "--server must have a port from 1 to 65535, not 'localhost:９'"),
+        ("a..b:1", "--server must be a host name or address, not 'a..b'"),
+        ("a b:1", "--server must be a host name or address, not 'a b'"),
+        ("[::1:1", "--server must be host:port, or [IPv6]:port, not '[::1:1'"),
+    ],
+)
+def test_any_other_server_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_server("--server", text)
+    assert str(caught.value) == complaint
 
 
 @pytest.mark.parametrize(
@@ -32,6 +81,10 @@ def test_what_works_is_taken(settings: dict[str, Any]) -> None:
     [
         ({"host": ""}, "--host must be a host name or address, not ''"),
         ({"host": "a b"}, "--host must be a host name or address, not 'a b'"),
+        ({"host": "a..b"}, "--host must be a host name or address, not 'a..b'"),
+        ({"host": "[::1"}, "--host must be a host name or address, not '[::1'"),
+        ({"host": "[localhost]"}, "--host must be a host name or address, not '[localhost]'"),
+        ({"host": "x" * 64}, f"--host must be a host name or address, not '{'x' * 64}'"),
         ({"port": -1}, "--port must be between 0 and 65535, not -1"),
         ({"port": 65_536}, "--port must be between 0 and 65535, not 65536"),
         ({"classic_port": 65_536}, "--classic-port must be between 0 and 65535, not 65536"),

@@ -6,6 +6,7 @@ import redis
 
 from relay.directory.lease import TAIL_SECONDS, Lease
 from relay.directory.peers import Peers
+from relay.directory.shards import Shards
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
 from tests.relay.desk import until
@@ -41,7 +42,12 @@ async def test_one_that_slept_is_reported_lost_and_then_back(
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        tasks.start_soon(Peers(store, keys, lease).watch, them, lambda uid, _: told.append(f"lost {uid}"), told.append)
+        tasks.start_soon(
+            Peers(store, keys, lease, Shards(store, keys, lease)).watch,
+            them,
+            lambda uid, _: told.append(f"lost {uid}"),
+            told.append,
+        )
         await until(lambda: told)
         redis_store.set(keys.lease(THEM), "2", px=held)
         await until(lambda: len(told) > 1)
@@ -56,7 +62,7 @@ async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
     """Who wants a dead user's name may ask once a minute: it's the node that looks all the time."""
     store, keys = Store(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = Peers(store, keys, lease)
+    peers = Peers(store, keys, lease, Shards(store, keys, lease))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         await lease.take()
@@ -78,7 +84,7 @@ async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
 ) -> None:
     store, keys = Store(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = Peers(store, keys, lease)
+    peers = Peers(store, keys, lease, Shards(store, keys, lease))
     held = round((TAIL_SECONDS + 2 * LEASE) * 1000)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
