@@ -90,9 +90,13 @@ class Node:
             vouch=auth.vouches if auth is not None else None,
         )
         self._gate = Gate(self._router, _terms(config), _context(config))
-        self._reloads: list[Callable[[], None]] = [] if auth is None else [auth.reload]
+        self._reloads: list[tuple[str, Callable[[], None]]] = []  # what the log calls it, and what reads it again
+        if auth is not None:
+            self._reloads.append((str(config.auth_jwt_key), auth.reload))
         if config.tls_cert is not None:
-            self._reloads.append(self._renew_certificate)
+            self._reloads.append((str(config.tls_cert), self._renew_certificate))
+        if self._store.files:
+            self._reloads.append((self._store.files, self._store.renew))
         self._lease = Lease(self._store, self._keys, self._uid, config.lease, self._counts)
         self._directory = Directory(
             self._store,
@@ -111,6 +115,7 @@ class Node:
             reset=lambda uid: self._router.neighbours.forgot(uid),
             notice=lambda frame: self._notices.heed(frame),
             connected=self._lease.reconnected,
+            lease=config.lease,
             counts=self._counts,
         )
         self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
@@ -190,6 +195,7 @@ class Node:
         upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", minding.mind_memory, self._router)
+        upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
         upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
         upkeep.start("windows", census.watch_windows, self._router, self._counts)
         upkeep.start("loop", pulse.watch_loop, self._counts)
@@ -251,19 +257,16 @@ class Node:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
-                for reload in self._reloads:
-                    await self._reload(reload)
+                for file, reload in self._reloads:
+                    await self._reload(file, reload)
 
-    async def _reload(self, reload: Callable[[], None]) -> None:
-        config = self._config
+    async def _reload(self, file: str, reload: Callable[[], None]) -> None:
         try:
             await anyio.to_thread.run_sync(reload)
         except ConfigError as error:
             log.warning("not reloaded, the old one stays", error=str(error))
         else:
-            log.info(
-                "reloaded", file=str(config.tls_cert if reload == self._renew_certificate else config.auth_jwt_key)
-            )
+            log.info("reloaded", file=file)
 
     def _renew_certificate(self) -> None:
         self._gate.context = _context(self._config)

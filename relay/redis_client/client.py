@@ -334,8 +334,13 @@ class Store:
         except _FAILED as error:
             raise Unavailable(_words(error)) from None
 
+    @property
+    def files(self) -> str:
+        """The files that new connections need (TLS, password), for people."""
+        return ", ".join(map(str, self._engine.files))
+
     def renew(self) -> None:
-        """Read the files that new connections need (TLS, password) again. Raises ConfigError."""
+        """Read these files again, whether they look changed or not. Raises ConfigError if one can't be used."""
         self._engine.renew()
 
     def current(self, connection: Connection) -> bool:

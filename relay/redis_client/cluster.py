@@ -36,6 +36,7 @@ class Cluster:
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""
         self._dialer = Dialer(url.login, url.tls, password_file=password_file)
+        self.files = self._dialer.files
         self._given = [f"{host}:{port}" for host, port in url.hosts]
         self._map = NOTHING
         self.version = 0

@@ -45,6 +45,7 @@ class Sentinels(Server):
         """Raises ConfigError where a file can't be used."""
         super().__init__(url, password_file)
         self._guards = Dialer(url.sentinel_login, url.sentinel_tls)
+        self.files = tuple(dict.fromkeys((*self.files, *self._guards.files)))
         self._primary: Address | None = None
         self._lines: dict[Address, Connection] = {}
         self._learned: dict[Address, str] = {}

@@ -43,6 +43,7 @@ class Server:
         """Raises ConfigError where a file can't be used."""
         self._url = url
         self._dialer = Dialer(url.login, url.tls, url.database, password_file)
+        self.files = self._dialer.files
         self._which: str | None = None  # the server that the address led to last
         self._trusted_since = 0.0  # connections that are older lead to a wrong one
         self._looked = 0.0

@@ -1,6 +1,7 @@
 """What every kind of Redis installation offers to the client: one server, a primary that sentinels name, a cluster."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Final, Protocol
 
 import redis.exceptions
@@ -41,6 +42,7 @@ class Engine(Protocol):
     """
 
     sharded: bool  # each channel has a home of its own for pub/sub
+    files: tuple[Path, ...]  # that new connections need: TLS, password
     version: int  # another one when `home` or `homes` may answer differently
 
     def home(self, name: str) -> str | None:
@@ -61,14 +63,14 @@ class Engine(Protocol):
     async def connect(self, home: str) -> Connection:
         """A new connection, set up and idle, to a server. The caller disconnects it."""
 
+    def renew(self) -> None:
+        """Read `files` again, whether they look changed or not. Raises ConfigError if one can't be used."""
+
     async def look(self) -> None:
         """Find out where things are now. Raises if nobody tells."""
 
     async def glance(self) -> None:
         """The same while nothing seems to be wrong: with little effort. To be called once a second or so."""
-
-    def renew(self) -> None:
-        """Read the files that new connections need (TLS, password) again. Raises ConfigError."""
 
     def current(self, connection: Connection) -> bool:
         """Whether, as far as is known, this connection still leads to where `connect` would."""
