@@ -13,3 +13,11 @@ def pairs(reply: Iterable[Any]) -> dict[Any, Any]:
     """Names and values that follow one another."""
     words = iter(reply)
     return dict(zip(words, words, strict=False))
+
+
+def formed(command: str, answer: Any) -> Any:
+    """An answer as callers want it: of HSCAN the cursor, and fields by their names; every other one as it came."""
+    if command != "HSCAN":
+        return answer
+    cursor, fields = answer
+    return int(cursor), pairs(fields)

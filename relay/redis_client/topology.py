@@ -36,7 +36,7 @@ def wrong_server(error: object) -> bool:
 
 
 class Engine(Protocol):
-    """Knows which servers hold the data at that moment, and makes connections to them. Raises what redis-py raises.
+    """Knows which servers hold the data at that moment, and makes connections to them. Raises exceptions of redis-py's.
 
     A server that holds data is known by its home: a word that means something to the engine only.
     """
