@@ -34,8 +34,6 @@ LOOK_SECONDS: Final = 0.05
 GLANCE_SECONDS: Final = 1.0
 # Looks after something went wrong follow one another by at least the first, and by the second while nothing changes.
 DOUBT_SECONDS: Final = (0.1, 0.5)
-# Whoever asks what servers say of themselves waits for each so long.
-INFO_SECONDS: Final = 1.0
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
@@ -278,8 +276,7 @@ class Store:
         async def ask(home: str) -> None:
             place = self._engine.address(home)
             try:
-                with anyio.fail_after(INFO_SECONDS):
-                    answers[place] = await _info(await self._engine.connect(home), sections)
+                answers[place] = await _info(await self._engine.connect(home), sections)
             except _FAILED as error:
                 answers[place] = error
 
@@ -331,6 +328,11 @@ class Store:
             await self._engine.look()
         except _FAILED as error:
             raise Unavailable(_words(error)) from None
+
+    @property
+    def unwatched(self) -> str:
+        """Why a failover of Redis wouldn't be noticed, for people; empty if it would."""
+        return self._engine.unwatched
 
     @property
     def files(self) -> str:

@@ -33,6 +33,7 @@ class Cluster:
     """Follows the members of a cluster to where they serve what."""
 
     sharded = True
+    unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""

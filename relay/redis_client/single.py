@@ -38,6 +38,7 @@ class Server:
 
     sharded = False
     version = 0
+    unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""

@@ -42,6 +42,7 @@ class Engine(Protocol):
     """
 
     sharded: bool  # each channel has a home of its own for pub/sub
+    unwatched: str  # why a failover wouldn't be noticed; empty if it would
     files: tuple[Path, ...]  # that new connections need: TLS, password
     version: int  # another one when `home` or `homes` may answer differently
 
