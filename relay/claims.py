@@ -237,7 +237,8 @@ class Claims:
     def _hand_over(self, session: Session, here: Session) -> None:
         """The connection of a new session becomes that of an old one."""
         old, new = here.outlet, session.outlet
-        session.state, session.outlet, here.outlet = State.ENDED, None, new
+        session.outlet, here.outlet = None, new
+        session.close()
         here.absence.ended_us = time.time_ns() // 1000
         if old is not None:
             old.tell(Replaced())

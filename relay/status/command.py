@@ -5,7 +5,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from relay.config import Config, ConfigError, check_range
-from relay.options import config, with_only
+from relay.logs import escape
+from relay.options import config, strange_variables, with_only
 
 DEAD_STATUS: Final = 1
 INTERVAL_SECONDS: Final = (0.1, 3600.0)
@@ -49,6 +50,8 @@ def top(interval: Interval = 2.0, **settings: Any) -> int:
 
 def where(settings: dict[str, Any], command: str) -> Config:
     """Which relay is meant: its Redis, and its prefix. Raises ConfigError."""
+    for variable in strange_variables():
+        typer.echo(f"relay: {escape(variable)} is no option's variable", err=True)
     told: Config = config(settings)
     if told.redis is None:
         raise ConfigError(f"relay {command} needs --redis URL: that of the nodes")

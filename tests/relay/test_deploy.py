@@ -56,7 +56,7 @@ def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Co
     """What `relay node` makes of it."""
     told: list[Config] = []
 
-    def take(config: Config, _serve: object) -> int:
+    def take(config: Config, _serve: object, *, node: str) -> int:
         told.append(config)
         return 0
 
