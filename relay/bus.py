@@ -22,6 +22,7 @@ from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 from relay.redis_client.reconnect import follow
 from relay.subscription import Subscription
+from relay.voice import Voice
 
 # Mail that only acknowledges follows the last frame to its node after this, or goes with the next one before. At 5,000
 # messages a second it would make as many PUBLISHes as they do. In an idle system it leaves at once.
@@ -72,8 +73,11 @@ class Bus:
             store,
             keys,
             uid,
+            self._counts,
             answered=self._answered,
             made=connected,
+            anew=lambda: self._voice.anew(),
+            lost=lambda: self._voice.doubt(),
             again=lambda: self._send_again(self._links),
             rerouted=self._rerouted,
         )
@@ -81,23 +85,48 @@ class Bus:
             store,
             keys,
             uid,
-            self._counts,
             received=self._received,
-            probe=self._publishing.probe,
-            hears=self.ask,
-            deaf=self._publishing.abort,
+            echo=lambda number: self._voice.echo(number),
+            hears=self._hears,
+            lost=lambda: self._voice.doubt(),
         )
+        self._voice = Voice(self._publishing, self._subscription, self._counts)
         self._publish = self._publishing.publish
 
     @property
     def ready(self) -> anyio.Event:
         """The node has subscribed, and been able to publish, for the first time."""
-        return self._subscription.ready
+        return self._voice.ready
 
     @property
     def hearing(self) -> bool:
-        """Whether the node has heard its own probe lately."""
-        return self._subscription.hearing
+        """Whether the node has heard its own probe lately, and since the last failure."""
+        return self._voice.hearing
+
+    @property
+    def publishing(self) -> bool:
+        """Whether what is published is answered, and not refused."""
+        return self._publishing.well
+
+    @property
+    def address(self) -> str:
+        """The server on which this node's own probes go."""
+        return self._publishing.address
+
+    @property
+    def links(self) -> int:
+        """Other nodes that this one remembers."""
+        return len(self._links)
+
+    @property
+    def silent(self) -> int:
+        """Servers at which nothing can be published now."""
+        return self._publishing.silent
+
+    @property
+    def trouble(self) -> str:
+        """Why this node can't talk to others, for operators; empty if it can."""
+        return self._voice.trouble
 
     @property
     def quiet(self) -> bool:
@@ -205,6 +234,10 @@ class Bus:
 
     # --- what may have been lost
 
+    def _hears(self) -> None:
+        self._voice.anew()
+        self.ask()
+
     def ask(self) -> None:
         """Have every counterpart send again what we may have missed, and publish what had to wait."""
         self._publish([(uid, link.ask()) for uid, link in self._links.items()])
@@ -230,9 +263,9 @@ class Bus:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._publishing.run)
             tasks.start_soon(self._subscription.run)
+            tasks.start_soon(self._voice.run)
             tasks.start_soon(self._tick)
-            if not self._store.sharded:  # there publishing looks for itself
-                tasks.start_soon(follow, self._store, self._connections)
+            tasks.start_soon(follow, self._store, self._connections)
 
     def _connections(self) -> list[RespConnection]:
         both = (self._subscription.connection, self._publishing.connection)

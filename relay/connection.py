@@ -117,6 +117,7 @@ class Connection(Reading):
         self._out.clear()
         self._out_bytes = 0
         self._router.unplug(self.session, self)
+        self._router.holding.discard(self)
         self._hang_up()
 
     def resume_writing(self) -> None:
@@ -223,7 +224,10 @@ class Connection(Reading):
         if self.lines:
             self.pump()
         transport = self._transport
-        if self._gone or transport.is_closing():  # uvloop raises on a write to the latter
+        if self._gone:
+            self._router.holding.discard(self)
+            return
+        if transport.is_closing():  # uvloop raises on a write to such
             return
         if not self._write_paused:
             if self._out:

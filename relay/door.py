@@ -31,6 +31,10 @@ class Door:
         self.asks = False  # the client answers calls itself
         self.ringing: Invite | None = None  # the call that waits for its answer
 
+    def let_go(self) -> None:
+        """The session is over: nothing here refers to it any more."""
+        del self._session
+
     # --- blocking
 
     def block(self, name: Name, typed: str) -> None:

@@ -29,6 +29,10 @@ class Outbox:
         self._seen = 0  # the highest id that came; after a resume, those up to `_next` may come once more
         self.fates = Fates()
 
+    def let_go(self) -> None:
+        """The session is over: nothing here refers to it any more."""
+        del self._session
+
     def say(self, command: Say) -> None:
         """Put a message under way to the partner, or tell why not. A client that knows no ids gets the next one."""
         session, id = self._session, command.id

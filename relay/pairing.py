@@ -84,6 +84,10 @@ class Pairing:
         """Chat and partner that the record has to name before the chat is announced."""
         return None if self.step is None or isinstance(self.step, Calling) else (self.step.chat, self.step.party)
 
+    def let_go(self) -> None:
+        """The session is over: nothing here refers to it any more."""
+        del self._session
+
     # --- as the caller
 
     def call(self, name: Name, typed: str) -> None:

@@ -86,7 +86,7 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
     sync = chat.sync(session.party, reply=True)
     host.post(chat.partner.uid, sync)
     look_for_partner(session, chat)
-    host.alarm(host.limits.reunion, lambda: _alone(session, claim))
+    session.later(host.limits.reunion, lambda session: _alone(session, claim))
 
 
 def _stands(session: "Session") -> None:
@@ -106,7 +106,9 @@ def _fall_back(session: "Session", claim: Claim, fallback: tuple[str, Party]) ->
     _reunite(session, claim, session.chat)
 
 
-def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Located], None] = lambda _: None) -> None:
+def look_for_partner(
+    session: "Session", chat: Chat, otherwise: Callable[["Session", Located], None] = lambda *_: None
+) -> None:
     """The partner may have moved, maybe while nobody was here to be told: the directory knows.
 
     `otherwise`: what to do a little later if it is still where it was.
@@ -119,7 +121,7 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Locate
         if chat.partner is not known:  # it has found us meanwhile, so the answer may be older than what we know
             look_for_partner(session, chat, otherwise)
         elif isinstance(found, Code):
-            _later(session, chat, lambda: look_for_partner(session, chat, otherwise))
+            _later(session, chat, lambda session: look_for_partner(session, chat, otherwise))
         elif found.state is Presence.OFFLINE:
             gone(session, Reason.LOST, 0)
         elif found.uid != chat.partner.uid:
@@ -128,7 +130,7 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Locate
         elif found.state is Presence.AWAY and not chat.away:
             partner_away(session, chat, chat.partner.grace)
         else:
-            _later(session, chat, lambda: otherwise(found))
+            _later(session, chat, lambda session: otherwise(session, found))
 
     session.host.locate(chat.partner.owned, located)
 
@@ -136,7 +138,7 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Locate
 def unknown(session: "Session", chat: Chat, uid: str) -> None:
     """That node knows nobody of the partner's name: it has moved on, is just arriving there, or is gone."""
     if chat.partner.uid == uid:
-        look_for_partner(session, chat, lambda _: _ask(session, chat))
+        look_for_partner(session, chat, lambda session, _: _ask(session, chat))
 
 
 def partner_lost(session: "Session", uid: str, since: float) -> None:
@@ -158,18 +160,19 @@ def partner_away(session: "Session", chat: Chat, left: float) -> None:
         if not isinstance(session.pending, Claim):  # else it's told with the welcome
             session.host.tell(session, Away(chat.partner.shown, round(left, 3)))
     absence = chat.absences
+    session.later(left, lambda session: _overdue(session, chat, absence))
 
-    def overdue() -> None:
-        """As far as is known here; if it came back somewhere, the chat goes on."""
-        if session.chat is chat and chat.away and chat.absences == absence:
-            look_for_partner(session, chat, still)
 
-    def still(found: Located) -> None:
+def _overdue(session: "Session", chat: Chat, absence: int) -> None:
+    """The partner should be back, as far as is known here; if it came back somewhere, the chat goes on."""
+
+    def still(session: "Session", found: Located) -> None:
         if found.state is not Presence.AWAY:  # it's there, and its word was lost
             _ask(session, chat)
-        overdue()
+        _overdue(session, chat, absence)
 
-    session.host.alarm(left, overdue)
+    if session.chat is chat and chat.away and chat.absences == absence:
+        look_for_partner(session, chat, still)
 
 
 def partners(sessions: Iterable["Session"]) -> set[str]:
@@ -195,12 +198,12 @@ def _ask(session: "Session", chat: Chat) -> None:
     session.host.post(chat.partner.uid, chat.sync(session.party, reply=True, away=session.detached))
 
 
-def _later(session: "Session", chat: Chat, then: Callable[[], None]) -> None:
-    def still() -> None:
+def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) -> None:
+    def still(session: "Session") -> None:
         if session.chat is chat:
-            then()
+            then(session)
 
-    session.host.alarm(session.host.limits.reunion, still)
+    session.later(session.host.limits.reunion, still)
 
 
 def _alone(session: "Session", claim: Claim) -> None:

@@ -12,6 +12,7 @@ from relay import inbox
 from relay.budget import Budget
 from relay.bus import Bus
 from relay.claims import Claims
+from relay.crew import Crew
 from relay.directory import Directory
 from relay.drain import dismiss
 from relay.entrance import Entrance
@@ -32,7 +33,7 @@ from relay.turns import Turns
 
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
-# Sessions looked at in one turn of the loop for that: a fifth of a millisecond.
+# Users looked at in one turn of the loop for that: half a millisecond.
 SLICE: Final = 500
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 
@@ -68,7 +69,7 @@ class Router(Turns):
     def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
         """Everything is there: go."""
         self._loop, self._bus, self._lease = loop, bus, directory.lease
-        self._tasks = tasks
+        self._crew = Crew(tasks)
         self._directory = directory
         self._standing = Standing(self._lease, loop.call_later, self._hold, self._let_go)
         self._records = Records(directory, tasks, self.begin)
@@ -276,14 +277,11 @@ class Router(Turns):
     def write_back(self, *partitions: int) -> None:
         """Redis forgot these partitions: put the records of them back that are ours, shortly."""
         if not self._forgotten:
-            self.alarm(FORGOTTEN_SECONDS, self._write_back)
+            self.alarm(FORGOTTEN_SECONDS, lambda: self._crew.start(self._write_back))
         self._forgotten.update(partitions)
 
-    def _write_back(self) -> None:
+    async def _write_back(self) -> None:
         partitions, self._forgotten = self._forgotten, set()
-        self._tasks.start_soon(self._put_back, partitions)
-
-    async def _put_back(self, partitions: set[int]) -> None:
         async for session in in_slices(list(self.sessions.values()), SLICE):
             if session.state is NAMED and self._directory.keys.partition_of(session.owned) in partitions:
                 self._records.save(session)

@@ -9,8 +9,10 @@ Leaving, quitting and switching wait until every message before them was acknowl
 does is in `relay.commands`; what partners' sessions send is handled in `relay.inbox`.
 """
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final
+from weakref import ref
 
 from relay.absence import Absence
 from relay.chat import FLIGHT_BYTES, Chat
@@ -254,13 +256,23 @@ class Session:
         """Tell the client why not, in the words of the catalogue."""
         self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name))
 
+    def later(self, delay: float, then: Callable[["Session"], None]) -> None:
+        """Do that so much later, if the session is still there: no timer keeps one that is over."""
+        here = ref(self)
+
+        def ring() -> None:
+            if (session := here()) is not None:
+                then(session)
+
+        self.host.alarm(delay, ring)
+
     # --- leaving, in its turn
 
     def wait(self, command: Command) -> None:
         """A command takes its place behind the messages before it."""
         host = self.host
         self.pending, self._since = command, host.now
-        host.alarm(host.limits.patience + MARGIN_SECONDS, lambda: host.wake(self))
+        self.later(host.limits.patience + MARGIN_SECONDS, lambda session: session.host.wake(session))
 
     def proceed(self) -> None:
         """Something that was waited for may have happened: carry on with what waits for it."""
@@ -316,7 +328,18 @@ class Session:
     def _close(self, last_words: tuple[Event, ...]) -> None:
         for event in last_words:
             self.host.tell(self, event)
+        self.close()
+
+    def close(self) -> None:
+        """It is over: close the connection, if there is one."""
+        self.state = State.ENDED
         self.host.close(self)
+        self._take_apart()
+
+    def _take_apart(self) -> None:
+        """Have no part refer to it any more: else it would wait for the cyclic collector, which rarely comes."""
+        for part in (self.absence, self.outbox, self.door, self.pairing):
+            part.let_go()
 
     # --- the connection, the name, the node
 
@@ -369,8 +392,7 @@ class Session:
         if not self.absence.ended_after(fence):
             self.host.tell(self, Replaced())
         self.host.forget(self, Ending.REPLACED)
-        self.state = State.ENDED
-        self.host.close(self)
+        self.close()
 
     def name_lost(self) -> None:
         """Another owns the name now. A JSON client may claim anew on its connection; others are closed."""
@@ -380,10 +402,10 @@ class Session:
         if isinstance(self.pending, Quit):
             self.host.tell(self, Bye())
         elif self.program and not self.detached:
+            self._take_apart()
             self._nameless()
             return
-        self.state = State.ENDED
-        self.host.close(self)
+        self.close()
 
     def superseded(self) -> None:
         """Its user has claimed the name anew. The old client is closed: it would only claim the name back."""

@@ -1,7 +1,7 @@
 """Asks one server: the commands of a pipeline in one write, their answers in the same order.
 
-redis-py makes the connection; what goes over it is written and read here. A pipeline of redis-py's took a seventh of a
-node's time while thousands log in (docs/performance.md).
+What goes over it is written and read here: a pipeline of redis-py's took a seventh of a node's time while thousands log
+in (docs/performance.md).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 import redis.exceptions
-from redis.asyncio.connection import Connection
 
 from relay.redis_client.connection import RespConnection
+from relay.redis_client.dialing import Connection
 
 
 class Line:
@@ -36,6 +36,11 @@ class Line:
             await self.aclose()
             connection = self._connection = _Asking(await self._connect())
         return await connection.ask(commands, self._patience)
+
+    def abort(self) -> None:
+        """Give the connection up, if there is one: who waits for answers there won't have them."""
+        if self._connection is not None:
+            self._connection.abort()
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""

@@ -1,6 +1,7 @@
 """A node that says and hears exactly what a test tells it to: literal lines over a real socket."""
 
 import json
+import os
 import socket
 import ssl
 from typing import Any, Self
@@ -48,6 +49,10 @@ class Peer:
     def say(self, *lines: str) -> None:
         """Send these lines in one piece."""
         self._sock.sendall("".join(line + "\n" for line in lines).encode())
+
+    def say_bare(self, data: bytes) -> None:
+        """Put this into the stream as it is, also where the stream is TLS."""
+        os.write(self._sock.fileno(), data)
 
     def welcome(
         self, name: str, *, window: int = 256, window_bytes: int = 1_048_576, ping: float = 30, grace: float = 30

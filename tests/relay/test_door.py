@@ -147,7 +147,7 @@ def test_a_call_that_is_not_taken_ends_for_both(world: World, end: str) -> None:
     assert refusals(ann.hears()) == ([(code, "ben")] if code else [])
     assert (Missed("ann", chat) in ben.hears()) is missed
     assert ann.session.blocked is (code is None)
-    ben.session.door.accept(None)
+    ben.session.receive(AcceptCall())
     assert refusals(ben.hears())[-1:] == ([(Code.NOT_CALLED, None)] if not ben.closed else [])
 
 
