@@ -49,6 +49,7 @@ class Nemesis:
         self._server_broken = False  # away or frozen: there is nothing to break in it at the moment
         self._breaking = 0  # faults that are under way
         self._looking = 0  # looks whether everything works, which no fault may disturb
+        self._turn = anyio.Lock()
         self.faults: list[Fault] = []
         self.dead: list[str] = []
 
@@ -93,12 +94,13 @@ class Nemesis:
 
     @asynccontextmanager
     async def _calm(self) -> AsyncIterator[None]:
-        """Once all other faults are over, and while none begins."""
+        """Once all other faults are over, and while none begins; for one at a time."""
         self._breaking -= 1
         self._looking += 1
         await until(lambda: not self._breaking)
         try:
-            yield
+            async with self._turn:
+                yield
         finally:
             self._looking -= 1
             await until(lambda: not self._looking)
