@@ -115,6 +115,7 @@ class Node:
             reset=lambda uid: self._router.neighbours.forgot(uid),
             notice=lambda frame: self._notices.heed(frame),
             connected=self._lease.reconnected,
+            lease=config.lease,
             counts=self._counts,
         )
         self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
@@ -194,6 +195,7 @@ class Node:
         upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", minding.mind_memory, self._router)
+        upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
         upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
         upkeep.start("windows", census.watch_windows, self._router, self._counts)
         upkeep.start("loop", pulse.watch_loop, self._counts)

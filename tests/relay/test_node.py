@@ -33,6 +33,7 @@ TASKS = [
     "shards",
     "sweep",
     "memory",
+    "links",
     "clients",
     "windows",
     "loop",
