@@ -239,7 +239,7 @@ class Nemesis:
         await cluster.cut_off(server)
         await cluster.replaced(server)
         await self._look(f"the primary on port {server.port} isolated and replaced")
-        cluster.links.heal()
+        cluster.gossip.heal()
         self._server_broken = False
 
     async def _shard_freeze(self) -> None:

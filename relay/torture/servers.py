@@ -18,7 +18,7 @@ from redis.retry import Retry
 from relay import embedded
 from relay.config import StartError
 from relay.torture import topology
-from relay.torture.links import Links
+from relay.torture.gossip import Gossip
 from relay.torture.plan import Engine
 from relay.torture.process import HOST, START_SECONDS, Process, free_port
 from relay.torture.topology import PRIMARIES, SENTINELS, SERVICE, Member, Step
@@ -229,7 +229,7 @@ class Cluster(Servers):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._buses = [free_port() for _ in range(2 * PRIMARIES)]
-        self.links = Links(self._buses)
+        self.gossip = Gossip(self._buses)
         super().__init__([])
 
     @property
@@ -239,8 +239,8 @@ class Cluster(Servers):
 
     async def start(self, tasks: TaskGroup) -> None:
         """Start all, and have them share the slots. Raises StartError."""
-        await tasks.start(self.links.run)
-        pairs = list(zip(self._buses, self.links.ports, strict=True))
+        await tasks.start(self.gossip.run)
+        pairs = list(zip(self._buses, self.gossip.ports, strict=True))
         self.members = [
             Server(self._folder / f"server{number}", *topology.cluster_options(bus, port))
             for number, (bus, port) in enumerate(pairs)
@@ -249,7 +249,7 @@ class Cluster(Servers):
         steps = topology.form_cluster(
             [
                 Member(server.state, server.port, port)
-                for server, port in zip(self.members, self.links.ports, strict=True)
+                for server, port in zip(self.members, self.gossip.ports, strict=True)
             ]
         )
         while (step := await anyio.to_thread.run_sync(next, steps, None)) is not None:
@@ -271,7 +271,7 @@ class Cluster(Servers):
     async def cut_off(self, server: Server) -> None:
         """Let nothing pass between a server and the others; clients reach it."""
         id = await anyio.to_thread.run_sync(server.state.cluster, "MYID")
-        self.links.cut(self.members.index(server), id)
+        self.gossip.cut(self.members.index(server), id)
 
     async def patience(self, seconds: float) -> None:
         """Have a server called failed after so long a silence."""

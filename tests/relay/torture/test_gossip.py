@@ -8,7 +8,7 @@ import anyio.abc
 import pytest
 from anyio.abc import ByteStream, SocketStream
 
-from relay.torture.links import Links
+from relay.torture.gossip import Gossip
 from relay.torture.process import HOST
 from tests.support.process import PATIENCE
 
@@ -26,12 +26,12 @@ def packet(sender: int, text: bytes) -> bytes:
 class Network:
     """Three servers that echo, and what stands before their ports."""
 
-    def __init__(self, links: Links) -> None:
-        self.links = links
+    def __init__(self, gossip: Gossip) -> None:
+        self.gossip = gossip
 
     async def dial(self, sender: int, to: int) -> SocketStream:
         """A link of one server to another."""
-        stream = await anyio.connect_tcp(HOST, self.links.ports[to])
+        stream = await anyio.connect_tcp(HOST, self.gossip.ports[to])
         await stream.send(packet(sender, b"1"))
         return stream
 
@@ -48,9 +48,9 @@ async def net() -> AsyncIterator[Network]:
         listeners = [await stack.enter_async_context(await anyio.create_tcp_listener(local_host=HOST)) for _ in IDS]
         for listener in listeners:
             tasks.start_soon(listener.serve, echo)
-        links = Links([listener.extra(anyio.abc.SocketAttribute.local_port) for listener in listeners])
-        await tasks.start(links.run)
-        yield Network(links)
+        gossip = Gossip([listener.extra(anyio.abc.SocketAttribute.local_port) for listener in listeners])
+        await tasks.start(gossip.run)
+        yield Network(gossip)
         tasks.cancel_scope.cancel()
 
 
@@ -74,7 +74,7 @@ async def test_nothing_passes_to_or_from_one_that_is_cut_off(net: Network, sende
     async with await net.dial(sender, to) as link:
         with anyio.fail_after(PATIENCE):
             assert await link.receive() == b"1"
-        net.links.cut(0, IDS[0])
+        net.gossip.cut(0, IDS[0])
         await link.send(packet(sender, b"2"))
         assert await hears(link) == (b"2" if passes else b"")
         async with await net.dial(sender, to) as another:
@@ -85,9 +85,9 @@ async def test_healed_links_are_made_anew_and_pass(net: Network) -> None:
     async with await net.dial(0, 1) as link:
         with anyio.fail_after(PATIENCE):
             assert await link.receive() == b"1"
-            net.links.cut(0, IDS[0])
+            net.gossip.cut(0, IDS[0])
             await link.send(packet(0, b"2"))
-            net.links.heal()
+            net.gossip.heal()
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await link.receive()
             async with await net.dial(0, 1) as another:

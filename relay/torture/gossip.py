@@ -18,7 +18,7 @@ READ_BYTES: Final = 65_536
 _BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
-class Links:
+class Gossip:
     """The ports before those of the servers, `ports`, in their order. `run` has to run before they are used."""
 
     def __init__(self, buses: list[int]) -> None:
