@@ -103,6 +103,10 @@ class Servers:
         """Whether a primary may fail now, because a replica could take its place, and everybody knows."""
         return bool(await _ask(self._ready))
 
+    async def settle(self) -> None:
+        """Wait until it is so. Raises StartError if that doesn't happen."""
+        await _hold(("the servers work together again", self._ready))
+
     async def replaced(self, old: Server) -> None:
         """Wait until another one serves in its place, and all others know. Raises StartError if that doesn't happen."""
         await _hold((f"another server takes the place of the one on port {old.port}", lambda: self._replaced(old)))
