@@ -66,7 +66,8 @@ class Link:
         self._telling = False  # the reader waits for the program, not for the node
         self._reading = anyio.CancelScope()
         self._why: PairchatError | None = None  # the present connection was given up
-        self._kept: Memory | None = None
+        self._kept: Memory | None = None  # what was to be saved last
+        self._unkept = False  # and could not be
         self.stream: ByteStream | None = None
         self.unwritten = b""  # being written: cancelled there, it may not have left
 
@@ -240,15 +241,21 @@ class Link:
                     self.unwritten = b""
 
     async def _keep(self) -> None:
-        """Remember the session before anybody learns of what is new in it, that which comes meanwhile included."""
+        """Remember the session before anybody learns of what is new in it, that which comes meanwhile included.
+
+        Where that fails, it is told once and tried again with the next change.
+        """
         while self.store is not None and (memory := self._protocol.memory) not in (None, self._kept):
             assert memory is not None
+            self._kept = memory
             try:
                 await anyio.to_thread.run_sync(self.store.save, memory)
-                self._kept = memory
+                self._unkept = False
             except OSError as error:
-                self.store = None
-                await self._tell([Complaint("not_kept", f"can't write {error.filename}: {error.strerror}")])
+                if not self._unkept:
+                    words = f"can't write {error.filename}: {error.strerror}; a restart can't go on with this session"
+                    await self._tell([Complaint("not_kept", words)])
+                self._unkept = True
 
     async def _watch(self) -> None:
         """Give up on a node that doesn't take us back, or says nothing."""
@@ -260,6 +267,8 @@ class Link:
                 self._cut(f"no session to be had from {self.server}")
             while True:
                 await anyio.sleep(min(protocol.ping_every, PING_SOON if protocol.outbox.pending else PING_EVERY))
+                if self.store is not None:
+                    self.store.alive()
                 if protocol.state is State.ONLINE and not self._telling and not protocol.waiting_on_partner:
                     await self._probe()
 
