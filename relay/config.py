@@ -191,6 +191,8 @@ def check_url(url: str) -> None:
     if scheme == "unix":
         if not parts.path.strip("/"):
             raise _bad_url(url, "unix:// needs the path of a socket")
+        if netloc.rpartition("@")[2]:  # it would be taken for a host, and dropped
+            raise _bad_url(url, "the path of a socket begins with a slash, unix:///run/redis.sock")
         return
     hosts = _hosts(scheme, netloc)
     if len(hosts) > 1 and "+" not in scheme:

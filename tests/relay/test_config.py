@@ -90,6 +90,8 @@ def test_what_cannot_work_is_refused_with_one_line(settings: dict[str, Any], com
         ("redis://localhost/three", "its database must be a number"),
         ("redis://localhost?db=three", "its database must be a number"),
         ("unix://", "unix:// needs the path of a socket"),
+        ("unix://run/redis.sock", "the path of a socket begins with a slash, unix:///run/redis.sock"),
+        ("unix://user:word@run/redis.sock", "the path of a socket begins with a slash"),
     ],
 )
 def test_a_url_that_leads_to_no_redis_is_refused(url: str, why: str) -> None:
