@@ -144,7 +144,7 @@ class Link:
             self.failure = why
             return True
         if self._claiming and self._elsewhere:
-            self._elsewhere -= 1
+            self._elsewhere, self._lost = self._elsewhere - 1, None
             return False
         if self._protocol.name is None or self._protocol.state is State.OVER:
             self.failure = why
