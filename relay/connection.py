@@ -108,8 +108,8 @@ class Connection(Reading):
         lines = self._framer.feed(data)
         if lines:
             self._take(lines)
-        elif router.budget.allowance < PLENTY:
-            self._mind_reading()
+        if router.budget.allowance < PLENTY:
+            self._mind_half(whole=bool(lines))
         if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would go on reading up to 32 times before anyone else's turn
             self._read_in = router.round
             router.later(self)
@@ -119,6 +119,13 @@ class Connection(Reading):
         if self.pace.spend(len(lines), nbytes):
             self._slow_down()
         router.holding.add(self)
+
+    def _mind_half(self, *, whole: bool) -> None:
+        """Memory is short: half a line may have to wait, and a whole one ends its turn."""
+        if not whole:
+            self._mind_reading()
+        elif self._router.halves.done(self):
+            self._router.go_on_with_halves()
 
     def _mind_length(self) -> None:
         """A line may be as long as is needed: there is a name now, or none any more."""

@@ -38,6 +38,10 @@ class Halves:
         self._waiting[one] = None
         return False
 
+    def done(self, one: Half) -> bool:
+        """A line of it is whole. Whether that was its turn: the next one need not wait for it any more."""
+        return self._turns.pop(one, None) is not None
+
     def forget(self, one: Half) -> None:
         """It is gone."""
         self._waiting.pop(one, None)

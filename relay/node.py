@@ -27,6 +27,7 @@ from relay.directory import Directory, Lease, Unavailable
 from relay.drain import Drain
 from relay.exporter import Exporter, Reading
 from relay.gate import Gate, Terms
+from relay.heap import mind_heap
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Kind
@@ -190,6 +191,7 @@ class Node:
         upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", minding.mind_memory, self._router)
+        upkeep.start("heap", mind_heap)
         upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
         upkeep.start("windows", census.watch_windows, self._router, self._counts)
         upkeep.start("loop", pulse.watch_loop, self._counts)

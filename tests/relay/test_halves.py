@@ -72,6 +72,18 @@ def test_one_may_always_go_on(halves: Halves, budget: Budget) -> None:
     assert halves.look(TURN_SECONDS) == crowd[1:]
 
 
+def test_a_whole_line_ends_a_turn(halves: Halves, budget: Budget) -> None:
+    budget.look([MEMORY])
+    budget.allowance = 100
+    crowd = [One(), One(), One()]
+    for one in crowd:
+        halves.admits(one)
+    assert halves.look(0.0) == crowd[:1]
+    assert halves.done(crowd[0])
+    assert not halves.done(crowd[1])
+    assert halves.look(0.0) == crowd[1:2]
+
+
 def test_with_memory_again_all_go_on(halves: Halves, budget: Budget) -> None:
     crowd = [One() for _ in range(9)]
     for one in crowd:

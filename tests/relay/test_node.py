@@ -33,6 +33,7 @@ TASKS = [
     "shards",
     "sweep",
     "memory",
+    "heap",
     "clients",
     "windows",
     "loop",
