@@ -27,6 +27,7 @@ from relay.directory import Directory, Lease, Unavailable
 from relay.drain import Drain
 from relay.exporter import Exporter, Reading
 from relay.gate import Gate, Terms
+from relay.heap import mind_heap
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Kind
@@ -197,6 +198,7 @@ class Node:
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", minding.mind_memory, self._router)
         upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
+        upkeep.start("heap", mind_heap)
         upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
         upkeep.start("windows", census.watch_windows, self._router, self._counts)
         upkeep.start("loop", pulse.watch_loop, self._counts)

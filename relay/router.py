@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from anyio.abc import TaskGroup
@@ -18,6 +18,7 @@ from relay.drain import dismiss
 from relay.entrance import Entrance
 from relay.errors import Code, Ending
 from relay.events import Claim, Event
+from relay.halves import Halves
 from relay.held import Held
 from relay.host import Limits, Located
 from relay.mail import Ack, Mail, Moved
@@ -60,6 +61,7 @@ class Router(Turns):
         self.limits = limits
         self.counts = counts or Counts()
         self.budget = Budget(memory)
+        self.halves = Halves(self.budget)
         self.sessions: dict[str, Session] = {}  # by owned name
         self.held = False  # clients' lines have to wait until it is known what this node still owns
         self._forgotten: set[int] = set()  # partitions to be written back
@@ -120,6 +122,13 @@ class Router(Turns):
         """Whoever has lines that wait may try again, some in each turn."""
         self.begin()
         self._later.update((outlet, None) for outlet in self._outlets if outlet.lines)
+
+    def go_on_with_halves(self) -> None:
+        """The budget was shared out: whose turn it is to say the rest of a line is read on."""
+        called = self.halves.look(self._loop.time())
+        if called:
+            self.begin()
+            self._later.update(dict.fromkeys(cast(list[Outlet], called)))
 
     # --- connections
 
