@@ -22,6 +22,7 @@ AT_ONCE = 64
 SAMPLES = 200
 GROWTH = 4 * 1024 * 1024  # bytes, in the second half
 BLOCKED = 64  # names
+GRACE = 10  # seconds; some come back within it on a busy machine, and some never do
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
 DIALECTS = ["text", "json", "classic"]
 PATIENCE = 60.0  # seconds for one answer
@@ -44,9 +45,10 @@ class Visitor:
 
     async def hears(self, *words: bytes) -> bytes:
         """Read until one of them has come."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.move_on_after(PATIENCE):
             while not any(word in self._received for word in words):
                 self._received += await self._stream.receive()
+        assert any(word in self._received for word in words), self._received
         received, self._received = self._received, b""
         return received
 
@@ -167,7 +169,7 @@ async def visit(node: Node, dialect: str, numbers: Iterator[int], sizes: list[in
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_short_sessions_leave_nothing_behind(start_node: StartNode, dialect: str) -> None:
-    node = start_node(grace=1, drain=0, max_claims=0, max_calls=0, log_level="warning")
+    node = start_node(grace=GRACE, drain=0, max_claims=0, max_calls=0, log_level="warning")
     numbers, sizes = iter(range(SESSIONS // 2)), list[int]()
     async with anyio.create_task_group() as tasks:
         for _ in range(AT_ONCE):
