@@ -158,6 +158,7 @@ def _sync(session: Session, mail: Sync) -> None:
     if mail.party.fence < chat.partner.fence:
         return
     chat.partner = mail.party
+    session.tie()
     if isinstance(session.pending, Claim):
         resume.reunited(session, mail)
     session.outbox.acked(chat, mail.last)

@@ -84,6 +84,15 @@ class Pairing:
         """Chat and partner that the record has to name before the chat is announced."""
         return None if self.step is None or isinstance(self.step, Calling) else (self.step.chat, self.step.party)
 
+    @property
+    def node(self) -> str | None:
+        """The other side's node, once something is promised."""
+        return None if (promised := self.promised) is None else promised[1].uid
+
+    def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
+        self.step = step
+        self._session.tie()
+
     # --- as the caller
 
     def call(self, name: Name, typed: str) -> None:
@@ -95,7 +104,7 @@ class Pairing:
         door.shut(Code.BUSY)
         host = self._session.host
         chat = host.new_id()
-        self.step = Calling(chat, name, typed)
+        self._be(Calling(chat, name, typed))
         host.locate(name.owned, lambda found: self._located(chat, found))
         host.alarm(host.limits.call, lambda: self._overdue(chat))
 
@@ -159,7 +168,7 @@ class Pairing:
         if step.ringing:
             host = self._session.host
             host.alarm(host.limits.call, lambda: self._overdue(mail.chat))
-        self.step = Settling(mail.chat, mail.callee, step.typed)
+        self._be(Settling(mail.chat, mail.callee, step.typed))
         self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
 
     def _settled(self, chat: str, ok: bool) -> None:
@@ -170,7 +179,7 @@ class Pairing:
             self.withdraw(Reason.LEFT)
             self._refused(step.typed, Code.UNAVAILABLE)
             return
-        self.step = None
+        self._be(None)
         self._session.host.counts.call(Outcome.PAIRED)
         self._session.host.post(step.party.uid, Settle(step.party.owned, chat))
         self._session.begin(Chat(chat, step.party), caller=True)
@@ -183,7 +192,7 @@ class Pairing:
     def _refuse(self, code: Code) -> None:
         step = self.step
         assert isinstance(step, Calling)
-        self.step = None
+        self._be(None)
         self._refused(step.typed, code)
 
     def _refused(self, typed: str, code: Code) -> None:
@@ -219,7 +228,7 @@ class Pairing:
         self._answer(Answering(mail.chat, mail.caller, None, asked=True))
 
     def _answer(self, step: Answering) -> None:
-        self.step = step
+        self._be(step)
         self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
 
     def _answered(self, chat: str, ok: bool) -> None:
@@ -230,7 +239,7 @@ class Pairing:
             session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
             self._drop()
             return
-        self.step = Reserved(chat, step.party, step.typed, step.asked)
+        self._be(Reserved(chat, step.party, step.typed, step.asked))
         session.host.post(step.party.uid, Accept(step.party.owned, chat, session.party))
         session.host.alarm(session.host.limits.lease, lambda: self._unsettled(chat))
 
@@ -243,7 +252,7 @@ class Pairing:
         """The caller's word: the chat exists."""
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
-            self.step = None
+            self._be(None)
             if step.typed is not None:
                 self._session.host.counts.call(Outcome.PAIRED)
             wanted = step.asked or step.typed is not None
@@ -266,7 +275,8 @@ class Pairing:
             self._drop()
 
     def _drop(self) -> None:
-        step, self.step = self.step, None
+        step = self.step
+        self._be(None)
         if step is None:
             return
         if step.typed is not None:
@@ -280,7 +290,8 @@ class Pairing:
     def withdraw(self, reason: Reason) -> None:
         """Take our step back, whatever it is, and tell the other side."""
         self._session.door.shut(Code.AWAY)
-        step, self.step = self.step, None
+        step = self.step
+        self._be(None)
         host = self._session.host
         if isinstance(step, Calling):
             if step.uid:
@@ -296,7 +307,7 @@ class Pairing:
         """
         if isinstance(self.step, Calling):
             self.withdraw(Reason.LEFT)
-        self.step = None
+        self._be(None)
 
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
         self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0, 0))
