@@ -284,8 +284,7 @@ class Bus:
             tasks.start_soon(self._subscription.run)
             tasks.start_soon(self._voice.run)
             tasks.start_soon(self._tick)
-            if not self._store.sharded:  # there publishing looks for itself
-                tasks.start_soon(follow, self._store, self._connections)
+            tasks.start_soon(follow, self._store, self._connections)
 
     def _connections(self) -> list[RespConnection]:
         both = (self._subscription.connection, self._publishing.connection)

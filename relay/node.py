@@ -37,8 +37,10 @@ from relay.peer import LOOK_SECONDS
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
 from relay.router import Router
+from relay.signals import unless_ignored
 from relay.status.publish import Reporter
 from relay.tls import server_context
+from relay.upkeep import Upkeep
 
 # Pause between looks whether Redis is there yet; how long a node may take until it first hears itself.
 WAIT_SECONDS: Final = 0.2
@@ -77,8 +79,8 @@ class Node:
         self._uid = secrets.token_hex(8)
         self._keys = Keys(config.prefix)
         self._counts = Counts()
-        self._store = Store(config.redis, self._counts)
-        auth = None if config.auth_jwt_key is None else Authenticator(config.auth_jwt_key)
+        self._store = Store(config.redis, self._counts, config.redis_password_file)
+        auth = _authenticator(config)
         self._router = Router(
             self._uid,
             config.name,
@@ -88,15 +90,19 @@ class Node:
             vouch=auth.vouches if auth is not None else None,
         )
         self._gate = Gate(self._router, _terms(config), _context(config))
-        self._reloads: list[Callable[[], None]] = [] if auth is None else [auth.reload]
+        self._reloads: list[tuple[str, Callable[[], None]]] = []  # what the log calls it, and what reads it again
+        if auth is not None:
+            self._reloads.append((str(config.auth_jwt_key), auth.reload))
         if config.tls_cert is not None:
-            self._reloads.append(self._renew_certificate)
+            self._reloads.append((str(config.tls_cert), self._renew_certificate))
+        if self._store.files:
+            self._reloads.append((self._store.files, self._store.renew))
         self._lease = Lease(self._store, self._keys, self._uid, config.lease, self._counts)
         self._directory = Directory(
             self._store,
             self._keys,
             self._lease,
-            forgotten=lambda partition: self._notices.forgotten(partition),
+            forgotten=lambda *partitions: self._notices.forgotten(*partitions),
             here=self._router.here,
         )
         self._bus = Bus(
@@ -124,10 +130,10 @@ class Node:
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = ports.bind(self._config)
         try:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(signal.SIGINT)) as signals:
                 async with anyio.create_task_group() as tasks:
                     if self._reloads:
-                        tasks.start_soon(self._reload_when_told)
+                        Upkeep(tasks).start("reload", self._reload_when_told)
                     await self._serve(sockets, signals, tasks)
                     tasks.cancel_scope.cancel()
         finally:
@@ -152,7 +158,7 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # from now on: a node that waits for Redis is alive
-            tasks.start_soon(Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
+            Upkeep(tasks).start("http", Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if self._told.is_set():
@@ -170,8 +176,9 @@ class Node:
         await self._reach_redis()
         await self._warn_of_eviction()
         self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
-        tasks.start_soon(self._store.run)
-        tasks.start_soon(self._bus.run)
+        upkeep = Upkeep(tasks)
+        upkeep.start("redis", self._store.run)
+        upkeep.start("bus", self._bus.run)
         await self._hear_ourselves()
         while True:
             try:
@@ -182,16 +189,17 @@ class Node:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
         self._waiting.over()
-        tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
+        upkeep.start("lease", self._lease.keep, self._router.restore, self._router.stand)
         near = self._router.neighbours
-        tasks.start_soon(self._directory.peers.watch, near.watched, near.lost, near.back)
-        tasks.start_soon(self._directory.sweep)
-        tasks.start_soon(minding.mind_memory, self._router)
-        tasks.start_soon(minding.mind_links, self._bus, self._directory.peers)
-        tasks.start_soon(minding.mind_peers, self._router, LOOK_SECONDS)
-        tasks.start_soon(census.watch_windows, self._router, self._counts)
-        tasks.start_soon(pulse.watch_loop, self._counts)
-        tasks.start_soon(self._reporter.run)
+        upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
+        upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
+        upkeep.start("sweep", self._directory.sweep)
+        upkeep.start("memory", minding.mind_memory, self._router)
+        upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
+        upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
+        upkeep.start("windows", census.watch_windows, self._router, self._counts)
+        upkeep.start("loop", pulse.watch_loop, self._counts)
+        upkeep.start("report", self._reporter.run)
 
     def _wait_for_redis(self, why: str) -> None:
         self._waits = why
@@ -228,7 +236,7 @@ class Node:
         try:
             for port in opened:
                 await port.open()
-                tasks.start_soon(port.mind)
+                Upkeep(tasks).start("port", port.mind)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         gate.descriptors.start(opened)
@@ -249,19 +257,16 @@ class Node:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
-                for reload in self._reloads:
-                    await self._reload(reload)
+                for file, reload in self._reloads:
+                    await self._reload(file, reload)
 
-    async def _reload(self, reload: Callable[[], None]) -> None:
-        config = self._config
+    async def _reload(self, file: str, reload: Callable[[], None]) -> None:
         try:
             await anyio.to_thread.run_sync(reload)
         except ConfigError as error:
             log.warning("not reloaded, the old one stays", error=str(error))
         else:
-            log.info(
-                "reloaded", file=str(config.tls_cert if reload == self._renew_certificate else config.auth_jwt_key)
-            )
+            log.info("reloaded", file=file)
 
     def _renew_certificate(self) -> None:
         self._gate.context = _context(self._config)
@@ -339,6 +344,7 @@ def _limits(config: Config) -> Limits:
         grace=config.grace,
         lease=config.lease,
         name=config.name_time,
+        max_line=config.max_line,
         window=config.window,
         window_bytes=config.window_bytes,
         calls=config.max_calls,
@@ -354,6 +360,18 @@ def _terms(config: Config) -> Terms:
         config.max_connections_per_address,
         config.max_claims,
         config.proxy_protocol,
+    )
+
+
+def _authenticator(config: Config) -> Authenticator | None:
+    """Who decides about names, if they need a proof. Raises ConfigError."""
+    if config.auth_jwt_key is None:
+        return None
+    return Authenticator(
+        config.auth_jwt_key,
+        audience=config.auth_jwt_audience,
+        issuer=config.auth_jwt_issuer,
+        leeway=config.auth_jwt_leeway,
     )
 
 

@@ -12,6 +12,7 @@ from relay import inbox
 from relay.budget import Budget
 from relay.bus import Bus
 from relay.claims import Claims
+from relay.crew import Crew
 from relay.directory import Directory
 from relay.drain import dismiss
 from relay.entrance import Entrance
@@ -27,11 +28,14 @@ from relay.outlet import Outlet
 from relay.partners import Partners
 from relay.records import Records
 from relay.session import NAMED, Session
+from relay.slices import in_slices
 from relay.standing import Standing
 from relay.turns import Turns
 
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
+# Users looked at in one turn of the loop for that: half a millisecond.
+SLICE: Final = 500
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 
 log = structlog.get_logger()
@@ -67,7 +71,7 @@ class Router(Turns):
     def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
         """Everything is there: go."""
         self._loop, self._bus, self._lease = loop, bus, directory.lease
-        self._tasks = tasks
+        self._crew = Crew(tasks)
         self._directory = directory
         self._standing = Standing(self._lease, loop.call_later, self._hold, self._let_go)
         self._records = Records(directory, tasks, self.begin)
@@ -175,7 +179,7 @@ class Router(Turns):
         if session.outlet is not None and not session.outlet.pace.may_claim(self._loop.time()):
             self.counts.hit(Limit.CLAIMS)
             return Code.RATE_LIMITED
-        return Code.BAD_TOKEN if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
+        return Code.BAD_AUTH if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
 
     def admits_call(self, session: Session) -> bool:
         """See `Host`."""
@@ -271,18 +275,18 @@ class Router(Turns):
             self.neighbours.forgot(uid)
         self._bus.ask()
 
-    def write_back(self, partition: int) -> None:
-        """Redis forgot a partition: put the records of it back that are ours, shortly."""
+    def write_back(self, *partitions: int) -> None:
+        """Redis forgot these partitions: put the records of them back that are ours, shortly."""
         if not self._forgotten:
-            self.alarm(FORGOTTEN_SECONDS, self._write_back)
-        self._forgotten.add(partition)
+            self.alarm(FORGOTTEN_SECONDS, lambda: self._crew.start(self._write_back))
+        self._forgotten.update(partitions)
 
-    def _write_back(self) -> None:
+    async def _write_back(self) -> None:
         partitions, self._forgotten = self._forgotten, set()
-        for session in list(self.sessions.values()):
+        async for session in in_slices(list(self.sessions.values()), SLICE):
             if session.state is NAMED and self._directory.keys.partition_of(session.owned) in partitions:
                 self._records.save(session)
-        self._tasks.start_soon(self._directory.tidy, partitions)
+        await self._directory.tidy(partitions)
 
     @property
     def quiet(self) -> bool:

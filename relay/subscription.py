@@ -11,7 +11,7 @@ from relay.directory.lease import clock
 from relay.link import BadFrame, Frame, Kind, unpack
 from relay.logs import Spell
 from relay.redis_client.client import Store, Unavailable
-from relay.redis_client.connection import RespConnection, address
+from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 from relay.redis_client.reconnect import Ended, connected, keep
 
@@ -57,7 +57,7 @@ class Subscription:
     @property
     def address(self) -> str:
         """The server that serves it; empty without one."""
-        return "" if self.connection is None else address(self.connection.origin)
+        return "" if self.connection is None else self.connection.origin.address
 
     @property
     def trouble(self) -> str:
@@ -81,7 +81,7 @@ class Subscription:
             await self._store.look()  # it may be another server that serves our inbox now
         take_over = partial(RespConnection, on_reply=self._pushed)
         async with connected(self._store, self._inbox, take_over) as receiver:
-            self._receiver, where = receiver, address(receiver.origin)
+            self._receiver, where = receiver, receiver.origin.address
             self._confirmed = anyio.Event()
             self._missing = {self._inbox.encode(), self._everyone.encode()}
             subscribe = "SSUBSCRIBE" if self._store.sharded else "SUBSCRIBE"

@@ -144,8 +144,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """TCP is gone."""
         self._timer.cancel()
         self._stopped = True
-        if self._client is not None:
-            self._client.connection_lost(exc)
+        client, self._client = self._client, None  # both would wait for the cyclic collector
+        if client is not None:
+            client.connection_lost(exc)
         else:
             self._failed(self._late)
 

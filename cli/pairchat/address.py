@@ -33,6 +33,10 @@ def parse_address(server: str) -> Address:
             raise BadServer(f"not an address: {server!r} (IPv6 is written [::1]:{DEFAULT_PORT})")
     if not host or not host.isprintable() or " " in host:
         raise BadServer(f"not an address: {server!r} (write host:port)")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise BadServer(f"not a host name: {host!r}") from None
     if not (port.isascii() and port.isdecimal() and 1 <= int(port[:6]) <= _MAX_PORT):
         raise BadServer(f"not a port: {port!r} (1 to {_MAX_PORT})")
     return Address(host, int(port))

@@ -1,10 +1,10 @@
-"""Opening connections: which addresses there are, in which order they are tried, and how long after one another."""
+"""Opening connections: to which addresses, in which order, and how long after one another."""
 
 import os
 import random
-import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import anyio
 from anyio.abc import ByteStream
@@ -12,23 +12,42 @@ from anyio.streams.tls import TLSStream
 
 from pairchat.address import Address
 from pairchat.errors import ConnectionFailed
+from pairchat.resolve import addresses
+from pairchat.trust import explain
 
-BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+# What a connection that is gone raises. SSLError: a record that is none, an alert; nothing can be read behind it.
+BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
-# Seconds until one address of several is given up: above any round trip, and a client of several nodes has a choice.
+# Seconds until one address, or the lookup of one name, is given up where there are others: above any round trip.
 ADDRESS_WAIT = 3.0
+# Seconds from one attempt to the next while the former is under way, as RFC 8305 recommends.
+STAGGER = 0.25
 FIRST_PAUSE = 0.25  # seconds at most before the first try to reconnect; all clients of a node lose it at once
 PAUSE = 0.5  # seconds at most before the second; then twice as long each time
 LONGEST_PAUSE = 5.0  # seconds: several tries within any sensible grace
 
 
+Found = TypeVar("Found")
+
+
+class Place(NamedTuple):
+    """Where an address stands among all: first addresses of all servers come before any second one."""
+
+    address: int  # among those of its server
+    server: int
+
+
 class Route:
-    """Which of several servers to try next: the one after the last that was tried, so that a bad one is left."""
+    """Several servers that are tried side by side, beginning behind the one that was connected to last.
+
+    So a node that took the connection and is no good otherwise is left.
+    """
 
     def __init__(self, servers: Sequence[Address], tls: ssl.SSLContext | None = None) -> None:
         self._servers = servers
         self._tls = tls
-        self._tried = 0
+        self.secure = tls is not None  # what is said is encrypted
+        self._last = Place(0, -1)
         self.current = servers[0]  # as the user wrote it
 
     async def open(self, patience: float, *, only: float = ADDRESS_WAIT) -> ByteStream:
@@ -36,51 +55,108 @@ class Route:
 
         A host name stands for all its addresses. Raises `ConnectionFailed` in the words of the system.
         """
-        failure = ConnectionFailed(f"{self.current} does not answer")
+        race = _Race(self._servers, self._tls, self._last, only)
+        with anyio.move_on_after(patience):
+            await race.run()
+        if race.won is None:
+            raise race.failure or ConnectionFailed(race.late())
+        self._last, stream = race.won
+        self.current = self._servers[self._last.server]
+        return stream
+
+
+class _Race:
+    """One try at all addresses of all servers.
+
+    Each attempt begins `STAGGER` after the one before it, or as soon as that one has failed. A name whose lookup hangs
+    holds up nobody else.
+    """
+
+    def __init__(self, servers: Sequence[Address], tls: ssl.SSLContext | None, last: Place, one_of_many: float) -> None:
+        self.won: tuple[Place, ByteStream] | None = None
+        self.failure: ConnectionFailed | None = None  # the latest
+        self.late: Callable[[], str] = lambda: ""  # what to say of the latest attempt if time runs out
+        self._servers, self._tls, self._last = servers, tls, last
+        self._one_of_many = one_of_many  # seconds for one attempt
+        self._untried: dict[Place, str] = {}
+        self._lookups = len(servers)  # under way
+        self._attempts = 0  # under way
+        self._changed = anyio.Event()  # replaced at each change
+
+    async def run(self) -> None:
+        """Connect. Returns with `won`, or with `failure`."""
+        async with anyio.create_task_group() as tasks:
+            for server in range(len(self._servers)):
+                tasks.start_soon(self._look_up, server)
+            # Most names are known within milliseconds: then their order counts, not which lookup ends first.
+            with anyio.move_on_after(STAGGER):
+                await self._until(lambda: not self._lookups)
+            while (place := await self._next()) is not None:
+                self._attempts += 1
+                tasks.start_soon(self._attempt, place, self._untried.pop(place))
+                with anyio.move_on_after(STAGGER):
+                    await self._until(lambda before=self._attempts: self._attempts < before)  # type: ignore[misc]
+            tasks.cancel_scope.cancel()
+
+    async def _next(self) -> Place | None:
+        """What to try now; None if there is a connection, or nothing left to hope for."""
+        await self._until(lambda: bool(self._untried) or not (self._lookups or self._attempts))
+        if self.won is not None or not self._untried:
+            return None
+        return min(self._untried, key=lambda place: (place <= self._last, place))
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        """Wait for this, or for a connection."""
+        while not true() and self.won is None:
+            await self._changed.wait()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _look_up(self, index: int) -> None:
+        server = self._servers[index]
+        limit = self._one_of_many if len(self._servers) > 1 else None
+        late = f"can't connect to {server}: no name server answers"
+        found = await self._within(limit, server, lambda: addresses(server.host), lambda: late)
+        self._untried |= {Place(number, index): address for number, address in enumerate(found or ())}
+        self._lookups -= 1
+        self._change()
+
+    async def _attempt(self, place: Place, address: str) -> None:
+        server = self._servers[place.server]
+        others = self._lookups or self._untried or self._attempts > 1
+        limit, late = self._one_of_many if others else None, f"{server} does not answer"
+
+        async def connect() -> ByteStream:
+            nonlocal late
+            stream = await anyio.connect_tcp(address, server.port)
+            if self._tls is None:
+                return stream
+            late = f"{server} does not answer in TLS; does it speak it there (--tls)?"
+            return await _wrap(stream, server, self._tls)
+
+        stream = await self._within(limit, server, connect, lambda: late)
+        if stream is not None and self.won is not None:
+            await anyio.aclose_forcefully(stream)
+        elif stream is not None:
+            self.won = place, stream
+        self._attempts -= 1
+        self._change()
+
+    async def _within(
+        self, seconds: float | None, server: Address, do: Callable[[], Awaitable[Found]], late: Callable[[], str]
+    ) -> Found | None:
+        """What this results in; None, and a `failure`, if it fails or takes too long, which `late` says in words."""
+        self.late = late
         try:
-            with anyio.fail_after(patience):
-                found = await self._addresses()
-                for index in range(len(found)):
-                    server, address = found[(self._tried + index) % len(found)]
-                    try:
-                        stream = await _connect(server, address, self._tls, only if len(found) > 1 else patience)
-                    except ConnectionFailed as error:
-                        failure = error
-                        continue
-                    self._tried = (self._tried + index + 1) % len(found)
-                    self.current = server
-                    return stream
+            with anyio.fail_after(seconds):
+                return await do()
         except TimeoutError:
-            pass
-        raise failure
-
-    async def _addresses(self) -> list[tuple[Address, Address]]:
-        """Each server with each of its addresses. Raises `ConnectionFailed` if none is known."""
-        found: list[tuple[Address, Address]] = []
-        failure: ConnectionFailed | None = None
-        for server in self._servers:
-            try:
-                known = await anyio.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-            except OSError as error:
-                failure = ConnectionFailed(f"can't connect to {server}: {_reason(error)}")
-                continue
-            found += [(server, Address(host, server.port)) for host in dict.fromkeys(str(k[4][0]) for k in known)]
-        if not found:
-            assert failure is not None
-            raise failure
-        return found
-
-
-async def _connect(server: Address, address: Address, tls: ssl.SSLContext | None, patience: float) -> ByteStream:
-    """A connection within `patience` seconds, or `ConnectionFailed`."""
-    try:
-        with anyio.fail_after(patience):
-            stream = await anyio.connect_tcp(address.host, address.port)
-            return stream if tls is None else await _wrap(stream, server, tls)
-    except TimeoutError:
-        raise ConnectionFailed(f"{server} does not answer") from None
-    except (OSError, *BROKEN) as error:
-        raise ConnectionFailed(f"can't connect to {server}: {_reason(error)}") from error
+            self.failure = ConnectionFailed(late())
+        except (OSError, *BROKEN) as error:
+            self.failure = ConnectionFailed(f"can't connect to {server}: {_reason(error)}")
+        return None
 
 
 async def _wrap(stream: ByteStream, server: Address, tls: ssl.SSLContext) -> ByteStream:
@@ -101,11 +177,11 @@ def pauses(random: random.Random) -> Iterator[float]:
 
 
 def _reason(error: BaseException) -> str:
-    """The words of the system, from inside what trying several addresses wraps around them."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
+    """The words of the system, from inside what libraries wrap around them."""
     if isinstance(error, ssl.SSLError):
-        return "it does not speak TLS"
+        return explain(error)
+    if isinstance(error, anyio.EndOfStream):
+        return "it closes the connection"
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
     if error.__cause__ is not None:

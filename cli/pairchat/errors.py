@@ -25,6 +25,10 @@ class NotARelay(ConnectionLost):
     """The other side broke the protocol; most likely it is something else than a relay."""
 
 
+class NotAdmitted(ConnectionLost):
+    """The relay serves only those who show a certificate that it knows, and ours is missing or none of these."""
+
+
 class NameLost(PairchatError):
     """The name belongs to another connection now, or none was claimed yet. `claim` one to go on."""
 

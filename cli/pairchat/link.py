@@ -5,6 +5,7 @@ None of the tasks raises, so that a task group around them never gets to mix up 
 
 import math
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
@@ -13,12 +14,13 @@ import anyio.to_thread
 from anyio.abc import ByteStream
 
 from pairchat.dial import BROKEN, Route, pauses
-from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError
+from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
 from pairchat.memory import Memory
 from pairchat.protocol import ClientProtocol
 from pairchat.states import State
 from pairchat.store import Store
+from pairchat.trust import explain, refused
 
 CONNECT_WAIT = 10.0  # seconds for a connection and, once more, for the answer to a claim
 # Seconds until a node that doesn't give the session back is left for another one. Above the time that a node may take
@@ -33,6 +35,7 @@ PONG_WAIT = 10.0
 # Seconds more for the reader: if it was this process that was stopped, the pong has been here for long.
 RECHECK_WAIT = 0.1
 READ_BYTES = 65_536
+_TLS_ALERT = b"\x15\x03"  # the beginning of what a TLS server may say to plain words
 
 
 class Link:
@@ -132,7 +135,8 @@ class Link:
         """Whether there is nothing to go on with."""
         if why is None or self.failure:
             return True
-        if self._protocol.name is None or self._protocol.state is State.OVER:
+        never = isinstance(why, NotAdmitted) and self._protocol.node is None
+        if never or self._protocol.name is None or self._protocol.state is State.OVER:
             self.failure = why
             return True
         return False
@@ -178,19 +182,33 @@ class Link:
         await anyio.aclose_forcefully(self.stream)  # not so if we are cancelled: a last word may follow
         if self._parted:
             return None
-        return self._why or ConnectionLost(f"the connection to {self.server} was lost")
+        return self._why
 
     async def _read(self) -> None:
         assert self.stream is not None
+        silent = True
         try:
             while not self._why:
                 data = await self.stream.receive(READ_BYTES)
+                if silent and data.startswith(_TLS_ALERT):
+                    raise ConnectionLost(f"{self.server} speaks TLS (--tls)")
+                silent = False
                 self._heard = anyio.current_time()
                 await self._take(data)
-        except BROKEN:
-            pass
+        except BROKEN as error:
+            self._why = self._why or self._lost_by(error, silent=silent)
         except ConnectionLost as error:
             self._why = error
+
+    def _lost_by(self, error: Exception, *, silent: bool) -> ConnectionLost:
+        """In words. `silent`: nothing was read before."""
+        if isinstance(error, ssl.SSLError):
+            if refused(error):  # in TLS 1.3 a relay looks at our certificate behind the handshake
+                return NotAdmitted(f"can't connect to {self.server}: {explain(error)}")
+            return ConnectionLost(f"the connection to {self.server} was lost: {explain(error)}")
+        if silent and self._protocol.node is None and not self._route.secure:
+            return ConnectionLost(f"{self.server} closes the connection at once: does it want TLS (--tls)?")
+        return ConnectionLost(f"the connection to {self.server} was lost")
 
     async def _take(self, data: bytes) -> None:
         told = self._protocol.feed(data)

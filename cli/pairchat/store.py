@@ -21,8 +21,8 @@ STALE = 24 * 3600.0
 _NAME_SHOWN = 64  # characters of the name in a file's name; what tells files apart is the hash
 
 
-def state_folder() -> Path:
-    """Where programs of this user keep what should outlive them."""
+def state_folder() -> Path | None:
+    """Where programs of this user keep what should outlive them; None: nowhere, this user has no home."""
     return user_folder("XDG_STATE_HOME", ".local/state")
 
 

@@ -18,6 +18,7 @@ from relay.directory import record
 from relay.directory.lease import Lease
 from relay.directory.peers import Peers
 from relay.directory.record import BadRecord, Body, Record
+from relay.directory.shards import PARTITION_SECONDS, Shards
 from relay.errors import Presence
 from relay.host import Located
 from relay.redis_client.client import Script, Store, Unavailable
@@ -25,8 +26,6 @@ from relay.redis_client.keys import PARTITIONS, Keys, Place
 
 __all__ = ["Body", "Directory", "Lease", "NameLost", "Record", "Unavailable"]
 
-# A partition's keys end by themselves when nobody has run a node on this prefix for so long.
-PARTITION_SECONDS: Final = 7 * 24 * 3600
 # A node visits one partition this often, to refresh its TTL and drop what dead nodes left: all of them in three hours.
 SWEEP_SECONDS: Final = 10.0
 # Records read at one visit.
@@ -54,16 +53,17 @@ class NameLost(Exception):
 class Directory:
     """This node's view of the directory. Methods raise Unavailable when Redis doesn't answer within a second.
 
-    `forgotten(partition)` is called when Redis has lost a partition: every node has to write its users back.
+    `forgotten(*partitions)` is called when Redis has lost some: every node has to write its users back.
     `here(sid)` says whether a session of this node is alive.
     """
 
     def __init__(
-        self, store: Store, keys: Keys, lease: Lease, forgotten: Callable[[int], None], here: Callable[[str], bool]
+        self, store: Store, keys: Keys, lease: Lease, forgotten: Callable[..., None], here: Callable[[str], bool]
     ) -> None:
         self.keys = keys
         self.lease = lease
-        self.peers = Peers(store, keys, lease)
+        self.shards = Shards(store, keys, lease)
+        self.peers = Peers(store, keys, lease, self.shards)
         self._store = store
         self._forgotten = forgotten
         self._here = here
@@ -135,7 +135,7 @@ class Directory:
         """
         place = self.keys.place(owned)
         owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
-        text = record.encode(body or msgspec.structs.replace(holder.body, away=False))
+        text = record.encode(body or msgspec.structs.replace(holder.body, away=False, calling=False))
         highest = max(self._highest, holder.fence)
         answer = await self._store.script(
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
@@ -163,7 +163,7 @@ class Directory:
             return Located(Presence.OFFLINE)
         if holder.body.away or await self.peers.lapsed(holder.uid) is not None:
             return Located(Presence.AWAY, holder.uid)
-        return Located(Presence.BUSY if holder.body.chat else Presence.FREE, holder.uid)
+        return Located(Presence.BUSY if holder.body.chat or holder.body.calling else Presence.FREE, holder.uid)
 
     async def save(self, owned: str, sid: str, fence: int, body: Body) -> int:
         """Write a record that this session owns, and put it back where Redis forgot it. Returns the fence.
@@ -227,9 +227,7 @@ class Directory:
         log.info("directory founded", partitions=len(missing), empty=empty)
         made = await self._store.scripts(_FOUND, missing, int(empty), self._ttl)
         if not empty:
-            for key, done in zip(missing, made, strict=True):
-                if done:
-                    self._forgotten(keys[key])
+            self._forgotten(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
 
     async def tidy(self, partitions: Iterable[int]) -> None:
         """Drop what doesn't live any more from partitions that were forgotten: an older server may remember more."""

@@ -86,8 +86,8 @@ class Lease:
     async def take(self) -> None:
         """Begin a new incarnation. Raises Unavailable."""
         began = clock()
-        milliseconds = round((self.seconds + TAIL_SECONDS) * 1000)
-        server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds, urgent=True)
+        milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
+        server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds, tail, urgent=True)
         self._anonymous = not server
         self.incarnation += 1
         self._since, self.deadline = began, began + self.seconds
@@ -164,6 +164,8 @@ class Lease:
                 return
             case 2:
                 log.warning("redis is another server now: settling what is owned")
+                self._doubt()
+            case _ if began >= self.deadline:  # others may have seen it lapse, if Redis' clock was set back since
                 self._doubt()
         self.deadline = began + self.seconds
         if clock() - began > self.slow:

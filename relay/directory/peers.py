@@ -8,6 +8,7 @@ import anyio
 from msgspec import Struct
 
 from relay.directory.lease import TAIL_SECONDS, Lease, clock
+from relay.directory.shards import Shards
 from relay.redis_client.client import Script, Store, Unavailable
 from relay.redis_client.keys import Keys
 
@@ -15,6 +16,9 @@ from relay.redis_client.keys import Keys
 MARGIN_SECONDS: Final = 0.05
 # Looks follow one another by at least this, whatever leases say.
 PAUSE_SECONDS: Final = 0.1
+
+# Renewals are further apart than this, and Redis' words about one of them differ by less.
+SAME_SECONDS: Final = 0.05
 
 # The part of a lease that may pass between two looks that find none, for it to have been missing all the time.
 UNSEEN: Final = 0.5
@@ -33,14 +37,26 @@ class _Missing(Struct):
     asked: float  # when somebody wanted to know
 
 
-class Peers:
-    """Watches the nodes that hold a partner of someone here, and those whose lease is missing."""
+class _Promise(Struct):
+    """Until when a node has promised to renew its lease, by our own clock."""
 
-    def __init__(self, store: Store, keys: Keys, lease: Lease) -> None:
+    until: float
+    expires: float  # when Redis would drop the key, by Redis' clock: later after each renewal
+
+
+class Peers:
+    """Watches the nodes that hold a partner of someone here, and those whose lease is missing.
+
+    How long a lease still runs is Redis' word once for each renewal; whether that time has passed is told by our own
+    clock. So it doesn't matter that Redis' clock may be set.
+    """
+
+    def __init__(self, store: Store, keys: Keys, lease: Lease, shards: Shards) -> None:
         self._store = store
         self._keys = keys
         self._lease = lease
-        self._alive_until: dict[str, float] = {}
+        self._shards = shards
+        self._promises: dict[str, _Promise] = {}
         self._missing: dict[str, _Missing] = {}
 
     async def lapsed(self, uid: str) -> float | None:
@@ -58,24 +74,37 @@ class Peers:
 
     async def _look(self, uid: str) -> float | None:
         now = clock()
-        if now < self._alive_until.get(uid, 0.0):
+        if now < self._alive_until(uid):
             return None
-        ttl = await self._store.script(_LOOK, self._keys.lease(uid))
+        key = self._keys.lease(uid)
+        ttl, length, microseconds = await self._store.script(_LOOK, key)
         if clock() - now > self._lease.slow:
             return None  # Redis stood still: the node had no chance to renew
+        time = int(microseconds) / 1e6
+        self._shards.timed(key, now, time)
+        settled = self._lease.settled and self._shards.steady(key)
         if ttl < 0:
             missing = self._missing.setdefault(uid, _Missing(now, now, now))
             if now - missing.last > self._lease.seconds * UNSEEN:
                 missing.first = now  # it may have been there in between
             missing.last = now
             absent = now - missing.first
-            return absent if absent > self._lease.seconds and self._lease.settled else None
+            return absent if absent > self._lease.seconds and settled else None
         self._missing.pop(uid, None)
-        left = ttl / 1000 - TAIL_SECONDS
-        if left > 0:
-            self._alive_until[uid] = now + left
+        promise = self._promise(uid, now, time + ttl / 1000, ttl / 1000 - TAIL_SECONDS, length / 1000)
+        if now < promise.until:
             return None
-        return -left if self._lease.settled else None
+        return now - promise.until if settled else None
+
+    def _promise(self, uid: str, now: float, expires: float, left: float, length: float) -> _Promise:
+        known = self._promises.get(uid)
+        if known is None or abs(known.expires - expires) > SAME_SECONDS:
+            known = self._promises[uid] = _Promise(now + (min(left, length) if length else left), expires)
+        return known
+
+    def _alive_until(self, uid: str) -> float:
+        promise = self._promises.get(uid)
+        return promise.until if promise is not None else 0.0
 
     async def absent(self, uids: Sequence[str]) -> set[str]:
         """Those of these nodes that hold no lease now, as far as that can be told; a look costs less than `lapsed`.
@@ -94,12 +123,12 @@ class Peers:
     def forget(self, uids: Iterable[str]) -> None:
         """Nobody needs to know about these nodes any more."""
         for uid in uids:
-            self._alive_until.pop(uid, None)
+            self._promises.pop(uid, None)
             self._missing.pop(uid, None)
 
     def dead(self, uid: str) -> None:
         """The node itself says that it is going: don't count on what was known of its lease."""
-        self._alive_until.pop(uid, None)
+        self._promises.pop(uid, None)
 
     async def watch(
         self,
@@ -120,7 +149,7 @@ class Peers:
             now = clock()
             reported &= watched
             for uid in watched:
-                if now < self._alive_until.get(uid, 0.0) + MARGIN_SECONDS:
+                if now < self._alive_until(uid) + MARGIN_SECONDS:
                     continue
                 try:
                     since = await self.lapsed(uid)
@@ -137,10 +166,10 @@ class Peers:
     def _tidy(self) -> None:
         """Drop what is known of leases that lapsed long ago, some in each turn; who asks is told anew."""
         now = clock()
-        for uid in list(islice(self._alive_until, TIDY)):
-            until = self._alive_until.pop(uid)
-            if now < until + TAIL_SECONDS:
-                self._alive_until[uid] = until  # at the end: others have their turn
+        for uid in list(islice(self._promises, TIDY)):
+            promise = self._promises.pop(uid)
+            if now < promise.until + TAIL_SECONDS:
+                self._promises[uid] = promise  # at the end: others have their turn
 
     async def _look_again(self) -> None:
         """Look for the missing leases, so that none is there unseen: who wants a dead user's name asks now and then."""

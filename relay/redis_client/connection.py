@@ -1,6 +1,6 @@
 """A connection to Redis whose bytes we read and write ourselves.
 
-redis-py makes it (URL, TLS, AUTH, topology) and hands its transport over. Measured in a prototype: a lone awaited
+`relay.redis_client.dialing` makes it (TLS, AUTH) and hands its transport over. Measured in a prototype: a lone awaited
 PUBLISH costs 60-80 µs through redis-py and 5 µs this way.
 """
 
@@ -12,18 +12,16 @@ from typing import Any, Final
 
 import anyio
 import hiredis
-from redis.asyncio.connection import Connection
+
+from relay.redis_client.dialing import Command as Command
+from relay.redis_client.dialing import Connection
+from relay.redis_client.dialing import pack as pack
 
 # Pauses before a broken connection is made anew; the first try is at once.
 RECONNECT_SECONDS: Final = 0.1
 RECONNECT_MAX_SECONDS: Final = 0.5
 # A server that owes an answer for so long isn't called well any more.
 DOUBTFUL_SECONDS: Final = 1.0
-
-Command = tuple[str | bytes | int, ...]
-
-# hiredis' own annotation knows only tuples of one.
-pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 def next_pause(pause: float, served: bool) -> float:
@@ -40,9 +38,7 @@ class RespConnection(asyncio.Protocol):
         self.origin = connection
         self._on_reply = on_reply
         self._reader = hiredis.Reader()
-        reader, writer = connection._reader, connection._writer
-        assert reader is not None
-        assert writer is not None
+        reader, writer = connection.reader, connection.writer
         self._transport = writer.transport
         self._transport.set_protocol(self)
         if self._transport.is_closing() or reader.at_eof():  # over already: nobody will say so again
@@ -77,7 +73,6 @@ class RespConnection(asyncio.Protocol):
     async def aclose(self) -> None:
         """Close without waiting for the other side."""
         self._transport.abort()
-        await self.origin.disconnect(nowait=True)
 
 
 class Answered(RespConnection):
@@ -96,7 +91,7 @@ class Answered(RespConnection):
     @property
     def address(self) -> str:
         """Of the server."""
-        return address(self.origin)
+        return self.origin.address
 
     @property
     def silence(self) -> float:
@@ -136,9 +131,3 @@ class Answered(RespConnection):
 
     def _heard(self, reply: Any) -> None:
         self._answered(reply, self._owed.popleft())
-
-
-def address(connection: Connection) -> str:
-    """Where a connection leads, for people."""
-    path = getattr(connection, "path", None)
-    return str(path) if path else f"{connection.host}:{connection.port}"

@@ -1,10 +1,11 @@
 """A status for programs (JSON) and for people (tables)."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from relay.logs import escape
 from relay.status.gather import Node, Server, Status
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+WIDE: Final = 160  # columns, where nobody has a terminal to fold lines for
 _SPANS: Final = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -26,6 +28,7 @@ def as_json(status: Status) -> str:
             "received": round(status.total("received"), 1),
             "delivered": round(status.total("delivered"), 1),
             "nodes": [_node(node) for node in status.nodes],
+            "trouble": status.trouble,
             "redis": {"engine": status.engine, "servers": [_server(server) for server in status.servers]},
         }
     )
@@ -61,15 +64,23 @@ def _server(server: Server) -> dict[str, Any]:
         "clients": server.clients,
         "maxmemory_policy": server.policy,
         "replicas": list(server.replicas),
+        "trouble": server.trouble,
     }
 
 
 def _state(node: Node) -> str:
+    if node.unknown:
+        return "unknown: its lease can't be read"
     if node.left is None:
         return "dead: no lease"
     if not node.lives:
         return f"dead: lease lapsed {_span(-node.left)} ago"
     return node.report.trouble or "ready"
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal, if it is one."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def tables(status: Status) -> RenderableType:
@@ -84,6 +95,8 @@ def _parts(status: Status) -> Iterator[RenderableType]:
         f"{int(status.total('users')):,} users, {status.pairs:,} pairs, "
         f"{status.total('received'):,.0f} messages/s in, {status.total('delivered'):,.0f} out"
     )
+    if status.trouble:
+        yield Text(f"it can't be read which nodes there are: {escape(status.trouble)}", style="red")
     if status.nodes:
         yield _nodes(status)
     yield _redis(status)
@@ -104,8 +117,9 @@ def _nodes(status: Status) -> Table:
 def _redis(status: Status) -> Table:
     table = _table(f"redis ({status.engine})", "role", "version", "policy", "replicas", numbers=("clients", "memory"))
     for server in status.servers:
-        words = (server.address, server.role, server.version, server.policy, ", ".join(server.replicas) or "-")
-        style = "" if server.policy in ("noeviction", "unknown") else "yellow"
+        last = server.trouble or ", ".join(server.replicas) or "-"
+        words = (server.address, server.role, server.version, server.policy, last)
+        style = "red" if server.trouble else "" if server.policy in ("noeviction", "unknown") else "yellow"
         table.add_row(
             *(Text(escape(word)) for word in words), f"{server.clients:,}", _bytes(server.memory), style=style
         )

@@ -68,8 +68,8 @@ async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
             async with _cluster(plan, folder, certificate) as cluster:
                 campaign = _Campaign(plan, cluster, tell, tls)
                 result = await campaign.run()
-    except anyio.get_cancelled_exc_class():
-        shutil.rmtree(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     if result.clean:
         shutil.rmtree(folder)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from relay.config import parse_server
+
 if TYPE_CHECKING:
     from relay.torture.plan import Plan
 
@@ -73,7 +75,7 @@ def torture(
     chosen = plans.new_seed() if seed is None else seed
     kind = plans.parse_engine(engine)
     if server:
-        servers = tuple(map(plans.parse_server, server))
+        servers = tuple(parse_server("--server", one) for one in server)
         plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind, tls=tls, ca=ca)
     else:
         faults = plans.parse_faults(fault, kind)

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.config import ConfigError
+from relay.config import GRACE_SECONDS, LEASE_SECONDS, ConfigError, check_range, show_server
 from relay.torture import trust
 
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
@@ -86,9 +86,9 @@ class Plan(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         for option, value in (("--seconds", self.seconds), ("--nodes", self.nodes), ("--users", self.users)):
-            low, high = _BOUNDS[option]
-            if not low <= value <= high:
-                raise ConfigError(f"{option} must be between {low} and {high}, not {value:g}")
+            check_range(option, value, _BOUNDS[option], "")
+        check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
+        check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
         for fault in self.faults:
             if fault not in FAULTS:
                 raise ConfigError(f"--fault knows {', '.join(FAULTS)}, not {fault!r}")
@@ -113,7 +113,7 @@ class Plan(Struct, frozen=True):
         words += ["--tls"] * self.tls
         if self.servers:
             words += ["--ca", shlex.quote(self.ca)] if self.ca else []
-            return " ".join([*words, *(f"--server {host}:{port}" for host, port in self.servers)])
+            return " ".join([*words, *(f"--server {show_server(server)}" for server in self.servers)])
         if self.engine is not Engine.STANDALONE:
             words += ["--engine", self.engine]
         words += ["--nodes", str(self.nodes), "--users", str(self.users)]
@@ -132,14 +132,6 @@ def parse_faults(text: str, engine: Engine = Engine.STANDALONE) -> tuple[str, ..
     if text in ("all", "none"):
         return FAULTS_OF[engine] if text == "all" else ()
     return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def parse_server(text: str) -> tuple[str, int]:
-    """`host:port`. Raises ConfigError."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise ConfigError(f"--server must be host:port, not {text!r}")
-    return host.strip("[]"), int(port)
 
 
 def new_seed() -> int:

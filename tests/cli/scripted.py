@@ -1,6 +1,7 @@
 """A node that says and hears exactly what a test tells it to: literal lines over a real socket."""
 
 import json
+import os
 import socket
 import ssl
 from typing import Any, Self
@@ -49,6 +50,10 @@ class Peer:
         """Send these lines in one piece."""
         self._sock.sendall("".join(line + "\n" for line in lines).encode())
 
+    def say_bare(self, data: bytes) -> None:
+        """Put this into the stream as it is, also where the stream is TLS."""
+        os.write(self._sock.fileno(), data)
+
     def welcome(
         self, name: str, *, window: int = 256, window_bytes: int = 1_048_576, ping: float = 30, grace: float = 30
     ) -> None:
@@ -69,7 +74,7 @@ class Peer:
         heard = self.heard()
         if sent is None:
             heard.pop("sent", None)
-        assert heard == hello | ({"sent": sent} if sent else {}) | ({"last": last} if last else {})
+        assert heard == hello | ({"sent": sent} if sent is not None else {}) | ({"last": last} if last else {})
         welcome = (WELCOME % (name, 256, 1_048_576, 30)).replace('"resumed":false', '"resumed":true')
         paired = (PAIRED % (partner, "c1")).replace('"resumed":false', f'"resumed":true,"last":{had}')
         self.say(*[welcome, paired][: 2 if partner else 1])

@@ -2,16 +2,34 @@
 
 import random
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 
+import anyio
 import pytest
 
 from pairchat import ConnectionFailed
 from pairchat.address import Address, parse_address
 from pairchat.dial import FIRST_PAUSE, LONGEST_PAUSE, PAUSE, Route, pauses
+from pairchat.resolve import interleaved
 from tests.cli.scripted import ScriptedNode
 
 pytestmark = pytest.mark.anyio
+FULL = 2  # connections that fill a backlog of none: the kernel keeps one more than was asked for
+
+
+@contextmanager
+def silent() -> Iterator[Address]:
+    """A port that answers nothing, not even to a connection: its backlog is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(FULL):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield Address(*listener.getsockname())
 
 
 def vacant() -> Address:
@@ -30,18 +48,70 @@ async def test_servers_are_taken_in_turn_and_those_that_are_down_passed_over() -
         assert taken == [one.address, two.address, one.address, two.address]
 
 
-async def test_a_host_name_stands_for_all_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str] | None]]:
+    """Addresses by name, for the system's resolver to know; None: no name server answers before the test is over."""
+    known: dict[str, list[str] | None] = {}
+    over = threading.Event()
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        found = known[host]
+        if found is None:
+            over.wait()
+            raise OSError("too late")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
+
+    monkeypatch.setattr("pairchat.resolve.socket.getaddrinfo", getaddrinfo)
+    yield known
+    over.set()
+
+
+async def test_a_host_name_stands_for_all_its_addresses(names: dict[str, list[str] | None]) -> None:
     with socket.create_server(("127.0.0.2", 0)) as listener:
         port = listener.getsockname()[1]
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.3", "127.0.0.2")]
-
-        async def known(*_: object, **__: object) -> list[object]:
-            return list(found)
-
-        monkeypatch.setattr("pairchat.dial.anyio.getaddrinfo", known)
+        names["relay.example"] = ["127.0.0.3", "127.0.0.2"]
         route = Route([Address("relay.example", port)])
         await (await route.open(5)).aclose()
         assert str(route.current) == f"relay.example:{port}"
+
+
+async def test_a_name_that_hangs_holds_up_no_other_server(names: dict[str, list[str] | None]) -> None:
+    names["hangs.example"] = None
+    with ScriptedNode() as node:
+        route = Route([Address("hangs.example", 9999), parse_address(node.address)])
+        for _ in range(3):  # one lookup under way is enough
+            await (await route.open(60, only=60)).aclose()
+            assert str(route.current) == node.address
+    assert sum(thread.name == "resolve hangs.example" for thread in threading.enumerate()) == 1
+
+
+async def test_whoever_waits_for_a_name_can_leave_at_once_and_hears_of_it(names: dict[str, list[str] | None]) -> None:
+    names["hangs.example"] = None
+    with pytest.raises(ConnectionFailed, match=r"can't connect to hangs\.example:1: no name server answers"):
+        await Route([Address("hangs.example", 1)]).open(0.05)
+    with anyio.move_on_after(0.05) as waiting:
+        await Route([Address("hangs.example", 1)]).open(60)
+    assert waiting.cancelled_caught
+
+
+async def test_a_server_that_is_silent_holds_up_no_other() -> None:
+    with silent() as quiet, ScriptedNode() as node:
+        route = Route([quiet, parse_address(node.address)])
+        await (await route.open(60, only=60)).aclose()
+        assert str(route.current) == node.address
+
+
+@pytest.mark.parametrize(
+    ("found", "order"),
+    [
+        (["::1", "::2", "::3", "1.1.1.1"], ["::1", "1.1.1.1", "::2", "::3"]),
+        (["1.1.1.1", "::1", "::2"], ["1.1.1.1", "::1", "::2"]),
+        (["1.1.1.1", "1.1.1.2"], ["1.1.1.1", "1.1.1.2"]),
+        ([], []),
+    ],
+)
+def test_both_kinds_of_addresses_take_turns(found: list[str], order: list[str]) -> None:
+    assert interleaved(found) == order
 
 
 async def test_nobody_anywhere_is_one_clear_error() -> None:

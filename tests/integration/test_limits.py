@@ -18,6 +18,7 @@ from tests.support.process import wait_until
 from tests.support.wire import Wire
 
 HALF_LINES = 2000
+HALF_PROBES = 200
 CONNECT_SECONDS = 0.1  # the median of others' connects, greeting and name included
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 TOO_FAST = "* Too fast; slow down."
@@ -224,6 +225,8 @@ def test_without_file_descriptors_chats_go_on_and_newcomers_wait(small: Node, gu
     with ExitStack() as crowd:
         wires = [crowd.enter_context(TextClient(small.address)) for _ in range(200)]
         small.wait_for_line("file descriptors")
+        for _ in range(HALF_PROBES):
+            crowd.enter_context(socket.create_connection(small.http_address)).send(b"GET /hea")
         for number, wire in enumerate(wires):
             wire.send(f"guest{number}")
         last = wires[-1]

@@ -41,7 +41,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.aborted = False
-        self.origin = SimpleNamespace(host="redis", port=2)
+        self.origin = SimpleNamespace(address="redis:2")
 
     def abort(self) -> None:
         self.aborted = True

@@ -56,7 +56,7 @@ def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Co
     """What `relay node` makes of it."""
     told: list[Config] = []
 
-    def take(config: Config, _serve: object) -> int:
+    def take(config: Config, _serve: object, *, node: str) -> int:
         told.append(config)
         return 0
 
@@ -117,7 +117,9 @@ class TestKubernetes:
         assert container()["args"] == ["node"]
         assert 'ENTRYPOINT ["relay"]' in DOCKERFILE
         assert config.name == "relay-5d4f9c7b9d-x2x7p"
-        assert config.redis == "redis://relay:s3cret@redis:6379/0"
+        assert config.redis == "redis://relay@redis:6379/0"
+        assert config.redis_password_file is not None
+        assert config.redis_password_file.read_text() == "s3cret\n"
         assert config.host == "0.0.0.0"
 
     def test_a_service_can_not_set_an_option(self) -> None:
@@ -147,8 +149,9 @@ class TestKubernetes:
         get = container()[probe]["httpGet"]
         assert get["port"] == "http"
         request = f"GET {get['path']} HTTP/1.1\r\n\r\n".encode()
-        assert (await Probes(str, no_page).answer(request)).split()[1] == b"200"
-        assert (await Probes(lambda: "no lease", no_page).answer(request)).split()[1] == busy
+        ready, unready = (Probes(why_not, no_page).at_once(request) for why_not in (str, lambda: "no lease"))
+        assert (ready or b"").split()[1] == b"200"
+        assert (unready or b"").split()[1] == busy
 
     def test_there_is_time_to_drain(self, config: Config) -> None:
         *command, pause = container()["lifecycle"]["preStop"]["exec"]["command"]
@@ -223,7 +226,8 @@ class TestSystemd:
     def test_a_node_starts_with_it(self, service: dict[str, str], config: Config) -> None:
         assert service["ExecStart"].split()[1:] == ["node"]
         assert service["EnvironmentFile"].rpartition("/")[2] == "relay.env"
-        assert config.redis == "redis://relay:s3cret@127.0.0.1:6379/0"
+        assert config.redis == "redis://relay@127.0.0.1:6379/0"
+        assert config.redis_password_file is not None
         assert config.host == "127.0.0.1", "not open to all before there is TLS"
 
     def test_there_is_time_to_drain(self, service: dict[str, str], config: Config) -> None:

@@ -8,13 +8,14 @@ from typing import Any, cast
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from redis.asyncio.connection import Connection
 from redis.crc import key_slot
 from structlog.testing import capture_logs
 
 from relay import fan as fan_module
 from relay.fan import Fan, beside
 from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.dialing import Connection, Dialer
+from relay.redis_url import Login
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -31,16 +32,24 @@ class Primary:
         self.answer = b":1\r\n"
         self.pause = 0.0  # seconds before each answer
         self.published: list[tuple[bytes, ...]] = []
+        self.clients = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients += 1
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self.clients -= 1
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while command := await _command(reader):
-            if command[0] == b"CLIENT":  # redis-py sets the connection up
-                writer.write(b"+OK\r\n")
+            if command[0] == b"PING":  # the connection is set up
+                writer.write(b"+PONG\r\n")
             else:
                 self.published.append(command)
                 await asyncio.sleep(self.pause)
                 writer.write(self.answer)
-        writer.close()
 
 
 async def _command(reader: asyncio.StreamReader) -> tuple[bytes, ...]:
@@ -59,6 +68,7 @@ class Topology:
         self.known = homes
         self.truth = dict(homes)
         self.down: set[str] = set()
+        self.version = 0
 
     def home(self, channel: str) -> str | None:
         return self.known.get(channel)
@@ -69,9 +79,7 @@ class Topology:
     async def connect(self, home: str) -> Connection:
         if home in self.down:
             raise Unavailable("down")
-        connection = Connection(host=HOST, port=int(home), protocol=2)
-        await connection.connect()  # type: ignore[no-untyped-call]
-        return connection
+        return await Dialer(Login()).dial(HOST, int(home))
 
 
 class Scene:
@@ -185,6 +193,16 @@ async def test_a_primary_that_is_silent_is_given_up_and_the_other_one_is_not(sce
     assert (scene.lost, scene.answers, scene.repeated) == (2, [1], ["a"])
     scene.say("a")
     await until(lambda: len(scene.answers) == 2)
+
+
+async def test_a_primary_that_another_one_has_replaced_is_left_though_it_still_answers(scene: Scene) -> None:
+    scene.topology.known = {"a": scene.ports[1], "b": scene.ports[1]}
+    scene.topology.version += 1
+    await until(lambda: scene.repeated == ["a"])
+    await until(lambda: not scene.primaries[0].clients)
+    scene.say("a")
+    await until(lambda: scene.answers)
+    assert scene.primaries[1].published == [(b"SPUBLISH", b"a", b"hi")]
 
 
 async def test_one_that_answers_slowly_is_not_given_up(scene: Scene) -> None:

@@ -1,6 +1,6 @@
 """What a node says of itself: whether new clients may come, what `/metrics` and `relay status` are told."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import anyio
@@ -8,18 +8,38 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay import node as node_module
+from relay import upkeep
 from relay.config import Config
 from relay.directory.lease import clock
 from relay.errors import Reason
 from relay.mail import Text
 from relay.node import Node
+from relay.upkeep import Upkeep
 from tests.relay.bus_desk import Publisher
 from tests.relay.desk import until
+from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
 TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
 LEASE = 5.0
+# All that a node runs for ever; "reload" does nothing else and isn't run without files to read again.
+TASKS = [
+    "http",
+    "redis",
+    "bus",
+    "lease",
+    "peers",
+    "shards",
+    "sweep",
+    "memory",
+    "links",
+    "clients",
+    "windows",
+    "loop",
+    "report",
+    "port",
+]
 
 
 def serving() -> Node:
@@ -113,7 +133,7 @@ async def test_metrics_are_told_of_lease_bus_and_memory() -> None:
     assert 0 <= reading.lease_age < LEASE
     node._lease.deadline -= 2 * LEASE
     go_deaf(node)
-    node._store.answering = False
+    node._store._shard("").answering = False
     reading = await node._read()
     assert (reading.lease, reading.hearing, reading.redis) == (False, False, False)
     assert 2 * LEASE <= reading.lease_age < 3 * LEASE
@@ -134,6 +154,39 @@ async def test_a_report_tells_rates_since_the_one_before() -> None:
     reporter._last -= 10.0
     report = reporter._report()
     assert (report.received, report.delivered) == (0.0, 0.0)
+
+
+async def test_no_task_of_a_node_that_fails_ends_it(
+    redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them fails once, as one does that has tasks of its own; then somebody logs in."""
+    monkeypatch.setattr(upkeep, "AGAIN_SECONDS", 0.01)
+    start, failed = Upkeep.start, list[str]()
+
+    def start_failing(self: Upkeep, name: str, task: Callable[..., Awaitable[None]], *about: Any) -> None:
+        async def fail_at_first() -> None:
+            if name not in failed:
+                failed.append(name)
+                raise ExceptionGroup("in its group", [OSError(24, "Too many open files")])
+            await task(*about)
+
+        start(self, name, fail_at_first)
+
+    monkeypatch.setattr(Upkeep, "start", start_failing)
+    node = Node(Config(redis=redis_server.url, prefix=prefix, port=0, http_port=0))
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(node.run)
+            await until(lambda: any(line["event"] == "listening" for line in lines) and len(failed) == len(TASKS))
+            (said,) = (line for line in lines if line["event"] == "listening")
+            host, _, port = said["address"].rpartition(":")
+            async with await anyio.connect_tcp(host, int(port)) as client:
+                await client.send(b"alice\n")
+                assert await client.receive() == b"OK\n"
+                node._told.set()
+                assert await client.receive() == b"* This node is going away; please reconnect.\n"
+    assert sorted(failed) == sorted(TASKS)
+    assert sorted(line["task"] for line in lines if line["log_level"] == "error") == sorted(TASKS)
 
 
 async def test_a_node_that_does_not_hear_itself_at_the_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

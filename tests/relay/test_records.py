@@ -1,6 +1,7 @@
 """Records in step with sessions: one write at a time, none lost, none overtaken, against a server that may be away."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
@@ -113,6 +114,51 @@ class TestSaving:
         desk.records.save(desk.world.place("n1").user().session, told.append)
         await until(lambda: told)
         assert told == [False]
+
+    async def test_a_defect_keeps_nobody_from_being_told_and_no_record_from_being_written(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save, failures = desk.directory.save, 1
+
+        async def fail_at_first(*about: Any) -> int:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise RuntimeError("a defect")
+            return await save(*about)
+
+        def fail(ok: bool) -> None:
+            raise RuntimeError("another one")
+
+        monkeypatch.setattr(desk.directory, "save", fail_at_first)
+        ann = desk.user("Ann")
+        told: list[bool] = []
+        desk.records.save(ann, fail)
+        desk.records.save(ann, told.append)
+        await until(lambda: told)
+        assert told == [False]
+        await until(lambda: desk.written(ann))
+
+    async def test_a_name_is_given_back_whatever_fails_at_first(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        release, failures = desk.directory.release, 1
+
+        async def fail_at_first(*about: Any) -> None:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise RuntimeError("a defect")
+            await release(*about)
+
+        monkeypatch.setattr(desk.directory, "release", fail_at_first)
+        ann = desk.user("Ann")
+        desk.records.save(ann)
+        await until(lambda: desk.written(ann))
+        told: list[bool] = []
+        desk.records.release(ann, lambda: told.append(True))
+        await until(lambda: told and desk.written(ann) is None)
+        assert told == [True]
 
     async def test_a_name_that_is_another_s_is_lost(self, desk: Desk) -> None:
         ann = desk.user("ann")

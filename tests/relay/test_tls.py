@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -381,3 +383,17 @@ class TestFiles:
                 server_context(*files)
             assert all(word in str(told.value) for word in words)
             assert "\n" not in str(told.value)
+
+
+async def test_one_that_is_gone_is_gone_at_once(peer: Peer) -> None:
+    """Its client's connection, too: neither waits until Python happens to look for cycles."""
+    layer, client = weakref.ref(peer.layer), weakref.ref(peer.client)
+    gc.collect()
+    gc.disable()
+    try:
+        peer.layer.connection_lost(None)
+        assert peer.client.events[-1] == "lost"
+        del peer.tcp.layer, peer.layer, peer.client
+        assert (layer(), client()) == (None, None)
+    finally:
+        gc.enable()

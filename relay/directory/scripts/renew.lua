@@ -11,7 +11,7 @@ end
 local here = server()
 local result = 1
 if not same(known, here) then
-  value = ARGV[1] .. ' ' .. here
+  value = ARGV[1] .. ' ' .. here .. ' ' .. ARGV[2]
   result = 2
 end
 -- The whole value, as a claim writes a whole record: a server whose memory is full refuses that, and lets leases go on.

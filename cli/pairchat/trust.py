@@ -1,0 +1,93 @@
+"""TLS: whom we trust, what we show of ourselves, and what went wrong, in plain words."""
+
+import ssl
+from pathlib import Path
+from typing import Final, NoReturn
+
+from pairchat.errors import BadSettings
+
+# OpenSSL's names for what a relay says of our certificate.
+_WANTED: Final = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED"})
+_UNKNOWN: Final = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "TLSV1_ALERT_ACCESS_DENIED",
+    }
+)
+_EXPIRED: Final = frozenset({"SSLV3_ALERT_CERTIFICATE_EXPIRED"})
+# Its names for words that are no TLS at all.
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+
+
+def client_context(ca: str | None = None, cert: str | None = None, key: str | None = None) -> ssl.SSLContext:
+    """What a client needs. `ca`: certificates to trust instead of the system's; `cert` and `key`: what it shows, in
+    one file or in two. All are PEM files. Raises `BadSettings`.
+    """
+    if key is not None and cert is None:
+        raise BadSettings("--key needs --cert, the certificate that belongs to it")
+    for file in (ca, cert, key):
+        _check(file)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        raise BadSettings(f"can't use {ca}: {_not_pem(error)}") from None
+    if cert is not None:
+        _show(context, cert, key or cert)
+    return context
+
+
+def _show(context: ssl.SSLContext, cert: str, key: str) -> None:
+    def ask() -> NoReturn:  # else OpenSSL would ask at the terminal
+        raise BadSettings(f"can't use {key}: it is encrypted; give a key without a passphrase")
+
+    try:
+        context.load_cert_chain(cert, key, password=ask)
+    except ssl.SSLError as error:
+        files = cert if cert == key else f"{cert} and {key}"
+        raise BadSettings(f"can't use {files}: {_not_pem(error)}") from None
+
+
+def _check(file: str | None) -> None:
+    """OpenSSL doesn't say which file it couldn't read."""
+    try:
+        if file is not None:
+            Path(file).open("rb").close()
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"can't read {file}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _not_pem(error: ssl.SSLError) -> str:
+    reason = error.reason
+    if reason == "KEY_VALUES_MISMATCH":
+        return "the key is not that of the certificate"
+    if not reason:
+        return "not both a certificate and its key, in PEM"
+    return f"not PEM, or not what it has to be ({_lower(reason)})"
+
+
+def refused(error: BaseException | None) -> bool:
+    """Whether a relay says by this that it doesn't take us, with our certificate or without one."""
+    return isinstance(error, ssl.SSLError) and error.reason in _WANTED | _UNKNOWN | _EXPIRED
+
+
+def explain(error: ssl.SSLError) -> str:
+    """What is wrong at the other end, as the rest of a sentence about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if error.reason in _WANTED:
+        return "it wants a certificate of yours (--cert FILE --key FILE)"
+    if error.reason in _UNKNOWN:
+        return "it does not accept your certificate"
+    if error.reason in _EXPIRED:
+        return "it does not accept your certificate: it has expired"
+    if error.reason in _NO_TLS:
+        return "it does not speak TLS there (without --tls nothing is encrypted)"
+    return f"TLS failed: {_lower(error.reason)}" if error.reason else "TLS failed"
+
+
+def _lower(reason: str) -> str:
+    return reason.lower().replace("_", " ")
