@@ -131,7 +131,8 @@ class Node:
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = ports.bind(self._config)
         try:
-            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(signal.SIGINT)) as signals:
+            ends = [signal.SIGINT] if self._reloads else [signal.SIGINT, signal.SIGHUP]
+            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
                     if self._reloads:
                         Upkeep(tasks).start("reload", self._reload_when_told)
