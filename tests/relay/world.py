@@ -101,6 +101,11 @@ class Place:
         return PLENTY
 
     @property
+    def patience(self) -> float:
+        """See `Host`."""
+        return self.limits.call
+
+    @property
     def crowded(self) -> bool:
         """See `Host`."""
         return self.world.crowded
