@@ -33,6 +33,8 @@ LOOK_SECONDS: Final = 0.05
 GLANCE_SECONDS: Final = 1.0
 # Looks after something went wrong follow one another by at least the first, and by the second while nothing changes.
 DOUBT_SECONDS: Final = (0.1, 0.5)
+# Whoever asks what servers say of themselves waits for each so long.
+INFO_SECONDS: Final = 1.0
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
@@ -277,7 +279,8 @@ class Store:
         async def ask(home: str) -> None:
             place = self._engine.address(home)
             try:
-                answers[place] = await _info(await self._engine.connect(home), sections)
+                with anyio.fail_after(INFO_SECONDS):
+                    answers[place] = await _info(await self._engine.connect(home), sections)
             except _FAILED as error:
                 answers[place] = error
 
@@ -294,6 +297,11 @@ class Store:
     @property
     def version(self) -> int:
         """Another number when keys or channels may have another home than before."""
+        return self._engine.version
+
+    @property
+    def layout(self) -> int:
+        """Another number when `home` may answer differently."""
         return self._engine.version
 
     def home(self, channel: str) -> str | None:

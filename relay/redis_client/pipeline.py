@@ -1,7 +1,7 @@
 """Asks one server: the commands of a pipeline in one write, their answers in the same order.
 
-What goes over a connection is written and read here. A pipeline of redis-py's took a seventh of a
-node's time while thousands log in (docs/performance.md).
+What goes over a connection is written and read here. A pipeline of redis-py's took a seventh of a node's time while
+thousands log in (docs/performance.md).
 """
 
 import time
