@@ -175,7 +175,7 @@ class Node:
     # --- start
 
     async def _start(self, tasks: TaskGroup) -> None:
-        """Subscribe, wait for the confirmation, and only then take the lease."""
+        """Subscribe, wait for the confirmation, see that all partitions are there, and only then take the lease."""
         await self._reach_redis()
         await self._warn_of_eviction()
         self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
@@ -185,8 +185,8 @@ class Node:
         await self._hear_ourselves()
         while True:
             try:
-                await self._lease.take()
                 await self._directory.found(self._notices.alone)
+                await self._lease.take()  # last, since on a long way the rest may take longer than a lease
                 break
             except Unavailable as error:
                 self._wait_for_redis(str(error))

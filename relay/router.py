@@ -35,6 +35,9 @@ from relay.turns import Turns
 
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
+# Ways to Redis and back in a call across nodes: where the other one is and whether its node lives, the invitation and
+# its answer, two records; twice as many where scripts have to be loaded; and pipelines that have to come back first.
+CALL_TRIPS: Final = 16
 # Users looked at in one turn of the loop for that: half a millisecond.
 SLICE: Final = 500
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
@@ -108,6 +111,11 @@ class Router(Turns):
     def allowance(self) -> int:
         """See `Host`."""
         return self.budget.allowance
+
+    @property
+    def call_seconds(self) -> float:
+        """See `Host`."""
+        return self.limits.call + CALL_TRIPS * self._directory.latency
 
     @property
     def crowded(self) -> bool:
