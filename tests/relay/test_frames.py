@@ -244,7 +244,7 @@ BAD: list[bytes] = [
 
 
 def is_quick(decode: Callable[[bytes], object], line: bytes) -> bool:
-    """Whether the line takes as little time as it may, once in ten: a collection in between, or a cold cache, isn't its."""
+    """Whether the line takes no more time than it may, once in ten: a collection in between isn't its own."""
     for _ in range(10):
         started = time.thread_time()
         with suppress(BadFrame):
