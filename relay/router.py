@@ -177,7 +177,7 @@ class Router(Turns):
         if session.outlet is not None and not session.outlet.pace.may_claim(self._loop.time()):
             self.counts.hit(Limit.CLAIMS)
             return Code.RATE_LIMITED
-        return Code.BAD_TOKEN if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
+        return Code.BAD_AUTH if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
 
     def admits_call(self, session: Session) -> bool:
         """See `Host`."""

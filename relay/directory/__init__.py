@@ -148,7 +148,7 @@ class Directory:
         """
         place = self.keys.place(owned)
         owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
-        text = record.encode(body or msgspec.structs.replace(holder.body, away=False))
+        text = record.encode(body or msgspec.structs.replace(holder.body, away=False, calling=False))
         highest = max(self._highest, holder.fence)
         answer = await self._store.script(
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
@@ -176,7 +176,7 @@ class Directory:
             return Located(Presence.OFFLINE)
         if holder.body.away or await self.peers.lapsed(holder.uid) is not None:
             return Located(Presence.AWAY, holder.uid)
-        return Located(Presence.BUSY if holder.body.chat else Presence.FREE, holder.uid)
+        return Located(Presence.BUSY if holder.body.chat or holder.body.calling else Presence.FREE, holder.uid)
 
     async def save(self, owned: str, sid: str, fence: int, body: Body) -> int:
         """Write a record that this session owns, and put it back where Redis forgot it. Returns the fence.

@@ -16,9 +16,8 @@ from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.dialing import Connection
-from relay.redis_client.info import parsed
-from relay.redis_client.latency import SLACK_SECONDS
 from relay.redis_client.pipeline import Line
+from relay.redis_client.replies import formed, info
 from relay.redis_client.shard import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
 from relay.redis_client.slots import redirection
 from relay.redis_client.topology import SECTIONS, wrong_server
@@ -135,7 +134,9 @@ class Store:
     def _shard(self, home: str) -> Shard:
         shard = self._shards.get(home)
         if shard is None:
-            line = Line(lambda: self._engine.connect(home), self._engine.current, SLACK_SECONDS)
+            # A cluster's server may be asked for a slot that is on its way there, before it serves any.
+            current = self._engine.current if not self._engine.sharded else lambda _: True
+            line = Line(lambda: self._engine.connect(home), current)
             shard = Shard(line, self._counts, lambda call, error: self._failed(home, call, error))
             self._shards[home] = shard
             if self._tasks is not None:
@@ -147,9 +148,9 @@ class Store:
         if isinstance(error, redis.exceptions.NoScriptError):
             call.end(error)
             return
-        if wrong_server(error):
-            self._engine.wrong(home)
         self.doubt()
+        if wrong_server(error):
+            self._engine.doubt()
         named = redirection(str(error), home)
         if named is None or call.hops >= HOPS:
             call.end(error)
@@ -189,7 +190,7 @@ class Store:
             self._put(call)
             result = await call.done
             if not isinstance(result, BaseException):
-                return _formed(args[0], result)
+                return formed(args[0], result)
             if isinstance(result, redis.exceptions.NoScriptError):
                 raise result
             if result is NO_ANSWER or time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
@@ -338,6 +339,11 @@ class Store:
             raise Unavailable(_words(error)) from None
 
     @property
+    def unwatched(self) -> str:
+        """Why a failover of Redis wouldn't be noticed, for people; empty if it would."""
+        return self._engine.unwatched
+
+    @property
     def files(self) -> str:
         """The files that new connections need (TLS, password), for people."""
         return ", ".join(map(str, self._engine.files))
@@ -387,18 +393,10 @@ async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, An
         connection.close()
     if isinstance(reply, Exception):
         raise reply
-    return parsed(reply)
+    return info(reply)
 
 
 def _key(args: Sequence[Any]) -> str:
     """The key of a command; nothing where it has none, which any server may answer."""
     place = 3 if args[0] in _SCRIPTS else 1
     return str(args[place]) if len(args) > place else ""
-
-
-def _formed(command: str, answer: Any) -> Any:
-    """HSCAN's fields and values as pairs; every other answer as it came."""
-    if command != "HSCAN":
-        return answer
-    cursor, words = answer
-    return cursor, dict(zip(words[::2], words[1::2], strict=True))

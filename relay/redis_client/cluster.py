@@ -14,8 +14,7 @@ import anyio
 import redis.exceptions
 import structlog
 
-from relay.redis_client.dialing import Connection, Dialer
-from relay.redis_client.latency import SLACK_SECONDS
+from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import Line
 from relay.redis_client.slots import NOTHING, Map, View, address, merged, read, slot_of
 from relay.redis_url import RedisUrl
@@ -33,6 +32,7 @@ class Cluster:
     """Follows the members of a cluster to where they serve what."""
 
     sharded = True
+    unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""
@@ -57,12 +57,6 @@ class Cluster:
     def moved(self, slot: int, home: str) -> None:
         if self._map.homes[slot] != home:
             self._adopt(self._map.moved(slot, home))
-
-    def wrong(self, home: str) -> None:
-        pass  # whoever looks asks several members, whatever this one says
-
-    def renew(self) -> None:
-        self._dialer.renew()
 
     async def look(self) -> None:
         """Ask several members. Whoever comes while others are asking shares the look that follows."""
@@ -96,8 +90,9 @@ class Cluster:
     def _adopt(self, found: Map) -> None:
         if found == self._map:
             return
-        if found.primaries != self._map.primaries:
-            log.info("redis cluster", primaries=sorted(found.primaries))
+        if self._map.primaries and found.primaries != self._map.primaries:
+            gone, new = self._map.primaries - found.primaries, found.primaries - self._map.primaries
+            log.warning("other servers are primaries of the cluster now", new=sorted(new), gone=sorted(gone))
         self._map = found
         self.version += 1
 
@@ -126,7 +121,7 @@ class Cluster:
     async def _view(self, place: str) -> View:
         line = self._lines.get(place)
         if line is None:
-            line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True, SLACK_SECONDS)
+            line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True)
         rows, lines = await line.ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
         if isinstance(rows, Exception):
             raise rows
@@ -140,14 +135,19 @@ class Cluster:
     # --- connections
 
     def address(self, home: str) -> str:
-        return home
+        return show(*address(home))
+
+    def doubt(self) -> None:
+        pass
+
+    def renew(self) -> None:
+        self._dialer.renew()
 
     async def connect(self, home: str) -> Connection:
-        host, port = address(home)
-        return await self._dialer.dial(host, port)
+        return await self._dialer.dial(*address(home))
 
     def current(self, connection: Connection) -> bool:
-        return f"{connection.host}:{connection.port}" in self._map.members
+        return f"{connection.host}:{connection.port}" in self._map.primaries
 
     async def aclose(self) -> None:
         await self._drop({*self._lines})

@@ -108,7 +108,7 @@ class Shard:
         now = time.monotonic()
         self._asked = calls
         for call in calls:
-            call.until = now + CALL_SECONDS if self.answering else 0.0
+            call.until = now + CALL_SECONDS + self._line.latency if self.answering else 0.0
         try:
             results = await self._ask(calls)
         except Exception as error:  # not only RedisError: uvloop raises RuntimeError on a connection that just broke
@@ -134,11 +134,12 @@ class Shard:
 
     def look(self, now: float) -> None:
         """Give up what has waited for too long. To be called all the time."""
+        patience = CALL_SECONDS + self._line.latency
         for call in self._asked:
-            if now >= max(call.began + CALL_SECONDS, call.until):
+            if now >= max(call.began + patience, call.until):
                 call.end(NO_ANSWER)
         # While others are answered, waiting for one's turn doesn't count.
-        patience = QUEUE_SECONDS if self.answering else CALL_SECONDS
+        patience = QUEUE_SECONDS if self.answering else patience
         for queue in (self._urgent, self._queue):
             if not self.answering or (queue and now >= queue[0].began + patience):
                 for call in queue:
@@ -156,6 +157,8 @@ class Shard:
     def leave(self) -> None:
         """The server isn't one to be asked any more: what is under way fails, and `run` ends."""
         self._over = True
+        for call in self._asked:
+            call.end(redis.exceptions.ConnectionError("another server has the place of the one that was asked"))
         self._line.abort()
         self._wake.set()
 

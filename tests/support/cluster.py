@@ -47,18 +47,18 @@ class RedisCluster:
         """The primary that serves a key or channel, as those who can be asked see it."""
         return self.serving(key_slot(name.encode()))
 
-    def serving(self, slot: int) -> RedisServer:
-        """The primary that serves a slot, as those who can be asked see it."""
-        port = next(port for first, last, port in self._rows() if first <= slot <= last)
+    def serving(self, slot: int, unless: RedisServer | None = None) -> RedisServer:
+        """The primary that serves a slot, as those who can be asked see it, `unless` not among them."""
+        port = next(port for first, last, port in self._rows(unless) if first <= slot <= last)
         return next(server for server in self.servers if server.port == port)
 
     def slots(self, server: RedisServer) -> Iterator[int]:
         """The slots that a server serves, as those who can be asked see it."""
         return (slot for first, last, port in self._rows() if port == server.port for slot in range(first, last + 1))
 
-    def _rows(self) -> list[tuple[int, int, int]]:
+    def _rows(self, unless: RedisServer | None = None) -> list[tuple[int, int, int]]:
         """Ranges of slots, and the ports of those that serve them."""
-        pairs = zip(self.servers, self.clients, strict=True)
+        pairs = [pair for pair in zip(self.servers, self.clients, strict=True) if pair[0] is not unless]
         asked = next(client for server, client in pairs if server.process.alive and not server.process.paused)
         rows: Any = asked.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
         return [(first, last, primary[1]) for first, last, primary, *_ in rows]
