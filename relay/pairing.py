@@ -94,7 +94,8 @@ class Pairing:
         self._session.tie()
 
     def let_go(self) -> None:
-        """The session is over: nothing here refers to it any more."""
+        """The session is over: nothing here refers to it any more, and what is still heard of a step means nothing."""
+        self.step = None
         del self._session
 
     # --- as the caller
@@ -158,8 +159,9 @@ class Pairing:
             host.wake(session)
 
     def _told_to_ring(self, chat: str) -> None:
-        step, host = self.step, self._session.host
+        step = self.step
         if isinstance(step, Calling) and step.chat == chat:
+            host = self._session.host
             host.tell(self._session, Rings(step.call.name, host.limits.ask, chat, step.call.ref))
 
     def _unanswered(self, chat: str) -> None:
@@ -255,9 +257,10 @@ class Pairing:
         self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
 
     def _answered(self, chat: str, ok: bool) -> None:
-        step, session = self.step, self._session
+        step = self.step
         if not isinstance(step, Answering) or step.chat != chat:
             return
+        session = self._session
         if not ok:
             session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
             self._drop()
