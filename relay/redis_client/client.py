@@ -34,8 +34,6 @@ LOOK_SECONDS: Final = 0.05
 GLANCE_SECONDS: Final = 1.0
 # Looks after something went wrong follow one another by at least the first, and by the second while nothing changes.
 DOUBT_SECONDS: Final = (0.1, 0.5)
-# Whoever asks what servers say of themselves waits for each so long.
-INFO_SECONDS: Final = 1.0
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
@@ -234,24 +232,32 @@ class Store:
 
     # --- the servers
 
-    async def check(self) -> None:
-        """Look whether most of the servers are there, and will do. Raises StartError for good, Unavailable for now."""
+    async def check(self) -> set[str]:
+        """Look whether most of the servers are there, and will do: those that are, as `home` names them.
+
+        Raises StartError for good, Unavailable for now.
+        """
         try:
             await self._engine.look()
         except _FAILED as error:
             raise _refused(error) from None
         answers = await self._infos("server")
-        for answer in answers.values():
-            if isinstance(answer, redis.exceptions.NoPermissionError):
-                log.warning(
-                    "redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late"
-                )
-                return
-            if isinstance(answer, dict):
-                _check_version(answer)
-        failed = [answer for answer in answers.values() if isinstance(answer, Exception)]
-        if 2 * len(failed) >= len(answers):
+        there, failed, silent = set[str](), list[Exception](), False
+        for home, answer in answers.items():
+            match answer:
+                case redis.exceptions.NoPermissionError():
+                    there.add(home)
+                    silent = True
+                case Exception():
+                    failed.append(answer)
+                case _:
+                    there.add(home)
+                    _check_version(answer)
+        if silent:
+            log.warning("redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late")
+        if len(failed) >= len(there):
             raise _refused(failed[0]) if failed else Unavailable("no server serves anything")
+        return there
 
     async def servers(self) -> dict[str, dict[str, Any] | Unavailable]:
         """What each server that holds data says of itself (INFO), by its address, or why it can't be asked.
@@ -261,8 +267,8 @@ class Store:
         await self.look()
         answers = await self._infos(*SECTIONS)
         return {
-            address: Unavailable(_words(answer)) if isinstance(answer, Exception) else answer
-            for address, answer in answers.items()
+            self._engine.address(home): Unavailable(_words(answer)) if isinstance(answer, Exception) else answer
+            for home, answer in answers.items()
             if not isinstance(answer, redis.exceptions.NoPermissionError)
         }
 
@@ -274,16 +280,14 @@ class Store:
         }
 
     async def _infos(self, *sections: str) -> dict[str, dict[str, Any] | Exception]:
-        """INFO of each server that holds data, by its address, asked side by side; or why there is none."""
+        """INFO of each server that holds data, by its home, asked side by side; or why there is none."""
         answers: dict[str, dict[str, Any] | Exception] = {}
 
         async def ask(home: str) -> None:
-            place = self._engine.address(home)
             try:
-                with anyio.fail_after(INFO_SECONDS):
-                    answers[place] = await _info(await self._engine.connect(home), sections)
+                answers[home] = await _info(await self._engine.connect(home), sections)
             except _FAILED as error:
-                answers[place] = error
+                answers[home] = error
 
         async with anyio.create_task_group() as tasks:
             for home in sorted(self._engine.homes()):

@@ -21,8 +21,8 @@ from relay.redis_url import RedisUrl
 
 # Members that are asked at once, beside the addresses that were given: more than can be wrong at a time.
 ASKED: Final = 8
-# Once most have answered, the others have so much longer: one that is frozen isn't waited for.
-REST_SECONDS: Final = 0.1
+# Once one has answered, the others have as long again and so much longer: those that are frozen aren't waited for.
+REST_SECONDS: Final = 0.2
 _FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError, ValueError)
 
 log = structlog.get_logger()
@@ -107,15 +107,16 @@ class Cluster:
         """What members say, asked side by side."""
         views: list[View] = []
         errors: list[Exception] = []
+        began = anyio.current_time()
 
         async def ask(place: str) -> None:
             try:
                 views.append(await self._view(place))
             except _FAILED as error:
                 errors.append(error)
-            if 2 * len(views) > len(places):
-                scope = tasks.cancel_scope
-                scope.deadline = min(scope.deadline, anyio.current_time() + REST_SECONDS)
+            if len(views) == 1:
+                now = anyio.current_time()
+                tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, now + (now - began) + REST_SECONDS)
 
         async with anyio.create_task_group() as tasks:
             for place in places:
