@@ -304,6 +304,11 @@ class Store:
         """Another number when keys or channels may have another home than before."""
         return self._engine.version
 
+    @property
+    def layout(self) -> int:
+        """Another number when `home` may answer differently."""
+        return self._engine.version
+
     def home(self, channel: str) -> str | None:
         """The server that serves a key or channel, as far as is known; None while none does."""
         return self._engine.home(channel)
