@@ -86,8 +86,10 @@ class Cluster:
         members = sorted(self._map.members)
         if members:
             self._turn = (self._turn + 1) % len(members)
+            views: list[View] = []
             async with self._one_at_a_time:
-                views, _ = await self._ask([members[self._turn]])
+                with anyio.move_on_after(REST_SECONDS + self._line(members[self._turn]).usual):
+                    views, _ = await self._ask([members[self._turn]])
             if views and merged(views) == self._map:
                 return
         await self.look()
@@ -124,11 +126,14 @@ class Cluster:
         await self._drop({*self._lines} - self._map.members)
         return views, errors
 
-    async def _view(self, place: str) -> View:
+    def _line(self, place: str) -> Line:
         line = self._lines.get(place)
         if line is None:
             line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True)
-        rows, lines = await line.ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
+        return line
+
+    async def _view(self, place: str) -> View:
+        rows, lines = await self._line(place).ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
         if isinstance(rows, Exception):
             raise rows
         epochs = "" if isinstance(lines, Exception) else lines.decode()  # that may be refused
