@@ -166,14 +166,13 @@ class Store:
         homes = self._engine.homes()
         for home, shard in list(self._shards.items()):
             shard.sort(lambda call, home=home: self._elsewhere(call, home))  # type: ignore[misc]
-            if home not in homes:
+            if home not in homes and not shard.asking:
                 del self._shards[home]
                 shard.leave()
 
     def _elsewhere(self, call: Call, home: str) -> bool:
-        if not call.asking and self._engine.home(_key(call.args)) == home:
+        if call.asking or self._engine.home(_key(call.args)) == home:
             return False
-        call.asking = False
         self._put(call)
         return True
 

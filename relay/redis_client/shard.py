@@ -78,6 +78,11 @@ class Shard:
         """Calls wait for their turn, and others are answered meanwhile."""
         return self.answering and len(self._queue) >= BATCH
 
+    @property
+    def asking(self) -> bool:
+        """Somebody waits for an answer about a slot that is on its way to this server."""
+        return any(call.asking for calls in (self._asked, self._urgent, self._queue) for call in calls)
+
     def put(self, call: Call) -> None:
         """Have a call wait for its turn."""
         (self._urgent if call.urgent else self._queue).append(call)
