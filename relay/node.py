@@ -165,7 +165,8 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # from now on: a node that waits for Redis is alive
-            Upkeep(tasks).start("http", Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
+            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._store.unwatched)
+            Upkeep(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if self._told.is_set():
@@ -314,6 +315,7 @@ class Node:
             publishing=self._bus.publishing,
             links=self._bus.links,
             silent=self._bus.silent,
+            unwatched=bool(self._store.unwatched),
             writable=not self._lease.refused,
             waiting=len(self._bus.waiting()),
             lease=self._lease.standing,

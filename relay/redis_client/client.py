@@ -16,9 +16,8 @@ from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.dialing import Connection
-from relay.redis_client.info import parsed
 from relay.redis_client.pipeline import Line
-from relay.redis_client.replies import formed
+from relay.redis_client.replies import formed, info
 from relay.redis_client.shard import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
 from relay.redis_client.slots import redirection
 from relay.redis_client.topology import SECTIONS, wrong_server
@@ -147,9 +146,9 @@ class Store:
         if isinstance(error, redis.exceptions.NoScriptError):
             call.end(error)
             return
-        if wrong_server(error):
-            self._engine.wrong(home)
         self.doubt()
+        if wrong_server(error):
+            self._engine.doubt()
         named = redirection(str(error), home)
         if named is None or call.hops >= HOPS:
             call.end(error)
@@ -343,6 +342,11 @@ class Store:
             raise Unavailable(_words(error)) from None
 
     @property
+    def unwatched(self) -> str:
+        """Why a failover of Redis wouldn't be noticed, for people; empty if it would."""
+        return self._engine.unwatched
+
+    @property
     def files(self) -> str:
         """The files that new connections need (TLS, password), for people."""
         return ", ".join(map(str, self._engine.files))
@@ -392,7 +396,7 @@ async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, An
         connection.close()
     if isinstance(reply, Exception):
         raise reply
-    return parsed(reply)
+    return info(reply)
 
 
 def _key(args: Sequence[Any]) -> str:
