@@ -84,6 +84,15 @@ class Pairing:
         """Chat and partner that the record has to name before the chat is announced."""
         return None if self.step is None or isinstance(self.step, Calling) else (self.step.chat, self.step.party)
 
+    @property
+    def node(self) -> str | None:
+        """The other side's node, once something is promised."""
+        return None if (promised := self.promised) is None else promised[1].uid
+
+    def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
+        self.step = step
+        self._session.tie()
+
     def let_go(self) -> None:
         """The session is over: nothing here refers to it any more."""
         del self._session
@@ -104,7 +113,7 @@ class Pairing:
         door.shut(Code.BUSY)
         host = self._session.host
         chat = host.new_id()
-        self.step = Calling(chat, name, call)
+        self._be(Calling(chat, name, call))
         host.locate(name.owned, lambda found: self._located(chat, found))
         host.alarm(host.limits.call, lambda: self._overdue(chat))
 
@@ -180,7 +189,7 @@ class Pairing:
         if step.ringing:
             host = self._session.host
             host.alarm(host.limits.call, lambda: self._overdue(mail.chat))
-        self.step = Settling(mail.chat, mail.callee, step.call)
+        self._be(Settling(mail.chat, mail.callee, step.call))
         self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
 
     def _settled(self, chat: str, ok: bool) -> None:
@@ -191,7 +200,7 @@ class Pairing:
             self.withdraw(Reason.LEFT)
             self._refused(step.call, Code.UNAVAILABLE)
             return
-        self.step = None
+        self._be(None)
         self._session.host.counts.call(Outcome.PAIRED)
         self._session.host.post(step.party.uid, Settle(step.party.owned, chat))
         self._session.begin(Chat(chat, step.party), caller=True, ref=step.call.ref)
@@ -204,7 +213,7 @@ class Pairing:
     def _refuse(self, code: Code) -> None:
         step = self.step
         assert isinstance(step, Calling)
-        self.step = None
+        self._be(None)
         if step.ringing:  # the record says so
             self._session.host.save(self._session)
         self._refused(step.call, code)
@@ -242,7 +251,7 @@ class Pairing:
         self._answer(Answering(mail.chat, mail.caller, call, command))
 
     def _answer(self, step: Answering) -> None:
-        self.step = step
+        self._be(step)
         self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
 
     def _answered(self, chat: str, ok: bool) -> None:
@@ -253,7 +262,7 @@ class Pairing:
             session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
             self._drop()
             return
-        self.step = Reserved(chat, step.party, step.call, step.taken)
+        self._be(Reserved(chat, step.party, step.call, step.taken))
         session.host.post(step.party.uid, Accept(step.party.owned, chat, session.party))
         session.host.alarm(session.host.limits.lease, lambda: self._unsettled(chat))
 
@@ -266,7 +275,7 @@ class Pairing:
         """The caller's word: the chat exists."""
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
-            self.step = None
+            self._be(None)
             if step.call is not None:
                 self._session.host.counts.call(Outcome.PAIRED)
             asked = step.call or step.taken
@@ -290,7 +299,8 @@ class Pairing:
             self._drop()
 
     def _drop(self) -> None:
-        step, self.step = self.step, None
+        step = self.step
+        self._be(None)
         if step is None:
             return
         if step.call is not None:
@@ -309,7 +319,8 @@ class Pairing:
     def withdraw(self, reason: Reason) -> None:
         """Take our step back, whatever it is, and tell the other side."""
         self._session.door.shut(Code.AWAY)
-        step, self.step = self.step, None
+        step = self.step
+        self._be(None)
         host = self._session.host
         if isinstance(step, Calling):
             if step.uid:
@@ -327,7 +338,7 @@ class Pairing:
         """
         if isinstance(self.step, Calling):
             self.withdraw(Reason.LEFT)
-        self.step = None
+        self._be(None)
 
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
         self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0, 0))

@@ -25,6 +25,7 @@ from relay.metrics import Counts, Limit
 from relay.names import Name
 from relay.neighbours import Neighbours
 from relay.outlet import Outlet
+from relay.partners import Partners
 from relay.records import Records
 from relay.session import NAMED, Session
 from relay.slices import in_slices
@@ -61,6 +62,7 @@ class Router(Turns):
         self.counts = counts or Counts()
         self.budget = Budget(memory)
         self.sessions: dict[str, Session] = {}  # by owned name
+        self.partners = Partners()
         self.held = False  # clients' lines have to wait until it is known what this node still owns
         self._forgotten: set[int] = set()  # partitions to be written back
         self._outlets: set[Outlet] = set()
@@ -268,9 +270,8 @@ class Router(Turns):
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.state is NAMED])
-        partners = await self.neighbours.partners()
         self.begin()
-        for uid in partners:
+        for uid in self.neighbours.partners():
             self.neighbours.forgot(uid)
         self._bus.ask()
 

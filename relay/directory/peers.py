@@ -1,6 +1,6 @@
 """The liveness of other nodes, by their leases."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -132,7 +132,7 @@ class Peers:
 
     async def watch(
         self,
-        partners: Callable[[], Awaitable[set[str]]],
+        partners: Callable[[], set[str]],
         lost: Callable[[str, float], None],
         back: Callable[[str], None],
     ) -> None:
@@ -145,7 +145,7 @@ class Peers:
             await anyio.sleep(PAUSE_SECONDS)
             self._tidy()
             await self._look_again()
-            watched = await partners()
+            watched = partners()
             now = clock()
             reported &= watched
             for uid in watched:

@@ -22,11 +22,11 @@ async def nothing() -> None:
     pass
 
 
-async def them() -> set[str]:
+def them() -> set[str]:
     return {THEM}
 
 
-async def nobody() -> set[str]:
+def nobody() -> set[str]:
     return set()
 
 
