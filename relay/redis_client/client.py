@@ -298,13 +298,8 @@ class Store:
         return self._engine.sharded
 
     @property
-    def version(self) -> int:
-        """Another number when keys or channels may have another home than before."""
-        return self._engine.version
-
-    @property
     def layout(self) -> int:
-        """Another number when `home` may answer differently."""
+        """Another number when keys or channels may have another home than before."""
         return self._engine.version
 
     def home(self, channel: str) -> str | None:

@@ -83,7 +83,7 @@ class Cluster:
             self._turn = (self._turn + 1) % len(members)
             views: list[View] = []
             async with self._one_at_a_time:
-                with anyio.move_on_after(REST_SECONDS + self._line(members[self._turn]).usual):
+                with anyio.move_on_after(REST_SECONDS + self._line(members[self._turn]).latency):
                     views, _ = await self._ask([members[self._turn]])
             if views and merged(views) == self._map:
                 return

@@ -227,9 +227,9 @@ async def test_one_that_is_silent_holds_up_nobody_else(scene: Scene, store: Stor
 
 async def test_one_that_others_have_replaced_is_left_though_it_answers(scene: Scene, store: Store) -> None:
     assert await store.call("GET", LOW) == b"low"
-    before = store.version
+    before = store.layout
     scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
-    await until(lambda: store.version != before)
+    await until(lambda: store.layout != before)
     assert store.home(LOW) == f"{HOST}:{scene.third.port}"
     assert await store.call("GET", LOW) == b"third"
 
