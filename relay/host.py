@@ -10,6 +10,7 @@ from relay.events import Claim, Event
 from relay.mail import Mail, Moved
 from relay.metrics import Counts
 from relay.names import Name
+from relay.partners import Partners
 
 if TYPE_CHECKING:
     from relay.session import Session
@@ -50,6 +51,7 @@ class Host(Protocol):
     node: str  # its name, as shown to clients
     limits: Limits
     counts: Counts
+    partners: Partners  # of all its sessions
     authenticates: bool  # a name needs proof, and is its user's on every connection that brings it
 
     @property

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from anyio.abc import TaskGroup
@@ -18,6 +18,7 @@ from relay.drain import dismiss
 from relay.entrance import Entrance
 from relay.errors import Code, Ending
 from relay.events import Claim, Event
+from relay.halves import Halves
 from relay.held import Held
 from relay.host import Limits, Located
 from relay.mail import Ack, Mail, Moved
@@ -25,6 +26,7 @@ from relay.metrics import Counts, Limit
 from relay.names import Name
 from relay.neighbours import Neighbours
 from relay.outlet import Outlet
+from relay.partners import Partners
 from relay.records import Records
 from relay.session import NAMED, Session
 from relay.slices import in_slices
@@ -63,7 +65,9 @@ class Router(Turns):
         self.limits = limits
         self.counts = counts or Counts()
         self.budget = Budget(memory)
+        self.halves = Halves(self.budget)
         self.sessions: dict[str, Session] = {}  # by owned name
+        self.partners = Partners()
         self.held = False  # clients' lines have to wait until it is known what this node still owns
         self._forgotten: set[int] = set()  # partitions to be written back
         self._outlets: set[Outlet] = set()
@@ -128,6 +132,13 @@ class Router(Turns):
         """Whoever has lines that wait may try again, some in each turn."""
         self.begin()
         self._later.update((outlet, None) for outlet in self._outlets if outlet.lines)
+
+    def go_on_with_halves(self) -> None:
+        """The budget was shared out: whose turn it is to say the rest of a line is read on."""
+        called = self.halves.look(self._loop.time())
+        if called:
+            self.begin()
+            self._later.update(dict.fromkeys(cast(list[Outlet], called)))
 
     # --- connections
 
@@ -276,9 +287,8 @@ class Router(Turns):
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.state is NAMED])
-        partners = await self.neighbours.partners()
         self.begin()
-        for uid in partners:
+        for uid in self.neighbours.partners():
             self.neighbours.forgot(uid)
         self._bus.ask()
 

@@ -92,6 +92,11 @@ class Shard:
         """How many commands the next pipeline may have."""
         return min(LARGEST_BATCH, round(BATCH * max(1.0, self._line.latency / BATCH_SECONDS)))
 
+    @property
+    def asking(self) -> bool:
+        """Somebody waits for an answer about a slot that is on its way to this server."""
+        return any(call.asking for calls in (self._asked, self._urgent, self._queue) for call in calls)
+
     def put(self, call: Call) -> None:
         """Have a call wait for its turn."""
         (self._urgent if call.urgent else self._queue).append(call)
