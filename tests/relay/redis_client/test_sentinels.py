@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis.exceptions
 from structlog.testing import capture_logs
 
-from relay.config import StartError
+from relay.config import ConfigError, StartError
 from relay.redis_client.client import Store
 from relay.redis_client.sentinel import LEARNED, Sentinels
 from relay.redis_url import parse
@@ -213,6 +214,31 @@ async def test_many_that_are_away_are_one_short_line() -> None:
         await Sentinels(parse(f"redis+sentinel://{hosts}/service")).look()
     assert str(caught.value).endswith("; and 6 more")
     assert len(str(caught.value)) < 200
+
+
+async def test_their_password_is_read_for_each_connection(start: Start, tmp_path: Path) -> None:
+    guard, file = Guard(NEW), tmp_path / "password"
+    said: list[list[bytes]] = []
+    answer = guard.answer
+
+    def hear(words: list[bytes]) -> bytes:
+        if words[0] == b"AUTH":
+            said.append(words[1:])
+        return answer(words)
+
+    guard.answer = hear  # type: ignore[method-assign]
+    await start(guard)
+    file.write_text("one\n")
+    url = f"redis+sentinel://{HOST}:{guard.port}/service?sentinel_username=me&sentinel_password_file={file}"
+    for password in ("one", "two"):
+        file.write_text(f"{password}\n")
+        sentinels = Sentinels(parse(url))
+        await sentinels.look()
+        await sentinels.aclose()
+    assert said == [[b"me", b"one"], [b"me", b"two"]]
+    file.write_text("")
+    with pytest.raises(ConfigError, match="sentinel_password_file"):
+        Sentinels(parse(url))
 
 
 async def test_a_password_that_they_refuse_ends_a_start(start: Start) -> None:
