@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Annotated, Any, Final, cast
 
+import structlog
 import typer
 
 from relay import embedded, logs, options, ports, streams, supervisor
@@ -18,6 +19,8 @@ from relay.options import with_settings
 from relay.status.command import status, top
 from relay.streams import OutputLost
 from relay.torture.command import torture
+
+log = structlog.get_logger()
 
 USAGE_STATUS: Final = 2  # a wrong option or value: trying again can't help
 FAILURE_STATUS: Final = 1
@@ -78,7 +81,7 @@ def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any)
             implementation.main(replace(resolved, redis=url))
         return 0
 
-    return _until_told(config, serve)
+    return _until_told(config, serve, node=config.name)
 
 
 @app.command()
@@ -98,12 +101,14 @@ app.command()(drain)
 app.command()(kick)
 
 
-def _until_told(config: Config, serve: Callable[[Config], int]) -> int:
+def _until_told(config: Config, serve: Callable[[Config], int], *, node: str | None = None) -> int:
     """Serve with logging set up. SIGTERM and Ctrl-C are a clean end even before `serve` listens for them itself.
 
-    `serve` gets the config with its host resolved, which a signal can end too.
+    `serve` gets the config with its host resolved, which a signal can end too. `node`: whose name each line has.
     """
-    logs.setup(style=config.log_format, level=config.log_level)
+    logs.setup(style=config.log_format, level=config.log_level, node=node)
+    if strange := options.strange_variables():
+        log.warning("variables that are no option's", variables=", ".join(strange))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return serve(replace(config, host=ports.resolve(config.host)))

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from relay import peer
 from relay.budget import PLENTY, SHORT_READ_BYTES
-from relay.dialects import CLASSIC, JSON, TEXT, Framer, Line, LineFramer, RawFramer, choose, too_long
+from relay.dialects import CLASSIC, JSON, TEXT, Framer, Line, LineFramer, RawFramer, choose
 from relay.errors import Code, Ending
 from relay.events import Command, Hangup, Say
 from relay.metrics import Limit
@@ -234,13 +234,13 @@ class Connection(Reading):
         self._before = len(self.lines)
 
     def _parse(self, line: Line) -> Command:
-        if isinstance(line, bytes):
-            assert self._dialect is not None
-            return self._dialect.parse(line, self.session.state is NAMED)
         if isinstance(line, Hangup):
             return line
+        assert self._dialect is not None
+        if isinstance(line, bytes):
+            return self._dialect.parse(line, self.session.state is NAMED)
         self._router.counts.hit(Limit.LINE)
-        return too_long(line)
+        return self._dialect.too_long(line)
 
     def _let_pass(self) -> None:
         """Some lines pass those that wait for the outcome of messages."""

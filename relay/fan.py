@@ -89,6 +89,7 @@ class Fan:
         self._homes: dict[str, _Line] = {}  # of channels
         self._refused: set[_Line] = set()
         self._tasks: TaskGroup | None = None
+        self._version = 0  # of what the store knew when channels were last put in their places
 
     async def run(self) -> None:
         """Look after the connections, for ever."""
@@ -100,6 +101,8 @@ class Fan:
                     await self._look()
                     refused, self._refused = self._refused, set()
                     self._again([channel for channel, line in self._homes.items() if line in refused])
+                elif self._version != self._store.version:
+                    self._reroute()
 
     @property
     def silent(self) -> int:
@@ -182,13 +185,21 @@ class Fan:
         return line
 
     async def _look(self) -> None:
-        """Read the topology again, and let channels that have moved go there."""
+        """Read the topology again, and follow it."""
         with suppress(Unavailable):
             await self._store.look()
+        self._reroute()
+
+    def _reroute(self) -> None:
+        """Let channels that are served elsewhere by now go there, and leave primaries that serve none of them."""
+        self._version = self._store.version
         moved = [channel for channel, line in self._homes.items() if self._store.home(channel) != line.home]
         for channel in moved:
             del self._homes[channel]
             self._route(channel)
+        for line in self._lines.values():
+            if line.connection is not None and line not in self._homes.values():
+                line.connection.abort()
         if moved:
             self._again(moved)
 

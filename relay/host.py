@@ -21,6 +21,7 @@ class Limits(Struct, frozen=True):
     grace: float = 30.0  # how long a JSON session waits for its client after its connection broke
     lease: float = 5.0  # how long a half-made pairing may stand when the other node falls silent
     name: float = 60.0  # how long a connection may be without a name
+    max_line: int = 65_536  # bytes of a client's line, its LF not counted
     window: int = 256  # messages without acknowledgement: a few hundred cover any round trip at chat speed
     window_bytes: int = 1024 * 1024  # the same in bytes of text
     ping: float = 30.0  # how often a client should ask whether the node still answers
@@ -52,7 +53,11 @@ class Host(Protocol):
 
     @property
     def now(self) -> float:
-        """Unix time of this turn of the loop, in seconds."""
+        """Unix time of this turn of the loop, in seconds. The clock may step: for spans there is `instant`."""
+
+    @property
+    def instant(self) -> float:
+        """The same on a clock that never steps, and whose zero means nothing."""
 
     @property
     def allowance(self) -> int:

@@ -34,18 +34,24 @@ _log = structlog.get_logger()
 
 
 def setup(
-    stream: TextIO | None = None, *, style: LogFormat = LogFormat.CONSOLE, level: LogLevel = LogLevel.INFO
+    stream: TextIO | None = None,
+    *,
+    style: LogFormat = LogFormat.CONSOLE,
+    level: LogLevel = LogLevel.INFO,
+    node: str | None = None,
 ) -> None:
     """Send structlog's and the standard library's log lines to `stream` (default: stderr). Call it once, at the start.
 
     Colours appear on a terminal only, and never with NO_COLOR set. Values are escaped, whoever they came from. What
-    libraries log is a warning at least.
+    libraries log is a warning at least. `node`: the name of this node, which stands in each line, whoever wrote it.
     """
     target = sys.stderr if stream is None else stream
     colours = target.isatty() and not os.environ.get("NO_COLOR")
     least = getattr(logging, level.upper())
 
     def render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+        if node is not None:
+            event = {**event, "node": event.get("node", node)}
         return as_json(event) if style is LogFormat.JSON else line(event, colours=colours)
 
     sink = _Sink(target, render)

@@ -18,7 +18,7 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import census, logs, minding, ports, pulse
+from relay import census, logs, minding, notify, ports, pulse
 from relay.auth import Authenticator
 from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
@@ -91,9 +91,13 @@ class Node:
             vouch=auth.vouches if auth is not None else None,
         )
         self._gate = Gate(self._router, _terms(config), _context(config))
-        self._reloads: list[Callable[[], None]] = [] if auth is None else [auth.reload]
+        self._reloads: list[tuple[str, Callable[[], None]]] = []  # what the log calls it, and what reads it again
+        if auth is not None:
+            self._reloads.append((str(config.auth_jwt_key), auth.reload))
         if config.tls_cert is not None:
-            self._reloads.append(self._renew_certificate)
+            self._reloads.append((str(config.tls_cert), self._renew_certificate))
+        if self._store.files:
+            self._reloads.append((self._store.files, self._store.renew))
         self._lease = Lease(self._store, self._keys, self._uid, config.lease, self._counts)
         self._directory = Directory(
             self._store,
@@ -112,6 +116,7 @@ class Node:
             reset=lambda uid: self._router.neighbours.forgot(uid),
             notice=lambda frame: self._notices.heed(frame),
             connected=self._lease.reconnected,
+            lease=config.lease,
             counts=self._counts,
         )
         self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
@@ -154,7 +159,8 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # from now on: a node that waits for Redis is alive
-            Upkeep(tasks).start("http", Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
+            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._store.unwatched)
+            Upkeep(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if self._told.is_set():
@@ -192,6 +198,7 @@ class Node:
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", minding.mind_memory, self._router)
         upkeep.start("heap", mind_heap)
+        upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
         upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
         upkeep.start("windows", census.watch_windows, self._router, self._counts)
         upkeep.start("loop", pulse.watch_loop, self._counts)
@@ -238,6 +245,7 @@ class Node:
         gate.descriptors.start(opened)
         addresses = {role: ports.show(sock) for role, sock in sockets.items()}
         logs.always().info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
+        notify.ready("serving")
         if config.tls_cert is None and not ports.is_loopback(sockets["address"]):
             log.warning(
                 "what clients say crosses the network unencrypted: set --tls-cert, or use a network of your own"
@@ -253,19 +261,21 @@ class Node:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
-                for reload in self._reloads:
-                    await self._reload(reload)
+                serving = self._notices.serving
+                if serving:
+                    notify.reloading()
+                for file, reload in self._reloads:
+                    await self._reload(file, reload)
+                if serving:
+                    notify.ready("serving")
 
-    async def _reload(self, reload: Callable[[], None]) -> None:
-        config = self._config
+    async def _reload(self, file: str, reload: Callable[[], None]) -> None:
         try:
             await anyio.to_thread.run_sync(reload)
         except ConfigError as error:
             log.warning("not reloaded, the old one stays", error=str(error))
         else:
-            log.info(
-                "reloaded", file=str(config.tls_cert if reload == self._renew_certificate else config.auth_jwt_key)
-            )
+            log.info("reloaded", file=file)
 
     def _renew_certificate(self) -> None:
         self._gate.context = _context(self._config)
@@ -296,6 +306,7 @@ class Node:
             publishing=self._bus.publishing,
             links=self._bus.links,
             silent=self._bus.silent,
+            unwatched=bool(self._store.unwatched),
             writable=not self._lease.refused,
             waiting=len(self._bus.waiting()),
             lease=self._lease.standing,
@@ -308,6 +319,7 @@ class Node:
     async def _drain(self) -> None:
         """Nobody new comes in; whoever is here goes on elsewhere, as far as they do so in time."""
         log.info("draining", node=self._config.name, seconds=self._config.drain)
+        notify.stopping()
         self._stopping = True
         drain = Drain(self._router.sessions, self._router.begin)
         with anyio.move_on_after(self._config.drain):
@@ -343,6 +355,7 @@ def _limits(config: Config) -> Limits:
         grace=config.grace,
         lease=config.lease,
         name=config.name_time,
+        max_line=config.max_line,
         window=config.window,
         window_bytes=config.window_bytes,
         calls=config.max_calls,

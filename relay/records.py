@@ -176,5 +176,13 @@ def body(session: Session) -> Body:
     chat, partner = session.engaged or ("", None)
     shown = session.name.shown if session.name else ""
     return Body(
-        shown, session.grace, session.token_hash, session.detached, chat, partner, session.ended, session.before
+        shown,
+        session.grace,
+        session.token_hash,
+        session.detached,
+        chat,
+        partner,
+        session.ended,
+        session.before,
+        session.calling,
     )

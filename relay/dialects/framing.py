@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from relay.badframe import NOTHING, About
 from relay.errors import Code
 from relay.events import Hangup, Malformed
 
@@ -22,9 +23,10 @@ class TooLong(Struct, frozen=True):
 Line = bytes | TooLong | Hangup  # what a connection has to handle, in order
 
 
-def too_long(mark: TooLong) -> Malformed:
+def too_long(mark: TooLong, about: About = NOTHING) -> Malformed:
     """The refusal to give in the place of the line."""
-    return Malformed(Code.TOO_LONG, f"line too long: at most {mark.limit} bytes")
+    message = f"line too long: at most {mark.limit} bytes"
+    return Malformed(Code.TOO_LONG, message, about.id, about.name, about.ref)
 
 
 class Framer(Protocol):

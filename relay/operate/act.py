@@ -11,7 +11,7 @@ from relay.directory.record import BadRecord
 from relay.link import UID_LENGTH, Kind, note
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
-from relay.status.gather import asking
+from relay.status.gather import Node, asking
 
 LOOK_SECONDS: Final = 0.1
 # What is told goes by pub/sub, which may lose it.
@@ -25,7 +25,7 @@ async def drain(told: Config, node: str, timeout: float) -> None:
     async with asking(told) as ask:
 
         async def living() -> list[str]:
-            return [found.uid for found in (await ask.look()).living if found.report.name == node]
+            return [found.uid for found in await ask.nodes() if found.report.name == node and _may_live(found)]
 
         async def gone() -> bool:
             return not await living()
@@ -35,6 +35,10 @@ async def drain(told: Config, node: str, timeout: float) -> None:
             raise StartError(f"no node called {node} is there")
         if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
             raise StartError(f"{node} hasn't ended in {timeout:g} s")
+
+
+def _may_live(node: Node) -> bool:
+    return node.lives or node.unknown
 
 
 async def kick(told: Config, owned: str, timeout: float) -> None:

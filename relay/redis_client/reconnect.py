@@ -1,7 +1,7 @@
 """What both ends of the bus have in common: a connection to the server of the own inbox, made anew when it is lost."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio
@@ -63,8 +63,6 @@ async def follow(store: Store, connections: Callable[[], list[RespConnection]]) 
     """Leave a server whose place another one has taken, also where it goes on serving: others aren't there."""
     while True:
         await anyio.sleep(LOOK_SECONDS)
-        with suppress(Unavailable):
-            await store.look()
         for connection in connections():
             if not store.current(connection.origin):
                 log.warning("another server took this one's place: connecting there")

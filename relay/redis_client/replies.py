@@ -10,13 +10,16 @@ def text(value: Any) -> str:
 
 
 def info(reply: Any) -> dict[str, Any]:
-    """The fields of INFO; numbers are numbers."""
+    """The fields of INFO: numbers, text, and for fields that hold fields of their own (`slave0:ip=…,port=…`) a dict."""
     lines = (line.partition(":") for line in text(reply).splitlines() if not line.startswith("#"))
-    return {name: _number(value) for name, colon, value in lines if colon}
+    return {name: _value(value) for name, colon, value in lines if colon}
 
 
-def _number(value: str) -> int | str:
-    return int(value) if value.isascii() and value.removeprefix("-").isdecimal() else value
+def _value(value: str) -> Any:
+    if value.isascii() and value.removeprefix("-").isdecimal():
+        return int(value)
+    parts = [part.partition("=") for part in value.split(",")]
+    return {key: its for key, _, its in parts} if all(equals for _, equals, _ in parts) else value
 
 
 def pairs(reply: Iterable[Any]) -> dict[Any, Any]:

@@ -1,17 +1,14 @@
 """One Redis server: at a fixed address, which may come to lead to another server, or one that others name."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import redis.exceptions
 
 from relay.redis_client.dialing import Connection, Dialer, Question, show
-from relay.redis_client.latency import SLACK_SECONDS
-from relay.redis_client.pipeline import Line
-from relay.redis_client.replies import formed, info, text
-from relay.redis_client.topology import SECTIONS, WrongServer, wrong_server
+from relay.redis_client.replies import info, text
+from relay.redis_client.topology import WrongServer, wrong_server
 from relay.redis_url import RedisUrl
 
 # How often it is looked whether the address still leads to the same server: a connection is made for that. Proxies and
@@ -40,37 +37,16 @@ class Server:
 
     sharded = False
     version = 0
+    unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""
         self._url = url
         self._dialer = Dialer(url.login, url.tls, url.database, password_file)
-        self._line = Line(lambda: self.connect(""), self.current, SLACK_SECONDS)
+        self.files = self._dialer.files
         self._which: str | None = None  # the server that the address led to last
         self._trusted_since = 0.0  # connections that are older lead to a wrong one
         self._looked = 0.0
-
-    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        answers = await self._line.ask(commands)
-        if any(map(wrong_server, answers)):
-            self.doubt()
-        return [formed(command[0], answer) for command, answer in zip(commands, answers, strict=True)]
-
-    async def infos(self, section: str) -> list[dict[str, Any]]:
-        return [(await self._info(section))[1]]
-
-    async def servers(self) -> dict[str, dict[str, Any]]:
-        return dict([await self._info(*SECTIONS)])
-
-    async def _info(self, *sections: str) -> tuple[str, dict[str, Any]]:
-        connection = await self.connect("")
-        try:
-            (reply,) = await connection.ask(("INFO", *sections))
-        finally:
-            connection.close()
-        if isinstance(reply, Exception):
-            raise reply
-        return show(connection.host, connection.port), info(reply)
 
     def home(self, name: str) -> str | None:
         return ""
@@ -110,7 +86,7 @@ class Server:
         (await self.connect("")).close()
 
     def doubt(self) -> None:
-        """This server says that it is the wrong one: leave it, and find the place again."""
+        """The server says that it is the wrong one: all connections to it are left, and the place is looked for."""
         now = time.monotonic()
         if now - self._trusted_since >= DOUBT_SECONDS:
             self._trusted_since, self._looked = now, 0.0
@@ -123,4 +99,4 @@ class Server:
         self._dialer.renew()
 
     async def aclose(self) -> None:
-        await self._line.aclose()
+        pass

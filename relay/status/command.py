@@ -4,8 +4,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from relay.config import Config, ConfigError, check_range
-from relay.options import config, with_only
+from relay import logs
+from relay.config import Config, ConfigError, LogLevel, check_range
+from relay.logs import escape
+from relay.options import config, strange_variables, with_only
 
 DEAD_STATUS: Final = 1
 INTERVAL_SECONDS: Final = (0.1, 3600.0)
@@ -49,7 +51,10 @@ def top(interval: Interval = 2.0, **settings: Any) -> int:
 
 def where(settings: dict[str, Any], command: str) -> Config:
     """Which relay is meant: its Redis, and its prefix. Raises ConfigError."""
+    for variable in strange_variables():
+        typer.echo(f"relay: {escape(variable)} is no option's variable", err=True)
     told: Config = config(settings)
+    logs.setup(level=LogLevel.ERROR)  # what a command has to say it says itself, and in stdout nothing else may stand
     if told.redis is None:
         raise ConfigError(f"relay {command} needs --redis URL: that of the nodes")
     return told

@@ -74,7 +74,7 @@ class Peer:
         heard = self.heard()
         if sent is None:
             heard.pop("sent", None)
-        assert heard == hello | ({"sent": sent} if sent else {}) | ({"last": last} if last else {})
+        assert heard == hello | ({"sent": sent} if sent is not None else {}) | ({"last": last} if last else {})
         welcome = (WELCOME % (name, 256, 1_048_576, 30)).replace('"resumed":false', '"resumed":true')
         paired = (PAIRED % (partner, "c1")).replace('"resumed":false', f'"resumed":true,"last":{had}')
         self.say(*[welcome, paired][: 2 if partner else 1])

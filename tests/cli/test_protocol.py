@@ -56,7 +56,7 @@ def test_a_claim_and_a_resume_bring_what_proves_the_name_as_it_is_then() -> None
     protocol.feed((WELCOME % ("alice", 2, 9, 5)).encode() + b"\n")
     protocol.connection_lost("gone")
     protocol.reconnect()
-    assert b'"token":"t0","auth":"p2"' in protocol.data_to_send()
+    assert b'"token":"t0","sent":0,"auth":"p2"' in protocol.data_to_send()
     protocol.feed(error("bad_token"))
     assert protocol.data_to_send() == b'{"type":"hello","v":1,"name":"alice","acks":true,"auth":"p3"}\n'
 

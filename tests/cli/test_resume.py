@@ -48,7 +48,7 @@ def cut(protocol: ClientProtocol) -> None:
 def test_the_token_is_shown_with_what_is_known() -> None:
     protocol = joined()
     cut(protocol)
-    assert protocol.data_to_send() == HELLO + b',"token":"t0"}\n'
+    assert protocol.data_to_send() == HELLO + b',"token":"t0","sent":0}\n'
     protocol = chatting()
     protocol.send("a")
     [message] = protocol.feed(HI)
@@ -63,7 +63,7 @@ def test_a_text_that_is_still_being_dealt_with_is_asked_for_again_and_not_told_a
     [message] = protocol.feed(HI)
     assert isinstance(message, Message)
     cut(protocol)
-    assert protocol.data_to_send() == HELLO + b',"token":"t0","chat":"c1"}\n'
+    assert protocol.data_to_send() == HELLO + b',"token":"t0","chat":"c1","sent":0}\n'
     assert [type(event) for event in protocol.feed(BACK + repaired(0) + HI)] == [Joined, Paired]
     protocol.data_to_send()
     protocol.acknowledge(message)
@@ -204,7 +204,7 @@ def test_a_node_that_can_not_take_us_back_now_is_left_for_another(code: str) -> 
     assert protocol.connection_lost("elsewhere") == []  # one outage, told once
     protocol.reconnect()
     assert not protocol.stranded
-    assert HELLO + b',"token":"t0"}\n' in protocol.data_to_send()
+    assert HELLO + b',"token":"t0","sent":0}\n' in protocol.data_to_send()
 
 
 def test_the_second_claim_survives_another_broken_connection() -> None:
@@ -228,17 +228,17 @@ def test_the_chat_that_is_over_is_named() -> None:
     protocol = chatting()
     protocol.feed(left("bob", "left"))
     cut(protocol)
-    assert protocol.data_to_send() == HELLO + b',"token":"t0","left":"c1"}\n'
+    assert protocol.data_to_send() == HELLO + b',"token":"t0","sent":0,"left":"c1"}\n'
     protocol.feed(BACK + PONG + PAIRED.replace(b"c1", b"c2") + PAIRED.replace(b"c1", b"c3"))
     cut(protocol)
-    assert protocol.data_to_send() == HELLO + b',"token":"t0","chat":"c3","left":"c2"}\n'
+    assert protocol.data_to_send() == HELLO + b',"token":"t0","chat":"c3","sent":0,"left":"c2"}\n'
     assert protocol.memory is not None
     second = ClientProtocol()
     second.recall(decode(encode(protocol.memory)))
-    assert second.data_to_send() == HELLO + b',"token":"t0","chat":"c3","left":"c2"}\n'
+    assert second.data_to_send() == HELLO + b',"token":"t0","chat":"c3","sent":0,"left":"c2"}\n'
     second.feed(error("bad_token") + FRESH)
     cut(second)
-    assert second.data_to_send().endswith(b',"token":"t0"}\n')
+    assert second.data_to_send().endswith(b',"token":"t0","sent":0}\n')
 
 
 # --- in another process

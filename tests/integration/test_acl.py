@@ -24,7 +24,7 @@ CREDENTIALS = "relay:change-me"
 PREFIX = "relay"  # the one that the file is about
 SWEEP = 15.0  # seconds; a node looks after a partition every 10
 # What other engines than a single server need, and what the connections of a healthy one don't.
-CLUSTER = {"spublish", "ssubscribe", "cluster|slots", "command", "asking"}
+CLUSTER = {"spublish", "ssubscribe", "cluster|slots", "cluster|nodes", "asking"}
 ELSEWHERE = CLUSTER | {"role", "ping"}
 
 

@@ -10,6 +10,7 @@ from relay.metrics import Counts
 from relay.redis_client.keys import Keys
 
 HERE, THERE, OTHER = "1" * 16, "2" * 16, "3" * 16
+LEASE = 5.0
 
 
 class Publisher:
@@ -62,6 +63,7 @@ class Desk:
             reset=lambda uid: None,
             notice=self.heard.append,
             connected=lambda: None,
+            lease=LEASE,
             counts=self.counts,
         )
         self.publisher, self.receiver = Publisher(), Receiver()

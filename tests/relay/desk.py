@@ -50,6 +50,7 @@ async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> Asy
         room=router.begin,
         notice=lambda _: None,
         connected=lambda: None,
+        lease=5.0,
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)

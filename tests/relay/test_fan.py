@@ -32,8 +32,17 @@ class Primary:
         self.answer = b":1\r\n"
         self.pause = 0.0  # seconds before each answer
         self.published: list[tuple[bytes, ...]] = []
+        self.clients = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients += 1
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self.clients -= 1
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while command := await _command(reader):
             if command[0] == b"PING":  # the connection is set up
                 writer.write(b"+PONG\r\n")
@@ -41,7 +50,6 @@ class Primary:
                 self.published.append(command)
                 await asyncio.sleep(self.pause)
                 writer.write(self.answer)
-        writer.close()
 
 
 async def _command(reader: asyncio.StreamReader) -> tuple[bytes, ...]:
@@ -60,6 +68,7 @@ class Topology:
         self.known = homes
         self.truth = dict(homes)
         self.down: set[str] = set()
+        self.version = 0
 
     def home(self, channel: str) -> str | None:
         return self.known.get(channel)
@@ -184,6 +193,16 @@ async def test_a_primary_that_is_silent_is_given_up_and_the_other_one_is_not(sce
     assert (scene.lost, scene.answers, scene.repeated) == (2, [1], ["a"])
     scene.say("a")
     await until(lambda: len(scene.answers) == 2)
+
+
+async def test_a_primary_that_another_one_has_replaced_is_left_though_it_still_answers(scene: Scene) -> None:
+    scene.topology.known = {"a": scene.ports[1], "b": scene.ports[1]}
+    scene.topology.version += 1
+    await until(lambda: scene.repeated == ["a"])
+    await until(lambda: not scene.primaries[0].clients)
+    scene.say("a")
+    await until(lambda: scene.answers)
+    assert scene.primaries[1].published == [(b"SPUBLISH", b"a", b"hi")]
 
 
 async def test_one_that_answers_slowly_is_not_given_up(scene: Scene) -> None:

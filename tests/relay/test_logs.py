@@ -175,6 +175,23 @@ def test_a_reader_that_does_not_read_holds_nobody_up() -> None:
     assert told.endswith(b"lines=%d" % (3000 - len(numbers)))
 
 
+@pytest.mark.parametrize("style", LogFormat)
+def test_each_line_of_a_node_names_it(style: LogFormat) -> None:
+    stream = io.StringIO()
+    handlers, level = logging.root.handlers[:], logging.root.level
+    logs.setup(stream, style=style, node="n7")
+    try:
+        structlog.get_logger().info("what")
+        logs.always().info("listening", node="n7")
+        logging.getLogger("library").warning("what")
+    finally:
+        structlog.reset_defaults()
+        logging.basicConfig(handlers=handlers, level=level, force=True)
+    lines = stream.getvalue().splitlines()
+    named = "node=n7" if style is LogFormat.CONSOLE else '"node": "n7"'
+    assert [line.count(named) for line in lines] == [1, 1, 1]
+
+
 class TestSpells:
     """Troubles that come again and again."""
 

@@ -34,6 +34,7 @@ TASKS = [
     "sweep",
     "memory",
     "heap",
+    "links",
     "clients",
     "windows",
     "loop",
@@ -133,7 +134,7 @@ async def test_metrics_are_told_of_lease_bus_and_memory() -> None:
     assert 0 <= reading.lease_age < LEASE
     node._lease.deadline -= 2 * LEASE
     go_deaf(node)
-    node._store.answering = False
+    node._store._shard("").answering = False
     reading = await node._read()
     assert (reading.lease, reading.hearing, reading.redis) == (False, False, False)
     assert 2 * LEASE <= reading.lease_age < 3 * LEASE
