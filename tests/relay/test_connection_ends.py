@@ -110,7 +110,6 @@ class TestClosing:
         ann.send(b"To:ann\nQuit\n")
         await until(lambda: ann.aborted)
 
-
     async def test_one_that_was_cut_off_leaves_no_timer(self, router: Router, wire: Connect) -> None:
         """Its session ends after that; a timer would keep what is left of the connection for a minute."""
         ann = await text(wire, b"ann")
