@@ -55,7 +55,11 @@ class Host(Protocol):
 
     @property
     def now(self) -> float:
-        """Unix time of this turn of the loop, in seconds."""
+        """Unix time of this turn of the loop, in seconds. The clock may step: for spans there is `instant`."""
+
+    @property
+    def instant(self) -> float:
+        """The same on a clock that never steps, and whose zero means nothing."""
 
     @property
     def allowance(self) -> int:

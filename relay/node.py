@@ -18,7 +18,7 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import census, logs, minding, ports, pulse
+from relay import census, logs, minding, notify, ports, pulse
 from relay.auth import Authenticator
 from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
@@ -159,7 +159,8 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # from now on: a node that waits for Redis is alive
-            Upkeep(tasks).start("http", Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
+            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._store.unwatched)
+            Upkeep(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if self._told.is_set():
@@ -243,6 +244,7 @@ class Node:
         gate.descriptors.start(opened)
         addresses = {role: ports.show(sock) for role, sock in sockets.items()}
         logs.always().info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
+        notify.ready("serving")
         if config.tls_cert is None and not ports.is_loopback(sockets["address"]):
             log.warning(
                 "what clients say crosses the network unencrypted: set --tls-cert, or use a network of your own"
@@ -258,8 +260,13 @@ class Node:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
+                serving = self._notices.serving
+                if serving:
+                    notify.reloading()
                 for file, reload in self._reloads:
                     await self._reload(file, reload)
+                if serving:
+                    notify.ready("serving")
 
     async def _reload(self, file: str, reload: Callable[[], None]) -> None:
         try:
@@ -298,6 +305,7 @@ class Node:
             publishing=self._bus.publishing,
             links=self._bus.links,
             silent=self._bus.silent,
+            unwatched=bool(self._store.unwatched),
             writable=not self._lease.refused,
             waiting=len(self._bus.waiting()),
             lease=self._lease.standing,
@@ -310,6 +318,7 @@ class Node:
     async def _drain(self) -> None:
         """Nobody new comes in; whoever is here goes on elsewhere, as far as they do so in time."""
         log.info("draining", node=self._config.name, seconds=self._config.drain)
+        notify.stopping()
         self._stopping = True
         drain = Drain(self._router.sessions, self._router.begin)
         with anyio.move_on_after(self._config.drain):

@@ -206,14 +206,14 @@ class Router(Turns):
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """A session begins here, or goes on here."""
-        session.began, outlet = self.now, session.outlet
+        session.began, outlet = self.instant, session.outlet
         who = {} if outlet is None else {"dialect": outlet.dialect, "client": outlet.peer}
         log.info("session started", name=session.owned, session=session.sid, resumed=resumed, **who)
 
     def _ended(self, session: Session, why: Ending) -> None:
         if session.began:
             self.counts.endings[why] += 1
-            seconds = round(self.now - session.began, 3)
+            seconds = round(self.instant - session.began, 3)
             log.info("session ended", name=session.owned, session=session.sid, reason=str(why), seconds=seconds)
         session.began = 0.0
 

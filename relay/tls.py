@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from relay.config import ConfigError
 
@@ -46,8 +46,12 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     context.num_tickets = 0
     _check(cert, "--tls-cert")
     _check(key, "--tls-key")
+
+    def ask() -> NoReturn:  # without it, OpenSSL would ask at the terminal
+        raise ConfigError(f"--tls-key {str(key)!r} is encrypted; it has to be a key without a passphrase")
+
     try:
-        context.load_cert_chain(cert, key, password=lambda: "")  # without it, OpenSSL would ask at the terminal
+        context.load_cert_chain(cert, key, password=ask)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {_why(error)}") from None
     if client_ca is not None:

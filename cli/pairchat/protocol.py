@@ -186,8 +186,14 @@ class ClientProtocol:
         return [events.Dropped(reason)] if served else []
 
     def reconnect(self) -> None:
-        """There is another connection: ask for the session, or for its name if the session is known to be gone."""
-        assert self.name is not None
+        """There is another connection: ask for the session, or for its name if the session is known to be gone.
+
+        Without a session, for the name that was being claimed.
+        """
+        if self.name is None:
+            if claim := self.requests.first(Kind.CLAIM):
+                self.put(claim)
+            return
         self.state = State.RESUMING if self.token else State.CLAIMING
         self._write(self._hello())
 

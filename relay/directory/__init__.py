@@ -216,11 +216,14 @@ class Directory:
     async def found(self, alone: Callable[[], Any]) -> None:
         """Make the partitions that aren't there: at the first start of a cluster, or when Redis has forgotten.
 
-        `await alone()` says whether no other node has users; then nobody has to be waited for.
+        `await alone()` says whether no other node has users; then nobody has to be waited for. Those of a server that
+        can't be asked are left to `shards.watch`. Raises Unavailable if none can.
         """
         keys = {self.keys.partition(number): number for number in range(PARTITIONS)}
-        there = await self._store.calls(("HEXISTS", key, "@") for key in keys)
-        missing = [key for key, exists in zip(keys, there, strict=True) if not exists]
+        there = dict(zip(keys, await self._store.each(("HEXISTS", key, "@") for key in keys), strict=True))
+        missing = [key for key, exists in there.items() if exists == 0]
+        if all(isinstance(exists, Unavailable) for exists in there.values()):
+            raise Unavailable("no part of the directory can be asked for")
         if not missing:
             return
         empty = await alone()

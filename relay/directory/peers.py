@@ -156,7 +156,7 @@ class Peers:
                 except Unavailable:
                     break
                 if since is None:
-                    if uid in reported:
+                    if uid in reported and clock() < self._alive_until(uid):  # else it's only not known for sure
                         reported.discard(uid)
                         back(uid)
                 elif uid not in reported:

@@ -16,9 +16,8 @@ from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.dialing import Connection
-from relay.redis_client.info import parsed
 from relay.redis_client.pipeline import Line
-from relay.redis_client.replies import formed
+from relay.redis_client.replies import formed, info
 from relay.redis_client.shard import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
 from relay.redis_client.slots import redirection
 from relay.redis_client.topology import SECTIONS, wrong_server
@@ -149,9 +148,9 @@ class Store:
         if isinstance(error, redis.exceptions.NoScriptError):
             call.end(error)
             return
-        if wrong_server(error):
-            self._engine.wrong(home)
         self.doubt()
+        if wrong_server(error):
+            self._engine.doubt()
         named = redirection(str(error), home)
         if named is None or call.hops >= HOPS:
             call.end(error)
@@ -300,6 +299,11 @@ class Store:
         """Another number when keys or channels may have another home than before."""
         return self._engine.version
 
+    @property
+    def layout(self) -> int:
+        """Another number when `home` may answer differently."""
+        return self._engine.version
+
     def home(self, channel: str) -> str | None:
         """The server that serves a key or channel, as far as is known; None while none does."""
         return self._engine.home(channel)
@@ -333,6 +337,11 @@ class Store:
             await self._engine.look()
         except _FAILED as error:
             raise Unavailable(_words(error)) from None
+
+    @property
+    def unwatched(self) -> str:
+        """Why a failover of Redis wouldn't be noticed, for people; empty if it would."""
+        return self._engine.unwatched
 
     @property
     def files(self) -> str:
@@ -384,7 +393,7 @@ async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, An
         connection.close()
     if isinstance(reply, Exception):
         raise reply
-    return parsed(reply)
+    return info(reply)
 
 
 def _key(args: Sequence[Any]) -> str:

@@ -32,6 +32,7 @@ class Cluster:
     """Follows the members of a cluster to where they serve what."""
 
     sharded = True
+    unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""
@@ -56,12 +57,6 @@ class Cluster:
     def moved(self, slot: int, home: str) -> None:
         if self._map.homes[slot] != home:
             self._adopt(self._map.moved(slot, home))
-
-    def wrong(self, home: str) -> None:
-        pass  # whoever looks asks several members, whatever this one says
-
-    def renew(self) -> None:
-        self._dialer.renew()
 
     async def look(self) -> None:
         """Ask several members. Whoever comes while others are asking shares the look that follows."""
@@ -141,6 +136,12 @@ class Cluster:
 
     def address(self, home: str) -> str:
         return show(*address(home))
+
+    def doubt(self) -> None:
+        pass
+
+    def renew(self) -> None:
+        self._dialer.renew()
 
     async def connect(self, home: str) -> Connection:
         return await self._dialer.dial(*address(home))

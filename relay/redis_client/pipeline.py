@@ -1,7 +1,7 @@
 """Asks one server: the commands of a pipeline in one write, their answers in the same order.
 
-What goes over it is written and read here: a pipeline of redis-py's took a seventh of a node's time while thousands log
-in (docs/performance.md).
+What goes over a connection is written and read here. A pipeline of redis-py's took a seventh of a node's time while
+thousands log in (docs/performance.md).
 """
 
 import time
@@ -37,9 +37,9 @@ class Line:
         return await connection.ask(commands)
 
     @property
-    def usual(self) -> float:
-        """Seconds that answers usually take at the most; 0 while that isn't known."""
-        return 0.0 if self._connection is None else self._connection.origin.round_trip.usual
+    def latency(self) -> float:
+        """Seconds that the way to the server and back takes; 0 while that isn't known."""
+        return 0.0 if self._connection is None else self._connection.origin.round_trip.least
 
     def abort(self) -> None:
         """Give the connection up, if there is one: who waits for answers there won't have them."""

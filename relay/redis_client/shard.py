@@ -108,7 +108,7 @@ class Shard:
         now = time.monotonic()
         self._asked = calls
         for call in calls:
-            call.until = now + CALL_SECONDS + self._line.usual if self.answering else 0.0
+            call.until = now + CALL_SECONDS + self._line.latency if self.answering else 0.0
         try:
             results = await self._ask(calls)
         except Exception as error:  # not only RedisError: uvloop raises RuntimeError on a connection that just broke
@@ -134,7 +134,7 @@ class Shard:
 
     def look(self, now: float) -> None:
         """Give up what has waited for too long. To be called all the time."""
-        patience = CALL_SECONDS + self._line.usual
+        patience = CALL_SECONDS + self._line.latency
         for call in self._asked:
             if now >= max(call.began + patience, call.until):
                 call.end(NO_ANSWER)

@@ -55,9 +55,8 @@ def test_names_elsewhere_leases_and_messages_are_as_ever(
     crowd = list(islice(named(cluster, prefix, "crowd", sick, there=False), CROWD))
     healthy = named(cluster, prefix, "well", sick, there=False)
     lost = list(islice(named(cluster, prefix, "sick", sick, there=True), 100))
-    caller, callee = islice(healthy, 2)
-    alice, bob = guests.json(nodes[0], caller), guests.json(nodes[1], callee)
-    alice.call(callee)
+    alice, bob = (guests.json(node, next(healthy)) for node in nodes)
+    alice.call(str(bob.name))
     bob.expect("paired")
 
     sick.process.pause()

@@ -11,6 +11,12 @@ from typing import Any
 
 import anyio
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from relay import tls
 from relay.config import ConfigError
@@ -371,11 +377,18 @@ class TestFiles:
         rubbish = tmp_path / "rubbish.pem"
         rubbish.write_text("rubbish")
         other = authority.issue("other")[1]
+        encrypted = tmp_path / "encrypted.pem"
+        encrypted.write_bytes(
+            load_pem_private_key(key.read_bytes(), None).private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
+            )
+        )
         for files, words in {
             (tmp_path / "none", key, None): ("--tls-cert", "No such file"),
             (cert, tmp_path / "none", None): ("--tls-key", "No such file"),
             (rubbish, key, None): ("--tls-cert", "can't be used"),
             (cert, other, None): ("--tls-key", "mismatch"),
+            (cert, encrypted, None): ("--tls-key", "is encrypted"),
             (cert, key, rubbish): ("--tls-client-ca", "can't be used"),
             (cert, key, tmp_path): ("--tls-client-ca", "directory"),
         }.items():

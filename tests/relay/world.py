@@ -104,6 +104,11 @@ class Place:
         return self.world.time
 
     @property
+    def instant(self) -> float:
+        """Here the clock doesn't step."""
+        return self.world.time
+
+    @property
     def allowance(self) -> int:
         """There is memory enough."""
         return PLENTY
