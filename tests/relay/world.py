@@ -114,6 +114,11 @@ class Place:
         return PLENTY
 
     @property
+    def call_seconds(self) -> float:
+        """See `Host`."""
+        return self.limits.call
+
+    @property
     def crowded(self) -> bool:
         """See `Host`."""
         return self.world.crowded
