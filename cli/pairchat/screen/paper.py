@@ -24,8 +24,7 @@ class Paper:
     def __init__(self, stdout: TextIO) -> None:
         self._stdout = stdout
         self.encoding = stdout.encoding
-        # A file of our own: to be without waiting is a property of the open file, which others write to as well.
-        self._fd = os.open(_name(stdout), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        self._fd = _opened_again(stdout.fileno())
         self._waiting = bytearray()
         self._dropped = False
         self._more = anyio.Event()  # set when something has to wait
@@ -79,8 +78,11 @@ class Paper:
         os.close(self._fd)
 
 
-def _name(terminal: TextIO) -> str:
-    try:
-        return os.ttyname(terminal.fileno())
-    except OSError:
-        return "/dev/tty"  # one that another container made has no name here
+def _opened_again(terminal: int) -> int:
+    """A file of our own: to be without waiting is a property of the open file, which the shell and others share."""
+    how = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with suppress(OSError):  # another user's, after `su`; or one that was made in another container
+        return os.open(os.ttyname(terminal), how)
+    with suppress(OSError):
+        return os.open("/dev/tty", how)
+    return os.dup(terminal)
