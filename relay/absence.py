@@ -37,34 +37,38 @@ class Absence:
         session.host.close(session)
         if session.chat is not None:
             session.chat.forget_untold()
-        self._number += 1
+        self._number = number = self._number + 1
         # The record first: whoever is told looks there next.
-        session.host.save(session, lambda _: self._tell())
-        self._wait(self._number)
+        session.host.save(session, lambda _: self._tell(number))
+        self._wait(number)
 
-    def _tell(self) -> None:
-        session, chat = self._session, self._session.chat
-        if chat is not None and session.detached:
+    def _tell(self, number: int) -> None:
+        if self._lasts(number) and (chat := self._session.chat) is not None:
+            session = self._session
             session.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, session.grace, session.fence))
 
     def _wait(self, number: int) -> None:
         """Until the grace is over. While Redis is away nobody can come back, so that time doesn't count."""
-        session = self._session
 
         def ask() -> None:
             if self._lasts(number):
-                session.host.save(session, over)
+                self._session.host.save(self._session, over)
 
         def over(there: bool) -> None:
             if not self._lasts(number):
                 return
             if there:
-                session.part(Reason.LOST)
-                session.end(Ending.GRACE_OVER)
+                self._session.part(Reason.LOST)
+                self._session.end(Ending.GRACE_OVER)
             else:
                 self._wait(number)
 
-        session.host.alarm(session.grace, ask)
+        self._session.host.alarm(self._session.grace, ask)
 
     def _lasts(self, number: int) -> bool:
-        return self._session.detached and self._session.named and self._number == number
+        return self._number == number and self._session.detached and self._session.named
+
+    def let_go(self) -> None:
+        """The session is over: nothing here refers to it any more."""
+        self._number = 0
+        del self._session

@@ -4,20 +4,23 @@ import importlib.metadata
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from types import FrameType
 from typing import Annotated, Any, Final, cast
 
+import structlog
 import typer
 
-from relay import embedded, logs, options, supervisor
+from relay import embedded, logs, options, ports, streams, supervisor
 from relay.bench.command import bench
-from relay.config import Config, ConfigError, StartError
+from relay.config import Config, ConfigError, LogLevel, StartError, first_error
 from relay.operate.command import drain, kick
 from relay.options import with_settings
 from relay.status.command import status, top
+from relay.streams import OutputLost
 from relay.torture.command import torture
+
+log = structlog.get_logger()
 
 USAGE_STATUS: Final = 2  # a wrong option or value: trying again can't help
 FAILURE_STATUS: Final = 1
@@ -70,16 +73,15 @@ def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any)
     """Run one node until SIGTERM or Ctrl-C."""
     config = replace(options.config(settings), share_ports=share_ports)
     if workers != 1:
-        return _until_told(config, lambda: supervisor.run_workers(config, workers))
+        return _until_told(config, lambda resolved: supervisor.run_workers(resolved, workers))
     from relay import node as implementation  # not for --help and wrong options: it takes a while to import
 
-    def serve() -> int:
-        with ExitStack() as stack:
-            url = config.redis or stack.enter_context(embedded.server())
-            implementation.main(replace(config, redis=url))
+    def serve(resolved: Config) -> int:
+        with embedded.server_unless(resolved.redis) as url:
+            implementation.main(replace(resolved, redis=url))
         return 0
 
-    return _until_told(config, serve)
+    return _until_told(config, serve, node=config.name)
 
 
 @app.command()
@@ -87,8 +89,8 @@ def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any)
 def up(nodes: Nodes = 2, **settings: Any) -> int:
     """Run a cluster of several nodes on this machine until SIGTERM or Ctrl-C, each port option counting up."""
     first = options.config(settings)
-    configs = supervisor.plan(first, nodes)
-    return _until_told(first, lambda: supervisor.run(configs))
+    supervisor.plan(first, nodes)  # refuses what can't work before anything is started
+    return _until_told(first, lambda resolved: supervisor.run(supervisor.plan(resolved, nodes)))
 
 
 app.command()(bench)
@@ -99,12 +101,17 @@ app.command()(drain)
 app.command()(kick)
 
 
-def _until_told(config: Config, serve: Callable[[], int]) -> int:
-    """Serve with logging set up. SIGTERM and Ctrl-C are a clean end even before `serve` listens for them itself."""
-    logs.setup(style=config.log_format, level=config.log_level)
+def _until_told(config: Config, serve: Callable[[Config], int], *, node: str | None = None) -> int:
+    """Serve with logging set up. SIGTERM and Ctrl-C are a clean end even before `serve` listens for them itself.
+
+    `serve` gets the config with its host resolved, which a signal can end too. `node`: whose name each line has.
+    """
+    logs.setup(style=config.log_format, level=config.log_level, node=node)
+    if strange := options.strange_variables():
+        log.warning("variables that are no option's", variables=", ".join(strange))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return serve()
+        return serve(replace(config, host=ports.resolve(config.host)))
     except KeyboardInterrupt:
         return 0
 
@@ -116,13 +123,27 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status. A mistake or a failed start is one line on stderr, never a trace."""
     try:
-        return int(app(list(arguments) or ["--help"], prog_name="relay", standalone_mode=False) or 0)
+        status = int(app(list(arguments) or ["--help"], prog_name="relay", standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return status
     except _UsageError as error:
         return _complain(error.format_message(), USAGE_STATUS)  # type: ignore[attr-defined]
     except ConfigError as error:
         return _complain(str(error), USAGE_STATUS)
     except StartError as error:
         return _complain(str(error), FAILURE_STATUS)
+    except OutputLost as error:
+        return _complain_of_output(error)
+    except BaseExceptionGroup as group:
+        lost = group.subgroup(OutputLost)
+        if lost is None:
+            raise
+        return _complain_of_output(first_error(lost))
+
+
+def _complain_of_output(error: BaseException) -> int:
+    streams.give_up_output()
+    return _complain(f"standard output can't be written: {error}", FAILURE_STATUS)
 
 
 def _complain(message: str, status: int) -> int:
@@ -132,4 +153,6 @@ def _complain(message: str, status: int) -> int:
 
 def main() -> None:
     """The entry point of the `relay` command."""
+    streams.prepare()
+    logs.setup(level=LogLevel.ERROR)  # on standard error: of a command that isn't a node, standard output is its answer
     sys.exit(run(sys.argv[1:]))

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
@@ -20,6 +20,7 @@ from relay.host import Located
 from relay.mail import Mail, Moved
 from relay.names import Name, parse
 from relay.outlet import Outlet
+from relay.partners import Partners
 from relay.records import Records
 from relay.resume import Legacy
 from relay.session import Session, State
@@ -38,6 +39,7 @@ class Owner(Protocol):
     uid: str
     authenticates: bool
     sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
+    partners: Partners  # of all of them
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """A session begins on this node."""
@@ -69,15 +71,6 @@ class Claims:
         # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
         self._behind: dict[str, list[Callable[[], None]]] = {}
 
-    def _start(self, step: Callable[..., Awaitable[None]], *about: object) -> None:
-        async def guarded() -> None:
-            try:
-                await step(*about)
-            except Exception:  # a defect that one client brings out must not end the node for all the others
-                log.exception("a step failed")
-
-        self._crew.start(guarded)
-
     def holds(self, sid: str) -> bool:
         """Whether a session of this node has this id, or is about to have it."""
         return sid in self._sids
@@ -108,7 +101,7 @@ class Claims:
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.owned, []).append(lambda: self._claim_now(session, name))
             return
-        self._start(self._claim, session, name)
+        self._crew.start(self._claim, session, name)
 
     def _claim_now(self, session: Session, name: Name) -> None:
         if session.state is State.CLAIMING:
@@ -197,11 +190,11 @@ class Claims:
         here = self._node.sessions.get(name.owned)
         if here is None:
             self._node.sessions[name.owned] = session
-            self._start(self._resume, session, name, claim, token_hash)
+            self._crew.start(self._resume, session, name, claim, token_hash)
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
         elif here.state is State.NAMED:
-            self._start(self._come_back, session, here, name, claim, token_hash)
+            self._crew.start(self._come_back, session, here, name, claim, token_hash)
         else:
             session.unclaimed(Code.BAD_TOKEN)
 
@@ -219,8 +212,11 @@ class Claims:
         ours = hmac.compare_digest(here.token_hash, token_hash)
         try:
             holder = await self._directory.find_token(name.owned, token_hash)
-        except Unavailable as error:
-            log.warning("resume not possible", error=str(error))
+        except Exception as error:
+            if isinstance(error, Unavailable):
+                log.warning("resume not possible", error=str(error))
+            else:  # a defect: the client is to hear something
+                log.exception("resume failed")
             self._node.begin()
             session.unclaimed(Code.UNAVAILABLE)
             self._node.wake(session)
@@ -243,7 +239,8 @@ class Claims:
     def _hand_over(self, session: Session, here: Session) -> None:
         """The connection of a new session becomes that of an old one."""
         old, new = here.outlet, session.outlet
-        session.state, session.outlet, here.outlet = State.ENDED, None, new
+        session.outlet, here.outlet = None, new
+        session.close()
         here.absence.ended_us = time.time_ns() // 1000
         if old is not None:
             old.tell(Replaced())
@@ -299,7 +296,7 @@ class Claims:
         if here is not None and here.state is State.NAMED:
             then(Located(here.presence, self._node.uid))
         else:
-            self._start(self._locate, owned, then)
+            self._crew.start(self._locate, owned, then)
 
     async def _locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
         try:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
-from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
+from typing import Final
+
+from relay import redis_url
+from relay.redis_url import MAX_PORT, BadUrl
 
 # A lease shorter than this would be lost to an ordinary pause of the process; one longer than an hour would keep the
 # names of a crashed node's users locked for longer than anybody waits.
@@ -28,18 +30,13 @@ NAME_SECONDS: Final = (1.0, 3600.0)
 WINDOW: Final = (1, 65_536)
 # Of less, two or three short lines would be all. A longer message than the window goes alone. Above: a wrong unit.
 WINDOW_BYTES: Final = (1024, 1024 * 1024 * 1024)
+# More would keep tokens alive that were meant to have ended.
+LEEWAY_SECONDS: Final = (0.0, 300.0)
 # The upper bounds only catch a wrong unit.
 CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
 # The oldest server whose behaviour the tests hold; the first with sharded pub/sub.
 OLDEST_SERVER: Final = 7
-MAX_PORT: Final = 65_535
-REDIS_PORT: Final = 6379
-SENTINEL_PORT: Final = 26_379
-
-SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
-# What may follow the `?` of redis+sentinel://; the other schemes hand it on to redis-py.
-SENTINEL_OPTIONS: Final = frozenset(("db", "sentinel_username", "sentinel_password"))
 
 # Part of every key and channel name, so nothing that means something there (`:`, `{`, `*`) and no white space.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -113,6 +110,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 9999  # 0: any free one
     redis: str | None = None  # URL; None: this node starts an embedded server
+    redis_password_file: Path | None = None  # holds the password, where the URL has none; read for each connection
     prefix: str = "relay"  # of every key and channel
     name: str = field(default_factory=default_name)  # unique in the cluster
     lease: float = 5.0  # seconds until a crashed node's names are free
@@ -127,7 +125,11 @@ class Config:
     tls_cert: Path | None = None  # PEM, with those that signed it; None: no TLS
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
-    auth_jwt_key: Path | None = None  # an Ed25519 public key in PEM, or a secret; None: names need no proof
+    auth_jwt_key: Path | None = None  # public keys, a JWK set, or a secret; None: names need no proof
+    auth_jwt_audience: str | None = None  # what a token's `aud` has to hold; None: it may have none
+    auth_jwt_issuer: str | None = None  # what its `iss` has to be; None: anything
+    # Machines that keep time by NTP are some milliseconds apart; some, badly kept, seconds.
+    auth_jwt_leeway: float = 10.0  # seconds by which the issuer's clock may be off
     log_format: LogFormat = LogFormat.CONSOLE
     log_level: LogLevel = LogLevel.INFO
     proxy_protocol: bool = False  # a balancer says whose each connection is
@@ -146,161 +148,88 @@ class Config:
     share_ports: bool = False  # those for clients, with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
-        if not self.host or not self.host.isprintable() or " " in self.host:
-            raise ConfigError(f"--host must be a host name or address, not {self.host!r}")
+        object.__setattr__(self, "host", check_host("--host", self.host))
         _check_ports(self)
         if self.redis is not None:
-            check_url(self.redis)
+            check_url(self.redis, self.redis_password_file)
+        elif self.redis_password_file is not None:
+            raise ConfigError("--redis-password-file needs --redis")
         _check_identifier("--prefix", self.prefix)
         _check_identifier("--name", self.name)
-        _check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
-        _check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
-        _check_range("--drain", self.drain, DRAIN_SECONDS, "seconds")
-        _check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
-        _check_range("--window", self.window, WINDOW, "messages")
-        _check_range("--window-bytes", self.window_bytes, WINDOW_BYTES, "bytes")
-        _check_range("--name-time", self.name_time, NAME_SECONDS, "seconds")
-        _check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
-        _check_range("--max-connections", self.max_connections, CONNECTIONS, "")
-        _check_range("--max-connections-per-address", self.max_connections_per_address, CONNECTIONS, "")
+        check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
+        check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
+        check_range("--drain", self.drain, DRAIN_SECONDS, "seconds")
+        check_range("--max-line", self.max_line, MAX_LINE_BYTES, "bytes")
+        check_range("--window", self.window, WINDOW, "messages")
+        check_range("--window-bytes", self.window_bytes, WINDOW_BYTES, "bytes")
+        check_range("--name-time", self.name_time, NAME_SECONDS, "seconds")
+        check_range("--memory", self.memory, MEMORY_MEBIBYTES, "MiB")
+        check_range("--max-connections", self.max_connections, CONNECTIONS, "")
+        check_range("--max-connections-per-address", self.max_connections_per_address, CONNECTIONS, "")
         for rate in ("max_claims", "max_calls", "max_lines", "max_bytes"):
-            _check_range(f"--{rate.replace('_', '-')}", getattr(self, rate), RATES, "")
+            check_range(f"--{rate.replace('_', '-')}", getattr(self, rate), RATES, "")
         if (self.tls_cert is None) is not (self.tls_key is None):
             raise ConfigError("--tls-cert and --tls-key need each other")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ConfigError("--tls-client-ca needs --tls-cert and --tls-key")
+        check_range("--auth-jwt-leeway", self.auth_jwt_leeway, LEEWAY_SECONDS, "seconds")
+        _check_claim("--auth-jwt-audience", self.auth_jwt_audience, self)
+        _check_claim("--auth-jwt-issuer", self.auth_jwt_issuer, self)
 
     @property
     def reloads(self) -> bool:
-        """Whether there are files that SIGHUP has read again; else it ends a node as it does any process."""
-        return self.tls_cert is not None or self.auth_jwt_key is not None
+        """Whether there are files that SIGHUP has read again; else it ends a node as SIGTERM does."""
+        files = (self.tls_cert, self.auth_jwt_key, self.redis_password_file)
+        return any(file is not None for file in files) or (
+            self.redis is not None and redis_url.parse(self.redis).secure
+        )
 
 
-def check_url(url: str) -> None:
+def check_host(option: str, host: str) -> str:
+    """The host of an option, without the brackets that an IPv6 address may stand in. Raises ConfigError.
+
+    Checks the form only: whether it can be found is for whoever connects or listens.
+    """
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
+    try:
+        bare.encode("idna")  # the socket module does the same with every name, and raises no OSError
+        usable = bool(bare) and bare.isprintable() and not set(" []/@") & set(bare)
+    except UnicodeError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{option} must be a host name or address, not {host!r}")
+    return bare
+
+
+def parse_server(option: str, text: str) -> tuple[str, int]:
+    """The host and the port of `host:port` or `[IPv6]:port`. Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host or (":" in host and not bracketed):
+        raise ConfigError(f"{option} must be host:port, or [IPv6]:port, not {text!r}")
+    if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= MAX_PORT):
+        raise ConfigError(f"{option} must have a port from 1 to {MAX_PORT}, not {text!r}")
+    return check_host(option, host), int(port)
+
+
+def show_server(server: tuple[str, int]) -> str:
+    """What `parse_server` reads."""
+    host, port = server
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check_url(url: str, password_file: Path | None = None) -> None:
     """Raise ConfigError unless this is a URL of a Redis or Valkey, of sentinels that know one, or of a cluster.
 
     Checks the form only, and connects to nothing.
     """
-    scheme, netloc, tail = _split(url)
-    if scheme not in SCHEMES:
-        raise _bad_url(url, f"it must start with {', '.join(f'{s}://' for s in SCHEMES[:-1])} or {SCHEMES[-1]}://")
     try:
-        parts = urlsplit(f"//{tail}")
-    except ValueError:
-        raise _bad_url(url, "it isn't a URL") from None
-    if scheme == "unix":
-        if not parts.path.strip("/"):
-            raise _bad_url(url, "unix:// needs the path of a socket")
-        if netloc.rpartition("@")[2]:  # it would be taken for a host, and dropped
-            raise _bad_url(url, "the path of a socket begins with a slash, unix:///run/redis.sock")
-        return
-    hosts = _hosts(scheme, netloc)
-    if len(hosts) > 1 and "+" not in scheme:
-        raise _bad_url(url, "several hosts need redis+cluster:// or redis+sentinel://")
-    if scheme == "redis+sentinel":
-        _check_sentinel(url, parts)
-    else:
-        _check_database(url, parts)
-
-
-def cluster_hosts(url: str) -> tuple[list[tuple[str, int]], str | None, str | None]:
-    """The addresses in a cluster's URL that passed `check_url`, its user and its password."""
-    scheme, netloc, _ = _split(url)
-    return _hosts(scheme, netloc), *_credentials(netloc)
-
-
-class SentinelAddress(NamedTuple):
-    """What the URL of a service says that sentinels watch."""
-
-    hosts: list[tuple[str, int]]  # of the sentinels
-    service: str
-    database: int
-    username: str | None  # at the servers
-    password: str | None
-    sentinel_username: str | None
-    sentinel_password: str | None
-
-
-def sentinel_address(url: str) -> SentinelAddress:
-    """What a redis+sentinel:// URL that passed `check_url` says."""
-    scheme, netloc, tail = _split(url)
-    parts = urlsplit(f"//{tail}")
-    service, _, database = parts.path.strip("/").partition("/")
-    options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    return SentinelAddress(
-        _hosts(scheme, netloc),
-        unquote(service),
-        int(options.get("db") or database or 0),
-        *_credentials(netloc),
-        options.get("sentinel_username"),
-        options.get("sentinel_password"),
-    )
-
-
-def with_password(url: str, file: Path) -> str:
-    """The URL with the password that stands in a file; a line end after it isn't part of it. Raises ConfigError."""
-    check_url(url)
-    try:
-        password = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
-        raise ConfigError(f"--redis-password-file {str(file)!r} can't be read: {why}") from None
-    if not password:
-        raise ConfigError(f"--redis-password-file {str(file)!r} is empty")
-    head, _, rest = url.partition("://")
-    netloc = _split(url)[1]
-    user, at, hosts = netloc.rpartition("@")
-    if ":" in user:
+        said = redis_url.parse(url)
+    except BadUrl as error:
+        shown = f"{url.partition('://')[0]}://…" if error.cut else redact(url)
+        raise ConfigError(f"--redis {shown} can't be used: {error}") from None
+    if password_file is not None and said.login.password is not None:
         raise ConfigError("--redis and --redis-password-file can't both give a password")
-    return f"{head}://{user if at else ''}:{quote(password, safe='')}@{hosts}{rest[len(netloc) :]}"
-
-
-def _credentials(netloc: str) -> tuple[str | None, str | None]:
-    user, _, password = netloc.rpartition("@")[0].partition(":")
-    return unquote(user) or None, unquote(password) or None
-
-
-def _split(url: str) -> tuple[str, str, str]:
-    """Scheme, authority, rest. Not by `urlsplit`, which takes a list of hosts for a malformed IPv6 address."""
-    scheme, separator, rest = url.partition("://")
-    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
-    return (scheme.lower() if separator else ""), netloc, rest[len(netloc) :]
-
-
-def _hosts(scheme: str, netloc: str) -> list[tuple[str, int]]:
-    hosts = []
-    for host in netloc.rpartition("@")[2].split(","):
-        try:
-            address = urlsplit(f"//{host}")
-            name, port = address.hostname, address.port
-        except ValueError:
-            name, port = None, None
-        if not name or port == 0:  # shown without the address: this may be `redis://user:password`, cut short
-            raise ConfigError(f"--redis {scheme}://… can't be used: it needs a host, and a port from 1 to 65535 if any")
-        hosts.append((name, port or (SENTINEL_PORT if scheme == "redis+sentinel" else REDIS_PORT)))
-    return hosts
-
-
-def _check_database(url: str, parts: SplitResult) -> None:
-    """A database number, by path or `?db=`."""
-    numbers = [parts.path.strip("/"), *parse_qs(parts.query).get("db", [])]
-    if any(number and not number.isdecimal() for number in numbers):
-        raise _bad_url(url, "its database must be a number")
-
-
-def _check_sentinel(url: str, parts: SplitResult) -> None:
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise _bad_url(url, "redis+sentinel:// needs the name of a service after the hosts: /mymaster")
-    options = parse_qs(parts.query, keep_blank_values=True)
-    if unknown := sorted(options.keys() - SENTINEL_OPTIONS):
-        raise _bad_url(url, f"redis+sentinel:// has no option {unknown[0]!r}")
-    if any(number and not number.isdecimal() for number in (database, *options.get("db", []))):
-        raise _bad_url(url, "its database must be a number")
-
-
-def _bad_url(url: str, why: str) -> ConfigError:
-    return ConfigError(f"--redis {redact(url)} can't be used: {why}")
 
 
 def _check_ports(config: Config) -> None:
@@ -309,7 +238,7 @@ def _check_ports(config: Config) -> None:
     for option, port in ports.items():
         if port is None:
             continue
-        _check_range(option, port, (0, MAX_PORT), "")
+        check_range(option, port, (0, MAX_PORT), "")
         if port and port in taken:
             raise ConfigError(f"{option} and {taken[port]} can't both be {port}")
         taken[port] = option
@@ -320,7 +249,17 @@ def _check_identifier(option: str, value: str) -> None:
         raise ConfigError(f"{option} must be 1 to 64 letters, digits, dots, dashes or underscores, not {value!r}")
 
 
-def _check_range(option: str, value: float, bounds: tuple[float, float], unit: str) -> None:
+def _check_claim(option: str, value: str | None, config: Config) -> None:
+    if value is None:
+        return
+    if config.auth_jwt_key is None:
+        raise ConfigError(f"{option} needs --auth-jwt-key")
+    if not value or not value.isprintable():
+        raise ConfigError(f"{option} must be a text, not {value!r}")
+
+
+def check_range(option: str, value: float, bounds: tuple[float, float], unit: str) -> None:
+    """Raise ConfigError unless the value is within the bounds, both included."""
     low, high = bounds
     if not low <= value <= high:  # this way round, so that NaN is refused too
         raise ConfigError(

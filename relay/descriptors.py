@@ -15,8 +15,9 @@ from typing import Final
 
 import anyio
 
-# Kept free: connections to Redis that are made anew, scrapes of /metrics, files that are read again.
-SPARE: Final = 32
+# Kept free: 16 for those whom the loop accepts before it asks whether there is room, 16 for the HTTP port, and 32 for
+# connections to Redis that are made anew and files that are read again.
+SPARE: Final = 64
 # Accepting goes on once so many more are free than it stopped at: not to stop again at once.
 RELIEF: Final = 8
 # A port that couldn't be opened again is tried again after so many seconds.

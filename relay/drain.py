@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from relay.errors import Ending, Reason
 from relay.events import GoHome, Moving
-from relay.session import Session, State
+from relay.session import Session
 
 
 class Drain:
@@ -36,8 +36,7 @@ class Drain:
 def dismiss(session: Session) -> None:
     """The node stops: a client that can resume may do so elsewhere, others are told and end here."""
     if not session.named:
-        session.state = State.ENDED
-        session.host.close(session)
+        session.close()
         return
     session.pairing.withdraw(Reason.LEFT)
     if not session.program:

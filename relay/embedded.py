@@ -1,7 +1,8 @@
 """A private Valkey or Redis of this process's own, for trying the relay out: nothing to install, nothing left behind.
 
 It listens on a unix socket in a directory that only this user can enter, saves nothing, and can't outlive the
-process that started it. It is a single server on one machine, so it is not for production; the log says so.
+process that started it. It is a single server on one machine, so it is not for production; the log says so. A relay
+whose embedded server has gone ends too: nothing else knows of it that could be told to start it again.
 """
 
 import contextlib
@@ -10,9 +11,11 @@ import importlib.metadata
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,9 +48,12 @@ _MISSING: Final = (
 def server() -> Iterator[str]:
     """Run a server for the length of the block and yield its `unix://` URL, ready for commands.
 
-    Enter it from the main thread (see `relay.child`). Raises StartError if there is no usable server program or it
-    doesn't start. At the end the server is gone and so is its directory; after a SIGKILL of this process the server
-    is gone at once and the directory with the next start of any embedded server of this user.
+    Enter it from the main thread (see `relay.child`). At the end the server is gone and so is its directory; after a
+    SIGKILL of this process the server is gone at once and the directory with the next start of any embedded server of
+    this user. If the server ends by itself, this process is sent SIGTERM, and the end of the block raises StartError.
+
+    Raises:
+        StartError: there is no usable server program, it doesn't start, or it has ended by itself.
     """
     program = find_program()
     base = _base_directory()
@@ -61,9 +67,46 @@ def server() -> Iterator[str]:
                 program=str(program),
                 pid=process.pid,
             )
-            yield f"unix://{directory / _SOCKET}"
+            watch = _Watch(process)
+            try:
+                yield f"unix://{directory / _SOCKET}"
+            finally:
+                watch.check()
         finally:
             _stop(process)
+
+
+@contextlib.contextmanager
+def server_unless(url: str | None) -> Iterator[str]:
+    """Yield the URL if there is one, else run a server as `server` does."""
+    if url is None:
+        with server() as own:
+            yield own
+    else:
+        yield url
+
+
+class _Watch:
+    """Notices that the server ends by itself, says so in the log, and has this process end as at SIGTERM."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._over = threading.Event()  # whatever ends now was told to
+        self._status: int | None = None
+        threading.Thread(target=self._wait, name="embedded server", daemon=True).start()
+
+    def check(self) -> None:
+        """From now on it may end. Raises StartError if it has done so by itself."""
+        self._over.set()
+        if self._status is not None:
+            raise StartError(f"the embedded server ended by itself (status {self._status})")
+
+    def _wait(self) -> None:
+        status = self._process.wait()
+        if not self._over.is_set():
+            self._status = status
+            log.error("embedded server ended by itself, ending: all that it held is gone", status=status)
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def find_program() -> Path:

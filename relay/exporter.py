@@ -34,6 +34,11 @@ class Reading(Struct):
     lease: bool  # held
     lease_age: float  # seconds; infinite without one
     memory: int  # bytes of messages under way
+    publishing: bool  # what is published is answered, and not refused
+    links: int  # other nodes that it remembers
+    silent: int  # servers at which nothing can be published
+    unwatched: bool  # no sentinel answers, where there should be any
+    writable: bool  # Redis took new data at the last renewal of the lease
 
 
 class Exporter:
@@ -123,6 +128,9 @@ def _messages(counts: Counts) -> Iterator[Metric]:
 def _bus(reading: Reading) -> Iterator[Metric]:
     counts = reading.counts
     yield _gauge("relay_bus_hearing", "Whether the node hears its own probe.", reading.hearing)
+    yield _gauge("relay_bus_publishing", "Whether what is published is answered and accepted.", reading.publishing)
+    yield _gauge("relay_bus_silent_servers", "Servers at which nothing can be published.", reading.silent)
+    yield _gauge("relay_bus_links", "Other nodes that this one remembers.", reading.links)
     yield _gauge("relay_bus_waiting_nodes", "Other nodes that have not acknowledged everything.", reading.waiting)
     yield _histogram("relay_bus_echo_seconds", "The own probe's way through Redis and back.", counts.echo)
     yield _histogram("relay_bus_batch_size", "Pieces of mail in a frame to another node.", counts.batches)
@@ -130,6 +138,8 @@ def _bus(reading: Reading) -> Iterator[Metric]:
     yield _counter("relay_bus_frames_resent", "Frames sent again.", counts.frames_resent)
     yield _counter("relay_bus_resets", "Times that another node had given this one up.", counts.resets)
     yield _counter("relay_bus_deaf", "Times that the own probe was missed.", counts.deaf)
+    yield _counter("relay_bus_mute", "Times that no answer came to what was published.", counts.mute)
+    yield _counter("relay_bus_publish_refusals", "Answers to PUBLISH that were refusals.", counts.publish_refused)
 
 
 def _redis(reading: Reading) -> Iterator[Metric]:
@@ -137,6 +147,10 @@ def _redis(reading: Reading) -> Iterator[Metric]:
     yield _gauge("relay_redis_up", "Whether Redis answered when it was last asked.", reading.redis)
     yield _histogram("relay_redis_round_trip_seconds", "Pipelines to Redis, connecting included.", counts.round_trips)
     yield _counter("relay_redis_failures", "Pipelines that Redis didn't answer.", counts.redis_failures)
+    yield _gauge("relay_redis_writable", "Whether Redis takes new data, as names need.", reading.writable)
+    yield _gauge(
+        "relay_redis_unwatched", "Whether no sentinel answers: a failover wouldn't be noticed.", reading.unwatched
+    )
     yield _gauge("relay_lease_held", "Whether the node's lease holds.", reading.lease)
     yield _gauge("relay_lease_age_seconds", "Since the lease was last renewed.", reading.lease_age)
     yield _counter("relay_lease_lapses", "Times that the lease lapsed.", counts.lapses)

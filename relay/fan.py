@@ -6,16 +6,14 @@ a refusal), the topology is read again, channels go to where they are served now
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final
 
 import anyio
-import structlog
 from anyio.abc import TaskGroup
 
-from relay.directory.lease import clock
+from relay.logs import Spell
 from relay.redis_client.client import Store, Unavailable
-from relay.redis_client.connection import RespConnection, next_pause
+from relay.redis_client.connection import Answered, next_pause
 
 # A primary that owes an answer for so long is frozen, or cut off.
 SILENT_SECONDS: Final = 1.2
@@ -25,30 +23,48 @@ WATCH_SECONDS: Final = 0.2
 CHANNELS: Final = 4096
 
 # How a server says that it doesn't serve a channel, or not now.
-_ELSEWHERE: Final = ("MOVED", "CLUSTERDOWN")
-
-log = structlog.get_logger()
+_MOVED: Final = "MOVED"
+_ELSEWHERE: Final = (_MOVED, "CLUSTERDOWN")
 
 Command = tuple[str, str, bytes]
 
 
 class _Line:
-    """The connection to one primary; `heard`: when it last answered, or when it began to owe an answer."""
+    """The connection to one primary."""
 
-    __slots__ = ("connection", "heard", "home", "under_way")
+    __slots__ = ("_spell", "connection", "home", "why")
 
     def __init__(self, home: str) -> None:
         self.home = home
-        self.connection: RespConnection | None = None
-        self.under_way = 0
-        self.heard = 0.0
+        self.connection: Answered | None = None
+        self.why = ""  # nothing could be published there the last time; empty: it could
+        self._spell = Spell("a primary can't be published at", "a primary can be published at again")
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be published there now; empty if it can, as far as is known."""
+        if self.connection is None:
+            return self.why or "not connected yet"
+        return self.connection.trouble or self.why
+
+    def fails(self, error: str) -> None:
+        """Nothing can be published there."""
+        self.why = error
+        self._spell.again(primary=self.home, error=error)
+
+    def serves(self) -> None:
+        """It has carried out a command."""
+        if self.why:
+            self.why = ""
+            self._spell.over(primary=self.home)
 
 
 class Fan:
     """Takes a publisher's place. What can't be sent now is lost, as it could be on the way.
 
-    `answered(reply)`: one command was carried out. `unanswered(count)`: so many never will, or were refused.
-    `again(channels)`: what is under way to these may be lost. `connected()`: a connection to a primary was made.
+    `answered(reply, count, primary)`: so many commands were carried out, or refused. `unanswered(count)`: so many never
+    will be, or their channel is elsewhere. `again(channels)`: what is under way to these may be lost. `connected()`: a
+    connection to a primary was made. `mute()`: one was given up because its answers didn't come.
     """
 
     def __init__(
@@ -56,10 +72,11 @@ class Fan:
         store: Store,
         everyone: str,
         *,
-        answered: Callable[[Any], None],
+        answered: Callable[[Any, int, str], None],
         unanswered: Callable[[int], None],
         again: Callable[[Iterable[str]], None],
         connected: Callable[[], None],
+        mute: Callable[[], None],
     ) -> None:
         self._store = store
         self._everyone = everyone  # the only channel that isn't sharded: every primary hands it on
@@ -67,10 +84,12 @@ class Fan:
         self._unanswered = unanswered
         self._again = again
         self._connected = connected
+        self._mute = mute
         self._lines: dict[str, _Line] = {}
         self._homes: dict[str, _Line] = {}  # of channels
         self._refused: set[_Line] = set()
         self._tasks: TaskGroup | None = None
+        self._version = 0  # of what the store knew when channels were last put in their places
 
     async def run(self) -> None:
         """Look after the connections, for ever."""
@@ -82,12 +101,24 @@ class Fan:
                     await self._look()
                     refused, self._refused = self._refused, set()
                     self._again([channel for channel, line in self._homes.items() if line in refused])
+                elif self._version != self._store.layout:
+                    self._reroute()
+
+    @property
+    def silent(self) -> int:
+        """Primaries that can't be published at now: there is no connection, or its answers don't come."""
+        return sum(bool(line.trouble) for line in self._lines.values())
+
+    def trouble(self, channel: str) -> str:
+        """Why nothing can be published on this channel now; empty if it can, as far as is known."""
+        line = self._homes.get(channel)
+        return "no server serves the own inbox" if line is None else line.trouble
 
     # --- sending
 
     def send(self, *commands: Command) -> None:
         """Publish, each at the primary that serves its channel."""
-        batches: dict[_Line, list[Command]] = {}
+        batches: dict[Answered, list[Command]] = {}
         lost = 0
         for verb, channel, frame in commands:
             if channel == self._everyone:
@@ -97,34 +128,45 @@ class Fan:
             if line is None or line.connection is None:
                 lost += 1
             else:
-                batches.setdefault(line, []).append((verb, channel, frame))
-        for line, batch in batches.items():
-            if not line.under_way:
-                line.heard = clock()
-            line.under_way += len(batch)
-            line.connection.send(*batch)  # type: ignore[union-attr]
+                batches.setdefault(line.connection, []).append((verb, channel, frame))
+        for connection, batch in batches.items():
+            connection.send(*batch)
         if lost:
             self._unanswered(lost)
+
+    def probe(self, command: Command) -> None:
+        """Publish this, and have every other primary answer too: a way that is broken is noticed before it's needed."""
+        self.send(command)
+        own = self._homes.get(command[1])
+        for line, channel in {line: channel for channel, line in self._homes.items()}.items():
+            if line is not own and line.connection is not None and not line.connection.silence:
+                line.connection.send_uncounted(("SPUBLISH", beside(channel), b""))
+
+    def forget(self, channel: str) -> None:
+        """Nobody is there any more."""
+        self._homes.pop(channel, None)
 
     def abort(self) -> None:
         """Give up the connections that may be broken."""
         self._give_up(SILENT_SECONDS / 2)
 
     def _give_up(self, seconds: float) -> None:
-        now = clock()
         for line in self._lines.values():
-            if line.connection is not None and line.under_way and now - line.heard > seconds:
-                log.warning("no answer from a primary: connecting anew", primary=line.home)
+            if line.connection is not None and (silence := line.connection.silence) > seconds:
+                line.fails(f"no answer from {line.home} for {silence:.1f} s")
+                self._mute()
                 line.connection.abort()
 
-    def _heard(self, line: _Line, reply: Any) -> None:
-        line.under_way -= 1
-        line.heard = clock()
-        if isinstance(reply, Exception) and str(reply).startswith(_ELSEWHERE):
+    def _heard(self, line: _Line, reply: Any, count: int) -> None:
+        if not isinstance(reply, Exception):
+            line.serves()
+        elif str(reply).startswith(_ELSEWHERE):
             self._refused.add(line)
-            self._unanswered(1)
-        else:
-            self._answered(reply)
+            if not str(reply).startswith(_MOVED):
+                line.fails(f"{line.home} refuses: {reply}")
+            self._unanswered(count)
+            return
+        self._answered(reply, count, line.home)
 
     # --- where things are
 
@@ -143,13 +185,21 @@ class Fan:
         return line
 
     async def _look(self) -> None:
-        """Read the topology again, and let channels that have moved go there."""
+        """Read the topology again, and follow it."""
         with suppress(Unavailable):
             await self._store.look()
+        self._reroute()
+
+    def _reroute(self) -> None:
+        """Let channels that are served elsewhere by now go there, and leave primaries that serve none of them."""
+        self._version = self._store.layout
         moved = [channel for channel, line in self._homes.items() if self._store.home(channel) != line.home]
         for channel in moved:
             del self._homes[channel]
             self._route(channel)
+        for line in self._lines.values():
+            if line.connection is not None and line not in self._homes.values():
+                line.connection.abort()
         if moved:
             self._again(moved)
 
@@ -163,9 +213,9 @@ class Fan:
                 served = False
                 try:
                     served = await self._serve(line)
-                    log.warning("bus connection lost", role="publisher", primary=line.home)
+                    line.fails(line.why or "connection lost")
                 except Unavailable as error:
-                    log.debug("bus connection not made", role="publisher", primary=line.home, error=str(error))
+                    line.fails(str(error))
                 pause = next_pause(pause, served)
                 await anyio.sleep(pause)
                 await self._look()
@@ -174,17 +224,26 @@ class Fan:
 
     async def _serve(self, line: _Line) -> bool:
         """Until the connection is lost; whether it has served."""
-        began = clock()
-        connection = RespConnection(await self._store.connect(line.home), partial(self._heard, line))
-        line.connection, line.heard = connection, began
+        served = False
+
+        def heard(reply: Any, count: int) -> None:
+            nonlocal served
+            served = True
+            self._heard(line, reply, count)
+
+        connection = line.connection = Answered(await self._store.connect(line.home), heard)
         try:
             self._connected()
             self._again([channel for channel, its in self._homes.items() if its is line])
             await connection.lost.wait()
         finally:
             line.connection = None
-            lost, line.under_way = line.under_way, 0
-            self._unanswered(lost)
+            self._unanswered(connection.unanswered)
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
-        return line.heard > began
+        return served
+
+
+def beside(channel: str) -> str:
+    """A channel that nobody hears, in the slot of this inbox."""
+    return f"{channel.rsplit(':', 2)[0]}:nobody:{{{channel}}}"

@@ -1,21 +1,33 @@
 """`/healthz` and `/readyz` for load balancers and orchestrators, `/metrics` for Prometheus: no need for a framework."""
 
+import asyncio
+import errno
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 import anyio
-import anyio.abc
 import structlog
-from anyio.abc import SocketStream
+from anyio.abc import TaskGroup
 
 # A probe's request: one line and a few headers, sent at once.
 REQUEST_BYTES: Final = 8192
-REQUEST_SECONDS: Final = 5.0
-# Pause after an accept that failed.
+# From the connection to the end of the request: a round trip or two. Who takes longer is no probe.
+REQUEST_SECONDS: Final = 2.0
+# From the request to the end of the response, the making of the page and a slow reader included.
+RESPONSE_SECONDS: Final = 10.0
+# Connections at the same time, half as many as the node keeps descriptors free beside those of clients. A newcomer gets
+# the place of the oldest one that hasn't said what it wants, or doesn't read: so a probe, which asks at once, is
+# answered however many others say nothing.
+PLACES: Final = 16
+# Pages of metrics being made, one after the other: two or three Prometheus and somebody who looks. Others are told to
+# come again.
+SCRAPES: Final = 4
+# Connections that the kernel keeps until they are accepted, which takes a fraction of a millisecond each.
+BACKLOG: Final = 1024
+# Pause after an accept that failed, and how often the log says so: strangers can bring that about.
 RETRY_SECONDS: Final = 0.1
-# Probes at the same time; more wait in the kernel.
-CONNECTIONS: Final = 64
+SAY_SECONDS: Final = 60.0
 
 log = structlog.get_logger()
 
@@ -28,68 +40,179 @@ _REASONS: Final = {
     404: "Not Found",
     405: "Method Not Allowed",
     500: "Internal Server Error",
+    503: "Service Unavailable",
 }
 
 
 class Probes:
-    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing.
+    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing; `but()` what operators
+    should know although it may get some.
 
     Not ready is 404, not 503: a balancer must keep the connections of a node that is alive. `metrics(accept)` makes the
-    page /metrics: its content type and its bytes.
+    page /metrics: its content type and its bytes. That takes time; the other pages are answered as soon as the request
+    is there, whatever else goes on.
     """
 
-    def __init__(self, ready: Callable[[], str], metrics: Page) -> None:
+    def __init__(self, ready: Callable[[], str], metrics: Page, but: Callable[[], str] = lambda: "") -> None:
         self._ready = ready
+        self._but = but
         self._metrics = metrics
-        self._limit = anyio.CapacityLimiter(CONNECTIONS)
+        self._open: dict[_Visit, None] = {}  # the oldest first
+        self._scrapes = 0
+        self._said = float("-inf")
+        self._tasks: TaskGroup | None = None
 
     async def serve(self, sock: socket.socket) -> None:
-        """Answer on a listening socket until cancelled."""
-        sock.listen(CONNECTIONS)
-        async with await anyio.abc.SocketListener.from_socket(sock) as listener:
-            while True:
-                try:
-                    await listener.serve(self.handle)
-                except OSError as error:  # no file descriptor left: the node has others to serve meanwhile
-                    log.warning("probe not answered", error=str(error))
-                    await anyio.sleep(RETRY_SECONDS)
-
-    async def handle(self, stream: SocketStream) -> None:
-        """Answer one request and close. Nothing that a peer does gets out of here."""
-        async with self._limit, stream:
+        """Answer on a listening socket until cancelled. Nothing that a peer does, and no shortage, gets out of here."""
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+        async with anyio.create_task_group() as self._tasks:
             try:
-                with anyio.move_on_after(REQUEST_SECONDS):
-                    request = b""
-                    while b"\r\n\r\n" not in request and b"\n\n" not in request and len(request) < REQUEST_BYTES:
-                        request += await stream.receive(REQUEST_BYTES)
-                    await stream.send(await self.answer(request))
-            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                pass
+                while True:
+                    await self._accept(sock)
+            finally:
+                for visit in list(self._open):
+                    visit.abort()
 
-    async def answer(self, request: bytes) -> bytes:
-        """The whole response to a whole request."""
+    async def _accept(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            peer, _ = await loop.sock_accept(sock)
+        except OSError as error:
+            await self._not_accepted(error)
+            return
+        try:
+            await loop.connect_accepted_socket(lambda: _Visit(self), peer)
+        except OSError:  # it has gone again
+            peer.close()
+
+    async def _not_accepted(self, error: OSError) -> None:
+        """No descriptor is left, or no memory: the node has others to serve meanwhile."""
+        if error.errno == errno.ECONNABORTED:
+            return
+        now = asyncio.get_running_loop().time()
+        if now - self._said >= SAY_SECONDS:
+            self._said = now
+            log.warning("probe not answered", error=str(error))
+        self._make_room()
+        await anyio.sleep(RETRY_SECONDS)
+
+    def opened(self, visit: "_Visit") -> None:
+        """Somebody is there."""
+        if len(self._open) >= PLACES:
+            self._make_room()
+        self._open[visit] = None
+
+    def closed(self, visit: "_Visit") -> None:
+        """It is gone."""
+        self._open.pop(visit, None)
+
+    def _make_room(self) -> None:
+        idle = next((visit for visit in self._open if not visit.made_for), None)
+        if idle is not None:
+            idle.abort()
+
+    def asked(self, visit: "_Visit", request: bytes) -> None:
+        """A whole request came."""
+        response = self.at_once(request)
+        if response is not None:
+            visit.answer(response)
+        elif self._scrapes >= SCRAPES:
+            visit.answer(_say(503, "too many ask for this page: try again"))
+        else:
+            self._scrapes += 1
+            visit.made_for = True
+            cast(TaskGroup, self._tasks).start_soon(self._scraped, visit, request)
+
+    async def _scraped(self, visit: "_Visit", request: bytes) -> None:
+        try:
+            response = await self.made(request)
+        finally:
+            self._scrapes -= 1
+        visit.made_for = False
+        visit.answer(response)
+
+    def at_once(self, request: bytes) -> bytes | None:
+        """The whole response to a whole request; None for a page that has to be `made`."""
         words = request.partition(b"\n")[0].split()
         if len(words) != 3 or not words[2].startswith(b"HTTP/"):
             return _say(400, "not HTTP")
         method, path = words[0], words[1].partition(b"?")[0]
         if method not in (b"GET", b"HEAD"):
             return _say(405, "only GET and HEAD")
-        try:
-            response = await self._look(path, request)
-        except Exception:  # a defect here must not end the node
-            log.exception("page not made")
-            response = _say(500, "page not made")
-        return response if method == b"GET" else response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        if path == b"/metrics":
+            return None
+        return _fit(method, self._look(path))
 
-    async def _look(self, path: bytes, request: bytes) -> bytes:
+    def _look(self, path: bytes) -> bytes:
         if path == b"/healthz":
             return _say(200, "alive")
         if path == b"/readyz":
             why_not = self._ready()
-            return _say(404, why_not) if why_not else _say(200, "ready")
-        if path == b"/metrics":
-            return _response(200, *await self._metrics(_header(request, b"accept")))
+            but = self._but()
+            return _say(404, why_not) if why_not else _say(200, f"ready, but {but}" if but else "ready")
         return _say(404, "no such page")
+
+    async def made(self, request: bytes) -> bytes:
+        """The response with the metrics; one that says so where they can't be made."""
+        try:
+            response = _response(200, *await self._metrics(_header(request, b"accept")))
+        except Exception:  # a defect here must not end the node
+            log.exception("page not made")
+            response = _say(500, "page not made")
+        return _fit(request.split(maxsplit=1)[0], response)
+
+
+class _Visit(asyncio.Protocol):
+    """One connection: one request, one response. `made_for`: the page is being made, so its place can't be taken."""
+
+    def __init__(self, probes: Probes) -> None:
+        self._probes = probes
+        self._request = bytearray()
+        self._asked = False
+        self.made_for = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TCP is there."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._allow(REQUEST_SECONDS)
+        self._probes.opened(self)
+
+    def _allow(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """More of the request came; what stands behind it is of no interest."""
+        if self._asked:
+            return
+        self._request += data
+        request = self._request
+        if b"\r\n\r\n" in request or b"\n\n" in request or len(request) >= REQUEST_BYTES:
+            self._asked = True
+            self._transport.pause_reading()
+            self._timer.cancel()
+            self._allow(RESPONSE_SECONDS)
+            self._probes.asked(self, bytes(request))
+
+    def eof_received(self) -> bool:
+        """The peer has said all that it had to say: whether it is still to be answered."""
+        return self._asked
+
+    def answer(self, response: bytes) -> None:
+        """Say this and close, unless the peer has gone."""
+        if not self._transport.is_closing():
+            self._transport.write(response)
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._probes.closed(self)
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed."""
+        self._timer.cancel()
+        self._probes.closed(self)
 
 
 def _header(request: bytes, name: bytes) -> str:
@@ -111,3 +234,8 @@ def _response(status: int, content_type: str, body: bytes) -> bytes:
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body
+
+
+def _fit(method: bytes, response: bytes) -> bytes:
+    """What this method gets of it: for HEAD only the head."""
+    return response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == b"HEAD" else response

@@ -9,6 +9,7 @@ import os
 import re
 import select
 import sys
+import time
 import traceback
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
@@ -20,26 +21,37 @@ from structlog.typing import Processor
 
 from relay.config import LogFormat, LogLevel
 
+# How often the log says that a trouble goes on.
+SPELL_SECONDS: Final = 10.0
+
 _COLOURS: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 _BOLD: Final = "\x1b[1m"
 _RESET: Final = "\x1b[0m"
 _NEEDS_QUOTES: Final = frozenset(" ='\"\\")
 _LISTENING: Final = re.compile(r" listening .*\baddress=(\S+)")  # the line of a node that accepts connections
 
+_log = structlog.get_logger()
+
 
 def setup(
-    stream: TextIO | None = None, *, style: LogFormat = LogFormat.CONSOLE, level: LogLevel = LogLevel.INFO
+    stream: TextIO | None = None,
+    *,
+    style: LogFormat = LogFormat.CONSOLE,
+    level: LogLevel = LogLevel.INFO,
+    node: str | None = None,
 ) -> None:
     """Send structlog's and the standard library's log lines to `stream` (default: stderr). Call it once, at the start.
 
     Colours appear on a terminal only, and never with NO_COLOR set. Values are escaped, whoever they came from. What
-    libraries log is a warning at least.
+    libraries log is a warning at least. `node`: the name of this node, which stands in each line, whoever wrote it.
     """
     target = sys.stderr if stream is None else stream
     colours = target.isatty() and not os.environ.get("NO_COLOR")
     least = getattr(logging, level.upper())
 
     def render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+        if node is not None:
+            event = {**event, "node": event.get("node", node)}
         return as_json(event) if style is LogFormat.JSON else line(event, colours=colours)
 
     sink = _Sink(target, render)
@@ -63,6 +75,11 @@ def setup(
         )
     )
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING), force=True)
+
+
+def pass_on(line: str) -> None:
+    """Write a line that another process has logged, as it is, under the same terms as our own."""
+    structlog.get_config()["logger_factory"]().msg(line)
 
 
 def always() -> Any:
@@ -125,6 +142,36 @@ def _describe(exc_info: object) -> str:
     if not isinstance(error, BaseException):
         return ""
     return "".join(traceback.format_exception(error)).strip()
+
+
+class Spell:
+    """Logs a trouble that comes again and again: when it begins, now and then while it lasts, and its end."""
+
+    def __init__(self, event: str, over: str) -> None:
+        """`over`: the event of its end."""
+        self._event = event
+        self._over = over
+        self._said = float("-inf")
+        self._unsaid = 0
+        self._times = 0
+
+    def again(self, **words: Any) -> None:
+        """It has happened, for the first time or once more."""
+        self._times += 1
+        self._unsaid += 1
+        now = time.monotonic()
+        if now - self._said >= SPELL_SECONDS:
+            self._said = now
+            times = {"times": self._unsaid} if self._unsaid > 1 else {}
+            _log.warning(self._event, **words, **times)
+            self._unsaid = 0
+
+    def over(self, **words: Any) -> None:
+        """It doesn't happen any more."""
+        if self._times:
+            _log.info(self._over, **words, times=self._times)
+            self._times = self._unsaid = 0
+            self._said = float("-inf")
 
 
 class _Sink:

@@ -56,6 +56,7 @@ CLAIMS: Final = (
     Outcome.RESUMED,
     Code.NAME_TAKEN,
     Code.BAD_TOKEN,
+    Code.BAD_AUTH,
     Code.NAME_INVALID,
     Code.RATE_LIMITED,
     Code.UNAVAILABLE,
@@ -113,6 +114,8 @@ class Counts:
         self.gaps = 0  # frames that came with something missing before them
         self.resets = 0  # other nodes that had given this one up
         self.deaf = 0  # times that the own probe was missed
+        self.mute = 0  # times that no answer came to what was published
+        self.publish_refused = 0  # answers that were refusals
         self.echo = Histogram(SHORT_SECONDS)  # the own probe's way through Redis
 
         self.round_trips = Histogram(SHORT_SECONDS)  # pipelines to Redis

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import importlib.util
+import re
 import secrets
 import signal
 import socket
@@ -17,7 +18,7 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import census, logs, minding, ports, pulse
+from relay import census, logs, minding, notify, ports, pulse
 from relay.auth import Authenticator
 from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
@@ -26,21 +27,27 @@ from relay.directory import Directory, Lease, Unavailable
 from relay.drain import Drain
 from relay.exporter import Exporter, Reading
 from relay.gate import Gate, Terms
+from relay.heap import mind_heap
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Kind
+from relay.logs import Spell
 from relay.metrics import Counts
 from relay.notices import Notices
 from relay.peer import LOOK_SECONDS
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
 from relay.router import Router
+from relay.signals import unless_ignored
 from relay.status.publish import Reporter
 from relay.tls import server_context
+from relay.upkeep import Upkeep
 
-# Pause between looks whether Redis is there yet, and how often the log says that it isn't.
+# Pause between looks whether Redis is there yet; how long a node may take until it first hears itself.
 WAIT_SECONDS: Final = 0.2
-SAY_EVERY: Final = 25
+PATIENCE_SECONDS: Final = 2.0
+# Ids that a node tries until it has one whose servers are there. Of three servers two are enough for nearly one in two.
+DRAWS: Final = 1000
 # At the end: how long what has to be told and given back may take.
 STOP_SECONDS: Final = 3.0
 STOP_LOOK_SECONDS: Final = 0.01
@@ -51,6 +58,9 @@ GC_OBJECTS: Final = 20_000
 MEBIBYTE: Final = 1024 * 1024
 # Connections that wait to be accepted; the kernel may allow fewer.
 BACKLOG: Final = 4096
+
+# How a server's own words begin, perhaps behind its address: OOM, READONLY, MISCONF.
+_REFUSAL: Final = re.compile(r"(?:^|: )[A-Z]{3,} ")
 
 log = structlog.get_logger()
 
@@ -69,57 +79,70 @@ class Node:
     def __init__(self, config: Config) -> None:
         assert config.redis is not None
         self._config = config
-        self._uid = secrets.token_hex(8)
         self._keys = Keys(config.prefix)
         self._counts = Counts()
-        self._store = Store(config.redis, self._counts)
-        auth = None if config.auth_jwt_key is None else Authenticator(config.auth_jwt_key)
+        self._store = Store(config.redis, self._counts, config.redis_password_file)
+        self._auth = _authenticator(config)
+        self._told = anyio.Event()  # to stop
+        self._reloads: list[tuple[str, Callable[[], None]]] = []  # what the log calls it, and what reads it again
+        if self._auth is not None:
+            self._reloads.append((str(config.auth_jwt_key), self._auth.reload))
+        if config.tls_cert is not None:
+            self._reloads.append((str(config.tls_cert), self._renew_certificate))
+        if self._store.files:
+            self._reloads.append((self._store.files, self._store.renew))
+        self._stopping = False
+        self._waits = ""  # why it can't start yet
+        self._waiting = Spell("waiting for redis", "redis is there")
+        self._assemble(secrets.token_hex(8))
+
+    def _assemble(self, uid: str) -> None:
+        """Put the parts together that know the node's id. Nothing runs yet."""
+        config = self._config
+        self._uid = uid
         self._router = Router(
-            self._uid,
+            uid,
             config.name,
             _limits(config),
             config.memory * MEBIBYTE,
             self._counts,
-            vouch=auth.vouches if auth is not None else None,
+            vouch=self._auth.vouches if self._auth is not None else None,
         )
         self._gate = Gate(self._router, _terms(config), _context(config))
-        self._reloads: list[Callable[[], None]] = [] if auth is None else [auth.reload]
-        if config.tls_cert is not None:
-            self._reloads.append(self._renew_certificate)
-        self._lease = Lease(self._store, self._keys, self._uid, config.lease, self._counts)
+        self._lease = Lease(self._store, self._keys, uid, config.lease, self._counts)
         self._directory = Directory(
             self._store,
             self._keys,
             self._lease,
-            forgotten=lambda partition: self._notices.forgotten(partition),
+            forgotten=lambda *partitions: self._notices.forgotten(*partitions),
             here=self._router.here,
         )
         self._bus = Bus(
             self._store,
             self._keys,
-            self._uid,
+            uid,
             standing=lambda: self._lease.standing,
             room=self._router.begin,
             deliver=self._router.receive,
             reset=lambda uid: self._router.neighbours.forgot(uid),
             notice=lambda frame: self._notices.heed(frame),
             connected=self._lease.reconnected,
+            lease=config.lease,
             counts=self._counts,
         )
-        self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
-        self._told = anyio.Event()  # to stop
-        self._notices = Notices(self._uid, self._directory, self._bus, self._router, drain=self._told.set)
-        self._stopping = False
+        self._reporter = Reporter(config, uid, self._store, self._keys, self._router, self._why_not_ready)
+        self._notices = Notices(uid, self._directory, self._bus, self._router, drain=self._told.set)
 
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = ports.bind(self._config)
         try:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            ends = [signal.SIGINT] if self._reloads else [signal.SIGINT, signal.SIGHUP]
+            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
                     if self._reloads:
-                        tasks.start_soon(self._reload_when_told)
+                        Upkeep(tasks).start("reload", self._reload_when_told)
                     await self._serve(sockets, signals, tasks)
                     tasks.cancel_scope.cancel()
         finally:
@@ -144,7 +167,8 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # from now on: a node that waits for Redis is alive
-            tasks.start_soon(Probes(self._why_not_ready, Exporter(self._read).page).serve, sockets["http"])
+            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._store.unwatched)
+            Upkeep(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if self._told.is_set():
@@ -158,48 +182,64 @@ class Node:
     # --- start
 
     async def _start(self, tasks: TaskGroup) -> None:
-        """Subscribe, wait for the confirmation, and only then take the lease."""
+        """Subscribe, wait for the confirmation, see that all partitions are there, and only then take the lease."""
         await self._reach_redis()
         await self._warn_of_eviction()
         self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
-        tasks.start_soon(self._store.run)
-        tasks.start_soon(self._bus.run)
+        upkeep = Upkeep(tasks)
+        upkeep.start("redis", self._store.run)
+        upkeep.start("bus", self._bus.run)
         await self._hear_ourselves()
         while True:
             try:
-                await self._lease.take()
                 await self._directory.found(self._notices.alone)
+                await self._lease.take()  # last, since on a long way the rest may take longer than a lease
                 break
             except Unavailable as error:
-                log.warning("waiting for redis", error=str(error))
+                self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
-        tasks.start_soon(self._lease.keep, self._router.restore, self._router.stand)
+        self._waiting.over()
+        upkeep.start("lease", self._lease.keep, self._router.restore, self._router.stand)
         near = self._router.neighbours
-        tasks.start_soon(self._directory.peers.watch, near.watched, near.lost, near.back)
-        tasks.start_soon(self._directory.sweep)
-        tasks.start_soon(minding.mind_memory, self._router)
-        tasks.start_soon(minding.mind_peers, self._router, LOOK_SECONDS)
-        tasks.start_soon(census.watch_windows, self._router, self._counts)
-        tasks.start_soon(pulse.watch_loop, self._counts)
-        tasks.start_soon(self._reporter.run)
+        upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
+        upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
+        upkeep.start("sweep", self._directory.sweep)
+        upkeep.start("memory", minding.mind_memory, self._router)
+        upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
+        upkeep.start("heap", mind_heap)
+        upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
+        upkeep.start("windows", census.watch_windows, self._router, self._counts)
+        upkeep.start("loop", pulse.watch_loop, self._counts)
+        upkeep.start("report", self._reporter.run)
+
+    def _wait_for_redis(self, why: str) -> None:
+        self._waits = why
+        self._waiting.again(url=redact(self._config.redis or ""), error=why)
 
     async def _reach_redis(self) -> None:
-        tries = 0
         while True:
             try:
-                return await self._store.check()
+                return self._settle_among(await self._store.check())
             except Unavailable as error:
-                if tries % SAY_EVERY == 0:
-                    log.warning("waiting for redis", url=redact(self._config.redis or ""), error=str(error))
-                tries += 1
+                self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
+
+    def _settle_among(self, homes: set[str]) -> None:
+        """Have an id whose lease and inbox are at one of these servers: on a cluster others may be away for long."""
+        uid = self._uid
+        for _ in range(DRAWS):
+            if {self._store.home(key(uid)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
+                break
+            uid = secrets.token_hex(8)
+        if uid != self._uid:
+            self._assemble(uid)
 
     async def _hear_ourselves(self) -> None:
         while not self._bus.ready.is_set():
-            with anyio.move_on_after(WAIT_SECONDS * SAY_EVERY):
+            with anyio.move_on_after(PATIENCE_SECONDS):
                 await self._bus.ready.wait()
                 return
-            log.warning("waiting for redis", error="no echo of the own probe")
+            self._wait_for_redis(self._bus.trouble)
 
     async def _warn_of_eviction(self) -> None:
         for policy in await self._store.eviction() - {"noeviction"}:
@@ -217,12 +257,13 @@ class Node:
         try:
             for port in opened:
                 await port.open()
-                tasks.start_soon(port.mind)
+                Upkeep(tasks).start("port", port.mind)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         gate.descriptors.start(opened)
         addresses = {role: ports.show(sock) for role, sock in sockets.items()}
         logs.always().info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
+        notify.ready("serving")
         if config.tls_cert is None and not ports.is_loopback(sockets["address"]):
             log.warning(
                 "what clients say crosses the network unencrypted: set --tls-cert, or use a network of your own"
@@ -238,19 +279,21 @@ class Node:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
-                for reload in self._reloads:
-                    await self._reload(reload)
+                serving = self._notices.serving
+                if serving:
+                    notify.reloading()
+                for file, reload in self._reloads:
+                    await self._reload(file, reload)
+                if serving:
+                    notify.ready("serving")
 
-    async def _reload(self, reload: Callable[[], None]) -> None:
-        config = self._config
+    async def _reload(self, file: str, reload: Callable[[], None]) -> None:
         try:
             await anyio.to_thread.run_sync(reload)
         except ConfigError as error:
             log.warning("not reloaded, the old one stays", error=str(error))
         else:
-            log.info(
-                "reloaded", file=str(config.tls_cert if reload == self._renew_certificate else config.auth_jwt_key)
-            )
+            log.info("reloaded", file=file)
 
     def _renew_certificate(self) -> None:
         self._gate.context = _context(self._config)
@@ -259,11 +302,14 @@ class Node:
         if self._stopping:
             return "draining"
         if not self._notices.serving:
-            return "starting: waiting for Redis"
+            return _with_reason("starting: waiting for Redis", self._waits)
         if not self._lease.standing:
-            return "no lease: Redis is away"
-        if not self._bus.hearing:
-            return "deaf: no echo of the own probe"
+            return _no_lease(self._lease.why)
+        if self._bus.trouble:
+            return self._bus.trouble
+        if self._lease.refused:
+            server = self._store.home(self._keys.lease(self._uid)) or self._bus.address
+            return f"no new names: Redis at {server} refuses new data: {self._lease.refused}"
         return self._gate.why_full
 
     async def _read(self) -> Reading:
@@ -275,6 +321,11 @@ class Node:
             ready=not self._why_not_ready(),
             redis=self._store.answering and self._lease.incarnation > 0,
             hearing=self._bus.hearing,
+            publishing=self._bus.publishing,
+            links=self._bus.links,
+            silent=self._bus.silent,
+            unwatched=bool(self._store.unwatched),
+            writable=not self._lease.refused,
             waiting=len(self._bus.waiting()),
             lease=self._lease.standing,
             lease_age=self._lease.age,
@@ -286,6 +337,7 @@ class Node:
     async def _drain(self) -> None:
         """Nobody new comes in; whoever is here goes on elsewhere, as far as they do so in time."""
         log.info("draining", node=self._config.name, seconds=self._config.drain)
+        notify.stopping()
         self._stopping = True
         drain = Drain(self._router.sessions, self._router.begin)
         with anyio.move_on_after(self._config.drain):
@@ -308,11 +360,20 @@ class Node:
         log.info("stopped", node=self._config.name)
 
 
+def _with_reason(what: str, why: str) -> str:
+    return f"{what}: {why}" if why else what
+
+
+def _no_lease(why: str) -> str:
+    return _with_reason("no lease: Redis refuses" if _REFUSAL.search(why) else "no lease: Redis is away", why)
+
+
 def _limits(config: Config) -> Limits:
     return Limits(
         grace=config.grace,
         lease=config.lease,
         name=config.name_time,
+        max_line=config.max_line,
         window=config.window,
         window_bytes=config.window_bytes,
         calls=config.max_calls,
@@ -328,6 +389,18 @@ def _terms(config: Config) -> Terms:
         config.max_connections_per_address,
         config.max_claims,
         config.proxy_protocol,
+    )
+
+
+def _authenticator(config: Config) -> Authenticator | None:
+    """Who decides about names, if they need a proof. Raises ConfigError."""
+    if config.auth_jwt_key is None:
+        return None
+    return Authenticator(
+        config.auth_jwt_key,
+        audience=config.auth_jwt_audience,
+        issuer=config.auth_jwt_issuer,
+        leeway=config.auth_jwt_leeway,
     )
 
 

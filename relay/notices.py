@@ -18,6 +18,8 @@ from relay.router import Router
 ROLL_CALL_SECONDS: Final = 0.6
 # One roll call for a partition in so many seconds.
 ROLL_CALL_PAUSE: Final = 0.5
+# What is forgotten within so many seconds is one line in the log.
+NEWS_SECONDS: Final = 0.5
 
 log = structlog.get_logger()
 
@@ -34,6 +36,11 @@ class Notices:
         self.serving = False  # has accepted clients: others have to reckon with our users
         self._answered = anyio.Event()
         self._called: dict[int, float] = {}
+        self._news = 0  # partitions that were forgotten, and not told of in the log yet
+
+    def _say(self) -> None:
+        log.warning("redis forgot a part of the directory: its owners write it again", partitions=self._news)
+        self._news = 0
 
     def heed(self, frame: Frame) -> None:
         """A frame came that isn't mail."""
@@ -62,15 +69,23 @@ class Notices:
     async def alone(self) -> bool:
         """Whether no other node has users."""
         called = self._bus.announce(Kind.ROLL_CALL)
-        with anyio.move_on_after(ROLL_CALL_SECONDS):
+        # The question and the answer take a way to Redis and back each.
+        with anyio.move_on_after(ROLL_CALL_SECONDS + 2 * self._directory.latency):
             await self._answered.wait()
         return called and not self._answered.is_set()
 
-    def forgotten(self, partition: int) -> None:
-        """Redis forgot a partition: every node has to write its users back."""
+    def forgotten(self, *partitions: int) -> None:
+        """Redis forgot these partitions: every node has to write its users back."""
         now = clock()
-        if now - self._called.get(partition, float("-inf")) > ROLL_CALL_PAUSE:
+        pauses = {partition: now - self._called.get(partition, float("-inf")) for partition in partitions}
+        due = [partition for partition, pause in pauses.items() if pause > ROLL_CALL_PAUSE]
+        # While one waits for its owners, each question about it leads here. That is no news.
+        news = sum(pause > self._directory.lease.seconds for pause in pauses.values())
+        if news and not self._news:
+            self._router.alarm(NEWS_SECONDS, self._say)
+        self._news += news
+        for partition in due:
             self._called[partition] = now
-            log.warning("redis forgot a partition", partition=partition)
             self._bus.announce(Kind.ROLL_CALL, partition + 1)
-            self._router.write_back(partition)
+        if due:
+            self._router.write_back(*due)

@@ -1,6 +1,10 @@
-"""The options that `relay node` and `relay up` share, each once: a field of Config, by its name and type."""
+"""The options that `relay node` and `relay up` share, each once: a field of Config, by its name and type.
+
+What isn't given as an option comes from its variable, else from the file of `--config`, else it is the default.
+"""
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -8,7 +12,8 @@ from typing import Annotated, Any, Final, cast, get_type_hints
 
 import typer
 
-from relay.config import Config, ConfigError, with_password
+from relay import settings
+from relay.config import Config
 
 # Metavar, and what it is, with its unit.
 _HELP: Final[dict[str, tuple[str, str]]] = {
@@ -16,10 +21,14 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     "port": ("PORT", "TCP port for text and JSON clients; 0 takes a free one."),
     "redis": (
         "URL",
-        "Redis or Valkey 7 or later: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. "
+        "Redis or Valkey 7 or later: redis://, unix://, redis+sentinel://, redis+cluster://, or over TLS rediss://, "
+        "rediss+sentinel://, rediss+cluster://. "
         "Without it: an embedded server for this process only, not for production.",
     ),
-    "redis_password_file": ("FILE", "Holds the password for --redis, where the URL has none; read once, at the start."),
+    "redis_password_file": (
+        "FILE",
+        "Holds the password for --redis, where the URL has none; read for each new connection.",
+    ),
     "prefix": (
         "TEXT",
         "Start of every key and channel; relays with different prefixes on one Redis know nothing of each other.",
@@ -42,9 +51,12 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     ),
     "auth_jwt_key": (
         "FILE",
-        "Names need a signed token (JWT): an Ed25519 public key (PEM), or a secret for HS256, 32 bytes at least; "
-        "read again at SIGHUP.",
+        "Names need a signed token (JWT): public keys (PEM; Ed25519, P-256, RSA), a JWK set, or a secret for HS256, "
+        "32 bytes at least; read again at SIGHUP.",
     ),
+    "auth_jwt_audience": ("TEXT", "What a token's aud has to be, or to contain. Default: tokens may have no aud."),
+    "auth_jwt_issuer": ("TEXT", "What a token's iss has to be. Default: anything."),
+    "auth_jwt_leeway": ("SECONDS", "Seconds by which the clock of whoever signs tokens may be off."),
     "proxy_protocol": (
         "",
         "Each connection begins with a header of the PROXY protocol, version 2, from a balancer: limits by address see "
@@ -74,18 +86,55 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # of those that aren't called like their option
-_NOT_IN_CONFIG: Final[dict[str, Any]] = {"redis_password_file": Path | None}
+# Options of single commands that may come from a variable or the file, too.
+_OWN: Final[dict[str, Any]] = {"workers": int, "nodes": int}
 _ANNOTATED: Final = cast(Any, Annotated)  # made of types that are known only at run time
+VARIABLES: Final = frozenset(
+    _VARIABLES.get(name, f"{settings.PREFIX}{name.upper()}") for name in (*_HELP, *_OWN, "config", "interval")
+)
+
+
+def _types() -> dict[str, Any]:
+    return get_type_hints(Config) | _OWN
+
+
+def _read_file(context: typer.Context, path: Path | None) -> None:
+    """Take what the file sets for defaults. A command that has but some of the options reads a node's file, too."""
+    if path is None:
+        return
+    own = {parameter.name for parameter in context.command.params}
+    serves = "port" in own
+    types = _types()
+    known = {name: types[name] for name in (*_HELP, *_OWN) if name in own or not serves}
+    context.default_map = settings.read(path, known)
+
+
+_CONFIG: Final = inspect.Parameter(
+    "config",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            envvar=f"{settings.PREFIX}CONFIG",
+            metavar="FILE",
+            is_eager=True,
+            callback=_read_file,
+            help="Options in a file (TOML), each under its name: port = 9001. Options and variables go over them.",
+        ),
+    ],
+)
 
 
 def _parameters() -> dict[str, inspect.Parameter]:
     defaults = Config()
-    types = get_type_hints(Config) | _NOT_IN_CONFIG
+    types = _types()
     made = {}
     for name, (metavar, text) in _HELP.items():
         # One that is on or off has no form for off: off is what it is.
         flags = (f"--{name.replace('_', '-')}",) if types[name] is bool else ()
-        variable = _VARIABLES.get(name, f"RELAY_{name.upper()}")
+        variable = _VARIABLES.get(name, f"{settings.PREFIX}{name.upper()}")
         told = _ANNOTATED[types[name], typer.Option(*flags, envvar=variable, metavar=metavar or None, help=text)]
         # A name is made up anew for each node.
         default = "" if name == "name" else getattr(defaults, name, None)
@@ -98,7 +147,7 @@ def with_settings(*but: str) -> Callable[[Callable[..., int]], Callable[..., int
 
     def give(command: Callable[..., int]) -> Callable[..., int]:
         own = [one for one in inspect.signature(command).parameters.values() if one.kind is not one.VAR_KEYWORD]
-        shared = [parameter for name, parameter in _parameters().items() if name not in but]
+        shared = [_CONFIG, *(parameter for name, parameter in _parameters().items() if name not in but)]
         own = [one.replace(kind=one.KEYWORD_ONLY) for one in own]
         signature = inspect.Signature([*shared, *own], return_annotation=int)
         command.__signature__ = signature  # type: ignore[attr-defined]
@@ -113,15 +162,18 @@ def with_only(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]
     return with_settings(*(name for name in _HELP if name not in names))
 
 
-def config(settings: dict[str, Any]) -> Config:
+def strange_variables() -> list[str]:
+    """The variables of the environment that look like options' and are none's."""
+    return settings.strange(os.environ, VARIABLES)
+
+
+def config(chosen: dict[str, Any]) -> Config:
     """The Config that options say. Raises ConfigError."""
-    told = dict(settings)
-    url, file = told.pop("redis"), told.pop("redis_password_file")
-    if file is not None and not url:
-        raise ConfigError("--redis-password-file needs --redis")
+    told = dict(chosen)
+    told.pop("config", None)  # has been read
     if not told.get("name"):
         told.pop("name", None)
-    return Config(redis=with_password(url, file) if file is not None else url or None, **told)
+    return Config(**told | {"redis": told["redis"] or None})
 
 
 def arguments(node: Config) -> list[str]:

@@ -1,10 +1,7 @@
 """How fast somebody may go on: token buckets, reckoned only when they seem to be empty. No I/O; the time is told."""
 
-from collections.abc import Callable
 from math import inf
 from typing import Final
-
-from msgspec import Struct
 
 MINUTE: Final = 60.0
 
@@ -32,12 +29,20 @@ class Bucket:
         return self._left + (now - self._at) * self._most / MINUTE >= self._most
 
 
-class Origin(Struct, frozen=True):
-    """Where a connection comes from."""
+class Origin:
+    """Where a connection comes from; here, nowhere in particular.
 
-    claims: Bucket | None = None  # what its address may ask for
-    left: Callable[[], None] = lambda: None  # to be called once it is gone
-    peer: str = ""  # its address, where that isn't the socket's
+    `claims`: what its address may ask for. `peer`: its address, where that isn't the socket's.
+    """
+
+    __slots__ = ("claims", "peer")
+
+    def __init__(self, claims: Bucket | None = None, peer: str = "") -> None:
+        self.claims = claims
+        self.peer = peer
+
+    def left(self) -> None:
+        """To be called once the connection is gone."""
 
 
 NOWHERE: Final = Origin()

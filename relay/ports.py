@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,36 @@ from relay.config import Config, StartError
 # megabytes, and where all connections together use up what Linux has for TCP (`tcp_mem`), they all stand still, the one
 # to Redis too. A client can say 64 KiB in one round trip, which is 640 KB a second at 100 ms.
 KERNEL_BYTES: Final = 64 * 1024
+
+
+def resolve(host: str) -> str:
+    """The address of a host by its name, of those that it has one of IPv4 if there is any. Raises StartError.
+
+    Call it from the main thread. A resolver that hangs can't be stopped, so it is asked in a thread that nobody waits
+    for at the end: a signal whose handler raises ends this call at once.
+    """
+    outcome: list[str | OSError] = []
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            outcome.append(str(_first(found)[4][0]))
+        except OSError as error:
+            outcome.append(error)
+        done.set()
+
+    done = threading.Event()
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    done.wait()
+    (found,) = outcome
+    if isinstance(found, OSError):
+        raise StartError(f"can't listen on {host}: {found.strerror or found}")
+    return found
+
+
+def _first(found: list[Any]) -> Any:
+    """What getaddrinfo found for IPv4, if there is any."""
+    return min(found, key=lambda entry: entry[0] != socket.AF_INET)
 
 
 def bind(config: Config) -> dict[str, socket.socket]:
@@ -72,7 +103,7 @@ def is_loopback(sock: socket.socket) -> bool:
 
 def _bind(host: str, port: int, *, share: bool, listen: bool = True) -> socket.socket:
     try:
-        family, kind, protocol, _, address = _resolve(host, port)
+        family, kind, protocol, _, address = _first(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         sock = socket.socket(family, kind, protocol)
     except OSError as error:
         raise _in_the_way(host, port, error) from None
@@ -102,8 +133,3 @@ def _set_up(sock: socket.socket) -> None:
 
 def _in_the_way(host: str, port: int, error: OSError) -> StartError:
     return StartError(f"can't listen on {host}:{port}: {error.strerror or error}")
-
-
-def _resolve(host: str, port: int) -> Any:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return min(found, key=lambda entry: entry[0] != socket.AF_INET)

@@ -4,16 +4,14 @@ An answer costs the server a write and this node a turn of the loop, and only sa
 of them saved a quarter of the server's CPU at 5,000 messages a second over 500 pairs in most measurements
 (docs/performance.md). So of ANSWERED PUBLISHes one is answered, for those before it too: a server carries out a
 connection's commands in order. What is refused (rights, a server that is loading) is refused each time, so that is
-noticed as well.
+noticed as well. The node's own probe is always answered.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from redis.asyncio.connection import Connection
-
-from relay.redis_client.connection import Command, RespConnection, pack
+from relay.redis_client.connection import Answered, Command, RespConnection, pack
+from relay.redis_client.dialing import Connection
 
 # Of so many PUBLISHes one is answered. Half of what may be under way (publishing.UNDER_WAY), so that a server that
 # keeps up never holds anything up.
@@ -21,9 +19,11 @@ ANSWERED: Final = 4
 
 _SKIP: Final = ("CLIENT", "REPLY", "SKIP")  # the answer of the next command
 _SKIPPED: Final = pack(_SKIP)
+# How servers name that command where they refuse it, and not the PUBLISH that follows it.
+_SKIP_REFUSED: Final = ("'client", "subcommand")
 
 
-class Publisher(RespConnection):
+class Publisher(Answered):
     """Calls `answered(reply, count)`: so many commands were carried out, or refused.
 
     Whether the server lets answers be skipped is tried with `trial`, a command that may be carried out twice; a server
@@ -32,31 +32,40 @@ class Publisher(RespConnection):
 
     def __init__(self, connection: Connection, answered: Callable[[Any, int], None], trial: Command) -> None:
         """Take over a connection that is set up and idle."""
-        super().__init__(connection, self._heard)
-        self._answered = answered
-        self._owed: deque[int] = deque([0])  # for how many commands each answer that is to come stands
+        super().__init__(connection, answered)
         self._silent = 0  # sent since then without asking for an answer
         self._may_skip: bool | None = None  # not known yet
-        super().send(_SKIP, trial, trial)
+        self._owe([0])
+        RespConnection.send(self, _SKIP, trial, trial)
 
     def send(self, *commands: Command) -> None:
         """Write commands at once, as a RespConnection does."""
+        self._publish(commands, ask=self._silent + len(commands) >= ANSWERED)
+
+    def probe(self, command: Command) -> None:
+        """Write a command that is answered in any case: the answer shows that this connection works both ways."""
+        self._publish((command,), ask=True)
+
+    def _publish(self, commands: tuple[Command, ...], *, ask: bool) -> None:
         if not self._may_skip:
-            self._owed.extend([1] * len(commands))
             super().send(*commands)
             return
         self._silent += len(commands)
         words = [word for command in commands for word in (_SKIPPED, pack(command))]
-        if self._silent >= ANSWERED:
+        if ask:
             del words[-2]
-            self._owed.append(self._silent)
+            self._owe([self._silent])
             self._silent = 0
         self._write(b"".join(words))
 
     def _heard(self, reply: Any) -> None:
         if self._may_skip is None:
-            self._may_skip = not isinstance(reply, Exception)
+            self._may_skip = not _refuses_to_skip(reply)
             if not self._may_skip:
                 self._owed.appendleft(0)  # this refusal is followed by both trials' answers
                 return
-        self._answered(reply, self._owed.popleft())
+        super()._heard(reply)
+
+
+def _refuses_to_skip(reply: Any) -> bool:
+    return isinstance(reply, Exception) and any(sign in str(reply).lower() for sign in _SKIP_REFUSED)

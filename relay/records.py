@@ -1,7 +1,6 @@
 """Keeps the directory's records in step with the sessions of this node."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -30,7 +29,6 @@ class Records:
     def __init__(self, directory: Directory, tasks: TaskGroup, changed: Callable[[], None]) -> None:
         self._directory = directory
         self._crew = Crew(tasks)
-        self._tasks = tasks
         self._changed = changed
         self._waiting: dict[Session, list[Callable[[bool], None]]] = {}
         self._released: dict[Session, Callable[[], None]] = {}
@@ -79,9 +77,12 @@ class Records:
                 await self._lost(session)
             except Unavailable:
                 self._waiting.setdefault(session, [])
+            except Exception:  # a defect: who waits has to be told, and the name must not be lost for it
+                log.exception("record not written")
+                self._waiting.setdefault(session, [])
         self._changed()
         for then in waiting:
-            then(written)
+            _call(then, written)
         if session in self._waiting and not written:
             await anyio.sleep(RETRY_SECONDS)
 
@@ -89,8 +90,11 @@ class Records:
         """Another session owns the name: a stranger's, or this very one's, resumed elsewhere."""
         resumed = None
         if session.token_hash:
-            with suppress(Unavailable):
-                resumed = await self._directory.find_token(session.owned, session.token_hash)
+            try:
+                resumed = await self._directory.resumed(session.owned, session.token_hash)
+            except Unavailable:
+                self._waiting.setdefault(session, [])  # whose it is now shows with the next try
+                return
         self._changed()
         if session.state is State.NAMED:
             if resumed is None:
@@ -103,7 +107,9 @@ class Records:
     async def _give_back(self, session: Session) -> None:
         try:
             await self._directory.release(session.owned, session.sid)
-        except Unavailable:
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.exception("name not given back")
             self._told(session)
             await anyio.sleep(RETRY_SECONDS)
             return
@@ -114,14 +120,14 @@ class Records:
         then = self._released[session]
         self._released[session] = _nobody
         self._changed()
-        then()
+        _call(then)
 
     def give_up(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
         """A claim got no answer, but may be carried out yet: take it back once Redis can be asked, `after` so long.
 
         `then`: that time is over, and the name may be had.
         """
-        self._tasks.start_soon(self._take_back, owned, sid, after, then)
+        self._crew.start(self._take_back, owned, sid, after, then)
 
     async def _take_back(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
         await anyio.sleep(after)
@@ -159,10 +165,26 @@ def _nobody() -> None:
     pass
 
 
+def _call(then: Callable[..., None], *about: object) -> None:
+    """A defect in what one session does next must not keep others, or its own record, from their turn."""
+    try:
+        then(*about)
+    except Exception:
+        log.exception("a step failed")
+
+
 def body(session: Session) -> Body:
     """What the directory has to know of a session."""
     chat, partner = session.engaged or ("", None)
     shown = session.name.shown if session.name else ""
     return Body(
-        shown, session.grace, session.token_hash, session.detached, chat, partner, session.ended, session.before
+        shown,
+        session.grace,
+        session.token_hash,
+        session.detached,
+        chat,
+        partner,
+        session.ended,
+        session.before,
+        session.calling,
     )

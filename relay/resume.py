@@ -9,14 +9,14 @@ A record that was written in the middle of a switch names two chats: the one tha
 before it (`fallback`). The partner of the former knows whether it exists.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
 from relay.chat import Chat
 from relay.errors import Code, Presence, Reason
-from relay.events import Away, Claim, Left, Paired, Resume, Welcome
+from relay.events import Away, Claim, Left, Paired, Resume
 from relay.host import Located
 from relay.mail import Gone, Party, Sync
 from relay.metrics import Outcome
@@ -53,6 +53,8 @@ def inherit(session: "Session", legacy: Legacy) -> None:
     session.token_hash, session.ended = legacy.token_hash, legacy.ended
     if legacy.partner is not None:
         session.chat, session.fallback = Chat(legacy.chat, legacy.partner), legacy.before
+        session.tie()
+    session.outbox.inherited()
     if legacy.ended is not None:
         session.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
 
@@ -80,13 +82,15 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
     host, resume = session.host, _resume(claim)
     chat.forget_untold()
     if resume.chat == chat.id:
+        if resume.last and resume.at is not None:
+            chat.times.note(resume.last, 1, resume.at)
         ack = chat.caught_up(resume.last)
         if ack is not None:
             host.post(chat.partner.uid, ack)
     sync = chat.sync(session.party, reply=True)
     host.post(chat.partner.uid, sync)
     look_for_partner(session, chat)
-    host.alarm(host.limits.reunion, lambda: _alone(session, claim))
+    session.later(host.limits.reunion, lambda session: _alone(session, claim))
 
 
 def _stands(session: "Session") -> None:
@@ -102,11 +106,14 @@ def _stands(session: "Session") -> None:
 def _fall_back(session: "Session", claim: Claim, fallback: tuple[str, Party]) -> None:
     """The chat came to nothing: the one before it goes on."""
     session.fallback, session.chat = None, Chat(*fallback)
+    session.tie()
     session.host.save(session)
     _reunite(session, claim, session.chat)
 
 
-def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Located], None] = lambda _: None) -> None:
+def look_for_partner(
+    session: "Session", chat: Chat, otherwise: Callable[["Session", Located], None] = lambda *_: None
+) -> None:
     """The partner may have moved, maybe while nobody was here to be told: the directory knows.
 
     `otherwise`: what to do a little later if it is still where it was.
@@ -119,16 +126,17 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Locate
         if chat.partner is not known:  # it has found us meanwhile, so the answer may be older than what we know
             look_for_partner(session, chat, otherwise)
         elif isinstance(found, Code):
-            _later(session, chat, lambda: look_for_partner(session, chat, otherwise))
+            _later(session, chat, lambda session: look_for_partner(session, chat, otherwise))
         elif found.state is Presence.OFFLINE:
             gone(session, Reason.LOST, 0)
         elif found.uid != chat.partner.uid:
             chat.partner = structs.replace(chat.partner, uid=found.uid)
+            session.tie()
             _ask(session, chat)
         elif found.state is Presence.AWAY and not chat.away:
             partner_away(session, chat, chat.partner.grace)
         else:
-            _later(session, chat, lambda: otherwise(found))
+            _later(session, chat, lambda session: otherwise(session, found))
 
     session.host.locate(chat.partner.owned, located)
 
@@ -136,7 +144,7 @@ def look_for_partner(session: "Session", chat: Chat, otherwise: Callable[[Locate
 def unknown(session: "Session", chat: Chat, uid: str) -> None:
     """That node knows nobody of the partner's name: it has moved on, is just arriving there, or is gone."""
     if chat.partner.uid == uid:
-        look_for_partner(session, chat, lambda _: _ask(session, chat))
+        look_for_partner(session, chat, lambda session, _: _ask(session, chat))
 
 
 def partner_lost(session: "Session", uid: str, since: float) -> None:
@@ -156,31 +164,21 @@ def partner_away(session: "Session", chat: Chat, left: float) -> None:
     if not chat.away:
         chat.gone_away()
         if not isinstance(session.pending, Claim):  # else it's told with the welcome
-            session.host.tell(session, Away(chat.partner.shown, round(left, 3)))
+            session.host.tell(session, Away(chat.partner.shown, round(left, 3), chat.id))
     absence = chat.absences
+    session.later(left, lambda session: _overdue(session, chat, absence))
 
-    def overdue() -> None:
-        """As far as is known here; if it came back somewhere, the chat goes on."""
-        if session.chat is chat and chat.away and chat.absences == absence:
-            look_for_partner(session, chat, still)
 
-    def still(found: Located) -> None:
+def _overdue(session: "Session", chat: Chat, absence: int) -> None:
+    """The partner should be back, as far as is known here; if it came back somewhere, the chat goes on."""
+
+    def still(session: "Session", found: Located) -> None:
         if found.state is not Presence.AWAY:  # it's there, and its word was lost
             _ask(session, chat)
-        overdue()
+        _overdue(session, chat, absence)
 
-    session.host.alarm(left, overdue)
-
-
-def partners(sessions: Iterable["Session"]) -> set[str]:
-    """The nodes that hold a partner of one of them. Asked ten times a second, so a quick look has to do for most."""
-    uids = set()
-    for session in sessions:
-        if session.chat is not None:
-            uids.add(session.chat.partner.uid)
-        if session.pairing.step is not None and (promised := session.pairing.promised) is not None:
-            uids.add(promised[1].uid)
-    return uids
+    if session.chat is chat and chat.away and chat.absences == absence:
+        look_for_partner(session, chat, still)
 
 
 def node_back(session: "Session", uid: str) -> None:
@@ -195,12 +193,12 @@ def _ask(session: "Session", chat: Chat) -> None:
     session.host.post(chat.partner.uid, chat.sync(session.party, reply=True, away=session.detached))
 
 
-def _later(session: "Session", chat: Chat, then: Callable[[], None]) -> None:
-    def still() -> None:
+def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) -> None:
+    def still(session: "Session") -> None:
         if session.chat is chat:
-            then()
+            then(session)
 
-    session.host.alarm(session.host.limits.reunion, still)
+    session.later(session.host.limits.reunion, still)
 
 
 def _alone(session: "Session", claim: Claim) -> None:
@@ -250,13 +248,15 @@ def announce(session: "Session", claim: Claim, last: int = 0) -> None:
         host.save(session)
     chat = session.chat
     if chat is not None:
-        host.tell(session, Paired(chat.partner.shown, chat.id, chat.partner.acks, resumed=True, last=last))
+        partner, at = chat.partner, session.outbox.fates.when(last)
+        host.tell(session, Paired(partner.shown, chat.id, partner.acks, resumed=True, last=last, at=at))
         if chat.away:
-            host.tell(session, Away(chat.partner.shown, chat.partner.grace))
+            host.tell(session, Away(partner.shown, partner.grace, chat.id))
     elif resume.chat is not None:
         ended = session.ended
         known = ended is not None and ended.chat == resume.chat
-        host.tell(session, Left(ended.name, ended.reason) if ended and known else Left("", Reason.LOST))
+        name, reason = (ended.name, ended.reason) if ended and known else ("", Reason.LOST)
+        host.tell(session, Left(name, reason, resume.chat))
     host.wake(session)
 
 
@@ -268,16 +268,13 @@ def _abandoned(chat: Chat, resume: Resume) -> bool:
 
 
 def _welcome(session: "Session", claim: Claim) -> None:
-    host, limits = session.host, session.host.limits
+    host = session.host
     assert session.name is not None
     session.pending = None
     for mail in session.early:
         host.post(host.uid, mail)
     session.early.clear()
-    shown, token = session.name.shown, _resume(claim).token
-    host.tell(
-        session, Welcome(shown, token, True, limits.grace, limits.window, limits.window_bytes, limits.ping, host.node)
-    )
+    session.welcome(_resume(claim).token, resumed=True)
 
 
 def _resume(claim: Claim) -> Resume:

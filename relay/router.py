@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from anyio.abc import TaskGroup
@@ -12,11 +12,13 @@ from relay import inbox
 from relay.budget import Budget
 from relay.bus import Bus
 from relay.claims import Claims
+from relay.crew import Crew
 from relay.directory import Directory
 from relay.drain import dismiss
 from relay.entrance import Entrance
 from relay.errors import Code, Ending
 from relay.events import Claim, Event
+from relay.halves import Halves
 from relay.held import Held
 from relay.host import Limits, Located
 from relay.mail import Ack, Mail, Moved
@@ -24,13 +26,20 @@ from relay.metrics import Counts, Limit
 from relay.names import Name
 from relay.neighbours import Neighbours
 from relay.outlet import Outlet
+from relay.partners import Partners
 from relay.records import Records
 from relay.session import NAMED, Session
+from relay.slices import in_slices
 from relay.standing import Standing
 from relay.turns import Turns
 
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
+# Ways to Redis and back in a call across nodes: where the other one is and whether its node lives, the invitation and
+# its answer, two records; twice as many where scripts have to be loaded; and pipelines that have to come back first.
+CALL_TRIPS: Final = 16
+# Users looked at in one turn of the loop for that: half a millisecond.
+SLICE: Final = 500
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 
 log = structlog.get_logger()
@@ -56,7 +65,9 @@ class Router(Turns):
         self.limits = limits
         self.counts = counts or Counts()
         self.budget = Budget(memory)
+        self.halves = Halves(self.budget)
         self.sessions: dict[str, Session] = {}  # by owned name
+        self.partners = Partners()
         self.held = False  # clients' lines have to wait until it is known what this node still owns
         self._forgotten: set[int] = set()  # partitions to be written back
         self._outlets: set[Outlet] = set()
@@ -65,7 +76,7 @@ class Router(Turns):
     def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
         """Everything is there: go."""
         self._loop, self._bus, self._lease = loop, bus, directory.lease
-        self._tasks = tasks
+        self._crew = Crew(tasks)
         self._directory = directory
         self._standing = Standing(self._lease, loop.call_later, self._hold, self._let_go)
         self._records = Records(directory, tasks, self.begin)
@@ -102,6 +113,11 @@ class Router(Turns):
         return self.budget.allowance
 
     @property
+    def call_seconds(self) -> float:
+        """See `Host`."""
+        return self.limits.call + CALL_TRIPS * self._directory.latency
+
+    @property
     def crowded(self) -> bool:
         """See `Host`."""
         return self._directory.crowded
@@ -116,6 +132,13 @@ class Router(Turns):
         """Whoever has lines that wait may try again, some in each turn."""
         self.begin()
         self._later.update((outlet, None) for outlet in self._outlets if outlet.lines)
+
+    def go_on_with_halves(self) -> None:
+        """The budget was shared out: whose turn it is to say the rest of a line is read on."""
+        called = self.halves.look(self._loop.time())
+        if called:
+            self.begin()
+            self._later.update(dict.fromkeys(cast(list[Outlet], called)))
 
     # --- connections
 
@@ -173,7 +196,7 @@ class Router(Turns):
         if session.outlet is not None and not session.outlet.pace.may_claim(self._loop.time()):
             self.counts.hit(Limit.CLAIMS)
             return Code.RATE_LIMITED
-        return Code.BAD_TOKEN if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
+        return Code.BAD_AUTH if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
 
     def admits_call(self, session: Session) -> bool:
         """See `Host`."""
@@ -200,14 +223,14 @@ class Router(Turns):
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """A session begins here, or goes on here."""
-        session.began, outlet = self.now, session.outlet
+        session.began, outlet = self.instant, session.outlet
         who = {} if outlet is None else {"dialect": outlet.dialect, "client": outlet.peer}
         log.info("session started", name=session.owned, session=session.sid, resumed=resumed, **who)
 
     def _ended(self, session: Session, why: Ending) -> None:
         if session.began:
             self.counts.endings[why] += 1
-            seconds = round(self.now - session.began, 3)
+            seconds = round(self.instant - session.began, 3)
             log.info("session ended", name=session.owned, session=session.sid, reason=str(why), seconds=seconds)
         session.began = 0.0
 
@@ -264,24 +287,23 @@ class Router(Turns):
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.state is NAMED])
-        partners = await self.neighbours.partners()
         self.begin()
-        for uid in partners:
+        for uid in self.neighbours.partners():
             self.neighbours.forgot(uid)
         self._bus.ask()
 
-    def write_back(self, partition: int) -> None:
-        """Redis forgot a partition: put the records of it back that are ours, shortly."""
+    def write_back(self, *partitions: int) -> None:
+        """Redis forgot these partitions: put the records of them back that are ours, shortly."""
         if not self._forgotten:
-            self.alarm(FORGOTTEN_SECONDS, self._write_back)
-        self._forgotten.add(partition)
+            self.alarm(FORGOTTEN_SECONDS, lambda: self._crew.start(self._write_back))
+        self._forgotten.update(partitions)
 
-    def _write_back(self) -> None:
+    async def _write_back(self) -> None:
         partitions, self._forgotten = self._forgotten, set()
-        for session in list(self.sessions.values()):
+        async for session in in_slices(list(self.sessions.values()), SLICE):
             if session.state is NAMED and self._directory.keys.partition_of(session.owned) in partitions:
                 self._records.save(session)
-        self._tasks.start_soon(self._directory.tidy, partitions)
+        await self._directory.tidy(partitions)
 
     @property
     def quiet(self) -> bool:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,9 @@ import anyio
 import structlog
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
-from relay import child, embedded, logs, options, ports
+from relay import child, embedded, logs, notify, options, ports, signals, streams
 from relay.config import Config, ConfigError, StartError
+from relay.streams import OutputLost
 
 log = structlog.get_logger()
 
@@ -86,16 +87,14 @@ def run(configs: Sequence[Config], *, replacing: bool = False) -> int:
 
     Where nodes have files to read again, SIGHUP has them do that instead.
 
-    A Ctrl-C before it listens for signals raises KeyboardInterrupt.
+    A Ctrl-C before it listens for signals raises KeyboardInterrupt. SIGHUP and Ctrl-C mean nothing where they were
+    ignored at the start, as by `nohup`.
 
     A node that ends by itself ends all of them: StartError if it never listened, else status 1. Should this process
     be killed, SIGKILL included, the nodes and the embedded server are killed too.
     """
-    with ExitStack() as stack:
-        if configs[0].redis is None:
-            url = stack.enter_context(embedded.server())
-            configs = [replace(config, redis=url) for config in configs]
-        cluster = _Cluster(configs, replacing)
+    with embedded.server_unless(configs[0].redis) as url:
+        cluster = _Cluster([replace(config, redis=url) for config in configs], replacing)
         anyio.run(cluster.run)
     if cluster.complaint:
         raise StartError(cluster.complaint)
@@ -142,7 +141,10 @@ class _Cluster:
 
     async def _run_once(self, config: Config) -> tuple[int, str]:
         """Run a node to its end: its status, and what it complained about if it couldn't start."""
-        process = await _start(config)
+        try:
+            process = await _start(config)
+        except OSError as error:  # no process, memory or descriptor left: the other nodes go on
+            return 1, f"can't be started: {error.strerror or error}"
         self._processes[config.name] = process
         if self._stopping:  # it was being started when all others were told
             _signal(process, signal.SIGTERM)
@@ -153,7 +155,7 @@ class _Cluster:
                 if line.startswith(_COMPLAINT):
                     complaint = line.removeprefix(_COMPLAINT)
                 else:
-                    print(line, file=sys.stderr, flush=True)
+                    logs.pass_on(line)
                     self._notice(config.name, line)
             status = await process.wait()
         del self._processes[config.name]
@@ -164,8 +166,11 @@ class _Cluster:
         if not address or name in self._addresses:
             return
         self._addresses[name] = address
-        if len(self._addresses) == len(self._configs) and not self._replacing:
-            print(_invitation([self._addresses[config.name] for config in self._configs], self._configs[0]), flush=True)
+        if len(self._addresses) < len(self._configs):
+            return
+        notify.ready(f"{len(self._configs)} nodes serve")
+        if not self._replacing:
+            _invite(_invitation([self._addresses[config.name] for config in self._configs], self._configs[0]))
 
     def _lost(self, name: str, status: int, complaint: str) -> None:
         self.failed = True
@@ -175,19 +180,35 @@ class _Cluster:
             log.error("node ended by itself, ending all", node=name, status=status, complaint=complaint)
 
     async def _stop_at_signal(self, tasks: TaskGroup) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            async for received in signals:
+        with anyio.open_signal_receiver(*self._heeded()) as heard:
+            async for received in heard:
                 if received is signal.SIGHUP and self._configs[0].reloads:
-                    for process in self._processes.values():
-                        _signal(process, signal.SIGHUP)
+                    self._reload()
                     continue
                 if self._stopping:  # asked twice: somebody is in a hurry
                     self._kill()
                 self._stop(tasks)
 
+    def _reload(self) -> None:
+        """Pass it on; each node says in the log what came of it."""
+        up = len(self._addresses) == len(self._configs)
+        if up:
+            notify.reloading()
+        for process in self._processes.values():
+            _signal(process, signal.SIGHUP)
+        if up:
+            notify.ready(f"{len(self._configs)} nodes serve")
+
+    def _heeded(self) -> list[signal.Signals]:
+        """Those that mean something here. Being asked to read files again is nothing that `nohup` is meant against."""
+        if self._configs[0].reloads:
+            return [signal.SIGTERM, signal.SIGHUP, *signals.unless_ignored(signal.SIGINT)]
+        return [signal.SIGTERM, *signals.unless_ignored(signal.SIGINT, signal.SIGHUP)]
+
     def _stop(self, tasks: TaskGroup) -> None:
         if not self._stopping:
             self._stopping = True
+            notify.stopping()
             for process in self._processes.values():
                 _signal(process, signal.SIGTERM)
             tasks.start_soon(self._kill_late)
@@ -209,7 +230,8 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 async def _start(config: Config) -> Process:
     """Start a node that dies with this process. Its arguments tell it all but the URL, which may hold a password."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
+    # To a service manager this process speaks for all of them.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RELAY_") and k != notify.VARIABLE}
     return await anyio.open_process(
         child.command([sys.executable, "-P", "-m", "relay", "node", *options.arguments(config)]),
         stdin=subprocess.PIPE,  # the watchdog's lifeline
@@ -228,6 +250,15 @@ async def _lines(stream: ByteReceiveStream) -> AsyncIterator[str]:
             yield line.decode(errors="backslashreplace")
     if rest:
         yield rest.decode(errors="backslashreplace")
+
+
+def _invite(text: str) -> None:
+    """Show it. A full disk, or nobody who reads, is no reason to end a cluster."""
+    try:
+        print(text, flush=True)
+    except OutputLost as error:
+        streams.give_up_output()
+        log.warning("can't show how to connect: standard output can't be written", error=str(error))
 
 
 def _invitation(addresses: Sequence[str], config: Config) -> str:
@@ -264,4 +295,6 @@ def _client_command() -> str:
     beside = Path(sys.executable).parent / "pairchat"
     if shutil.which("pairchat") or not beside.exists():
         return "pairchat"
-    return os.path.relpath(beside)
+    with suppress(OSError):  # the working directory has been deleted
+        return os.path.relpath(beside)
+    return str(beside)

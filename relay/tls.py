@@ -18,6 +18,12 @@ from relay.config import ConfigError
 # From the connection to the end of the handshake. Two round trips, and a certificate that is looked at: less than a
 # second nearly everywhere; whoever takes longer than this holds a place that others could have.
 HANDSHAKE_SECONDS: Final = 10.0
+# What a peer may say until then: its hello (16 KiB at most) and certificates, some kilobytes each. OpenSSL would keep
+# 100 KiB of the latter for somebody whom nobody knows. Read in small pieces, as OpenSSL's buffers never shrink.
+HANDSHAKE_BYTES: Final = 48 * 1024
+HANDSHAKE_READ_BYTES: Final = 4 * 1024
+# The most that one record of TLS holds: what is written goes through OpenSSL's buffer in such pieces, likewise.
+RECORD_BYTES: Final = 16 * 1024
 # One read from the network: a little more than the largest record, so that one is rarely taken in two reads.
 CIPHER_BYTES: Final = 17 * 1024
 # What TLS itself owes a peer that doesn't read: answers to changes of keys. An honest one changes them once a gigabyte.
@@ -107,6 +113,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._ready, self._failed = ready, failed
         self._client: Client | None = None
         self._late = False
+        self._shaken = 0  # bytes of the handshake that came
         self._wanted = True  # the client takes what comes
         self._stopped = False  # TCP isn't read
         self._full = False  # the kernel takes no more
@@ -126,14 +133,16 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next read goes: no more than the client would read now."""
-        return _buffer if self._client is None else _buffer[: len(cast(memoryview, self._client.get_buffer(sizehint)))]
+        if self._client is None:
+            return _buffer[:HANDSHAKE_READ_BYTES]
+        return _buffer[: len(cast(memoryview, self._client.get_buffer(sizehint)))]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         if self._inward is not _OPEN:
             return  # said behind the end
         self._incoming.write(_buffer[:nbytes])
-        if self._client is not None or self._shake():
+        if self._client is not None or self._shake(nbytes):
             self._read()
 
     def eof_received(self) -> bool:
@@ -148,8 +157,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """TCP is gone."""
         self._timer.cancel()
         self._stopped = True
-        if self._client is not None:
-            self._client.connection_lost(exc)
+        client, self._client = self._client, None  # both would wait for the cyclic collector
+        if client is not None:
+            client.connection_lost(exc)
         else:
             self._failed(self._late)
 
@@ -166,12 +176,15 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._client is not None and not self._full:
             self._client.resume_writing()
 
-    def _shake(self) -> bool:
+    def _shake(self, nbytes: int) -> bool:
         """Go on with the handshake, and say whether it is done."""
+        self._shaken += nbytes
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._send()
+            if self._shaken > HANDSHAKE_BYTES:
+                self._tcp.abort()
             return False
         except (ssl.SSLError, ssl.CertificateError):
             self._send()  # why not
@@ -230,7 +243,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._inward = Inward.ENDING
 
     def _send(self) -> None:
-        data = self._outgoing.read()
+        self._pass_on(self._outgoing.read())
+
+    def _pass_on(self, data: bytes) -> None:
         if data and not self._tcp.is_closing():
             self._tcp.write(data)
 
@@ -257,14 +272,15 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send to the client."""
-        rest = memoryview(data)
+        rest, records = memoryview(data), []
         try:
             while rest:
-                rest = rest[self._tls.write(rest) :]
+                rest = rest[self._tls.write(rest[:RECORD_BYTES]) :]
+                records.append(self._outgoing.read())
         except ssl.SSLError:
             self._tcp.abort()
             return
-        self._send()
+        self._pass_on(records[0] if len(records) == 1 else b"".join(records))
 
     def close(self) -> None:
         """Say that nothing more comes, and close."""

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
+from relay.config import parse_server
+
 if TYPE_CHECKING:
     from relay.bench.plan import Dialect, Plan
 
@@ -69,10 +71,9 @@ def bench(
     you know: it takes what it gets.
     """
     from relay.bench import plan as plans  # not for --help: it takes a while to import
-    from relay.torture.plan import parse_server
 
     plan = plans.Plan(
-        servers=tuple(map(parse_server, server or ())),
+        servers=tuple(parse_server("--server", one) for one in server or ()),
         pairs=pairs,
         in_flight=in_flight,
         rate=rate,

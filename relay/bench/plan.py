@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from relay.config import ConfigError
+from relay.config import ConfigError, check_range
 from relay.torture import trust
 
 Dialect = Literal["json", "text"]
@@ -51,9 +51,8 @@ class Plan(Struct, frozen=True):
             "--processes": self.processes,
         }
         for option, value in values.items():
-            low, high = _BOUNDS[option]
-            if value is not None and not low <= value <= high:  # this way round, so that NaN is refused too
-                raise ConfigError(f"{option} must be between {low} and {high}, not {value:.12g}")
+            if value is not None:
+                check_range(option, value, _BOUNDS[option], "")
         if self.in_flight is not None and self.rate is not None:
             raise ConfigError("--in-flight and --rate exclude each other: as fast as it goes, or at a steady rate")
         if self.dialect not in ("json", "text"):

@@ -20,7 +20,7 @@ from relay.bench.histogram import Histogram
 from relay.bench.pair import End, Pair, Stage
 from relay.bench.plan import IN_FLIGHT, MAX_IN_FLIGHT, Address, Job
 from relay.bench.speech import speech
-from relay.config import first_error
+from relay.config import first_error, show_server
 from relay.torture.trust import client_context
 
 WARM_UP_SECONDS: Final = 1.0  # under load, before anything is measured: caches, TCP windows, Python's own
@@ -130,6 +130,21 @@ class _Refused(Exception):
     """A user can't log in or meet its partner."""
 
 
+async def _look_up(server: Address) -> None:
+    """Find out once, before hundreds of users do, whether there is such a host. Raises _Refused."""
+    try:
+        async with asyncio.timeout(LOGIN_SECONDS):
+            await asyncio.get_running_loop().getaddrinfo(*server)
+    except TimeoutError:
+        raise _Refused(f"{show_server(server)}: the name isn't resolved within {LOGIN_SECONDS:g} s") from None
+    except OSError as error:
+        raise _cant_connect(server, error) from None
+
+
+def _cant_connect(server: Address, error: OSError) -> _Refused:
+    return _Refused(f"can't connect to {show_server(server)}: {error.strerror or error}")
+
+
 class _Run:
     """One job."""
 
@@ -151,7 +166,9 @@ class _Run:
         self.over = False
 
     async def meet(self) -> None:
-        """Connect, log in and pair all. Raises _Refused, OSError."""
+        """Connect, log in and pair all. Raises _Refused."""
+        for server in self._job.target.servers:
+            await _look_up(server)
         async with asyncio.TaskGroup() as tasks:
             for pair in self._pairs:
                 tasks.create_task(self._meet(pair))
@@ -171,7 +188,10 @@ class _Run:
 
     async def _log_in(self, end: End, pair: Pair, server: Address) -> _Wire:
         loop = asyncio.get_running_loop()
-        _, wire = await loop.create_connection(lambda: _Wire(end, self, pair), *server, ssl=self._tls)
+        try:
+            _, wire = await loop.create_connection(lambda: _Wire(end, self, pair), *server, ssl=self._tls)
+        except OSError as error:
+            raise _cant_connect(server, error) from None
         self._wires.append(wire)
         await wire.ask(self._speech.hello(end.name), Stage.FREE)
         return wire
@@ -303,7 +323,7 @@ async def _meet(run: _Run) -> Ready | Failed:
     complaint = ""
     try:
         await run.meet()
-    except* (_Refused, OSError) as group:
+    except* _Refused as group:
         complaint = str(first_error(group))
     return Failed(complaint) if complaint else Ready(time.monotonic() - began)
 

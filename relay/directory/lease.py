@@ -7,6 +7,7 @@ from typing import Final
 import anyio
 import structlog
 
+from relay.logs import Spell
 from relay.metrics import Counts
 from relay.redis_client.client import Script, Store, Unavailable
 from relay.redis_client.keys import Keys
@@ -48,7 +49,8 @@ class Lease:
         self.incarnation = 0
         self.deadline = float("-inf")
         self.failing = False  # the last renewal didn't get through
-        self.slow = seconds * SLOW  # a renewal that took longer came late
+        self.why = ""  # it didn't, or wasn't possible
+        self.refused = ""  # why Redis takes no new data, if it doesn't; leases it renews all the same
         self._anonymous = False  # the server doesn't say who it is
         self._doubts = 0  # how often there was something to settle
         self._since = float("inf")
@@ -58,11 +60,18 @@ class Lease:
         self._unsettled = anyio.Event()  # what is still owned has to be settled
         self._ended = False
         self._counts = counts or Counts()
+        self._failures = Spell("redis unavailable", "redis is available again")
+        self._refusals = Spell("redis refuses new data: no names, no calls", "redis takes new data again")
 
     @property
     def standing(self) -> bool:
         """Whether nobody can have taken anything from this node yet."""
         return _clock_gettime(_CLOCK) < self.deadline
+
+    @property
+    def slow(self) -> float:
+        """Seconds, the way to Redis and back included, after which an answer came late."""
+        return self.seconds * SLOW + self._store.latency
 
     @property
     def age(self) -> float:
@@ -81,8 +90,8 @@ class Lease:
     async def take(self) -> None:
         """Begin a new incarnation. Raises Unavailable."""
         began = clock()
-        milliseconds = round((self.seconds + TAIL_SECONDS) * 1000)
-        server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds, urgent=True)
+        milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
+        server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds, tail, urgent=True)
         self._anonymous = not server
         self.incarnation += 1
         self._since, self.deadline = began, began + self.seconds
@@ -122,19 +131,21 @@ class Lease:
 
     async def _renew_for_ever(self, held: Callable[[], None]) -> None:
         while not self._ended:
-            pause = self.seconds / 3
+            began, pause = clock(), self.seconds / 3
             try:
                 await self._renew()
-                self.failing = False
+                self.failing, self.why = False, ""
+                self._failures.over()
                 if not self._unsettled.is_set():
                     held()
             except Unavailable as error:
-                self.failing = True
+                self.failing, self.why = True, str(error)
                 self._since = clock()
-                log.warning("redis unavailable", error=str(error), standing=self.standing)
-                pause = RETRY_SECONDS
+                self._failures.again(error=str(error), standing=self.standing)
+                began, pause = clock(), RETRY_SECONDS
             self._soon = anyio.Event()
-            with anyio.move_on_after(pause):
+            # Counted from the last one's beginning: however long the way is, a renewal leaves each third of a lease.
+            with anyio.move_on_after(began + pause - clock()):
                 await self._soon.wait()
 
     def hurry(self) -> None:
@@ -144,7 +155,11 @@ class Lease:
     async def _renew(self) -> None:
         began = clock()
         milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
-        match await self._store.script(_RENEW, self._key, self.incarnation, milliseconds, tail, urgent=True):
+        result, *refusal = await self._store.script(
+            _RENEW, self._key, self.incarnation, milliseconds, tail, urgent=True
+        )
+        self._note(refusal[0].decode(errors="replace") if refusal else "")
+        match result:
             case 0:
                 self._counts.lapses += 1
                 log.warning("lease lapsed", incarnation=self.incarnation)
@@ -155,9 +170,18 @@ class Lease:
             case 2:
                 log.warning("redis is another server now: settling what is owned")
                 self._doubt()
+            case _ if began >= self.deadline:  # others may have seen it lapse, if Redis' clock was set back since
+                self._doubt()
         self.deadline = began + self.seconds
         if clock() - began > self.slow:
             self._since = clock()
+
+    def _note(self, refusal: str) -> None:
+        self.refused = refusal
+        if refusal:
+            self._refusals.again(error=refusal)
+        else:
+            self._refusals.over()
 
     async def end(self) -> None:
         """Let it lapse now: whoever may resume elsewhere needn't wait for it. Raises Unavailable."""

@@ -5,13 +5,13 @@ from typing import Final
 
 import anyio
 
-from relay.config import StartError
+from relay.config import Config, StartError
 from relay.directory import record
 from relay.directory.record import BadRecord
 from relay.link import UID_LENGTH, Kind, note
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
-from relay.status.gather import asking
+from relay.status.gather import Node, asking
 
 LOOK_SECONDS: Final = 0.1
 # What is told goes by pub/sub, which may lose it.
@@ -20,12 +20,12 @@ AGAIN_EVERY: Final = 10  # looks
 OPERATOR: Final = "0" * UID_LENGTH
 
 
-async def drain(url: str, prefix: str, node: str, timeout: float) -> None:
+async def drain(told: Config, node: str, timeout: float) -> None:
     """Have the node of this name end as at SIGTERM; return when its lease is gone. Raises StartError."""
-    async with asking(url, prefix) as ask:
+    async with asking(told) as ask:
 
         async def living() -> list[str]:
-            return [found.uid for found in (await ask.look()).living if found.report.name == node]
+            return [found.uid for found in await ask.nodes() if found.report.name == node and _may_live(found)]
 
         async def gone() -> bool:
             return not await living()
@@ -33,22 +33,26 @@ async def drain(url: str, prefix: str, node: str, timeout: float) -> None:
         frames = [note(Kind.DRAIN, OPERATOR, body=uid.encode()) for uid in await living()]
         if not frames:
             raise StartError(f"no node called {node} is there")
-        if not await _tell_until(ask.store, prefix, frames, gone, timeout):
+        if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
             raise StartError(f"{node} hasn't ended in {timeout:g} s")
 
 
-async def kick(url: str, prefix: str, owned: str, timeout: float) -> None:
+def _may_live(node: Node) -> bool:
+    return node.lives or node.unknown
+
+
+async def kick(told: Config, owned: str, timeout: float) -> None:
     """Have the session that owns the name end; return when it no longer does. Raises StartError."""
-    async with asking(url, prefix) as ask:
-        before = await _owner(ask.store, prefix, owned)
+    async with asking(told) as ask:
+        before = await _owner(ask.store, told.prefix, owned)
         if before is None:
             raise StartError("nobody has this name")
 
         async def gone() -> bool:
-            return await _owner(ask.store, prefix, owned) != before
+            return await _owner(ask.store, told.prefix, owned) != before
 
         frames = [note(Kind.KICK, OPERATOR, body=owned.encode())]
-        if not await _tell_until(ask.store, prefix, frames, gone, timeout):
+        if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
             raise StartError(f"nothing has come of it in {timeout:g} s")
 
 

@@ -4,13 +4,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from relay.config import ConfigError
+from relay.config import ConfigError, check_range
 from relay.logs import escape
 from relay.options import with_only
 from relay.status.command import NEEDED, where
 
 DRAIN_SECONDS: Final = 60.0
 KICK_SECONDS: Final = 5.0
+# Less is no time for an answer; a day catches a wrong unit.
+TIMEOUT_SECONDS: Final = (0.1, 86_400.0)
 
 NodeName = Annotated[str, typer.Argument(metavar="NODE", help="Its name, as `relay status` shows it.")]
 UserName = Annotated[str, typer.Argument(metavar="NAME", help="Whose connection is to be closed.")]
@@ -23,12 +25,13 @@ def drain(node: NodeName, timeout: Timeout = DRAIN_SECONDS, **settings: Any) -> 
 
     Exit status 1: there is no such node, it hasn't ended in time, or Redis can't be asked.
     """
-    url, prefix = where(settings, "drain")
+    told = where(settings, "drain")
+    check_range("--timeout", timeout, TIMEOUT_SECONDS, "seconds")
     import anyio  # not for --help: it takes a while to import
 
     from relay.operate import act
 
-    anyio.run(act.drain, url, prefix, node, timeout)
+    anyio.run(act.drain, told, node, timeout)
     typer.echo(f"{escape(node)} has ended")
     return 0
 
@@ -39,7 +42,8 @@ def kick(name: UserName, timeout: Timeout = KICK_SECONDS, **settings: Any) -> in
 
     Exit status 1: nobody has this name, it wasn't taken away in time, or Redis can't be asked.
     """
-    url, prefix = where(settings, "kick")
+    told = where(settings, "kick")
+    check_range("--timeout", timeout, TIMEOUT_SECONDS, "seconds")
     import anyio
 
     from relay.names import InvalidName, parse
@@ -49,6 +53,6 @@ def kick(name: UserName, timeout: Timeout = KICK_SECONDS, **settings: Any) -> in
         owned = parse(name).owned
     except InvalidName as error:
         raise ConfigError(str(error)) from None
-    anyio.run(act.kick, url, prefix, owned, timeout)
+    anyio.run(act.kick, told, owned, timeout)
     typer.echo(f"{escape(name)} has been disconnected")
     return 0

@@ -1,19 +1,22 @@
 """The way to Redis, whatever kind of installation it is. Nothing of what the relay keeps there is known here."""
 
-from urllib.parse import urlsplit
+from pathlib import Path
 
+from relay import redis_url
 from relay.redis_client.cluster import Cluster
 from relay.redis_client.sentinel import Sentinels
 from relay.redis_client.single import Server
 from relay.redis_client.topology import Engine
+from relay.redis_url import Kind
 
 
-def engine(url: str) -> Engine:
-    """The engine that a URL stands for."""
-    match urlsplit(url).scheme:
-        case "redis+cluster":
-            return Cluster(url)
-        case "redis+sentinel":
-            return Sentinels(url)
-        case _:
-            return Server.at(url)
+def engine(url: str, password_file: Path | None = None) -> Engine:
+    """The engine that a URL stands for. Raises BadUrl, and ConfigError where a file can't be used."""
+    said = redis_url.parse(url)
+    match said.kind:
+        case Kind.CLUSTER:
+            return Cluster(said, password_file)
+        case Kind.SENTINEL:
+            return Sentinels(said, password_file)
+        case Kind.SERVER:
+            return Server(said, password_file)

@@ -1,47 +1,46 @@
-"""The way to Redis for everything that isn't a message: pipelines, time-outs, one kind of error."""
+"""The way to Redis for everything that isn't a message: each call to the server that has its key; one kind of error."""
 
-import asyncio
 import hashlib
 import importlib.resources
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import redis.exceptions
 import structlog
-from redis.asyncio.connection import Connection
+from anyio.abc import TaskGroup
 
 from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
+from relay.redis_client.dialing import Connection
+from relay.redis_client.pipeline import Line
+from relay.redis_client.replies import formed, info
+from relay.redis_client.shard import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
+from relay.redis_client.slots import redirection
+from relay.redis_client.topology import SECTIONS, wrong_server
 
-# Whoever waits for the directory is told "unavailable" within a second, the way back included.
-CALL_SECONDS: Final = 0.9
+__all__ = ["Script", "Store", "Unavailable"]
+
 # Pause before another try. A restarting server refuses connections at once.
 RETRY_SECONDS: Final = 0.05
-# Calls that wait behind others, while those are answered, are given up after so long.
-QUEUE_SECONDS: Final = 10.0
 # How often it is looked for calls to give up.
 LOOK_SECONDS: Final = 0.05
-# Commands in one pipeline: a few milliseconds of this node's time, so that a thousand users who come at once don't hold
-# up the messages of the others. Larger ones save hardly anything.
-BATCH: Final = 32
-# Calls that came while others were under way wait so long for more: fewer, larger pipelines cost a crowd that logs in
-# less (docs/performance.md). Who comes alone doesn't wait, nor does a full pipeline.
-GATHER_SECONDS: Final = 0.002
+# How often it is looked where things are although nothing is wrong: a server whose place another one has taken may go
+# on answering.
+GLANCE_SECONDS: Final = 1.0
+# Looks after something went wrong follow one another by at least the first, and by the second while nothing changes.
+DOUBT_SECONDS: Final = (0.1, 0.5)
+# Servers that name another one, for one call. While a slot moves there are two.
+HOPS: Final = 5
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
 _FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError)
+# Commands whose key comes behind a script and a number.
+_SCRIPTS: Final = ("EVALSHA", "EVAL")
 
 log = structlog.get_logger()
-
-
-class Unavailable(Exception):
-    """Redis can't be asked right now. Whether the command was carried out is unknown."""
-
-
-_NO_ANSWER: Final = Unavailable("no answer in time")
 
 
 class Script:
@@ -55,96 +54,126 @@ class Script:
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
 
-class _Call:
-    """A command that waits for its turn, then for its answer, and who waits for that."""
-
-    __slots__ = ("args", "began", "done", "until")
-
-    def __init__(self, args: Sequence[Any], began: float) -> None:
-        self.args = args
-        self.began = began
-        self.until = 0.0  # once it was sent to a server that answers: how long that may take
-        # The answer, or an exception as a value. No event and scope with a deadline: a crowd has thousands of these.
-        self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def end(self, result: Any) -> None:
-        """Whoever waits has this result, if nobody has given up before."""
-        if not self.done.done():
-            self.done.set_result(result)
-
-
 class Store:
     """A client of one Redis or Valkey, of the primary that sentinels name, or of a cluster.
 
-    What is asked in one turn of the loop goes out as one pipeline. `run` has to run for as long as calls are made.
+    What a server is asked in one turn of the loop goes out as one pipeline. `run` has to run while calls are made.
     """
 
-    def __init__(self, url: str, counts: Counts | None = None) -> None:
-        self.answering = True  # the last pipeline was answered
+    def __init__(self, url: str, counts: Counts | None = None, password_file: Path | None = None) -> None:
+        """Raises ConfigError where a file that connections need can't be used."""
         self._counts = counts or Counts()
-        self._engine = engine(url)
-        self._queue: deque[_Call] = deque()
-        self._urgent: deque[_Call] = deque()
-        self._asked: Sequence[_Call] = ()  # in the pipeline that is under way
-        self._wake = anyio.Event()
+        self._engine = engine(url, password_file)
+        self._shards: dict[str, Shard] = {}
+        self._tasks: TaskGroup | None = None
+        self._sorted = 0  # the state of the engine for which every call waits in its place
+        self._doubtful = anyio.Event()
 
     async def run(self) -> None:
-        """Carry out what is asked, one pipeline at a time: what comes meanwhile, or soon after, makes the next one."""
+        """Carry out what is asked, and follow the servers to where they are."""
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            for shard in self._shards.values():
+                tasks.start_soon(shard.run)
             tasks.start_soon(self._watch)
-            while True:
-                if not self._queue and not self._urgent:
-                    self._wake = anyio.Event()
-                    await self._wake.wait()
-                calls: list[_Call] = []
-                for queue in (self._urgent, self._queue):
-                    while queue and len(calls) < BATCH:
-                        call = queue.popleft()
-                        if not call.done.done():
-                            calls.append(call)
-                if calls:
-                    await self._pipeline(calls)
-                if self._queue and not self._urgent and len(self._queue) < BATCH:
-                    await anyio.sleep(GATHER_SECONDS)
-
-    async def _pipeline(self, calls: list[_Call]) -> None:
-        now = time.monotonic()
-        self._asked = calls
-        for call in calls:
-            call.until = now + CALL_SECONDS if self.answering else 0.0
-        try:
-            results = await self._engine.ask([call.args for call in calls])
-        except Exception as error:
-            # Not only RedisError: RedisClusterException is none.
-            results = [error] * len(calls)
-        self.answering = not all(map(_no_answer, results))
-        if self.answering:
-            self._counts.round_trips.observe(time.monotonic() - now)
-        else:
-            self._counts.redis_failures += 1
-        for call, result in zip(calls, results, strict=True):
-            call.end(result)
+            tasks.start_soon(self._follow)
 
     async def _watch(self) -> None:
-        """Give up what has waited for too long."""
+        """Give up what has waited for too long, and let calls go to where their keys are served by now."""
         while True:
             await anyio.sleep(LOOK_SECONDS)
+            if self._sorted != self._engine.version:
+                self._sort()
             now = time.monotonic()
-            for call in self._asked:
-                if now >= max(call.began + CALL_SECONDS, call.until):
-                    call.end(_NO_ANSWER)
-            # While others are answered, waiting for one's turn doesn't count.
-            patience = QUEUE_SECONDS if self.answering else CALL_SECONDS
-            for queue in (self._urgent, self._queue):
-                if not self.answering or (queue and now >= queue[0].began + patience):
-                    for call in queue:
-                        if now >= call.began + patience:
-                            call.end(_NO_ANSWER)
+            for shard in self._shards.values():
+                shard.look(now)
+
+    async def _follow(self) -> None:
+        """For ever: look where things are, at once when something was wrong, and now and then otherwise."""
+        pause = least = DOUBT_SECONDS[0]
+        while True:
+            with anyio.move_on_after(GLANCE_SECONDS):
+                await self._doubtful.wait()
+            doubtful, self._doubtful = self._doubtful.is_set(), anyio.Event()
+            before = self._engine.version
+            try:
+                await (self._engine.look() if doubtful else self._engine.glance())
+            except _FAILED as error:
+                log.debug("redis can't be looked for", error=str(error))
+            if doubtful:
+                pause = least if before != self._engine.version else min(DOUBT_SECONDS[1], 2 * pause)
+                await anyio.sleep(pause)
+
+    def doubt(self) -> None:
+        """Something went wrong that another server may make good: have it looked where things are now."""
+        self._doubtful.set()
+
+    # --- calls
+
+    @property
+    def answering(self) -> bool:
+        """Whether all servers that were asked answered the last time."""
+        return all(shard.answering for shard in self._shards.values())
 
     @property
     def crowded(self) -> bool:
         """Calls wait for their turn, and others are answered meanwhile."""
-        return self.answering and len(self._queue) >= BATCH
+        return any(shard.crowded for shard in self._shards.values())
+
+    def _put(self, call: Call) -> None:
+        """Have a call wait for its turn at the server that has its key."""
+        home = self._engine.home(_key(call.args))
+        if home is None:
+            self.doubt()
+            call.end(redis.exceptions.ConnectionError("no server serves this key"))
+        else:
+            self._shard(home).put(call)
+
+    def _shard(self, home: str) -> Shard:
+        shard = self._shards.get(home)
+        if shard is None:
+            # A cluster's server may be asked for a slot that is on its way there, before it serves any.
+            current = self._engine.current if not self._engine.sharded else lambda _: True
+            line = Line(lambda: self._engine.connect(home), current)
+            shard = Shard(line, self._counts, lambda call, error: self._failed(home, call, error))
+            self._shards[home] = shard
+            if self._tasks is not None:
+                self._tasks.start_soon(shard.run)
+        return shard
+
+    def _failed(self, home: str, call: Call, error: Exception) -> None:
+        """A call was refused or has no answer: where another server is named it goes there."""
+        if isinstance(error, redis.exceptions.NoScriptError):
+            call.end(error)
+            return
+        self.doubt()
+        if wrong_server(error):
+            self._engine.doubt()
+        named = redirection(str(error), home)
+        if named is None or call.hops >= HOPS:
+            call.end(error)
+            return
+        call.hops += 1
+        call.asking = named.asking
+        if not named.asking:
+            self._engine.moved(named.slot, named.home)
+        self._shard(named.home).put(call)
+
+    def _sort(self) -> None:
+        """The engine knows better where things are: leave servers that serve nothing now, and take the calls along."""
+        self._sorted = self._engine.version
+        homes = self._engine.homes()
+        for home, shard in list(self._shards.items()):
+            shard.sort(lambda call, home=home: self._elsewhere(call, home))  # type: ignore[misc]
+            if home not in homes and not shard.asking:
+                del self._shards[home]
+                shard.leave()
+
+    def _elsewhere(self, call: Call, home: str) -> bool:
+        if call.asking or self._engine.home(_key(call.args)) == home:
+            return False
+        self._put(call)
+        return True
 
     async def call(self, *args: Any, urgent: bool = False) -> Any:
         """One command. Tried again on a new connection until CALL_SECONDS are over; then raises Unavailable.
@@ -154,17 +183,33 @@ class Store:
         """
         began = time.monotonic()
         while True:
-            call = _Call(args, began)
-            (self._urgent if urgent else self._queue).append(call)
-            self._wake.set()
+            call = Call(args, began, urgent=urgent)
+            self._put(call)
             result = await call.done
             if not isinstance(result, BaseException):
-                return result
+                return formed(args[0], result)
             if isinstance(result, redis.exceptions.NoScriptError):
                 raise result
-            if result is _NO_ANSWER or time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
+            if result is NO_ANSWER or time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
                 raise Unavailable(str(result))
             await anyio.sleep(RETRY_SECONDS)
+
+    async def each(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """Many commands at once, without another try: their answers, or Unavailable in the place of one."""
+        began = time.monotonic()
+        calls = [Call(args, began) for args in commands]
+        for call in calls:
+            self._put(call)
+        results = [await call.done for call in calls]
+        return [Unavailable(str(result)) if isinstance(result, BaseException) else result for result in results]
+
+    async def calls(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
+        """Many commands at once, without another try. Raises Unavailable if any of them fails."""
+        results = await self.each(commands)
+        for result in results:
+            if isinstance(result, Unavailable):
+                raise result
+        return results
 
     async def scripts(self, script: Script, keys: Iterable[str], *args: Any) -> list[Any]:
         """The same transition on many keys, as `calls`; one on each server goes by itself, so that it loads there."""
@@ -176,18 +221,6 @@ class Store:
         answers |= zip(others, await self.calls(("EVALSHA", script.sha, 1, key, *args) for key in others), strict=True)
         return list(answers.values())
 
-    async def calls(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
-        """Many commands at once, without another try. Raises Unavailable if any of them fails."""
-        began = time.monotonic()
-        calls = [_Call(args, began) for args in commands]
-        self._queue.extend(calls)
-        self._wake.set()
-        results = [await call.done for call in calls]
-        for result in results:
-            if isinstance(result, BaseException):
-                raise Unavailable(str(result))
-        return results
-
     async def script(self, script: Script, key: str, *args: Any, urgent: bool = False) -> Any:
         """One transition on one key; loads it where the server doesn't know it yet, or has forgotten it."""
         try:
@@ -195,45 +228,79 @@ class Store:
         except redis.exceptions.NoScriptError:
             return await self.call("EVAL", script.text, 1, key, *args, urgent=urgent)
 
-    async def check(self) -> None:
-        """Look whether this is a server that will do. Raises StartError for good, Unavailable for now."""
-        try:
-            for info in await self._engine.infos("server"):
-                _check_version(info)
-        except redis.exceptions.NoPermissionError:
-            log.warning("redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late")
-        except redis.exceptions.AuthenticationError as error:
-            raise StartError(f"Redis refuses the credentials: {error}") from None
-        except (redis.exceptions.BusyLoadingError, redis.exceptions.ClusterDownError) as error:
-            raise Unavailable(str(error)) from None
-        except redis.exceptions.ResponseError as error:
-            raise StartError(f"Redis refuses: {error}") from None
-        except redis.exceptions.RedisClusterException as error:
-            raise _cluster_error(str(error)) from None
-        except _FAILED as error:
-            raise Unavailable(str(error) or type(error).__name__) from None
+    # --- the servers
 
-    async def servers(self) -> dict[str, dict[str, Any]]:
-        """What each server that holds data says of itself (INFO), by its address. Raises Unavailable."""
+    async def check(self) -> set[str]:
+        """Look whether most of the servers are there, and will do: those that are, as `home` names them.
+
+        Raises StartError for good, Unavailable for now.
+        """
         try:
-            return await self._engine.servers()
-        except redis.exceptions.NoPermissionError:
-            return {}
-        except (*_FAILED, redis.exceptions.RedisClusterException) as error:
-            raise Unavailable(str(error) or type(error).__name__) from None
+            await self._engine.look()
+        except _FAILED as error:
+            raise _refused(error) from None
+        answers = await self._infos("server")
+        there, failed, silent = set[str](), list[Exception](), False
+        for home, answer in answers.items():
+            match answer:
+                case redis.exceptions.NoPermissionError():
+                    there.add(home)
+                    silent = True
+                case Exception():
+                    failed.append(answer)
+                case _:
+                    there.add(home)
+                    _check_version(answer)
+        if silent:
+            log.warning("redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late")
+        if len(failed) >= len(there):
+            raise _refused(failed[0]) if failed else Unavailable("no server serves anything")
+        return there
+
+    async def servers(self) -> dict[str, dict[str, Any] | Unavailable]:
+        """What each server that holds data says of itself (INFO), by its address, or why it can't be asked.
+
+        One that refuses INFO is left out. Raises Unavailable where no server is known.
+        """
+        await self.look()
+        answers = await self._infos(*SECTIONS)
+        return {
+            self._engine.address(home): Unavailable(_words(answer)) if isinstance(answer, Exception) else answer
+            for home, answer in answers.items()
+            if not isinstance(answer, redis.exceptions.NoPermissionError)
+        }
 
     async def eviction(self) -> set[str]:
         """What the servers do when their memory is full (`maxmemory-policy`), as far as they may say so."""
-        try:
-            infos = await self._engine.infos("memory")
-        except (*_FAILED, redis.exceptions.RedisClusterException):
-            return set()
-        return {str(info["maxmemory_policy"]) for info in infos if "maxmemory_policy" in info}
+        infos = (await self._infos("memory")).values()
+        return {
+            str(info["maxmemory_policy"]) for info in infos if isinstance(info, dict) and "maxmemory_policy" in info
+        }
+
+    async def _infos(self, *sections: str) -> dict[str, dict[str, Any] | Exception]:
+        """INFO of each server that holds data, by its home, asked side by side; or why there is none."""
+        answers: dict[str, dict[str, Any] | Exception] = {}
+
+        async def ask(home: str) -> None:
+            try:
+                answers[home] = await _info(await self._engine.connect(home), sections)
+            except _FAILED as error:
+                answers[home] = error
+
+        async with anyio.create_task_group() as tasks:
+            for home in sorted(self._engine.homes()):
+                tasks.start_soon(ask, home)
+        return answers
 
     @property
     def sharded(self) -> bool:
         """Whether each channel has a server of its own (SPUBLISH, SSUBSCRIBE)."""
         return self._engine.sharded
+
+    @property
+    def layout(self) -> int:
+        """Another number when keys or channels may have another home than before."""
+        return self._engine.version
 
     def home(self, channel: str) -> str | None:
         """The server that serves a key or channel, as far as is known; None while none does."""
@@ -248,27 +315,45 @@ class Store:
             if home is None:
                 raise Unavailable("no server serves this channel")
             return await self._engine.connect(home)
-        except (*_FAILED, redis.exceptions.RedisClusterException) as error:
-            raise Unavailable(str(error) or type(error).__name__) from None
+        except _FAILED as error:
+            raise Unavailable(_words(error)) from None
 
     async def publish(self, channel: str, messages: Iterable[bytes]) -> None:
         """Tell whoever listens, once, on a connection made for that. Raises Unavailable."""
         connection = await self.connect(self.home(channel))
         try:
             for message in messages:
-                await connection.send_command("PUBLISH", channel, message)
-                await connection.read_response()
+                await connection.ask(("PUBLISH", channel, message))
         except _FAILED as error:
-            raise Unavailable(str(error) or type(error).__name__) from None
+            raise Unavailable(_words(error)) from None
         finally:
-            await connection.disconnect(nowait=True)
+            connection.close()
 
     async def look(self) -> None:
         """Find out where the server is now. Raises Unavailable."""
         try:
             await self._engine.look()
-        except (*_FAILED, redis.exceptions.RedisClusterException) as error:
-            raise Unavailable(str(error) or type(error).__name__) from None
+        except _FAILED as error:
+            raise Unavailable(_words(error)) from None
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the farthest server and back takes, as far as is known."""
+        return max((shard.latency for shard in self._shards.values()), default=0.0)
+
+    @property
+    def unwatched(self) -> str:
+        """Why a failover of Redis wouldn't be noticed, for people; empty if it would."""
+        return self._engine.unwatched
+
+    @property
+    def files(self) -> str:
+        """The files that new connections need (TLS, password), for people."""
+        return ", ".join(map(str, self._engine.files))
+
+    def renew(self) -> None:
+        """Read these files again, whether they look changed or not. Raises ConfigError if one can't be used."""
+        self._engine.renew()
 
     def current(self, connection: Connection) -> bool:
         """Whether, as far as is known, a connection from `connect` leads to where a new one would."""
@@ -279,10 +364,6 @@ class Store:
         await self._engine.aclose()
 
 
-def _no_answer(result: Any) -> bool:
-    return isinstance(result, Exception) and not isinstance(result, redis.exceptions.NoScriptError)
-
-
 def _check_version(info: dict[str, Any]) -> None:
     if info.get("server_name") == "valkey":
         return  # Valkey's first release is newer than what is asked for; its redis_version says 7.2 for ever
@@ -291,9 +372,34 @@ def _check_version(info: dict[str, Any]) -> None:
         raise StartError(f"Redis {version} is too old: {OLDEST_SERVER} or later is needed")
 
 
-def _cluster_error(message: str) -> Exception:
-    """redis-py has one error for all that keeps it from a cluster; only its text tells what will not pass by itself."""
-    for sign in ("not enabled", "WRONGPASS", "NOAUTH", "NOPERM", "invalid username"):
-        if sign in message:
-            return StartError(f"Redis Cluster can't be used: {message}")
-    return Unavailable(message)
+def _refused(error: Exception) -> StartError | Unavailable:
+    """What keeps one from the servers, as something that will not pass by itself, or may."""
+    words = _words(error)
+    if "cluster support disabled" in words:
+        return StartError(f"Redis Cluster can't be used: cluster mode is not enabled: {words}")
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return StartError(f"Redis refuses the credentials: {words}")
+    if isinstance(error, redis.exceptions.ResponseError) and not wrong_server(error):
+        return StartError(f"Redis refuses: {words}")
+    return Unavailable(words)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, Any]:
+    """What a server says of itself, on a connection made for that."""
+    try:
+        (reply,) = await connection.ask(("INFO", *sections))
+    finally:
+        connection.close()
+    if isinstance(reply, Exception):
+        raise reply
+    return info(reply)
+
+
+def _key(args: Sequence[Any]) -> str:
+    """The key of a command; nothing where it has none, which any server may answer."""
+    place = 3 if args[0] in _SCRIPTS else 1
+    return str(args[place]) if len(args) > place else ""

@@ -1,68 +1,164 @@
-"""Redis Cluster: several primaries, each with a share of the keys and of the channels."""
+"""Redis Cluster: several primaries, each with a share of the keys and of the channels.
 
+Nobody is believed alone. Where something went wrong several members are asked side by side, and the addresses that the
+operator gave, with their names looked up again; `slots.merged` decides. While nothing is wrong one member after the
+other is asked now and then: a primary that the others have replaced may go on answering its clients.
+"""
+
+import random
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
+import anyio
 import redis.exceptions
-from redis.asyncio import RedisCluster
-from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import Connection
+import structlog
 
-from relay.config import cluster_hosts
-from relay.redis_client.dialing import connected, options
-from relay.redis_client.topology import SECTIONS
+from relay.redis_client.dialing import Connection, Dialer, show
+from relay.redis_client.pipeline import Line
+from relay.redis_client.slots import NOTHING, Map, View, address, merged, read, slot_of
+from relay.redis_url import RedisUrl
 
-# What tells that a node of a cluster may not be where it was.
-_BROKEN: Final = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+# Members that are asked at once, beside the addresses that were given: more than can be wrong at a time.
+ASKED: Final = 8
+# Once one has answered, the others have as long again and so much longer: those that are frozen aren't waited for.
+REST_SECONDS: Final = 0.2
+_FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError, ValueError)
+
+log = structlog.get_logger()
 
 
 class Cluster:
-    """Several primaries, each with a share of the keys and of the channels."""
+    """Follows the members of a cluster to where they serve what."""
 
     sharded = True
+    unwatched = ""
 
-    def __init__(self, url: str) -> None:
-        hosts, username, password = cluster_hosts(url)
-        nodes = [ClusterNode(host, port) for host, port in hosts]
-        self.client: Any = RedisCluster(startup_nodes=nodes, username=username, password=password, **options())
+    def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
+        """Raises ConfigError where a file can't be used."""
+        self._dialer = Dialer(url.login, url.tls, password_file=password_file)
+        self.files = self._dialer.files
+        self._given = [f"{host}:{port}" for host, port in url.hosts]
+        self._map = NOTHING
+        self.version = 0
+        self._lines: dict[str, Line] = {}  # to members that were asked where things are
+        self._turn = 0
+        self._looks = 0
+        self._one_at_a_time = anyio.Lock()
 
-    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        pipe = self.client.pipeline()
-        for command in commands:
-            pipe.execute_command(*command)
-        results: list[Any] = await pipe.execute(raise_on_error=False)
-        if any(isinstance(result, _BROKEN) for result in results):
-            await self.client.aclose()  # the next use learns the topology anew: a replica may have been promoted
-        return results
-
-    async def infos(self, section: str) -> list[dict[str, Any]]:
-        return list((await self._info(section)).values())
-
-    async def servers(self) -> dict[str, dict[str, Any]]:
-        return await self._info(*SECTIONS)
-
-    async def _info(self, *sections: str) -> dict[str, dict[str, Any]]:
-        """One after the other: what redis-py returns for all of them looks different where there is only one."""
-        await self.client.initialize()
-        return {node.name: await self.client.info(*sections, target_nodes=node) for node in self.client.get_primaries()}
+    # --- where things are
 
     def home(self, name: str) -> str | None:
-        try:
-            return str(self.client.nodes_manager.get_node_from_slot(self.client.keyslot(name)).name)
-        except (redis.exceptions.SlotNotCoveredError, KeyError):
-            return None
+        return self._map.homes[slot_of(name.encode())]
 
-    async def connect(self, home: str) -> Connection:
-        node = self.client.nodes_manager.nodes_cache.get(home)
-        if node is None:
-            raise redis.exceptions.ConnectionError(f"{home} is no part of the cluster")
-        return await connected(node.connection_class(**node.connection_kwargs))
+    def homes(self) -> frozenset[str]:
+        return self._map.primaries
+
+    def moved(self, slot: int, home: str) -> None:
+        if self._map.homes[slot] != home:
+            self._adopt(self._map.moved(slot, home))
 
     async def look(self) -> None:
-        await self.client.nodes_manager.initialize()
+        """Ask several members. Whoever comes while others are asking shares the look that follows."""
+        number = self._looks + 1
+        async with self._one_at_a_time:
+            if self._looks < number:
+                self._looks = number
+                await self._look()
+
+    async def _look(self) -> None:
+        members = sorted(self._map.members - set(self._given))
+        views, errors = await self._ask([*self._given, *random.sample(members, min(ASKED, len(members)))])
+        found = merged(views)
+        if found.primaries:
+            self._adopt(found)
+        elif not views and errors:
+            raise max(errors, key=_telling)
+        else:
+            raise redis.exceptions.ConnectionError("no server of the cluster serves any slot")
+
+    async def glance(self) -> None:
+        members = sorted(self._map.members)
+        if members:
+            self._turn = (self._turn + 1) % len(members)
+            views: list[View] = []
+            async with self._one_at_a_time:
+                with anyio.move_on_after(REST_SECONDS + self._line(members[self._turn]).latency):
+                    views, _ = await self._ask([members[self._turn]])
+            if views and merged(views) == self._map:
+                return
+        await self.look()
+
+    def _adopt(self, found: Map) -> None:
+        if found == self._map:
+            return
+        if self._map.primaries and found.primaries != self._map.primaries:
+            gone, new = self._map.primaries - found.primaries, found.primaries - self._map.primaries
+            log.warning("other servers are primaries of the cluster now", new=sorted(new), gone=sorted(gone))
+        self._map = found
+        self.version += 1
+
+    # --- asking
+
+    async def _ask(self, places: Sequence[str]) -> tuple[list[View], list[Exception]]:
+        """What members say, asked side by side."""
+        views: list[View] = []
+        errors: list[Exception] = []
+        began = anyio.current_time()
+
+        async def ask(place: str) -> None:
+            try:
+                views.append(await self._view(place))
+            except _FAILED as error:
+                errors.append(error)
+            if len(views) == 1:
+                now = anyio.current_time()
+                tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, now + (now - began) + REST_SECONDS)
+
+        async with anyio.create_task_group() as tasks:
+            for place in places:
+                tasks.start_soon(ask, place)
+        await self._drop({*self._lines} - self._map.members)
+        return views, errors
+
+    def _line(self, place: str) -> Line:
+        line = self._lines.get(place)
+        if line is None:
+            line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True)
+        return line
+
+    async def _view(self, place: str) -> View:
+        rows, lines = await self._line(place).ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
+        if isinstance(rows, Exception):
+            raise rows
+        epochs = "" if isinstance(lines, Exception) else lines.decode()  # that may be refused
+        return read(rows, epochs, place, given=place in self._given)
+
+    async def _drop(self, places: set[str]) -> None:
+        for place in places:
+            await self._lines.pop(place).aclose()
+
+    # --- connections
+
+    def address(self, home: str) -> str:
+        return show(*address(home))
+
+    def doubt(self) -> None:
+        pass
+
+    def renew(self) -> None:
+        self._dialer.renew()
+
+    async def connect(self, home: str) -> Connection:
+        return await self._dialer.dial(*address(home))
 
     def current(self, connection: Connection) -> bool:
-        return True
+        return f"{connection.host}:{connection.port}" in self._map.primaries
 
     async def aclose(self) -> None:
-        await self.client.aclose()
+        await self._drop({*self._lines})
+
+
+def _telling(error: Exception) -> int:
+    """A server's own words tell more than that there is none."""
+    return int(isinstance(error, redis.exceptions.ResponseError | redis.exceptions.AuthenticationError))

@@ -1,25 +1,27 @@
 """A connection to Redis whose bytes we read and write ourselves.
 
-redis-py makes it (URL, TLS, AUTH, topology) and hands its transport over. Measured in a prototype: a lone awaited
+`relay.redis_client.dialing` makes it (TLS, AUTH) and hands its transport over. Measured in a prototype: a lone awaited
 PUBLISH costs 60-80 µs through redis-py and 5 µs this way.
 """
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
 import hiredis
-from redis.asyncio.connection import Connection
+
+from relay.redis_client.dialing import Command as Command
+from relay.redis_client.dialing import Connection
+from relay.redis_client.dialing import pack as pack
 
 # Pauses before a broken connection is made anew; the first try is at once.
 RECONNECT_SECONDS: Final = 0.1
 RECONNECT_MAX_SECONDS: Final = 0.5
-
-Command = tuple[str | bytes | int, ...]
-
-# hiredis' own annotation knows only tuples of one.
-pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
+# A server that owes an answer for so long isn't called well any more.
+DOUBTFUL_SECONDS: Final = 1.0
 
 
 def next_pause(pause: float, served: bool) -> float:
@@ -36,14 +38,17 @@ class RespConnection(asyncio.Protocol):
         self.origin = connection
         self._on_reply = on_reply
         self._reader = hiredis.Reader()
-        reader, writer = connection._reader, connection._writer
-        assert reader is not None
-        assert writer is not None
+        reader, writer = connection.reader, connection.writer
         self._transport = writer.transport
         self._transport.set_protocol(self)
         if self._transport.is_closing() or reader.at_eof():  # over already: nobody will say so again
             self._transport.abort()
             self.lost.set()
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the server and back takes, as far as is known."""
+        return self.origin.round_trip.least
 
     def send(self, *commands: Command) -> None:
         """Write commands at once. On a broken connection they are lost, as they could be on the way; `lost` tells."""
@@ -73,4 +78,64 @@ class RespConnection(asyncio.Protocol):
     async def aclose(self) -> None:
         """Close without waiting for the other side."""
         self._transport.abort()
-        await self.origin.disconnect(nowait=True)
+
+
+class Answered(RespConnection):
+    """Counts the answers that the server owes, so that a way on which they get lost is noticed.
+
+    `answered(reply, count)`: so many commands were carried out, or refused.
+    """
+
+    def __init__(self, connection: Connection, answered: Callable[[Any, int], None]) -> None:
+        """Take over a connection that is set up and idle."""
+        self._answered = answered
+        self._owed: deque[int] = deque()  # number of commands that each answer to come stands for
+        self._since = 0.0
+        super().__init__(connection, self._heard)
+
+    @property
+    def address(self) -> str:
+        """Of the server."""
+        return self.origin.address
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which the server has owed an answer and said nothing, the way there and back not counted.
+
+        0 if it owes none.
+        """
+        return max(0.0, time.monotonic() - self._since - self.latency) if self._owed else 0.0
+
+    @property
+    def trouble(self) -> str:
+        """Why what is sent may not arrive; empty if answers come."""
+        silence = self.silence
+        return f"no answer from {self.address} for {silence:.1f} s" if silence > DOUBTFUL_SECONDS else ""
+
+    @property
+    def unanswered(self) -> int:
+        """Commands that are under way."""
+        return sum(self._owed)
+
+    def send(self, *commands: Command) -> None:
+        """Write commands at once. Each is answered."""
+        self._owe([1] * len(commands))
+        super().send(*commands)
+
+    def send_uncounted(self, command: Command) -> None:
+        """Write a command whose answer says only that the server is there."""
+        self._owe([0])
+        super().send(command)
+
+    def _owe(self, counts: list[int]) -> None:
+        if not self._owed:
+            self._since = time.monotonic()
+        self._owed.extend(counts)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        self._since = time.monotonic()
+        super().data_received(data)
+
+    def _heard(self, reply: Any) -> None:
+        self._answered(reply, self._owed.popleft())

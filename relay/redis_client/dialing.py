@@ -1,41 +1,297 @@
-"""How connections to Redis are made: the options that all of them share, TLS contexts."""
+"""How every connection to Redis is made: names, addresses side by side, TLS, AUTH, SELECT, and one error if it fails.
 
+Nothing of redis-py but its exceptions: it looks up one address only, reads what it trusts once or for each connection,
+takes a round trip for each step of the set-up, and doesn't say which address failed.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from redis.asyncio.connection import Connection, SSLConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+import anyio
+import hiredis
+import redis.exceptions
 
-# A connection that is silent for so long is given up; the rest of a call's time is for another try on a new one.
-SOCKET_SECONDS: Final = 0.6
+from relay.redis_client.latency import RoundTrip
+from relay.redis_client.lookup import Lookup, Place
+from relay.redis_client.refusals import refusal
+from relay.redis_client.trust import Credentials, why
+from relay.redis_url import Login, Tls
+
+# The next address of a name is tried beside the ones before after so long (RFC 8305), or as soon as one has failed.
+STAGGER_SECONDS: Final = 0.25
+# However many there are, all of them are under way after this.
+ALL_SECONDS: Final = 1.5
+# Round trips of a TLS handshake: one with TLS 1.3, two with 1.2.
+_TLS_ROUND_TRIPS: Final = 2
+_READ_BYTES: Final = 65_536
+# Servers whose round-trip times are remembered. Far more than any installation has; bounds what a cluster may tell of.
+SERVERS: Final = 1024
+
+Command = tuple[str | bytes | int, ...]
+# hiredis' own annotation knows only tuples of one.
+pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
-def options(seconds: float = SOCKET_SECONDS) -> dict[str, Any]:
-    return {
-        "socket_timeout": seconds,
-        "socket_connect_timeout": seconds,
-        "retry": Retry(NoBackoff(), 0),  # a command that was sent twice could be carried out twice
-        "protocol": 2,
-    }
+class Connection:
+    """A connection to one server, set up and idle. Whoever takes it over reads and writes its streams by itself."""
+
+    __slots__ = ("_parser", "address", "greeting", "host", "made", "port", "reader", "round_trip", "writer")
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        address: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        round_trip: RoundTrip,
+    ) -> None:
+        self.host = host  # as it was asked for; the path of a Unix socket
+        self.port = port
+        self.address = address  # for people, with what a name stood for
+        self.reader = reader
+        self.writer = writer
+        self.round_trip = round_trip
+        self.made = time.monotonic()
+        self.greeting: Any = None  # what became of the question that was asked when it was set up
+        self._parser = hiredis.Reader()
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """The replies, in order; refusals are exceptions among them. Not to be used once somebody took it over.
+
+        Raises ConnectionError and TimeoutError of redis-py's, naming the address; then the connection is closed.
+        """
+        began, patience = time.monotonic(), self.round_trip.patience
+        replies: list[Any] = []
+        try:
+            with anyio.fail_after(patience):
+                self.writer.write(b"".join(map(pack, commands)))
+                while len(replies) < len(commands):
+                    replies.append(await self._reply())
+        except TimeoutError:
+            self.round_trip.missed()
+            self.close()
+            raise redis.exceptions.TimeoutError(f"{self.address}: no answer within {patience:.1f} s") from None
+        except (OSError, RuntimeError, EOFError, hiredis.ProtocolError) as error:
+            self.close()
+            said = next((reply for reply in replies if isinstance(reply, Exception)), None)
+            if said is not None:  # why the server hung up
+                raise said from None
+            raise redis.exceptions.ConnectionError(f"{self.address}: {_words(error)}") from None
+        except BaseException:
+            self.close()
+            raise
+        self.round_trip.took(time.monotonic() - began)
+        return replies
+
+    async def _reply(self) -> Any:
+        while (reply := self._parser.gets()) is False:
+            data = await self.reader.read(_READ_BYTES)
+            if not data:
+                raise EOFError
+            self._parser.feed(data)
+        return refusal(str(reply), self.address) if isinstance(reply, hiredis.ReplyError) else reply
+
+    def close(self) -> None:
+        """Close without waiting for the other side."""
+        self.writer.transport.abort()
 
 
-async def connected(connection: Any) -> Connection:
-    await connection.connect()
-    return connection  # type: ignore[no-any-return]
+class Question:
+    """What is asked while a connection is set up, in the same round trip, and whether the replies are good enough.
 
-
-class TlsConnection(SSLConnection):
-    """A connection with the TLS context of the first one to the same server.
-
-    redis-py makes a new one for each, and reads every certificate that the system trusts: 45 ms of processor time in
-    which a node does nothing else, and of the time that a connection may take to stand (SOCKET_SECONDS). On a machine
-    with little of it none ever stood.
+    `judge(address, replies)` returns what is kept as the connection's `greeting`. It raises an exception of redis-py's
+    where this isn't the server that is wanted: then other addresses of the same name are tried.
     """
 
-    contexts: list[Any]  # one; of each server
+    __slots__ = ("commands", "judge")
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        if not self.contexts:
-            self.contexts.append(self.ssl_context)
-        self.ssl_context = self.contexts[0]
+    def __init__(self, *commands: Command, judge: Callable[[str, list[Any]], Any]) -> None:
+        self.commands = commands
+        self.judge = judge
+
+
+class Dialer:
+    """Makes connections to the servers of one installation. All of them share credentials, TLS and database."""
+
+    def __init__(
+        self, login: Login, tls: Tls | None = None, database: int = 0, password_file: Path | None = None
+    ) -> None:
+        """Raises ConfigError where a file can't be used."""
+        self._credentials = Credentials(login, tls, password_file)
+        self._database = database
+        self._lookup = Lookup()
+        # To connect, and for an answer: what accepts connections may be near, and the server behind it far away.
+        self._round_trips: dict[tuple[str, int], tuple[RoundTrip, RoundTrip]] = {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that new connections need."""
+        return self._credentials.files
+
+    def renew(self) -> None:
+        """Read the files again that new connections need, whether they look changed or not. Raises ConfigError."""
+        self._credentials.renew()
+
+    async def dial(self, host: str, port: int, question: Question | None = None) -> Connection:
+        """A new connection, set up and idle. Raises what redis-py raises, with the address and the server's words."""
+        await self._credentials.refresh()
+        address = show(host, port)
+        try:
+            places = await self._lookup.places(host, port)
+        except TimeoutError as error:
+            raise redis.exceptions.TimeoutError(f"{address}: {error}") from None
+        except (OSError, UnicodeError) as error:
+            raise redis.exceptions.ConnectionError(f"{address}: {_words(error)}") from None
+        place, connection = await self._race(host, port, places, question)
+        self._lookup.prefer(host, port, place)
+        return connection
+
+    async def dial_path(self, path: str, question: Question | None = None) -> Connection:
+        """The same over a Unix socket."""
+        await self._credentials.refresh()
+        return await self._attempt(path, 0, Place(socket.AF_UNIX, path), question)
+
+    async def _race(
+        self, host: str, port: int, places: Sequence[Place], question: Question | None
+    ) -> tuple[Place, Connection]:
+        """Try one address after the other, each beside the ones before, until one of them serves."""
+        won: list[tuple[Place, Connection]] = []
+        errors: list[Exception] = []
+
+        async def run(place: Place, over: anyio.Event) -> None:
+            try:
+                connection = await self._attempt(host, port, place, question)
+            except redis.exceptions.RedisError as error:
+                errors.append(error)
+                over.set()
+                return
+            if won:
+                connection.close()
+            else:
+                won.append((place, connection))
+                tasks.cancel_scope.cancel()
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                for place in places:
+                    over = anyio.Event()
+                    tasks.start_soon(run, place, over)
+                    with anyio.move_on_after(min(STAGGER_SECONDS, ALL_SECONDS / len(places))):
+                        await over.wait()
+        except BaseException:
+            for _, connection in won:
+                connection.close()
+            raise
+        if not won:
+            raise _worst(errors)
+        return won[0]
+
+    async def _attempt(self, host: str, port: int, place: Place, question: Question | None) -> Connection:
+        connecting, answering = self._timing(host, port)
+        address = show(host, port, place)
+        loop, began, waiting = asyncio.get_running_loop(), time.monotonic(), connecting
+        patience = connecting.patience
+        sock = socket.socket(place.family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            with anyio.fail_after(patience):
+                await loop.sock_connect(sock, place.address)
+            connecting.took(time.monotonic() - began)
+            waiting, patience = answering, answering.patience * _TLS_ROUND_TRIPS
+            with anyio.fail_after(patience):
+                reader, writer = await self._streams(sock, host)
+        except TimeoutError:
+            sock.close()
+            waiting.missed()
+            raise redis.exceptions.TimeoutError(f"{address}: no connection within {patience:.1f} s") from None
+        except (OSError, RuntimeError, EOFError) as error:
+            sock.close()
+            raise redis.exceptions.ConnectionError(f"{address}: {_words(error)}") from None
+        except BaseException:
+            sock.close()
+            raise
+        connection = Connection(host, port, address, reader, writer, answering)
+        try:
+            await self._set_up(connection, question)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _streams(self, sock: socket.socket, host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        context = self._credentials.context
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is None:
+            return await asyncio.open_connection(sock=sock)
+        return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=host)
+
+    async def _set_up(self, connection: Connection, question: Question | None) -> None:
+        """AUTH, SELECT and the question in one round trip; PING tells whether the server is fit to serve."""
+        login, commands = self._credentials.login, list[Command]()
+        if login.password is not None:
+            commands.append(("AUTH", *filter(None, (login.username,)), login.password))
+        if self._database:
+            commands.append(("SELECT", self._database))
+        own = len(commands)
+        commands += [("PING",), *(question.commands if question is not None else ())]
+        replies = await connection.ask(*commands)
+        for command, reply in zip(commands[: own + 1], replies, strict=False):
+            if isinstance(reply, redis.exceptions.NoPermissionError):
+                if command[0] == "PING":
+                    continue
+                raise redis.exceptions.ResponseError(str(reply))
+            if isinstance(reply, Exception):
+                raise reply
+        if question is not None:
+            connection.greeting = question.judge(connection.address, replies[own + 1 :])
+
+    def _timing(self, host: str, port: int) -> tuple[RoundTrip, RoundTrip]:
+        if len(self._round_trips) >= SERVERS:
+            self._round_trips.clear()
+        return self._round_trips.setdefault((host, port), (RoundTrip(), RoundTrip()))
+
+
+def show(host: str, port: int, place: Place | None = None) -> str:
+    """An address for people: `redis:6379`, or `redis:6379 (10.0.0.1)` where that is what a name stands for."""
+    if not port:
+        return host
+    named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if place is None or place.family == socket.AF_UNIX or place.address[0] == host:
+        return named
+    return f"{named} ({place.address[0]})"
+
+
+def _worst(errors: Sequence[Exception]) -> Exception:
+    """One error for all addresses of a name: a server that answered tells more than one that didn't."""
+    answered = [error for error in errors if not isinstance(error, redis.exceptions.TimeoutError)]
+    first = next((one for one in answered if type(one) is not redis.exceptions.ConnectionError), None)
+    if first is not None or len(errors) == 1:
+        return first or errors[0]
+    kind = redis.exceptions.ConnectionError if answered else redis.exceptions.TimeoutError
+    return kind("; ".join(dict.fromkeys(map(str, errors))))
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, for people."""
+    match error:
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "PACKET_LENGTH_TOO_LONG"):
+            return "it doesn't speak TLS"
+        case ssl.SSLError():
+            return why(error)
+        case socket.gaierror():
+            return f"no address for this name: {(error.strerror or str(error)).lower()}"
+        case OSError(errno=int(number)) if number > 0:  # asyncio puts words of its own in the place of the system's
+            return os.strerror(number).lower()
+        case hiredis.ProtocolError():
+            return "what it says isn't the protocol of Redis"
+        case EOFError() | RuntimeError():
+            return "it closed the connection without an answer"
+    return str(error) or type(error).__name__

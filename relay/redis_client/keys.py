@@ -1,7 +1,6 @@
 """Every key and channel name, made in this one place."""
 
 import hashlib
-from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -9,8 +8,6 @@ from msgspec import Struct
 # Names are spread over a fixed number of hashes. 1,024: at ten million users ten thousand to a hash, and one that is
 # lost to eviction takes a thousandth of the directory with it; also few enough to write all of them at a first start.
 PARTITIONS: Final = 1024
-# Partitions remembered: a roll-call looks at every session of a node.
-CACHED: Final = 100_000
 
 
 class Place(Struct, frozen=True):
@@ -31,12 +28,13 @@ class Keys:
 
     def place(self, owned: str) -> Place:
         """The record of an owned name. Raw names never reach the key space: whatever is in them means nothing there."""
-        partition = _partition(owned)
-        return Place(partition, self.partition(partition), _digest(owned))
+        digest = _digest(owned)
+        partition = _partition(digest)
+        return Place(partition, self.partition(partition), digest)
 
     def partition_of(self, owned: str) -> int:
-        """The partition of an owned name."""
-        return _partition(owned)
+        """The partition of an owned name. Reckoned each time: to remember them cost 0.2 KB a name."""
+        return _partition(_digest(owned))
 
     def partition(self, number: int) -> str:
         """The hash that holds a partition: its epoch in field "@", a record in every other one."""
@@ -55,6 +53,5 @@ def _digest(owned: str) -> str:
     return hashlib.blake2b(owned.encode(), digest_size=16).hexdigest()
 
 
-@lru_cache(maxsize=CACHED)
-def _partition(owned: str) -> int:
-    return int(_digest(owned)[:8], 16) % PARTITIONS
+def _partition(digest: str) -> int:
+    return int(digest[:8], 16) % PARTITIONS

@@ -1,43 +1,49 @@
 """What both ends of the bus have in common: a connection to the server of the own inbox, made anew when it is lost."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio
 import structlog
 
+from relay.logs import Spell
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.connection import RespConnection, next_pause
+from relay.redis_client.dialing import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio.connection import Connection
-
 # How often a node makes sure that it isn't at a server whose place another one has taken.
 LOOK_SECONDS: Final = 1.0
-# One of so many failed tries is worth a line in the log: every ten seconds or so.
-SAY_EVERY: Final = 10
 
 _Taken = TypeVar("_Taken", bound=RespConnection)
 
 log = structlog.get_logger()
 
 
-async def keep(session: Callable[[], Awaitable[bool]], role: str) -> None:
-    """Run one `session` after the other, for ever; each says whether its connection served, if only for a moment."""
-    pause, failed = 0.0, 0
+class Ended(NamedTuple):
+    """How a connection was: whether it served, if only for a moment, and where it led."""
+
+    served: bool
+    address: str
+
+
+async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Callable[[str], None]) -> None:
+    """Run one `session` after the other, for ever. `not_made(error)`: there is none, and why."""
+    pause = 0.0
+    lost = Spell("bus connection lost", "")
+    failed = Spell("bus connection not made", "bus connection made again")
     while True:
         try:
-            served = await session()
-            failed = 0
-            log.warning("bus connection lost", role=role)
+            served, address = await session()
+            failed.over(role=role)
+            lost.again(role=role, server=address)
         except Unavailable as error:
             served = False
-            failed += 1
-            say = log.debug if failed % SAY_EVERY else log.warning
-            say("bus connection not made", role=role, error=str(error))
+            not_made(str(error))
+            failed.again(role=role, error=str(error))
         pause = next_pause(pause, served)
         await anyio.sleep(pause)
 
@@ -57,8 +63,6 @@ async def follow(store: Store, connections: Callable[[], list[RespConnection]]) 
     """Leave a server whose place another one has taken, also where it goes on serving: others aren't there."""
     while True:
         await anyio.sleep(LOOK_SECONDS)
-        with suppress(Unavailable):
-            await store.look()
         for connection in connections():
             if not store.current(connection.origin):
                 log.warning("another server took this one's place: connecting there")

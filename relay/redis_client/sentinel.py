@@ -1,61 +1,200 @@
 """The primary that sentinels name."""
 
-from typing import Final
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
+import anyio
 import redis.exceptions
-from redis.asyncio import Sentinel
-from redis.asyncio.connection import Connection
 
-from relay.config import sentinel_address
-from relay.redis_client.dialing import options
-from relay.redis_client.single import Server
+from relay.logs import Spell
+from relay.redis_client.dialing import Command, Connection, Dialer, show
+from relay.redis_client.replies import pairs, text
+from relay.redis_client.single import PRIMARY, Server
+from relay.redis_url import MAX_PORT, Address, RedisUrl
 
-# A sentinel that doesn't answer within this is passed over: two frozen ones leave time for the third, and its server.
-SENTINEL_SECONDS: Final = 0.25
+# Sentinels that others tell of are remembered. An installation has three or five.
+LEARNED: Final = 32
+# Once one has answered, the others have so much longer, and less once most have: frozen ones aren't waited for.
+FEW_SECONDS: Final = 0.25
+MOST_SECONDS: Final = 0.1
+SHOWN: Final = 3  # sentinels of which a line says what is wrong
+_HOST_CHARACTERS: Final = 253  # a name has no more
+
+
+class _View(NamedTuple):
+    """What one sentinel says."""
+
+    primary: Address
+    epoch: int  # of the configuration; rises with each failover
+    others: dict[Address, str]  # sentinels, and their ids
 
 
 class Sentinels(Server):
-    """The primary of a service: sentinels are asked for each new connection, and whenever `look` is called."""
+    """The primary of a service: sentinels are asked for each new connection, and whenever `look` is called.
 
-    def __init__(self, url: str) -> None:
-        address = sentinel_address(url)
-        guards = {"username": address.sentinel_username, "password": address.sentinel_password}
-        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            address.hosts, sentinel_kwargs={**options(SENTINEL_SECONDS), **guards}, **options()
-        )
-        super().__init__(
-            self._sentinel.master_for(
-                address.service, db=address.database, username=address.username, password=address.password
-            )
-        )
+    All that the URL names are asked side by side, and the latest configuration counts. Where none of them answers,
+    those are asked that they told of, as long as they are the same ones (their ids). Where nobody answers at all, the
+    primary is taken to be where it was.
+    """
 
-    async def connect(self, home: str) -> Connection:
-        """A sentinel may not have heard yet of a failover, and what is published at a replica reaches nobody."""
-        connection = await super().connect(home)
-        try:
-            await connection.send_command("ROLE")
-            role = await connection.read_response()
-        except redis.exceptions.NoPermissionError:
-            return connection
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        if role[0] not in (b"master", "master"):
-            await connection.disconnect(nowait=True)
-            raise redis.exceptions.ConnectionError(f"{connection.host}:{connection.port} is not the primary")
-        return connection
+    def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
+        """Raises ConfigError where a file can't be used."""
+        super().__init__(url, password_file)
+        self._guards = Dialer(url.sentinel_login, url.sentinel_tls)
+        self.files = tuple(dict.fromkeys((*self.files, *self._guards.files)))
+        self._primary: Address | None = None
+        self._lines: dict[Address, Connection] = {}
+        self._learned: dict[Address, str] = {}
+        self._looks = 0
+        self._one_at_a_time = anyio.Lock()
+        self.unwatched = ""
+        self._silence = Spell("no sentinel answers: a failover won't be noticed", "sentinels answer again")
 
-    async def _address(self) -> str:
-        host, port = await self.client.connection_pool.get_master_address()
-        return f"{host}:{port}"
+    async def _dial(self) -> Connection:
+        await self._find()
+        assert self._primary is not None
+        return await self._dialer.dial(*self._primary, PRIMARY)
+
+    def address(self, home: str) -> str:
+        return show(*(self._primary or self._url.hosts[0]))
 
     async def look(self) -> None:
-        """Where there is a new primary, the pool drops its connections to the old one."""
-        await self.client.connection_pool.get_master_address()
+        """Ask the sentinels."""
+        self._looked = time.monotonic()
+        await self._find()
 
     def current(self, connection: Connection) -> bool:
-        return bool((connection.host, connection.port) == self.client.connection_pool.master_address)
+        return (connection.host, connection.port) == self._primary and super().current(connection)
+
+    def renew(self) -> None:
+        super().renew()
+        self._guards.renew()
+
+    # --- sentinels
+
+    async def _find(self) -> None:
+        """Ask where the primary is. Whoever comes while others are asking shares the question that follows."""
+        number = self._looks + 1
+        async with self._one_at_a_time:
+            if self._looks < number:
+                self._looks = number
+                await self._ask_all()
+
+    async def _ask_all(self) -> None:
+        views, errors = await self._ask(dict.fromkeys(self._url.hosts, ""))
+        if not views and self._learned:
+            views, more = await self._ask(self._learned)
+            errors += more
+        if views:
+            self.unwatched = ""
+            self._silence.over()
+            self._primary = _latest(views)
+            told = {address: name for view in views for address, name in view.others.items()}
+            strangers = {address: name for address, name in told.items() if address not in self._url.hosts}
+            self._learned = dict(list(strangers.items())[:LEARNED])
+            return
+        self.unwatched = f"no sentinel answers: {_summary(errors)}"
+        self._silence.again(error=_summary(errors))
+        if self._primary is None:
+            raise _telling(errors)
+
+    async def _ask(self, guards: dict[Address, str]) -> tuple[list[_View], list[Exception]]:
+        """What these say, asked side by side."""
+        views: list[_View] = []
+        errors: list[Exception] = []
+
+        async def ask(address: Address, name: str) -> None:
+            try:
+                views.append(await self._view(address, name))
+            except redis.exceptions.RedisError as error:
+                errors.append(error)
+            if views:
+                rest = MOST_SECONDS if 2 * len(views) > len(guards) else FEW_SECONDS
+                scope = tasks.cancel_scope
+                scope.deadline = min(scope.deadline, anyio.current_time() + rest)
+
+        async with anyio.create_task_group() as tasks:
+            for address, name in guards.items():
+                tasks.start_soon(ask, address, name)
+        return views, errors
+
+    async def _view(self, address: Address, name: str) -> _View:
+        """What one sentinel says. `name`: the id that it has to have, if it isn't empty."""
+        service = self._url.service
+        at, about, others, own = await self._replies(
+            address,
+            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service),
+            ("SENTINEL", "MASTER", service),
+            ("SENTINEL", "SENTINELS", service),
+            ("SENTINEL", "MYID"),
+        )
+        if isinstance(at, Exception):
+            raise at
+        if name and not isinstance(own, Exception) and text(own) != name:
+            raise redis.exceptions.ConnectionError(f"{show(*address)} is another sentinel now")
+        primary = None if at is None else _address(*at)
+        if primary is None:
+            raise redis.exceptions.ConnectionError(f"{show(*address)} knows no service {service!r}")
+        epoch = 0 if isinstance(about, Exception) else text(pairs(about).get(b"config-epoch", b"0"))
+        return _View(primary, int(epoch), {} if isinstance(others, Exception) else dict(_others(others)))
+
+    async def _replies(self, address: Address, *commands: Command) -> list[Any]:
+        """What a sentinel answers, on the connection of the last time where that still works."""
+        connection = self._lines.pop(address, None)
+        if connection is not None:
+            with suppress(redis.exceptions.ConnectionError):  # it may have been restarted since
+                replies = await connection.ask(*commands)
+                self._lines[address] = connection
+                return replies
+        connection = await self._guards.dial(*address)
+        replies = await connection.ask(*commands)
+        self._lines[address] = connection
+        return replies
 
     async def aclose(self) -> None:
         await super().aclose()
-        await self._sentinel.aclose()
+        for connection in self._lines.values():
+            connection.close()
+        self._lines.clear()
+
+
+def _latest(views: list[_View]) -> Address:
+    """Where the primary is: of the latest configuration, what most say."""
+    epoch = max(view.epoch for view in views)
+    return Counter(view.primary for view in views if view.epoch == epoch).most_common(1)[0][0]
+
+
+def _others(rows: Any) -> Iterable[tuple[Address, str]]:
+    """The other sentinels that one tells of; what can't be one is left out."""
+    for row in rows if isinstance(rows, list) else ():
+        fields = pairs(row) if isinstance(row, list) else {}
+        address = _address(fields.get(b"ip"), fields.get(b"port"))
+        name = text(fields.get(b"runid", b""))
+        if address is not None and name:
+            yield address, name
+
+
+def _address(host: Any, port: Any) -> Address | None:
+    """An address that a server told; None if it can't be one."""
+    host, port = text(host or b""), text(port or b"")
+    fits = 0 < len(host) <= _HOST_CHARACTERS and host.isprintable() and not set(host) & set(" @/,")
+    if not fits or not (port.isascii() and port.isdecimal() and 0 < int(port) <= MAX_PORT):
+        return None
+    return host, int(port)
+
+
+def _telling(errors: list[Exception]) -> Exception:
+    """One error for all sentinels: what one that answered says, or that none did."""
+    said = next((one for one in errors if isinstance(one, redis.exceptions.AuthenticationError)), None)
+    return said or redis.exceptions.ConnectionError(f"no sentinel tells where the primary is: {_summary(errors)}")
+
+
+def _summary(errors: list[Exception]) -> str:
+    """What is wrong with each, in a line."""
+    words = list(dict.fromkeys(map(str, errors)))
+    more = f"; and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return "; ".join(words[:SHOWN]) + more

@@ -1,69 +1,102 @@
-"""One Redis server at a fixed address."""
+"""One Redis server: at a fixed address, which may come to lead to another server, or one that others name."""
 
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any
+import time
+from pathlib import Path
+from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.asyncio.connection import Connection, SSLConnection
+import redis.exceptions
 
-from relay.redis_client.dialing import SOCKET_SECONDS, TlsConnection, connected, options
-from relay.redis_client.pipeline import Line
-from relay.redis_client.topology import SECTIONS
+from relay.redis_client.dialing import Connection, Dialer, Question, show
+from relay.redis_client.replies import info, text
+from relay.redis_client.topology import WrongServer, wrong_server
+from relay.redis_url import RedisUrl
+
+# How often it is looked whether the address still leads to the same server: a connection is made for that. Proxies and
+# services that fail over behind one address may keep old connections to what has become a replica.
+LOOK_SECONDS: Final = 2.0
+# Servers say that they are the wrong one with each refusal: connections are left no more often than this.
+DOUBT_SECONDS: Final = 1.0
+
+
+def _which(address: str, replies: list[Any]) -> str | None:
+    """The server's own id, None where it doesn't tell it. Raises WrongServer unless it is a primary, or may be one."""
+    about, role = replies
+    said = {} if isinstance(about, Exception) else info(about)
+    name = text(role[0]) if isinstance(role, list) and role else said.get("role", "master")
+    if name != "master":
+        raise WrongServer(f"{address} is a replica, not the primary" if name == "slave" else f"{address} is a {name}")
+    which = said.get("run_id")
+    return None if which is None else str(which)
+
+
+PRIMARY: Final = Question(("INFO", "server", "replication"), ("ROLE",), judge=_which)
 
 
 class Server:
-    """One server at a fixed address."""
+    """The server that an address leads to. If it leads elsewhere one day, or to a replica, all connections are left."""
 
     sharded = False
+    version = 0
+    unwatched = ""
 
-    @classmethod
-    def at(cls, url: str) -> "Server":
-        """The server that a URL names."""
-        client = Redis.from_url(url, **options())
-        pool: Any = client.connection_pool
-        if issubclass(pool.connection_class, SSLConnection):
-            pool.connection_class = type("_Tls", (TlsConnection,), {"contexts": []})
-            with suppress(OSError):  # a file that isn't there: whoever connects says so
-                pool.make_connection().ssl_context.get()
-        return cls(client)
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self._line = Line(lambda: self.connect(""), self.current, SOCKET_SECONDS)
-        self._forms = dict(client.response_callbacks)  # what redis-py makes of the answers to some commands
-
-    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        answers = await self._line.ask(commands)
-        return [self._formed(command[0], answer) for command, answer in zip(commands, answers, strict=True)]
-
-    def _formed(self, command: str, answer: Any) -> Any:
-        form = self._forms.get(command)
-        return answer if form is None or isinstance(answer, Exception) else form(answer)
-
-    async def infos(self, section: str) -> list[dict[str, Any]]:
-        return [await self.client.info(section)]
-
-    async def servers(self) -> dict[str, dict[str, Any]]:
-        info = await self.client.info(*SECTIONS)
-        return {await self._address(): info}
-
-    async def _address(self) -> str:
-        place = self.client.connection_pool.connection_kwargs
-        return str(place["path"]) if "path" in place else f"{place.get('host')}:{place.get('port')}"
+    def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
+        """Raises ConfigError where a file can't be used."""
+        self._url = url
+        self._dialer = Dialer(url.login, url.tls, url.database, password_file)
+        self.files = self._dialer.files
+        self._which: str | None = None  # the server that the address led to last
+        self._trusted_since = 0.0  # connections that are older lead to a wrong one
+        self._looked = 0.0
 
     def home(self, name: str) -> str | None:
         return ""
 
-    async def connect(self, home: str) -> Connection:
-        return await connected(self.client.connection_pool.make_connection())
+    def homes(self) -> tuple[str]:
+        return ("",)
 
-    async def look(self) -> None:
+    def address(self, home: str) -> str:
+        return self._url.path or show(*self._url.hosts[0])
+
+    def moved(self, slot: int, home: str) -> None:
         pass
 
+    async def glance(self) -> None:
+        """The same as `look` where nothing seems to be wrong, so not each time."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            await self.look()
+
+    async def connect(self, home: str) -> Connection:
+        try:
+            connection = await self._dial()
+        except redis.exceptions.RedisError as error:
+            if wrong_server(error):
+                self.doubt()
+            raise
+        self._which = connection.greeting
+        return connection
+
+    async def _dial(self) -> Connection:
+        if self._url.path is not None:
+            return await self._dialer.dial_path(self._url.path, PRIMARY)
+        return await self._dialer.dial(*self._url.hosts[0], PRIMARY)
+
+    async def look(self) -> None:
+        """Make a connection, and see where it leads."""
+        self._looked = time.monotonic()
+        (await self.connect("")).close()
+
+    def doubt(self) -> None:
+        """The server says that it is the wrong one: all connections to it are left, and the place is looked for."""
+        now = time.monotonic()
+        if now - self._trusted_since >= DOUBT_SECONDS:
+            self._trusted_since, self._looked = now, 0.0
+
     def current(self, connection: Connection) -> bool:
-        return True
+        same = self._which is None or connection.greeting is None or connection.greeting == self._which
+        return same and connection.made >= self._trusted_since
+
+    def renew(self) -> None:
+        self._dialer.renew()
 
     async def aclose(self) -> None:
-        await self._line.aclose()
-        await self.client.aclose()
+        pass

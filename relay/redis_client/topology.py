@@ -1,40 +1,77 @@
 """What every kind of Redis installation offers to the client: one server, a primary that sentinels name, a cluster."""
 
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final, Protocol
 
-from redis.asyncio.connection import Connection
+import redis.exceptions
+
+from relay.redis_client.dialing import Connection
 
 # What is shown of a server.
 SECTIONS: Final = ("server", "replication", "memory", "clients")
+# Refusals that say "this server is the wrong one": another one has its place, or it isn't fit to serve now.
+WRONG: Final = ("READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "MOVED")
+_WRONG_KINDS: Final = (
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.MovedError,
+)
+
+
+class WrongServer(redis.exceptions.ConnectionError):
+    """What answers at an address isn't a primary that can be used."""
+
+
+def wrong_server(error: object) -> bool:
+    """Whether a reply or an exception says that this server isn't, or isn't any more, the one to be at.
+
+    Whoever gets such an answer should drop its connections to the server and look where the right one is.
+    """
+    if isinstance(error, (*_WRONG_KINDS, WrongServer)):
+        return True
+    return isinstance(error, Exception) and str(error).startswith(WRONG)
 
 
 class Engine(Protocol):
-    """Makes pipelines and connections that lead to where the data is at that moment. Raises what redis-py raises."""
+    """Knows which servers hold the data at that moment, and makes connections to them. Raises exceptions of redis-py's.
 
-    client: Any
-    sharded: bool  # pub/sub; then `connect` takes the home of a channel
+    A server that holds data is known by its home: a word that means something to the engine only.
+    """
 
-    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Have commands carried out in one pipeline, without a transaction. Refusals are exceptions among the results.
-
-        Not to be called again before it has ended.
-        """
-
-    async def infos(self, section: str) -> list[dict[str, Any]]:
-        """A section of INFO, of each server that holds data."""
-
-    async def servers(self) -> dict[str, dict[str, Any]]:
-        """What SECTIONS of INFO say, of each server that holds data, by its address."""
+    sharded: bool  # each channel has a home of its own for pub/sub
+    unwatched: str  # why a failover wouldn't be noticed; empty if it would
+    files: tuple[Path, ...]  # that new connections need: TLS, password
+    version: int  # another one when `home` or `homes` may answer differently
 
     def home(self, name: str) -> str | None:
         """The server that serves a key or channel; None while none does."""
 
+    def homes(self) -> Collection[str]:
+        """All servers that hold data."""
+
+    def address(self, home: str) -> str:
+        """How a server is called where people read of it."""
+
+    def moved(self, slot: int, home: str) -> None:
+        """A server says that a slot is served elsewhere."""
+
     async def connect(self, home: str) -> Connection:
-        """A new connection, set up and idle, to a server for pub/sub. The caller disconnects it."""
+        """A new connection, set up and idle, to a server. The caller disconnects it."""
 
     async def look(self) -> None:
-        """Find out where things are now."""
+        """Find out where things are now. Raises if nobody tells."""
+
+    async def glance(self) -> None:
+        """The same while nothing seems to be wrong: with little effort. To be called once a second or so."""
+
+    def doubt(self) -> None:
+        """A server said that it is the wrong one (`wrong_server`)."""
+
+    def renew(self) -> None:
+        """Read `files` again, whether they look changed or not. Raises ConfigError if one can't be used."""
 
     def current(self, connection: Connection) -> bool:
         """Whether, as far as is known, this connection still leads to where `connect` would."""

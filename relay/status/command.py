@@ -1,16 +1,15 @@
 """The command lines of `relay status` and `relay top`."""
 
-import sys
-from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import typer
 
-from relay.config import Config, ConfigError
-from relay.options import config, with_only
+from relay import logs
+from relay.config import Config, ConfigError, LogLevel, check_range
+from relay.logs import escape
+from relay.options import config, strange_variables, with_only
 
 DEAD_STATUS: Final = 1
-WIDE: Final = 160  # columns, where nobody has a terminal to fold lines for
 INTERVAL_SECONDS: Final = (0.1, 3600.0)
 NEEDED: Final = ("redis", "redis_password_file", "prefix")  # to say which relay is meant
 
@@ -24,40 +23,38 @@ def status(as_json: Json = False, **settings: Any) -> int:
 
     Exit status 0: a node lives; 1: none does, or Redis can't be asked.
     """
-    url, prefix = where(settings, "status")
+    told = where(settings, "status")
     import anyio  # not for --help: it takes a while to import
-    from rich.console import Console
 
     from relay.status import gather, show
 
-    found = anyio.run(gather.once, url, prefix)
+    found = anyio.run(gather.once, told)
     if as_json:
         typer.echo(show.as_json(found))
     else:
-        wide = None if sys.stdout.isatty() else WIDE
-        Console(highlight=False, width=wide).print(show.tables(found))
+        show.console().print(show.tables(found))
     return 0 if found.living else DEAD_STATUS
 
 
 @with_only(*NEEDED)
 def top(interval: Interval = 2.0, **settings: Any) -> int:
-    """The same as `relay status`, live, until Ctrl-C."""
-    url, prefix = where(settings, "top")
-    low, high = INTERVAL_SECONDS
-    if not low <= interval <= high:
-        raise ConfigError(f"--interval must be between {low:g} and {high:g} seconds, not {interval:g}")
+    """The same as `relay status`, live, until Ctrl-C or SIGTERM. Into a pipe or a file: one look after another."""
+    told = where(settings, "top")
+    check_range("--interval", interval, INTERVAL_SECONDS, "seconds")
     import anyio
 
     from relay.status import live
 
-    with suppress(KeyboardInterrupt):
-        anyio.run(live.run, url, prefix, interval)
+    anyio.run(live.run, told, interval)
     return 0
 
 
-def where(settings: dict[str, Any], command: str) -> tuple[str, str]:
-    """The URL and the prefix of the relay that is meant. Raises ConfigError."""
+def where(settings: dict[str, Any], command: str) -> Config:
+    """Which relay is meant: its Redis, and its prefix. Raises ConfigError."""
+    for variable in strange_variables():
+        typer.echo(f"relay: {escape(variable)} is no option's variable", err=True)
     told: Config = config(settings)
+    logs.setup(level=LogLevel.ERROR)  # what a command has to say it says itself, and in stdout nothing else may stand
     if told.redis is None:
         raise ConfigError(f"relay {command} needs --redis URL: that of the nodes")
-    return told.redis, told.prefix
+    return told

@@ -1,13 +1,13 @@
 """Everything that Redis knows of a relay: the nodes' reports, their leases, and the servers themselves."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import msgspec
 
-from relay.config import StartError, first_error, one_start_error, redact
+from relay.config import Config, StartError, first_error, one_start_error, redact
 from relay.directory.lease import TAIL_SECONDS
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.keys import Keys
@@ -21,6 +21,7 @@ class Node(msgspec.Struct, frozen=True):
     uid: str
     report: Report
     left: float | None  # seconds for which its lease still holds, negative once it has lapsed; None: there is none
+    unknown: bool = False  # the server that has its lease can't be asked
 
     @property
     def lives(self) -> bool:
@@ -43,6 +44,7 @@ class Server(msgspec.Struct, frozen=True):
     clients: int
     policy: str  # maxmemory-policy
     replicas: tuple[str, ...]  # address and state
+    trouble: str = ""  # why it can't be asked; then nothing else is known
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -52,6 +54,7 @@ class Status(msgspec.Struct, frozen=True):
     engine: str  # standalone, sentinel or cluster
     nodes: tuple[Node, ...]
     servers: tuple[Server, ...]
+    trouble: str = ""  # why it isn't known which nodes there are
 
     @property
     def living(self) -> list[Node]:
@@ -71,23 +74,61 @@ class Status(msgspec.Struct, frozen=True):
 class Gatherer:
     """Asks one Redis about one relay. `run` has to run meanwhile. It writes nothing."""
 
-    def __init__(self, url: str, prefix: str) -> None:
-        self.store = Store(url)
-        self._url = url
-        self._prefix = prefix
-        self._keys = Keys(prefix)
+    def __init__(self, told: Config) -> None:
+        """`told` says which relay is meant. Raises ConfigError where a file that connections need can't be used."""
+        assert told.redis is not None
+        self.store = Store(told.redis, password_file=told.redis_password_file)
+        self._url = told.redis
+        self._prefix = told.prefix
+        self._keys = Keys(told.prefix)
 
     async def look(self) -> Status:
-        """The relay as it is now. Raises Unavailable, and StartError for what will not pass by itself."""
-        await self.store.check()
+        """The relay as it is now, as far as that can be seen: what can't be asked is named.
+
+        Raises Unavailable where nothing can, and StartError for what will not pass by itself.
+        """
+        await self._check()
+        servers = tuple(_servers(await self.store.servers()))
+        if servers and all(server.trouble for server in servers):
+            raise Unavailable(servers[0].trouble)
+        nodes, trouble = [], ""
+        try:
+            nodes = await self._nodes()
+        except Unavailable as error:
+            trouble = str(error)
+        return Status(self._prefix, _engine(self._url), tuple(nodes), servers, trouble)
+
+    async def nodes(self) -> list[Node]:
+        """The nodes that have told of themselves lately. Raises as `look`."""
+        await self._check()
+        return await self._nodes()
+
+    async def _check(self) -> None:
+        with suppress(Unavailable):  # what can't be asked is told by those who ask
+            await self.store.check()
+
+    async def _nodes(self) -> list[Node]:
         reports = {uid: report for uid, report in (await read(self.store, self._keys.nodes)).items() if report}
-        leases = await self.store.calls(("PTTL", self._keys.lease(uid)) for uid in reports)
-        nodes = [
-            Node(uid, report, None if ttl < 0 else round(ttl / 1000 - TAIL_SECONDS, 3))
-            for (uid, report), ttl in zip(reports.items(), leases, strict=True)
-        ]
-        nodes.sort(key=lambda node: (node.report.name, node.uid))
-        return Status(self._prefix, _engine(self._url), tuple(nodes), tuple(_servers(await self.store.servers())))
+        leases = await self.store.each(("PTTL", self._keys.lease(uid)) for uid in reports)
+        nodes = [_node(uid, report, ttl) for (uid, report), ttl in zip(reports.items(), leases, strict=True)]
+        return sorted(_once(nodes), key=lambda node: (node.report.name, node.uid))
+
+
+def _once(nodes: list[Node]) -> list[Node]:
+    """Without the dead who have a successor of their name: one that was started again and again is one node.
+
+    Each process has a uid of its own, and its last report stays for an hour.
+    """
+    last: dict[str, Node] = {}
+    for node in sorted(nodes, key=lambda node: (node.lives or node.unknown, node.report.at)):
+        last[node.report.name] = node
+    return [node for node in nodes if node.lives or node.unknown or last[node.report.name] is node]
+
+
+def _node(uid: str, report: Report, ttl: Any) -> Node:
+    if isinstance(ttl, Unavailable):
+        return Node(uid, report, None, unknown=True)
+    return Node(uid, report, None if ttl < 0 else round(ttl / 1000 - TAIL_SECONDS, 3))
 
 
 def _engine(url: str) -> str:
@@ -95,8 +136,11 @@ def _engine(url: str) -> str:
     return scheme or "standalone"
 
 
-def _servers(infos: Mapping[str, Mapping[str, Any]]) -> Iterable[Server]:
+def _servers(infos: Mapping[str, Mapping[str, Any] | Unavailable]) -> Iterable[Server]:
     for address, info in sorted(infos.items()):
+        if isinstance(info, Unavailable):
+            yield Server(address, "away", "-", 0, 0, "unknown", (), trouble=str(info))
+            continue
         valkey = info.get("valkey_version")
         yield Server(
             address=address,
@@ -116,16 +160,16 @@ def _replicas(info: Mapping[str, Any]) -> Iterable[str]:
             yield f"{replica.get('ip')}:{replica.get('port')} {replica.get('state')}"
 
 
-async def once(url: str, prefix: str) -> Status:
+async def once(told: Config) -> Status:
     """One look. Raises StartError where Redis can't be asked."""
-    async with asking(url, prefix) as gatherer:
+    async with asking(told) as gatherer:
         return await gatherer.look()
 
 
 @asynccontextmanager
-async def asking(url: str, prefix: str) -> AsyncIterator[Gatherer]:
+async def asking(told: Config) -> AsyncIterator[Gatherer]:
     """Somebody to ask, for as long as the block lasts. Raises StartError also where the block raises Unavailable."""
-    gatherer = Gatherer(url, prefix)
+    gatherer = Gatherer(told)
     try:
         with one_start_error():
             async with anyio.create_task_group() as tasks:
@@ -136,7 +180,7 @@ async def asking(url: str, prefix: str) -> AsyncIterator[Gatherer]:
         unavailable = group.subgroup(Unavailable)
         if unavailable is None:
             raise
-        raise StartError(f"Redis can't be asked at {redact(url)}: {first_error(unavailable)}") from None
+        raise StartError(f"Redis can't be asked at {redact(told.redis or '')}: {first_error(unavailable)}") from None
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
             await gatherer.store.aclose()

@@ -1,10 +1,12 @@
 """A status for programs (JSON) and for people (tables)."""
 
 import json
+import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +14,7 @@ from relay.logs import escape
 from relay.status.gather import Node, Server, Status
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+WIDE: Final = 160  # columns, where nobody has a terminal to fold lines for
 _SPANS: Final = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -26,6 +29,7 @@ def as_json(status: Status) -> str:
             "received": round(status.total("received"), 1),
             "delivered": round(status.total("delivered"), 1),
             "nodes": [_node(node) for node in status.nodes],
+            "trouble": status.trouble,
             "redis": {"engine": status.engine, "servers": [_server(server) for server in status.servers]},
         }
     )
@@ -37,7 +41,9 @@ def _node(node: Node) -> dict[str, Any]:
         "name": report.name,
         "uid": node.uid,
         "version": report.version,
-        "state": _state(node),
+        "state": state(node),
+        "reason": reason(node),
+        "lease": report.lease,
         "lease_age": node.age,
         "lease_left": node.left,
         "up": report.up,
@@ -61,15 +67,54 @@ def _server(server: Server) -> dict[str, Any]:
         "clients": server.clients,
         "maxmemory_policy": server.policy,
         "replicas": list(server.replicas),
+        "trouble": server.trouble,
     }
 
 
-def _state(node: Node) -> str:
-    if node.left is None:
-        return "dead: no lease"
+class State(StrEnum):
+    """What a node is to its clients; `reason` says more."""
+
+    READY = "ready"
+    UNREADY = "unready"  # it lives, and had better get no new clients
+    DRAINING = "draining"  # it is ending
+    DEAD = "dead"
+    UNKNOWN = "unknown"  # the server that has its lease can't be asked
+
+
+def state(node: Node) -> State:
+    """Of the words, the one that fits."""
+    if node.unknown:
+        return State.UNKNOWN
     if not node.lives:
-        return f"dead: lease lapsed {_span(-node.left)} ago"
-    return node.report.trouble or "ready"
+        return State.DEAD
+    if not node.report.trouble:
+        return State.READY
+    return State.DRAINING if node.report.trouble == State.DRAINING else State.UNREADY
+
+
+def reason(node: Node) -> str:
+    """Why it isn't ready, for people; empty: it is."""
+    match state(node):
+        case State.UNKNOWN:
+            return "its lease can't be read"
+        case State.DEAD if node.left is None:
+            return "no lease"
+        case State.DEAD:
+            return f"lease lapsed {_span(-(node.left or 0.0))} ago"
+    return node.report.trouble
+
+
+def _in_a_table(node: Node) -> str:
+    """State and reason in one; a node that lives says by itself what it is."""
+    word, why = state(node), reason(node)
+    if word in (State.DEAD, State.UNKNOWN):
+        return f"{word}: {why}"
+    return why or word
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal, if it is one."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def tables(status: Status) -> RenderableType:
@@ -84,6 +129,8 @@ def _parts(status: Status) -> Iterator[RenderableType]:
         f"{int(status.total('users')):,} users, {status.pairs:,} pairs, "
         f"{status.total('received'):,.0f} messages/s in, {status.total('delivered'):,.0f} out"
     )
+    if status.trouble:
+        yield Text(f"it can't be read which nodes there are: {escape(status.trouble)}", style="red")
     if status.nodes:
         yield _nodes(status)
     yield _redis(status)
@@ -94,8 +141,8 @@ def _nodes(status: Status) -> Table:
     for node in status.nodes:
         report = node.report
         age = "-" if node.age is None or not node.lives else f"{node.age:.1f}/{report.lease:g} s"
-        style = "" if _state(node) == "ready" else "yellow" if node.lives else "red"
-        words = (report.name, report.version, _state(node), age, _span(report.up))
+        style = "" if state(node) is State.READY else "yellow" if node.lives else "red"
+        words = (report.name, report.version, _in_a_table(node), age, _span(report.up))
         counts = (report.users, report.chatting, report.received, report.delivered, report.unconfirmed)
         table.add_row(*(Text(escape(word)) for word in words), *(f"{count:,.0f}" for count in counts), style=style)
     return table
@@ -104,8 +151,9 @@ def _nodes(status: Status) -> Table:
 def _redis(status: Status) -> Table:
     table = _table(f"redis ({status.engine})", "role", "version", "policy", "replicas", numbers=("clients", "memory"))
     for server in status.servers:
-        words = (server.address, server.role, server.version, server.policy, ", ".join(server.replicas) or "-")
-        style = "" if server.policy in ("noeviction", "unknown") else "yellow"
+        last = server.trouble or ", ".join(server.replicas) or "-"
+        words = (server.address, server.role, server.version, server.policy, last)
+        style = "red" if server.trouble else "" if server.policy in ("noeviction", "unknown") else "yellow"
         table.add_row(
             *(Text(escape(word)) for word in words), f"{server.clients:,}", _bytes(server.memory), style=style
         )

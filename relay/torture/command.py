@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from relay.config import parse_server
+
 if TYPE_CHECKING:
     from relay.torture.plan import Plan
 
@@ -19,8 +21,8 @@ Fault = Annotated[
     typer.Option(
         metavar="LIST",
         help="Faults, with commas: kill, term, pause, partition, slow, deaf, pubsub, buffer, flush, evict, redis-down, "
-        "redis-freeze, rollback, failover; or all that the engine has, or none. Clients break their connections in any "
-        "case.",
+        "redis-freeze, rollback, failover, switch, isolate, shard-freeze; or all that the engine has, or none. Clients "
+        "break their connections in any case.",
     ),
 ]
 Engine = Annotated[
@@ -28,7 +30,8 @@ Engine = Annotated[
     typer.Option(
         metavar="NAME",
         help="Servers that it starts: standalone; sentinel (with a replica) or cluster (three primaries, each with a "
-        "replica), of which the faults are kill, term, pause, failover.",
+        "replica), of which the faults are kill, term, pause, failover, switch; of a cluster also isolate and "
+        "shard-freeze.",
     ),
 ]
 Nodes = Annotated[int, typer.Option(metavar="COUNT", help="Nodes of the cluster that it starts.")]
@@ -73,7 +76,7 @@ def torture(
     chosen = plans.new_seed() if seed is None else seed
     kind = plans.parse_engine(engine)
     if server:
-        servers = tuple(map(plans.parse_server, server))
+        servers = tuple(parse_server("--server", one) for one in server)
         plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind, tls=tls, ca=ca)
     else:
         faults = plans.parse_faults(fault, kind)

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.config import ConfigError
+from relay.config import GRACE_SECONDS, LEASE_SECONDS, ConfigError, check_range, show_server
 from relay.torture import trust
 
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
@@ -32,7 +32,10 @@ FAULTS: Final = {
     "redis-down": "SIGKILL of Redis, restarted empty",
     "redis-freeze": "SIGSTOP of Redis",
     "rollback": "Redis comes back with an older state, as after a failover that lost writes",
-    "failover": "SIGKILL or SIGSTOP of a primary, until its replica has taken its place",
+    "failover": "SIGKILL or SIGSTOP of a primary, until well after its replica has taken its place",
+    "switch": "a replica takes a primary's place, which goes on as its replica and keeps its connections",
+    "isolate": "a primary of a cluster is cut off from the others, and not from its clients",
+    "shard-freeze": "SIGSTOP of a primary of a cluster, for less than its node time-out",
 }
 
 
@@ -45,19 +48,26 @@ class Engine(StrEnum):
 
 
 # What an engine has. Sentinels and clusters tell a node themselves where the servers are: no proxy stands between.
-_WITH_FAILOVER: Final = ("kill", "term", "pause", "failover")
+_WITH_FAILOVER: Final = ("kill", "term", "pause", "failover", "switch")
 FAULTS_OF: Final = {
-    Engine.STANDALONE: tuple(fault for fault in FAULTS if fault != "failover"),
+    Engine.STANDALONE: tuple(fault for fault in FAULTS if fault not in ("failover", "isolate", "shard-freeze")),
     Engine.SENTINEL: _WITH_FAILOVER,
-    Engine.CLUSTER: _WITH_FAILOVER,
+    Engine.CLUSTER: (*_WITH_FAILOVER, "isolate", "shard-freeze"),
 }
+# Those for which a replica has to be ready, where an engine has replicas of its own.
+REPLACING: Final = frozenset({"failover", "switch", "isolate", "shard-freeze"})
 
 # Silence of a primary, in seconds, after which sentinels, or the others of a cluster, call it failed.
 DOWN_AFTER: Final = 1.0
 NODE_TIMEOUT: Final = 2.0
 # And what a failover may take after that.
 FAILOVER_SECONDS: Final = 5.0
-# After the last fault everything has to work again within so many seconds.
+# After each fault, and once a failover is over although the old primary is still away, everything has to work for new
+# users within so many seconds, a lease for which their names wait included.
+ALIVE_SECONDS: Final = 5.0
+# While one shard of a cluster is silent, everything that needs others only has to work within so many.
+FREE_SECONDS: Final = 3.0
+# After the last fault everything has to work again for all within so many seconds.
 RECOVERY_SECONDS: Final = {
     Engine.STANDALONE: 10.0,
     Engine.SENTINEL: 10.0 + DOWN_AFTER + FAILOVER_SECONDS,
@@ -86,9 +96,9 @@ class Plan(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         for option, value in (("--seconds", self.seconds), ("--nodes", self.nodes), ("--users", self.users)):
-            low, high = _BOUNDS[option]
-            if not low <= value <= high:
-                raise ConfigError(f"{option} must be between {low} and {high}, not {value:g}")
+            check_range(option, value, _BOUNDS[option], "")
+        check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
+        check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
         for fault in self.faults:
             if fault not in FAULTS:
                 raise ConfigError(f"--fault knows {', '.join(FAULTS)}, not {fault!r}")
@@ -113,7 +123,7 @@ class Plan(Struct, frozen=True):
         words += ["--tls"] * self.tls
         if self.servers:
             words += ["--ca", shlex.quote(self.ca)] if self.ca else []
-            return " ".join([*words, *(f"--server {host}:{port}" for host, port in self.servers)])
+            return " ".join([*words, *(f"--server {show_server(server)}" for server in self.servers)])
         if self.engine is not Engine.STANDALONE:
             words += ["--engine", self.engine]
         words += ["--nodes", str(self.nodes), "--users", str(self.users)]
@@ -132,14 +142,6 @@ def parse_faults(text: str, engine: Engine = Engine.STANDALONE) -> tuple[str, ..
     if text in ("all", "none"):
         return FAULTS_OF[engine] if text == "all" else ()
     return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def parse_server(text: str) -> tuple[str, int]:
-    """`host:port`. Raises ConfigError."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise ConfigError(f"--server must be host:port, not {text!r}")
-    return host.strip("[]"), int(port)
 
 
 def new_seed() -> int:

@@ -11,7 +11,7 @@ from tests.integration.conftest import StartNode
 from tests.support.clients import TextClient
 from tests.support.guests import Guests
 from tests.support.node import Node
-from tests.support.tokens import Issuer
+from tests.support.tokens import Issuer, jwk_set
 
 NO_PROOF = "* This name needs a valid token."
 
@@ -24,7 +24,7 @@ def issuer(tmp_path: Path) -> Issuer:
 @pytest.fixture
 def places(issuer: Issuer, start_node: StartNode) -> tuple[Node, Node]:
     """Two nodes of one cluster."""
-    one, two = (start_node(auth_jwt_key=issuer.file) for _ in range(2))
+    one, two = (start_node(auth_jwt_key=issuer.file, log_level="debug") for _ in range(2))
     return one, two
 
 
@@ -58,7 +58,7 @@ def test_all_three_dialects_bring_one(guests: Guests, places: tuple[Node, Node],
 def test_nothing_is_learnt_without_a_good_one(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
     """One that is bad in whatever way gets the same answer, for a name that is free, taken, or none."""
     guests.json(places[1], "taken", auth=issuer.token("taken"))
-    expired = issuer.token("free", exp=int(time.time()) - 10)
+    expired = issuer.token("free", exp=int(time.time()) - 100)
     client, program = guests.text(places[0]), guests.json(places[0])
     for name in ("free", "taken", "not:a:name", "quit", "x" * 40):
         for token in ("", "rubbish", expired, issuer.token("other"), issuer.token("other") + "x"):
@@ -67,12 +67,12 @@ def test_nothing_is_learnt_without_a_good_one(guests: Guests, places: tuple[Node
             program.send("hello", name=name, auth=token)
             assert program.frame() == {
                 "type": "error",
-                "code": "bad_token",
+                "code": "bad_auth",
                 "message": "This name needs a valid token.",
                 "name": name,
             }
     program.send("hello", name="free")
-    program.expect("error", code="bad_token")
+    program.expect("error", code="bad_auth")
     program.send("hello", name="free", auth=issuer.token("free"))
     program.expect("welcome")
     program.name = "free"
@@ -83,7 +83,7 @@ def test_a_resume_needs_one_too(guests: Guests, places: tuple[Node, Node], issue
     alice.reset()
     again = guests.json(places[1])
     again.send("hello", name="alice", token=alice.token)
-    again.expect("error", code="bad_token")
+    again.expect("error", code="bad_auth")
     again.send("hello", name="alice", token=alice.token, auth=issuer.token("alice"))
     again.expect("welcome", resumed=True)
 
@@ -161,6 +161,33 @@ def test_a_hangup_signal_brings_a_new_key(guests: Guests, places: tuple[Node, No
     node.hang_up()
     assert "--auth-jwt-key" in node.wait_for_line("not reloaded")
     person(guests, node, "newer", other.token("newer"))
+
+
+def test_keys_are_rotated_without_a_moment_in_which_a_good_token_is_refused(
+    guests: Guests, start_node: StartNode, tmp_path: Path
+) -> None:
+    """As an identity provider does it: the new key is published, then used, then the old one goes."""
+    old, new = (
+        Issuer(tmp_path / "old", algorithm="ES256", kid="1"),
+        Issuer(tmp_path / "new", algorithm="RS256", kid="2"),
+    )
+    file = tmp_path / "jwks.json"
+    file.write_bytes(jwk_set(old))
+    node = start_node(auth_jwt_key=file, auth_jwt_audience="chat", auth_jwt_issuer="https://id.example")
+    claims = {"aud": ["chat", "mail"], "iss": "https://id.example"}
+    assert "algorithms=ES256 keys=1 kids=1" in node.wait_for_line("names need a token")
+    person(guests, node, "one", old.token("one", **claims))
+    for issuers, line in (([old, new], "algorithms=ES256,RS256 keys=2"), ([new], "algorithms=RS256 keys=1 kids=2")):
+        file.write_bytes(jwk_set(*issuers))
+        node.hang_up()
+        node.wait_for_line(line)
+        for issuer in issuers:
+            person(
+                guests, node, f"of{len(issuers)}{issuer.kid}", issuer.token(f"of{len(issuers)}{issuer.kid}", **claims)
+            )
+    late = guests.text(node)
+    late.send(f"late {old.token('late', **claims)}")
+    late.expect(NO_PROOF)
 
 
 def test_tokens_are_not_logged(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:

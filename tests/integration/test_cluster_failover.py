@@ -1,7 +1,10 @@
 """A primary of a cluster fails, or a slot moves, under traffic: nothing is lost, and names keep their owners."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -53,24 +56,33 @@ def inboxes(cluster: RedisCluster) -> dict[str, RedisServer]:
     return found
 
 
-async def undisturbed(two: list[Node], fault: Callable[[], None]) -> None:
-    """Nobody notices the fault but by waiting."""
-    programs = couples(PAIRS, [two[0].address], [two[1].address])
-    thieves = Thieves(two, [program.name for program in programs], TALK)
+async def undisturbed(nodes: list[Node], *faults: Callable[[], None]) -> None:
+    """Nobody notices the faults, one after the other, but by waiting."""
+    programs = couples(PAIRS, [nodes[0].address], [nodes[1].address])
+    thieves = Thieves(nodes[:2], [program.name for program in programs], TALK * len(faults))
     async with alive(programs) as swarm:
         await swarm.pair_up()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(swarm.talk, RATE, TALK)
+            tasks.start_soon(swarm.talk, RATE, math.inf)
             await anyio.sleep(0.5)  # messages are under way
             thieves.start()
-            broken = time.monotonic()
-            await anyio.to_thread.run_sync(fault)
-            await everybody_hears(swarm, broken + BACK - time.monotonic())
-            print(f"everybody hears everybody {time.monotonic() - broken:.1f} s after the fault")
+            for fault in faults:
+                broken = time.monotonic()
+                await anyio.to_thread.run_sync(fault)
+                await everybody_hears(swarm, broken + BACK - time.monotonic())
+                await anyio.to_thread.run_sync(wait_until_ready, nodes, broken + BACK - time.monotonic())
+                print(f"everybody hears everybody {time.monotonic() - broken:.1f} s after the fault")
+                await anyio.sleep(TALK / 4)  # for what comes late
+            tasks.cancel_scope.cancel()
         await swarm.settle()
         await anyio.to_thread.run_sync(thieves.join)
     check(swarm)
     assert thieves.stolen == []
+
+
+def wait_until_ready(nodes: list[Node], patience: float) -> None:
+    for node in nodes:
+        wait_until(lambda node=node: node.readiness() == 200, f"{node.name} is ready", patience)  # type: ignore[misc]
 
 
 def check(swarm: Swarm) -> None:
@@ -79,16 +91,43 @@ def check(swarm: Swarm) -> None:
 
 
 @pytest.mark.parametrize("fault", [killed, frozen])
-def test_a_primary_that_fails_loses_no_message_and_no_name(
-    cluster: RedisCluster, two: list[Node], fault: Callable[[RedisServer], None]
+def test_each_primary_that_fails_loses_no_message_and_no_name(
+    cluster: RedisCluster, start_node: StartNode, prefix: str, fault: Callable[[RedisServer], None]
 ) -> None:
-    inbox, old = next(iter(inboxes(cluster).items()))
+    """One after the other, among them one with an inbox, and one with a lease and no inbox."""
+    for attempt in count():
+        own = f"{prefix}{attempt}"
+        nodes = [start_node(redis=cluster.url, prefix=own, grace=30) for _ in range(2)]
+        if cluster.holding(f"{own}:lease:*") - cluster.holding(f"{own}:inbox:*"):
+            break
+        for node in nodes:
+            node.kill()
 
-    def fail() -> None:
+    def fail(old: RedisServer) -> None:
+        slot = next(iter(cluster.slots(old)))
         fault(old)
-        wait_until(lambda: cluster.home(inbox) is not old, "its replica takes over", PATIENCE)
+        broken = time.monotonic()
+        wait_until(lambda: cluster.serving(slot) is not old, "its replica takes over", PATIENCE)
+        print(f"its replica has its place {time.monotonic() - broken:.1f} s after the fault")
 
-    anyio.run(undisturbed, two, fail)
+    anyio.run(partial(undisturbed, nodes, *(partial(fail, old) for old in cluster.servers[:3])))
+
+
+def test_a_primary_that_only_the_others_miss_is_left(start_node: StartNode, prefix: str, tmp_path: Path) -> None:
+    """Cut off from the other servers, it goes on serving its clients; a replica has its place."""
+    cluster = RedisCluster(tmp_path / "cluster", replicas=True, options=("--enable-debug-command", "yes"))
+    nodes = [start_node(redis=cluster.url, grace=30) for _ in range(2)]
+    alone = next(iter(cluster.holding(f"{prefix}:inbox:*")))
+    slot = next(iter(cluster.slots(alone)))
+
+    def cut_off() -> None:
+        cluster.isolate(alone)
+        wait_until(lambda: cluster.serving(slot, unless=alone) is not alone, "its replica takes over", PATIENCE)
+
+    try:
+        anyio.run(undisturbed, nodes, cut_off)
+    finally:
+        cluster.stop()
 
 
 def test_an_inbox_whose_slot_moves_stays_in_use(cluster: RedisCluster, two: list[Node]) -> None:

@@ -97,7 +97,10 @@ def test_a_node_that_waits_for_redis_is_alive_and_not_ready(tmp_path: Path) -> N
     try:
         node.wait_for_line("waiting for redis")
         assert get(("127.0.0.1", port), "/healthz") == (200, "alive\n")
-        assert get(("127.0.0.1", port), "/readyz") == (404, "starting: waiting for Redis\n")
+        status, why = get(("127.0.0.1", port), "/readyz")
+        assert status == 404
+        assert why.startswith("starting: waiting for Redis: ")
+        assert f"127.0.0.1:{nowhere}" in why
         node.http_address = ("127.0.0.1", port)
         early = samples(node)
         assert early["relay_ready", ""] == early["relay_redis_up", ""] == early["relay_lease_held", ""] == 0

@@ -7,7 +7,9 @@ import anyio
 import pytest
 
 from tests.integration.conftest import StartNode
-from tests.support.proxy import Proxy
+from tests.support.guests import Guests
+from tests.support.process import wait_until
+from tests.support.proxy import DOWN, UP, Proxy
 from tests.support.server import RedisServer
 from tests.support.swarm import Swarm, alive, couples, percentile
 
@@ -15,6 +17,7 @@ KILLS_PER_SECOND = 10
 NOISE = 8 * 1024 * b"x"  # no frame: nodes ignore it. Short, because a server keeps long ones outside that buffer
 READY, NOT_READY = 200, 404
 RECOVERY = 2.0  # seconds, of 99 in 100 messages
+NOTICED = 5.0  # seconds until a connection on which nothing passes is given up
 
 
 @pytest.fixture
@@ -120,3 +123,25 @@ def test_a_half_open_subscriber_loses_nothing_and_its_node_is_not_ready_meanwhil
     assert NOT_READY in seen
     assert seen[-1] == READY
     assert percentile(swarm.delays, 0.99) < RECOVERY
+
+
+@pytest.mark.parametrize("ways", [(UP,), (DOWN,), (UP, DOWN)], ids="+".join)
+@pytest.mark.parametrize("use", ["publisher", "pipeline", "subscriber"])
+def test_a_connection_on_which_nothing_passes_in_one_way_is_made_anew(
+    start_node: StartNode, proxy: Proxy, guests: Guests, use: str, ways: tuple[str, ...]
+) -> None:
+    """Also where nobody talks: the node's own probes take the way of its messages."""
+    nodes = [start_node(redis=proxy.url) for _ in range(2)]
+    alice, bob = guests.json(nodes[0], "alice"), guests.json(nodes[1], "bob")
+    alice.call("bob")
+    bob.expect("paired")
+    assert proxy.swallow(use, *ways) == 2
+    if (use, ways) != ("subscriber", (UP,)):  # on which nothing goes that way, so nothing is missed
+        wait_until(lambda: not proxy.half_open(), "the connections were given up", NOTICED)
+    for id in range(1, 20):
+        alice.send("msg", id=id, text=str(id))
+        bob.expect("msg", id=id, text=str(id))
+        alice.expect_acked(id)
+    for node in nodes:
+        wait_until(lambda node=node: node.readiness() == READY, "the node is ready again")  # type: ignore[misc]
+        assert node.trouble() == ""

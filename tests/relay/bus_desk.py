@@ -1,30 +1,49 @@
 """A bus without a server: what it publishes is kept, and what it hears a test hands to it."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 from relay.bus import Bus
 from relay.link import Frame, unpack
 from relay.mail import Mail, decode
+from relay.metrics import Counts
 from relay.redis_client.keys import Keys
 
 HERE, THERE, OTHER = "1" * 16, "2" * 16, "3" * 16
+LEASE = 5.0
 
 
 class Publisher:
-    """Takes what is published."""
+    """Takes what is published; `probes`: commands that have to be answered."""
+
+    address = "redis:1"
+    silence = 0.0
 
     def __init__(self) -> None:
         self.mail: list[list[Mail]] = []
+        self.probes: list[tuple[str, str, bytes]] = []
+        self.aborted = False
+
+    trouble = ""
 
     def send(self, *commands: tuple[str, str, bytes]) -> None:
         self.mail += [decode(unpack(frame).body) for _, _, frame in commands]
+
+    def probe(self, command: tuple[str, str, bytes]) -> None:
+        self.probes.append(command)
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 class Receiver:
     """The connection that messages come on."""
 
+    latency = 0.0
+
     def __init__(self) -> None:
         self.aborted = False
+        self.origin = SimpleNamespace(address="redis:2")
 
     def abort(self) -> None:
         self.aborted = True
@@ -35,6 +54,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.heard: list[Frame | list[Mail]] = []
+        self.counts = Counts()
         self.bus = Bus(
             cast(Any, None),
             Keys("t"),
@@ -45,6 +65,8 @@ class Desk:
             reset=lambda uid: None,
             notice=self.heard.append,
             connected=lambda: None,
+            lease=LEASE,
+            counts=self.counts,
         )
         self.publisher, self.receiver = Publisher(), Receiver()
         self.bus._publishing._publisher = cast(Any, self.publisher)

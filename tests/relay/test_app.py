@@ -51,6 +51,17 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "--tls-cert 'no' can't be read: No such",
         ),
         (["upp"], "upp"),
+        (["node", "--host", "a..b"], "--host must be a host name or address, not 'a..b'"),
+        (["bench", "--server", "a..b:1"], "--server must be a host name or address, not 'a..b'"),
+        (["torture", "--server", "a..b:1"], "--server must be a host name or address, not 'a..b'"),
+        (["bench", "--server", "x:1", "--seconds", "nan"], "--seconds must be between 1 and 86400, not nan"),
+        (["bench", "--server", "x:1", "--rate", "inf"], "--rate must be between 1 and 10000000, not inf"),
+        (["torture", "--server", "x:1", "--seconds", "nan"], "--seconds must be between 1 and 86400, not nan"),
+        (["torture", "--server", "x:1", "--lease", "nan"], "--lease must be between 0.5 and 3600 seconds, not nan"),
+        (["torture", "--server", "x:1", "--grace", "inf"], "--grace must be between 0 and 3600 seconds, not inf"),
+        (["top", "--redis", "redis://x", "--interval", "nan"], "--interval must be between 0.1 and 3600 seconds"),
+        (["drain", "n", "--redis", "redis://x", "--timeout", "nan"], "--timeout must be between 0.1 and 86400 seconds"),
+        (["kick", "n", "--redis", "redis://x", "--timeout", "inf"], "--timeout must be between 0.1 and 86400 seconds"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(

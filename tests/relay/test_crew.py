@@ -1,11 +1,13 @@
 """Steps in tasks that are used again."""
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from relay import crew
 from relay.crew import Crew
@@ -91,3 +93,38 @@ async def test_what_was_cancelled_takes_no_step() -> None:
             await steps.end("b")
         tasks.cancel_scope.cancel()
     assert steps.done == ["a", "b"]
+
+
+async def test_a_step_that_fails_is_logged_and_the_group_goes_on() -> None:
+    async def fail() -> None:
+        raise OSError(24, "Too many open files")
+
+    async def test(its: Crew, steps: Steps) -> None:
+        with capture_logs() as lines:
+            its.start(fail)
+            its.start(steps.take, "a")
+            await steps.end("a")
+        assert [line["event"] for line in lines] == ["a step failed"]
+
+    await with_crew(test)
+
+
+async def test_what_a_step_was_about_is_not_kept_while_its_task_waits() -> None:
+    class About:
+        pass
+
+    async def step(about: About) -> None:
+        done.append(type(about).__name__)
+
+    done = list[str]()
+
+    async def test(its: Crew, steps: Steps) -> None:
+        about = About()
+        there = weakref.ref(about)
+        its.start(step, about)
+        del about
+        await until(lambda: its._idle)
+        assert done == ["About"]
+        assert there() is None
+
+    await with_crew(test)

@@ -56,7 +56,7 @@ def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Co
     """What `relay node` makes of it."""
     told: list[Config] = []
 
-    def take(config: Config, _serve: object) -> int:
+    def take(config: Config, _serve: object, *, node: str) -> int:
         told.append(config)
         return 0
 
@@ -117,7 +117,9 @@ class TestKubernetes:
         assert container()["args"] == ["node"]
         assert 'ENTRYPOINT ["relay"]' in DOCKERFILE
         assert config.name == "relay-5d4f9c7b9d-x2x7p"
-        assert config.redis == "redis://relay:s3cret@redis:6379/0"
+        assert config.redis == "redis://relay@redis:6379/0"
+        assert config.redis_password_file is not None
+        assert config.redis_password_file.read_text() == "s3cret\n"
         assert config.host == "0.0.0.0"
 
     def test_a_service_can_not_set_an_option(self) -> None:
@@ -147,8 +149,9 @@ class TestKubernetes:
         get = container()[probe]["httpGet"]
         assert get["port"] == "http"
         request = f"GET {get['path']} HTTP/1.1\r\n\r\n".encode()
-        assert (await Probes(str, no_page).answer(request)).split()[1] == b"200"
-        assert (await Probes(lambda: "no lease", no_page).answer(request)).split()[1] == busy
+        ready, unready = (Probes(why_not, no_page).at_once(request) for why_not in (str, lambda: "no lease"))
+        assert (ready or b"").split()[1] == b"200"
+        assert (unready or b"").split()[1] == busy
 
     def test_there_is_time_to_drain(self, config: Config) -> None:
         *command, pause = container()["lifecycle"]["preStop"]["exec"]["command"]
@@ -223,7 +226,8 @@ class TestSystemd:
     def test_a_node_starts_with_it(self, service: dict[str, str], config: Config) -> None:
         assert service["ExecStart"].split()[1:] == ["node"]
         assert service["EnvironmentFile"].rpartition("/")[2] == "relay.env"
-        assert config.redis == "redis://relay:s3cret@127.0.0.1:6379/0"
+        assert config.redis == "redis://relay@127.0.0.1:6379/0"
+        assert config.redis_password_file is not None
         assert config.host == "127.0.0.1", "not open to all before there is TLS"
 
     def test_there_is_time_to_drain(self, service: dict[str, str], config: Config) -> None:
@@ -241,6 +245,13 @@ class TestSystemd:
     def test_there_are_files_enough(self, service: dict[str, str], config: Config) -> None:
         assert int(service["LimitNOFILE"]) >= config.max_connections + SPARE_FILES
 
+    def test_there_is_memory_enough(self, service: dict[str, str], config: Config) -> None:
+        number, unit = re.fullmatch(r"(\d+)(\w)", service["MemoryMax"]).groups()  # type: ignore[union-attr]
+        assert int(number) * UNITS[f"{unit}i"] >= needed_bytes(config)
+
+    def test_a_node_that_waits_for_redis_is_not_given_up(self, service: dict[str, str]) -> None:
+        assert (service["Type"], service["TimeoutStartSec"]) == ("notify", "infinity")
+
     def test_the_user_is_made(self, service: dict[str, str]) -> None:
         kind, name, *_ = shlex.split((SYSTEMD / "relay.sysusers").read_text(), comments=True)
         assert (kind, name) == ("u", service["User"])
@@ -256,7 +267,9 @@ class TestSystemd:
         words = [word.replace("$$", "$") for word in shlex.split(service["ExecReload"])]
         with subprocess.Popen(["sleep", "60"]) as process:
             try:
-                told = subprocess.run(words, env={"MAINPID": str(process.pid), set_ or "OTHER": "x"}, check=False)
+                # A minimal system has no command `kill`.
+                environment = {"MAINPID": str(process.pid), set_ or "OTHER": "x", "PATH": "/nonexistent"}
+                told = subprocess.run(words, env=environment, check=False)
                 assert (told.returncode == 0) is bool(set_)
                 if set_:
                     assert process.wait(10) == status

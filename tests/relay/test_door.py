@@ -97,10 +97,10 @@ def test_a_call_is_accepted(world: World, uid: str) -> None:
     ann, ben = enter(world.place("n1"), "ann"), asking(world, "ben", uid)
     ann.says(Call("BEN"), Say("hi", 1))
     world.settle()
-    assert ann.hears() == [Rings("BEN", 30.0)]
     [invited] = ben.hears()
     assert isinstance(invited, Invited)
     assert (invited.name, invited.wait) == ("ann", 30.0)
+    assert ann.hears() == [Rings("BEN", 30.0, invited.chat)]
     world.pass_time(20)
     world.settle()
     assert (ann.hears(), ben.hears()) == ([], [])
@@ -147,7 +147,7 @@ def test_a_call_that_is_not_taken_ends_for_both(world: World, end: str) -> None:
     assert refusals(ann.hears()) == ([(code, "ben")] if code else [])
     assert (Missed("ann", chat) in ben.hears()) is missed
     assert ann.session.blocked is (code is None)
-    ben.session.door.accept(None)
+    ben.session.receive(AcceptCall())
     assert refusals(ben.hears())[-1:] == ([(Code.NOT_CALLED, None)] if not ben.closed else [])
 
 

@@ -18,7 +18,7 @@ OPEN = "application/openmetrics-text; version=1.0.0"
 
 def reading(counts: Counts | None = None) -> Reading:
     tally = Tally(7, {("text", "busy"): 3, ("json", "away"): 2}, 5, 4)
-    return Reading("n1", counts or Counts(), tally, True, True, True, 0, True, 1.5, 4096)
+    return Reading("n1", counts or Counts(), tally, True, True, True, 0, True, 1.5, 4096, True, 0, 0, False, True)
 
 
 def each_its_own() -> Counts:
@@ -90,6 +90,8 @@ async def test_users_by_dialect_and_state() -> None:
         ("redis", "relay_redis_up"),
         ("hearing", "relay_bus_hearing"),
         ("lease", "relay_lease_held"),
+        ("publishing", "relay_bus_publishing"),
+        ("writable", "relay_redis_writable"),
     ],
 )
 async def test_a_state_is_one_or_zero(field: str, metric: str) -> None:

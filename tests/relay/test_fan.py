@@ -8,11 +8,14 @@ from typing import Any, cast
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from redis.asyncio.connection import Connection
+from redis.crc import key_slot
+from structlog.testing import capture_logs
 
 from relay import fan as fan_module
-from relay.fan import Fan
+from relay.fan import Fan, beside
 from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.dialing import Connection, Dialer
+from relay.redis_url import Login
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -29,16 +32,24 @@ class Primary:
         self.answer = b":1\r\n"
         self.pause = 0.0  # seconds before each answer
         self.published: list[tuple[bytes, ...]] = []
+        self.clients = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients += 1
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self.clients -= 1
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while command := await _command(reader):
-            if command[0] == b"CLIENT":  # redis-py sets the connection up
-                writer.write(b"+OK\r\n")
+            if command[0] == b"PING":  # the connection is set up
+                writer.write(b"+PONG\r\n")
             else:
                 self.published.append(command)
                 await asyncio.sleep(self.pause)
                 writer.write(self.answer)
-        writer.close()
 
 
 async def _command(reader: asyncio.StreamReader) -> tuple[bytes, ...]:
@@ -57,6 +68,7 @@ class Topology:
         self.known = homes
         self.truth = dict(homes)
         self.down: set[str] = set()
+        self.layout = 0
 
     def home(self, channel: str) -> str | None:
         return self.known.get(channel)
@@ -67,9 +79,7 @@ class Topology:
     async def connect(self, home: str) -> Connection:
         if home in self.down:
             raise Unavailable("down")
-        connection = Connection(host=HOST, port=int(home), protocol=2)
-        await connection.connect()  # type: ignore[no-untyped-call]
-        return connection
+        return await Dialer(Login()).dial(HOST, int(home))
 
 
 class Scene:
@@ -81,15 +91,24 @@ class Scene:
         self.topology = Topology({"a": ports[0], "b": ports[1]})
         self.answers: list[Any] = []
         self.lost = 0
+        self.mute = 0
         self.repeated: list[str] = []
         self.fan = Fan(
             cast(Store, self.topology),
             EVERYONE,
-            answered=self.answers.append,
+            answered=self._answered,
             unanswered=self._unanswered,
             again=self._again,
             connected=lambda: None,
+            mute=self._mute,
         )
+
+    def _answered(self, reply: Any, count: int, primary: str) -> None:
+        assert primary in self.ports
+        self.answers += [reply] * count
+
+    def _mute(self) -> None:
+        self.mute += 1
 
     def _unanswered(self, count: int) -> None:
         self.lost += count
@@ -176,6 +195,16 @@ async def test_a_primary_that_is_silent_is_given_up_and_the_other_one_is_not(sce
     await until(lambda: len(scene.answers) == 2)
 
 
+async def test_a_primary_that_another_one_has_replaced_is_left_though_it_still_answers(scene: Scene) -> None:
+    scene.topology.known = {"a": scene.ports[1], "b": scene.ports[1]}
+    scene.topology.layout += 1
+    await until(lambda: scene.repeated == ["a"])
+    await until(lambda: not scene.primaries[0].clients)
+    scene.say("a")
+    await until(lambda: scene.answers)
+    assert scene.primaries[1].published == [(b"SPUBLISH", b"a", b"hi")]
+
+
 async def test_one_that_answers_slowly_is_not_given_up(scene: Scene) -> None:
     scene.primaries[0].pause = 0.05
     scene.say(*"aaaaaaaa")  # more than SILENT_SECONDS is here
@@ -193,3 +222,53 @@ async def test_a_primary_that_is_gone_is_tried_until_it_is_back(scene: Scene) ->
     assert (scene.lost, scene.repeated) == (2, [])
     scene.topology.down.clear()
     await until(lambda: scene.repeated == ["a"])
+
+
+async def test_a_probe_has_every_primary_answer_also_those_where_nothing_is_published(scene: Scene) -> None:
+    scene.fan.probe(("PUBLISH", "a", b"hi"))
+    await until(lambda: scene.answers and scene.primaries[1].published)
+    assert scene.primaries[0].published == [(b"SPUBLISH", b"a", b"hi")]
+    assert scene.primaries[1].published == [(b"SPUBLISH", beside("b").encode(), b"")]
+    assert key_slot(beside("t:inbox:x").encode()) == key_slot(b"t:inbox:x")
+    assert (scene.answers, scene.lost, scene.fan.silent) == ([1], 0, 0)
+
+
+async def test_a_primary_that_no_longer_answers_is_noticed_although_nothing_is_published_there(scene: Scene) -> None:
+    scene.primaries[1].answer = FROZEN
+    with capture_logs() as lines:
+        while not scene.repeated:
+            scene.fan.probe(("PUBLISH", "a", b"hi"))
+            await anyio.sleep(0.01)
+        await until(lambda: scene.mute)
+    assert scene.repeated == ["b"]
+    assert scene.fan.trouble("a") == ""
+    assert "no answer" in scene.fan.trouble("b")
+    assert scene.fan.silent == 1
+    assert lines[0]["event"] == "a primary can't be published at"
+    assert lines[0]["primary"] == scene.ports[1]
+    scene.primaries[1].answer = b":0\r\n"
+    scene.fan.probe(("PUBLISH", "a", b"hi"))
+    await until(lambda: not scene.fan.silent)
+
+
+async def test_a_refusal_is_the_trouble_of_its_primary_unless_the_channel_only_moved(scene: Scene) -> None:
+    scene.primaries[0].answer = b"-CLUSTERDOWN Hash slot not served\r\n"
+    scene.say("a")
+    await until(lambda: scene.lost)
+    assert scene.fan.trouble("a") == f"{scene.ports[0]} refuses: CLUSTERDOWN Hash slot not served"
+    scene.primaries[0].answer = b":1\r\n"
+    scene.say("a")
+    await until(lambda: scene.answers)
+    scene.primaries[0].answer = b"-MOVED 1 127.0.0.1:1\r\n"
+    scene.say("a")
+    await until(lambda: scene.lost == 2)
+    assert scene.fan.trouble("a") == ""
+
+
+async def test_an_inbox_that_is_forgotten_is_looked_for_anew(scene: Scene) -> None:
+    scene.fan.forget("a")
+    assert scene.fan.trouble("a") == "no server serves the own inbox"
+    scene.topology.known["a"] = scene.ports[1]
+    scene.say("a")
+    await until(lambda: scene.answers)
+    assert scene.primaries[1].published == [(b"SPUBLISH", b"a", b"hi")]

@@ -1,16 +1,19 @@
 """Probes: what a balancer is told, and that no request does any harm."""
 
+import resource
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from relay import http
-from relay.http import REQUEST_BYTES, Probes
+from relay.http import PLACES, REQUEST_BYTES, SCRAPES, Probes
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +35,11 @@ def probes(ready: Callable[[], str]) -> Probes:
     return Probes(ready, page)
 
 
+async def answer(probes: Probes, request: bytes) -> bytes:
+    """The whole response to a whole request."""
+    return probes.at_once(request) or await probes.made(request)
+
+
 def body(response: bytes) -> bytes:
     """What follows the headers, which must say how long it is."""
     head, _, rest = response.partition(b"\r\n\r\n")
@@ -41,20 +49,20 @@ def body(response: bytes) -> bytes:
 
 class TestAnswers:
     async def test_a_node_that_runs_is_alive(self) -> None:
-        response = await probes(lambda: "draining").answer(GET % b"/healthz")
+        response = await answer(probes(lambda: "draining"), GET % b"/healthz")
         assert (status(response), body(response)) == (200, b"alive\n")
 
     @pytest.mark.parametrize(("why_not", "expected"), [("", (200, b"ready\n")), ("draining", (404, b"draining\n"))])
     async def test_one_that_should_get_no_new_clients_says_why(self, why_not: str, expected: tuple[int, bytes]) -> None:
-        response = await probes(lambda: why_not).answer(GET % b"/readyz")
+        response = await answer(probes(lambda: why_not), GET % b"/readyz")
         assert (status(response), body(response)) == expected
 
     async def test_a_query_changes_nothing(self) -> None:
-        assert status(await probes(str).answer(GET % b"/readyz?verbose=1")) == 200
+        assert status(await answer(probes(str), GET % b"/readyz?verbose=1")) == 200
 
     async def test_head_gets_the_head_of_the_same(self) -> None:
-        get = await probes(str).answer(GET % b"/healthz")
-        head = await probes(str).answer(b"HEAD /healthz HTTP/1.1\r\n\r\n")
+        get = await answer(probes(str), GET % b"/healthz")
+        head = await answer(probes(str), b"HEAD /healthz HTTP/1.1\r\n\r\n")
         assert get.startswith(head)
         assert head.endswith(b"\r\n\r\n")
         assert b"Content-Length: 6" in head
@@ -71,10 +79,10 @@ class TestAnswers:
         ],
     )
     async def test_anything_else_is_refused(self, request_: bytes, expected: int) -> None:
-        assert status(await probes(str).answer(request_)) == expected
+        assert status(await answer(probes(str), request_)) == expected
 
     async def test_metrics_are_made_for_what_the_client_takes(self) -> None:
-        response = await probes(str).answer(b"GET /metrics HTTP/1.1\r\nHost: x\r\naccept:  a/b;q=1 \r\n\r\n")
+        response = await answer(probes(str), b"GET /metrics HTTP/1.1\r\nHost: x\r\naccept:  a/b;q=1 \r\n\r\n")
         assert (status(response), body(response)) == (200, b"some 1\n")
         assert b"Content-Type: text/x; for=a/b;q=1" in response.split(b"\r\n")
 
@@ -82,11 +90,85 @@ class TestAnswers:
         async def broken(accept: str) -> tuple[str, bytes]:
             raise ValueError
 
-        assert status(await Probes(str, broken).answer(GET % b"/metrics")) == 500
+        assert status(await answer(Probes(str, broken), GET % b"/metrics")) == 500
 
-    @given(st.binary())
-    async def test_every_request_has_an_answer(self, request_: bytes) -> None:
-        assert status(await probes(str).answer(request_)) in (200, 400, 404, 405)
+
+@given(st.binary())
+async def test_every_request_has_an_answer(request_: bytes) -> None:
+    assert status(await answer(probes(str), request_)) in (200, 400, 404, 405)
+
+
+@asynccontextmanager
+async def served(probes: Probes) -> AsyncIterator[tuple[str, int]]:
+    """Its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(probes.serve, server)
+            yield server.getsockname()
+            tasks.cancel_scope.cancel()
+
+
+async def get(address: tuple[str, int], path: bytes) -> bytes:
+    """What a client gets until the connection closes."""
+    response = b""
+    with anyio.fail_after(5):
+        async with await anyio.connect_tcp(*address) as client:
+            await client.send(GET % path)
+            async for data in client:
+                response += data
+    return response
+
+
+class TestCrowds:
+    async def test_half_requests_keep_nobody_else_waiting(self) -> None:
+        async with served(probes(str)) as address, AsyncExitStack() as crowd:
+            for _ in range(10 * PLACES):
+                half = await crowd.enter_async_context(await anyio.connect_tcp(*address))
+                await half.send(b"GET /hea")
+            for _ in range(3):
+                assert status(await get(address, b"/healthz")) == 200
+
+    async def test_a_page_that_takes_long_holds_up_no_other_one(self) -> None:
+        asked, go_on, got = list[str](), anyio.Event(), list[int]()
+
+        async def slow(accept: str) -> tuple[str, bytes]:
+            asked.append(accept)
+            await go_on.wait()
+            return await page(accept)
+
+        async def scrape() -> None:
+            got.append(status(await get(address, b"/metrics")))
+
+        async with served(Probes(str, slow)) as address, anyio.create_task_group() as scrapes:
+            for _ in range(2 * PLACES):
+                scrapes.start_soon(scrape)
+            while len(got) < 2 * PLACES - SCRAPES:  # noqa: ASYNC110  the test's time-out bounds it
+                await anyio.sleep(0.001)
+            assert len(asked) == SCRAPES
+            assert status(await get(address, b"/healthz")) == 200
+            go_on.set()
+        assert sorted(got) == [200] * SCRAPES + [503] * (2 * PLACES - SCRAPES)
+
+    async def test_without_a_descriptor_it_waits_and_answers_later(self) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+            client.send(GET % b"/healthz")
+            client.setblocking(False)
+            async with anyio.create_task_group() as tasks:
+                with capture_logs() as logs:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+                    try:
+                        tasks.start_soon(probes(str).serve, server)
+                        with anyio.fail_after(5):
+                            while not logs:  # noqa: ASYNC110  a line of the log sets no event
+                                await anyio.sleep(0.001)
+                    finally:
+                        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+                with anyio.fail_after(5):
+                    await anyio.wait_readable(client)
+                assert status(client.recv(REQUEST_BYTES)) == 200
+                tasks.cancel_scope.cancel()
+        assert [log["event"] for log in logs] == ["probe not answered"]
 
 
 class TestServing:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from relay import logs
 from relay.config import LogFormat, LogLevel
@@ -172,3 +173,48 @@ def test_a_reader_that_does_not_read_holds_nobody_up() -> None:
     told, again = rest.splitlines()
     assert again.endswith(b" info again")
     assert told.endswith(b"lines=%d" % (3000 - len(numbers)))
+
+
+@pytest.mark.parametrize("style", LogFormat)
+def test_each_line_of_a_node_names_it(style: LogFormat) -> None:
+    stream = io.StringIO()
+    handlers, level = logging.root.handlers[:], logging.root.level
+    logs.setup(stream, style=style, node="n7")
+    try:
+        structlog.get_logger().info("what")
+        logs.always().info("listening", node="n7")
+        logging.getLogger("library").warning("what")
+    finally:
+        structlog.reset_defaults()
+        logging.basicConfig(handlers=handlers, level=level, force=True)
+    lines = stream.getvalue().splitlines()
+    named = "node=n7" if style is LogFormat.CONSOLE else '"node": "n7"'
+    assert [line.count(named) for line in lines] == [1, 1, 1]
+
+
+class TestSpells:
+    """Troubles that come again and again."""
+
+    def test_the_first_is_said_at_once_and_the_others_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        spell = logs.Spell("it rains", "the sun shines")
+        with capture_logs() as lines:
+            for _ in range(10):
+                spell.again(drops=1)
+            monkeypatch.setattr(logs, "SPELL_SECONDS", 0.0)
+            spell.again(drops=2)
+        assert [(line["event"], line["drops"], line.get("times")) for line in lines] == [
+            ("it rains", 1, None),
+            ("it rains", 2, 10),
+        ]
+
+    def test_its_end_is_said_once_and_the_next_one_begins_at_once(self) -> None:
+        spell = logs.Spell("it rains", "the sun shines")
+        with capture_logs() as lines:
+            spell.over()
+            for _ in range(2):
+                spell.again()
+                spell.again()
+                spell.over()
+                spell.over()
+        assert [line["event"] for line in lines] == ["it rains", "the sun shines"] * 2
+        assert lines[1]["times"] == 2

@@ -121,7 +121,7 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
 
 
 async def test_without_the_proof_nobody_has_it(here: Router, guests: Guests) -> None:
-    assert await code(guests.at(here, auth="bad")) == "bad_token"
+    assert await code(guests.at(here, auth="bad")) == "bad_auth"
 
 
 async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
@@ -160,7 +160,7 @@ async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Router,
     wire = guests.connect(here)
     wire.connection.pace._claims = Bucket(1, here.now)
     says(wire, type="hello", name="ann", auth="bad")
-    assert await code(wire) == "bad_token"
+    assert await code(wire) == "bad_auth"
     says(wire, type="hello", name="ann", auth="good")
     assert await code(wire) == "rate_limited"
     assert here.counts.limits[Limit.CLAIMS] == 1
@@ -189,21 +189,22 @@ async def broken(*about: Any, **more: Any) -> Any:
     raise RuntimeError("a defect")
 
 
-@pytest.mark.parametrize("step", ["claim", "take_over", "locate"])
+@pytest.mark.parametrize("step", ["claim", "take_over", "find_token", "locate"])
 async def test_a_defect_in_a_step_is_logged_and_costs_that_client_its_answer_only(
     step: str, here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = await token_of(guests.at(there))
     ben = guests.at(here, "ben")
     await token_of(ben)
+    node = there if step == "find_token" else here  # there the session is still to be found
     with monkeypatch.context() as patch, capture_logs() as log:
-        patch.setattr(here._directory, step, broken)
+        patch.setattr(node._directory, step, broken)
         if step == "locate":
             says(ben, type="who", name="ann")
             assert await code(ben) == "unavailable"
         else:
-            more = {"token": token} if step == "take_over" else {"name": "zoe"}
-            assert await code(guests.at(here, **more)) == "unavailable"
+            more = {"name": "zoe"} if step == "claim" else {"token": token}
+            assert await code(guests.at(node, **more)) == "unavailable"
     assert [line["log_level"] for line in log] == ["error"]
     says(ben, type="ping")
     assert (await answer(ben))["type"] == "pong"

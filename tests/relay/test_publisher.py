@@ -98,3 +98,44 @@ async def test_everything_is_answered_where_skipping_is_not_allowed(
     its.publisher.send(HI)
     await until(lambda: len(its.answers) == 4)
     assert its.answers == [(0, 0), (0, 0), (0, 1), (0, 1)]
+
+
+async def test_a_probe_is_answered_for_all_before_it(scene: Callable[..., Any]) -> None:
+    its = await scene()
+    await until(lambda: its.answers)
+    its.publisher.send(HI)
+    assert its.publisher.silence == 0.0, "nothing is owed for it"
+    its.publisher.probe(HI)
+    assert its.publisher.unanswered
+    await until(lambda: its.answers[1:])
+    assert its.answers[1:] == [(0, 2)]
+    assert its.publisher.silence == 0.0
+
+
+async def test_a_server_that_stands_still_is_silent_from_the_first_answer_on_that_it_owes(
+    own_redis: RedisServer, scene: Callable[..., Any]
+) -> None:
+    its = await scene()
+    await until(lambda: its.answers)
+    own_redis.process.pause()
+    for _ in range(3):
+        its.publisher.probe(HI)
+    first = its.publisher.silence
+    await until(lambda: its.publisher.silence > first + 0.05)
+    its.publisher.probe(HI)
+    assert its.publisher.silence > first + 0.05
+    own_redis.process.resume()
+    await until(lambda: not its.publisher.silence)
+
+
+async def test_a_server_that_refuses_to_publish_but_not_to_skip_owes_nothing_more(
+    own_redis: RedisServer, scene: Callable[..., Any]
+) -> None:
+    with own_redis.client() as client:
+        client.acl_setuser("mute", enabled=True, passwords=["+pw"], channels=["*"], commands=["+@all", "-publish"])
+    its = await scene(own_redis.url.replace("//", "//mute:pw@"))
+    await until(lambda: its.answers)
+    its.publisher.probe(HI)
+    await until(lambda: its.answers[1:])
+    assert [(type(reply).__name__, count) for reply, count in its.answers] == [("ReplyError", 0), ("ReplyError", 1)]
+    assert its.publisher.silence == 0.0

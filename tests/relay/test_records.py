@@ -1,6 +1,7 @@
 """Records in step with sessions: one write at a time, none lost, none overtaken, against a server that may be away."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
@@ -114,6 +115,51 @@ class TestSaving:
         await until(lambda: told)
         assert told == [False]
 
+    async def test_a_defect_keeps_nobody_from_being_told_and_no_record_from_being_written(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save, failures = desk.directory.save, 1
+
+        async def fail_at_first(*about: Any) -> int:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise RuntimeError("a defect")
+            return await save(*about)
+
+        def fail(ok: bool) -> None:
+            raise RuntimeError("another one")
+
+        monkeypatch.setattr(desk.directory, "save", fail_at_first)
+        ann = desk.user("Ann")
+        told: list[bool] = []
+        desk.records.save(ann, fail)
+        desk.records.save(ann, told.append)
+        await until(lambda: told)
+        assert told == [False]
+        await until(lambda: desk.written(ann))
+
+    async def test_a_name_is_given_back_whatever_fails_at_first(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        release, failures = desk.directory.release, 1
+
+        async def fail_at_first(*about: Any) -> None:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise RuntimeError("a defect")
+            await release(*about)
+
+        monkeypatch.setattr(desk.directory, "release", fail_at_first)
+        ann = desk.user("Ann")
+        desk.records.save(ann)
+        await until(lambda: desk.written(ann))
+        told: list[bool] = []
+        desk.records.release(ann, lambda: told.append(True))
+        await until(lambda: told and desk.written(ann) is None)
+        assert told == [True]
+
     async def test_a_name_that_is_another_s_is_lost(self, desk: Desk) -> None:
         ann = desk.user("ann")
         place = desk.keys.place("ann")
@@ -126,6 +172,48 @@ class TestSaving:
         assert told == [False]
         assert ann.state is State.NAMELESS
         assert str(desk.client.hget(place.key, place.field)).startswith("9 other/1/s9 ")
+
+    async def test_one_that_was_resumed_elsewhere_is_replaced_though_nobody_knows_whether_its_node_lives(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The node's lease is on a server that doesn't answer, and the record on one that does."""
+        ann = desk.user("ann")
+        place = desk.keys.place("ann")
+        other = Body("ann", 30.0, ann.token_hash, False, "", None)
+        desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
+        desk.client.expire(place.key, 60)
+
+        async def silent(_uid: str) -> None:
+            raise Unavailable
+
+        monkeypatch.setattr(desk.directory.peers, "lapsed", silent)
+        desk.client.hset(place.key, "@", "0")
+        assert (await desk.directory.find_token("ann", ann.token_hash)) is not None
+        monkeypatch.setattr(type(ann), "name_lost", None)
+        desk.records.save(ann)
+        await until(lambda: ann.state is not State.NAMED)
+
+    async def test_nobody_has_lost_a_name_while_it_cannot_be_asked_whose_it_is(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ann = desk.user("ann")
+        place = desk.keys.place("ann")
+        other = Body("ann", 30.0, ann.token_hash, False, "", None)
+        desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
+        desk.client.expire(place.key, 60)
+        resumed, asked = desk.directory.resumed, []
+
+        async def silent(*about: str) -> directory_record.Record | None:
+            asked.append(about)
+            if len(asked) == 1:
+                raise Unavailable
+            assert ann.state is State.NAMED
+            return await resumed(*about)
+
+        monkeypatch.setattr(desk.directory, "resumed", silent)
+        monkeypatch.setattr(type(ann), "name_lost", None)
+        desk.records.save(ann)
+        await until(lambda: ann.state is not State.NAMED)
 
 
 class TestReleasing:

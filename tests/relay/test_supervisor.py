@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from relay import supervisor
 from relay.config import Config, ConfigError
 from relay.supervisor import _client_command, _lines, plan, plan_workers
 
@@ -110,3 +111,40 @@ def test_the_client_is_named_so_that_it_can_be_typed(
     (tmp_path / "bin" / "pairchat").touch(mode=0o755)
     assert (shutil.which("pairchat") is not None) is on_path
     assert _client_command() == ("pairchat" if on_path else "bin/pairchat")
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_cannot_be_started_again_is_tried_again_while_the_others_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system may be out of processes, memory or descriptors for a while."""
+    monkeypatch.setattr(supervisor, "REPLACE_SECONDS", 0.0)
+    cluster = supervisor._Cluster(plan_workers(Config(name="n"), 1), replacing=True)
+    cluster._addresses["n-w1"] = "127.0.0.1:1"  # it has listened
+    tries = list[str]()
+
+    async def start(config: Config) -> None:
+        tries.append(config.name)
+        if len(tries) == 3:
+            cluster._stopping = True
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(supervisor, "_start", start)
+    async with anyio.create_task_group() as tasks:
+        await cluster._run_node(cluster._configs[0], tasks)
+    assert tries == ["n-w1"] * 3
+    assert not cluster.failed
+
+
+@pytest.mark.anyio
+async def test_a_node_that_cannot_be_started_at_all_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = supervisor._Cluster(plan(Config(), 1), replacing=False)
+
+    async def start(config: Config) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(supervisor, "_start", start)
+    async with anyio.create_task_group() as tasks:
+        await cluster._run_node(cluster._configs[0], tasks)
+        tasks.cancel_scope.cancel()
+    assert cluster.complaint == "node n1: can't be started: Resource temporarily unavailable"

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from relay import tls
 from relay.config import ConfigError
-from relay.tls import CIPHER_BYTES, OWED_BYTES, TlsTransport, server_context
+from relay.tls import CIPHER_BYTES, OWED_BYTES, RECORD_BYTES, TlsTransport, server_context
 from tests.relay.desk import Tcp, until
 from tests.support.certificates import Authority
 
@@ -394,3 +396,63 @@ class TestFiles:
                 server_context(*files)
             assert all(word in str(told.value) for word in words)
             assert "\n" not in str(told.value)
+
+
+async def test_one_that_is_gone_is_gone_at_once(peer: Peer) -> None:
+    """Its client's connection, too: neither waits until Python happens to look for cycles."""
+    layer, client = weakref.ref(peer.layer), weakref.ref(peer.client)
+    gc.collect()
+    gc.disable()
+    try:
+        peer.layer.connection_lost(None)
+        assert peer.client.events[-1] == "lost"
+        del peer.tcp.layer, peer.layer, peer.client
+        assert (layer(), client()) == (None, None)
+    finally:
+        gc.enable()
+
+
+async def test_what_is_written_goes_through_openssl_in_pieces(peer: Peer) -> None:
+    """Its buffer never shrinks: a connection that was once told a megabyte would hold one for good."""
+    waiting = list[int]()
+
+    class Noted:
+        def __init__(self, layer: TlsTransport) -> None:
+            self._tls, self._outgoing = layer._tls, layer._outgoing
+
+        def write(self, data: bytes | memoryview) -> int:
+            count = self._tls.write(data)
+            waiting.append(self._outgoing.pending)
+            return count
+
+    tls_object, peer.layer._tls = peer.layer._tls, Noted(peer.layer)  # type: ignore[assignment]
+    peer.layer.write(b"x" * 100_000)
+    peer.layer._tls = tls_object
+    assert max(waiting) < RECORD_BYTES + 100
+    assert peer.hear() == b"x" * 100_000
+
+
+async def test_a_stranger_with_a_crowd_of_certificates_is_given_up(
+    authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """OpenSSL would keep a hundred kilobytes of them, of each who connects."""
+    cert, key = authority.issue("stranger")
+    chain = tmp_path / "chain.crt"
+    chain.write_bytes(cert.read_bytes() + 200 * authority.file.read_bytes())
+    stranger = Peer(server_context(*certificate, authority.file), authority.trust((chain, key)))
+    stranger.shake()
+    assert stranger.tcp.aborted
+    stranger.layer.connection_lost(None)
+    assert stranger.late == [False]
+    assert stranger.client.events == []
+
+
+async def test_a_client_s_certificate_may_have_a_long_chain(
+    authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cert, key = authority.issue("client")
+    chain = tmp_path / "chain.crt"
+    chain.write_bytes(cert.read_bytes() + 20 * authority.file.read_bytes())
+    client = Peer(server_context(*certificate, authority.file), authority.trust((chain, key)))
+    client.shake()
+    assert client.client.events == ["made"]

@@ -1,12 +1,13 @@
 """A real Redis Cluster of three primaries, with a replica for each where a test wants them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from redis.crc import key_slot
 
 from relay.torture import topology
+from relay.torture.plan import NODE_TIMEOUT
 from relay.torture.process import HOST, free_port
 from relay.torture.topology import PRIMARIES, Member
 from tests.support.process import wait_until
@@ -19,29 +20,50 @@ KEYS_AT_ONCE = 100  # of a slot that moves
 class RedisCluster:
     """Primaries that share the slots evenly; returns when all servers call the cluster whole."""
 
-    def __init__(self, folder: Path, *, replicas: bool = False, options: Sequence[str] = ()) -> None:
-        buses = [free_port() for _ in range(2 * PRIMARIES if replicas else PRIMARIES)]
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        replicas: bool = False,
+        options: Sequence[str] = (),
+        node_timeout: float = NODE_TIMEOUT,
+        primaries: int = PRIMARIES,
+    ) -> None:
+        buses = [free_port() for _ in range(2 * primaries if replicas else primaries)]
+        patience = ("--cluster-node-timeout", str(round(node_timeout * 1000)))
         self.servers = [
-            RedisServer(folder / f"server{n}", [*options, *topology.cluster_options(bus)])
+            RedisServer(folder / f"server{n}", [*options, *topology.cluster_options(bus), *patience])
             for n, bus in enumerate(buses)
         ]
         self.clients = [server.client() for server in self.servers]
         members = zip(self.clients, self.servers, buses, strict=True)
-        for what, true in topology.form_cluster([Member(client, server.port, bus) for client, server, bus in members]):
+        formed = [Member(client, server.port, bus) for client, server, bus in members]
+        for what, true in topology.form_cluster(formed, primaries):
             wait_until(true, what, PATIENCE)
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{HOST}:{self.servers[0].port},{HOST}:{self.servers[1].port}"
+        return "redis+cluster://" + ",".join(f"{HOST}:{server.port}" for server in self.servers[:2])
 
     def home(self, name: str) -> RedisServer:
         """The primary that serves a key or channel, as those who can be asked see it."""
-        slot = key_slot(name.encode())
-        pairs = zip(self.servers, self.clients, strict=True)
+        return self.serving(key_slot(name.encode()))
+
+    def serving(self, slot: int, unless: RedisServer | None = None) -> RedisServer:
+        """The primary that serves a slot, as those who can be asked see it, `unless` not among them."""
+        port = next(port for first, last, port in self._rows(unless) if first <= slot <= last)
+        return next(server for server in self.servers if server.port == port)
+
+    def slots(self, server: RedisServer) -> Iterator[int]:
+        """The slots that a server serves, as those who can be asked see it."""
+        return (slot for first, last, port in self._rows() if port == server.port for slot in range(first, last + 1))
+
+    def _rows(self, unless: RedisServer | None = None) -> list[tuple[int, int, int]]:
+        """Ranges of slots, and the ports of those that serve them."""
+        pairs = [pair for pair in zip(self.servers, self.clients, strict=True) if pair[0] is not unless]
         asked = next(client for server, client in pairs if server.process.alive and not server.process.paused)
         rows: Any = asked.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
-        port = next(primary[1] for first, last, primary, *_ in rows if first <= slot <= last)
-        return next(server for server in self.servers if server.port == port)
+        return [(first, last, primary[1]) for first, last, primary, *_ in rows]
 
     def move(self, name: str, to: RedisServer) -> None:
         """Give the slot of a key or channel to another primary, with all that is in it, while it's in use."""
@@ -54,6 +76,25 @@ class RedisCluster:
             source.migrate(HOST, to.port, keys, 0, 5000)
         for client in (target, source):
             client.cluster("SETSLOT", slot, "NODE", target_id)
+
+    def holding(self, pattern: str) -> set[RedisServer]:
+        """The primaries that hold a key, or hear a channel, of this pattern."""
+        found = set()
+        for server, client in zip(self.servers[:PRIMARIES], self.clients, strict=False):
+            heard = client.execute_command("PUBSUB", "SHARDCHANNELS", pattern)  # type: ignore[no-untyped-call]
+            if heard or client.keys(pattern):
+                found.add(server)
+        return found
+
+    def isolate(self, server: RedisServer) -> None:
+        """Cut a server off from all others, and from none of its clients. It has to have debug commands."""
+        client = self.clients[self.servers.index(server)]
+        for words in ("DISABLE-CLUSTER-RECONNECTION 1", "DROP-CLUSTER-PACKET-FILTER -2"):
+            client.execute_command("DEBUG", *words.split())  # type: ignore[no-untyped-call]
+        lines: str = client.execute_command("CLUSTER", "NODES")  # type: ignore[no-untyped-call]
+        for line in lines.splitlines():
+            if "myself" not in line:
+                client.execute_command("DEBUG", "CLUSTERLINK", "KILL", "ALL", line.split()[0])  # type: ignore[no-untyped-call]
 
     def check_no_key_stays(self) -> None:
         """Every key of every server has a TTL."""

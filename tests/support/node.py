@@ -45,12 +45,32 @@ class Node(Process):
 
     def readiness(self) -> int:
         """The status of `/readyz`: 200, or 404 while it should get no new clients."""
+        return self._get("/readyz")[0]
+
+    def trouble(self) -> str:
+        """Why `/readyz` says that it should get no new clients; empty while it may."""
+        status, text = self._get("/readyz")
+        return "" if status == http.HTTPStatus.OK else text.strip()
+
+    def metric(self, name: str) -> float:
+        """A number of `/metrics` that has no labels."""
+        return float(
+            next(line.split()[1] for line in self._get("/metrics")[1].splitlines() if line.startswith(f"{name} "))
+        )
+
+    def _get(self, path: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection(*self.http_address, timeout=PATIENCE)
         try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
         finally:
             connection.close()
+
+    def memory(self) -> int:
+        """Bytes that the process has in memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return 1024 * int(re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[0])
 
     def client_sockets(self) -> int:
         """How many client connections the process holds, those that only the kernel still knows not counted."""

@@ -14,13 +14,18 @@ HOST = "127.0.0.1"
 BACKLOG = 1024
 
 
+# What a client says on a connection by which its use is known; the first of them that it says counts.
+USES = {"subscriber": b"SUBSCRIBE", "publisher": b"PUBLISH", "pipeline": b"EVALSHA"}
+UP, DOWN = "up", "down"  # from client to server, and back
+
+
 class _Pipe:
     """One connection through the proxy."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.writers = (client, server)
-        self.subscriber = False
-        self.swallows = False  # what the server says no longer reaches the client, who isn't told
+        self.use = ""
+        self.swallows: set[str] = set()  # what goes these ways no longer arrives, and nobody is told
 
     def cut(self) -> None:
         for writer in self.writers:
@@ -30,8 +35,10 @@ class _Pipe:
 class Proxy:
     """Listens on a port of its own and forwards to a port of this machine, which may change."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, delay: float = 0.0) -> None:
+        """`delay`: seconds that whatever passes is held back, each way."""
         self._target = port
+        self._delay = delay
         self._pipes: set[_Pipe] = set()
         self._loop = asyncio.new_event_loop()
         self._socket = socket.create_server((HOST, 0), backlog=BACKLOG)
@@ -52,14 +59,35 @@ class Proxy:
 
         self._call(do)
 
+    def lead(self, port: int) -> None:
+        """Forward new connections to another server; those to the old one stay."""
+
+        async def do() -> None:
+            self._target = port
+
+        self._call(do)
+
     def deafen_subscribers(self) -> int:
         """Let no subscriber that is connected now hear anything more, without breaking its connection: how many."""
 
+        return self.swallow("subscriber", DOWN)
+
+    def swallow(self, use: str, *ways: str) -> int:
+        """Let nothing more pass these ways on the connections of this use that there are, without breaking them."""
+
         async def do() -> int:
-            half_open = [pipe for pipe in self._pipes if pipe.subscriber]
+            half_open = [pipe for pipe in self._pipes if pipe.use == use]
             for pipe in half_open:
-                pipe.swallows = True
+                pipe.swallows.update(ways)
             return len(half_open)
+
+        return self._call(do)
+
+    def half_open(self) -> int:
+        """How many connections that swallow something are still there."""
+
+        async def do() -> int:
+            return sum(bool(pipe.swallows) for pipe in self._pipes)
 
         return self._call(do)
 
@@ -106,15 +134,21 @@ class Proxy:
     async def _up(self, pipe: _Pipe, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
-                pipe.subscriber = pipe.subscriber or b"SUBSCRIBE" in data
-                writer.write(data)
-                await writer.drain()
+                pipe.use = pipe.use or next((use for use, word in USES.items() if word in data), "")
+                if UP not in pipe.swallows:
+                    await self._pass_on(data, writer)
         pipe.cut()
 
     async def _down(self, pipe: _Pipe, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
-                if not pipe.swallows:
-                    writer.write(data)
-                    await writer.drain()
+                if DOWN not in pipe.swallows:
+                    await self._pass_on(data, writer)
         pipe.cut()
+
+    async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if self._delay:
+            self._loop.call_later(self._delay, writer.write, data)
+        else:
+            writer.write(data)
+            await writer.drain()

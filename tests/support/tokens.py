@@ -1,31 +1,68 @@
 """Keys and signed tokens for the tests of authentication."""
 
+import json
 import secrets
 import time
 from pathlib import Path
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 HOUR = 3600
+_JWK: dict[str, Any] = {"EdDSA": OKPAlgorithm, "ES256": ECAlgorithm, "RS256": RSAAlgorithm}
+
+
+def make_key(algorithm: str) -> Any:
+    """A key that signs by the algorithm."""
+    match algorithm:
+        case "EdDSA":
+            return Ed25519PrivateKey.generate()
+        case "ES256":
+            return ec.generate_private_key(ec.SECP256R1())
+        case "RS256":
+            return rsa.generate_private_key(65537, 2048)
+    return secrets.token_hex(64)
 
 
 class Issuer:
     """Issues tokens; `file` holds what a relay needs to check them. `secret`: by HS256, else by EdDSA."""
 
-    def __init__(self, file: Path, *, secret: bool = False) -> None:
+    def __init__(
+        self, file: Path, *, secret: bool = False, algorithm: str | None = None, kid: str | None = None
+    ) -> None:
         self.file = file
-        self._key: Any = secrets.token_hex(64) if secret else Ed25519PrivateKey.generate()
-        self._algorithm = "HS256" if secret else "EdDSA"
-        file.write_bytes(str(self._key).encode() + b"\n" if secret else self.public)
+        self.kid = kid
+        self.algorithm = algorithm or ("HS256" if secret else "EdDSA")
+        self.key: Any = make_key(self.algorithm)
+        file.write_bytes(self.key.encode() + b"\n" if self.algorithm == "HS256" else self.public)
 
     @property
     def public(self) -> bytes:
         """The public key in PEM."""
-        key = self._key.public_key()
-        return bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        return bytes(self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+    @property
+    def der(self) -> bytes:
+        """The public key in DER."""
+        return bytes(self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+    @property
+    def private(self) -> bytes:
+        """The private key in PEM."""
+        return bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+    @property
+    def jwk(self) -> dict[str, Any]:
+        """What a JWK set has of it: the public key, or the secret."""
+        named = {} if self.kid is None else {"kid": self.kid}
+        if self.algorithm == "HS256":
+            return {"kty": "oct", "k": jwt.utils.base64url_encode(self.key.encode()).decode(), **named}
+        public: dict[str, Any] = json.loads(_JWK[self.algorithm].to_jwk(self.key.public_key()))
+        return public | named
 
     def token(self, name: object, **claims: Any) -> str:
         """A token for this name, for an hour; a claim that is None is left out."""
@@ -33,4 +70,9 @@ class Issuer:
         return self.sign({key: value for key, value in said.items() if value is not None})
 
     def sign(self, said: Any) -> str:
-        return jwt.encode(said, self._key, self._algorithm)
+        return jwt.encode(said, self.key, self.algorithm, headers={"kid": self.kid} if self.kid else None)
+
+
+def jwk_set(*issuers: Issuer) -> bytes:
+    """What an identity provider publishes."""
+    return json.dumps({"keys": [issuer.jwk for issuer in issuers]}).encode()

@@ -7,7 +7,7 @@
 -- ARGV[7]  TTL of the partition in milliseconds
 -- Result   {"ok", fence} | {"taken", record} | {"wait", microseconds} | {"forgot"}
 local now = now_us()
-local epoch, here = epoch_of(KEYS[1])
+local epoch, here = epoch_of(KEYS[1], now)
 if not epoch then
   begin(KEYS[1], now, here, ARGV[7])
   return {'forgot'}

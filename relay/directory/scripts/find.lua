@@ -5,7 +5,7 @@
 -- ARGV[3]  TTL of the partition in milliseconds
 -- Result   {"found", record, 1, or 0 within that time} | {"none"} | {"wait"} | {"forgot"}
 local now = now_us()
-local epoch, here = epoch_of(KEYS[1])
+local epoch, here = epoch_of(KEYS[1], now)
 if not epoch then
   begin(KEYS[1], now, here, ARGV[3])
   return {'forgot'}

@@ -18,7 +18,7 @@ if record and not ours and tonumber(f) >= tonumber(fence) then
 end
 if not ours or incarnation ~= ARGV[3] then
   local now = now_us()
-  local epoch, here = epoch_of(KEYS[1])
+  local epoch, here = epoch_of(KEYS[1], now)
   if not epoch then
     begin(KEYS[1], now, here, ARGV[7])
     result = 'forgot'

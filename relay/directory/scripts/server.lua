@@ -20,12 +20,14 @@ local function same(known, here)
   return known == here or known == '' or here == '' or known:sub(1, #here + 1) == here .. '/'
 end
 
--- Epoch of a partition, or nothing where it was forgotten or is another server's; and who this server is.
-local function epoch_of(partition)
+-- Epoch of a partition, or nothing where it was forgotten or is another server's; and who this server is. One that is
+-- yet to come is an old one: the clock was set back since, which is no reason to wait for that time.
+local function epoch_of(partition, now)
   local here = server()
   local epoch, known = string.match(redis.call('HGET', partition, '@') or '', '^(%d+) ?(%S*)')
   if epoch and same(known, here) then
-    return tonumber(epoch), here
+    epoch = tonumber(epoch)
+    return epoch <= now and epoch or 0, here
   end
   return nil, here
 end

@@ -20,8 +20,8 @@ A, B, C = ("a", 1), ("b", 2), ("c", 3)
         (["--dialect", "classic"], "--dialect must be json or text, not 'classic'"),
         (["--dialect", "text", "--acks"], "--acks needs --dialect json"),
         (["--tls", "--ca", "ca.pem"], "--ca needs --tls and --server"),
-        (["--server", "nowhere"], "--server must be host:port, not 'nowhere'"),
-        (["--server", "a:1", "--server", "b:0"], "--server must be host:port, not 'b:0'"),
+        (["--server", "nowhere"], "--server must be host:port, or [IPv6]:port, not 'nowhere'"),
+        (["--server", "a:1", "--server", "b:0"], "--server must have a port from 1 to 65535, not 'b:0'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(

@@ -10,7 +10,7 @@ from relay.dialects.framing import Framer, LineFramer, RawFramer, TooLong, too_l
 from relay.errors import Code
 from relay.events import Malformed
 
-LONG = TooLong(5)
+LONG = TooLong(5, b"12345")
 
 
 def fed(framer: Framer, *chunks: bytes) -> list[bytes | TooLong]:
@@ -56,6 +56,14 @@ def test_a_long_line_is_refused_before_it_ends() -> None:
     assert LineFramer(5).feed(b"123456") == [LONG]
 
 
+@pytest.mark.parametrize("cut", [1, 255, 256, 257, 1000, 1001, 1500])
+def test_the_beginning_of_a_long_line_is_left_however_it_came(cut: int) -> None:
+    line = b"".join(b"%03d." % n for n in range(500))
+    (long,) = fed(LineFramer(1000), line[:cut], line[cut:], b"\n")
+    assert long == TooLong(1000, line[:256])
+    assert RawFramer(1000).feed(line) == [long]
+
+
 def test_a_fragment_is_forgotten_at_the_end_of_the_stream() -> None:
     framer = LineFramer(5)
     assert framer.feed(b"one\ntwo") == [b"one"]
@@ -86,7 +94,8 @@ def test_where_the_chunks_are_cut_makes_no_difference(chunks: list[bytes]) -> No
 @given(st.binary())
 def test_lines_are_what_splitting_gives(data: bytes) -> None:
     split = [line.removesuffix(b"\r") for line in data.split(b"\n")[:-1]]
-    assert LineFramer(5).feed(data)[: len(split)] == [line if len(line) <= 5 else LONG for line in split]
+    long = [line if len(line) <= 5 else TooLong(5, line[:5]) for line in split]
+    assert LineFramer(5).feed(data)[: len(split)] == long
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,16 @@ class TestClaim:
         put(redis_store, key, {"@": str(now - SETTLE)})
         assert self.claim(run)[0] == "ok"
 
+    def test_an_epoch_that_is_yet_to_come_is_an_old_one(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        """The server's clock was set back."""
+        put(redis_store, key, {"@": str(now + 40_000_000)})
+        assert run("find", FIELD, SETTLE, TTL) == ["none"]
+        assert self.claim(run)[0] == "ok"
+        assert run("find", FIELD, SETTLE, TTL)[0::2] == ["found", 1]
+        assert epoch(redis_store, key) == now + 40_000_000
+
     def test_meanwhile_a_name_that_is_there_is_taken(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
@@ -272,22 +282,29 @@ class TestSave:
 
 
 class TestFound:
-    def found(self, run: Run, empty: int) -> int:
-        answer: int = run("found", empty, TTL)
-        return answer
+    def found(self, run: Run, empty: int) -> tuple[int, str]:
+        made, epoch, _ = run("found", empty, TTL)
+        return made, epoch
 
     def test_a_first_one_need_not_be_waited_with(self, run: Run, redis_store: redis.Redis, key: str) -> None:
-        assert self.found(run, 1) == 1
+        assert self.found(run, 1)[0] == 1
         assert epoch(redis_store, key) == 0
         assert 0 < ttl(redis_store, key) <= TTL
 
     def test_one_whose_users_live_is(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
-        assert self.found(run, 0) == 1
+        assert self.found(run, 0)[0] == 1
+        assert epoch(redis_store, key) >= now
+
+    @pytest.mark.usefixtures("others")
+    def test_so_is_one_that_another_server_remembered(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
+        assert self.found(run, 0) == (1, redis_store.hget(key, "@"))
         assert epoch(redis_store, key) >= now
 
     def test_one_that_is_there_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
         put(redis_store, key, {"@": "5"})
-        assert self.found(run, 1) == 0
+        assert self.found(run, 1) == (0, "5")
         assert redis_store.hget(key, "@") == "5"
 
 
@@ -328,7 +345,7 @@ class TestWhoTheServerIs:
         )
         user = redis.Redis(host=HOST, port=redis_server.port, username=prefix, password="", decode_responses=True)
         try:
-            assert user.eval(Script("take").text.decode(), 1, f"{prefix}:lease", 1, TAIL) == ""
+            assert user.eval(Script("take").text.decode(), 1, f"{prefix}:lease", 1, 5000, TAIL) == ""
             put(redis_store, key, {"@": f"0 {OTHER}"})
             assert (
                 user.eval(Script("claim").text.decode(), 1, key, FIELD, "n1/1/s1", "{}", 0, "", SETTLE, TTL)[0] == "ok"

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from relay.redis_client import client as store_module
-from relay.redis_client.client import BATCH, CALL_SECONDS, Store, Unavailable
+from relay.redis_client import shard as shard_module
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.shard import BATCH, CALL_SECONDS
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +27,7 @@ class Server:
         self.silent = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
+        while data := await _read(reader):
             words = [part.split(b"\r\n")[2::2] for part in data.split(b"*")[1:]]
             if any(command[0] == b"GET" for command in words):
                 await anyio.sleep(SLOW)
@@ -35,6 +36,14 @@ class Server:
             if not self.silent:
                 writer.write(b"+OK\r\n" * len(words))
         writer.close()
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """What comes; nothing at the end, however it comes."""
+    try:
+        return await reader.read(65536)
+    except ConnectionResetError:
+        return b""
 
 
 @asynccontextmanager
@@ -70,7 +79,7 @@ async def test_what_is_urgent_comes_next() -> None:
 async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(store_module, "GATHER_SECONDS", 2 * SLOW)
+    monkeypatch.setattr(shard_module, "GATHER_SECONDS", 2 * SLOW)
     server = Server()
     async with a_store(server) as store, anyio.create_task_group() as tasks:
         tasks.start_soon(store.call, "GET", "first")
@@ -83,7 +92,7 @@ async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more
 
 
 async def test_who_comes_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(shard_module, "GATHER_SECONDS", 60.0)
     async with a_store(Server()) as store:
         with anyio.fail_after(10 * SLOW):
             await store.call("GET", "one")

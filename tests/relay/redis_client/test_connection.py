@@ -48,7 +48,7 @@ async def commands_of_a_set_up() -> int:
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
         store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         connection = await store.connect("")
-        await connection.disconnect(nowait=True)
+        connection.close()
     return seen
 
 

@@ -14,20 +14,33 @@ pytestmark = pytest.mark.anyio
 async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "RECONNECT_MAX_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "RECONNECT_SECONDS", 0.0)
     tries = 0
+    told: set[str] = set()
 
-    async def fail() -> bool:
+    async def fail() -> reconnect.Ended:
         nonlocal tries
         tries += 1
-        raise Unavailable("is not the primary")
+        if tries == 30:
+            return reconnect.Ended(True, "redis:1")
+        raise Unavailable("redis:1 is not the primary")
 
     with capture_logs() as lines:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(reconnect.keep, fail, "publisher")
-            await until(lambda: tries > 2 * reconnect.SAY_EVERY)
+            tasks.start_soon(reconnect.keep, fail, "publisher", told.add)
+            await until(lambda: tries > 30)
             tasks.cancel_scope.cancel()
-    warnings = [line for line in lines if line["log_level"] == "warning"]
-    assert len(warnings) == tries // reconnect.SAY_EVERY
-    assert warnings[0]["error"] == "is not the primary"
-    assert warnings[0]["role"] == "publisher"
+    assert told == {"redis:1 is not the primary"}
+    assert [line["event"] for line in lines] == [
+        "bus connection not made",
+        "bus connection made again",
+        "bus connection lost",
+        "bus connection not made",
+    ]
+    assert lines[0] == {
+        "event": "bus connection not made",
+        "log_level": "warning",
+        "error": "redis:1 is not the primary",
+        "role": "publisher",
+    }
+    assert (lines[1]["times"], lines[2]["server"]) == (29, "redis:1")

@@ -1,0 +1,222 @@
+"""The file of `--auth-jwt-key`: public keys in PEM, a JWK set (RFC 7517), or a secret.
+
+Each key gets one algorithm, by its kind alone. What is public is never taken for a secret: whoever knew the file could
+sign any name with it then.
+"""
+
+import base64
+import binascii
+import json
+import re
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from relay.config import ConfigError
+
+# RFC 7518, section 3.2: a secret shorter than the hash could be guessed from one token.
+SECRET_BYTES: Final = 32
+# RFC 7518, section 3.3.
+RSA_BITS: Final = 2048
+# Each key without a `kid` is tried with each token. Identity providers publish two or three.
+MAX_KEYS: Final = 32
+# A set of that many keys with their certificates is a tenth of this.
+MAX_BYTES: Final = 1024 * 1024
+
+_PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_KINDS: Final = f"Ed25519 (EdDSA), P-256 (ES256), or RSA of {RSA_BITS} bits or more (RS256)"
+_SSH: Final = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
+_PRIVATE: Final = "holds a private key: a node needs the public one, and nobody else should have this"
+_PUBLIC_TOLD: Final = "isn't a secret but {}; give it as PEM (-----BEGIN PUBLIC KEY-----) or as a JWK set"
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Key(NamedTuple):
+    """A key, the only algorithm that it is good for, and its name in tokens' headers, if it has one."""
+
+    algorithm: str
+    key: Any
+    kid: str | None = None
+
+
+class _Unfit(Exception):
+    """Why the file can't be used. `str()` goes on after its name."""
+
+
+def read(file: Path) -> list[Key]:
+    """The keys in the file, at least one. Raises ConfigError, with a line that says nothing of what is in it."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"--auth-jwt-key {str(file)!r} can't be read: {error.strerror}") from None
+    try:
+        if len(content) > MAX_BYTES:
+            raise _Unfit(f"is longer than {MAX_BYTES} bytes")
+        keys = _keys(content)
+        if len(keys) > MAX_KEYS:
+            raise _Unfit(f"holds {len(keys)} keys, of which {MAX_KEYS} are possible")
+        return keys
+    except _Unfit as error:
+        raise ConfigError(f"--auth-jwt-key {str(file)!r} {error}") from None
+
+
+def _keys(content: bytes) -> list[Key]:
+    text = _as_utf8(content)
+    if b"-----BEGIN" in text:
+        return _from_pem(text)
+    if (found := _json(text)) is not None:
+        return _from_jwks(found)
+    return [Key("HS256", _secret(content))]
+
+
+def _as_utf8(content: bytes) -> bytes:
+    """Text as editors and shells of any system write it, with or without a byte-order mark."""
+    if content.startswith(_UTF16):
+        return content.decode("utf-16", errors="replace").encode()
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+# --- PEM
+
+
+def _from_pem(text: bytes) -> list[Key]:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    keys = []
+    for block in _PEM.finditer(text):
+        kind = block[1].decode()
+        if "PRIVATE" in kind:
+            raise _Unfit(_PRIVATE)
+        if kind == "CERTIFICATE":
+            raise _Unfit("holds a certificate: openssl x509 -pubkey -noout takes the public key out of it")
+        try:
+            keys.append(_public(load_pem_public_key(block[0])))
+        except (ValueError, UnsupportedAlgorithm):
+            raise _Unfit(f"must hold public keys that can be used: {_KINDS}") from None
+    if not keys:
+        raise _Unfit("holds PEM that is cut short")
+    return keys
+
+
+def _public(key: Any, kid: str | None = None) -> Key:
+    """Raises ValueError for a kind of key that isn't good for signatures here."""
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    match key:
+        case Ed25519PublicKey():
+            return Key("EdDSA", key, kid)
+        case EllipticCurvePublicKey() if isinstance(key.curve, SECP256R1):
+            return Key("ES256", key, kid)
+        case RSAPublicKey() if key.key_size >= RSA_BITS:
+            return Key("RS256", key, kid)
+    raise ValueError
+
+
+# --- JWK
+
+
+def _json(text: bytes) -> Any:
+    """The object or list that the file holds; None if it isn't JSON of that kind."""
+    if not text.lstrip().startswith((b"{", b"[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise _Unfit("isn't a JWK set: it isn't JSON") from None
+
+
+def _from_jwks(found: Any) -> list[Key]:
+    """Those of a set, or of one JWK, that can be used. Others are left out, as RFC 7517, section 5, has it."""
+    entries = found.get("keys", [found]) if isinstance(found, dict) else None
+    if not isinstance(entries, list):
+        raise _Unfit("isn't a JWK set: it has no list of keys")
+    keys = [key for entry in entries if isinstance(entry, dict) and (key := _from_jwk(entry)) is not None]
+    if not keys:
+        raise _Unfit(f"holds no JWK that can be used: {_KINDS}, or a secret of {SECRET_BYTES} bytes or more (HS256)")
+    return keys
+
+
+def _from_jwk(jwk: dict[str, Any]) -> Key | None:
+    import jwt
+    from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+    kinds: dict[Any, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
+    kind, kid = jwk.get("kty"), jwk.get("kid")
+    if jwk.get("use", "sig") != "sig" or not isinstance(kid, str | None) or not isinstance(kind, str):
+        return None
+    if kind in kinds and "d" in jwk:
+        raise _Unfit(_PRIVATE)
+    try:
+        if kind == "oct":
+            secret = HMACAlgorithm.from_jwk(jwk)
+            key = Key("HS256", secret, kid) if len(secret) >= SECRET_BYTES else None
+        else:
+            key = _public(kinds[kind].from_jwk(jwk), kid)
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+        return None
+    return key if key is not None and jwk.get("alg", key.algorithm) == key.algorithm else None
+
+
+# --- a secret
+
+
+def _secret(content: bytes) -> bytes:
+    """The secret, without the one line end that it may have. Raises _Unfit for what others may know."""
+    secret = content.removesuffix(b"\n").removesuffix(b"\r")
+    if len(secret) < SECRET_BYTES:
+        raise _Unfit(f"must hold a secret of at least {SECRET_BYTES} bytes")
+    if what := _known_to_others(secret) or _known_to_others(_unpacked(secret)):
+        raise _Unfit(_PUBLIC_TOLD.format(what))
+    return secret
+
+
+def _known_to_others(content: bytes) -> str:
+    """What the bytes are, if they are anything but a secret."""
+    if content.startswith(_UTF16):
+        return "text in UTF-16"
+    if content.lstrip().startswith(_SSH) or b"---- BEGIN" in content:
+        return "a key of SSH"
+    if b"-----BEGIN" in content or _is_json(content):
+        return "a key in PEM or a JWK set, packed in Base64"
+    if content.lstrip().lower().startswith((b"http://", b"https://")):
+        return "an address"
+    return "a key or a certificate in DER" if _is_der(content) else ""
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What it stands for if it is Base64: a key's PEM without its first and last line."""
+    try:
+        return base64.b64decode(b"".join(content.split()), validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _is_der(content: bytes) -> bool:
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
+
+    loaders: list[Any] = [
+        load_der_public_key,
+        x509.load_der_x509_certificate,
+        lambda der: load_der_private_key(der, password=None),
+    ]
+    for load in loaders:
+        try:
+            load(content)
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+        except TypeError:  # a private key with a password
+            return True
+        return True
+    return False

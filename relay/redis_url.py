@@ -1,0 +1,254 @@
+"""What a URL of a Redis or Valkey says, and which URLs are none: every option that isn't known is refused."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+MAX_PORT: Final = 65_535
+REDIS_PORT: Final = 6379
+SENTINEL_PORT: Final = 26_379
+
+Address = tuple[str, int]
+
+
+class BadUrl(ValueError):
+    """A URL that can't be used; `str()` says why, without the URL and whatever secret it holds.
+
+    `cut`: it can't be told where a password in it would end, so that no part of it may be shown.
+    """
+
+    def __init__(self, why: str, cut: bool = False) -> None:
+        super().__init__(why)
+        self.cut = cut
+
+
+class Kind(Enum):
+    """What a URL leads to."""
+
+    SERVER = "server"
+    SENTINEL = "sentinel"  # the primary that sentinels name
+    CLUSTER = "cluster"
+
+
+# Of each scheme: the kind, and whether TLS is spoken.
+_SCHEMES: Final[dict[str, tuple[Kind, bool]]] = {
+    "redis": (Kind.SERVER, False),
+    "rediss": (Kind.SERVER, True),
+    "unix": (Kind.SERVER, False),
+    "redis+sentinel": (Kind.SENTINEL, False),
+    "rediss+sentinel": (Kind.SENTINEL, True),
+    "redis+cluster": (Kind.CLUSTER, False),
+    "rediss+cluster": (Kind.CLUSTER, True),
+}
+SCHEMES: Final = tuple(_SCHEMES)
+# What of TLS may follow the `?`, named as redis-py does; `sentinel_ssl_…` is the same for the sentinels.
+TLS_OPTIONS: Final = (
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_ca_data",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_password",
+    "ssl_cert_reqs",
+    "ssl_check_hostname",
+    "ssl_min_version",
+    "ssl_ciphers",
+)
+SENTINEL_LOGIN: Final = ("sentinel_username", "sentinel_password")
+_BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_VERIFY: Final = ("required", "optional", "none")
+_VERSIONS: Final = {"TLSv1.2": "1.2", "1.2": "1.2", "TLSv1.3": "1.3", "1.3": "1.3"}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who the relay is for a server. Without a password nobody in particular."""
+
+    username: str | None = None
+    password: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How TLS is spoken with a server: whom to trust, what to show. Without files the system's authorities."""
+
+    ca_certs: Path | None = None  # PEM
+    ca_path: Path | None = None  # a folder of them, as `openssl rehash` makes it
+    ca_data: str | None = None  # PEM
+    certfile: Path | None = None  # PEM, with those that signed it
+    keyfile: Path | None = None
+    password: str | None = None  # of the key
+    verify: bool = True
+    check_hostname: bool = True
+    min_version: str = "1.2"
+    ciphers: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """What a URL says."""
+
+    kind: Kind
+    hosts: tuple[Address, ...]  # of the server, of sentinels, or of some of a cluster
+    path: str | None = None  # of a Unix socket, in place of hosts
+    service: str = ""  # what sentinels call it
+    database: int = 0
+    login: Login = Login()
+    tls: Tls | None = None
+    sentinel_login: Login = Login()
+    sentinel_tls: Tls | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken with anybody."""
+        return self.tls is not None or self.sentinel_tls is not None
+
+
+def parse(url: str) -> RedisUrl:
+    """What a URL says; only its form is looked at. Raises BadUrl."""
+    scheme, netloc, tail = _split(url)
+    if scheme not in _SCHEMES:
+        raise BadUrl(f"it must start with {', '.join(f'{s}://' for s in SCHEMES[:-1])} or {SCHEMES[-1]}://")
+    if "#" in tail:
+        raise BadUrl("a # in it has to be written as %23", cut=True)
+    kind, secure = _SCHEMES[scheme]
+    path, _, query = tail.partition("?")
+    options = _Options(scheme, kind, query)
+    login = Login(*_credentials(netloc))
+    if scheme == "unix":
+        if netloc.rpartition("@")[2] or not path.strip("/"):
+            raise BadUrl("unix:// needs the path of a socket: unix:///run/redis.sock")
+        database = options.database("")
+        options.end()
+        return RedisUrl(kind, (), unquote(path), database=database, login=login)
+    hosts = _hosts(scheme, netloc)
+    if len(hosts) > 1 and kind is Kind.SERVER:
+        raise BadUrl("several hosts need redis+cluster:// or redis+sentinel://")
+    service, number = "", path.strip("/")
+    if kind is Kind.SENTINEL:
+        service, _, number = number.partition("/")
+        if not service:
+            raise BadUrl(f"{scheme}:// needs the name of a service after the hosts: /mymaster")
+    database = options.database(number)
+    tls = options.tls() if secure else None
+    guards = options.guards(tls) if kind is Kind.SENTINEL else (Login(), None)
+    options.end()
+    return RedisUrl(kind, tuple(hosts), None, unquote(service), database, login, tls, *guards)
+
+
+class _Options:
+    """What follows the `?`; each option is taken out by whoever knows it, and what is left is refused."""
+
+    def __init__(self, scheme: str, kind: Kind, query: str) -> None:
+        self._scheme = scheme
+        self._kind = kind
+        self._left: dict[str, str] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name in self._left:
+                raise BadUrl(f"its option {name!r} is there twice")
+            if not value:
+                raise BadUrl(f"its option {name!r} has no value")
+            self._left[name] = value
+
+    def database(self, number: str) -> int:
+        """The number of the database, from the path or from `?db=`."""
+        option = self._left.pop("db", number)
+        if number and option != number:
+            raise BadUrl("its database is said twice")
+        if option and not (option.isascii() and option.isdecimal()):
+            raise BadUrl("its database must be a number")
+        if self._kind is Kind.CLUSTER and int(option or 0):
+            raise BadUrl("a cluster has no database but 0")
+        return int(option or 0)
+
+    def guards(self, servers: Tls | None) -> tuple[Login, Tls | None]:
+        """Who the relay is for sentinels, and their TLS: what isn't said of it is as the servers'."""
+        login = Login(*(self._left.pop(name, None) for name in SENTINEL_LOGIN))
+        if login.username and not login.password:
+            raise BadUrl("sentinel_username needs sentinel_password")
+        secure = self._boolean("sentinel_ssl", servers is not None)
+        return login, self.tls("sentinel_", servers) if secure else None
+
+    def tls(self, prefix: str = "", base: Tls | None = None) -> Tls:
+        """What the options of TLS with this prefix say; where nothing is said it is as in `base`."""
+        told = {name: self._left.pop(prefix + name) for name in TLS_OPTIONS if prefix + name in self._left}
+        base = base or Tls()
+        verify = told.get("ssl_cert_reqs", "required" if base.verify else "none").lower()
+        if verify not in _VERIFY:
+            raise BadUrl(f"{prefix}ssl_cert_reqs must be {', '.join(_VERIFY[:-1])} or {_VERIFY[-1]}")
+        version = told.get("ssl_min_version", base.min_version)
+        if version not in _VERSIONS:
+            raise BadUrl(f"{prefix}ssl_min_version must be TLSv1.2 or TLSv1.3")
+        check = told.get("ssl_check_hostname")
+        tls = Tls(
+            ca_certs=_path(told.get("ssl_ca_certs")) or base.ca_certs,
+            ca_path=_path(told.get("ssl_ca_path")) or base.ca_path,
+            ca_data=told.get("ssl_ca_data", base.ca_data),
+            certfile=_path(told.get("ssl_certfile")) or base.certfile,
+            keyfile=_path(told.get("ssl_keyfile")) or base.keyfile,
+            password=told.get("ssl_password", base.password),
+            verify=verify != "none",
+            check_hostname=verify != "none" and (base.check_hostname if check is None else _boolean(prefix, check)),
+            min_version=_VERSIONS[version],
+            ciphers=told.get("ssl_ciphers", base.ciphers),
+        )
+        if tls.keyfile is not None and tls.certfile is None:
+            raise BadUrl(f"{prefix}ssl_keyfile needs {prefix}ssl_certfile")
+        return tls
+
+    def _boolean(self, name: str, default: bool) -> bool:
+        value = self._left.pop(name, None)
+        if value is None:
+            return default
+        if value.lower() not in _BOOLEANS:
+            raise BadUrl(f"{name} must be true or false")
+        return _BOOLEANS[value.lower()]
+
+    def end(self) -> None:
+        """Refuse what nobody has taken out."""
+        for name in self._left:
+            if name.startswith("sentinel_ssl_") and self._kind is Kind.SENTINEL:
+                raise BadUrl(f"{name} needs sentinel_ssl=true")
+            if re.match("ssl(_|$)", name) and not self._scheme.startswith("rediss"):
+                better = "" if self._scheme == "unix" else f"; use {self._scheme.replace('redis', 'rediss', 1)}://…"
+                raise BadUrl(f"{self._scheme}:// is without TLS and has no option {name!r}{better}")
+            raise BadUrl(f"{self._scheme}:// has no option {name!r}")
+
+
+def _boolean(prefix: str, value: str) -> bool:
+    if value.lower() not in _BOOLEANS:
+        raise BadUrl(f"{prefix}ssl_check_hostname must be true or false")
+    return _BOOLEANS[value.lower()]
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _credentials(netloc: str) -> tuple[str | None, str | None]:
+    user, _, password = netloc.rpartition("@")[0].partition(":")
+    return unquote(user) or None, unquote(password) or None
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme, authority, rest. Not by `urlsplit`, which takes a list of hosts for a malformed IPv6 address."""
+    scheme, separator, rest = url.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    return (scheme.lower() if separator else ""), netloc, rest[len(netloc) :]
+
+
+def _hosts(scheme: str, netloc: str) -> list[Address]:
+    hosts = []
+    for host in netloc.rpartition("@")[2].split(","):
+        try:
+            address = urlsplit(f"//{host}")
+            name, port = address.hostname, address.port
+        except ValueError:
+            name, port = None, None
+        if not name or port == 0:
+            raise BadUrl("it needs a host, and a port from 1 to 65535 if any", cut=True)  # `redis://user:password`
+        hosts.append((name, port or (SENTINEL_PORT if scheme.endswith("sentinel") else REDIS_PORT)))
+    return hosts

@@ -1,0 +1,303 @@
+"""What a command is started with and in: closed descriptors, ignored signals, a full disk, a folder that is gone."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.integration.conftest import StartNode
+from tests.support.node import LAUNCH, START_PATIENCE, Node
+from tests.support.process import PATIENCE, Process, descendants, own_environment, runs, wait_until
+from tests.support.server import RedisServer
+
+RELAY = shlex.join(LAUNCH)
+UP = "Ctrl-C ends everything"
+
+
+def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What comes of a script; $RELAY is the command."""
+    return subprocess.run(
+        ["sh", "-c", script],
+        env=own_environment() | {"RELAY": RELAY},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def started(script: str, output: Path, line: str = "listening") -> Process:
+    """A shell that has turned into the command; returns once the line is there."""
+    process = Process(["sh", "-c", script.replace("$RELAY", RELAY)], output)
+    try:
+        process.wait_for_line(line, START_PATIENCE)
+    except BaseException:
+        process.kill()
+        raise
+    return process
+
+
+@pytest.fixture
+def node(start_node: StartNode) -> Node:
+    return start_node()
+
+
+@pytest.fixture
+def url_words(redis_server: RedisServer, prefix: str) -> str:
+    return f"--redis {redis_server.url} --prefix {prefix}"
+
+
+class TestClosedDescriptors:
+    @pytest.mark.parametrize(
+        ("command", "closed"),
+        [("node", "<&-"), ("node", ">&- 2>&-"), ("node --workers 2", "<&- >&- 2>&-"), ("up", "<&- >&- 2>&-")],
+    )
+    def test_a_node_serves_and_ends_as_ever(
+        self,
+        command: str,
+        closed: str,
+        tmp_path: Path,
+        redis_server: RedisServer,
+        redis_store: redis.Redis,
+        prefix: str,
+    ) -> None:
+        """Its log may go nowhere, so that it serves is seen in Redis."""
+        words = f"exec $RELAY {command} --port 0 --redis {redis_server.url} --prefix {prefix}"
+        script = f"{words} {closed}".replace("$RELAY", RELAY)
+        with Process(["sh", "-c", script], tmp_path / "log") as process:
+            nodes = 1 if command == "node" else 2
+            wait_until(lambda: redis_store.hlen(f"{prefix}:nodes") == nodes, "all serve", START_PATIENCE)
+            process.terminate()
+            assert process.wait() == 0
+            assert "Traceback" not in process.text()
+            assert "Assertion" not in process.text()
+
+    @pytest.mark.parametrize("closed", ["<&-", "2>&-"])
+    def test_what_is_asked_for_is_answered(self, closed: str, tmp_path: Path, node: Node, url_words: str) -> None:
+        done = shell(f"$RELAY status --json {url_words} {closed}", tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert node.name in done.stdout
+
+    def test_a_complaint_stays_out_of_everything_else(self, tmp_path: Path) -> None:
+        done = shell("$RELAY node --prot 1 2>&-", tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+
+
+class TestAFullDisk:
+    @pytest.mark.parametrize(
+        "command", ["--version", "--help", "status URL", "status --json URL", "top --interval 0.1 URL"]
+    )
+    def test_output_that_is_lost_is_one_line_and_status_1(
+        self, command: str, tmp_path: Path, node: Node, url_words: str
+    ) -> None:
+        assert node.alive
+        done = shell(f"$RELAY {command.replace('URL', url_words)} >/dev/full", tmp_path)
+        assert done.returncode == 1
+        assert done.stderr == "relay: standard output can't be written: No space left on device\n"
+
+    def test_what_was_done_all_the_same_is_done(self, tmp_path: Path, node: Node, url_words: str) -> None:
+        done = shell(f"$RELAY drain {node.name} {url_words} >/dev/full", tmp_path)
+        assert done.returncode == 1
+        assert node.wait() == 0
+
+    def test_a_cluster_goes_on(self, tmp_path: Path) -> None:
+        with started("exec $RELAY up --port 0 >/dev/full", tmp_path / "log", "can't show how to connect") as process:
+            process.terminate()
+            assert process.wait() == 0
+            assert "Traceback" not in process.text()
+
+    def test_a_log_that_is_lost_changes_no_status(
+        self, tmp_path: Path, redis_server: RedisServer, redis_store: redis.Redis, prefix: str
+    ) -> None:
+        words = f"exec {RELAY} node --port 0 --redis {redis_server.url} --prefix {prefix} 2>/dev/full"
+        with Process(["sh", "-c", words], tmp_path / "log") as process:
+            wait_until(lambda: redis_store.hlen(f"{prefix}:nodes") == 1, "it serves", START_PATIENCE)
+            process.terminate()
+            assert process.wait() == 0
+        assert shell("$RELAY node --prot 1 2>/dev/full", tmp_path).returncode == 2
+
+    def test_nobody_who_reads_is_told_alike(self, tmp_path: Path, node: Node, url_words: str) -> None:
+        assert node.alive
+        done = shell(f"({{ $RELAY top --interval 0.1 {url_words}; echo $? >&2; }} | head -1) 2>log; cat log", tmp_path)
+        assert "relay: standard output can't be written: Broken pipe\n1\n" in done.stdout
+
+
+def test_a_log_that_nobody_reads_holds_no_cluster_up(tmp_path: Path) -> None:
+    """Its nodes' lines go through the parent, which has to hear its signals all the while."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    command = [*LAUNCH, "up", "--port", "0"]
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=writer, env=own_environment())
+    try:
+        wait_until(lambda: UP in (tmp_path / "out").read_text(), "it is up", START_PATIENCE)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)
+
+
+class TestIgnoredSignals:
+    @pytest.mark.parametrize("command", ["node", "node --workers 2", "up"])
+    def test_what_was_ignored_at_the_start_ends_nothing(
+        self, command: str, tmp_path: Path, redis_server: RedisServer, prefix: str
+    ) -> None:
+        """As `nohup relay node &` in a script, where both are."""
+        words = f"{command} --port 0 --redis {redis_server.url} --prefix {prefix}"
+        with started(f"trap '' HUP INT; exec $RELAY {words}", tmp_path / "log") as process:
+            nodes = 1 if command == "node" else 2
+            wait_until(lambda: process.text().count(" listening ") == nodes, "all listen", START_PATIENCE)
+            everyone = [process.pid, *descendants(process.pid)]
+            for pid in everyone:  # as a terminal that closes tells all of them
+                os.kill(pid, signal.SIGHUP)
+                os.kill(pid, signal.SIGINT)
+            assert shell(f"$RELAY status --redis {redis_server.url} --prefix {prefix}", tmp_path).returncode == 0
+            assert all(map(runs, everyone))
+            assert "draining" not in process.text()
+            process.terminate()
+            assert process.wait() == 0
+
+    def test_files_are_read_again_all_the_same(self, tmp_path: Path, redis_server: RedisServer, prefix: str) -> None:
+        (tmp_path / "secret").write_text("s" * 64)
+        words = f"--port 0 --redis {redis_server.url} --prefix {prefix} --auth-jwt-key {tmp_path / 'secret'}"
+        with started(f"trap '' HUP; exec $RELAY node --workers 2 {words}", tmp_path / "log") as process:
+            wait_until(lambda: process.text().count(" listening ") == 2, "both listen", START_PATIENCE)
+            process.hang_up()
+            wait_until(lambda: process.text().count(" reloaded ") == 2, "both have read it again")
+
+
+def test_what_a_command_logs_is_no_part_of_its_answer(tmp_path: Path) -> None:
+    script = (
+        "from relay import app; import structlog; app.run = lambda _: structlog.get_logger().error('x'); app.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.stdout, done.stderr.count("error x")) == ("", 1)
+
+
+def test_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    script = f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && exec $RELAY up --port 0"
+    with started(script, tmp_path / "log", UP) as process:
+        process.terminate()
+        assert process.wait() == 0
+        assert "Traceback" not in process.text()
+
+
+@pytest.mark.parametrize("command", ["--help", "node --help", "status --help", "torture --help"])
+def test_in_a_locale_that_lacks_letters(command: str, tmp_path: Path) -> None:
+    """`LC_ALL=de_DE.ISO-8859-1`, which has to be installed, sets nothing else than this does."""
+    for encoding in ("iso8859-1:strict", "ascii:strict"):
+        done = shell(f"PYTHONIOENCODING={encoding} $RELAY {command}", tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_a_home_or_a_name_of_the_user(tmp_path: Path) -> None:
+    script = f"exec env -u HOME -u USER -u LOGNAME {RELAY} up --port 0"
+    with started(script, tmp_path / "log", UP) as process:
+        process.terminate()
+        assert process.wait() == 0
+
+
+class TestANameThatHangs:
+    """A resolver that doesn't answer must hold up nobody who wants to end."""
+
+    @pytest.fixture
+    def hangs(self, tmp_path: Path) -> Path:
+        """A command whose resolver never answers for `slow.example`."""
+        script = tmp_path / "hangs.py"
+        script.write_text(
+            "import socket, sys, time\n"
+            "ask = socket.getaddrinfo\n"
+            "def hang(host, *rest, **more):\n"
+            "    if host == 'slow.example':\n"
+            "        print('asked', file=sys.stderr, flush=True)\n"
+            "        time.sleep(600)\n"
+            "    return ask(host, *rest, **more)\n"
+            "socket.getaddrinfo = hang\n"
+            "from relay.app import main\n"
+            "main()\n"
+        )
+        return script
+
+    @pytest.mark.parametrize(
+        ("command", "number"),
+        [
+            ("node", signal.SIGTERM),
+            ("node", signal.SIGINT),
+            ("node --workers 2", signal.SIGTERM),
+            ("up", signal.SIGINT),
+        ],
+    )
+    def test_a_node_can_be_ended(self, command: str, number: signal.Signals, tmp_path: Path, hangs: Path) -> None:
+        words = [sys.executable, str(hangs), *command.split(), "--host", "slow.example", "--port", "0"]
+        with Process(words, tmp_path / "log") as process:
+            process.wait_for_line("asked", START_PATIENCE)
+            began = time.monotonic()
+            os.kill(process.pid, number)
+            assert process.wait() == 0
+            assert time.monotonic() - began < PATIENCE
+            assert process.text() == "asked\n"
+
+
+class TestTheEmbeddedServer:
+    @pytest.mark.parametrize("command", ["node", "up"])
+    def test_its_end_is_said_and_is_the_end(self, command: str, tmp_path: Path) -> None:
+        with started(f"exec $RELAY {command} --port 0 --drain 0", tmp_path / "log") as process:
+            if command == "up":
+                process.wait_for_line(UP, START_PATIENCE)
+            found = re.search(r"embedded server started.* pid=(\d+)", process.text())
+            assert found
+            os.kill(int(found[1]), signal.SIGKILL)
+            process.wait_for_line("error embedded server ended by itself, ending")
+            assert process.wait(START_PATIENCE) == 1
+            assert process.text().splitlines()[-1] == "relay: the embedded server ended by itself (status -9)"
+            assert "Traceback" not in process.text()
+
+
+def test_top_in_a_pipe_shows_one_look_after_another(tmp_path: Path, node: Node, url_words: str) -> None:
+    with started(f"exec $RELAY top --interval 0.1 {url_words}", tmp_path / "log", node.name) as process:
+        wait_until(lambda: process.text().count(node.name) > 1, "it looks again")
+        process.terminate()
+        assert process.wait() == 0
+        assert "\x1b" not in process.text()
+
+
+@pytest.mark.parametrize("command", ["node", "node --workers 2"])
+def test_a_service_manager_is_told_when_it_serves_reads_again_and_ends(
+    command: str, tmp_path: Path, url_words: str
+) -> None:
+    """By the process that it has started, once, and by no worker."""
+    (tmp_path / "secret").write_text("s" * 64)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(START_PATIENCE)
+        words = f"{command} --port 0 {url_words} --auth-jwt-key {tmp_path / 'secret'}"
+        with started(f"NOTIFY_SOCKET={tmp_path / 'notify'} exec $RELAY {words}", tmp_path / "log") as process:
+            assert manager.recv(1024).startswith(b"READY=1\n")
+            assert process.text().count(" listening ") == (1 if command == "node" else 2)
+            process.hang_up()
+            assert manager.recv(1024).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert manager.recv(1024).startswith(b"READY=1\n")
+            process.terminate()
+            assert manager.recv(1024).startswith(b"STOPPING=1\n")
+            assert process.wait() == 0
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(1024)
