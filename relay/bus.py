@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import anyio
-import structlog
 
 from relay.directory.lease import clock
-from relay.link import MAIL, MISSING, UID_LENGTH, Frame, Kind, Link
+from relay.link import MAIL, MISSING, Frame, Kind, Link
+from relay.links import Links
+from relay.logs import Spell
 from relay.mail import Ack, BadMail, Mail, decode
 from relay.metrics import Counts, Limit
 from relay.publishing import Publishing
@@ -29,10 +30,6 @@ from relay.voice import Voice
 ACK_PAUSE_SECONDS: Final = 0.001
 # How often links look at their timers.
 TICK_SECONDS: Final = 0.05
-# Nodes that one node has links with. Far above any cluster; bounds what garbage on the channel can cost.
-LINKS: Final = 4096
-
-log = structlog.get_logger()
 
 
 class Bus:
@@ -40,7 +37,7 @@ class Bus:
 
     `standing()`: whether the node's lease holds. `room()`: what gathered may be flushed now. `deliver(mail)`: mail that
     came, in order. `reset(uid)`: that node had forgotten us, what was under way to it is lost. `notice(frame)`: a frame
-    that isn't mail. `connected()`: a connection to Redis was made.
+    that isn't mail. `connected()`: a connection to Redis was made. `lease`: seconds for which nodes hold theirs.
     """
 
     def __init__(
@@ -55,6 +52,7 @@ class Bus:
         reset: Callable[[str], None],
         notice: Callable[[Frame], None],
         connected: Callable[[], None],
+        lease: float,
         counts: Counts | None = None,
     ) -> None:
         self._store = store
@@ -65,7 +63,9 @@ class Bus:
         self._reset = reset
         self._notice = notice
         self._counts = counts or Counts()
-        self._links: dict[str, Link] = {}
+        self._links = Links(uid, self._counts, lease)
+        self._too_many = Spell("mail from a node too many", "")
+        self._unreadable = Spell("unreadable mail", "")
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
         self._resting = False  # a timer will look after those
@@ -78,7 +78,7 @@ class Bus:
             made=connected,
             anew=lambda: self._voice.anew(),
             lost=lambda: self._voice.doubt(),
-            again=lambda: self._send_again(self._links),
+            again=lambda: self._send_again(uid for uid, _ in self._links.busy()),
             rerouted=self._rerouted,
         )
         self._subscription = Subscription(
@@ -135,17 +135,25 @@ class Bus:
 
     def waiting(self) -> set[str]:
         """The nodes that have not acknowledged everything."""
-        return {uid for uid, link in self._links.items() if link.waiting or link.under_way}
+        return {uid for uid, link in self._links.busy() if link.waiting or link.under_way}
 
     # --- sending
 
     def post(self, uid: str, mail: Mail) -> None:
         """Put mail into the box for a node; it leaves with `flush`."""
-        link = self._links.get(uid)
+        link = self._links.get(uid) or self._open(uid)
         if link is None:
-            link = self._links[uid] = Link(self._uid, self._counts)
+            return
         link.outbox.append(mail)
+        self._links.touch(uid)
         (self._owing if type(mail) is Ack else self._dirty).add(uid)
+
+    def _open(self, uid: str) -> Link | None:
+        link = self._links.open(uid, clock())
+        if link is None:
+            self._counts.hit(Limit.LINKS)
+            self._too_many.again(uid=uid)
+        return link
 
     def flowing(self, uid: str) -> bool:
         """Whether mail to this node would leave with the next `flush`."""
@@ -165,7 +173,8 @@ class Bus:
         if not self._dirty or not self._may_publish():
             return
         dirty, self._dirty = self._dirty, set()  # what a link keeps back leaves when it hears an acknowledgement
-        self._publish([(uid, frame) for uid in dirty if uid in self._links for frame in self._links[uid].flush(now)])
+        links = [(uid, link) for uid in dirty if (link := self._links.get(uid)) is not None]
+        self._publish([(uid, frame) for uid, link in links for frame in link.flush(now)])
 
     def _pay(self, now: float) -> None:
         """Let acknowledgements leave, unless a frame has left for their node just before."""
@@ -194,7 +203,19 @@ class Bus:
 
     def forget(self, uid: str) -> None:
         """That node is dead: what was under way to it will never arrive."""
-        self._links.pop(uid, None)
+        self._links.forget(uid)
+        self._publishing.forget(uid)
+
+    def doubtful(self) -> list[str]:
+        """Nodes that have been silent: whether their leases hold is to be looked at. `judge` has to follow."""
+        return self._links.doubtful(clock())
+
+    def judge(self, uids: Iterable[str], absent: set[str]) -> list[str]:
+        """Forget, and return, those that have had no lease for long enough; `absent`: those without one now."""
+        gone = self._links.judge(uids, absent, clock())
+        for uid in gone:
+            self._publishing.forget(uid)
+        return gone
 
     def _answered(self) -> None:
         if self._dirty:
@@ -209,16 +230,14 @@ class Bus:
             self._take(frame)
 
     def _take(self, frame: Frame) -> None:
-        link = self._links.get(frame.uid)
+        link = self._links.get(frame.uid) or self._open(frame.uid)
         if link is None:
-            if len(self._links) >= LINKS or len(frame.uid) != UID_LENGTH:
-                self._counts.hit(Limit.LINKS)
-                log.warning("mail from a node too many", uid=frame.uid)
-                return
-            link = self._links[frame.uid] = Link(self._uid, self._counts)
+            return
         if link.lost(frame):
             self._reset(frame.uid)
-        wanted, replies = link.take(frame, clock())
+        link.heard = now = clock()
+        wanted, replies = link.take(frame, now)
+        self._links.touch(frame.uid)
         if replies:
             self._publish([(frame.uid, reply) for reply in replies])
         if link.waiting and frame.uid not in self._owing:
@@ -228,7 +247,7 @@ class Bus:
             try:
                 mail = decode(frame.body)
             except BadMail as error:
-                log.warning("unreadable mail", uid=frame.uid, error=str(error))
+                self._unreadable.again(uid=frame.uid, error=str(error))
                 return
             self._deliver(mail)
 
@@ -241,20 +260,20 @@ class Bus:
     def ask(self) -> None:
         """Have every counterpart send again what we may have missed, and publish what had to wait."""
         self._publish([(uid, link.ask()) for uid, link in self._links.items()])
-        self._dirty.update(self._links)
+        self._dirty.update(uid for uid, _ in self._links.busy())
         self._room()
 
     def _send_again(self, uids: Iterable[str]) -> None:
         now = clock()
+        links = [(uid, link) for uid in uids if (link := self._links.get(uid)) is not None]
         if self._standing():
-            self._publish([(uid, frame) for uid in uids for frame in self._links[uid].again(now)])
-        self._dirty.update(uids)
+            self._publish([(uid, frame) for uid, link in links for frame in link.again(now)])
+        self._dirty.update(uid for uid, _ in links)
         self._room()
 
     def _rerouted(self, uids: set[str]) -> None:
-        linked = uids & self._links.keys()
-        self._publish([(uid, self._links[uid].ask()) for uid in linked])
-        self._send_again(linked)
+        self._publish([(uid, link.ask()) for uid in uids if (link := self._links.get(uid)) is not None])
+        self._send_again(uids)
 
     # --- life
 
@@ -276,4 +295,4 @@ class Bus:
             await anyio.sleep(TICK_SECONDS)
             if self._may_publish():
                 now = clock()
-                self._publish([(uid, frame) for uid, link in self._links.items() for frame in link.tick(now)])
+                self._publish([(uid, frame) for uid, link in self._links.busy() for frame in link.tick(now)])

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from relay.errors import Reason
 from relay.mail import Ack, Party, Sync, Text
+from relay.times import Times
 from relay.window import Window, size
 
 # Bytes on their way to a client that hasn't taken them: enough for any round trip, small beside Redis' output buffers,
@@ -29,12 +30,24 @@ class _Span(Struct, gc=False):
 class Fates:
     """What became of ids: which were acknowledged in which chat, which were reported unconfirmed and why."""
 
-    __slots__ = ("_past", "_spans")
+    __slots__ = ("_past", "_spans", "_times")
 
     def __init__(self) -> None:
         # Not a deque and an OrderedDict: empty ones would cost every idle client 0.7 KB.
         self._spans: list[_Span] = []
         self._past: dict[str, Reason] | None = None
+        self._times: Times | None = None
+
+    @property
+    def times(self) -> Times:
+        """When what has an outcome was said, and what somebody said on another node."""
+        if self._times is None:
+            self._times = Times()
+        return self._times
+
+    def when(self, id: int) -> float | None:
+        """When that was said, where it is known."""
+        return self._times.of(id) if self._times is not None else None
 
     def record(self, first: int, last: int, chat: str, reason: Reason | None) -> None:
         """Ids from first to last ended so; `reason` None means acknowledged. Acknowledged spans grow together."""
@@ -48,12 +61,12 @@ class Fates:
         if len(spans) > FATES_KEPT:
             del spans[0]
 
-    def of(self, id: int) -> tuple[str, Reason | None]:
+    def of(self, id: int) -> tuple[str | None, Reason | None]:
         """Chat and outcome of an id. One too old to be remembered counts as lost: it may or may not have arrived."""
         for span in reversed(self._spans):
             if span.first <= id <= span.last:
                 return span.chat, span.reason
-        return "", Reason.LOST
+        return None, Reason.LOST
 
     def ended(self, chat: str, reason: Reason) -> None:
         """This chat is over."""
@@ -86,6 +99,7 @@ class Chat:
         "partner",
         "received",
         "taken",
+        "times",
         "untaken",
         "window",
     )
@@ -95,6 +109,7 @@ class Chat:
         self.partner = partner
         self.window = Window()
         self.received = 0  # highest partner id that this side was told
+        self.times = Times()  # of the partner's messages that came here, whether this side was told or not
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
         self.absences = 0  # how often that has happened
@@ -186,7 +201,11 @@ class Chat:
         if upto <= self.confirmed:
             return None
         self.confirmed = upto
-        return Ack(self.partner.owned, self.id, upto)
+        return self.ack()
+
+    def ack(self) -> Ack:
+        """What this side has acknowledged."""
+        return Ack(self.partner.owned, self.id, self.confirmed, self.times.of(self.confirmed))
 
     def gone_away(self) -> None:
         """The partner's client is gone and may come back."""
@@ -204,4 +223,5 @@ class Chat:
 
     def sync(self, party: Party, *, reply: bool, away: bool = False) -> Sync:
         """Tell the partner where this side lives and what it has acknowledged: all else has to come again."""
-        return Sync(self.partner.owned, self.id, party, self.confirmed, reply, away)
+        timed, times = (0, []) if reply else self.times.latest
+        return Sync(self.partner.owned, self.id, party, self.confirmed, reply, away, timed, times)

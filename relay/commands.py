@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.errors import MESSAGES, NO_PROOF, Code, Ending, Reason
+from relay.badframe import Ref
+from relay.errors import Code, Ending, Reason
 from relay.events import (
     AcceptCall,
     Block,
@@ -59,8 +60,7 @@ def _claim(session: "Session", command: Claim) -> None:
     refusal = host.admit(session, command)
     if refusal is not None:
         host.counts.claim(refusal)
-        message = NO_PROOF if refusal is Code.BAD_TOKEN else MESSAGES[refusal]
-        host.tell(session, Refused(refusal, message, name=command.name))
+        session.refuse(refusal, name=command.name)
         return
     name = _name(session, command.name)
     if name is None:
@@ -75,33 +75,32 @@ def _with_token(command: Claim) -> Claim:
     return Claim(name, auth=auth[0] if auth else None)
 
 
-def _name(session: "Session", typed: str) -> Name | None:
+def _name(session: "Session", typed: str, ref: Ref | None = None) -> Name | None:
     """The name that was typed, or a refusal."""
     try:
         return parse(typed)
     except InvalidName as error:
-        session.host.tell(session, Refused(Code.NAME_INVALID, str(error), name=typed))
+        session.host.tell(session, Refused(Code.NAME_INVALID, str(error), name=typed, ref=ref))
         return None
 
 
 def _call(session: "Session", command: Call) -> None:
     if not session.host.admits_call(session):
-        session.host.counts.call(Code.RATE_LIMITED)
-        session.refuse(Code.RATE_LIMITED, name=command.name)
+        session.pairing.refuse(Code.RATE_LIMITED, command)
         return
-    name = _name(session, command.name)
+    name = _name(session, command.name, command.ref)
     if name is None:
         session.host.counts.call(Code.NAME_INVALID)
         return
     chat = session.chat
     if name.owned == session.owned:
-        session.pairing.refuse(Code.SELF_CHAT, command.name)
+        session.pairing.refuse(Code.SELF_CHAT, command)
     elif chat is not None and chat.partner.owned == name.owned:
-        session.announce(chat, caller=True)
+        session.announce(chat, caller=True, ref=command.ref)
     elif chat is not None and chat.window:
         session.wait(command)  # a switch takes its place behind the messages before it
     else:
-        session.pairing.call(name, command.name)
+        session.pairing.start(name, command)
 
 
 def _say(session: "Session", command: Say) -> None:
@@ -119,9 +118,9 @@ def _confirm(session: "Session", command: Confirm) -> None:
 
 def _who(session: "Session", command: Who) -> None:
     if not session.host.admits_call(session):
-        session.refuse(Code.RATE_LIMITED, name=command.name)
+        session.refuse(Code.RATE_LIMITED, name=command.name, ref=command.ref)
         return
-    name = _name(session, command.name)
+    name = _name(session, command.name, command.ref)
     if name is None:
         return
 
@@ -130,9 +129,9 @@ def _who(session: "Session", command: Who) -> None:
             return
         session.pending = None
         if isinstance(found, Code):
-            session.refuse(found, name=command.name)
+            session.refuse(found, name=command.name, ref=command.ref)
         else:
-            session.host.tell(session, Known(command.name, found.state))
+            session.host.tell(session, Known(command.name, found.state, command.ref))
 
     session.pending = command
     session.host.locate(name.owned, located)
@@ -143,27 +142,34 @@ def _ping(session: "Session", command: Ping) -> None:
 
 
 def _cancel(session: "Session", command: Cancel) -> None:
-    session.pairing.hang_up()
+    if not session.cancels(command):
+        return
+    if isinstance(session.pending, Call):  # behind messages: nobody has heard of it yet
+        call, session.pending = session.pending, None
+        session.pairing.refuse(Code.DECLINED, call)
+        session.host.wake(session)
+    else:
+        session.pairing.cancel()
 
 
 def _accept(session: "Session", command: AcceptCall) -> None:
-    session.door.accept(command.chat)
+    session.door.accept(command)
 
 
 def _decline(session: "Session", command: DeclineCall) -> None:
-    session.door.decline(command.chat)
+    session.door.decline(command)
 
 
 def _block(session: "Session", command: Block) -> None:
-    name = _name(session, command.name)
+    name = _name(session, command.name, command.ref)
     if name is not None:
-        session.door.block(name, command.name)
+        session.door.block(name, command)
 
 
 def _unblock(session: "Session", command: Unblock) -> None:
-    name = _name(session, command.name)
+    name = _name(session, command.name, command.ref)
     if name is not None:
-        session.door.unblock(name, command.name)
+        session.door.unblock(name, command)
 
 
 def _type(session: "Session", command: Type) -> None:
@@ -182,16 +188,17 @@ def _claim_again(session: "Session", command: Claim) -> None:
 
 
 def _malformed(session: "Session", command: Malformed) -> None:
-    session.host.tell(session, Refused(command.code, command.message, id=command.id, name=command.name))
+    refused = Refused(command.code, command.message, id=command.id, name=command.name, ref=command.ref)
+    session.host.tell(session, refused)
 
 
 def _leave(session: "Session", command: Leave) -> None:
-    if session.chat is None:
-        session.refuse(Code.NOT_PAIRED)
+    if session.chat is None or command.chat not in (None, session.chat.id):
+        session.refuse(Code.NOT_PAIRED, ref=command.ref)
     elif session.chat.window:
         session.wait(command)
     else:
-        session.part(Reason.LEFT)
+        session.part(Reason.LEFT, ref=command.ref)
         session.host.save(session)
 
 
@@ -209,7 +216,13 @@ def _unsettled(session: "Session") -> bool:
 
 
 def _quit(session: "Session", command: Quit) -> None:
-    _end(session, command, Ending.QUIT, Bye())
+    if command.now:
+        session.pairing.withdraw(Reason.LEFT)
+        session.pending = None
+        session.part(Reason.QUIT)
+        session.end(Ending.QUIT, Bye())
+    else:
+        _end(session, command, Ending.QUIT, Bye())
 
 
 def _hangup(session: "Session", command: Hangup) -> None:

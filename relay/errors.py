@@ -10,7 +10,8 @@ class Code(StrEnum):
     NAME_TAKEN = "name_taken"
     NAME_INVALID = "name_invalid"
     NAME_LOST = "name_lost"  # another connection owns the name now; JSON: back before `hello`; text: closed
-    BAD_TOKEN = "bad_token"
+    BAD_TOKEN = "bad_token"  # it resumes nothing
+    BAD_AUTH = "bad_auth"  # no proof of the name, or none that is good
     BAD_VERSION = "bad_version"
     BAD_FRAME = "bad_frame"
     BAD_ORDER = "bad_order"
@@ -60,15 +61,13 @@ class Presence(StrEnum):
     OFFLINE = "offline"
 
 
-# Of `bad_token`, where a name needs proof and there is none.
-NO_PROOF: Final = "This name needs a valid token."
-
 # What a person reads. Text clients see these behind "* ", where the original server had no line of its own.
 MESSAGES: Final[dict[Code, str]] = {
     Code.NAME_TAKEN: "This name belongs to another connection.",
     Code.NAME_INVALID: "This is not a valid name.",
     Code.NAME_LOST: "Your name now belongs to another connection.",
     Code.BAD_TOKEN: "There is no session with this name and token; claim the name again.",
+    Code.BAD_AUTH: "This name needs a valid token.",
     Code.BAD_VERSION: "This version of the protocol is not spoken here.",
     Code.BAD_FRAME: "This is not a valid frame.",
     Code.BAD_ORDER: "Ids start at 1 and rise by one.",

@@ -5,6 +5,7 @@ A dialect turns bytes into commands and events into bytes; a session turns comma
 
 from msgspec import Struct
 
+from relay.badframe import Ref
 from relay.errors import Code, Presence, Reason
 
 
@@ -13,9 +14,10 @@ class Resume(Struct, frozen=True, gc=False):
 
     token: str
     chat: str | None = None
-    sent: int = 0  # the highest id it ever used
+    sent: int | None = None  # the highest id it ever used; None: it doesn't say
     last: int = 0  # the highest partner id it received in `chat`
     left: str | None = None  # the last chat that it was told is over
+    at: float | None = None  # when `last` was said, as it was told
 
 
 # --- commands: from a client
@@ -32,9 +34,10 @@ class Claim(Struct, frozen=True, gc=False):
 
 
 class Call(Struct, frozen=True, gc=False):
-    """Start a chat with this user (`To:bob`)."""
+    """Start a chat with this user (`To:bob`). `ref`, here and in other requests: to be told with each answer."""
 
     name: str
+    ref: Ref | None = None
 
 
 class Say(Struct, frozen=True, gc=False):
@@ -53,13 +56,17 @@ class Confirm(Struct, frozen=True, gc=False):
 
 
 class Leave(Struct, frozen=True, gc=False):
-    """End the chat, keep the name."""
+    """End the chat, keep the name. With `chat`: only if it is that one."""
+
+    chat: str | None = None
+    ref: Ref | None = None
 
 
 class Who(Struct, frozen=True, gc=False):
     """Ask for somebody's presence."""
 
     name: str
+    ref: Ref | None = None
 
 
 class Ping(Struct, frozen=True, gc=False):
@@ -67,31 +74,37 @@ class Ping(Struct, frozen=True, gc=False):
 
 
 class Cancel(Struct, frozen=True, gc=False):
-    """Give up a call that rings."""
+    """Give up a call that has no outcome yet; with `ref`, only if it is that one."""
+
+    ref: Ref | None = None
 
 
 class AcceptCall(Struct, frozen=True, gc=False):
     """Take a call."""
 
     chat: str | None = None
+    ref: Ref | None = None
 
 
 class DeclineCall(Struct, frozen=True, gc=False):
     """Don't take a call."""
 
     chat: str | None = None
+    ref: Ref | None = None
 
 
 class Block(Struct, frozen=True, gc=False):
     """Refuse this user's calls from now on."""
 
     name: str
+    ref: Ref | None = None
 
 
 class Unblock(Struct, frozen=True, gc=False):
     """Let this user call again."""
 
     name: str
+    ref: Ref | None = None
 
 
 class Type(Struct, frozen=True, gc=False):
@@ -101,7 +114,9 @@ class Type(Struct, frozen=True, gc=False):
 
 
 class Quit(Struct, frozen=True, gc=False):
-    """Give the name back and close, after everything before."""
+    """Give the name back and close, after everything before; `now`: without waiting for the outcome of that."""
+
+    now: bool = False
 
 
 class Hangup(Struct, frozen=True, gc=False):
@@ -123,6 +138,7 @@ class Malformed(Struct, frozen=True, gc=False):
     message: str
     id: int | None = None  # echoed, where the line had one
     name: str | None = None  # likewise
+    ref: Ref | None = None  # likewise
 
 
 Command = (
@@ -161,6 +177,7 @@ class Welcome(Struct, frozen=True, gc=False):
     window_bytes: int
     ping: float  # seconds between a client's pings
     node: str
+    max_line: int  # bytes of a client's line
 
 
 class Paired(Struct, frozen=True, gc=False):
@@ -172,6 +189,8 @@ class Paired(Struct, frozen=True, gc=False):
     caller: bool = True  # this side made the call
     resumed: bool = False
     last: int | None = None  # after a resume: the highest of your ids that the partner has
+    at: float | None = None  # when that one was said, where it is known
+    ref: Ref | None = None
 
 
 class Messages(Struct, frozen=True, gc=False):
@@ -181,7 +200,7 @@ class Messages(Struct, frozen=True, gc=False):
     sender: str
     chat: str
     texts: list[str]
-    at: float  # Unix time in seconds, of the sender's node
+    at: float  # Unix time in seconds at which the sender's node first took them
 
 
 class Acked(Struct, frozen=True, gc=False):
@@ -189,6 +208,7 @@ class Acked(Struct, frozen=True, gc=False):
 
     id: int
     chat: str
+    at: float | None = None  # when the message `id` was said, where it is known
 
 
 class Unconfirmed(Struct, frozen=True, gc=False):
@@ -198,6 +218,7 @@ class Unconfirmed(Struct, frozen=True, gc=False):
     last: int
     reason: Reason
     texts: tuple[str, ...] = ()  # one for each id, for clients that know no ids
+    chat: str | None = None  # None: nobody remembers which
 
 
 class Away(Struct, frozen=True, gc=False):
@@ -205,12 +226,14 @@ class Away(Struct, frozen=True, gc=False):
 
     name: str
     grace: float
+    chat: str
 
 
 class Back(Struct, frozen=True, gc=False):
     """The partner came back."""
 
     name: str
+    chat: str
 
 
 class Left(Struct, frozen=True, gc=False):
@@ -218,7 +241,9 @@ class Left(Struct, frozen=True, gc=False):
 
     name: str
     reason: Reason
+    chat: str
     own: bool = False  # told to the one who left
+    ref: Ref | None = None  # of the request that ended it
 
 
 class Known(Struct, frozen=True, gc=False):
@@ -226,6 +251,7 @@ class Known(Struct, frozen=True, gc=False):
 
     name: str
     state: Presence
+    ref: Ref | None = None
 
 
 class Invited(Struct, frozen=True, gc=False):
@@ -241,6 +267,7 @@ class Missed(Struct, frozen=True, gc=False):
 
     name: str
     chat: str
+    ref: Ref | None = None  # of an `AcceptCall` that came too late
 
 
 class Rings(Struct, frozen=True, gc=False):
@@ -248,6 +275,8 @@ class Rings(Struct, frozen=True, gc=False):
 
     name: str
     wait: float
+    chat: str
+    ref: Ref | None = None
 
 
 class Blocked(Struct, frozen=True, gc=False):
@@ -255,6 +284,7 @@ class Blocked(Struct, frozen=True, gc=False):
 
     name: str
     on: bool
+    ref: Ref | None = None
 
 
 class Types(Struct, frozen=True, gc=False):
@@ -281,6 +311,7 @@ class Refused(Struct, frozen=True, gc=False):
     name: str | None = None
     expected: int | None = None  # bad_order: the id that should have come
     supported: tuple[int, ...] | None = None  # bad_version
+    ref: Ref | None = None
 
 
 class Pong(Struct, frozen=True, gc=False):

@@ -37,6 +37,7 @@ class Reading(Struct):
     publishing: bool  # what is published is answered, and not refused
     links: int  # other nodes that it remembers
     silent: int  # servers at which nothing can be published
+    unwatched: bool  # no sentinel answers, where there should be any
     writable: bool  # Redis took new data at the last renewal of the lease
 
 
@@ -147,6 +148,9 @@ def _redis(reading: Reading) -> Iterator[Metric]:
     yield _histogram("relay_redis_round_trip_seconds", "Pipelines to Redis, connecting included.", counts.round_trips)
     yield _counter("relay_redis_failures", "Pipelines that Redis didn't answer.", counts.redis_failures)
     yield _gauge("relay_redis_writable", "Whether Redis takes new data, as names need.", reading.writable)
+    yield _gauge(
+        "relay_redis_unwatched", "Whether no sentinel answers: a failover wouldn't be noticed.", reading.unwatched
+    )
     yield _gauge("relay_lease_held", "Whether the node's lease holds.", reading.lease)
     yield _gauge("relay_lease_age_seconds", "Since the lease was last renewed.", reading.lease_age)
     yield _counter("relay_lease_lapses", "Times that the lease lapsed.", counts.lapses)

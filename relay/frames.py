@@ -12,7 +12,8 @@ from msgspec import Meta, Struct, field
 from msgspec.json import Decoder, Encoder
 
 from relay.badframe import MAX_ID as MAX_ID
-from relay.badframe import REFUSALS, bad_frame
+from relay.badframe import MAX_REF as MAX_REF
+from relay.badframe import REFUSALS, Ref, bad_frame
 from relay.badframe import SUPPORTED as SUPPORTED
 from relay.badframe import VERSION as VERSION
 from relay.badframe import BadFrame as BadFrame
@@ -41,45 +42,53 @@ class ClientHello(_Frame, tag="hello", frozen=True, kw_only=True):
     acks: bool = False  # this client acknowledges messages itself
     token: str | None = None
     chat: str | None = None
-    sent: IdOrNone = 0  # the highest id ever used
+    sent: IdOrNone | None = None  # the highest id ever used
     last: IdOrNone = 0  # the highest partner id received in `chat`
+    at: float | None = None  # the time of that message, as it came
     left: str | None = None  # the last chat that this client was told is over
     ask: bool = False  # this client accepts or declines calls itself
     auth: str | None = None  # a signed token for the name, where the relay wants one
 
 
 class ClientTo(_Frame, tag="to", frozen=True):
-    """Start a chat."""
+    """Start a chat. `ref`, here and in other requests, comes back in every answer."""
 
     name: str
+    ref: Ref | None = None
 
 
 class ClientCancel(_Frame, tag="cancel", frozen=True):
-    """Give up a call that rings."""
+    """Give up a call that has no outcome yet; with `ref`, only if it is that one."""
+
+    ref: Ref | None = None
 
 
 class ClientAccept(_Frame, tag="accept", frozen=True):
     """Take a call; without `chat`, whichever there is."""
 
     chat: str | None = None
+    ref: Ref | None = None
 
 
 class ClientDecline(_Frame, tag="decline", frozen=True):
     """Don't take a call."""
 
     chat: str | None = None
+    ref: Ref | None = None
 
 
 class ClientBlock(_Frame, tag="block", frozen=True):
     """Refuse somebody's calls as long as the session lives."""
 
     name: str
+    ref: Ref | None = None
 
 
 class ClientUnblock(_Frame, tag="unblock", frozen=True):
     """Let somebody call again."""
 
     name: str
+    ref: Ref | None = None
 
 
 class ClientTyping(_Frame, tag="typing", frozen=True):
@@ -104,13 +113,17 @@ class ClientAck(_Frame, tag="ack", frozen=True):
 
 
 class ClientLeave(_Frame, tag="leave", frozen=True):
-    """End the chat, keep the name."""
+    """End the chat, keep the name; with `chat`, only if it is that one."""
+
+    chat: str | None = None
+    ref: Ref | None = None
 
 
 class ClientWho(_Frame, tag="who", frozen=True):
     """Ask for somebody's presence."""
 
     name: str
+    ref: Ref | None = None
 
 
 class ClientPing(_Frame, tag="ping", frozen=True):
@@ -118,7 +131,9 @@ class ClientPing(_Frame, tag="ping", frozen=True):
 
 
 class ClientQuit(_Frame, tag="quit", frozen=True):
-    """Give the name back and close."""
+    """Give the name back and close; `now`: without waiting for the outcome of what was said before."""
+
+    now: bool = False
 
 
 ClientFrame = (
@@ -154,6 +169,7 @@ class NodeWelcome(_Frame, tag="welcome", frozen=True):
     window_bytes: int
     ping: float  # seconds
     node: str
+    max_line: int | None = None  # bytes of the longest line that the node takes, its LF not counted
 
 
 class NodePaired(_Frame, tag="paired", frozen=True):
@@ -164,10 +180,12 @@ class NodePaired(_Frame, tag="paired", frozen=True):
     acks: str  # who acknowledges on the other side: "client" or "node"
     resumed: bool
     last: IdOrNone | None = None  # after a resume: the highest of your ids that the partner has
+    at: float | None = None  # beside `last`, where it is known: when that one was said
+    ref: Ref | None = None
 
 
 class NodeMsg(_Frame, tag="msg", frozen=True):
-    """The partner said something; `id` is the sender's, `at` is Unix time in seconds."""
+    """The partner said something; `id` is the sender's, `at` the Unix time in seconds at which its node took it."""
 
     id: Id
     sender: str = field(name="from")
@@ -181,6 +199,7 @@ class NodeAck(_Frame, tag="ack", frozen=True):
 
     id: Id
     chat: str
+    at: float | None = None  # the time of the message `id`, as the partner was told
 
 
 class NodeUnconfirmed(_Frame, tag="unconfirmed", frozen=True):
@@ -189,6 +208,7 @@ class NodeUnconfirmed(_Frame, tag="unconfirmed", frozen=True):
     first: Id = field(name="from")
     last: Id = field(name="to")
     reason: str
+    chat: str | None = None  # None: nobody remembers which chat they belonged to
 
 
 class NodeAway(_Frame, tag="away", frozen=True):
@@ -196,12 +216,14 @@ class NodeAway(_Frame, tag="away", frozen=True):
 
     name: str
     grace: float
+    chat: str | None = None
 
 
 class NodeBack(_Frame, tag="back", frozen=True):
     """The partner came back."""
 
     name: str
+    chat: str | None = None
 
 
 class NodeLeft(_Frame, tag="left", frozen=True):
@@ -209,6 +231,8 @@ class NodeLeft(_Frame, tag="left", frozen=True):
 
     name: str
     reason: str
+    chat: str | None = None
+    ref: Ref | None = None  # of the request that ended it
 
 
 class NodePresence(_Frame, tag="presence", frozen=True):
@@ -216,6 +240,7 @@ class NodePresence(_Frame, tag="presence", frozen=True):
 
     name: str
     state: str
+    ref: Ref | None = None
 
 
 class NodeInvited(_Frame, tag="invited", frozen=True):
@@ -231,6 +256,7 @@ class NodeMissed(_Frame, tag="missed", frozen=True):
 
     name: str
     chat: str
+    ref: Ref | None = None  # of an `accept` that came too late
 
 
 class NodeRinging(_Frame, tag="ringing", frozen=True):
@@ -238,18 +264,22 @@ class NodeRinging(_Frame, tag="ringing", frozen=True):
 
     name: str
     wait: float
+    chat: str | None = None  # that the call will make if it is taken
+    ref: Ref | None = None
 
 
 class NodeBlocked(_Frame, tag="blocked", frozen=True):
     """This user's calls are refused from now on."""
 
     name: str
+    ref: Ref | None = None
 
 
 class NodeUnblocked(_Frame, tag="unblocked", frozen=True):
     """This user may call again."""
 
     name: str
+    ref: Ref | None = None
 
 
 class NodeTyping(_Frame, tag="typing", frozen=True):
@@ -268,7 +298,7 @@ class NodeReplaced(_Frame, tag="replaced", frozen=True):
 
 
 class NodeError(_Frame, tag="error", frozen=True):
-    """A refusal; `id` or `name` say of what, where the refused frame had one."""
+    """A refusal; `id`, `name` or `ref` say of what, where the refused frame had one."""
 
     code: str
     message: str
@@ -276,6 +306,7 @@ class NodeError(_Frame, tag="error", frozen=True):
     name: str | None = None
     expected: int | None = None  # bad_order: the id that should have come
     supported: tuple[int, ...] | None = None  # bad_version
+    ref: Ref | None = None
 
 
 class NodePong(_Frame, tag="pong", frozen=True):

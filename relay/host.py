@@ -10,6 +10,7 @@ from relay.events import Claim, Event
 from relay.mail import Mail, Moved
 from relay.metrics import Counts
 from relay.names import Name
+from relay.partners import Partners
 
 if TYPE_CHECKING:
     from relay.session import Session
@@ -21,6 +22,7 @@ class Limits(Struct, frozen=True):
     grace: float = 30.0  # how long a JSON session waits for its client after its connection broke
     lease: float = 5.0  # how long a half-made pairing may stand when the other node falls silent
     name: float = 60.0  # how long a connection may be without a name
+    max_line: int = 65_536  # bytes of a client's line, its LF not counted
     window: int = 256  # messages without acknowledgement: a few hundred cover any round trip at chat speed
     window_bytes: int = 1024 * 1024  # the same in bytes of text
     ping: float = 30.0  # how often a client should ask whether the node still answers
@@ -31,7 +33,8 @@ class Limits(Struct, frozen=True):
     calls: int = 3_000  # a minute, look-ups included; 0, here and below: any number
     lines: int = 100_000  # a second; beyond it a client is read more slowly
     bytes: int = 64 * 1024 * 1024  # likewise
-    call: float = 0.9  # a call without an answer is given up, so that "unavailable" comes within a second
+    # A call without an answer is given up after this, the ways to Redis not counted: "unavailable" within a second.
+    call: float = 0.9
 
 
 class Located(Struct, frozen=True):
@@ -48,6 +51,7 @@ class Host(Protocol):
     node: str  # its name, as shown to clients
     limits: Limits
     counts: Counts
+    partners: Partners  # of all its sessions
     authenticates: bool  # a name needs proof, and is its user's on every connection that brings it
 
     @property
@@ -61,6 +65,10 @@ class Host(Protocol):
     @property
     def allowance(self) -> int:
         """Bytes that a window may cost now, beside its own bounds: little while the node's memory is short."""
+
+    @property
+    def call_seconds(self) -> float:
+        """Seconds after which a call without an answer is given up."""
 
     @property
     def crowded(self) -> bool:

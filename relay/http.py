@@ -45,15 +45,17 @@ _REASONS: Final = {
 
 
 class Probes:
-    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing.
+    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing; `but()` what operators
+    should know although it may get some.
 
     Not ready is 404, not 503: a balancer must keep the connections of a node that is alive. `metrics(accept)` makes the
     page /metrics: its content type and its bytes. That takes time; the other pages are answered as soon as the request
     is there, whatever else goes on.
     """
 
-    def __init__(self, ready: Callable[[], str], metrics: Page) -> None:
+    def __init__(self, ready: Callable[[], str], metrics: Page, but: Callable[[], str] = lambda: "") -> None:
         self._ready = ready
+        self._but = but
         self._metrics = metrics
         self._open: dict[_Visit, None] = {}  # the oldest first
         self._scrapes = 0
@@ -147,7 +149,8 @@ class Probes:
             return _say(200, "alive")
         if path == b"/readyz":
             why_not = self._ready()
-            return _say(404, why_not) if why_not else _say(200, "ready")
+            but = self._but()
+            return _say(404, why_not) if why_not else _say(200, f"ready, but {but}" if but else "ready")
         return _say(404, "no such page")
 
     async def made(self, request: bytes) -> bytes:

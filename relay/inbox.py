@@ -86,8 +86,11 @@ def _settle(session: Session, mail: Settle) -> None:
 
 def _text(session: Session, mail: Text) -> None:
     chat = session.chat
-    if chat is None or chat.id != mail.chat or mail.fence < chat.partner.fence or session.detached:
-        return  # of a chat that is over (its Gone is on the way), of a stale owner, or to come again after a resume
+    if chat is None or chat.id != mail.chat or mail.fence < chat.partner.fence:
+        return  # of a chat that is over (its Gone is on the way), or of a stale owner
+    if session.detached:  # to come again after a resume, maybe from another node: it's no later for that
+        chat.times.note(mail.id, len(mail.texts), mail.at)
+        return
     fresh = chat.take(mail)
     if fresh is None:
         if chat.gap:
@@ -98,10 +101,15 @@ def _text(session: Session, mail: Text) -> None:
     host, partner = session.host, chat.partner
     if fresh:
         count = len(fresh)
+        first = chat.received + 1 - count
         host.counts.delivered += count
-        host.tell(session, Messages(chat.received + 1 - count, partner.shown, chat.id, fresh, mail.at))
+        if chat.times.note(first, count, mail.at):
+            host.tell(session, Messages(first, partner.shown, chat.id, fresh, mail.at))
+        else:
+            for id, texts, at in chat.times.runs(first, fresh, mail.at):
+                host.tell(session, Messages(id, partner.shown, chat.id, texts, at))
     else:  # sent again although it is here: say once more how far we are
-        host.post(partner.uid, Ack(partner.owned, chat.id, chat.confirmed))
+        host.post(partner.uid, chat.ack())
         chat.untaken = FLIGHT_BYTES
     if session.acks:
         chat.untaken += size("".join(fresh))
@@ -110,7 +118,7 @@ def _text(session: Session, mail: Text) -> None:
 def _ack(session: Session, mail: Ack) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
-        session.outbox.acked(chat, mail.id)
+        session.outbox.acked(chat, mail.id, mail.at)
         if session.pending is not None:
             session.proceed()
 
@@ -141,7 +149,7 @@ def _away(session: Session, mail: Away) -> None:
     chat = session.chat
     if chat is not None and _current(session, mail) and not chat.away:
         chat.gone_away()
-        session.host.tell(session, AwayEvent(chat.partner.shown, mail.grace))
+        session.host.tell(session, AwayEvent(chat.partner.shown, mail.grace, chat.id))
 
 
 def _sync(session: Session, mail: Sync) -> None:
@@ -158,12 +166,14 @@ def _sync(session: Session, mail: Sync) -> None:
     if mail.party.fence < chat.partner.fence:
         return
     chat.partner = mail.party
+    session.tie()
+    session.outbox.fates.times.learn(mail.timed, mail.times)
     if isinstance(session.pending, Claim):
         resume.reunited(session, mail)
     session.outbox.acked(chat, mail.last)
     if chat.away and not mail.away:
         chat.away = False
-        host.tell(session, Back(chat.partner.shown))
+        host.tell(session, Back(chat.partner.shown, chat.id))
     if mail.reply:
         host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.detached))
     sent = chat.sent

@@ -123,6 +123,7 @@ class Link:
         self.outbox: list[Mail] = []
         self._backlog = Backlog()  # came before that, and waits for acknowledgements
         self.flushed = float("-inf")  # when mail last left
+        self.heard = float("-inf")  # when a frame last came
         self._new_stream()
         self._their_stream = _NO_STREAM
         self._got = 0  # number of the last frame taken in order

@@ -88,11 +88,12 @@ class Typing(msgspec.Struct, array_like=True, tag="typing", frozen=True):
 
 
 class Ack(msgspec.Struct, array_like=True, tag="ack", frozen=True):
-    """The other side has all messages of this chat up to `id`."""
+    """The other side has all messages of this chat up to `id`, which was said at `at` as far as it knows."""
 
     to: str
     chat: str
     id: int
+    at: float | None = None
 
 
 class Taken(msgspec.Struct, array_like=True, tag="taken", frozen=True):
@@ -131,7 +132,10 @@ class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
 
 
 class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
-    """The other side lives here now, and has the messages up to `last`: send again what came after."""
+    """The other side lives here now, and has the messages up to `last`: send again what came after.
+
+    `times`: when the latest messages that came to it were said, those up to the id `timed`. Only in an answer.
+    """
 
     to: str
     chat: str
@@ -139,6 +143,8 @@ class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
     last: int
     reply: bool  # answer with a Sync of your own
     away: bool = False  # its client isn't there at the moment
+    timed: int = 0
+    times: list[float] = []
 
 
 class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):

@@ -56,6 +56,7 @@ CLAIMS: Final = (
     Outcome.RESUMED,
     Code.NAME_TAKEN,
     Code.BAD_TOKEN,
+    Code.BAD_AUTH,
     Code.NAME_INVALID,
     Code.RATE_LIMITED,
     Code.UNAVAILABLE,

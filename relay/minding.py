@@ -1,20 +1,29 @@
-"""What a node looks after from time to time, all its clients together: its memory, and peers that are gone."""
+"""What a node looks after from time to time: its memory, peers that are gone, and nodes that are."""
 
 from typing import Final
 
 import anyio
+import structlog
 
+from relay.bus import Bus
+from relay.directory.peers import Peers
 from relay.metrics import Limit
 from relay.router import Router
 from relay.slices import in_slices
 
 # How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
 BUDGET_SECONDS: Final = 0.1
+# How often it is looked for nodes that may be forgotten.
+LINKS_SECONDS: Final = 1.0
 # Looked at in one turn of the loop: a tenth of a millisecond for memory, half of one for peers, which asks the kernel.
 SLICE: Final = 50
 # Those who had to stop hear of more room once there is so many times as much. To ask thousands takes a while, and whose
 # partner reads is asked with each acknowledgement.
 WORTH: Final = 2
+# Nodes that are named in one line of the log.
+NAMED: Final = 8
+
+log = structlog.get_logger()
 
 
 async def mind_memory(router: Router) -> None:
@@ -31,6 +40,7 @@ async def mind_memory(router: Router) -> None:
                 router.holding.discard(outlet)
         short = budget.short
         budget.look(held)
+        router.go_on_with_halves()
         if budget.short and not short:
             router.counts.hit(Limit.MEMORY)
         heard_of = min(heard_of, budget.allowance)
@@ -45,3 +55,15 @@ async def mind_peers(router: Router, seconds: float) -> None:
         await anyio.sleep(seconds)
         async for outlet in in_slices(router.outlets, SLICE):
             outlet.check_peer()
+
+
+async def mind_links(bus: Bus, peers: Peers) -> None:
+    """For ever: forget nodes that have been silent, and have had no lease, for long enough."""
+    while True:
+        await anyio.sleep(LINKS_SECONDS)
+        uids = bus.doubtful()
+        if uids and (gone := bus.judge(uids, await peers.absent(uids))):
+            peers.forget(gone)
+            log.info(
+                "nodes forgotten: they have had no lease for a while", uids=" ".join(gone[:NAMED]), nodes=len(gone)
+            )

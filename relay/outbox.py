@@ -21,12 +21,14 @@ ROUNDING: Final = 1e-6
 class Outbox:
     """Ids start at 1 and rise by one through the session, across chats; each ends in exactly one outcome."""
 
-    __slots__ = ("_next", "_seen", "_session", "fates")
+    __slots__ = ("_full", "_next", "_seen", "_session", "_unsure", "fates")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._next = 1  # the id of the next new message
         self._seen = 0  # the highest id that came; after a resume, those up to `_next` may come once more
+        self._unsure = False  # the client numbered on another node, and nobody has said how far
+        self._full = 0  # the id that found the window full: those behind it wait for it to come again; 0: none
         self.fates = Fates()
 
     def let_go(self) -> None:
@@ -41,7 +43,9 @@ class Outbox:
             self._said_again(id, command.text)
         elif chat is None and command.chat is None:
             session.refuse(Code.NOT_PAIRED, id=id)
-        elif id is not None and id > self._next:
+        elif id is not None and 0 < self._full < id:
+            session.refuse(Code.WINDOW_FULL, id=id)
+        elif id is not None and id > self._next and not self._unsure:
             self._out_of_order(id)
         elif chat is None or (command.chat is not None and command.chat != chat.id):
             self._not_sent(command, command.chat or "", self.fates.why(command.chat or ""))
@@ -49,6 +53,7 @@ class Outbox:
             self._not_sent(command, chat.id, Reason.QUIT)
         elif session.acks and self.full(chat.window, size(command.text)):
             session.host.counts.hit(Limit.WINDOW)
+            self._full = id or 0
             session.refuse(Code.WINDOW_FULL, id=id)
         else:
             self._put_under_way(chat, id, command.text)
@@ -87,7 +92,9 @@ class Outbox:
         session = self._session
         host = session.host
         host.counts.taken += 1
-        mail = chat.say(self._take(id), text, session.fence, host.now, host.turn)
+        # An id that may have been said on another node has the time of that.
+        at = host.now if id is None or id >= self._next else self.fates.when(id) or host.now
+        mail = chat.say(self._take(id), text, session.fence, at, host.turn)
         if mail is not None:
             host.post(chat.partner.uid, mail)
 
@@ -97,7 +104,10 @@ class Outbox:
         under_way = session.chat.window.find(id) if session.chat else None
         if under_way is None:
             chat, reason = self.fates.of(id)
-            session.host.tell(session, Acked(id, chat) if reason is None else Unconfirmed(id, id, reason, (text,)))
+            if reason is None:
+                session.host.tell(session, Acked(id, chat or "", self.fates.when(id)))
+            else:
+                session.host.tell(session, Unconfirmed(id, id, reason, (text,), chat))
         elif under_way != text:
             self._out_of_order(id)
 
@@ -110,21 +120,31 @@ class Outbox:
         self._seen = id = self._next if id is None else id
         if id >= self._next:
             self._next = id + 1
+        self._unsure, self._full = False, 0
         return id
 
     def _not_sent(self, command: Say, chat: str, reason: Reason) -> None:
         self._session.host.counts.taken += 1
         self._report(self._take(command.id), [command.text], chat, reason)
 
-    def resume(self, sent: int) -> None:
-        """The client comes back, having numbered up to `sent`: new ids go on from there; those not seen may come."""
-        self._next = max(self._next, sent + 1)
+    def inherited(self) -> None:
+        """The session comes from another node, which alone knew its ids."""
+        self._unsure = True
+
+    def resume(self, sent: int | None) -> None:
+        """The client comes back, having numbered up to `sent`: new ids go on from there; those not seen may come.
+
+        None: it doesn't say. Where nobody else knows either, the first id that comes is right.
+        """
+        self._full = 0
+        if sent is not None:
+            self._next, self._unsure = max(self._next, sent + 1), False
 
     def known(self, chat: Chat, last: int) -> None:
         """The partner has everything up to `last`, also what another node sent."""
         if last > self._seen:
             self.fates.record(self._seen + 1, last, chat.id, None)
-            self._seen, self._next = last, max(self._next, last + 1)
+            self._seen, self._next, self._unsure = last, max(self._next, last + 1), False
 
     def full(self, window: Window, more: int) -> bool:
         """Whether a message of `more` bytes has to wait. One alone is always let through, however long."""
@@ -134,21 +154,25 @@ class Outbox:
         wanted, limits = window.bytes + more, host.limits
         return count >= limits.window or wanted > limits.window_bytes or wanted + MESSAGE_BYTES * count > host.allowance
 
-    def acked(self, chat: Chat, id: int) -> None:
-        """The partner has everything up to `id`."""
+    def acked(self, chat: Chat, id: int, at: float | None = None) -> None:
+        """The partner has everything up to `id`, which was said at `at` as far as the partner was told."""
         taken = chat.window.take(id)
         if not taken:
             if self._seen < id < self._next:  # said on a node that is gone; the client needn't say it again
                 self.known(chat, id)
-                self._session.host.tell(self._session, Acked(id, chat.id))
+                self._session.host.tell(self._session, Acked(id, chat.id, at or self.fates.when(id)))
             return
         session, run = self._session, taken[-1]
-        host, last = session.host, run.last
+        host, last, times = session.host, run.last, self.fates.times
+        if at is not None and at != run.at:  # said again here, and the partner knows it from an earlier node
+            times.note(id, 1, at)
         host.counts.latency.observe(host.now - taken[0].at - ROUNDING)
         for first, texts in joined(taken) if len(taken) > 1 else ((run.id, run.texts),):
             host.counts.acknowledged += len(texts)
             self.fates.record(first, first + len(texts) - 1, chat.id, None)
-        host.tell(session, Acked(last, chat.id))
+        for run in taken:
+            times.note(run.id, len(run.texts), run.at)
+        host.tell(session, Acked(last, chat.id, times.of(last)))
         if chat.held:
             self.go_on(chat)
 
@@ -160,6 +184,7 @@ class Outbox:
 
     def close(self, chat: Chat, reason: Reason, last: int) -> None:
         """The partner had everything up to `last`; nothing more can be known."""
+        self._full = 0
         self.acked(chat, last)
         for first, texts in joined(chat.window.take_all()):
             self._report(first, texts, chat.id, reason)
@@ -168,4 +193,4 @@ class Outbox:
         last = first + len(texts) - 1
         self._session.host.counts.unconfirmed[reason] += len(texts)
         self.fates.record(first, last, chat, reason)
-        self._session.host.tell(self._session, Unconfirmed(first, last, reason, tuple(texts)))
+        self._session.host.tell(self._session, Unconfirmed(first, last, reason, tuple(texts), chat))

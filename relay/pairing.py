@@ -8,7 +8,7 @@
 
 A callee whose client answers calls itself (`relay.door`) is asked first, and the caller told (`Ringing`).
 
-Both sides hold a step only for a bounded time: a caller gives up after `limits.call`, a callee that hears nothing
+Both sides hold a step only for a bounded time: a caller gives up after `Host.call_seconds`, a callee that hears nothing
 after one lease, and either at once when the other's node is known to be dead. `Gone` takes back any step. Two who call
 each other at once compare the chat ids that they proposed: the lower one stands, on both sides alike, because mail
 between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at most one pair.
@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from relay.chat import Chat
 from relay.errors import Code, Presence, Reason
-from relay.events import Missed, Rings
+from relay.events import AcceptCall, Call, Missed, Rings
 from relay.host import Located
 from relay.mail import Accept, Decline, Gone, Invite, Party, Ringing, Settle
 from relay.metrics import Outcome
@@ -39,7 +39,7 @@ class Calling(Struct):
 
     chat: str
     name: Name
-    typed: str
+    call: Call
     uid: str = ""
     ringing: bool = False  # the callee's client is being asked
 
@@ -49,16 +49,16 @@ class Settling(Struct, frozen=True):
 
     chat: str
     party: Party
-    typed: str
+    call: Call
 
 
 class Answering(Struct, frozen=True):
-    """The callee accepts and writes its record. `typed`: it was calling the same user itself."""
+    """The callee accepts and writes its record. `call`: its client was calling the same user itself."""
 
     chat: str
     party: Party
-    typed: str | None
-    asked: bool = False  # its client accepted the call
+    call: Call | None
+    taken: AcceptCall | None = None  # its client accepted the call
 
 
 class Reserved(Struct, frozen=True):
@@ -66,8 +66,8 @@ class Reserved(Struct, frozen=True):
 
     chat: str
     party: Party
-    typed: str | None
-    asked: bool = False
+    call: Call | None
+    taken: AcceptCall | None = None
 
 
 class Pairing:
@@ -84,24 +84,39 @@ class Pairing:
         """Chat and partner that the record has to name before the chat is announced."""
         return None if self.step is None or isinstance(self.step, Calling) else (self.step.chat, self.step.party)
 
+    @property
+    def node(self) -> str | None:
+        """The other side's node, once something is promised."""
+        return None if (promised := self.promised) is None else promised[1].uid
+
+    def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
+        self.step = step
+        self._session.tie()
+
     def let_go(self) -> None:
-        """The session is over: nothing here refers to it any more."""
+        """The session is over: nothing here refers to it any more, and what is still heard of a step means nothing."""
+        self.step = None
         del self._session
 
     # --- as the caller
 
-    def call(self, name: Name, typed: str) -> None:
+    @property
+    def call(self) -> Call | None:
+        """The call of our client that has no outcome yet."""
+        return self.step.call if self.step is not None else None
+
+    def start(self, name: Name, call: Call) -> None:
         """Start an agreement. Ends in a pair or in a refusal that names what was typed."""
         door = self._session.door
         if door.ringing is not None and door.ringing.caller.owned == name.owned:
-            door.accept(None)
+            door.accept(AcceptCall(), call)
             return
         door.shut(Code.BUSY)
         host = self._session.host
         chat = host.new_id()
-        self.step = Calling(chat, name, typed)
+        self._be(Calling(chat, name, call))
         host.locate(name.owned, lambda found: self._located(chat, found))
-        host.alarm(host.limits.call, lambda: self._overdue(chat))
+        host.alarm(host.call_seconds, lambda: self._overdue(chat))
 
     def _located(self, chat: str, found: Located | Code) -> None:
         step = self.step
@@ -126,7 +141,7 @@ class Pairing:
                 self._session.host.alarm(CROWD_SECONDS, lambda: self._overdue(chat))
                 return
             self.withdraw(Reason.LEFT)
-            self._refused(step.typed, Code.UNAVAILABLE)
+            self._refused(step.call, Code.UNAVAILABLE)
 
     @property
     def ringing(self) -> bool:
@@ -138,10 +153,16 @@ class Pairing:
         step, session, host = self.step, self._session, self._session.host
         if isinstance(step, Calling) and step.chat == mail.chat and not step.ringing:
             step.ringing = True
-            host.tell(session, Rings(step.typed, host.limits.ask))
+            host.save(session, lambda _: self._told_to_ring(mail.chat))
             # Its node declines in time, unless it is in trouble.
-            host.alarm(host.limits.ask + host.limits.call, lambda: self._unanswered(mail.chat))
+            host.alarm(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
             host.wake(session)
+
+    def _told_to_ring(self, chat: str) -> None:
+        step = self.step
+        if isinstance(step, Calling) and step.chat == chat:
+            host = self._session.host
+            host.tell(self._session, Rings(step.call.name, host.limits.ask, chat, step.call.ref))
 
     def _unanswered(self, chat: str) -> None:
         if self.concerns(chat):
@@ -149,10 +170,17 @@ class Pairing:
 
     def hang_up(self) -> None:
         """Give up a call that rings, if there is one."""
+        if self.ringing:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Give up our client's call, however far it has come."""
         step = self.step
-        if isinstance(step, Calling) and step.ringing:
+        if step is not None and step.call is not None:
             self.withdraw(Reason.LEFT)
-            self._refused(step.typed, Code.DECLINED)
+            if isinstance(step, Answering | Reserved):
+                self._miss(step)
+            self._refused(step.call, Code.DECLINED)
 
     def accepted(self, mail: Accept) -> None:
         """The callee took the call. It is settled once our own record says so; a call given up is taken back."""
@@ -162,8 +190,8 @@ class Pairing:
             return
         if step.ringing:
             host = self._session.host
-            host.alarm(host.limits.call, lambda: self._overdue(mail.chat))
-        self.step = Settling(mail.chat, mail.callee, step.typed)
+            host.alarm(host.call_seconds, lambda: self._overdue(mail.chat))
+        self._be(Settling(mail.chat, mail.callee, step.call))
         self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
 
     def _settled(self, chat: str, ok: bool) -> None:
@@ -172,12 +200,12 @@ class Pairing:
             return
         if not ok:
             self.withdraw(Reason.LEFT)
-            self._refused(step.typed, Code.UNAVAILABLE)
+            self._refused(step.call, Code.UNAVAILABLE)
             return
-        self.step = None
+        self._be(None)
         self._session.host.counts.call(Outcome.PAIRED)
         self._session.host.post(step.party.uid, Settle(step.party.owned, chat))
-        self._session.begin(Chat(chat, step.party), caller=True)
+        self._session.begin(Chat(chat, step.party), caller=True, ref=step.call.ref)
 
     def declined(self, mail: Decline) -> None:
         """The callee can't be had."""
@@ -187,17 +215,19 @@ class Pairing:
     def _refuse(self, code: Code) -> None:
         step = self.step
         assert isinstance(step, Calling)
-        self.step = None
-        self._refused(step.typed, code)
+        self._be(None)
+        if step.ringing:  # the record says so
+            self._session.host.save(self._session)
+        self._refused(step.call, code)
 
-    def _refused(self, typed: str, code: Code) -> None:
-        self.refuse(code, typed)
+    def _refused(self, call: Call, code: Code) -> None:
+        self.refuse(code, call)
         self._session.proceed()
 
-    def refuse(self, code: Code, typed: str) -> None:
+    def refuse(self, code: Code, call: Call) -> None:
         """The client's call comes to nothing."""
         self._session.host.counts.call(code)
-        self._session.refuse(code, name=typed)
+        self._session.refuse(code, name=call.name, ref=call.ref)
 
     # --- as the callee
 
@@ -216,25 +246,26 @@ class Pairing:
         elif session.door.asks:
             session.door.ring(mail)
             return
-        self._answer(Answering(mail.chat, mail.caller, step.typed if step else None))
+        self._answer(Answering(mail.chat, mail.caller, step.call if step else None))
 
-    def answer(self, mail: Invite) -> None:
-        """The client accepted the call."""
-        self._answer(Answering(mail.chat, mail.caller, None, asked=True))
+    def answer(self, mail: Invite, command: AcceptCall, call: Call | None) -> None:
+        """The client accepted the call, maybe with one of its own."""
+        self._answer(Answering(mail.chat, mail.caller, call, command))
 
     def _answer(self, step: Answering) -> None:
-        self.step = step
+        self._be(step)
         self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
 
     def _answered(self, chat: str, ok: bool) -> None:
-        step, session = self.step, self._session
+        step = self.step
         if not isinstance(step, Answering) or step.chat != chat:
             return
+        session = self._session
         if not ok:
             session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
             self._drop()
             return
-        self.step = Reserved(chat, step.party, step.typed, step.asked)
+        self._be(Reserved(chat, step.party, step.call, step.taken))
         session.host.post(step.party.uid, Accept(step.party.owned, chat, session.party))
         session.host.alarm(session.host.limits.lease, lambda: self._unsettled(chat))
 
@@ -247,11 +278,12 @@ class Pairing:
         """The caller's word: the chat exists."""
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
-            self.step = None
-            if step.typed is not None:
+            self._be(None)
+            if step.call is not None:
                 self._session.host.counts.call(Outcome.PAIRED)
-            wanted = step.asked or step.typed is not None
-            self._session.begin(Chat(step.chat, step.party), caller=False, wanted=wanted)
+            asked = step.call or step.taken
+            ref = asked.ref if asked is not None else None
+            self._session.begin(Chat(step.chat, step.party), caller=False, wanted=asked is not None, ref=ref)
 
     # --- as either
 
@@ -270,25 +302,34 @@ class Pairing:
             self._drop()
 
     def _drop(self) -> None:
-        step, self.step = self.step, None
+        step = self.step
+        self._be(None)
         if step is None:
             return
-        if step.typed is not None:
-            self.refuse(Code.UNAVAILABLE, step.typed)
-        if isinstance(step, Answering | Reserved) and step.asked:
-            self._session.host.tell(self._session, Missed(step.party.shown, step.chat))
-        if not isinstance(step, Calling):
+        if step.call is not None:
+            self.refuse(Code.UNAVAILABLE, step.call)
+        if isinstance(step, Answering | Reserved):
+            self._miss(step)
+        if not isinstance(step, Calling) or step.ringing:
             self._session.host.save(self._session)
         self._session.proceed()
+
+    def _miss(self, step: Answering | Reserved) -> None:
+        """The call that the client accepted is over."""
+        if step.taken is not None:
+            self._session.host.tell(self._session, Missed(step.party.shown, step.chat, step.taken.ref))
 
     def withdraw(self, reason: Reason) -> None:
         """Take our step back, whatever it is, and tell the other side."""
         self._session.door.shut(Code.AWAY)
-        step, self.step = self.step, None
+        step = self.step
+        self._be(None)
         host = self._session.host
         if isinstance(step, Calling):
             if step.uid:
                 host.post(step.uid, Gone(step.name.owned, step.chat, reason, 0, 0))
+            if step.ringing:
+                host.save(self._session)
         elif step is not None:
             self._take_back(step.chat, step.party, reason)
             host.save(self._session)
@@ -300,7 +341,7 @@ class Pairing:
         """
         if isinstance(self.step, Calling):
             self.withdraw(Reason.LEFT)
-        self.step = None
+        self._be(None)
 
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
         self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0, 0))

@@ -101,6 +101,11 @@ class RedisUrl:
     sentinel_login: Login = Login()
     sentinel_tls: Tls | None = None
 
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken with anybody."""
+        return self.tls is not None or self.sentinel_tls is not None
+
 
 def parse(url: str) -> RedisUrl:
     """What a URL says; only its form is looked at. Raises BadUrl."""

@@ -9,14 +9,14 @@ A record that was written in the middle of a switch names two chats: the one tha
 before it (`fallback`). The partner of the former knows whether it exists.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
 from relay.chat import Chat
 from relay.errors import Code, Presence, Reason
-from relay.events import Away, Claim, Left, Paired, Resume, Welcome
+from relay.events import Away, Claim, Left, Paired, Resume
 from relay.host import Located
 from relay.mail import Gone, Party, Sync
 from relay.metrics import Outcome
@@ -53,6 +53,8 @@ def inherit(session: "Session", legacy: Legacy) -> None:
     session.token_hash, session.ended = legacy.token_hash, legacy.ended
     if legacy.partner is not None:
         session.chat, session.fallback = Chat(legacy.chat, legacy.partner), legacy.before
+        session.tie()
+    session.outbox.inherited()
     if legacy.ended is not None:
         session.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
 
@@ -80,6 +82,8 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
     host, resume = session.host, _resume(claim)
     chat.forget_untold()
     if resume.chat == chat.id:
+        if resume.last and resume.at is not None:
+            chat.times.note(resume.last, 1, resume.at)
         ack = chat.caught_up(resume.last)
         if ack is not None:
             host.post(chat.partner.uid, ack)
@@ -102,6 +106,7 @@ def _stands(session: "Session") -> None:
 def _fall_back(session: "Session", claim: Claim, fallback: tuple[str, Party]) -> None:
     """The chat came to nothing: the one before it goes on."""
     session.fallback, session.chat = None, Chat(*fallback)
+    session.tie()
     session.host.save(session)
     _reunite(session, claim, session.chat)
 
@@ -126,6 +131,7 @@ def look_for_partner(
             gone(session, Reason.LOST, 0)
         elif found.uid != chat.partner.uid:
             chat.partner = structs.replace(chat.partner, uid=found.uid)
+            session.tie()
             _ask(session, chat)
         elif found.state is Presence.AWAY and not chat.away:
             partner_away(session, chat, chat.partner.grace)
@@ -158,7 +164,7 @@ def partner_away(session: "Session", chat: Chat, left: float) -> None:
     if not chat.away:
         chat.gone_away()
         if not isinstance(session.pending, Claim):  # else it's told with the welcome
-            session.host.tell(session, Away(chat.partner.shown, round(left, 3)))
+            session.host.tell(session, Away(chat.partner.shown, round(left, 3), chat.id))
     absence = chat.absences
     session.later(left, lambda session: _overdue(session, chat, absence))
 
@@ -173,17 +179,6 @@ def _overdue(session: "Session", chat: Chat, absence: int) -> None:
 
     if session.chat is chat and chat.away and chat.absences == absence:
         look_for_partner(session, chat, still)
-
-
-def partners(sessions: Iterable["Session"]) -> set[str]:
-    """The nodes that hold a partner of one of them. Asked ten times a second, so a quick look has to do for most."""
-    uids = set()
-    for session in sessions:
-        if session.chat is not None:
-            uids.add(session.chat.partner.uid)
-        if session.pairing.step is not None and (promised := session.pairing.promised) is not None:
-            uids.add(promised[1].uid)
-    return uids
 
 
 def node_back(session: "Session", uid: str) -> None:
@@ -253,13 +248,15 @@ def announce(session: "Session", claim: Claim, last: int = 0) -> None:
         host.save(session)
     chat = session.chat
     if chat is not None:
-        host.tell(session, Paired(chat.partner.shown, chat.id, chat.partner.acks, resumed=True, last=last))
+        partner, at = chat.partner, session.outbox.fates.when(last)
+        host.tell(session, Paired(partner.shown, chat.id, partner.acks, resumed=True, last=last, at=at))
         if chat.away:
-            host.tell(session, Away(chat.partner.shown, chat.partner.grace))
+            host.tell(session, Away(partner.shown, partner.grace, chat.id))
     elif resume.chat is not None:
         ended = session.ended
         known = ended is not None and ended.chat == resume.chat
-        host.tell(session, Left(ended.name, ended.reason) if ended and known else Left("", Reason.LOST))
+        name, reason = (ended.name, ended.reason) if ended and known else ("", Reason.LOST)
+        host.tell(session, Left(name, reason, resume.chat))
     host.wake(session)
 
 
@@ -271,16 +268,13 @@ def _abandoned(chat: Chat, resume: Resume) -> bool:
 
 
 def _welcome(session: "Session", claim: Claim) -> None:
-    host, limits = session.host, session.host.limits
+    host = session.host
     assert session.name is not None
     session.pending = None
     for mail in session.early:
         host.post(host.uid, mail)
     session.early.clear()
-    shown, token = session.name.shown, _resume(claim).token
-    host.tell(
-        session, Welcome(shown, token, True, limits.grace, limits.window, limits.window_bytes, limits.ping, host.node)
-    )
+    session.welcome(_resume(claim).token, resumed=True)
 
 
 def _resume(claim: Claim) -> Resume:

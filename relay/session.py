@@ -15,6 +15,7 @@ from typing import Any, Final
 from weakref import ref
 
 from relay.absence import Absence
+from relay.badframe import Ref
 from relay.chat import FLIGHT_BYTES, Chat
 from relay.commands import COMMANDS, before_name
 from relay.door import Door
@@ -44,6 +45,7 @@ from relay.metrics import Outcome
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
+from relay.partners import NO_TIES
 from relay.resume import Ended, partner_lost
 
 # What takes its place behind the outcome of the messages before it.
@@ -76,6 +78,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_since",
+        "_ties",
         "absence",
         "acks",
         "began",
@@ -104,6 +107,7 @@ class Session:
         self.program = program
         self.outlet: Any = None  # whatever the host tells events to
         self.deaf = False  # the connection is gone
+        self._ties = NO_TIES  # as the host knows them
         self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
         self._nameless()
 
@@ -155,7 +159,12 @@ class Session:
         """What others see."""
         if self.detached:
             return Presence.AWAY
-        return Presence.BUSY if self.chat else Presence.FREE
+        return Presence.BUSY if self.chat or self.pairing.step or self.door.ringing else Presence.FREE
+
+    @property
+    def calling(self) -> bool:
+        """Whether a call rings, here or at whom this one calls: meanwhile others hear `busy`."""
+        return self.pairing.ringing or self.door.ringing is not None
 
     @property
     def engaged(self) -> tuple[str, Party] | None:
@@ -179,21 +188,40 @@ class Session:
 
     @property
     def draining(self) -> bool:
-        """What is waited for is the outcome of messages, or somebody's answer: some commands must get past."""
-        return (self.chat is not None and isinstance(self.pending, Leave | Quit | Call)) or self.pairing.ringing
+        """What is waited for is the outcome of messages, or of a call: some commands must get past."""
+        return self._behind_messages or self.pairing.ringing or (self.program and self.pairing.call is not None)
+
+    @property
+    def _behind_messages(self) -> bool:
+        return self.chat is not None and isinstance(self.pending, Leave | Quit | Call)
 
     def passes(self, command: Command) -> bool:
         """Whether a command gets past those that wait for the outcome of messages.
 
         Acknowledgements do, else two partners could wait for each other for ever. So does a ping once the wait has
         lasted for a while: a partner that doesn't read must not make this node look frozen. While a call rings, nobody
-        knows for how long it will.
+        knows for how long it will. Whoever gives up doesn't wait.
         """
-        if self.pairing.ringing and isinstance(command, Ping | Cancel):
-            return True
-        return isinstance(command, Confirm) or (
-            isinstance(command, Ping) and self.host.instant - self._since >= self.host.limits.patience
-        )
+        match command:
+            case Confirm():
+                return True
+            case Ping():
+                return self.pairing.ringing or self._waited
+            case Cancel():
+                return self.cancels(command)
+            case Quit():
+                return command.now
+            case _:
+                return False
+
+    def cancels(self, command: Cancel) -> bool:
+        """Whether this gives up the call that is under way."""
+        call = self.pending if isinstance(self.pending, Call) else self.pairing.call
+        return call is not None and command.ref in (None, call.ref)
+
+    @property
+    def _waited(self) -> bool:
+        return self._behind_messages and self.host.instant - self._since >= self.host.limits.patience
 
     # --- commands
 
@@ -212,7 +240,7 @@ class Session:
 
     def claimed(self, sid: str, fence: int, token: str, token_hash: str) -> None:
         """The name is ours. A client that can't come back gets no token."""
-        claim, host, limits = self.pending, self.host, self.host.limits
+        claim, host = self.pending, self.host
         if self.state is State.ENDED:  # the node went away meanwhile
             self.sid = sid
             host.release(self, lambda: None, Ending.DRAINED)
@@ -223,8 +251,14 @@ class Session:
         self.sid, self.fence, self.acks, self.door.asks = sid, fence, claim.acks, claim.ask
         self.token_hash = token_hash
         host.counts.claim(Outcome.GRANTED)
-        shown, window = self.name.shown, limits.window
-        host.tell(self, Welcome(shown, token, False, limits.grace, window, limits.window_bytes, limits.ping, host.node))
+        self.welcome(token, resumed=False)
+
+    def welcome(self, token: str, *, resumed: bool) -> None:
+        """Tell the client that the name is its own."""
+        assert self.name is not None
+        host, limits = self.host, self.host.limits
+        bounds = limits.grace, limits.window, limits.window_bytes, limits.ping
+        host.tell(self, Welcome(self.name.shown, token, resumed, *bounds, host.node, limits.max_line))
 
     def unclaimed(self, code: Code) -> None:
         """The name can't be had; another may be asked for."""
@@ -236,25 +270,34 @@ class Session:
         self.state, self.pending, self.name = State.NAMELESS, None, None
         self.refuse(code, name=typed)
 
-    def announce(self, chat: Chat, *, caller: bool) -> None:
-        self.host.tell(self, Paired(chat.partner.shown, chat.id, chat.partner.acks, caller))
+    def announce(self, chat: Chat, *, caller: bool, ref: Ref | None = None) -> None:
+        """Tell the client of its chat. `ref`: of the request that this answers."""
+        self.host.tell(self, Paired(chat.partner.shown, chat.id, chat.partner.acks, caller, ref=ref))
 
-    def begin(self, chat: Chat, *, caller: bool, wanted: bool = True) -> None:
+    def begin(self, chat: Chat, *, caller: bool, wanted: bool = True, ref: Ref | None = None) -> None:
         """Leave the old chat, if any, and announce the new one. `wanted`: the client had called this partner itself."""
         switches = self.chat is not None
-        self.part(Reason.LEFT)
+        self.part(Reason.LEFT, ref=ref)
         self.chat = chat
+        self.tie()
         if switches:  # the record names both
             self.host.save(self)
         if not caller and not wanted:
             self.host.called(self)
-        self.announce(chat, caller=caller)
+        self.announce(chat, caller=caller, ref=ref)
         if self.deaf:
             self.unplugged()
 
-    def refuse(self, code: Code, *, id: int | None = None, name: str | None = None) -> None:
+    def tie(self) -> None:
+        """Tell the host where this session's partner is. To be called whenever partner, agreement or state changes."""
+        ties = NO_TIES if self.state is _ENDED else (_node(self.chat), self.pairing.node)
+        if ties != self._ties:
+            self.host.partners.change(self._ties, ties)
+            self._ties = ties
+
+    def refuse(self, code: Code, *, id: int | None = None, name: str | None = None, ref: Ref | None = None) -> None:
         """Tell the client why not, in the words of the catalogue."""
-        self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name))
+        self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name, ref=ref))
 
     def later(self, delay: float, then: Callable[["Session"], None]) -> None:
         """Do that so much later, if the session is still there: no timer keeps one that is over."""
@@ -283,25 +326,28 @@ class Session:
             if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
                 self.receive(command)
 
-    def part(self, reason: Reason, *, told: bool = False) -> None:
+    def part(self, reason: Reason, *, told: bool = False, ref: Ref | None = None) -> None:
         """Leave the chat, if any: tell the partner, report what has no outcome, tell the client, unless it was told."""
         chat, self.chat = self.chat, None
         if chat is None:
             return
+        self.tie()
         self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, reason, chat.confirmed, self.fence))
         self.outbox.close(chat, reason, 0)
         self._ended(chat, Reason.LEFT)
         if reason is Reason.LEFT and not told:
-            self.host.tell(self, Left(chat.partner.shown, Reason.LEFT, own=True))
+            self.host.tell(self, Left(chat.partner.shown, Reason.LEFT, chat.id, own=True, ref=ref))
 
     def over(self, reason: Reason, last: int) -> None:
         """The partner ended the chat, having had our messages up to `last`."""
         chat = self.chat
         assert chat is not None
         self.chat = None
+        self.tie()
         self.outbox.close(chat, reason, last)
         self._ended(chat, reason)
-        self.host.tell(self, Left(chat.partner.shown, reason))
+        ref = self.pending.ref if isinstance(self.pending, Leave) else None  # the partner was first
+        self.host.tell(self, Left(chat.partner.shown, reason, chat.id, ref=ref))
         self.host.save(self)
         self.proceed()
 
@@ -320,6 +366,7 @@ class Session:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
         self.door.shut(Code.NO_SUCH_USER)
         named, self.state = self.named, State.ENDED
+        self.tie()
         if named:
             self.host.release(self, lambda: self._close(last_words), why)
         else:
@@ -333,6 +380,7 @@ class Session:
     def close(self) -> None:
         """It is over: close the connection, if there is one."""
         self.state = State.ENDED
+        self.tie()
         self.host.close(self)
         self._take_apart()
 
@@ -360,7 +408,7 @@ class Session:
         self.deaf = True
         self.pairing.hang_up()
         chat = self.chat
-        if self.program and self.draining:
+        if self.program and self._behind_messages:
             self.pending = None  # nobody is left to hear the outcome: the client may ask again when it's back
             self.detach()
         if chat is not None and not self.program:
@@ -416,6 +464,11 @@ class Session:
         """The name is another's: the chat can't go on."""
         self.pairing.withdraw(Reason.LOST)
         chat, self.chat = self.chat, None
+        self.tie()
         if chat is not None:
             self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence))
             self.outbox.close(chat, Reason.NAME_LOST, 0)
+
+
+def _node(chat: Chat | None) -> str | None:
+    return None if chat is None else chat.partner.uid

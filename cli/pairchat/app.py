@@ -11,15 +11,18 @@ import typer
 from pairchat import options
 from pairchat.client import connect
 from pairchat.errors import BadSettings, PairchatError
+from pairchat.folders import home
 from pairchat.ndjson import Frames
 from pairchat.pipe import Pipe
 from pairchat.proof import proof
 from pairchat.settings import Settings
+from pairchat.stdio import LAST_WORDS, Notices, StreamFailed, prepare
 from pairchat.store import state_folder
 from pairchat.trust import client_context
 from pairchat.wording import Exit, complaint, exit_status
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DUMB = ("dumb", "unknown")  # terminals that can only print lines
 
 # Markdown, because plain paragraphs keep the line ends of their docstring.
 app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
@@ -27,6 +30,7 @@ app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 @app.command()
 def pairchat(
+    context: typer.Context,
     name: options.Name = None,
     to: options.To = None,
     server: options.Server = None,
@@ -51,14 +55,15 @@ def pairchat(
 
     In a terminal: type and press Enter; /help lists the commands.
 
-    If input or output is not a terminal: each input line is a text, each text comes out as a line "name: text", and
-    everything else goes to standard error. One chat, then it ends: at the end of the input, once everything sent has
-    been acknowledged, or when the partner leaves. An input that is empty from the start (`</dev/null`) listens
-    until the partner leaves.
+    If input or output is not a terminal, or a dumb one: each input line is a text, each text comes out as a line
+    "name: text", and everything else goes to standard error. One chat, then it ends: at the end of the input, once
+    everything sent has been acknowledged, or when the partner leaves. An input that is empty from the start
+    (`</dev/null`) listens until the partner leaves.
 
     Exit status: 0 fine; 1 a text was not sent or has no acknowledgement; 2 wrong usage; 3 no connection, or lost;
     4 the name was refused or lost; 5 the partner is not there, or left before the end of the input; 6 timed out.
     """
+    options.check_file(context)
     chosen = Settings(
         name=name,
         to=to,
@@ -82,13 +87,31 @@ def pairchat(
 
 def main() -> None:
     """Run the command; never returns."""
-    app()
+    prepare()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would be a trace at the end
+        where = error.filename or "can't write the output"
+        Notices().say(f"pairchat: {where}: {error.strerror}")
+        ended = error.__context__.code if isinstance(error.__context__, SystemExit) else None
+        sys.exit(ended or Exit.NOT_CONFIRMED)
+    except RuntimeError:  # of `--install-completion`
+        if home(".") is not None:
+            raise
+        Notices().say("pairchat: there is no home folder: set HOME")
+        sys.exit(Exit.USAGE)
 
 
 async def _until_signal(settings: Settings) -> int:
     """Run until done or told to end; the name is given back in either case."""
     status = 0
-    with anyio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
+    # Whoever has a signal ignored, as `nohup` does, wants it to end nothing.
+    wanted = [number for number in _ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    with anyio.open_signal_receiver(*wanted) as signals:
         async with anyio.create_task_group() as tasks:
 
             async def listen() -> None:
@@ -97,36 +120,38 @@ async def _until_signal(settings: Settings) -> int:
                     status = 128 + number
                     tasks.cancel_scope.cancel()
 
+            notices = Notices()
             tasks.start_soon(listen)
-            status = await _chat(settings)
+            tasks.start_soon(notices.serve)
+            status = await _chat(settings, notices)
+            with anyio.move_on_after(LAST_WORDS):
+                await notices.said()
             tasks.cancel_scope.cancel()
     return status
 
 
-async def _chat(settings: Settings) -> int:
+async def _chat(settings: Settings, notices: Notices) -> int:
     try:
         with anyio.fail_after(settings.timeout):
-            if _is_terminal(0) and _is_terminal(1) and not settings.json:
+            if _is_terminal(0) and _is_terminal(1) and os.environ.get("TERM") not in _DUMB and not settings.json:
                 return await _in_terminal(settings)
-            return await _in_pipe(settings)
+            return await _in_pipe(settings, notices)
     except TimeoutError:
-        print(f"pairchat: not done within {settings.timeout:g} s", file=sys.stderr)
+        notices.say(f"pairchat: not done within {settings.timeout:g} s")
         return Exit.TIMEOUT
     except PairchatError as error:
-        print(f"pairchat: {complaint(error)}", file=sys.stderr)
+        notices.say(f"pairchat: {complaint(error)}")
         return exit_status(error)
-    except BrokenPipeError:
-        print("pairchat: nobody reads the output any more", file=sys.stderr)
+    except StreamFailed as error:
+        notices.say(f"pairchat: {error}")
         return Exit.NOT_CONFIRMED
 
 
-async def _in_pipe(settings: Settings) -> int:
+async def _in_pipe(settings: Settings, notices: Notices) -> int:
     if settings.name is None:
-        print("pairchat: no name; write: pairchat NAME", file=sys.stderr)
+        notices.say("pairchat: no name; write: pairchat NAME")
         return Exit.USAGE
-    source = 0 if sys.stdin else os.open(os.devnull, os.O_RDONLY)
-    sink = 1 if sys.stdout else os.open(os.devnull, os.O_WRONLY)
-    ends = Frames(source, sink) if settings.json else Pipe(source, sink)
+    ends = Frames(0, 1) if settings.json else Pipe(0, 1, notices.say)
     ask = settings.ask and settings.json  # lines of text have nobody to ask
     tls, auth = _tls(settings), proof(settings.auth_file)
     async with connect(

@@ -1,14 +1,17 @@
 """The options of the `pairchat` command: what each is called, and what the help says of it."""
 
+import math
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pairchat import settings
+from pairchat.address import parse_address
 from pairchat.client import DEFAULT_SERVER
-from pairchat.errors import BadSettings
+from pairchat.errors import BadServer, BadSettings
 from pairchat.escape import word
 from pairchat.wording import Exit
 
@@ -22,12 +25,28 @@ def _show_version(asked: bool) -> None:
 
 
 def _read_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Take the file's settings as defaults: the environment and options go over them."""
+    """Take the file's settings as defaults: the environment and options go over them.
+
+    What is wrong with the file is told by `check_file`, so that help and completion work all the same.
+    """
+    file = path or settings.config_file()
     try:
-        context.default_map = settings.read(path or settings.config_file(), must_exist=path is not None)
+        context.default_map = settings.read(file, must_exist=path is not None) if file is not None else {}
     except BadSettings as error:
-        raise typer.BadParameter(word(str(error))) from None
+        context.obj = error
     return path
+
+
+def check_file(context: typer.Context) -> None:
+    """End here if there is something wrong with the file."""
+    if isinstance(context.obj, BadSettings):
+        raise _useless(str(context.obj))
+
+
+def _seconds(value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number of seconds")
+    return value
 
 
 def _init(asked: bool) -> None:
@@ -35,20 +54,64 @@ def _init(asked: bool) -> None:
     if not asked:
         return
     path = settings.config_file()
+    if path is None:
+        raise _useless("there is no home folder: set HOME or XDG_CONFIG_HOME")
     if path.exists():
-        print(f"pairchat: there is {path} already", file=sys.stderr)
-        raise typer.Exit(Exit.USAGE)
-    name = typer.prompt("Your name")
-    server = typer.prompt("Servers, with spaces between", default=DEFAULT_SERVER).split()
-    theme = typer.prompt("Your terminal is dark, light, or auto", default="auto")
-    notify = typer.prompt("Call you by bell, auto (a notification), or off", default="bell")
+        raise _useless(f"there is {path} already")
     try:
-        settings.write(path, {"name": name, "server": server, "theme": theme, "notify": notify})
+        values = _asked()
+    except typer.Abort:
+        raise _useless("nothing was written") from None
+    try:
+        settings.write(path, values)
     except OSError as error:
-        print(f"pairchat: can't write {path}: {error.strerror}", file=sys.stderr)
-        raise typer.Exit(Exit.USAGE) from None
+        raise _useless(f"can't write {path}: {error.strerror}") from None
     print(f"Written: {path}")
     raise typer.Exit(Exit.OK)
+
+
+def _useless(why: str) -> typer.Exit:
+    print(f"pairchat: {word(why)}", file=sys.stderr)
+    return typer.Exit(Exit.USAGE)
+
+
+def _asked() -> dict[str, Any]:
+    """The answers: each question is asked until its answer is one that a start can do with."""
+    return {
+        "name": typer.prompt("Your name", value_proc=_a_name),
+        "server": typer.prompt("Servers, with spaces between", default=DEFAULT_SERVER, value_proc=_servers),
+        "theme": typer.prompt(
+            "Your terminal is dark, light, or auto", default="auto", value_proc=_one_of(settings.THEMES)
+        ),
+        "notify": typer.prompt(
+            "Call you by bell, auto (a notification), or off", default="bell", value_proc=_one_of(settings.NOTIFY)
+        ),
+    }
+
+
+def _a_name(answer: str) -> str:
+    if not answer or answer.split() != [answer] or set(answer) & set(":{}"):
+        raise typer.BadParameter("a name has no white space and none of : { }")
+    return answer
+
+
+def _servers(answer: str) -> list[str]:
+    servers = answer.split()
+    try:
+        for server in servers:
+            parse_address(server)
+    except BadServer as error:
+        raise typer.BadParameter(word(str(error))) from None
+    return servers
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def chosen(answer: str) -> str:
+        if answer not in choices:
+            raise typer.BadParameter(f"choose from {', '.join(choices)}")
+        return answer
+
+    return chosen
 
 
 Name = Annotated[
@@ -73,16 +136,22 @@ Wait = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", min=0, envvar="PAIRCHAT_TIMEOUT", help="End after so long, with status 6."),
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        callback=_seconds,
+        envvar="PAIRCHAT_TIMEOUT",
+        help="End after so long, with status 6.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Commands in and events out as JSON, one a line. For programs.")]
 Theme = Annotated[
-    str, typer.Option(metavar="auto|dark|light", envvar="PAIRCHAT_THEME", help="The terminal's background.")
+    str, typer.Option(metavar="|".join(settings.THEMES), envvar="PAIRCHAT_THEME", help="The terminal's background.")
 ]
 Notify = Annotated[
     str,
     typer.Option(
-        metavar="off|bell|auto|osc9|osc777|osc99",
+        metavar="|".join(settings.NOTIFY),
         envvar="PAIRCHAT_NOTIFY",
         help="How to call you while the terminal has no focus; auto: as this terminal is known to notify.",
     ),

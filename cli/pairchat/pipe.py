@@ -4,14 +4,14 @@ Input lines wait for the chat and for room in the window. At the end of the inpu
 program that was started with an empty input and without `--to` is there to listen, and ends when its partner leaves.
 """
 
-import sys
+from collections.abc import Callable
 
 from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, PairchatError, Refused
 from pairchat.escape import lines, word
 from pairchat.events import Fate, Left, Lost, Message, Paired, Settled
 from pairchat.reach import reach
-from pairchat.stdio import LineReader, LineTooLong, write_all
+from pairchat.stdio import LineReader, LineTooLong, StreamFailed, write_all
 from pairchat.tasks import alongside
 from pairchat.wording import Exit, notice, refusal, unsettled
 
@@ -21,37 +21,43 @@ class Pipe:
 
     _chat: Chat
 
-    def __init__(self, source: int, sink: int) -> None:
+    def __init__(self, source: int, sink: int, say: Callable[[str], None]) -> None:
+        """`say` gets each line beside the chat, to be told at once. Raises `StreamFailed`."""
         self._input = LineReader(source)
         self._listening = self._input.over()  # asked now, because a call may come as soon as we have a name
         self._sink = sink
+        self._tell = say
         self._status = Exit.OK
         self._with: str | None = None  # the partner whose leaving ends this
         self._input_over = False
         self._line = 0
 
     async def run(self, chat: Chat, to: str | None, *, wait: bool = False) -> Exit:
-        """Chat until the input or the chat is over. Raises `PairchatError` if the connection or the name is lost."""
+        """Chat until the input or the chat is over.
+
+        Raises `PairchatError` if the connection or the name is lost, `StreamFailed` if input or output are no good.
+        """
         self._chat = chat
+        self._input.limit = chat.max_line
         if to is not None:
             self._listening = False
             try:
                 self._with = await reach(chat, to, wait=wait)
             except Refused as error:
-                _say(refusal(error))
+                self._say(refusal(error))
                 return Exit.PARTNER
         try:
             await alongside(self._print, self._feed)
-        except PairchatError:
+        except (PairchatError, StreamFailed):
             for text in self._chat.pending:
-                _say(unsettled(text))
+                self._say(unsettled(text))
             raise
         return self._status
 
     async def _print(self) -> None:
         async for event in self._chat:
             if said := notice(event):
-                _say(said)
+                self._say(said)
             match event:
                 case Message():
                     await write_all(self._sink, _plain(event))
@@ -59,7 +65,7 @@ class Pipe:
                     self._status = Exit.NOT_CONFIRMED
                 case Paired():
                     if event.resumed and self._with is None:  # a program before us was in this chat
-                        _say(f"You are chatting with {word(event.name)}.")
+                        self._say(f"You are chatting with {word(event.name)}.")
                     self._with = self._with or event.name
                 case Left() if event.name == self._with:
                     if not self._input_over:
@@ -103,15 +109,14 @@ class Pipe:
         except Refused as error:
             self._not_sent(refusal(error))
 
+    def _say(self, line: str) -> None:
+        self._tell(f"* {line}")
+
     def _not_sent(self, why: str) -> None:
-        _say(f"Line {self._line} was not sent: {why}")
+        self._say(f"Line {self._line} was not sent: {why}")
         self._status = Exit.NOT_CONFIRMED
 
 
 def _plain(message: Message) -> bytes:
     """Each line of a text under the sender's name, so that no text can pass for somebody else's."""
     return b"".join(f"{word(message.sender)}: {line}\n".encode() for line in lines(message.text))
-
-
-def _say(line: str) -> None:
-    print(f"* {line}", file=sys.stderr, flush=True)

@@ -10,6 +10,9 @@ from pairchat.errors import BadSettings
 from pairchat.folders import user_folder
 
 FILE: Final = "config.toml"
+# What the screen offers. It takes its time to import, which those who only ask need not spend.
+THEMES: Final = ("auto", "dark", "light")
+NOTIFY: Final = ("off", "bell", "auto", "osc9", "osc777", "osc99")
 
 # What the file may hold: the option of the same name, and what its value has to be.
 _KEYS: Final[dict[str, type]] = {
@@ -51,15 +54,19 @@ class Settings:
     auth_file: str | None = None
 
 
-def config_file() -> Path:
-    """Where the settings of this user are."""
-    return user_folder("XDG_CONFIG_HOME", ".config") / FILE
+def config_file() -> Path | None:
+    """Where the settings of this user are; None: nowhere, this user has no home."""
+    folder = user_folder("XDG_CONFIG_HOME", ".config")
+    return folder and folder / FILE
 
 
 def read(path: Path, *, must_exist: bool) -> dict[str, Any]:
-    """What the file sets. Raises `BadSettings` in one line that names the file and what is wrong with it."""
+    """What the file sets; a byte-order mark before it is nothing.
+
+    Raises `BadSettings` in one line that names the file and what is wrong with it.
+    """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         if must_exist:
             raise BadSettings(f"there is no {path}") from None

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from relay.dialects.classic import CLASSIC
-from relay.dialects.framing import Framer, Line, LineFramer, RawFramer, TooLong, too_long
+from relay.dialects.framing import Framer, Line, LineFramer, RawFramer, TooLong
 from relay.dialects.json import JSON
 from relay.dialects.text import TEXT
-from relay.events import Command, Event, Say
+from relay.events import Command, Event, Malformed, Say
 
 __all__ = [
     "CLASSIC",
@@ -24,7 +24,6 @@ __all__ = [
     "RawFramer",
     "TooLong",
     "choose",
-    "too_long",
 ]
 
 
@@ -36,6 +35,10 @@ class Dialect(Protocol):
 
         `named` says whether the connection owns a name already. What can't be understood is a `Malformed`.
         """
+        ...
+
+    def too_long(self, mark: TooLong) -> Malformed:
+        """The refusal to give in the place of a line that was too long."""
         ...
 
     def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final
 
 from relay.dialects.escape import escape
-from relay.dialects.framing import Line
+from relay.dialects.framing import Line, TooLong, too_long
 from relay.errors import Code, Reason
 from relay.events import (
     Acked,
@@ -154,6 +154,10 @@ class TextDialect:
         if text.startswith("To:"):
             return Call(text[len("To:") :].strip(WHITE_SPACE))
         return Say(text) if text else Nothing()
+
+    def too_long(self, mark: TooLong) -> Malformed:
+        """See `Dialect`."""
+        return too_long(mark)
 
     def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
         """See `Dialect`."""

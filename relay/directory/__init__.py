@@ -100,6 +100,14 @@ class Directory:
         holder = await self.find(owned, token_hash)
         return holder if holder is not None and _shows(holder, token_hash) else None
 
+    async def resumed(self, owned: str, token_hash: str) -> Record | None:
+        """The record that is there, if it has this token, whatever else is known of it."""
+        place = self.keys.place(owned)
+        while (answer := await self._store.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
+            self._forgotten(place.partition)
+        holder = _read(answer[1], place) if answer[0] == b"found" else None
+        return holder if holder is not None and _shows(holder, token_hash) else None
+
     async def find(self, owned: str, token_hash: str | None = None) -> Record | None:
         """The record of the session that owns a name, if there is one.
 
@@ -110,7 +118,12 @@ class Directory:
         # One of this node's that isn't here: an earlier try whose answer was lost on its way.
         if holder is None or holder.uid == self.lease.uid:
             return holder
-        return None if await self._vacant(holder) else holder
+        try:
+            return None if await self._vacant(holder) else holder
+        except Unavailable:
+            if token_hash is None:
+                raise
+            return holder  # whoever has its token may go on, whether or not the node that had it lives
 
     async def _find(self, place: Place, token_hash: str | None = None) -> Record | None:
         """The record that is there, dead or alive. Waits, within bounds, where Redis has forgotten; see `find`."""
@@ -135,7 +148,7 @@ class Directory:
         """
         place = self.keys.place(owned)
         owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
-        text = record.encode(body or msgspec.structs.replace(holder.body, away=False))
+        text = record.encode(body or msgspec.structs.replace(holder.body, away=False, calling=False))
         highest = max(self._highest, holder.fence)
         answer = await self._store.script(
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
@@ -163,7 +176,7 @@ class Directory:
             return Located(Presence.OFFLINE)
         if holder.body.away or await self.peers.lapsed(holder.uid) is not None:
             return Located(Presence.AWAY, holder.uid)
-        return Located(Presence.BUSY if holder.body.chat else Presence.FREE, holder.uid)
+        return Located(Presence.BUSY if holder.body.chat or holder.body.calling else Presence.FREE, holder.uid)
 
     async def save(self, owned: str, sid: str, fence: int, body: Body) -> int:
         """Write a record that this session owns, and put it back where Redis forgot it. Returns the fence.
@@ -204,6 +217,11 @@ class Directory:
         return self._store.crowded
 
     @property
+    def latency(self) -> float:
+        """Seconds that the way to Redis and back takes, as far as is known."""
+        return self._store.latency
+
+    @property
     def highest(self) -> int:
         """The highest fence that is known here."""
         return self._highest
@@ -216,11 +234,14 @@ class Directory:
     async def found(self, alone: Callable[[], Any]) -> None:
         """Make the partitions that aren't there: at the first start of a cluster, or when Redis has forgotten.
 
-        `await alone()` says whether no other node has users; then nobody has to be waited for.
+        `await alone()` says whether no other node has users; then nobody has to be waited for. Those of a server that
+        can't be asked are left to `shards.watch`. Raises Unavailable if none can.
         """
         keys = {self.keys.partition(number): number for number in range(PARTITIONS)}
-        there = await self._store.calls(("HEXISTS", key, "@") for key in keys)
-        missing = [key for key, exists in zip(keys, there, strict=True) if not exists]
+        there = dict(zip(keys, await self._store.each(("HEXISTS", key, "@") for key in keys), strict=True))
+        missing = [key for key, exists in there.items() if exists == 0]
+        if all(isinstance(exists, Unavailable) for exists in there.values()):
+            raise Unavailable("no part of the directory can be asked for")
         if not missing:
             return
         empty = await alone()

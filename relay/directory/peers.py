@@ -1,6 +1,8 @@
 """The liveness of other nodes, by their leases."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 import anyio
@@ -21,6 +23,9 @@ SAME_SECONDS: Final = 0.05
 
 # The part of a lease that may pass between two looks that find none, for it to have been missing all the time.
 UNSEEN: Final = 0.5
+
+# Nodes of which it is looked, at each look, whether they may be forgotten.
+TIDY: Final = 8
 
 _LOOK: Final = Script("look")
 
@@ -102,13 +107,33 @@ class Peers:
         promise = self._promises.get(uid)
         return promise.until if promise is not None else 0.0
 
+    async def absent(self, uids: Sequence[str]) -> set[str]:
+        """Those of these nodes that hold no lease now, as far as that can be told; a look costs less than `lapsed`.
+
+        One look is no proof: Redis may have forgotten it, and its node puts it back within a third of a lease.
+        """
+        began = clock()
+        try:
+            left = await self._store.calls(("PTTL", self._keys.lease(uid)) for uid in uids)
+        except Unavailable:
+            return set()
+        if not self._lease.settled or clock() - began > self._lease.slow:
+            return set()  # Redis stood still: they had no chance to renew
+        return {uid for uid, ttl in zip(uids, left, strict=True) if ttl <= TAIL_SECONDS * 1000}
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """Nobody needs to know about these nodes any more."""
+        for uid in uids:
+            self._promises.pop(uid, None)
+            self._missing.pop(uid, None)
+
     def dead(self, uid: str) -> None:
         """The node itself says that it is going: don't count on what was known of its lease."""
         self._promises.pop(uid, None)
 
     async def watch(
         self,
-        partners: Callable[[], Awaitable[set[str]]],
+        partners: Callable[[], set[str]],
         lost: Callable[[str, float], None],
         back: Callable[[str], None],
     ) -> None:
@@ -117,35 +142,53 @@ class Peers:
         One that had only slept, and has taken a lease again, is reported as `back`.
         """
         reported: set[str] = set()
+
+        async def report(uid: str) -> None:
+            since = await self.lapsed(uid)
+            if since is None:
+                if uid in reported and clock() < self._alive_until(uid):  # else it's only not known for sure
+                    reported.discard(uid)
+                    back(uid)
+            elif uid not in reported:
+                reported.add(uid)
+                lost(uid, since)
+
         while True:
             await anyio.sleep(PAUSE_SECONDS)
+            self._tidy()
             await self._look_again()
-            watched = await partners()
+            watched = partners()
             now = clock()
             reported &= watched
-            for uid in watched:
-                if now < self._alive_until(uid) + MARGIN_SECONDS:
-                    continue
-                try:
-                    since = await self.lapsed(uid)
-                except Unavailable:
-                    break
-                if since is None:
-                    if uid in reported:
-                        reported.discard(uid)
-                        back(uid)
-                elif uid not in reported:
-                    reported.add(uid)
-                    lost(uid, since)
+            await _side_by_side(report, [uid for uid in watched if now >= self._alive_until(uid) + MARGIN_SECONDS])
+
+    def _tidy(self) -> None:
+        """Drop what is known of leases that lapsed long ago, some in each turn; who asks is told anew."""
+        now = clock()
+        for uid in list(islice(self._promises, TIDY)):
+            promise = self._promises.pop(uid)
+            if now < promise.until + TAIL_SECONDS:
+                self._promises[uid] = promise  # at the end: others have their turn
 
     async def _look_again(self) -> None:
         """Look for the missing leases, so that none is there unseen: who wants a dead user's name asks now and then."""
         now = clock()
+        due = []
         for uid, missing in list(self._missing.items()):
             if now - missing.asked > TAIL_SECONDS:
                 del self._missing[uid]
             elif now - missing.last >= self._lease.seconds * UNSEEN / 2:
-                try:
-                    await self._look(uid)
-                except Unavailable:
-                    return
+                due.append(uid)
+        await _side_by_side(self._look, due)
+
+
+async def _side_by_side(ask: Callable[[str], Awaitable[object]], uids: Iterable[str]) -> None:
+    """Ask about these nodes. A server that is silent holds up what is known of its own leases only."""
+
+    async def one(uid: str) -> None:
+        with suppress(Unavailable):
+            await ask(uid)
+
+    async with anyio.create_task_group() as tasks:
+        for uid in uids:
+            tasks.start_soon(one, uid)

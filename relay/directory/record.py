@@ -17,6 +17,7 @@ class Body(msgspec.Struct, array_like=True, frozen=True):
     partner: Party | None
     ended: Ended | None = None  # the last chat that is over
     before: tuple[str, Party] | None = None  # the chat that goes on if `chat` is being agreed on and comes to nothing
+    calling: bool = False  # a call rings at it, or it waits for one that does: others hear `busy`
 
     def knows(self, chat: str) -> bool:
         """Whether the session is in this chat, or may be."""

@@ -51,7 +51,7 @@ class Shards:
         self._store = store
         self._lease = lease
         self._keys = [keys.partition(number) for number in range(PARTITIONS)]
-        self._homes: list[str | None] = []  # of the partitions
+        self._layout: int | None = None  # of the servers when the partitions were last shared out
         self._shards: dict[str | None, _Shard] = {}
         self._ttl = PARTITION_SECONDS * 1000
         self._looked = False
@@ -101,13 +101,13 @@ class Shards:
 
     async def _share_out(self) -> None:
         """Find out which server has which partition; those that have moved are doubted."""
-        homes = [self._store.home(key) async for key in in_slices(self._keys, SLICE)]
-        if homes == self._homes:
+        layout = self._store.layout
+        if layout == self._layout:
             return
-        self._homes = homes
         shards: dict[str | None, _Shard] = {}
-        for number, home in enumerate(homes):
-            shards.setdefault(home, _Shard()).partitions.append(number)
+        async for number in in_slices(range(PARTITIONS), SLICE):
+            shards.setdefault(self._store.home(self._keys[number]), _Shard()).partitions.append(number)
+        self._layout = layout
         for home, shard in shards.items():
             old = self._shards.get(home, _Shard())
             shard.doubted = (old.doubted & set(shard.partitions)) | (set(shard.partitions) - set(old.partitions))

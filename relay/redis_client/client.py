@@ -16,9 +16,8 @@ from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.dialing import Connection
-from relay.redis_client.info import parsed
-from relay.redis_client.latency import SLACK_SECONDS
 from relay.redis_client.pipeline import Line
+from relay.redis_client.replies import formed, info
 from relay.redis_client.shard import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
 from relay.redis_client.slots import redirection
 from relay.redis_client.topology import SECTIONS, wrong_server
@@ -34,8 +33,6 @@ LOOK_SECONDS: Final = 0.05
 GLANCE_SECONDS: Final = 1.0
 # Looks after something went wrong follow one another by at least the first, and by the second while nothing changes.
 DOUBT_SECONDS: Final = (0.1, 0.5)
-# Whoever asks what servers say of themselves waits for each so long.
-INFO_SECONDS: Final = 1.0
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
@@ -135,7 +132,9 @@ class Store:
     def _shard(self, home: str) -> Shard:
         shard = self._shards.get(home)
         if shard is None:
-            line = Line(lambda: self._engine.connect(home), self._engine.current, SLACK_SECONDS)
+            # A cluster's server may be asked for a slot that is on its way there, before it serves any.
+            current = self._engine.current if not self._engine.sharded else lambda _: True
+            line = Line(lambda: self._engine.connect(home), current)
             shard = Shard(line, self._counts, lambda call, error: self._failed(home, call, error))
             self._shards[home] = shard
             if self._tasks is not None:
@@ -147,9 +146,9 @@ class Store:
         if isinstance(error, redis.exceptions.NoScriptError):
             call.end(error)
             return
-        if wrong_server(error):
-            self._engine.wrong(home)
         self.doubt()
+        if wrong_server(error):
+            self._engine.doubt()
         named = redirection(str(error), home)
         if named is None or call.hops >= HOPS:
             call.end(error)
@@ -166,14 +165,13 @@ class Store:
         homes = self._engine.homes()
         for home, shard in list(self._shards.items()):
             shard.sort(lambda call, home=home: self._elsewhere(call, home))  # type: ignore[misc]
-            if home not in homes:
+            if home not in homes and not shard.asking:
                 del self._shards[home]
                 shard.leave()
 
     def _elsewhere(self, call: Call, home: str) -> bool:
-        if not call.asking and self._engine.home(_key(call.args)) == home:
+        if call.asking or self._engine.home(_key(call.args)) == home:
             return False
-        call.asking = False
         self._put(call)
         return True
 
@@ -189,7 +187,7 @@ class Store:
             self._put(call)
             result = await call.done
             if not isinstance(result, BaseException):
-                return _formed(args[0], result)
+                return formed(args[0], result)
             if isinstance(result, redis.exceptions.NoScriptError):
                 raise result
             if result is NO_ANSWER or time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
@@ -232,24 +230,32 @@ class Store:
 
     # --- the servers
 
-    async def check(self) -> None:
-        """Look whether most of the servers are there, and will do. Raises StartError for good, Unavailable for now."""
+    async def check(self) -> set[str]:
+        """Look whether most of the servers are there, and will do: those that are, as `home` names them.
+
+        Raises StartError for good, Unavailable for now.
+        """
         try:
             await self._engine.look()
         except _FAILED as error:
             raise _refused(error) from None
         answers = await self._infos("server")
-        for answer in answers.values():
-            if isinstance(answer, redis.exceptions.NoPermissionError):
-                log.warning(
-                    "redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late"
-                )
-                return
-            if isinstance(answer, dict):
-                _check_version(answer)
-        failed = [answer for answer in answers.values() if isinstance(answer, Exception)]
-        if 2 * len(failed) >= len(answers):
+        there, failed, silent = set[str](), list[Exception](), False
+        for home, answer in answers.items():
+            match answer:
+                case redis.exceptions.NoPermissionError():
+                    there.add(home)
+                    silent = True
+                case Exception():
+                    failed.append(answer)
+                case _:
+                    there.add(home)
+                    _check_version(answer)
+        if silent:
+            log.warning("redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late")
+        if len(failed) >= len(there):
             raise _refused(failed[0]) if failed else Unavailable("no server serves anything")
+        return there
 
     async def servers(self) -> dict[str, dict[str, Any] | Unavailable]:
         """What each server that holds data says of itself (INFO), by its address, or why it can't be asked.
@@ -259,8 +265,8 @@ class Store:
         await self.look()
         answers = await self._infos(*SECTIONS)
         return {
-            address: Unavailable(_words(answer)) if isinstance(answer, Exception) else answer
-            for address, answer in answers.items()
+            self._engine.address(home): Unavailable(_words(answer)) if isinstance(answer, Exception) else answer
+            for home, answer in answers.items()
             if not isinstance(answer, redis.exceptions.NoPermissionError)
         }
 
@@ -272,16 +278,14 @@ class Store:
         }
 
     async def _infos(self, *sections: str) -> dict[str, dict[str, Any] | Exception]:
-        """INFO of each server that holds data, by its address, asked side by side; or why there is none."""
+        """INFO of each server that holds data, by its home, asked side by side; or why there is none."""
         answers: dict[str, dict[str, Any] | Exception] = {}
 
         async def ask(home: str) -> None:
-            place = self._engine.address(home)
             try:
-                with anyio.fail_after(INFO_SECONDS):
-                    answers[place] = await _info(await self._engine.connect(home), sections)
+                answers[home] = await _info(await self._engine.connect(home), sections)
             except _FAILED as error:
-                answers[place] = error
+                answers[home] = error
 
         async with anyio.create_task_group() as tasks:
             for home in sorted(self._engine.homes()):
@@ -294,7 +298,7 @@ class Store:
         return self._engine.sharded
 
     @property
-    def version(self) -> int:
+    def layout(self) -> int:
         """Another number when keys or channels may have another home than before."""
         return self._engine.version
 
@@ -332,8 +336,23 @@ class Store:
         except _FAILED as error:
             raise Unavailable(_words(error)) from None
 
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the farthest server and back takes, as far as is known."""
+        return max((shard.latency for shard in self._shards.values()), default=0.0)
+
+    @property
+    def unwatched(self) -> str:
+        """Why a failover of Redis wouldn't be noticed, for people; empty if it would."""
+        return self._engine.unwatched
+
+    @property
+    def files(self) -> str:
+        """The files that new connections need (TLS, password), for people."""
+        return ", ".join(map(str, self._engine.files))
+
     def renew(self) -> None:
-        """Read the files that new connections need (TLS, password) again. Raises ConfigError."""
+        """Read these files again, whether they look changed or not. Raises ConfigError if one can't be used."""
         self._engine.renew()
 
     def current(self, connection: Connection) -> bool:
@@ -377,18 +396,10 @@ async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, An
         connection.close()
     if isinstance(reply, Exception):
         raise reply
-    return parsed(reply)
+    return info(reply)
 
 
 def _key(args: Sequence[Any]) -> str:
     """The key of a command; nothing where it has none, which any server may answer."""
     place = 3 if args[0] in _SCRIPTS else 1
     return str(args[place]) if len(args) > place else ""
-
-
-def _formed(command: str, answer: Any) -> Any:
-    """HSCAN's fields and values as pairs; every other answer as it came."""
-    if command != "HSCAN":
-        return answer
-    cursor, words = answer
-    return cursor, dict(zip(words[::2], words[1::2], strict=True))

@@ -14,16 +14,15 @@ import anyio
 import redis.exceptions
 import structlog
 
-from relay.redis_client.dialing import Connection, Dialer
-from relay.redis_client.latency import SLACK_SECONDS
+from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import Line
 from relay.redis_client.slots import NOTHING, Map, View, address, merged, read, slot_of
 from relay.redis_url import RedisUrl
 
 # Members that are asked at once, beside the addresses that were given: more than can be wrong at a time.
 ASKED: Final = 8
-# Once most have answered, the others have so much longer: one that is frozen isn't waited for.
-REST_SECONDS: Final = 0.1
+# Once one has answered, the others have as long again and so much longer: those that are frozen aren't waited for.
+REST_SECONDS: Final = 0.2
 _FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError, ValueError)
 
 log = structlog.get_logger()
@@ -33,10 +32,12 @@ class Cluster:
     """Follows the members of a cluster to where they serve what."""
 
     sharded = True
+    unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""
         self._dialer = Dialer(url.login, url.tls, password_file=password_file)
+        self.files = self._dialer.files
         self._given = [f"{host}:{port}" for host, port in url.hosts]
         self._map = NOTHING
         self.version = 0
@@ -56,12 +57,6 @@ class Cluster:
     def moved(self, slot: int, home: str) -> None:
         if self._map.homes[slot] != home:
             self._adopt(self._map.moved(slot, home))
-
-    def wrong(self, home: str) -> None:
-        pass  # whoever looks asks several members, whatever this one says
-
-    def renew(self) -> None:
-        self._dialer.renew()
 
     async def look(self) -> None:
         """Ask several members. Whoever comes while others are asking shares the look that follows."""
@@ -86,8 +81,10 @@ class Cluster:
         members = sorted(self._map.members)
         if members:
             self._turn = (self._turn + 1) % len(members)
+            views: list[View] = []
             async with self._one_at_a_time:
-                views, _ = await self._ask([members[self._turn]])
+                with anyio.move_on_after(REST_SECONDS + self._line(members[self._turn]).latency):
+                    views, _ = await self._ask([members[self._turn]])
             if views and merged(views) == self._map:
                 return
         await self.look()
@@ -95,8 +92,9 @@ class Cluster:
     def _adopt(self, found: Map) -> None:
         if found == self._map:
             return
-        if found.primaries != self._map.primaries:
-            log.info("redis cluster", primaries=sorted(found.primaries))
+        if self._map.primaries and found.primaries != self._map.primaries:
+            gone, new = self._map.primaries - found.primaries, found.primaries - self._map.primaries
+            log.warning("other servers are primaries of the cluster now", new=sorted(new), gone=sorted(gone))
         self._map = found
         self.version += 1
 
@@ -106,15 +104,16 @@ class Cluster:
         """What members say, asked side by side."""
         views: list[View] = []
         errors: list[Exception] = []
+        began = anyio.current_time()
 
         async def ask(place: str) -> None:
             try:
                 views.append(await self._view(place))
             except _FAILED as error:
                 errors.append(error)
-            if 2 * len(views) > len(places):
-                scope = tasks.cancel_scope
-                scope.deadline = min(scope.deadline, anyio.current_time() + REST_SECONDS)
+            if len(views) == 1:
+                now = anyio.current_time()
+                tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, now + (now - began) + REST_SECONDS)
 
         async with anyio.create_task_group() as tasks:
             for place in places:
@@ -122,11 +121,14 @@ class Cluster:
         await self._drop({*self._lines} - self._map.members)
         return views, errors
 
-    async def _view(self, place: str) -> View:
+    def _line(self, place: str) -> Line:
         line = self._lines.get(place)
         if line is None:
-            line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True, SLACK_SECONDS)
-        rows, lines = await line.ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
+            line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True)
+        return line
+
+    async def _view(self, place: str) -> View:
+        rows, lines = await self._line(place).ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
         if isinstance(rows, Exception):
             raise rows
         epochs = "" if isinstance(lines, Exception) else lines.decode()  # that may be refused
@@ -139,14 +141,19 @@ class Cluster:
     # --- connections
 
     def address(self, home: str) -> str:
-        return home
+        return show(*address(home))
+
+    def doubt(self) -> None:
+        pass
+
+    def renew(self) -> None:
+        self._dialer.renew()
 
     async def connect(self, home: str) -> Connection:
-        host, port = address(home)
-        return await self._dialer.dial(host, port)
+        return await self._dialer.dial(*address(home))
 
     def current(self, connection: Connection) -> bool:
-        return f"{connection.host}:{connection.port}" in self._map.members
+        return f"{connection.host}:{connection.port}" in self._map.primaries
 
     async def aclose(self) -> None:
         await self._drop({*self._lines})

@@ -127,12 +127,13 @@ class Dialer:
         self._credentials = Credentials(login, tls, password_file)
         self._database = database
         self._lookup = Lookup()
-        self._round_trips: dict[tuple[str, int], RoundTrip] = {}
+        # To connect, and for an answer: what accepts connections may be near, and the server behind it far away.
+        self._round_trips: dict[tuple[str, int], tuple[RoundTrip, RoundTrip]] = {}
 
     @property
-    def login(self) -> Login:
-        """What new connections show, as it was read last."""
-        return self._credentials.login
+    def files(self) -> tuple[Path, ...]:
+        """The files that new connections need."""
+        return self._credentials.files
 
     def renew(self) -> None:
         """Read the files again that new connections need, whether they look changed or not. Raises ConfigError."""
@@ -193,21 +194,22 @@ class Dialer:
         return won[0]
 
     async def _attempt(self, host: str, port: int, place: Place, question: Question | None) -> Connection:
-        round_trip = self._round_trip(host, port)
+        connecting, answering = self._timing(host, port)
         address = show(host, port, place)
-        loop, began, patience = asyncio.get_running_loop(), time.monotonic(), round_trip.patience
+        loop, began, waiting = asyncio.get_running_loop(), time.monotonic(), connecting
+        patience = connecting.patience
         sock = socket.socket(place.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             with anyio.fail_after(patience):
                 await loop.sock_connect(sock, place.address)
-            round_trip.took(time.monotonic() - began)
-            patience = round_trip.patience * _TLS_ROUND_TRIPS
+            connecting.took(time.monotonic() - began)
+            waiting, patience = answering, answering.patience * _TLS_ROUND_TRIPS
             with anyio.fail_after(patience):
                 reader, writer = await self._streams(sock, host)
         except TimeoutError:
             sock.close()
-            round_trip.missed()
+            waiting.missed()
             raise redis.exceptions.TimeoutError(f"{address}: no connection within {patience:.1f} s") from None
         except (OSError, RuntimeError, EOFError) as error:
             sock.close()
@@ -215,7 +217,7 @@ class Dialer:
         except BaseException:
             sock.close()
             raise
-        connection = Connection(host, port, address, reader, writer, round_trip)
+        connection = Connection(host, port, address, reader, writer, answering)
         try:
             await self._set_up(connection, question)
         except BaseException:
@@ -251,10 +253,10 @@ class Dialer:
         if question is not None:
             connection.greeting = question.judge(connection.address, replies[own + 1 :])
 
-    def _round_trip(self, host: str, port: int) -> RoundTrip:
+    def _timing(self, host: str, port: int) -> tuple[RoundTrip, RoundTrip]:
         if len(self._round_trips) >= SERVERS:
             self._round_trips.clear()
-        return self._round_trips.setdefault((host, port), RoundTrip())
+        return self._round_trips.setdefault((host, port), (RoundTrip(), RoundTrip()))
 
 
 def show(host: str, port: int, place: Place | None = None) -> str:

@@ -9,6 +9,8 @@ SLACK_SECONDS: Final = 0.6
 FIRST_SECONDS: Final = 1.0
 # The upper bound: round trips of two seconds still get through, and a server that is away holds nobody up for longer.
 LONGEST_SECONDS: Final = 3.0
+# So many measurements have a least one; a longer way is known by the time that twice as many were made.
+LEAST_OF: Final = 16
 # Weights of a new measurement, those of RFC 6298.
 _OF_MEAN: Final = 1 / 8
 _OF_DEVIATION: Final = 1 / 4
@@ -17,12 +19,14 @@ _OF_DEVIATION: Final = 1 / 4
 class RoundTrip:
     """The smoothed round-trip time to one server, its mean deviation, and what follows from them."""
 
-    __slots__ = ("_backoff", "deviation", "mean")
+    __slots__ = ("_backoff", "_count", "_least", "deviation", "mean")
 
     def __init__(self) -> None:
         self.mean: float | None = None
         self.deviation = 0.0
         self._backoff = 1
+        self._least = [float("inf")] * 2  # of the last measurements but LEAST_OF, and of those
+        self._count = 0
 
     def took(self, seconds: float) -> None:
         """A round trip took so long."""
@@ -32,6 +36,10 @@ class RoundTrip:
             self.deviation += (abs(self.mean - seconds) - self.deviation) * _OF_DEVIATION
             self.mean += (seconds - self.mean) * _OF_MEAN
         self._backoff = 1
+        if self._count % LEAST_OF == 0:
+            self._least = [self._least[1], float("inf")]
+        self._least[1] = min(self._least[1], seconds)
+        self._count += 1
 
     def missed(self) -> None:
         """Nothing came within `patience`: wait for twice as long next time, since the way may have become longer."""
@@ -39,12 +47,15 @@ class RoundTrip:
             self._backoff *= 2
 
     @property
-    def usual(self) -> float:
-        """Seconds that answers usually take at the most; 0 while that isn't known."""
-        return 0.0 if self.mean is None else self.mean + 4 * self.deviation
+    def least(self) -> float:
+        """Seconds that the way there and back takes, without what the server does: the least of the last measurements.
+
+        0 while nothing has been measured.
+        """
+        return 0.0 if self.mean is None else min(LONGEST_SECONDS, *self._least)
 
     @property
     def patience(self) -> float:
         """Seconds after which an answer isn't waited for any longer."""
-        least = FIRST_SECONDS if self.mean is None else SLACK_SECONDS + self.usual
-        return min(LONGEST_SECONDS, least * self._backoff)
+        enough = FIRST_SECONDS if self.mean is None else SLACK_SECONDS + self.mean + 4 * self.deviation
+        return min(LONGEST_SECONDS, enough * self._backoff)

@@ -1,9 +1,10 @@
 """Asks one server: the commands of a pipeline in one write, their answers in the same order.
 
-redis-py makes the connection; what goes over it is written and read here. A pipeline of redis-py's took a seventh of a
-node's time while thousands log in (docs/performance.md).
+What goes over a connection is written and read here. A pipeline of redis-py's took a seventh of a node's time while
+thousands log in (docs/performance.md).
 """
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -12,18 +13,16 @@ import redis.exceptions
 
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.dialing import Connection
+from relay.redis_client.refusals import refusal
 
 
 class Line:
     """A connection that is made when it's needed. One pipeline at a time."""
 
-    def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], current: Callable[[Connection], bool], patience: float
-    ) -> None:
-        """`current(connection)`: whether it still leads to where a new one would. `patience`: seconds of silence."""
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], current: Callable[[Connection], bool]) -> None:
+        """`current(connection)`: whether it still leads to where a new one would."""
         self._connect = connect
         self._current = current
-        self._patience = patience
         self._connection: _Asking | None = None
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -35,7 +34,12 @@ class Line:
         if connection is None or connection.over or not self._current(connection.origin):
             await self.aclose()
             connection = self._connection = _Asking(await self._connect())
-        return await connection.ask(commands, self._patience)
+        return await connection.ask(commands)
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the server and back takes; 0 while that isn't known."""
+        return 0.0 if self._connection is None else self._connection.origin.round_trip.least
 
     def abort(self) -> None:
         """Give the connection up, if there is one: who waits for answers there won't have them."""
@@ -57,25 +61,28 @@ class _Asking(RespConnection):
         self._all = anyio.Event()  # they are there, or won't come
         super().__init__(connection, self._answered)
 
-    async def ask(self, commands: Sequence[Sequence[Any]], patience: float) -> list[Any]:
+    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         self.over = True
         self._answers, self._wanted, self._all = [], len(commands), anyio.Event()
         if self.lost.is_set():  # before it was taken over
-            raise redis.exceptions.ConnectionError("connection lost")
+            raise redis.exceptions.ConnectionError(f"{self.origin.address}: connection lost")
+        began, round_trip = time.monotonic(), self.origin.round_trip
         self.send(*map(tuple, commands))
         while len(self._answers) < self._wanted:
-            before = len(self._answers)
+            before, patience = len(self._answers), round_trip.patience
             with anyio.move_on_after(patience):
                 await self._all.wait()
             if self.lost.is_set() and len(self._answers) < self._wanted:
-                raise redis.exceptions.ConnectionError("connection lost")
+                raise redis.exceptions.ConnectionError(f"{self.origin.address}: connection lost")
             if len(self._answers) == before:
-                raise redis.exceptions.TimeoutError("no answer")
+                round_trip.missed()
+                raise redis.exceptions.TimeoutError(f"{self.origin.address}: no answer within {patience:.1f} s")
+        round_trip.took(time.monotonic() - began)
         self.over = self.lost.is_set()
         return self._answers
 
     def _answered(self, answer: Any) -> None:
-        self._answers.append(_translated(answer) if isinstance(answer, Exception) else answer)
+        self._answers.append(refusal(str(answer)) if isinstance(answer, Exception) else answer)
         if len(self._answers) >= self._wanted:
             self._all.set()
 
@@ -83,11 +90,3 @@ class _Asking(RespConnection):
         super().connection_lost(exc)
         self.over = True
         self._all.set()
-
-
-def _translated(refusal: Exception) -> Exception:
-    """The one refusal that matters by itself: a server that doesn't know, or has forgotten, a script."""
-    text = str(refusal)
-    if text.startswith("NOSCRIPT"):
-        return redis.exceptions.NoScriptError(text)
-    return redis.exceptions.ResponseError(text)

@@ -1,4 +1,4 @@
-"""Replies of Redis that want to be read: text, and pairs in a row."""
+"""Replies of Redis that want to be read: INFO, and pairs in a row."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,28 @@ def text(value: Any) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
+def info(reply: Any) -> dict[str, Any]:
+    """The fields of INFO: numbers, text, and for fields that hold fields of their own (`slave0:ip=…,port=…`) a dict."""
+    lines = (line.partition(":") for line in text(reply).splitlines() if not line.startswith("#"))
+    return {name: _value(value) for name, colon, value in lines if colon}
+
+
+def _value(value: str) -> Any:
+    if value.isascii() and value.removeprefix("-").isdecimal():
+        return int(value)
+    parts = [part.partition("=") for part in value.split(",")]
+    return {key: its for key, _, its in parts} if all(equals for _, equals, _ in parts) else value
+
+
 def pairs(reply: Iterable[Any]) -> dict[Any, Any]:
     """Names and values that follow one another."""
     words = iter(reply)
     return dict(zip(words, words, strict=False))
+
+
+def formed(command: str, answer: Any) -> Any:
+    """What an answer to a command of the relay's is, as far as it isn't that already: HSCAN's cursor and fields."""
+    if command == "HSCAN" and isinstance(answer, list):
+        cursor, fields = answer
+        return int(cursor), pairs(fields)
+    return answer

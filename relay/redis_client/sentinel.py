@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import anyio
 import redis.exceptions
-import structlog
 
+from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
 from relay.redis_client.replies import pairs, text
 from relay.redis_client.single import PRIMARY, Server
@@ -18,11 +18,11 @@ from relay.redis_url import MAX_PORT, Address, RedisUrl
 
 # Sentinels that others tell of are remembered. An installation has three or five.
 LEARNED: Final = 32
-# Once most have answered, the others have so much longer: one that is frozen isn't waited for.
-REST_SECONDS: Final = 0.1
+# Once one has answered, the others have so much longer, and less once most have: frozen ones aren't waited for.
+FEW_SECONDS: Final = 0.25
+MOST_SECONDS: Final = 0.1
+SHOWN: Final = 3  # sentinels of which a line says what is wrong
 _HOST_CHARACTERS: Final = 253  # a name has no more
-
-log = structlog.get_logger()
 
 
 class _View(NamedTuple):
@@ -45,12 +45,14 @@ class Sentinels(Server):
         """Raises ConfigError where a file can't be used."""
         super().__init__(url, password_file)
         self._guards = Dialer(url.sentinel_login, url.sentinel_tls)
+        self.files = tuple(dict.fromkeys((*self.files, *self._guards.files)))
         self._primary: Address | None = None
         self._lines: dict[Address, Connection] = {}
         self._learned: dict[Address, str] = {}
         self._looks = 0
         self._one_at_a_time = anyio.Lock()
-        self.answering: int | None = None  # sentinels that answered the last time; None before the first
+        self.unwatched = ""
+        self._silence = Spell("no sentinel answers: a failover won't be noticed", "sentinels answer again")
 
     async def _dial(self) -> Connection:
         await self._find()
@@ -87,24 +89,18 @@ class Sentinels(Server):
         if not views and self._learned:
             views, more = await self._ask(self._learned)
             errors += more
-        self._tell(len(views), errors)
         if views:
+            self.unwatched = ""
+            self._silence.over()
             self._primary = _latest(views)
             told = {address: name for view in views for address, name in view.others.items()}
             strangers = {address: name for address, name in told.items() if address not in self._url.hosts}
             self._learned = dict(list(strangers.items())[:LEARNED])
-        elif self._primary is None:
+            return
+        self.unwatched = f"no sentinel answers: {_summary(errors)}"
+        self._silence.again(error=_summary(errors))
+        if self._primary is None:
             raise _telling(errors)
-
-    def _tell(self, answering: int, errors: list[Exception]) -> None:
-        """Say so once when the last sentinel is gone, and when there is one again."""
-        before, self.answering = self.answering, answering
-        if not answering and before != 0:
-            log.warning(
-                "no sentinel answers: a failover won't be noticed", error="; ".join(dict.fromkeys(map(str, errors)))
-            )
-        elif answering and before == 0:
-            log.info("sentinels answer again", answering=answering)
 
     async def _ask(self, guards: dict[Address, str]) -> tuple[list[_View], list[Exception]]:
         """What these say, asked side by side."""
@@ -116,9 +112,10 @@ class Sentinels(Server):
                 views.append(await self._view(address, name))
             except redis.exceptions.RedisError as error:
                 errors.append(error)
-            if 2 * len(views) > len(guards):
+            if views:
+                rest = MOST_SECONDS if 2 * len(views) > len(guards) else FEW_SECONDS
                 scope = tasks.cancel_scope
-                scope.deadline = min(scope.deadline, anyio.current_time() + REST_SECONDS)
+                scope.deadline = min(scope.deadline, anyio.current_time() + rest)
 
         async with anyio.create_task_group() as tasks:
             for address, name in guards.items():
@@ -193,5 +190,11 @@ def _address(host: Any, port: Any) -> Address | None:
 def _telling(errors: list[Exception]) -> Exception:
     """One error for all sentinels: what one that answered says, or that none did."""
     said = next((one for one in errors if isinstance(one, redis.exceptions.AuthenticationError)), None)
-    words = "; ".join(dict.fromkeys(map(str, errors)))
-    return said or redis.exceptions.ConnectionError(f"no sentinel tells where the primary is: {words}")
+    return said or redis.exceptions.ConnectionError(f"no sentinel tells where the primary is: {_summary(errors)}")
+
+
+def _summary(errors: list[Exception]) -> str:
+    """What is wrong with each, in a line."""
+    words = list(dict.fromkeys(map(str, errors)))
+    more = f"; and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return "; ".join(words[:SHOWN]) + more

@@ -22,6 +22,10 @@ QUEUE_SECONDS: Final = 10.0
 # Commands in one pipeline: a few milliseconds of this node's time, so that a thousand users who come at once don't hold
 # up the messages of the others. Larger ones save hardly anything.
 BATCH: Final = 32
+# On a long way one pipeline takes as many commands as the server would have carried out while the one before was on its
+# way: BATCH of them in so many seconds. No more than this, which costs the node some 20 ms.
+BATCH_SECONDS: Final = 0.01
+LARGEST_BATCH: Final = 1024
 # Calls that came while others were under way wait so long for more: fewer, larger pipelines cost a crowd that logs in
 # less (docs/performance.md). Who comes alone doesn't wait, nor does a full pipeline.
 GATHER_SECONDS: Final = 0.002
@@ -76,7 +80,22 @@ class Shard:
     @property
     def crowded(self) -> bool:
         """Calls wait for their turn, and others are answered meanwhile."""
-        return self.answering and len(self._queue) >= BATCH
+        return self.answering and len(self._queue) >= self._batch
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the server and back takes, as far as is known."""
+        return self._line.latency
+
+    @property
+    def _batch(self) -> int:
+        """How many commands the next pipeline may have."""
+        return min(LARGEST_BATCH, round(BATCH * max(1.0, self._line.latency / BATCH_SECONDS)))
+
+    @property
+    def asking(self) -> bool:
+        """Somebody waits for an answer about a slot that is on its way to this server."""
+        return any(call.asking for calls in (self._asked, self._urgent, self._queue) for call in calls)
 
     def put(self, call: Call) -> None:
         """Have a call wait for its turn."""
@@ -91,14 +110,15 @@ class Shard:
                     self._wake = anyio.Event()
                     await self._wake.wait()
                 calls: list[Call] = []
+                batch = self._batch
                 for queue in (self._urgent, self._queue):
-                    while queue and len(calls) < BATCH:
+                    while queue and len(calls) < batch:
                         call = queue.popleft()
                         if not call.done.done():
                             calls.append(call)
                 if calls:
                     await self._pipeline(calls)
-                if self._queue and not self._urgent and len(self._queue) < BATCH:
+                if self._queue and not self._urgent and len(self._queue) < batch:
                     await anyio.sleep(GATHER_SECONDS)
         finally:
             with anyio.CancelScope(shield=True):
@@ -108,7 +128,7 @@ class Shard:
         now = time.monotonic()
         self._asked = calls
         for call in calls:
-            call.until = now + CALL_SECONDS if self.answering else 0.0
+            call.until = now + CALL_SECONDS + self._line.latency if self.answering else 0.0
         try:
             results = await self._ask(calls)
         except Exception as error:  # not only RedisError: uvloop raises RuntimeError on a connection that just broke
@@ -134,11 +154,12 @@ class Shard:
 
     def look(self, now: float) -> None:
         """Give up what has waited for too long. To be called all the time."""
+        patience = CALL_SECONDS + self._line.latency
         for call in self._asked:
-            if now >= max(call.began + CALL_SECONDS, call.until):
+            if now >= max(call.began + patience, call.until):
                 call.end(NO_ANSWER)
         # While others are answered, waiting for one's turn doesn't count.
-        patience = QUEUE_SECONDS if self.answering else CALL_SECONDS
+        patience = QUEUE_SECONDS if self.answering else patience
         for queue in (self._urgent, self._queue):
             if not self.answering or (queue and now >= queue[0].began + patience):
                 for call in queue:
@@ -156,6 +177,8 @@ class Shard:
     def leave(self) -> None:
         """The server isn't one to be asked any more: what is under way fails, and `run` ends."""
         self._over = True
+        for call in self._asked:
+            call.end(redis.exceptions.ConnectionError("another server has the place of the one that was asked"))
         self._line.abort()
         self._wake.set()
 

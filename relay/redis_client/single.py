@@ -7,8 +7,7 @@ from typing import Any, Final
 import redis.exceptions
 
 from relay.redis_client.dialing import Connection, Dialer, Question, show
-from relay.redis_client.info import parsed
-from relay.redis_client.replies import text
+from relay.redis_client.replies import info, text
 from relay.redis_client.topology import WrongServer, wrong_server
 from relay.redis_url import RedisUrl
 
@@ -22,7 +21,7 @@ DOUBT_SECONDS: Final = 1.0
 def _which(address: str, replies: list[Any]) -> str | None:
     """The server's own id, None where it doesn't tell it. Raises WrongServer unless it is a primary, or may be one."""
     about, role = replies
-    said = {} if isinstance(about, Exception) else parsed(about)
+    said = {} if isinstance(about, Exception) else info(about)
     name = text(role[0]) if isinstance(role, list) and role else said.get("role", "master")
     if name != "master":
         raise WrongServer(f"{address} is a replica, not the primary" if name == "slave" else f"{address} is a {name}")
@@ -38,11 +37,13 @@ class Server:
 
     sharded = False
     version = 0
+    unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""
         self._url = url
         self._dialer = Dialer(url.login, url.tls, url.database, password_file)
+        self.files = self._dialer.files
         self._which: str | None = None  # the server that the address led to last
         self._trusted_since = 0.0  # connections that are older lead to a wrong one
         self._looked = 0.0
@@ -69,7 +70,7 @@ class Server:
             connection = await self._dial()
         except redis.exceptions.RedisError as error:
             if wrong_server(error):
-                self.wrong(home)
+                self.doubt()
             raise
         self._which = connection.greeting
         return connection
@@ -84,7 +85,7 @@ class Server:
         self._looked = time.monotonic()
         (await self.connect("")).close()
 
-    def wrong(self, home: str) -> None:
+    def doubt(self) -> None:
         """The server says that it is the wrong one: all connections to it are left, and the place is looked for."""
         now = time.monotonic()
         if now - self._trusted_since >= DOUBT_SECONDS:

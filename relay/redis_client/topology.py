@@ -1,6 +1,7 @@
 """What every kind of Redis installation offers to the client: one server, a primary that sentinels name, a cluster."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Final, Protocol
 
 import redis.exceptions
@@ -35,12 +36,14 @@ def wrong_server(error: object) -> bool:
 
 
 class Engine(Protocol):
-    """Knows which servers hold the data at that moment, and makes connections to them. Raises what redis-py raises.
+    """Knows which servers hold the data at that moment, and makes connections to them. Raises exceptions of redis-py's.
 
     A server that holds data is known by its home: a word that means something to the engine only.
     """
 
     sharded: bool  # each channel has a home of its own for pub/sub
+    unwatched: str  # why a failover wouldn't be noticed; empty if it would
+    files: tuple[Path, ...]  # that new connections need: TLS, password
     version: int  # another one when `home` or `homes` may answer differently
 
     def home(self, name: str) -> str | None:
@@ -55,20 +58,20 @@ class Engine(Protocol):
     def moved(self, slot: int, home: str) -> None:
         """A server says that a slot is served elsewhere."""
 
-    def wrong(self, home: str) -> None:
-        """A server says that it is the wrong one (`wrong_server`)."""
-
     async def connect(self, home: str) -> Connection:
         """A new connection, set up and idle, to a server. The caller disconnects it."""
-
-    def renew(self) -> None:
-        """Read the files that new connections need (TLS, password) again. Raises ConfigError."""
 
     async def look(self) -> None:
         """Find out where things are now. Raises if nobody tells."""
 
     async def glance(self) -> None:
         """The same while nothing seems to be wrong: with little effort. To be called once a second or so."""
+
+    def doubt(self) -> None:
+        """A server said that it is the wrong one (`wrong_server`)."""
+
+    def renew(self) -> None:
+        """Read `files` again, whether they look changed or not. Raises ConfigError if one can't be used."""
 
     def current(self, connection: Connection) -> bool:
         """Whether, as far as is known, this connection still leads to where `connect` would."""

@@ -47,6 +47,11 @@ class Credentials:
         self._complained = ""
         self._read()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is followed."""
+        return (*(_files(self._tls) if self._tls is not None else ()), *([] if self._file is None else [self._file]))
+
     async def refresh(self) -> None:
         """Have `login` and `context` follow their files."""
         if self._tls is None and self._file is None:

@@ -6,7 +6,7 @@ import shutil
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -21,10 +21,12 @@ from relay.torture.checker import Verdict
 from relay.torture.history import History, Kind
 from relay.torture.lab import Lab
 from relay.torture.nemesis import Nemesis
+from relay.torture.newcomers import Newcomers
 from relay.torture.person import Person
 from relay.torture.plan import Plan
 from relay.torture.player import Player, Stage, Stranger, User
 from relay.torture.program import Program
+from relay.torture.topology import EVERYWHERE
 from relay.torture.waiting import until
 from relay.torture.wire import look_up
 
@@ -104,6 +106,7 @@ class _Campaign:
         self.stage = Stage(addresses, self._clock, plan.grace, tls)
         self._users = self._cast()
         self._failures: dict[str, list[str]] = {}
+        self._looks = 0  # whether everything works
 
     def _clock(self) -> float:
         return time.monotonic() - self._began
@@ -132,6 +135,7 @@ class _Campaign:
             self.stage.acting = True
             for number in range(STRANGERS):
                 players.start_soon(self._stranger(number).run)
+            players.start_soon(Newcomers(self.stage, self._rng("newcomers"), self._history.arrivals).run)
             await anyio.sleep(WARM_UP_SECONDS)
             memory = self._memory()
             await self._trouble()
@@ -159,12 +163,13 @@ class _Campaign:
         if self._lab is None:
             await anyio.sleep(self._plan.seconds)
             return
-        nemesis = Nemesis(self._lab, list(self._plan.faults), self._rng("nemesis"), self._clock)
+        nemesis = Nemesis(self._lab, list(self._plan.faults), self._rng("nemesis"), self._clock, self._alive)
         self._history.faults = nemesis.faults
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._progress)
             await nemesis.rage(self._plan.seconds)
             tasks.cancel_scope.cancel()
+        self._failures["dead"] = nemesis.dead
 
     async def _progress(self) -> None:
         while True:
@@ -180,7 +185,8 @@ class _Campaign:
         """Nobody says anything new. Everything has to be settled soon, and nothing may come after that."""
         healed = self._clock()
         self.stage.acting = False
-        await self._probe()
+        everyone = list(range(len(self.stage.addresses)))
+        self._failures["recovery"] = await self._alive(everyone, EVERYWHERE, self._plan.recovery)
         # A name may still belong, for its grace, to a client that vanished with it.
         last = healed + self._plan.recovery + self._plan.grace
         await self._until_all(lambda user: user.ready, "is not back", last)
@@ -203,21 +209,23 @@ class _Campaign:
         late = [f"{user.name} {complaint}" for user in self._users if not true(user)]
         self._failures.setdefault("recovery", []).extend(late)
 
-    async def _probe(self) -> None:
-        """New users on every two nodes can do everything soon."""
-        tag = f"{self._plan.seed:x}"
+    async def _alive(self, nodes: list[int], slots: Sequence[range], seconds: float) -> list[str]:
+        """What new users on every two of these nodes, with names in these slots of a cluster, can't do that soon."""
+        self._looks += 1
+        tag = f"{self._plan.seed:x}-{self._looks}"
+        failures: list[str] = []
 
         async def try_pair(a: int, b: int) -> None:
             here, there = self.stage.addresses[a], self.stage.addresses[b]
-            step = await probe.fails(here, there, f"{tag}-{a}-{b}", self._plan.recovery, self.stage.tls)
+            step = await probe.fails(here, there, f"{tag}-{a}-{b}", seconds, self.stage.tls, slots)
             if step:
-                self._failures["recovery"].append(f"two new users on nodes {a} and {b} fail: {step}")
+                failures.append(f"two new users on nodes {a} and {b} fail within {seconds:g} s: {step}")
 
-        count = len(self.stage.addresses)
         async with anyio.create_task_group() as tasks:
-            for a in range(count):
-                for b in range(count):
+            for a in nodes:
+                for b in nodes:
                     tasks.start_soon(try_pair, a, b)
+        return failures
 
     def _memory(self) -> list[int]:
         return [node.memory for node in self._lab.nodes] if self._lab else []

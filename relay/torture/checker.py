@@ -14,17 +14,24 @@ from relay.errors import Reason
 from relay.torture.history import OPEN, End, Fault, Heard, History, Kind, Parted, Said, Session
 
 # Faults after which Redis doesn't know what it knew before.
-FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback", "failover"})
+FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback", "failover", "switch", "isolate"})
 # Faults that end a node, or look like that from outside.
 NODE_LOSS: Final = frozenset({"kill", "pause", "term", "partition"})
 # Faults that keep a node that lives from Redis or from its clients.
-IMPAIRING: Final = frozenset({"pause", "partition", "redis-freeze", "redis-down", "failover"})
+IMPAIRING: Final = frozenset(
+    {"pause", "partition", "redis-freeze", "redis-down", "failover", "switch", "isolate", "shard-freeze"}
+)
+# Faults that keep a node from answering anybody.
+SILENCING: Final = frozenset({"kill", "term", "pause"})
 
 # A fault's effects outlast it: a node that wakes up asks what it still owns, clients come back.
 AFTERMATH_SECONDS: Final = 3.0
 # Messages that may be lost with a session, and the least that has to arrive: refusing everything must not pass.
 LOST_SHARE: Final = 0.10
 LEAST_DELIVERED: Final = 100
+# A claim or a call has its answer within a second, and what a busy machine adds to that; a claim also waits for the
+# lease of a part of the directory that was forgotten.
+ANSWER_SECONDS: Final = 3.0
 
 
 class Verdict(Struct):
@@ -278,6 +285,18 @@ def lopsided(history: History) -> Iterator[str]:
             yield f"{view.name} is with {view.partner} ({view.chat}), who is with {other.partner} ({other.chat})"
 
 
+def _late(facts: _Facts) -> Iterator[str]:
+    """Whoever comes is given a name, or told that that isn't possible now, and so is whoever asks for somebody."""
+    for arrival in facts.history.arrivals:
+        waited = min(arrival.answered, arrival.ended) - arrival.at
+        asked = min(arrival.left, arrival.ended) - arrival.answered if arrival.answered < OPEN else 0.0
+        again = len(facts.during(FORGETTING, arrival.at, arrival.ended))
+        late = max(waited - facts.lease * (1 + again), asked) > ANSWER_SECONDS
+        if late and not facts.during(SILENCING, arrival.at - facts.lease, arrival.ended, arrival.node):
+            what = f"no name after {waited:.1f} s" if waited > asked else f"no word of a call after {asked:.1f} s"
+            yield f"{arrival.name} on node {arrival.node} at {arrival.at:.1f} s: {what}"
+
+
 def _odd(facts: _Facts) -> Iterator[str]:
     """Nobody was told what the protocol doesn't know."""
     yield from facts.history.oddities
@@ -311,6 +330,7 @@ RULES: Final[dict[str, Rule]] = {
     "unfounded": _unfounded,
     "unasked": _unasked,
     "lopsided": lambda facts: lopsided(facts.history),
+    "late": _late,
     "odd": _odd,
     "refusing": _refusing,
 }

@@ -21,8 +21,8 @@ Fault = Annotated[
     typer.Option(
         metavar="LIST",
         help="Faults, with commas: kill, term, pause, partition, slow, deaf, pubsub, buffer, flush, evict, redis-down, "
-        "redis-freeze, rollback, failover; or all that the engine has, or none. Clients break their connections in any "
-        "case.",
+        "redis-freeze, rollback, failover, switch, isolate, shard-freeze; or all that the engine has, or none. Clients "
+        "break their connections in any case.",
     ),
 ]
 Engine = Annotated[
@@ -30,7 +30,8 @@ Engine = Annotated[
     typer.Option(
         metavar="NAME",
         help="Servers that it starts: standalone; sentinel (with a replica) or cluster (three primaries, each with a "
-        "replica), of which the faults are kill, term, pause, failover.",
+        "replica), of which the faults are kill, term, pause, failover, switch; of a cluster also isolate and "
+        "shard-freeze.",
     ),
 ]
 Nodes = Annotated[int, typer.Option(metavar="COUNT", help="Nodes of the cluster that it starts.")]

@@ -113,6 +113,17 @@ class View(Struct):
     chat: str
 
 
+class Arrival(Struct):
+    """Somebody new came to a node, was given a name or refused, asked for somebody who isn't there, and left."""
+
+    name: str
+    node: int
+    at: float
+    answered: float = OPEN
+    left: float = OPEN
+    ended: float = OPEN  # when the connection was over, or nobody waited any longer
+
+
 class Fault(Struct):
     """One thing that the nemesis broke. `node`: which; -1: none in particular."""
 
@@ -130,6 +141,7 @@ class History(Struct):
     parted: list[Parted] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)  # what the protocol doesn't know
     announced: dict[tuple[int, str], float] = field(default_factory=dict)  # session, partner: when first
     chats: dict[str, set[int]] = field(default_factory=dict)  # the sessions that were told of each chat

@@ -2,22 +2,27 @@
 
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import anyio
+from redis.exceptions import RedisError
 
 from relay.config import StartError
+from relay.redis_client.keys import Keys
+from relay.status.report import decode
 from relay.torture import servers
 from relay.torture.plan import DRAIN, GRACE, LEASE, NODE, Engine
 from relay.torture.process import HOST, START_SECONDS, Process, free_port
 from relay.torture.proxy import Proxy
-from relay.torture.servers import Server, Servers
+from relay.torture.servers import Cluster, Server, Servers
 from relay.torture.trust import Certificate
 from relay.torture.waiting import until
 
+PREFIX: Final = "relay"  # of all that nodes keep in Redis
 _LISTENING: Final = re.compile(rb" listening .*\baddress=\S+:(\d+)")
 _RSS: Final = re.compile(r"VmRSS:\s+(\d+) kB")
 
@@ -30,6 +35,7 @@ class Node(Process):
     ) -> None:
         self.number = number
         self.port = free_port()
+        self.began = 0.0  # when it was last started, as time of day
         self.wanted = True  # to be there, as far as the nemesis is concerned
         self.log = folder / f"node{number}.log"
         options = {"--port": self.port, "--name": f"t{number}", "--lease": LEASE, "--grace": GRACE, "--drain": DRAIN}
@@ -43,6 +49,7 @@ class Node(Process):
     async def listen(self) -> None:
         """Start it and wait until it accepts connections. Raises StartError."""
         known = self.log.stat().st_size if self.log.exists() else 0
+        self.began = time.time()
         self.start()
 
         def listening() -> bool:
@@ -71,16 +78,35 @@ class Lab:
 
     @property
     def server(self) -> Server:
-        """The only one of a standalone lab."""
+        """The one that serves, in a standalone lab."""
         (server,) = self.servers.members
         return server
+
+    @property
+    def cluster(self) -> Cluster:
+        """The servers of a lab with a cluster."""
+        assert isinstance(self.servers, Cluster)
+        return self.servers
+
+    async def uids(self) -> dict[int, str]:
+        """How each node that lives calls itself this time, as far as it has said so."""
+        found: dict[int, str] = {}
+        for server in await self.servers.primaries():
+            with suppress(RedisError, OSError):
+                for uid, raw in (await server.client.hgetall(Keys(PREFIX).nodes)).items():
+                    report = decode(raw)
+                    number = int(report.name[1:]) if report is not None else 0
+                    if report is not None and report.at - report.up > self.nodes[number].began - START_SECONDS:
+                        found[number] = uid.decode()
+        return found
 
     def address(self, node: int) -> tuple[str, int]:
         """Where clients reach a node."""
         return HOST, self.nodes[node].port
 
     async def keys_without_ttl(self) -> list[str]:
-        """Every key that would stay for ever."""
+        """Every key that would stay for ever. Raises StartError if the servers don't come to work together again."""
+        await self.servers.settle()  # one that was a primary may take itself for one yet
         found = []
         for server in await self.servers.primaries():
             client = server.client
@@ -101,7 +127,7 @@ async def build(
     async with anyio.create_task_group() as tasks:
         nodes: list[Node] = []
         try:
-            await data.start()
+            await data.start(tasks)
             proxies = [Proxy((HOST, data.members[0].port)) for _ in range(count if engine is Engine.STANDALONE else 0)]
             for proxy in proxies:
                 await tasks.start(proxy.run)

@@ -1,18 +1,22 @@
 """Breaks parts of the lab, one after the other and sometimes two at once, and keeps a log of it."""
 
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Final
 
 import anyio
+from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.torture.history import Fault, Span
-from relay.torture.lab import Lab, Node
-from relay.torture.plan import LEASE
+from relay.torture.lab import PREFIX, Lab, Node
+from relay.torture.plan import ALIVE_SECONDS, FREE_SECONDS, LEASE, NODE_TIMEOUT, REPLACING
+from relay.torture.process import HOST
+from relay.torture.topology import EVERYWHERE
+from relay.torture.waiting import until
 
 # Seconds between faults: enough for sessions to come back now and then, not enough for all to be quiet.
 PAUSE_SECONDS: Final = (0.3, 2.5)
@@ -21,19 +25,33 @@ TOGETHER: Final = 0.3
 KILL_EVERY_SECONDS: Final = 0.1  # the subscribers', at 10 Hz
 # A network's delay in one direction: the longest on earth, and less than makes a call or a renewal of the lease late.
 SLOW_SECONDS: Final = (0.02, 0.1)
-_PREFIX: Final = "relay"
+# A shard that is silent for a while isn't replaced with this for a node time-out.
+PATIENT_SECONDS: Final = 60.0
+
+# What of new users on these nodes, whose names are in these slots, doesn't work within so many seconds.
+Alive = Callable[[list[int], Sequence[range], float], Awaitable[list[str]]]
 
 
 class Nemesis:
-    """Draws faults of the given kinds from its own random numbers. `faults` is the log."""
+    """Draws faults of the given kinds from its own random numbers. `faults` is the log.
 
-    def __init__(self, lab: Lab, kinds: list[str], rng: Random, clock: Callable[[], float]) -> None:
+    After each fault, and while another server is in a primary's place, everything has to work again within a bound,
+    whatever comes later: `alive(nodes, slots, seconds)` says what doesn't, of new users on these nodes whose names are
+    in these slots. `dead` is the log of that.
+    """
+
+    def __init__(self, lab: Lab, kinds: list[str], rng: Random, clock: Callable[[], float], alive: Alive) -> None:
         self._lab = lab
         self._kinds = kinds
         self._rng = rng
         self._clock = clock
+        self._alive = alive
         self._server_broken = False  # away or frozen: there is nothing to break in it at the moment
+        self._breaking = 0  # faults that are under way
+        self._looking = 0  # looks whether everything works, which no fault may disturb
+        self._turn = anyio.Lock()
         self.faults: list[Fault] = []
+        self.dead: list[str] = []
 
     async def rage(self, seconds: float) -> None:
         """Break things for so long; when this returns everything is whole again."""
@@ -50,18 +68,53 @@ class Nemesis:
                     await self._break(kind)
 
     async def _break(self, kind: str) -> None:
-        node = self._rng.choice(self._lab.nodes)
-        if kind in _SERVER and self._server_broken:
-            return
-        if kind in _NODE and not node.wanted:
-            return
-        if kind == "failover" and (not await self._lab.servers.ready() or self._server_broken):
-            return  # the one before has left its traces still
+        await until(lambda: not self._looking)
+        self._breaking += 1
+        try:
+            node = self._rng.choice(self._lab.nodes)
+            if await self._possible(kind, node):
+                await self._do(kind, node)
+        finally:
+            self._breaking -= 1
+
+    async def _possible(self, kind: str, node: Node) -> bool:
+        if kind in _NODE:
+            return node.wanted
+        if kind in REPLACING and not await self._lab.servers.ready():
+            return False  # the one before has left its traces still
+        return not self._server_broken
+
+    async def _do(self, kind: str, node: Node) -> None:
         fault = Fault(kind, Span(self._clock()), node.number if kind in _NODE else -1)
         self.faults.append(fault)
         with suppress(RedisError, OSError):  # the server is down at the moment: nothing more to break there
             await (_NODE[kind](self, node) if kind in _NODE else _SERVER[kind](self))
         fault.span.ended = self._clock()
+        await self._look(f"after {kind}")
+
+    @asynccontextmanager
+    async def _calm(self) -> AsyncIterator[None]:
+        """Once all other faults are over, and while none begins; for one at a time."""
+        self._breaking -= 1
+        self._looking += 1
+        await until(lambda: not self._breaking)
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._looking -= 1
+            await until(lambda: not self._looking)
+            self._breaking += 1
+
+    async def _look(self, when: str) -> None:
+        """Whether everything works soon, which takes a while after what was broken."""
+        async with self._calm():
+            began = self._clock()
+            nodes = [node.number for node in self._lab.nodes]
+            self._bury(f"{when}, at {began:.1f} s", await self._alive(nodes, EVERYWHERE, ALIVE_SECONDS))
+
+    def _bury(self, when: str, found: list[str]) -> None:
+        self.dead.extend(f"{when}: {what}" for what in found)
 
     # --- nodes
 
@@ -121,7 +174,7 @@ class Nemesis:
         await self._lab.server.client.flushall()
 
     async def _evict(self) -> None:
-        keys = Keys(_PREFIX)
+        keys = Keys(PREFIX)
         some = self._rng.sample(range(PARTITIONS), PARTITIONS // self._rng.choice((2, 4, 16)))
         await self._lab.server.client.delete(*map(keys.partition, some))
 
@@ -150,7 +203,7 @@ class Nemesis:
         self._server_broken = False
 
     async def _failover(self) -> None:
-        """A primary dies or freezes; once its replica is in its place it comes back, as it was started or as it was."""
+        """A primary dies or freezes; its replica takes its place; long after that it comes back, empty or as it was."""
         self._server_broken = True
         server = self._rng.choice(await self._lab.servers.primaries())
         killed = self._rng.random() < 0.5
@@ -159,12 +212,67 @@ class Nemesis:
         else:
             server.tell(signal.SIGSTOP)
         await self._lab.servers.replaced(server)
+        await self._look(f"the primary on port {server.port} {'killed' if killed else 'frozen'} and replaced")
         await anyio.sleep(LEASE * self._rng.choice((0.0, 0.5, 1.5)))
         if killed:
             await server.serve()
         else:
             server.tell(signal.SIGCONT)
         self._server_broken = False
+
+    async def _switch(self) -> None:
+        """A replica takes a primary's place while that one lives, and keeps whoever is connected to it."""
+        self._server_broken = True
+        old = await self._lab.servers.switch()
+        for proxy in self._lab.proxies:
+            proxy.target = (HOST, self._lab.server.port)
+        await self._look(f"the primary on port {old.port} demoted")
+        if self._lab.proxies:
+            await old.end()
+        self._server_broken = False
+
+    async def _isolate(self) -> None:
+        """A primary of a cluster hears the others no more, nor they it; clients reach it."""
+        self._server_broken = True
+        cluster = self._lab.cluster
+        server = self._rng.choice(await cluster.primaries())
+        await cluster.cut_off(server)
+        await cluster.replaced(server)
+        await self._look(f"the primary on port {server.port} isolated and replaced")
+        cluster.gossip.heal()
+        self._server_broken = False
+
+    async def _shard_freeze(self) -> None:
+        """A primary of a cluster is silent for so long that leases lapse, and not for so long that it is replaced."""
+        self._server_broken = True
+        cluster = self._lab.cluster
+        server = self._rng.choice(await cluster.primaries())
+        seconds = LEASE * self._rng.choice((0.6, 1.5, 3.0))
+        await cluster.patience(PATIENT_SECONDS)
+        async with self._calm():
+            shares = await cluster.shares()
+            spared = await self._spared(shares, server.port)
+            server.tell(signal.SIGSTOP)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.sleep, seconds)
+                healthy = [slots for slots, port in shares if port != server.port]
+                self._bury(
+                    f"the primary on port {server.port} silent", await self._alive(spared, healthy, FREE_SECONDS)
+                )
+            server.tell(signal.SIGCONT)
+        await cluster.patience(NODE_TIMEOUT)
+        self._server_broken = False
+
+    async def _spared(self, shares: list[tuple[range, int]], port: int) -> list[int]:
+        """The nodes that have neither their lease nor their inbox on that server."""
+        sick = [slots for slots, other in shares if other == port]
+        keys = Keys(PREFIX)
+        uids = await self._lab.uids()
+        return [
+            number
+            for number, uid in uids.items()
+            if not any(key_slot(key.encode()) in slots for key in (keys.lease(uid), keys.inbox(uid)) for slots in sick)
+        ]
 
 
 _NODE: Final[dict[str, Callable[[Nemesis, Node], Awaitable[None]]]] = {
@@ -184,4 +292,7 @@ _SERVER: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {
     "redis-freeze": Nemesis._redis_freeze,
     "rollback": Nemesis._rollback,
     "failover": Nemesis._failover,
+    "switch": Nemesis._switch,
+    "isolate": Nemesis._isolate,
+    "shard-freeze": Nemesis._shard_freeze,
 }

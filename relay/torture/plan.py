@@ -32,7 +32,10 @@ FAULTS: Final = {
     "redis-down": "SIGKILL of Redis, restarted empty",
     "redis-freeze": "SIGSTOP of Redis",
     "rollback": "Redis comes back with an older state, as after a failover that lost writes",
-    "failover": "SIGKILL or SIGSTOP of a primary, until its replica has taken its place",
+    "failover": "SIGKILL or SIGSTOP of a primary, until well after its replica has taken its place",
+    "switch": "a replica takes a primary's place, which goes on as its replica and keeps its connections",
+    "isolate": "a primary of a cluster is cut off from the others, and not from its clients",
+    "shard-freeze": "SIGSTOP of a primary of a cluster, for less than its node time-out",
 }
 
 
@@ -45,19 +48,26 @@ class Engine(StrEnum):
 
 
 # What an engine has. Sentinels and clusters tell a node themselves where the servers are: no proxy stands between.
-_WITH_FAILOVER: Final = ("kill", "term", "pause", "failover")
+_WITH_FAILOVER: Final = ("kill", "term", "pause", "failover", "switch")
 FAULTS_OF: Final = {
-    Engine.STANDALONE: tuple(fault for fault in FAULTS if fault != "failover"),
+    Engine.STANDALONE: tuple(fault for fault in FAULTS if fault not in ("failover", "isolate", "shard-freeze")),
     Engine.SENTINEL: _WITH_FAILOVER,
-    Engine.CLUSTER: _WITH_FAILOVER,
+    Engine.CLUSTER: (*_WITH_FAILOVER, "isolate", "shard-freeze"),
 }
+# Those for which a replica has to be ready, where an engine has replicas of its own.
+REPLACING: Final = frozenset({"failover", "switch", "isolate", "shard-freeze"})
 
 # Silence of a primary, in seconds, after which sentinels, or the others of a cluster, call it failed.
 DOWN_AFTER: Final = 1.0
 NODE_TIMEOUT: Final = 2.0
 # And what a failover may take after that.
 FAILOVER_SECONDS: Final = 5.0
-# After the last fault everything has to work again within so many seconds.
+# After each fault, and once a failover is over although the old primary is still away, everything has to work for new
+# users within so many seconds, a lease for which their names wait included.
+ALIVE_SECONDS: Final = 5.0
+# While one shard of a cluster is silent, everything that needs others only has to work within so many.
+FREE_SECONDS: Final = 3.0
+# After the last fault everything has to work again for all within so many seconds.
 RECOVERY_SECONDS: Final = {
     Engine.STANDALONE: 10.0,
     Engine.SENTINEL: 10.0 + DOWN_AFTER + FAILOVER_SECONDS,

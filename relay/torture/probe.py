@@ -1,28 +1,45 @@
 """Whether a cluster does its work: two new programs on two nodes claim, call, talk and quit."""
 
 import ssl
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
+from itertools import count
 from random import Random
 from typing import Final
 
 import anyio
+from redis.crc import key_slot
 
+from relay.redis_client.keys import Keys
 from relay.torture.history import History, Kind
+from relay.torture.lab import PREFIX
 from relay.torture.program import Program
+from relay.torture.topology import EVERYWHERE
 from relay.torture.waiting import until
 from relay.torture.wire import BROKEN, Address, Wire, dial
 
 RETRY_SECONDS: Final = 0.1
 NUDGE_SECONDS: Final = 0.1
 TEXTS: Final = 3  # in each direction
+_KEYS: Final = Keys(PREFIX)
 
 
-async def fails(caller: Address, callee: Address, tag: str, seconds: float, tls: ssl.SSLContext | None = None) -> str:
-    """What can't be done there within so many seconds, counting further tries; empty if all of it can."""
+async def fails(
+    caller: Address,
+    callee: Address,
+    tag: str,
+    seconds: float,
+    tls: ssl.SSLContext | None = None,
+    slots: Sequence[range] = EVERYWHERE,
+) -> str:
+    """What can't be done there within so many seconds, counting further tries; empty if all of it can.
+
+    `slots`: of a cluster, where the names of those who try have to be.
+    """
     attempts: list[_Attempt] = []
     with anyio.move_on_after(seconds):
         while True:
-            attempts.append(_Attempt(f"{tag}-{len(attempts)}"))
+            attempts.append(_Attempt(f"{tag}-{len(attempts)}", slots))
             with anyio.move_on_after(seconds / 2):
                 if await attempts[-1].talk(caller, callee, tls):
                     return ""
@@ -30,14 +47,21 @@ async def fails(caller: Address, callee: Address, tag: str, seconds: float, tls:
     return ", then ".join(attempt.step for attempt in attempts)
 
 
+def _name(who: str, tag: str, slots: Sequence[range]) -> str:
+    """A name whose record is in one of these slots."""
+    names = (f"{who}{n}-{tag}" for n in count())
+    return next(name for name in names if any(key_slot(_KEYS.place(name).key.encode()) in some for some in slots))
+
+
 class _Attempt:
     """Two users who do everything once. `step`: what they are doing."""
 
-    def __init__(self, tag: str) -> None:
+    def __init__(self, tag: str, slots: Sequence[range]) -> None:
         self.step = "connect"
         self._history = History()
         rng = Random(tag)
-        self._ann, self._bob = (Program(f"{n}-{tag}", Kind.PROGRAM, self._history, rng) for n in ("ann", "bob"))
+        names = (_name(who, tag, slots) for who in ("ann", "bob"))
+        self._ann, self._bob = (Program(name, Kind.PROGRAM, self._history, rng) for name in names)
 
     async def talk(self, caller: Address, callee: Address, tls: ssl.SSLContext | None) -> bool:
         """Whether all of it went well."""

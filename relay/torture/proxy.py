@@ -23,7 +23,7 @@ class Proxy:
     """Listens on a port of the loopback interface and passes on to the server."""
 
     def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
+        self.target = target  # of new connections
         self._lines: set[_Line] = set()
         self._open = anyio.Event()
         self._open.set()
@@ -60,7 +60,7 @@ class Proxy:
         self._lines.add(line)
         try:
             with line.scope:
-                async with front, await anyio.connect_tcp(*self._target) as back, anyio.create_task_group() as tasks:
+                async with front, await anyio.connect_tcp(*self.target) as back, anyio.create_task_group() as tasks:
                     tasks.start_soon(self._pump, front, back, line, True)
                     tasks.start_soon(self._pump, back, front, line, False)
         except OSError:

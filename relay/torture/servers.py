@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import anyio
 import anyio.to_thread
 import redis
+from anyio.abc import TaskGroup
 from redis.asyncio import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -17,6 +18,7 @@ from redis.retry import Retry
 from relay import embedded
 from relay.config import StartError
 from relay.torture import topology
+from relay.torture.gossip import Gossip
 from relay.torture.plan import Engine
 from relay.torture.process import HOST, START_SECONDS, Process, free_port
 from relay.torture.topology import PRIMARIES, SENTINELS, SERVICE, Member, Step
@@ -73,7 +75,7 @@ class Server(Process):
 
 
 class Servers:
-    """Those that hold the data, `members`; this one alone serves all of it, and nothing takes its place."""
+    """Those that hold the data, `members`."""
 
     def __init__(self, members: list[Server]) -> None:
         self.members = members
@@ -81,10 +83,10 @@ class Servers:
     @property
     def url(self) -> str:
         """How a node is told of them."""
-        return f"redis://{HOST}:{self.members[0].port}"
+        raise NotImplementedError
 
-    async def start(self) -> None:
-        """Start all, and wait until they work together. Raises StartError."""
+    async def start(self, tasks: TaskGroup) -> None:
+        """Start all, and wait until they work together. `tasks`: what stands between them. Raises StartError."""
         for server in self.members:
             await server.serve()
 
@@ -101,9 +103,20 @@ class Servers:
         """Whether a primary may fail now, because a replica could take its place, and everybody knows."""
         return bool(await _ask(self._ready))
 
+    async def settle(self) -> None:
+        """Wait until it is so. Raises StartError if that doesn't happen."""
+        await _hold(("the servers work together again", self._ready))
+
     async def replaced(self, old: Server) -> None:
         """Wait until another one serves in its place, and all others know. Raises StartError if that doesn't happen."""
         await _hold((f"another server takes the place of the one on port {old.port}", lambda: self._replaced(old)))
+
+    async def switch(self) -> Server:
+        """Put a replica in a primary's place while that one lives, as for an upgrade. Returns the one of before.
+
+        Raises StartError.
+        """
+        raise NotImplementedError
 
     def _primaries(self) -> list[Server]:
         return self.members
@@ -113,6 +126,41 @@ class Servers:
 
     def _replaced(self, old: Server) -> bool:
         return False
+
+
+class Endpoint(Servers):
+    """One server that serves, `member`, and one that may take its place behind the address that nodes know.
+
+    That one is started when it is wanted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._spare = Server(folder / "spare", *topology.OPTIONS)
+        super().__init__([Server(folder, *topology.OPTIONS)])
+
+    @property
+    def url(self) -> str:
+        """How a node is told of them."""
+        return f"redis://{HOST}:{self.members[0].port}"
+
+    async def end(self) -> None:
+        """End them for good."""
+        await super().end()
+        await self._spare.retire()
+
+    async def switch(self) -> Server:
+        """See `Servers`. The new one alone serves from now on; the old one is its replica."""
+        (old,), new = self.members, self._spare
+        await new.serve()
+        await anyio.to_thread.run_sync(topology.demote, new.state, old.port)
+        await _hold(("the replica is in step", lambda: topology.replicates(new.state)))
+        await anyio.to_thread.run_sync(topology.put_in_place, new.state)
+        self.members, self._spare = [new], old
+        await anyio.to_thread.run_sync(topology.demote, old.state, new.port)
+        return old
+
+    def _ready(self) -> bool:
+        return True  # the other one is made a replica when it's wanted
 
 
 class Sentinel(Process):
@@ -146,9 +194,9 @@ class Watched(Servers):
         """The sentinels, and what they call the service."""
         return f"redis+sentinel://{','.join(f'{HOST}:{sentinel.port}' for sentinel in self._sentinels)}/{SERVICE}"
 
-    async def start(self) -> None:
+    async def start(self, tasks: TaskGroup) -> None:
         """The servers first: a sentinel asks the primary at once who its replicas are."""
-        await super().start()
+        await super().start(tasks)
         await _hold(("the replica is in step", lambda: topology.replicates(self.members[1].state)))
         for sentinel in self._sentinels:
             sentinel.start()
@@ -159,6 +207,13 @@ class Watched(Servers):
         for sentinel in self._sentinels:
             await sentinel.retire()
         await super().end()
+
+    async def switch(self) -> Server:
+        """See `Servers`."""
+        (old,) = await self.primaries()
+        await anyio.to_thread.run_sync(topology.order_failover, self._sentinels[0].state)
+        await self.replaced(old)
+        return old
 
     def _primaries(self) -> list[Server]:
         ports = {topology.named(sentinel.state) for sentinel in self._sentinels}
@@ -176,23 +231,59 @@ class Cluster(Servers):
     """Three primaries with a share of the slots each, and a replica for each."""
 
     def __init__(self, folder: Path) -> None:
-        numbers = range(2 * PRIMARIES)
-        buses = [free_port() for _ in numbers]
-        super().__init__([Server(folder / f"server{n}", *topology.cluster_options(buses[n])) for n in numbers])
-        self._buses = buses
+        self._folder = folder
+        self._buses = [free_port() for _ in range(2 * PRIMARIES)]
+        self.gossip = Gossip(self._buses)
+        super().__init__([])
 
     @property
     def url(self) -> str:
-        """All of them: any one can tell of the others, and some may be away."""
-        return f"redis+cluster://{','.join(f'{HOST}:{server.port}' for server in self.members)}"
+        """The primaries of the beginning, as operators name them: they tell of the others, and may be away."""
+        return f"redis+cluster://{','.join(f'{HOST}:{server.port}' for server in self.members[:PRIMARIES])}"
 
-    async def start(self) -> None:
+    async def start(self, tasks: TaskGroup) -> None:
         """Start all, and have them share the slots. Raises StartError."""
-        await super().start()
-        pairs = zip(self.members, self._buses, strict=True)
-        steps = topology.form_cluster([Member(server.state, server.port, bus) for server, bus in pairs])
+        await tasks.start(self.gossip.run)
+        pairs = list(zip(self._buses, self.gossip.ports, strict=True))
+        self.members = [
+            Server(self._folder / f"server{number}", *topology.cluster_options(bus, port))
+            for number, (bus, port) in enumerate(pairs)
+        ]
+        await super().start(tasks)
+        steps = topology.form_cluster(
+            [
+                Member(server.state, server.port, port)
+                for server, port in zip(self.members, self.gossip.ports, strict=True)
+            ]
+        )
         while (step := await anyio.to_thread.run_sync(next, steps, None)) is not None:
             await _hold(step)
+
+    async def switch(self) -> Server:
+        """See `Servers`."""
+        old, new = await anyio.to_thread.run_sync(self._pair)
+        await anyio.to_thread.run_sync(topology.take_over, new.state)
+        await self.replaced(old)
+        return old
+
+    def _pair(self) -> tuple[Server, Server]:
+        """A primary and its replica."""
+        new = next(server for server in self.members if topology.replicates(server.state))
+        port = topology.primary_of(new.state)
+        return next(server for server in self.members if server.port == port), new
+
+    async def cut_off(self, server: Server) -> None:
+        """Let nothing pass between a server and the others; clients reach it."""
+        id = await anyio.to_thread.run_sync(server.state.cluster, "MYID")
+        self.gossip.cut(self.members.index(server), id)
+
+    async def patience(self, seconds: float) -> None:
+        """Have a server called failed after so long a silence."""
+        await anyio.to_thread.run_sync(topology.set_timeout, [server.state for server in self.members], seconds)
+
+    async def shares(self) -> list[tuple[range, int]]:
+        """Ranges of slots, and the port of the primary of each."""
+        return await _ask(lambda: topology.shares(self.members[0].state)) or []
 
     def _primaries(self) -> list[Server]:
         ports = topology.serving(self.members[0].state)
@@ -212,7 +303,7 @@ def make(engine: Engine, folder: Path) -> Servers:
     """The servers of an engine, not started, with their files in an empty folder."""
     match engine:
         case Engine.STANDALONE:
-            return Servers([Server(folder)])
+            return Endpoint(folder)
         case Engine.SENTINEL:
             return Watched(folder)
         case Engine.CLUSTER:

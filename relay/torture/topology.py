@@ -23,6 +23,7 @@ FAILOVER_TIMEOUT: Final = 5000
 
 PRIMARIES: Final = 3
 SLOTS: Final = 16384  # Redis Cluster's own number
+EVERYWHERE: Final = (range(SLOTS),)
 
 # A replica is wanted at once, not when more of them might have come.
 OPTIONS: Final = ("--repl-diskless-sync-delay", "0")
@@ -72,6 +73,11 @@ def knows_all(sentinel: redis.Redis, replicas: int) -> bool:
     return whole and all(map(_could_take_over, found))
 
 
+def order_failover(sentinel: redis.Redis) -> None:
+    """Have the sentinels put the replica in the primary's place, which lives."""
+    sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
+
+
 def _could_take_over(replica: dict[str, Any]) -> bool:
     up = not replica["is_sdown"] and not replica["is_disconnected"]
     return up and (replica["role-reported"], replica["master-link-status"]) == ("slave", "ok")
@@ -80,26 +86,30 @@ def _could_take_over(replica: dict[str, Any]) -> bool:
 # --- Cluster
 
 
-def cluster_options(bus: int) -> list[str]:
-    """Of a server that is to be part of a cluster, and to talk to the others on that port."""
+def cluster_options(bus: int, announced: int | None = None) -> list[str]:
+    """Of a server that is to be part of a cluster, and to talk to the others on that port.
+
+    `announced`: the port that the others are told of instead, where something stands between them.
+    """
     words = {"enabled": "yes", "node-timeout": round(NODE_TIMEOUT * 1000), "port": bus}
+    if announced is not None:
+        words["announce-bus-port"] = announced
     return [*OPTIONS, *(word for key, value in words.items() for word in (f"--cluster-{key}", str(value)))]
 
 
-def form_cluster(members: Sequence[Member]) -> Iterator[Step]:
-    """Three primaries that share the slots evenly; the further ones become their replicas, in the same order."""
+def form_cluster(members: Sequence[Member], primaries: int = PRIMARIES) -> Iterator[Step]:
+    """So many primaries that share the slots evenly; the further ones become their replicas, in the same order."""
     clients = [member.client for member in members]
-    share = SLOTS // PRIMARIES
-    bounds = [*range(0, SLOTS - share, share), SLOTS]
-    for client, (first, end) in zip(clients[:PRIMARIES], pairwise(bounds), strict=True):
+    bounds = [SLOTS * n // primaries for n in range(primaries + 1)]
+    for client, (first, end) in zip(clients[:primaries], pairwise(bounds), strict=True):
         client.cluster("ADDSLOTSRANGE", first, end - 1)
     for member in members[1:]:
         clients[0].cluster("MEET", HOST, member.port, member.bus)
     whole: Step = ("all servers know all slots", lambda: all(is_whole(client, len(clients)) for client in clients))
     yield whole
-    for primary, replica in zip(clients, clients[PRIMARIES:], strict=False):
+    for primary, replica in zip(clients, clients[primaries:], strict=False):
         replica.cluster("REPLICATE", primary.cluster("MYID"))
-    yield "all replicas are in step", lambda: all(map(replicates, clients[PRIMARIES:]))
+    yield "all replicas are in step", lambda: all(map(replicates, clients[primaries:]))
     yield whole
 
 
@@ -115,5 +125,40 @@ def is_whole(client: redis.Redis, size: int) -> bool:
 
 def serving(client: redis.Redis) -> set[int]:
     """The ports of the primaries that a server of a cluster knows."""
+    return {port for _slots, port in shares(client)}
+
+
+def shares(client: redis.Redis) -> list[tuple[range, int]]:
+    """Ranges of slots, and the port of the primary that serves each, as a server of a cluster knows them."""
     rows: Any = client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
-    return {int(primary[1]) for _first, _last, primary, *_ in rows}
+    return [(range(int(first), int(last) + 1), int(primary[1])) for first, last, primary, *_ in rows]
+
+
+def primary_of(replica: redis.Redis) -> int:
+    """The port of the primary of a replica."""
+    info: Any = replica.info("replication")
+    return int(info["master_port"])
+
+
+def take_over(replica: redis.Redis) -> None:
+    """Have a replica of a cluster take its primary's place, which lives and helps."""
+    replica.cluster("FAILOVER")
+
+
+def set_timeout(clients: Sequence[redis.Redis], seconds: float) -> None:
+    """After how long a silence servers call each other failed."""
+    for client in clients:
+        client.config_set("cluster-node-timeout", round(seconds * 1000))
+
+
+# --- an endpoint
+
+
+def put_in_place(new: redis.Redis) -> None:
+    """Make a replica that is in step a primary."""
+    new.replicaof("NO", "ONE")
+
+
+def demote(old: redis.Redis, primary: int) -> None:
+    """Make a primary the replica of the server on that port."""
+    old.replicaof(HOST, str(primary))

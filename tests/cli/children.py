@@ -15,7 +15,7 @@ import sys
 import termios
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn, Protocol, Self
@@ -69,11 +69,28 @@ class Nursery:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         assert self._socket.recv(16), "it did not start"
 
-    def start(self, args: tuple[str, ...], environment: dict[str, str], streams: Streams, terminal: bool) -> Child:
-        """`pairchat` in a fork."""
+    def start(
+        self,
+        args: tuple[str, ...],
+        environment: dict[str, str],
+        streams: Streams,
+        terminal: bool,
+        *,
+        closed: Sequence[int] = (),
+        ignored: Sequence[signal.Signals] = (),
+    ) -> Child:
+        """`pairchat` in a fork, with some of its streams closed and some signals ignored from the start."""
         reports, theirs = os.pipe()
         try:
-            order = json.dumps({"args": args, "environment": environment, "terminal": terminal}).encode()
+            order = json.dumps(
+                {
+                    "args": args,
+                    "environment": environment,
+                    "terminal": terminal,
+                    "closed": closed,
+                    "ignored": ignored,
+                }
+            ).encode()
             socket.send_fds(self._socket, [order], [*streams, theirs])
         finally:
             os.close(theirs)
@@ -176,6 +193,11 @@ def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
         os.dup2(fd, number)
         os.close(fd)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    for number in order["closed"]:
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+    for number in order["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = ["pairchat", *order["args"]]

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from pairchat import BadSettings
-from pairchat.settings import config_file, read, write
+from pairchat.screen.attention import Notify
+from pairchat.screen.theme import Theme
+from pairchat.settings import NOTIFY, THEMES, config_file, read, write
+from pairchat.store import state_folder
 from tests.cli.chatting import Open
 from tests.cli.home import Home
 from tests.cli.piped import Start
@@ -52,6 +55,41 @@ def test_a_file_that_was_named_must_exist(start: Start) -> None:
     assert start("alice", "--config", "/nowhere.toml", stdin=subprocess.DEVNULL).ended()[0] == 2
 
 
+def test_a_byte_order_mark_before_it_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_bytes(b'\xef\xbb\xbfname = "ann"\n')
+    assert read(tmp_path / "config.toml", must_exist=True) == {"name": "ann"}
+
+
+@pytest.mark.parametrize("asked", ["--help", "--version", "--show-completion"])
+def test_a_broken_file_hinders_nobody_who_only_asks(start: Start, asked: str) -> None:
+    status, out, told = start(asked, home=home_with("name = "), SHELL="/bin/bash").ended()
+    assert (status, told) == (0, [])
+    assert "pairchat" in out
+
+
+def test_a_user_without_a_home_has_no_file_and_no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise KeyError
+
+    for variable in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert config_file() is None
+    assert state_folder() is None
+
+
+def test_what_can_be_chosen_is_what_the_screen_offers() -> None:
+    assert tuple(Theme) == THEMES
+    assert tuple(Notify) == NOTIFY
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "soon"])
+def test_a_time_that_is_none_is_wrong_usage(start: Start, value: str) -> None:
+    status, out, told = start("alice", "--timeout", value, stdin=subprocess.DEVNULL).ended()
+    assert (status, out) == (2, "")
+    assert value in " ".join(told)
+
+
 def test_a_theme_that_is_none_is_wrong_usage(terminal: Open) -> None:
     screen = terminal("alice", "--theme", "pink")
     assert screen.status() == 2
@@ -79,12 +117,20 @@ def test_the_answers_to_a_few_questions_make_the_file(terminal: Open) -> None:
     home = Home()
     screen = terminal("--init", home=home)
     screen.wait_for("Your name:")
+    screen.type("ann lee\r")
+    screen.wait_for("Error: a name has no white space")
     screen.type("ann\r")
     screen.wait_for("Servers, with spaces between [localhost:9999]:")
+    screen.type("one:two:3\r")
+    screen.wait_for("Error: not an address: 'one:two:3'")
     screen.type("one:1 two:2\r")
     screen.wait_for("dark, light, or auto")
+    screen.type("pink\r")
+    screen.wait_for("Error: choose from auto, dark, light")
     screen.type("dark\r")
     screen.wait_for("or off")
+    screen.type("drum\r")
+    screen.wait_for("Error: choose from off, bell, auto")
     screen.type("\r")
     screen.wait_for("Written:")
     assert screen.status() == 0
@@ -96,3 +142,12 @@ def test_the_answers_to_a_few_questions_make_the_file(terminal: Open) -> None:
 
 def test_the_version_is_told(start: Start) -> None:
     assert start("--version").ended() == (0, f"pairchat {version('pair-relay')}\n", [])
+
+
+def test_questions_without_answers_make_no_file(start: Start) -> None:
+    home = Home()
+    process = start("--init", home=home)
+    process.end_input()
+    status, _, told = process.ended()
+    assert (status, told) == (2, ["pairchat: nothing was written"])
+    assert not (home.path / ".config").exists()

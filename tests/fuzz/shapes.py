@@ -46,6 +46,8 @@ def _bounded(
     """Within a field's bounds: those of a text's length, or of a number."""
     if meta.min_length is not None:
         return free.filter(lambda text: len(text) >= (meta.min_length or 0))
+    if meta.max_length is not None:
+        return free.filter(lambda text: len(text) <= (meta.max_length or 0))
     assert isinstance(meta.ge, int)
     assert isinstance(meta.le, int)
     low, high = meta.ge, meta.le

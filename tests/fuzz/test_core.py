@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay import frames
-from relay.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong, too_long
+from relay.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong
 from relay.events import Acked, Claim, Confirm, Messages, Say
 from relay.mail import Mail
 from relay.session import State
@@ -50,7 +50,9 @@ class Stranger:
         session = self._user.session
         while self._waiting and not session.blocked and not self._user.closed:
             line = self._waiting.popleft()
-            session.receive(too_long(line) if isinstance(line, TooLong) else self._dialect.parse(line, session.named))
+            session.receive(
+                self._dialect.too_long(line) if isinstance(line, TooLong) else self._dialect.parse(line, session.named)
+            )
         for event in self._user.hears():
             self.heard.append(event)
             assert isinstance(self._dialect.render(event), bytes)

@@ -67,12 +67,12 @@ def test_nothing_is_learnt_without_a_good_one(guests: Guests, places: tuple[Node
             program.send("hello", name=name, auth=token)
             assert program.frame() == {
                 "type": "error",
-                "code": "bad_token",
+                "code": "bad_auth",
                 "message": "This name needs a valid token.",
                 "name": name,
             }
     program.send("hello", name="free")
-    program.expect("error", code="bad_token")
+    program.expect("error", code="bad_auth")
     program.send("hello", name="free", auth=issuer.token("free"))
     program.expect("welcome")
     program.name = "free"
@@ -83,7 +83,7 @@ def test_a_resume_needs_one_too(guests: Guests, places: tuple[Node, Node], issue
     alice.reset()
     again = guests.json(places[1])
     again.send("hello", name="alice", token=alice.token)
-    again.expect("error", code="bad_token")
+    again.expect("error", code="bad_auth")
     again.send("hello", name="alice", token=alice.token, auth=issuer.token("alice"))
     again.expect("welcome", resumed=True)
 

@@ -106,9 +106,28 @@ def test_each_primary_that_fails_loses_no_message_and_no_name(
     def fail(old: RedisServer) -> None:
         slot = next(iter(cluster.slots(old)))
         fault(old)
+        broken = time.monotonic()
         wait_until(lambda: cluster.serving(slot) is not old, "its replica takes over", PATIENCE)
+        print(f"its replica has its place {time.monotonic() - broken:.1f} s after the fault")
 
     anyio.run(partial(undisturbed, nodes, *(partial(fail, old) for old in cluster.servers[:3])))
+
+
+def test_a_primary_that_only_the_others_miss_is_left(start_node: StartNode, prefix: str, tmp_path: Path) -> None:
+    """Cut off from the other servers, it goes on serving its clients; a replica has its place."""
+    cluster = RedisCluster(tmp_path / "cluster", replicas=True, options=("--enable-debug-command", "yes"))
+    nodes = [start_node(redis=cluster.url, grace=30) for _ in range(2)]
+    alone = next(iter(cluster.holding(f"{prefix}:inbox:*")))
+    slot = next(iter(cluster.slots(alone)))
+
+    def cut_off() -> None:
+        cluster.isolate(alone)
+        wait_until(lambda: cluster.serving(slot, unless=alone) is not alone, "its replica takes over", PATIENCE)
+
+    try:
+        anyio.run(undisturbed, nodes, cut_off)
+    finally:
+        cluster.stop()
 
 
 def test_an_inbox_whose_slot_moves_stays_in_use(cluster: RedisCluster, two: list[Node]) -> None:

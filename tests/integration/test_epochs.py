@@ -1,12 +1,15 @@
 """After Redis forgot, a lease is waited for once and for all names together, whether or not anybody asks meanwhile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import redis
+from redis.crc import key_slot
 
 from relay.redis_client.keys import PARTITIONS, Keys
 from tests.integration.conftest import StartNode
+from tests.support.cluster import PATIENCE, RedisCluster
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.party import LEASE
@@ -87,3 +90,62 @@ def test_an_epoch_that_is_yet_to_come_is_an_old_one(
         client.hset(keys.partition(number), "@", f"{ahead} {server}")
     check_free(guests, [node, node])
     assert "redis forgot" not in node.text()
+
+
+# --- a cluster, of which one shard forgets
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(tmp_path / "cluster", replicas=True)
+    yield cluster
+    cluster.stop()
+
+
+def test_the_partitions_of_a_shard_begin_together_and_no_others(
+    guests: Guests, cluster: RedisCluster, start_node: StartNode, prefix: str
+) -> None:
+    """Flushed, with slots that move to it, and replaced by its replica; nobody asks for a name there meanwhile."""
+    nodes = [start_node(redis=cluster.url) for _ in range(2)]
+    known = epochs_by_key(cluster, prefix)
+    first, second = cluster.servers[:2]
+    theirs = {server: [key for key in known if cluster.home(key) is server] for server in (first, second)}
+    moved, left = theirs[second][:3], theirs[second][3:]
+
+    def expect_begun(forgotten: list[str]) -> None:
+        def begun() -> bool:
+            found = epochs_by_key(cluster, prefix)
+            return all(found.get(key, known[key]) != known[key] for key in forgotten)
+
+        wait_until(begun, "the partitions have begun", PATIENCE)
+        found = epochs_by_key(cluster, prefix)
+        assert {key for key in known if found[key] != known[key]} == set(forgotten)
+        known.update(found)
+
+    cluster.clients[0].flushall()
+    expect_begun(theirs[first])
+    for key in moved:
+        cluster.move(key, first)
+    expect_begun(moved)
+    second.process.kill()
+    wait_until(lambda: cluster.home(left[0]) is not second, "its replica takes over", PATIENCE)
+    expect_begun(left)
+
+    youngest = max(began(known[key]) for key in left)
+    wait_until(lambda: now(cluster.home(left[0]).client()) > youngest + LEASE * 1e6, "a lease has passed since")
+    check_free(guests, nodes)
+    assert epochs_by_key(cluster, prefix) == known, "none began for those who came"
+
+
+def epochs_by_key(cluster: RedisCluster, prefix: str) -> dict[str, str]:
+    """Of all partitions that are there, by their key."""
+    keys = [Keys(prefix).partition(number) for number in range(PARTITIONS)]
+    found: dict[str, str] = {}
+    for server, client in zip(cluster.servers, cluster.clients, strict=True):
+        slots = set(cluster.slots(server))
+        some = [key for key in keys if key_slot(key.encode()) in slots]
+        with client.pipeline(transaction=False) as pipeline:
+            for key in some:
+                pipeline.hget(key, "@")
+            found |= {key: epoch for key, epoch in zip(some, pipeline.execute(), strict=True) if epoch}
+    return found

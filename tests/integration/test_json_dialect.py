@@ -41,6 +41,7 @@ def test_hello_is_welcomed_with_all_that_a_client_needs_to_know(guests: Guests, 
         "window_bytes": 1048576,
         "ping": 30,
         "node": node.name,
+        "max_line": 65536,
     }
 
 

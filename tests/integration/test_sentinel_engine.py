@@ -1,6 +1,8 @@
 """Sentinels put a replica in the primary's place under traffic: nothing is lost, and names keep their owners."""
 
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from relay.torture.process import HOST
+from relay.torture.topology import SERVICE
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
@@ -117,6 +121,38 @@ def hears(server: RedisServer, nodes: list[Node]) -> bool:
     """Whether so many nodes are subscribed there."""
     inboxes = [channel for channel in server.client().pubsub_channels() if ":inbox:" in channel]
     return len(inboxes) >= len(nodes)
+
+
+def test_sentinels_tell_of_each_other_and_when_the_last_is_gone_that_is_said(
+    guests: Guests, start_node: StartNode, sentinels: SentinelSet
+) -> None:
+    first, *others = sentinels.sentinels
+    node = start_node(redis=f"redis+sentinel://{HOST}:{first.port}/{SERVICE}")
+    wait_until(lambda: said(node) == "ready", "the node is ready", PATIENCE)
+    first.process.kill()
+    old = sentinels.servers[0]
+    old.process.kill()
+    wait_until(lambda: {one.primary for one in others} != {old.port}, "the others name another primary", PATIENCE)
+    wait_until(lambda: node.readiness() != 200, "the node has noticed", BACK)
+    wait_until(lambda: node.readiness() == 200, "the node is at the new primary", PATIENCE)
+    assert "no sentinel answers" not in node.text()
+    for sentinel in others:
+        sentinel.process.kill()
+    line = node.wait_for_line("no sentinel answers: a failover won't be noticed")
+    assert all(f"{HOST}:{sentinel.port}: connection refused" in line for sentinel in sentinels.sentinels)
+    wait_until(lambda: said(node).startswith("ready, but no sentinel answers: "), "the probe says so", BACK)
+    guests.text_when_free(node, "alice", 2 * LEASE)
+
+
+def said(node: Node) -> str:
+    """The page of `/readyz`."""
+    host, port = node.http_address
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=PATIENCE) as page:
+            return str(page.read().decode().strip())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode().strip()
 
 
 def test_one_sentinel_is_enough_and_frozen_ones_are_passed_over(

@@ -10,6 +10,7 @@ from relay.metrics import Counts
 from relay.redis_client.keys import Keys
 
 HERE, THERE, OTHER = "1" * 16, "2" * 16, "3" * 16
+LEASE = 5.0
 
 
 class Publisher:
@@ -38,6 +39,8 @@ class Publisher:
 class Receiver:
     """The connection that messages come on."""
 
+    latency = 0.0
+
     def __init__(self) -> None:
         self.aborted = False
         self.origin = SimpleNamespace(address="redis:2")
@@ -62,6 +65,7 @@ class Desk:
             reset=lambda uid: None,
             notice=self.heard.append,
             connected=lambda: None,
+            lease=LEASE,
             counts=self.counts,
         )
         self.publisher, self.receiver = Publisher(), Receiver()

@@ -3,9 +3,10 @@
 `LIMITS` of a test module are its own.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 
 from relay.host import Limits
 from relay.router import Router
@@ -18,6 +19,13 @@ from tests.support.server import RedisServer
 def limits(request: pytest.FixtureRequest) -> Limits:
     limits: Limits = getattr(request.module, "LIMITS", Limits())
     return limits
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """A command that a test runs in this process sets the log up; the next test finds it as it was."""
+    yield
+    structlog.reset_defaults()
 
 
 # --- in memory

@@ -44,7 +44,7 @@ class TestFates:
         fates.record(first, first, chat, None)
         assert fates.of(1) == ("c1", None)
         assert fates.of(first) == (chat, None)
-        assert first == 2 or fates.of(2) == ("", Reason.LOST)
+        assert first == 2 or fates.of(2) == (None, Reason.LOST)
 
     def test_an_acknowledgement_behind_a_report_does_not_change_the_report(self) -> None:
         fates = Fates()
@@ -56,7 +56,7 @@ class TestFates:
         fates = Fates()
         for id in range(1, FATES_KEPT + 2):
             fates.record(id, id, "c1", Reason.LEFT)
-        assert fates.of(1) == ("", Reason.LOST)
+        assert fates.of(1) == (None, Reason.LOST)
         assert fates.of(2) == ("c1", Reason.LEFT)
 
     def test_why_a_chat_ended_is_remembered_for_a_bounded_number_of_chats(self) -> None:

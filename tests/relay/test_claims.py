@@ -12,6 +12,7 @@ from relay.absence import RIVALS_US
 from relay.chat import Chat
 from relay.claims import PATIENCE_SECONDS
 from relay.directory import Record, Unavailable
+from relay.events import Call
 from relay.host import Limits
 from relay.mail import Mail, Moved, Party
 from relay.pairing import Settling
@@ -133,7 +134,7 @@ async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and
     token = await token_of(guests.at(there))
     old = there.sessions["ann"]
     ben, cid = (Party("nowhere", name, name, 1, "node", 0.0) for name in ("ben", "cid"))
-    old.chat, old.pairing.step = Chat("old", ben), Settling("new", cid, "cid")
+    old.chat, old.pairing.step = Chat("old", ben), Settling("new", cid, Call("cid"))
     there.save(old)
     await until(lambda: there._records.quiet)
     monkeypatch.setattr(here, "locate", lambda *_: None)

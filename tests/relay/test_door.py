@@ -97,10 +97,10 @@ def test_a_call_is_accepted(world: World, uid: str) -> None:
     ann, ben = enter(world.place("n1"), "ann"), asking(world, "ben", uid)
     ann.says(Call("BEN"), Say("hi", 1))
     world.settle()
-    assert ann.hears() == [Rings("BEN", 30.0)]
     [invited] = ben.hears()
     assert isinstance(invited, Invited)
     assert (invited.name, invited.wait) == ("ann", 30.0)
+    assert ann.hears() == [Rings("BEN", 30.0, invited.chat)]
     world.pass_time(20)
     world.settle()
     assert (ann.hears(), ben.hears()) == ([], [])

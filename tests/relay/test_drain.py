@@ -23,7 +23,7 @@ from relay.events import (
 )
 from relay.host import Limits
 from relay.session import State
-from tests.relay.world import Place, User, World, pair
+from tests.relay.world import CHAT, NOON, Place, User, World, pair
 
 GRACE: Final = 20.0
 LIMITS: Final = Limits(grace=GRACE)
@@ -56,7 +56,7 @@ class TestDraining:
         assert [event.texts for event in ben.hears() if isinstance(event, Messages)] == [["a"]]
         ben.says(Confirm(1))
         world.settle()
-        assert ann.hears() == [Acked(1, "chat3")]
+        assert ann.hears() == [Acked(1, "chat3", NOON)]
         ann.says(Hangup())
         assert drain.look()
 
@@ -86,7 +86,7 @@ class TestDraining:
         world.settle()
         assert tim.hears() == [Moving()]
         assert tim.closed
-        assert ben.hears() == [Left("Tim", Reason.QUIT)]
+        assert ben.hears() == [Left("Tim", Reason.QUIT, CHAT)]
         assert "tim" not in world.records
         assert drain.look()
 
@@ -99,7 +99,7 @@ class TestDraining:
         assert tim.hears() == []
         ben.says(Confirm(1))
         world.settle()
-        assert tim.hears() == [Acked(1, "chat3"), Moving()]
+        assert tim.hears() == [Acked(1, "chat3", NOON), Moving()]
         assert drain.look()
 
     def test_a_call_that_a_person_has_made_has_its_answer_first(
@@ -130,7 +130,7 @@ class TestTheEnd:
         world.settle()
         assert tim.hears() == [Moving()]
         assert tim.closed
-        assert ben.hears() == [Left("Tim", Reason.QUIT)]
+        assert ben.hears() == [Left("Tim", Reason.QUIT, CHAT)]
         assert "tim" not in world.records
 
     def test_a_person_learns_what_may_not_have_arrived(self, world: World, tim: User, ben: User) -> None:
@@ -145,7 +145,7 @@ class TestTheEnd:
         dismiss(ann.session)
         world.settle()
         assert ann.closed
-        assert ben.hears() == [Away("Ann", GRACE)]
+        assert ben.hears() == [Away("Ann", GRACE, CHAT)]
         assert "ann" in world.records
 
     def test_a_call_under_way_is_taken_back(self, world: World, ann: User, ben: User) -> None:

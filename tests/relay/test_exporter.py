@@ -18,7 +18,7 @@ OPEN = "application/openmetrics-text; version=1.0.0"
 
 def reading(counts: Counts | None = None) -> Reading:
     tally = Tally(7, {("text", "busy"): 3, ("json", "away"): 2}, 5, 4)
-    return Reading("n1", counts or Counts(), tally, True, True, True, 0, True, 1.5, 4096, True, 0, 0, True)
+    return Reading("n1", counts or Counts(), tally, True, True, True, 0, True, 1.5, 4096, True, 0, 0, False, True)
 
 
 def each_its_own() -> Counts:

@@ -329,7 +329,7 @@ def test_only_a_hello_has_a_version() -> None:
 def test_a_refusal_says_which_frame_it_is_about(line: bytes, id: int | None, name: str | None) -> None:
     with pytest.raises(BadFrame) as caught:
         decode_client(line)
-    assert (caught.value.id, caught.value.name) == (id, name)
+    assert (caught.value.about.id, caught.value.about.name) == (id, name)
 
 
 @pytest.mark.parametrize("text", [b"\\ud83d", b"\\udc00", b"a\\uD83d\\ud83d"])

@@ -115,7 +115,7 @@ class TestText:
 class TestAcknowledgements:
     def test_they_are_passed_on(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1))
-        assert desk.gets(Ack("ann", desk.chat, 1)) == [Acked(1, desk.chat)]
+        assert desk.gets(Ack("ann", desk.chat, 1)) == [Acked(1, desk.chat, NOON)]
 
     def test_those_of_another_chat_mean_nothing(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1))
@@ -126,9 +126,9 @@ class TestTheEnd:
     def test_what_the_partner_had_is_acknowledged_and_the_rest_reported(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1), Say("b", 2))
         assert desk.gets(Gone("ann", desk.chat, Reason.LOST, 1)) == [
-            Acked(1, desk.chat),
-            Unconfirmed(2, 2, Reason.LOST, ("b",)),
-            Left("Ben", Reason.LOST),
+            Acked(1, desk.chat, NOON),
+            Unconfirmed(2, 2, Reason.LOST, ("b",), desk.chat),
+            Left("Ben", Reason.LOST, desk.chat),
         ]
 
     def test_that_of_another_chat_ends_nothing(self, desk: Desk) -> None:
@@ -137,11 +137,11 @@ class TestTheEnd:
 
     def test_it_is_heard_once(self, desk: Desk) -> None:
         gone = Gone("ann", desk.chat, Reason.QUIT, 0)
-        assert desk.gets(gone, gone) == [Left("Ben", Reason.QUIT)]
+        assert desk.gets(gone, gone) == [Left("Ben", Reason.QUIT, desk.chat)]
 
     def test_last_words_of_one_who_cannot_be_told_any_more_are_heard(self, desk: Desk) -> None:
         told = desk.gets(Deaf("ann", desk.chat, 0), desk.text(1, "bye"), Gone("ann", desk.chat, Reason.QUIT, 0))
-        assert told == [Messages(1, "Ben", desk.chat, ["bye"], NOON), Left("Ben", Reason.QUIT)]
+        assert told == [Messages(1, "Ben", desk.chat, ["bye"], NOON), Left("Ben", Reason.QUIT, desk.chat)]
 
     def test_that_of_another_chat_makes_nobody_deaf(self, desk: Desk) -> None:
         desk.gets(Deaf("ann", "old", 0))
@@ -152,7 +152,7 @@ class TestTheEnd:
 class TestAway:
     def test_it_is_told_once(self, desk: Desk) -> None:
         away = AwayMail("ann", desk.chat, 30.0)
-        assert desk.gets(away, away) == [Away("Ben", 30.0)]
+        assert desk.gets(away, away) == [Away("Ben", 30.0, desk.chat)]
 
     def test_that_of_another_chat_is_not_told(self, desk: Desk) -> None:
         assert desk.gets(AwayMail("ann", "old", 30.0)) == []
@@ -173,7 +173,7 @@ class TestSync:
 
     def test_what_it_has_is_acknowledged(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1))
-        assert desk.gets(desk.sync(1)) == [Acked(1, desk.chat)]
+        assert desk.gets(desk.sync(1)) == [Acked(1, desk.chat, NOON)]
 
     def test_an_answer_is_not_answered(self, desk: Desk) -> None:
         desk.gets(desk.sync(0, reply=False))
@@ -181,12 +181,12 @@ class TestSync:
 
     def test_one_who_was_away_is_back(self, desk: Desk) -> None:
         desk.gets(AwayMail("ann", desk.chat, 30.0))
-        assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == [Back("Ben")]
+        assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == [Back("Ben", desk.chat)]
         assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == []
 
     def test_one_who_was_on_a_dead_node_is_back_in_time(self, desk: Desk) -> None:
         desk.session.node_lost("n2", 0.0)
-        assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == [Away("Ben", 30.0), Back("Ben")]
+        assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == [Away("Ben", 30.0, desk.chat), Back("Ben", desk.chat)]
         desk.world.pass_time(60.0)
         assert desk.ann.hears() == []
 
@@ -196,11 +196,11 @@ class TestSync:
         desk.gets(desk.sync(0, party=desk.moved("n3")))
         desk.session.node_lost("n3", 0.0)
         desk.world.pass_time(20.0)
-        assert desk.ann.hears() == [Away("Ben", 30.0)]
+        assert desk.ann.hears() == [Away("Ben", 30.0, desk.chat)]
         desk.world.records.clear()
         desk.world.pass_time(10.0)
         desk.world.settle()
-        assert desk.ann.hears() == [Left("Ben", Reason.LOST)]
+        assert desk.ann.hears() == [Left("Ben", Reason.LOST, desk.chat)]
 
     def test_a_stale_owner_changes_nothing(self, desk: Desk) -> None:
         new = desk.moved("n3")

@@ -4,7 +4,7 @@ from relay.errors import MESSAGES, Code, Reason
 from relay.events import Hangup, Left, Refused, Say, Unconfirmed
 from relay.kick import kick
 from relay.session import State
-from tests.relay.world import World, enter, pair
+from tests.relay.world import CHAT, World, enter, pair
 
 KICKED = Refused(Code.KICKED, MESSAGES[Code.KICKED])
 
@@ -16,9 +16,9 @@ def test_all_is_over_at_once_and_the_partner_told() -> None:
     ann.says(Say("a", 1))
     kick(ann.session)
     world.settle()
-    assert ann.hears() == [Unconfirmed(1, 1, Reason.KICKED, ("a",)), KICKED]
+    assert ann.hears() == [Unconfirmed(1, 1, Reason.KICKED, ("a",), CHAT), KICKED]
     assert ann.closed
-    assert ben.hears()[-1] == Left("Ann", Reason.KICKED)
+    assert ben.hears()[-1] == Left("Ann", Reason.KICKED, CHAT)
     assert "ann" not in world.records
     assert ann.session.state is State.ENDED
 

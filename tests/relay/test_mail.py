@@ -155,4 +155,11 @@ def test_what_is_not_mail_is_refused(body: bytes) -> None:
 
 
 def test_a_field_more_is_let_pass_so_that_nodes_can_be_upgraded_one_by_one() -> None:
-    assert decode(msgspec.msgpack.encode([["ack", "ben", "c1", 1, "more"]])) == [Ack("ben", "c1", 1)]
+    assert decode(msgspec.msgpack.encode([["ack", "ben", "c1", 1, 2.5, "more"]])) == [Ack("ben", "c1", 1, 2.5)]
+
+
+def test_mail_of_the_version_before_lacks_what_was_added_since() -> None:
+    assert decode(msgspec.msgpack.encode([["ack", "ben", "c1", 1]])) == [Ack("ben", "c1", 1)]
+    party = ["n1", "ann", "ann", 1, "node", 0.0]
+    sync = decode(msgspec.msgpack.encode([["sync", "ben", "c1", party, 3, False, False]]))
+    assert sync == [Sync("ben", "c1", Party("n1", "ann", "ann", 1, "node", 0.0), 3, False)]

@@ -7,14 +7,13 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from relay import bus as bus_module
-from relay import inbox, minding
+from relay import inbox, links, minding
 from relay.connection import TURN_LINES
 from relay.errors import Code, Reason
 from relay.events import Block, Call, Claim, Leave, Resume, Say
 from relay.host import Limits
 from relay.link import Kind, Link, pack, unpack
-from relay.mail import Ack, Sync
+from relay.mail import Ack, Sync, encode
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
 from relay.redis_client.client import Script, Store, Unavailable
 from relay.router import Router
@@ -216,10 +215,13 @@ class Holder:
 
 @pytest.mark.anyio
 async def test_links_with_too_many_nodes_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "LINKS", 1)
+    """Only where all of them are in use: of those that are quiet the oldest makes room."""
+    monkeypatch.setattr(links, "LINKS", 1)
     desk = Desk()
-    for uid in ("2" * 16, "3" * 16):
-        desk.bus._subscription._pushed([b"message", b"inbox", pack(Kind.ACK, uid, bytes(8), 0)])
+    for kind, uid in ((Kind.ACK, "2" * 16), (Kind.MAIL, "3" * 16)):
+        desk.bus._subscription._pushed([b"message", b"inbox", pack(kind, uid, b"a stream", 1, body=encode([]))])
+    assert risen(desk.bus._counts.limits) == {}
+    desk.bus._subscription._pushed([b"message", b"inbox", pack(Kind.ACK, "4" * 16, bytes(8), 0)])
     assert risen(desk.bus._counts.limits) == {Limit.LINKS: 1}
 
 

@@ -33,7 +33,7 @@ def names() -> dict[str, list[dict[str, str]]]:
     """What a node shows: the labels of every sample, by its name."""
 
     async def read() -> Reading:
-        return Reading("n1", Counts(), Tally(), True, True, True, 0, True, 0.0, 0, True, 0, 0, True)
+        return Reading("n1", Counts(), Tally(), True, True, True, 0, True, 0.0, 0, True, 0, 0, False, True)
 
     _, text = asyncio.run(Exporter(read).page(""))
     found: dict[str, list[dict[str, str]]] = {"up": [{}]}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from relay.errors import Code, Reason
 from relay.events import Acked, Call, Confirm, Event, Leave, Messages, Quit, Refused, Say, Unconfirmed
 from relay.host import Limits
-from tests.relay.world import User, World, enter, pair
+from tests.relay.world import CHAT, NOON, User, World, enter, pair
 
 LIMITS = Limits(window=4, window_bytes=100)
 
@@ -98,9 +98,9 @@ class TestRepeats:
         ann.says(Say("b", 2))
         ben.says(Quit())
         world.settle()
-        assert outcomes(ann) == [Acked(1, chat), Unconfirmed(2, 2, Reason.QUIT, ("b",))]
+        assert outcomes(ann) == [Acked(1, chat, NOON), Unconfirmed(2, 2, Reason.QUIT, ("b",), CHAT)]
         ann.says(Say("a", 1), Say("b", 2))
-        assert outcomes(ann) == [Acked(1, chat), Unconfirmed(2, 2, Reason.QUIT, ("b",))]
+        assert outcomes(ann) == [Acked(1, chat, NOON), Unconfirmed(2, 2, Reason.QUIT, ("b",), CHAT)]
 
     def test_an_outcome_is_repeated_in_the_next_chat_and_nothing_sent(self, world: World, ann: User, ben: User) -> None:
         cas = enter(world.place("n3"), "cas")
@@ -114,7 +114,7 @@ class TestRepeats:
         pair(ann, cas)
         ann.says(Say("a", 1))
         world.settle()
-        assert outcomes(ann) == [Acked(1, old)]
+        assert outcomes(ann) == [Acked(1, old, NOON)]
         assert heard(cas) == []
 
 
@@ -130,10 +130,10 @@ class TestChats:
         new = pair(ann, cas)
         ann.says(Say("secret", 1, old), Say("b", 2, new))
         world.settle()
-        assert outcomes(ann) == [Unconfirmed(1, 1, Reason.LEFT, ("secret",))]
+        assert outcomes(ann) == [Unconfirmed(1, 1, Reason.LEFT, ("secret",), old)]
         assert heard(cas) == [(2, "b")]
         cas.reads()
-        assert outcomes(ann) == [Acked(2, new)]
+        assert outcomes(ann) == [Acked(2, new, NOON)]
 
     def test_so_is_one_without_a_partner(self, world: World, ann: User, ben: User) -> None:
         old = pair(ann, ben)
@@ -142,8 +142,8 @@ class TestChats:
         ann.hears()
         ann.says(Say("a", 1, old), Say("b", 2, "never was"))
         assert outcomes(ann) == [
-            Unconfirmed(1, 1, Reason.QUIT, ("a",)),
-            Unconfirmed(2, 2, Reason.LOST, ("b",)),
+            Unconfirmed(1, 1, Reason.QUIT, ("a",), CHAT),
+            Unconfirmed(2, 2, Reason.LOST, ("b",), "never was"),
         ]
 
     def test_what_has_another_outcome_in_between_is_left_out_of_the_ranges(
@@ -155,8 +155,8 @@ class TestChats:
         ann.hears()
         world.settle()
         assert outcomes(ann) == [
-            Unconfirmed(1, 1, Reason.QUIT, ("a",)),
-            Unconfirmed(3, 4, Reason.QUIT, ("b", "c")),
+            Unconfirmed(1, 1, Reason.QUIT, ("a",), CHAT),
+            Unconfirmed(3, 4, Reason.QUIT, ("b", "c"), CHAT),
         ]
         assert ann.session.outbox.fates.of(2) == ("never was", Reason.LOST)
         assert ann.session.outbox.fates.of(3) == (chat, Reason.QUIT)
@@ -167,7 +167,7 @@ class TestChats:
         world.settle()
         ann.hears()
         ben.reads()
-        assert outcomes(ann) == [Acked(3, chat)]
+        assert outcomes(ann) == [Acked(3, chat, NOON)]
         assert [ann.session.outbox.fates.of(id) for id in (1, 2, 3)] == [
             (chat, None),
             ("never was", Reason.LOST),
@@ -182,8 +182,8 @@ class TestChats:
         world.settle()
         ann.says(Say("b", 2))
         assert outcomes(ann) == [
-            Unconfirmed(1, 1, Reason.QUIT, ("a",)),
-            Unconfirmed(2, 2, Reason.QUIT, ("b",)),
+            Unconfirmed(1, 1, Reason.QUIT, ("a",), CHAT),
+            Unconfirmed(2, 2, Reason.QUIT, ("b",), CHAT),
         ]
 
 
@@ -195,10 +195,10 @@ class TestAcknowledgements:
         world.settle()
         ada.says(Confirm(2))
         world.settle()
-        assert outcomes(ann) == [Acked(2, chat)]
+        assert outcomes(ann) == [Acked(2, chat, NOON)]
         ada.says(Confirm(3))
         world.settle()
-        assert outcomes(ann) == [Acked(3, chat)]
+        assert outcomes(ann) == [Acked(3, chat, NOON)]
 
     def test_one_that_says_nothing_new_is_not_passed_on(self, world: World, ann: User) -> None:
         ada = enter(world.place("n2"), "ada", acks=True)
@@ -222,6 +222,34 @@ class TestAFullWindow:
         ada.says(Say("y", 5))
         world.settle()
         assert heard(ben)[-1] == (5, "y")
+
+    def test_the_rest_of_what_was_said_at_once_is_refused_alike_until_that_id_comes_again(
+        self, world: World, ben: User
+    ) -> None:
+        """Room that comes in between is not for what stands behind a text that was refused."""
+        ada = enter(world.place("n1"), "ada", acks=True)
+        pair(ada, ben)
+        ada.says(*(Say("x", id) for id in range(1, 8)))
+        world.settle()
+        ben.reads()
+        ada.says(Say("x", 8), Say("x", 6))
+        assert refusals(ada) == [(Code.WINDOW_FULL, id, None) for id in (5, 6, 7, 8, 6)]
+        ada.says(Say("y", 5), Say("z", 6), Say("?", 8))
+        assert refusals(ada) == [(Code.BAD_ORDER, 8, 7)]
+        world.settle()
+        assert heard(ben)[-2:] == [(5, "y"), (6, "z")]
+
+    def test_the_end_of_the_chat_is_the_end_of_that(self, world: World, ben: User) -> None:
+        ada = enter(world.place("n1"), "ada", acks=True)
+        pair(ada, ben)
+        ada.says(*(Say("x", id) for id in range(1, 7)))
+        ben.says(Leave())
+        world.settle()
+        ada.hears()
+        ben.hears()
+        pair(ada, ben)
+        ada.says(Say("y", 6), Say("y", 5))
+        assert refusals(ada) == [(Code.BAD_ORDER, 6, 5)]
 
     @pytest.mark.parametrize("program", [True, False])
     def test_any_other_client_waits(self, program: bool, world: World, ben: User) -> None:

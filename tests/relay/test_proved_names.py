@@ -121,7 +121,7 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
 
 
 async def test_without_the_proof_nobody_has_it(here: Router, guests: Guests) -> None:
-    assert await code(guests.at(here, auth="bad")) == "bad_token"
+    assert await code(guests.at(here, auth="bad")) == "bad_auth"
 
 
 async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
@@ -160,7 +160,7 @@ async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Router,
     wire = guests.connect(here)
     wire.connection.pace._claims = Bucket(1, here.now)
     says(wire, type="hello", name="ann", auth="bad")
-    assert await code(wire) == "bad_token"
+    assert await code(wire) == "bad_auth"
     says(wire, type="hello", name="ann", auth="good")
     assert await code(wire) == "rate_limited"
     assert here.counts.limits[Limit.CLAIMS] == 1

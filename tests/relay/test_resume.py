@@ -28,7 +28,7 @@ from relay.records import body
 from relay.session import Session
 from tests.relay import movers
 from tests.relay.movers import GRACE
-from tests.relay.world import User, World, comes_back, enter, pair
+from tests.relay.world import CHAT, NOON, User, World, comes_back, enter, pair
 
 world, ann, ben = movers.world, movers.ann, movers.ben
 
@@ -43,7 +43,60 @@ def test_one_who_comes_back_goes_on_where_it_was(world: World, ann: User, ben: U
     assert [type(event) for event in again.hears()[:2]] == [Welcome, Paired]
     assert again.session.chat is not None
     assert again.session.chat.received == 1
-    assert ann.hears() == [Away("ben", GRACE), Back("ben")]
+    assert ann.hears() == [Away("ben", GRACE, CHAT), Back("ben", CHAT)]
+
+
+@pytest.mark.parametrize("partner", ["away", "just back", "lost with its node"])
+@pytest.mark.parametrize("id", [1, 3, 7])
+def test_where_nobody_knows_how_far_the_client_numbered_the_first_id_is_right(
+    world: World, ann: User, ben: User, partner: str, id: int
+) -> None:
+    chat = pair(ann, ben)
+    ann.says(Say("a", 1), Say("b", 2))
+    world.settle()
+    ben.says(Hangup())
+    world.settle()
+    if partner == "just back":
+        ben = comes_back(ben, world.place("n4"), chat)
+        world.settle()
+    elif partner == "lost with its node":
+        world.crash("n2")
+        world.records["ben"] = ben.session
+    world.crash("n1")
+    world.records["ann"] = ann.session
+    again = comes_back(ann, world.place("n3"), chat, sent=None)
+    world.settle()
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    again.hears()
+    again.says(Say("x", id), Say("y", id + 1), Say("z", id + 3))
+    assert [event.expected for event in again.hears() if isinstance(event, Refused)] == [id + 2]
+    assert again.session.chat is not None
+    assert list(again.session.chat.window) == [(id, "x"), (id + 1, "y")]
+
+
+def test_where_the_node_or_the_partner_knows_that_counts(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    here = comes_back(ann, world.place("n1"), chat, sent=None)  # as another node would, but it numbered nothing yet
+    world.settle()
+    here.says(Say("a", 1), Say("b", 2))
+    world.settle()
+    ben.says(Confirm(2))
+    world.settle()
+    again = comes_back(here, world.place("n3"), chat, sent=None)
+    world.settle()
+    again.hears()
+    again.says(Say("x", 4))
+    assert [event.expected for event in again.hears() if isinstance(event, Refused)] == [3]
+
+
+def test_a_client_that_says_it_used_none_begins_with_one(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    again = comes_back(ann, world.place("n3"), chat, sent=0)
+    world.settle()
+    again.hears()
+    again.says(Say("x", 2))
+    assert [event.expected for event in again.hears() if isinstance(event, Refused)] == [1]
 
 
 def test_a_chat_that_the_client_knows_to_be_over_does_not_go_on(world: World, ann: User, ben: User) -> None:
@@ -57,7 +110,7 @@ def test_a_chat_that_the_client_knows_to_be_over_does_not_go_on(world: World, an
     world.settle()
     assert [type(event) for event in again.hears()] == [Welcome]
     assert again.session.chat is None
-    assert ann.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("a",)), Left("ben", Reason.LEFT)]
+    assert ann.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("a",), CHAT), Left("ben", Reason.LEFT, CHAT)]
     assert not world.records["ben"].chat
     assert pair(ann, again) != chat
 
@@ -138,7 +191,7 @@ class TestASwitchInWhichTheCallerMoves:
         again.says(Confirm(1, chat))
         world.settle()
         assert ben.texts() == ["b"]
-        assert Acked(1, chat) in ben.hears()
+        assert Acked(1, chat, NOON) in ben.hears()
         assert cid.hears() == []
         assert cid.session.presence is Presence.FREE
         assert pair(enter(world.place("n1"), "dan"), cid)
@@ -160,7 +213,7 @@ class TestASwitchInWhichTheCallerMoves:
         assert again.session.chat is not None
         assert again.session.chat.id == cid.session.chat.id
         assert again.session.before is None
-        assert ben.hears() == [Left("ann", Reason.LEFT)]
+        assert ben.hears() == [Left("ann", Reason.LEFT, "chat4")]
         assert [type(event) for event in cid.hears()] == [Paired]
 
     def test_is_asked_by_the_old_partner_and_answers_when_it_knows(
@@ -201,7 +254,7 @@ class TestASwitchInWhichTheCallerMoves:
         world.settle()
         assert [type(event) for event in again.hears()] == [Welcome, Left]
         assert again.session.chat is None
-        assert ben.hears() == [Left("ann", Reason.LEFT)]
+        assert ben.hears() == [Left("ann", Reason.LEFT, "chat4")]
 
     def test_and_the_callees_node_is_silent_keeps_the_chat_that_she_knows_of(
         self, world: World, ann: User, ben: User, cid: User

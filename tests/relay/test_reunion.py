@@ -19,7 +19,7 @@ from relay.host import Located
 from relay.mail import Text
 from tests.relay import movers
 from tests.relay.movers import GRACE
-from tests.relay.world import User, World, comes_back, enter, pair
+from tests.relay.world import CHAT, User, World, comes_back, enter, pair
 
 world, ann, ben = movers.world, movers.ann, movers.ben
 
@@ -74,7 +74,7 @@ def test_a_partner_that_nobody_knows_any_more_is_lost(world: World, ann: User, b
     world.records.pop("ben")
     again = comes_back(ann, world.place("n3"), chat)
     world.settle()
-    assert again.hears()[-1] == Left("ben", Reason.LOST)
+    assert again.hears()[-1] == Left("ben", Reason.LOST, CHAT)
 
 
 def test_one_that_is_just_arriving_is_waited_for(world: World, ann: User, ben: User) -> None:
@@ -130,7 +130,7 @@ def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann:
     assert again.texts() == ["a"]
     again.session.host.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
     world.settle()
-    assert ann.hears()[-1] == Acked(1, chat)
+    assert ann.hears()[-1] == Acked(1, chat, world.time)
 
 
 def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world: World, ann: User, ben: User) -> None:
@@ -141,7 +141,7 @@ def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world
     world.links.clear()
     resume.node_back(ann.session, "n2")
     world.settle()
-    assert ann.hears() == [Away("ben", GRACE), Left("ben", Reason.LEFT)]
+    assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LEFT, CHAT)]
 
 
 def test_or_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
@@ -154,7 +154,7 @@ def test_or_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
     world.settle()
     world.pass_time(world.limits.reunion)
     world.settle()
-    assert ann.hears() == [Away("ben", GRACE), Left("ben", Reason.LEFT)]
+    assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LEFT, CHAT)]
 
 
 def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) -> None:
@@ -181,11 +181,11 @@ def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, b
     again = comes_back(ann, world.place("n3"), chat)
     world.settle()
     world.pass_time(1)
-    assert again.hears()[2:] == [Away("ben", GRACE)]
+    assert again.hears()[2:] == [Away("ben", GRACE, CHAT)]
     world.records.pop("ben")
     world.pass_time(GRACE)
     world.settle()
-    assert again.hears() == [Left("ben", Reason.LOST)]
+    assert again.hears() == [Left("ben", Reason.LOST, CHAT)]
 
 
 def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: World, ann: User) -> None:
@@ -229,4 +229,4 @@ def test_the_grace_doesnt_end_while_nobody_could_come_back(world: World, ann: Us
     world.pass_time(GRACE)
     world.settle()
     assert not ben.session.named
-    assert ann.hears() == [Away("ben", GRACE), Left("ben", Reason.LOST)]
+    assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LOST, CHAT)]

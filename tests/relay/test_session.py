@@ -26,7 +26,7 @@ from relay.events import (
 )
 from relay.host import Limits
 from relay.session import State
-from tests.relay.world import User, World, codes, enter, pair
+from tests.relay.world import NOON, User, World, codes, enter, pair
 
 GRACE = 20.0
 LIMITS = Limits(grace=GRACE)
@@ -63,7 +63,7 @@ class TestClaiming:
         assert isinstance(welcome, Welcome)
         assert welcome.token
         assert welcome == Welcome(
-            "Ann", welcome.token, False, GRACE, limits.window, limits.window_bytes, limits.ping, "n1"
+            "Ann", welcome.token, False, GRACE, limits.window, limits.window_bytes, limits.ping, "n1", limits.max_line
         )
 
     def test_what_follows_waits_for_the_outcome(self, world: World) -> None:
@@ -208,7 +208,7 @@ class TestWhatWaits:
         assert ann.hears() == []
         ada.says(Confirm(1, chat))
         world.settle()
-        assert ann.hears() == ([Acked(1, chat)] if acks else [])
+        assert ann.hears() == ([Acked(1, chat, NOON)] if acks else [])
 
     def test_a_client_that_acknowledges_itself_is_not_acknowledged_for_by_the_kernel(
         self, world: World, ann: User, ben: User

@@ -24,7 +24,7 @@ from relay.events import (
 )
 from relay.host import Limits
 from relay.session import State
-from tests.relay.world import User, World, codes, enter, pair
+from tests.relay.world import CHAT, NOON, User, World, codes, enter, pair
 
 GRACE = 20.0
 LIMITS = Limits(grace=GRACE)
@@ -35,8 +35,8 @@ class TestLeaving:
         pair(ann, ben)
         ann.says(Leave())
         world.settle()
-        assert ann.hears() == [Left("Ben", Reason.LEFT, own=True)]
-        assert ben.hears() == [Left("Ann", Reason.LEFT)]
+        assert ann.hears() == [Left("Ben", Reason.LEFT, CHAT, own=True)]
+        assert ben.hears() == [Left("Ann", Reason.LEFT, CHAT)]
         assert ann.session.presence is ben.session.presence is Presence.FREE
         pair(ben, ann)
 
@@ -50,7 +50,7 @@ class TestLeaving:
         ben.says(Confirm(1))
         world.settle()
         acked, left, refused = ann.hears()
-        assert (acked, left) == (Acked(1, chat), Left("Ben", Reason.LEFT, own=True))
+        assert (acked, left) == (Acked(1, chat, NOON), Left("Ben", Reason.LEFT, CHAT, own=True))
         assert isinstance(refused, Refused)
         assert refused.code is Code.NOT_PAIRED
 
@@ -59,14 +59,14 @@ class TestLeaving:
         ann.says(Say("a", 1), Leave(), Ping())
         ben.says(Quit())
         world.settle()
-        assert ann.hears() == [Unconfirmed(1, 1, Reason.QUIT, ("a",)), Left("Ben", Reason.QUIT), Pong()]
+        assert ann.hears() == [Unconfirmed(1, 1, Reason.QUIT, ("a",), CHAT), Left("Ben", Reason.QUIT, CHAT), Pong()]
 
     def test_what_the_one_who_left_was_still_to_get_is_unconfirmed(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         ben.says(Say("late", 1))
         ann.says(Leave())
         world.settle()
-        assert ben.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("late",)), Left("Ann", Reason.LEFT)]
+        assert ben.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("late",), CHAT), Left("Ann", Reason.LEFT, CHAT)]
 
 
 class TestQuitting:
@@ -81,7 +81,7 @@ class TestQuitting:
         pair(tim, ben)
         tim.says(Quit())
         world.settle()
-        assert ben.hears() == [Left("Tim", Reason.QUIT)]
+        assert ben.hears() == [Left("Tim", Reason.QUIT, CHAT)]
         assert tim.hears() == [Bye()]
 
     @pytest.mark.parametrize("last", [Quit(), Hangup()], ids=repr)
@@ -95,7 +95,7 @@ class TestQuitting:
         ben.says(Confirm(1))
         world.settle()
         assert tim.closed
-        assert ben.hears()[-1] == Left("Tim", Reason.QUIT)
+        assert ben.hears()[-1] == Left("Tim", Reason.QUIT, CHAT)
 
     def test_it_ends_as_well_when_what_it_waits_for_is_reported(self, world: World, tim: User, ben: User) -> None:
         pair(tim, ben)
@@ -103,7 +103,7 @@ class TestQuitting:
         world.settle()
         tim.session.node_lost("n2", GRACE)
         world.settle()
-        assert tim.hears() == [Unconfirmed(1, 1, Reason.LOST, ("a",)), Left("Ben", Reason.LOST), Bye()]
+        assert tim.hears() == [Unconfirmed(1, 1, Reason.LOST, ("a",), CHAT), Left("Ben", Reason.LOST, CHAT), Bye()]
         assert tim.closed
 
     def test_nothing_is_handled_after_it(self, world: World, ann: User) -> None:
@@ -117,7 +117,7 @@ class TestALostConnection:
         pair(tim, ben)
         tim.says(Hangup())
         world.settle()
-        assert ben.hears() == [Left("Tim", Reason.QUIT)]
+        assert ben.hears() == [Left("Tim", Reason.QUIT, CHAT)]
         assert (tim.hears(), tim.closed) == ([], True)
         assert "tim" not in world.records
 
@@ -125,14 +125,14 @@ class TestALostConnection:
         pair(ann, ben)
         ann.says(Hangup())
         world.settle()
-        assert ben.hears() == [Away("Ann", GRACE)]
+        assert ben.hears() == [Away("Ann", GRACE, CHAT)]
         assert ann.closed
         world.pass_time(GRACE - 1)
         world.settle()
         assert "ann" in world.records
         world.pass_time(1)
         world.settle()
-        assert ben.hears() == [Left("Ann", Reason.LOST)]
+        assert ben.hears() == [Left("Ann", Reason.LOST, CHAT)]
         assert "ann" not in world.records
 
     def test_a_program_s_does_not_wait_behind_its_messages(self, world: World, ann: User, ben: User) -> None:
@@ -152,9 +152,9 @@ class TestALostConnection:
         world.pass_time(GRACE)
         world.settle()
         assert ben.hears() == [
-            Away("Ann", GRACE),
-            Unconfirmed(1, 1, Reason.LOST, ("a",)),
-            Left("Ann", Reason.LOST),
+            Away("Ann", GRACE, CHAT),
+            Unconfirmed(1, 1, Reason.LOST, ("a",), CHAT),
+            Left("Ann", Reason.LOST, CHAT),
         ]
 
     def test_someone_away_is_told_to_callers(self, world: World, ann: User, ben: User) -> None:
@@ -171,7 +171,7 @@ class TestALostConnection:
         tim.session.unplugged()
         tim.says(Hangup())
         world.settle()
-        assert ann.hears() == [Unconfirmed(1, 2, Reason.QUIT, ("a", "b")), Left("Tim", Reason.QUIT)]
+        assert ann.hears() == [Unconfirmed(1, 2, Reason.QUIT, ("a", "b"), CHAT), Left("Tim", Reason.QUIT, CHAT)]
 
     def test_two_persons_whose_connections_broke_do_not_wait_for_each_other(self, world: World, tim: User) -> None:
         tom = enter(world.place("n2"), "tom", program=False)
@@ -202,24 +202,24 @@ class TestADeadNode:
         pair(ann, tom)
         world.crash("n2")
         ann.session.node_lost("n2", 0.0)
-        assert ann.hears() == [Left("tom", Reason.LOST)]
+        assert ann.hears() == [Left("tom", Reason.LOST, CHAT)]
 
     def test_a_program_there_is_away_for_the_rest_of_its_grace(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         world.crash("n2")
         ann.session.node_lost("n2", 2.0)
-        assert ann.hears() == [Away("Ben", GRACE - 2)]
+        assert ann.hears() == [Away("Ben", GRACE - 2, CHAT)]
         world.pass_time(GRACE - 2.1)
         assert ann.hears() == []
         world.pass_time(0.1)
         world.settle()
-        assert ann.hears() == [Left("Ben", Reason.LOST)]
+        assert ann.hears() == [Left("Ben", Reason.LOST, CHAT)]
 
     def test_a_program_whose_grace_is_over_is_lost(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         ann.says(Say("a", 1))
         ann.session.node_lost("n2", GRACE)
-        assert ann.hears() == [Unconfirmed(1, 1, Reason.LOST, ("a",)), Left("Ben", Reason.LOST)]
+        assert ann.hears() == [Unconfirmed(1, 1, Reason.LOST, ("a",), CHAT), Left("Ben", Reason.LOST, CHAT)]
 
     def test_the_partner_is_told_once(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
@@ -235,7 +235,7 @@ class TestADeadNode:
         ann.session.node_lost("n2", 0.0)
         world.pass_time(GRACE)
         world.settle()
-        assert ann.hears() == [Away("Ben", GRACE), Left("Ben", Reason.LOST)]
+        assert ann.hears() == [Away("Ben", GRACE, CHAT), Left("Ben", Reason.LOST, CHAT)]
 
     def test_another_node_is_none_of_our_business(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
@@ -250,11 +250,11 @@ class TestALostName:
         world.settle()
         ann.session.name_lost()
         told = ann.hears()
-        assert told[0] == Unconfirmed(1, 1, Reason.NAME_LOST, ("a",))
+        assert told[0] == Unconfirmed(1, 1, Reason.NAME_LOST, ("a",), CHAT)
         assert [event.code for event in told[1:] if isinstance(event, Refused)] == [Code.NAME_LOST]
         assert not ann.closed
         world.settle()
-        assert ben.hears()[-1] == Left("Ann", Reason.LOST)
+        assert ben.hears()[-1] == Left("Ann", Reason.LOST, CHAT)
         world.records.pop("ann")
         ann.says(Say("b", 2), Claim("anna"))
         world.settle()
@@ -288,7 +288,7 @@ class TestALostName:
         ann.session.name_lost()
         world.settle()
         assert ann.session.state is State.ENDED
-        assert ben.hears()[-1] == Left("Ann", Reason.LOST)
+        assert ben.hears()[-1] == Left("Ann", Reason.LOST, CHAT)
         world.pass_time(GRACE)
         assert "ann" in world.records  # the new owner's: the old session's grace gives nothing back
 

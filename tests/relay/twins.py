@@ -81,6 +81,7 @@ class Twin(Router):
             reset=lambda uid: self.neighbours.forgot(uid),
             notice=lambda _: None,
             connected=lambda: None,
+            lease=limits.lease,
         )
         bus._publishing._publisher = cast(Publisher, _Publisher(redis, bus))
         self.start(asyncio.get_running_loop(), cast(Any, None), cast(Directory, _Directory()), bus)

@@ -27,8 +27,9 @@ class RedisCluster:
         replicas: bool = False,
         options: Sequence[str] = (),
         node_timeout: float = NODE_TIMEOUT,
+        primaries: int = PRIMARIES,
     ) -> None:
-        buses = [free_port() for _ in range(2 * PRIMARIES if replicas else PRIMARIES)]
+        buses = [free_port() for _ in range(2 * primaries if replicas else primaries)]
         patience = ("--cluster-node-timeout", str(round(node_timeout * 1000)))
         self.servers = [
             RedisServer(folder / f"server{n}", [*options, *topology.cluster_options(bus), *patience])
@@ -36,29 +37,30 @@ class RedisCluster:
         ]
         self.clients = [server.client() for server in self.servers]
         members = zip(self.clients, self.servers, buses, strict=True)
-        for what, true in topology.form_cluster([Member(client, server.port, bus) for client, server, bus in members]):
+        formed = [Member(client, server.port, bus) for client, server, bus in members]
+        for what, true in topology.form_cluster(formed, primaries):
             wait_until(true, what, PATIENCE)
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{HOST}:{self.servers[0].port},{HOST}:{self.servers[1].port}"
+        return "redis+cluster://" + ",".join(f"{HOST}:{server.port}" for server in self.servers[:2])
 
     def home(self, name: str) -> RedisServer:
         """The primary that serves a key or channel, as those who can be asked see it."""
         return self.serving(key_slot(name.encode()))
 
-    def serving(self, slot: int) -> RedisServer:
-        """The primary that serves a slot, as those who can be asked see it."""
-        port = next(port for first, last, port in self._rows() if first <= slot <= last)
+    def serving(self, slot: int, unless: RedisServer | None = None) -> RedisServer:
+        """The primary that serves a slot, as those who can be asked see it, `unless` not among them."""
+        port = next(port for first, last, port in self._rows(unless) if first <= slot <= last)
         return next(server for server in self.servers if server.port == port)
 
     def slots(self, server: RedisServer) -> Iterator[int]:
         """The slots that a server serves, as those who can be asked see it."""
         return (slot for first, last, port in self._rows() if port == server.port for slot in range(first, last + 1))
 
-    def _rows(self) -> list[tuple[int, int, int]]:
+    def _rows(self, unless: RedisServer | None = None) -> list[tuple[int, int, int]]:
         """Ranges of slots, and the ports of those that serve them."""
-        pairs = zip(self.servers, self.clients, strict=True)
+        pairs = [pair for pair in zip(self.servers, self.clients, strict=True) if pair[0] is not unless]
         asked = next(client for server, client in pairs if server.process.alive and not server.process.paused)
         rows: Any = asked.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
         return [(first, last, primary[1]) for first, last, primary, *_ in rows]

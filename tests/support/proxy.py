@@ -35,8 +35,10 @@ class _Pipe:
 class Proxy:
     """Listens on a port of its own and forwards to a port of this machine, which may change."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, delay: float = 0.0) -> None:
+        """`delay`: seconds that whatever passes is held back, each way."""
         self._target = port
+        self._delay = delay
         self._pipes: set[_Pipe] = set()
         self._loop = asyncio.new_event_loop()
         self._socket = socket.create_server((HOST, 0), backlog=BACKLOG)
@@ -134,14 +136,19 @@ class Proxy:
             while data := await reader.read(CHUNK):
                 pipe.use = pipe.use or next((use for use, word in USES.items() if word in data), "")
                 if UP not in pipe.swallows:
-                    writer.write(data)
-                    await writer.drain()
+                    await self._pass_on(data, writer)
         pipe.cut()
 
     async def _down(self, pipe: _Pipe, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 if DOWN not in pipe.swallows:
-                    writer.write(data)
-                    await writer.drain()
+                    await self._pass_on(data, writer)
         pipe.cut()
+
+    async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if self._delay:
+            self._loop.call_later(self._delay, writer.write, data)
+        else:
+            writer.write(data)
+            await writer.drain()

@@ -1,6 +1,6 @@
 """A primary, two replicas and three sentinels that watch over them, all of them real processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,20 @@ class Sentinel:
 class SentinelSet:
     """All six; returns when they know each other, so that a failover is possible."""
 
-    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, options: Sequence[str] = (), front: Callable[[int], int] = lambda port: port
+    ) -> None:
+        """`front`: makes the port at which a server is reached by all others, from its own."""
         options = [*options, *topology.OPTIONS]
-        primary = RedisServer(folder / "server0", options)
-        options = [*options, "--replicaof", HOST, str(primary.port)]
-        self.servers = [primary, *(RedisServer(folder / f"server{n}", options) for n in (1, 2))]
-        for server in self.servers[1:]:
+        self.servers = [RedisServer(folder / f"server{n}", options) for n in range(3)]
+        self.ports = [front(server.port) for server in self.servers]
+        for server, port in zip(self.servers, self.ports, strict=True):
             client = server.client()
-            wait_until(lambda c=client: topology.replicates(c), "a replica is in step", PATIENCE)  # type: ignore[misc]
-        self.sentinels = [Sentinel(folder / f"sentinel{n}", primary.port) for n in range(3)]
+            client.config_set("replica-announce-port", port)
+            if server is not self.servers[0]:
+                client.replicaof(HOST, str(self.ports[0]))
+                wait_until(lambda c=client: topology.replicates(c), "a replica is in step", PATIENCE)  # type: ignore[misc]
+        self.sentinels = [Sentinel(folder / f"sentinel{n}", self.ports[0]) for n in range(3)]
         for sentinel in self.sentinels:
             wait_until(lambda s=sentinel: s.knows_all, "a sentinel knows all others", PATIENCE)  # type: ignore[misc]
 
@@ -68,8 +73,9 @@ class SentinelSet:
     @property
     def primary(self) -> RedisServer | None:
         """What all sentinels call the primary; None while they disagree."""
-        ports = {sentinel.primary for sentinel in self.sentinels}
-        return next((server for server in self.servers if {server.port} == ports), None)
+        named = {sentinel.primary for sentinel in self.sentinels}
+        pairs = zip(self.servers, self.ports, strict=True)
+        return next((server for server, port in pairs if {port} == named), None)
 
     def stop(self) -> None:
         for sentinel in self.sentinels:

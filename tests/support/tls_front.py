@@ -1,58 +1,92 @@
 """TLS in front of a server that speaks none, as a machine of a provider's may have it."""
 
 import asyncio
+import contextlib
+import socket
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.proxy import Proxy
+
+_TLS: bytes = b"\x16"  # how a handshake begins
+
+
+class TlsProxy(Proxy):
+    """Takes TLS off, and shows a certificate that may change. With `plain` it also passes on what comes without TLS.
+
+    That is for servers that talk to each other through it: sentinels, replicas.
+    """
+
+    def __init__(self, port: int, own: tuple[Path, Path], client_ca: Path | None = None, plain: bool = False) -> None:
+        self._plain = plain
+        self.show(own, client_ca)
+        super().__init__(port)
+
+    def show(self, own: tuple[Path, Path], client_ca: Path | None = None) -> None:
+        """Have this certificate from now on; `client_ca`: only clients with one that it signed get in."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*own)
+        if client_ca is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(client_ca)
+        self._context = context
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._socket.setblocking(False)
+        self._listening = self._loop.create_task(self._listen())
+        self._loop.run_forever()
+
+    async def _close(self) -> None:
+        self._listening.cancel()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        while self._pipes:
+            self._cut_all()
+            await asyncio.sleep(0)
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others)
+
+    async def _listen(self) -> None:
+        greetings = set()
+        while True:
+            sock, _ = await self._loop.sock_accept(self._socket)
+            task = self._loop.create_task(self._greet(sock))
+            greetings.add(task)
+            task.add_done_callback(greetings.discard)
+
+    async def _greet(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            first = await self._first(sock)
+            if first != _TLS and not self._plain:
+                sock.close()
+                return
+            reader = asyncio.StreamReader()
+            context = self._context if first == _TLS else None
+            transport, protocol = await self._loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(reader), sock, ssl=context
+            )
+            await self._accept(reader, asyncio.StreamWriter(transport, protocol, reader, self._loop))
+
+    async def _first(self, sock: socket.socket) -> bytes:
+        """The first byte, left where it is."""
+        there: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(sock, there.set_result, None)
+        try:
+            await there
+        finally:
+            self._loop.remove_reader(sock)
+        return sock.recv(1, socket.MSG_PEEK)
 
 
 @contextmanager
 def tls_front(port: int, cert: Path, key: Path) -> Iterator[int]:
     """Passes on to that port of this machine; its own port."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert, key)
-    ports: list[int] = []
-    there = threading.Event()
-    loop = asyncio.new_event_loop()
-    over = asyncio.Event()
-
-    async def serve() -> None:
-        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            back_reader, back_writer = await asyncio.open_connection("127.0.0.1", port)
-            pumps = [
-                asyncio.ensure_future(_pump(reader, back_writer)),
-                asyncio.ensure_future(_pump(back_reader, writer)),
-            ]
-            waiting = asyncio.ensure_future(over.wait())
-            await asyncio.wait([*pumps, waiting], return_when=asyncio.FIRST_COMPLETED)
-            for task in (*pumps, waiting):
-                task.cancel()
-            for end in (writer, back_writer):
-                end.transport.abort()
-
-        server = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
-        ports.append(server.sockets[0].getsockname()[1])
-        there.set()
-        await over.wait()
-        server.close()
-        if others := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(others)
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    there.wait(10)
+    proxy = TlsProxy(port, (cert, key))
     try:
-        yield ports[0]
+        yield proxy.port
     finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
-        loop.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
+        proxy.stop()

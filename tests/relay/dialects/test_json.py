@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.badframe import MAX_REF, Ref
 from relay.commands import COMMANDS as HANDLED
-from relay.dialects import JSON, TEXT, LineFramer, TooLong, choose, too_long
+from relay.dialects import JSON, TEXT, LineFramer, TooLong, choose
 from relay.dialects.json import COMMANDS
 from relay.errors import Code, Presence, Reason
 from relay.events import (
@@ -78,6 +79,17 @@ def test_hello_claims_a_name(line: bytes, command: Command) -> None:
 
 FRAMES: list[tuple[bytes, Command]] = [
     (b'{"type":"to","name":"bob"}', Call("bob")),
+    (b'{"type":"to","name":"bob","ref":"r1"}', Call("bob", "r1")),
+    (b'{"type":"to","name":"bob","ref":-7}', Call("bob", -7)),
+    (b'{"type":"to","name":"bob","ref":null}', Call("bob")),
+    (b'{"type":"leave","chat":"c","ref":1}', Leave("c", 1)),
+    (b'{"type":"who","name":"bob","ref":1}', Who("bob", 1)),
+    (b'{"type":"cancel","ref":1}', Cancel(1)),
+    (b'{"type":"accept","chat":"c","ref":1}', AcceptCall("c", 1)),
+    (b'{"type":"decline","ref":1}', DeclineCall(None, 1)),
+    (b'{"type":"block","name":"bob","ref":1}', Block("bob", 1)),
+    (b'{"type":"unblock","name":"bob","ref":1}', Unblock("bob", 1)),
+    (b'{"type":"quit","now":true}', Quit(True)),
     (b'{"type":"msg","id":1,"text":"hi"}', Say("hi", 1)),
     (b'{"type":"msg","id":1,"text":"To:bob","chat":"c"}', Say("To:bob", 1, "c")),
     (b'{"type":"ack","id":17}', Confirm(17)),
@@ -104,8 +116,56 @@ def test_after_hello_every_frame_is_its_command(line: bytes, command: Command) -
 
 @pytest.mark.parametrize(("line", "command"), FRAMES)
 def test_nothing_may_come_before_hello(line: bytes, command: Command) -> None:
-    id, name = getattr(command, "id", None), getattr(command, "name", None)
-    assert JSON.parse(line, named=False) == Malformed(Code.BAD_FRAME, "nothing may come before hello", id, name)
+    about = (getattr(command, key, None) for key in ("id", "name", "ref"))
+    assert JSON.parse(line, named=False) == Malformed(Code.BAD_FRAME, "nothing may come before hello", *about)
+
+
+@pytest.mark.parametrize("ref", ["1.5", "true", "[]", "{}", '"' + "r" * (MAX_REF + 1) + '"', str(MAX_ID + 1)])
+def test_a_ref_is_a_short_string_or_an_integer(ref: str) -> None:
+    command = JSON.parse(b'{"type":"who","name":"bob","ref":%s}' % ref.encode(), named=True)
+    assert isinstance(command, Malformed)
+    assert (command.code, command.name, command.ref) == (Code.BAD_FRAME, "bob", None)
+
+
+@pytest.mark.parametrize("ref", ["r" * MAX_REF, "ü" * MAX_REF, MAX_ID, -MAX_ID, 0, ""])
+def test_a_refusal_echoes_the_ref(ref: Ref) -> None:
+    command = JSON.parse(dumps({"type": "who", "ref": ref}).encode(), named=True)
+    assert isinstance(command, Malformed)
+    assert command.ref == ref
+
+
+@pytest.mark.parametrize(
+    ("start", "id", "name", "ref"),
+    [
+        (b'{"type":"msg","id":7,"text":"xxx', 7, None, None),
+        (b' { "id" : 7 , "type" : "msg" , "text" : "xxx', 7, None, None),
+        (b'{"chat":"c\\"","x":{"id":1,"y":[[]]},"id":7,"text":"\xc3', 7, None, None),
+        (b'{"type":"who","ref":"r","name":"xxx', None, None, "r"),
+        (b'{"type":"hello","name":"bob","auth":"xxx', None, "bob", None),
+        (b'{"type":"msg","text":"\\"id\\":7,\\"', None, None, None),
+        (b'{"type":"msg","text":"","id":7', None, None, None),  # it may go on: 70
+        (b'{"type":"msg","id":7.5,"text":"x', None, None, None),
+        (b'{"type":"msg","id":7,', 7, None, None),
+        (b'{"id":7}{"id":8}', 7, None, None),
+        (b'{"id":7,"id"', 7, None, None),
+        (b'{"id":7,"name":' + b"[" * 500, 7, None, None),
+        (b'{"id":7,"x":' + b"9" * 490, 7, None, None),
+        (b'["id":7,', None, None, None),
+        (b"{", None, None, None),
+        (b"", None, None, None),
+        (b"xxx", None, None, None),
+    ],
+)
+def test_a_line_that_is_too_long_says_at_its_beginning_what_it_is(
+    start: bytes, id: int | None, name: str | None, ref: Ref | None
+) -> None:
+    refusal = JSON.too_long(TooLong(1000, start))
+    assert refusal == Malformed(Code.TOO_LONG, "line too long: at most 1000 bytes", id, name, ref)
+
+
+@given(st.binary(max_size=40) | st.text(alphabet='{}[]":,id7 \\').map(str.encode))
+def test_whatever_a_line_begins_with_it_is_refused_as_too_long(start: bytes) -> None:
+    assert JSON.too_long(TooLong(1000, start)).code is Code.TOO_LONG
 
 
 @pytest.mark.parametrize("version", [b"1", b"2"])
@@ -142,9 +202,9 @@ def test_another_version_is_refused_as_such() -> None:
 
 TOLD: list[tuple[Event, bytes]] = [
     (
-        Welcome("alice", "t", False, 30.0, 256, 1048576, 2.5, "n1"),
+        Welcome("alice", "t", False, 30.0, 256, 1048576, 2.5, "n1", 65536),
         b'{"type":"welcome","v":1,"name":"alice","token":"t","resumed":false,"grace":30,"window":256,'
-        b'"window_bytes":1048576,"ping":2.5,"node":"n1"}',
+        b'"window_bytes":1048576,"ping":2.5,"node":"n1","max_line":65536}',
     ),
     (
         Paired("bob", "c", "client", caller=False),
@@ -158,23 +218,48 @@ TOLD: list[tuple[Event, bytes]] = [
         Messages(1, "bob", "c", ["hi\n\x1b"], 1795404840.123),
         b'{"type":"msg","id":1,"from":"bob","chat":"c","text":"hi\\n\\u001b","at":1795404840.123}',
     ),
+    (
+        Paired("bob", "c", "node", resumed=True, last=5, at=1795404840.123),
+        b'{"type":"paired","name":"bob","chat":"c","acks":"node","resumed":true,"last":5,"at":1795404840.123}',
+    ),
+    (
+        Paired("bob", "c", "node", ref="r1"),
+        b'{"type":"paired","name":"bob","chat":"c","acks":"node","resumed":false,"ref":"r1"}',
+    ),
     (Acked(17, "c"), b'{"type":"ack","id":17,"chat":"c"}'),
+    (Acked(17, "c", 1795404840.123), b'{"type":"ack","id":17,"chat":"c","at":1795404840.123}'),
     (Unconfirmed(18, 20, Reason.LOST, ("x",)), b'{"type":"unconfirmed","from":18,"to":20,"reason":"lost"}'),
-    (Away("bob", 30.0), b'{"type":"away","name":"bob","grace":30}'),
-    (Back("bob"), b'{"type":"back","name":"bob"}'),
-    (Left("bob", Reason.QUIT), b'{"type":"left","name":"bob","reason":"quit"}'),
-    (Left("bob", Reason.LEFT, own=True), b'{"type":"left","name":"bob","reason":"left"}'),
+    (
+        Unconfirmed(18, 20, Reason.LOST, ("x",), "c"),
+        b'{"type":"unconfirmed","from":18,"to":20,"reason":"lost","chat":"c"}',
+    ),
+    (Away("bob", 30.0, "c"), b'{"type":"away","name":"bob","grace":30,"chat":"c"}'),
+    (Back("bob", "c"), b'{"type":"back","name":"bob","chat":"c"}'),
+    (Left("bob", Reason.QUIT, "c"), b'{"type":"left","name":"bob","reason":"quit","chat":"c"}'),
+    (
+        Left("bob", Reason.LEFT, "c", own=True, ref=7),
+        b'{"type":"left","name":"bob","reason":"left","chat":"c","ref":7}',
+    ),
     (Known("bob", Presence.FREE), b'{"type":"presence","name":"bob","state":"free"}'),
     (Invited("bob", "c1", 30.0), b'{"type":"invited","name":"bob","chat":"c1","wait":30}'),
+    (Known("bob", Presence.FREE, "r"), b'{"type":"presence","name":"bob","state":"free","ref":"r"}'),
+    (Missed("bob", "c1", 0), b'{"type":"missed","name":"bob","chat":"c1","ref":0}'),
     (Missed("bob", "c1"), b'{"type":"missed","name":"bob","chat":"c1"}'),
-    (Rings("bob", 30.0), b'{"type":"ringing","name":"bob","wait":30}'),
+    (Rings("bob", 30.0, "c"), b'{"type":"ringing","name":"bob","wait":30,"chat":"c"}'),
+    (Rings("bob", 30.0, "c", ""), b'{"type":"ringing","name":"bob","wait":30,"chat":"c","ref":""}'),
     (Blocked("bob", True), b'{"type":"blocked","name":"bob"}'),
+    (Blocked("bob", True, 1), b'{"type":"blocked","name":"bob","ref":1}'),
+    (Blocked("bob", False, 1), b'{"type":"unblocked","name":"bob","ref":1}'),
     (Blocked("bob", False), b'{"type":"unblocked","name":"bob"}'),
     (Types("bob", "c1"), b'{"type":"typing","name":"bob","chat":"c1"}'),
     (Moving(), b'{"type":"moving"}'),
     (Replaced(), b'{"type":"replaced"}'),
     (Refused(Code.NAME_TAKEN, "m"), b'{"type":"error","code":"name_taken","message":"m"}'),
     (Refused(Code.BUSY, "m", name="bob"), b'{"type":"error","code":"busy","message":"m","name":"bob"}'),
+    (
+        Refused(Code.BUSY, "m", name="bob", ref=7),
+        b'{"type":"error","code":"busy","message":"m","name":"bob","ref":7}',
+    ),
     (
         Refused(Code.BAD_ORDER, "m", id=9, expected=7),
         b'{"type":"error","code":"bad_order","message":"m","id":9,"expected":7}',
@@ -225,7 +310,7 @@ types = st.sampled_from(["hello", "to", "msg", "ack", "leave", "who", "ping", "q
 def test_whatever_a_client_sends_is_a_command(chunks: list[bytes], named: bool) -> None:
     framer = LineFramer(20)
     for line in [line for chunk in chunks for line in framer.feed(chunk)]:
-        command = too_long(line) if isinstance(line, TooLong) else JSON.parse(line, named)
+        command = JSON.too_long(line) if isinstance(line, TooLong) else JSON.parse(line, named)
         assert isinstance(command, get_args(Command))
 
 

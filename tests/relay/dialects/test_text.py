@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.dialects import CLASSIC, TEXT, Dialect, LineFramer, RawFramer, TooLong, too_long
+from relay.dialects import CLASSIC, TEXT, Dialect, LineFramer, RawFramer, TooLong
 from relay.errors import Code, Presence, Reason
 from relay.events import (
     Acked,
@@ -90,7 +90,7 @@ def test_later_lines_are_calls_and_messages(dialect: Dialect, line: bytes, comma
 
 
 TOLD: list[tuple[Event, str]] = [
-    (Welcome("alice", "t", False, 30, 256, 1 << 20, 30, "n1"), "OK"),
+    (Welcome("alice", "t", False, 30, 256, 1 << 20, 30, "n1", 65536), "OK"),
     (Paired("bob", "c", "node", caller=True), "* You are chatting with bob."),
     (Paired("alice", "c", "node", caller=False), "* alice is chatting with you."),
     (Messages(1, "alice", "c", ["hi"], AT), "[Mon Nov 23 03:34:00 2026] alice: (hi)"),
@@ -106,17 +106,17 @@ TOLD: list[tuple[Event, str]] = [
     (Acked(1, "c"), ""),
     (Unconfirmed(1, 1, Reason.LOST), ""),
     (Unconfirmed(1, 2, Reason.LOST, ("a\nb", "c")), "* May not have arrived: a\\x0ab\n* May not have arrived: c"),
-    (Away("bob", 30), "* bob is away."),
-    (Back("bob"), "* bob is back."),
-    (Left("alice", Reason.LEFT), "* alice left the chat."),
-    (Left("alice", Reason.LEFT, own=True), ""),
-    (Left("alice", Reason.QUIT), "Quit."),
-    (Left("alice", Reason.LOST), "Quit."),
-    (Left("alice", Reason.KICKED), "Quit."),
+    (Away("bob", 30, "c"), "* bob is away."),
+    (Back("bob", "c"), "* bob is back."),
+    (Left("alice", Reason.LEFT, "c"), "* alice left the chat."),
+    (Left("alice", Reason.LEFT, "c", own=True), ""),
+    (Left("alice", Reason.QUIT, "c"), "Quit."),
+    (Left("alice", Reason.LOST, "c"), "Quit."),
+    (Left("alice", Reason.KICKED, "c"), "Quit."),
     (Known("bob", Presence.FREE), ""),
     (Invited("bob", "c1", 30.0), ""),
     (Missed("bob", "c1"), ""),
-    (Rings("b\x1bob", 30.0), "* b\\x1bob is being asked."),
+    (Rings("b\x1bob", 30.0, "c"), "* b\\x1bob is being asked."),
     (Blocked("bob", True), ""),
     (Types("bob", "c1"), ""),
     (Moving(), "* This node is going away; please reconnect."),
@@ -180,9 +180,9 @@ def test_nothing_that_a_text_client_is_told_holds_a_control_but_the_line_end(one
         Unconfirmed(1, 2, Reason.LOST, (one, two)),
         Paired(one, "c", "node"),
         Paired(one, "c", "node", caller=False),
-        Away(one, 30),
-        Back(one),
-        Left(one, Reason.LEFT),
+        Away(one, 30, "c"),
+        Back(one, "c"),
+        Left(one, Reason.LEFT, "c"),
         *(Refused(code, two, name=one) for code in Code),
     ]
     for event in events:
@@ -195,5 +195,5 @@ def test_nothing_that_a_text_client_is_told_holds_a_control_but_the_line_end(one
 def test_whatever_a_client_sends_is_a_command(chunks: list[bytes], named: bool) -> None:
     for framer in (LineFramer(20), RawFramer(20)):
         for line in [line for chunk in chunks for line in framer.feed(chunk)]:
-            command = too_long(line) if isinstance(line, TooLong) else TEXT.parse(line, named)
+            command = TEXT.too_long(line) if isinstance(line, TooLong) else TEXT.parse(line, named)
             assert isinstance(command, get_args(Command))

@@ -151,6 +151,7 @@ async def test_a_partition_that_moved_to_another_server_is_looked_at(
     trust(desk)
     moved = {desk.keys.partition(number): number for number in (7, 8, 900)}
     monkeypatch.setattr(desk.store, "home", lambda key: "other" if key in moved else "")
+    monkeypatch.setattr(desk.store._engine, "version", desk.store.layout + 1)
     desk.client.delete(desk.keys.partition(8))  # what is there names another server, as does what isn't there
     await desk.told.look(desk.shards)
     assert desk.told.forgotten == {8}

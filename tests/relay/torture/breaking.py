@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from relay.torture.checker import ANSWER_SECONDS
 from relay.torture.history import End, close, cut
 from tests.relay.torture.tale import Tale
 
@@ -67,6 +68,10 @@ def lopsided(told: Tale) -> None:
     told.believes(told.bob, "")
 
 
+def late(told: Tale) -> None:
+    told.comes(answered=10.0 + ANSWER_SECONDS + 2.1)
+
+
 def odd(told: Tale) -> None:
     told.history.oddities.append("bob: was told nonsense")
 
@@ -88,6 +93,7 @@ BREAKING: Final = {
     "unfounded": unfounded,
     "unasked": unasked,
     "lopsided": lopsided,
+    "late": late,
     "odd": odd,
     "refusing": refusing,
 }

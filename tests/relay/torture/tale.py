@@ -1,7 +1,7 @@
 """Histories that tests make up: ann and bob talk and all is well, until a test adds what isn't."""
 
 from relay.torture import checker
-from relay.torture.history import Fault, Heard, History, Kind, Parted, Said, Session, Span, View
+from relay.torture.history import OPEN, Arrival, Fault, Heard, History, Kind, Parted, Said, Session, Span, View
 
 LEASE, GRACE = 2.0, 8.0  # seconds; those of `relay torture`
 CHAT = "chat-1"
@@ -51,6 +51,10 @@ class Tale:
     def breaks(self, kind: str, began: float, ended: float, *, node: int = -1) -> None:
         """The nemesis does something."""
         self.history.faults.append(Fault(kind, Span(began, ended), node))
+
+    def comes(self, *, answered: float = OPEN, left: float = OPEN, ended: float = 30.0) -> None:
+        """Somebody new comes to node 0."""
+        self.history.arrivals.append(Arrival("new1", 0, 10.0, answered, left, ended))
 
     def believes(self, by: Session, partner: str, chat: str = CHAT) -> None:
         """At the end somebody is in a chat, or (partner empty) in none."""

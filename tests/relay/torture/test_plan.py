@@ -51,7 +51,7 @@ def test_a_cluster_that_runs_already_is_not_broken() -> None:
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("all", tuple(fault for fault in FAULTS if fault != "failover")),
+        ("all", tuple(fault for fault in FAULTS if fault not in ("failover", "isolate", "shard-freeze"))),
         ("none", ()),
         ("kill", ("kill",)),
         ("kill, redis-down", ("kill", "redis-down")),
@@ -62,10 +62,10 @@ def test_faults_are_listed_with_commas(text: str, faults: tuple[str, ...]) -> No
     assert parse_faults(text) == faults
 
 
-@pytest.mark.parametrize("engine", [Engine.SENTINEL, Engine.CLUSTER])
-def test_an_engine_has_faults_of_its_own(engine: Engine) -> None:
+@pytest.mark.parametrize(("engine", "more"), [(Engine.SENTINEL, ()), (Engine.CLUSTER, ("isolate", "shard-freeze"))])
+def test_an_engine_has_faults_of_its_own(engine: Engine, more: tuple[str, ...]) -> None:
     faults = parse_faults("all", engine)
-    assert faults == ("kill", "term", "pause", "failover")
+    assert faults == ("kill", "term", "pause", "failover", "switch", *more)
     assert Plan(engine=engine, faults=faults).faults == faults
 
 

@@ -78,10 +78,10 @@ def test_the_chat_that_is_over_is_named() -> None:
     ann, _ = paired()
     ann.feed(LEFT, 3.0)
     ann.closed(4.0)
-    assert ann.opened(1) == HELLO[:-2] + b',"token":"t1","left":"c1"}\n'
+    assert ann.opened(1) == HELLO[:-2] + b',"token":"t1","sent":0,"left":"c1"}\n'
     ann.feed(BACK + PAIRED.replace(b"c1", b"c2") + PAIRED.replace(b"c1", b"c3"), 5.0)
     ann.closed(6.0)
-    assert ann.opened(1) == HELLO[:-2] + b',"token":"t1","chat":"c3","left":"c2"}\n'
+    assert ann.opened(1) == HELLO[:-2] + b',"token":"t1","chat":"c3","sent":0,"left":"c2"}\n'
 
 
 def test_it_says_nothing_again_within_a_connection() -> None:
@@ -93,7 +93,7 @@ def test_it_says_nothing_again_within_a_connection() -> None:
 def test_a_program_without_a_chat_is_back_with_its_welcome() -> None:
     ann, _ = welcomed()
     ann.closed(4.0)
-    assert ann.opened(1) == HELLO[:-2] + b',"token":"t1"}\n'
+    assert ann.opened(1) == HELLO[:-2] + b',"token":"t1","sent":0}\n'
     ann.feed(BACK, 5.0)
     assert ann.ready
 

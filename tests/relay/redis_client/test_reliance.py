@@ -1,0 +1,58 @@
+"""What is relied on of redis-py: its exceptions, and how they derive from one another."""
+
+import ast
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import redis.exceptions as theirs
+
+import relay
+
+ROOT = Path(relay.__file__).parent
+BREAKS_REDIS = ROOT / "torture"  # it drives servers, which no node does
+
+
+def test_nothing_but_its_exceptions_is_imported() -> None:
+    used = {
+        name
+        for file in ROOT.rglob("*.py")
+        if not file.is_relative_to(BREAKS_REDIS)
+        for node in ast.walk(ast.parse(file.read_text()))
+        for name in _imported(node)
+        if name.partition(".")[0] == "redis"
+    }
+    assert used == {"redis.exceptions"}
+
+
+def _imported(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [alias.name for alias in names]
+        case ast.ImportFrom(module=str(module), level=0):
+            return [module]
+    return []
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (theirs.BusyLoadingError, theirs.ConnectionError, theirs.RedisError),
+        (theirs.AuthenticationError, theirs.ConnectionError),
+        (theirs.TimeoutError, theirs.RedisError, Exception),
+        (theirs.NoPermissionError, theirs.ResponseError, theirs.RedisError),
+        (theirs.NoScriptError, theirs.ResponseError),
+        (theirs.ReadOnlyError, theirs.ResponseError),
+        (theirs.MasterDownError, theirs.ResponseError),
+        (theirs.ClusterDownError, theirs.ResponseError),
+        (theirs.MovedError, theirs.ResponseError),
+    ],
+)
+def test_whoever_catches_one_kind_catches_those_below_it(kinds: tuple[type[Exception], ...]) -> None:
+    assert all(issubclass(below, above) for below, above in pairwise(kinds))
+
+
+def test_a_connection_that_broke_and_one_that_is_refused_a_password_are_told_apart() -> None:
+    assert not issubclass(theirs.ConnectionError, theirs.ResponseError)
+    assert not issubclass(theirs.ResponseError, theirs.ConnectionError)
+    assert not issubclass(theirs.ConnectionError, OSError), "both have to be caught"
