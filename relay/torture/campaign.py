@@ -28,6 +28,7 @@ from relay.torture.player import Player, Stage, Stranger, User
 from relay.torture.program import Program
 from relay.torture.topology import EVERYWHERE
 from relay.torture.waiting import until
+from relay.torture.wire import look_up
 
 WARM_UP_SECONDS: Final = 2.0  # before the first fault, for sessions to be there, and for memory to be measured
 QUIET_SECONDS: Final = 1.0  # after the last outcome, for what should not come any more
@@ -65,6 +66,8 @@ async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
     folder = Path(tempfile.mkdtemp(prefix="relay-torture-"))
     try:
         with one_start_error():
+            for server in plan.servers:
+                await look_up(server)
             certificate = trust.make_certificate(folder) if plan.tls and not plan.servers else None
             tls = trust.client_context(str(certificate[0]) if certificate else plan.ca) if plan.tls else None
             async with _cluster(plan, folder, certificate) as cluster:
