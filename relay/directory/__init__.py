@@ -217,6 +217,11 @@ class Directory:
         return self._store.crowded
 
     @property
+    def latency(self) -> float:
+        """Seconds that the way to Redis and back takes, as far as is known."""
+        return self._store.latency
+
+    @property
     def highest(self) -> int:
         """The highest fence that is known here."""
         return self._highest
