@@ -223,6 +223,14 @@ class Chat:
         self.received = max(self.received, last)
         return self.confirm(last)
 
+    @property
+    def unsettled(self) -> tuple[int, list[float]]:
+        """The highest id that has no acknowledgement, and the times up to it."""
+        times = Times()
+        for run in self.window.runs:
+            times.note(run.id, len(run.texts), run.at)
+        return times.latest
+
     def sync(self, party: Party, *, reply: bool, away: bool = False) -> Sync:
         """Tell the partner where this side lives and what it has acknowledged: all else has to come again."""
         timed, times = (0, []) if reply else self.times.latest
