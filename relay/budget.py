@@ -5,6 +5,8 @@ from typing import Final
 
 # What a message costs beside its text: the objects around it, in the window and in the mail.
 MESSAGE_BYTES: Final = 256
+# What a line that waits costs beside its bytes: an object, and its place in the queue.
+LINE_BYTES: Final = 64
 # One read while memory is short.
 SHORT_READ_BYTES: Final = 4 * 1024
 # What a window may hold while memory is not short: its own bounds are all that counts.
@@ -28,6 +30,11 @@ class Budget:
     def short(self) -> bool:
         """Memory is short: read less at a time."""
         return self.allowance < PLENTY
+
+    @property
+    def room(self) -> int:
+        """Bytes that may still be held."""
+        return self._bound - self.held
 
     def look(self, held: Iterable[int]) -> None:
         """Share out anew. `held`: the bytes that each client holds."""

@@ -5,19 +5,21 @@ from collections import deque
 from typing import Final, cast
 
 from relay import peer
-from relay.budget import SHORT_READ_BYTES
+from relay.budget import PLENTY, SHORT_READ_BYTES
 from relay.dialects import CLASSIC, JSON, TEXT, Framer, Line, LineFramer, RawFramer, choose
-from relay.errors import Code
+from relay.errors import Code, Ending
 from relay.events import Command, Hangup, Say
 from relay.metrics import Limit
 from relay.pace import NOWHERE, Origin, Pace
-from relay.reading import REPLY_BYTES, Reading
+from relay.reading import NAMELESS_BYTES, REPLY_BYTES, Reading
 from relay.router import Router
-from relay.session import NAMED, Session
+from relay.session import NAMED, Session, State
 
 # One read. What a client floods is taken in such pieces, so that everyone gets a turn; also bounds what one connection
 # can have in memory before it is slowed.
 READ_BYTES: Final = 16 * 1024
+# One read before there is a name: a `hello` or two. In the classic dialect it is as long as a line may be.
+NAMELESS_READ_BYTES: Final = 1024
 # Lines of one client handled in one turn of the loop: under a millisecond for messages, a few for the costliest.
 TURN_LINES: Final = 256
 # A connection that is to be closed waits so long for the client to read what it was told before.
@@ -27,6 +29,8 @@ _NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(CLASSIC): "classic"}
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
 _SHORT_BUFFER: Final = _buffer[:SHORT_READ_BYTES]
+_NAMELESS_BUFFER: Final = _buffer[:NAMELESS_READ_BYTES]
+_CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # a longer line is seen to be one
 
 
 class Connection(Reading):
@@ -36,7 +40,10 @@ class Connection(Reading):
         "_before",
         "_framer",
         "_gone",
+        "_max_line",
+        "_named",
         "_origin",
+        "_overdue",
         "_owing",
         "_share",
         "_share_of",
@@ -47,7 +54,11 @@ class Connection(Reading):
         pace = Pace(router.limits.lines, router.limits.bytes, router.limits.calls, origin.claims)
         super().__init__(router, CLASSIC if classic else None, router.plug(self, program=False), pace)
         self._origin = origin
-        self._framer: Framer = RawFramer(max_line) if classic else LineFramer(max_line)
+        self._max_line = max_line
+        limit = min(max_line, NAMELESS_BYTES)
+        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit)
+        self._named = False  # lines are bounded as those of a client that has a name
+        self._overdue = False  # the time to send a name was over while what the client had sent waited for its turn
         self._before = 0  # waiting lines that belong to no chat
         self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
         self._timer: asyncio.TimerHandle | None = None
@@ -78,6 +89,8 @@ class Connection(Reading):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next read goes."""
+        if not self._named and self.session.state is not NAMED:
+            return _CLASSIC_BUFFER if self._dialect is CLASSIC else _NAMELESS_BUFFER
         return _SHORT_BUFFER if self._router.budget.short else _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -90,16 +103,36 @@ class Connection(Reading):
         if self._dialect is None:
             self._dialect = choose(data)
             self.session.program = self._dialect is JSON
+        if self._named is not (self.session.state is NAMED):
+            self._mind_length()
         lines = self._framer.feed(data)
         if lines:
             self._take(lines)
+        if router.budget.allowance < PLENTY:
+            self._mind_half(whole=bool(lines))
         if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would go on reading up to 32 times before anyone else's turn
             self._read_in = router.round
             router.later(self)
         self.pump()
+        if not self._named:
+            self._mind_name()
         if self.pace.spend(len(lines), nbytes):
             self._slow_down()
         router.holding.add(self)
+
+    def _mind_half(self, *, whole: bool) -> None:
+        """Memory is short: half a line may have to wait, and a whole one ends its turn."""
+        if not whole:
+            self._mind_reading()
+        elif self._router.halves.done(self):
+            self._router.go_on_with_halves()
+
+    def _mind_length(self) -> None:
+        """A line may be as long as is needed: there is a name now, or none any more."""
+        self._named = self.session.state is NAMED
+        limit = self._max_line if self._named else min(self._max_line, NAMELESS_BYTES)
+        if over := self._framer.bound(limit):
+            self._take(over)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; it may still read."""
@@ -118,6 +151,7 @@ class Connection(Reading):
         self._out_bytes = 0
         self._router.unplug(self.session, self)
         self._router.holding.discard(self)
+        self._router.halves.forget(self)
         self._hang_up()
 
     def resume_writing(self) -> None:
@@ -145,7 +179,8 @@ class Connection(Reading):
                 self._share_of, self._share = router.round, TURN_LINES
             while lines and not session.blocked and self._out_bytes <= REPLY_BYTES:
                 if session.state is not NAMED and type(lines[0]) is bytes:
-                    if not router.entrance.admits(self):
+                    # A stranger who doesn't read gets no more answers.
+                    if self._write_paused or not router.entrance.admits(self):
                         break
                 elif self._share and router.lines:
                     self._share -= 1
@@ -158,6 +193,8 @@ class Connection(Reading):
                     self._handle_before(command)
                     continue
                 session.receive(command)
+                if self._overdue:
+                    self._settle_overdue()
                 if lines and type(command) is Say:
                     self._say_on(command)
             if lines and session.draining:
@@ -285,16 +322,30 @@ class Connection(Reading):
         self._router.touch(self)
 
     def _mind_name(self) -> None:
-        """The time to send a name runs whenever there is none."""
-        named = self.session.state is NAMED
-        if named and self._timer is not None:
+        """The time to send a name runs while there is none, and ends while one is being asked for."""
+        if self.closing:
+            return
+        nameless = self.session.state is State.NAMELESS
+        if not nameless and self._timer is not None:
             self._stop_timer()
-        elif not named and self._timer is None:
+        elif nameless and self._timer is None and not self._overdue:
             self._timer = asyncio.get_running_loop().call_later(self._router.limits.name, self._nameless)
 
     def _nameless(self) -> None:
-        self._router.counts.hit(Limit.NAME_TIME)
-        self._transport.abort()
+        """The time is over: only what the client has sent in time, and waits for its turn, counts any more."""
+        self._timer = None
+        if self.lines and not self._write_paused:
+            self._overdue = True
+        else:
+            self._router.counts.hit(Limit.NAME_TIME)
+            self._transport.abort()
+
+    def _settle_overdue(self) -> None:
+        """What was sent in time was handled: either it asks for a name, or its answer is the last."""
+        self._overdue = False
+        if self.session.state is State.NAMELESS:
+            self._router.counts.hit(Limit.NAME_TIME)
+            self.session.end(Ending.QUIT)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

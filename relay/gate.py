@@ -86,7 +86,7 @@ class Gate:
         if neighbour is None:
             claims = self.terms.claims_per_address
             bucket = Bucket(claims, asyncio.get_running_loop().time()) if claims else None
-            neighbour = self._neighbours[network] = Neighbour(self, bucket)
+            neighbour = self._neighbours[network] = Neighbour(self, network, bucket)
         elif 0 < self.terms.connections_per_address <= neighbour.connections:
             self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
             return None
@@ -106,19 +106,21 @@ class Gate:
         """One of its connections is gone."""
         self.closed()
         neighbour.connections -= 1
-        if not neighbour.connections and self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().call_later(MINUTE, self._sweep)
+        if not neighbour.connections:
+            self._forget(neighbour)
+
+    def _forget(self, neighbour: "Neighbour") -> None:
+        """Forget an address that nobody is connected from, at once or when its claims are back."""
+        loop = asyncio.get_running_loop()
+        if neighbour.claims is None or neighbour.claims.full(loop.time()):
+            del self._neighbours[neighbour.network]
+        elif self._sweeping is None:
+            self._sweeping = loop.call_later(MINUTE, self._sweep)
 
     def _sweep(self) -> None:
-        """Forget the addresses of which there is nothing to know."""
-        now = asyncio.get_running_loop().time()
         self._sweeping = None
-        absent = {key: one for key, one in self._neighbours.items() if not one.connections}
-        for network, neighbour in absent.items():
-            if neighbour.claims is None or neighbour.claims.full(now):
-                del self._neighbours[network]
-            elif self._sweeping is None:
-                self._sweeping = asyncio.get_running_loop().call_later(MINUTE, self._sweep)
+        for neighbour in [one for one in self._neighbours.values() if not one.connections]:
+            self._forget(neighbour)
 
     def shut(self) -> None:
         """Nobody comes in any more; whoever is about to is sent away."""
@@ -131,11 +133,12 @@ class Gate:
 class Neighbour(Origin):
     """An address, or a network of IPv6, that connections come from: one for all of them, 0.4 KB."""
 
-    __slots__ = ("_gate", "connections")
+    __slots__ = ("_gate", "connections", "network")
 
-    def __init__(self, gate: Gate, claims: Bucket | None) -> None:
+    def __init__(self, gate: Gate, network: str, claims: Bucket | None) -> None:
         super().__init__(claims)
         self._gate = gate
+        self.network = network
         self.connections = 0
 
     def left(self) -> None:

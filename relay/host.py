@@ -33,7 +33,8 @@ class Limits(Struct, frozen=True):
     calls: int = 3_000  # a minute, look-ups included; 0, here and below: any number
     lines: int = 100_000  # a second; beyond it a client is read more slowly
     bytes: int = 64 * 1024 * 1024  # likewise
-    call: float = 0.9  # a call without an answer is given up, so that "unavailable" comes within a second
+    # A call without an answer is given up after this, the ways to Redis not counted: "unavailable" within a second.
+    call: float = 0.9
 
 
 class Located(Struct, frozen=True):
@@ -55,11 +56,19 @@ class Host(Protocol):
 
     @property
     def now(self) -> float:
-        """Unix time of this turn of the loop, in seconds."""
+        """Unix time of this turn of the loop, in seconds. The clock may step: for spans there is `instant`."""
+
+    @property
+    def instant(self) -> float:
+        """The same on a clock that never steps, and whose zero means nothing."""
 
     @property
     def allowance(self) -> int:
         """Bytes that a window may cost now, beside its own bounds: little while the node's memory is short."""
+
+    @property
+    def call_seconds(self) -> float:
+        """Seconds after which a call without an answer is given up."""
 
     @property
     def crowded(self) -> bool:

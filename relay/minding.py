@@ -40,6 +40,7 @@ async def mind_memory(router: Router) -> None:
                 router.holding.discard(outlet)
         short = budget.short
         budget.look(held)
+        router.go_on_with_halves()
         if budget.short and not short:
             router.counts.hit(Limit.MEMORY)
         heard_of = min(heard_of, budget.allowance)

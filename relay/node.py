@@ -18,7 +18,7 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import census, logs, minding, ports, pulse
+from relay import census, logs, minding, notify, ports, pulse
 from relay.auth import Authenticator
 from relay.bus import Bus
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
@@ -27,6 +27,7 @@ from relay.directory import Directory, Lease, Unavailable
 from relay.drain import Drain
 from relay.exporter import Exporter, Reading
 from relay.gate import Gate, Terms
+from relay.heap import mind_heap
 from relay.host import Limits
 from relay.http import Probes
 from relay.link import Kind
@@ -137,7 +138,8 @@ class Node:
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = ports.bind(self._config)
         try:
-            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(signal.SIGINT)) as signals:
+            ends = [signal.SIGINT] if self._reloads else [signal.SIGINT, signal.SIGHUP]
+            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
                     if self._reloads:
                         Upkeep(tasks).start("reload", self._reload_when_told)
@@ -180,7 +182,7 @@ class Node:
     # --- start
 
     async def _start(self, tasks: TaskGroup) -> None:
-        """Subscribe, wait for the confirmation, and only then take the lease."""
+        """Subscribe, wait for the confirmation, see that all partitions are there, and only then take the lease."""
         await self._reach_redis()
         await self._warn_of_eviction()
         self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
@@ -190,8 +192,8 @@ class Node:
         await self._hear_ourselves()
         while True:
             try:
-                await self._lease.take()
                 await self._directory.found(self._notices.alone)
+                await self._lease.take()  # last, since on a long way the rest may take longer than a lease
                 break
             except Unavailable as error:
                 self._wait_for_redis(str(error))
@@ -204,6 +206,7 @@ class Node:
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", minding.mind_memory, self._router)
         upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
+        upkeep.start("heap", mind_heap)
         upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
         upkeep.start("windows", census.watch_windows, self._router, self._counts)
         upkeep.start("loop", pulse.watch_loop, self._counts)
@@ -260,6 +263,7 @@ class Node:
         gate.descriptors.start(opened)
         addresses = {role: ports.show(sock) for role, sock in sockets.items()}
         logs.always().info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
+        notify.ready("serving")
         if config.tls_cert is None and not ports.is_loopback(sockets["address"]):
             log.warning(
                 "what clients say crosses the network unencrypted: set --tls-cert, or use a network of your own"
@@ -275,8 +279,13 @@ class Node:
         """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
+                serving = self._notices.serving
+                if serving:
+                    notify.reloading()
                 for file, reload in self._reloads:
                     await self._reload(file, reload)
+                if serving:
+                    notify.ready("serving")
 
     async def _reload(self, file: str, reload: Callable[[], None]) -> None:
         try:
@@ -328,6 +337,7 @@ class Node:
     async def _drain(self) -> None:
         """Nobody new comes in; whoever is here goes on elsewhere, as far as they do so in time."""
         log.info("draining", node=self._config.name, seconds=self._config.drain)
+        notify.stopping()
         self._stopping = True
         drain = Drain(self._router.sessions, self._router.begin)
         with anyio.move_on_after(self._config.drain):

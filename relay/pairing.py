@@ -8,7 +8,7 @@
 
 A callee whose client answers calls itself (`relay.door`) is asked first, and the caller told (`Ringing`).
 
-Both sides hold a step only for a bounded time: a caller gives up after `limits.call`, a callee that hears nothing
+Both sides hold a step only for a bounded time: a caller gives up after `Host.call_seconds`, a callee that hears nothing
 after one lease, and either at once when the other's node is known to be dead. `Gone` takes back any step. Two who call
 each other at once compare the chat ids that they proposed: the lower one stands, on both sides alike, because mail
 between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at most one pair.
@@ -94,7 +94,8 @@ class Pairing:
         self._session.tie()
 
     def let_go(self) -> None:
-        """The session is over: nothing here refers to it any more."""
+        """The session is over: nothing here refers to it any more, and what is still heard of a step means nothing."""
+        self.step = None
         del self._session
 
     # --- as the caller
@@ -115,7 +116,7 @@ class Pairing:
         chat = host.new_id()
         self._be(Calling(chat, name, call))
         host.locate(name.owned, lambda found: self._located(chat, found))
-        host.alarm(host.limits.call, lambda: self._overdue(chat))
+        host.alarm(host.call_seconds, lambda: self._overdue(chat))
 
     def _located(self, chat: str, found: Located | Code) -> None:
         step = self.step
@@ -154,12 +155,13 @@ class Pairing:
             step.ringing = True
             host.save(session, lambda _: self._told_to_ring(mail.chat))
             # Its node declines in time, unless it is in trouble.
-            host.alarm(host.limits.ask + host.limits.call, lambda: self._unanswered(mail.chat))
+            host.alarm(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
             host.wake(session)
 
     def _told_to_ring(self, chat: str) -> None:
-        step, host = self.step, self._session.host
+        step = self.step
         if isinstance(step, Calling) and step.chat == chat:
+            host = self._session.host
             host.tell(self._session, Rings(step.call.name, host.limits.ask, chat, step.call.ref))
 
     def _unanswered(self, chat: str) -> None:
@@ -188,7 +190,7 @@ class Pairing:
             return
         if step.ringing:
             host = self._session.host
-            host.alarm(host.limits.call, lambda: self._overdue(mail.chat))
+            host.alarm(host.call_seconds, lambda: self._overdue(mail.chat))
         self._be(Settling(mail.chat, mail.callee, step.call))
         self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
 
@@ -255,9 +257,10 @@ class Pairing:
         self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
 
     def _answered(self, chat: str, ok: bool) -> None:
-        step, session = self.step, self._session
+        step = self.step
         if not isinstance(step, Answering) or step.chat != chat:
             return
+        session = self._session
         if not ok:
             session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
             self._drop()

@@ -5,24 +5,28 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, cast
 
-from relay.budget import MESSAGE_BYTES
-from relay.dialects import CLASSIC, Dialect, Line
+from relay.budget import LINE_BYTES, MESSAGE_BYTES, PLENTY
+from relay.dialects import CLASSIC, Dialect, Framer, Line
 from relay.metrics import Limit
 from relay.outlet import Outlet
 from relay.pace import Pace
 from relay.replies import Replies
 from relay.router import Router
-from relay.session import Session
+from relay.session import NAMED, Session
 
 # Replies that a client hasn't read; above it, its lines aren't read either.
 REPLY_BYTES: Final = 64 * 1024
 # Lines kept while a session waits for acknowledgements: they have to be looked through for acknowledgements.
 AHEAD_LINES: Final = 256
 AHEAD_BYTES: Final = 64 * 1024
+# The longest line before there is a name: that, and a token of 8 KiB. Nobody knows who says it, and it is in no budget.
+NAMELESS_BYTES: Final = 10 * 1024
 
 
 class Reading(Replies):
     """Keeps the lines that wait for their turn, and has the transport read on or pause."""
+
+    _framer: Framer
 
     __slots__ = ("_eof", "_limit", "_read_in", "_read_paused", "_slowed", "lines", "pace")
 
@@ -54,6 +58,7 @@ class Reading(Replies):
             return
         pause = self._router.held or self._out_bytes > REPLY_BYTES or self._read_in == self._router.round
         pause = pause or self._slowed is not None or not self._may_read_ahead()
+        pause = pause or (self._router.budget.allowance < PLENTY and not self._router.halves.admits(self))
         if pause is not self._read_paused:
             self._read_paused = pause
             if pause:
@@ -93,7 +98,8 @@ class Reading(Replies):
             return True
         if not self.session.draining and self._dialect is not CLASSIC:
             return False
-        return len(self.lines) <= AHEAD_LINES and self._ahead_bytes() <= AHEAD_BYTES
+        most = AHEAD_BYTES if self.session.state is NAMED else NAMELESS_BYTES
+        return len(self.lines) <= AHEAD_LINES and self._ahead_bytes() <= most
 
     def _ahead_bytes(self) -> int:
         return sum(len(line) for line in self.lines if isinstance(line, bytes))
@@ -104,9 +110,19 @@ class Reading(Replies):
             self._slowed.cancel()
 
     @property
+    def half(self) -> int:
+        """Bytes of a line that isn't whole yet; they count once there is a name."""
+        return self._framer.half if self.session.state is NAMED else 0
+
+    @property
+    def unsaid(self) -> int:
+        """Bytes by which that line may still grow."""
+        return self._framer.limit - self._framer.half
+
+    @property
     def held_bytes(self) -> int:
-        """Memory that this client's messages and replies hold at the moment."""
+        """Memory that this client's messages, replies and half a line hold at the moment."""
         chat = self.session.chat
         window = chat.window.bytes + MESSAGE_BYTES * len(chat.window) if chat is not None else 0
-        lines = self._ahead_bytes() + MESSAGE_BYTES * len(self.lines) if self.lines else 0
-        return window + self._out_bytes + MESSAGE_BYTES * len(self._out) + lines
+        lines = self._ahead_bytes() + LINE_BYTES * len(self.lines) if self.lines else 0
+        return window + self._out_bytes + MESSAGE_BYTES * len(self._out) + lines + self.half

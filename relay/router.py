@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from anyio.abc import TaskGroup
@@ -18,6 +18,7 @@ from relay.drain import dismiss
 from relay.entrance import Entrance
 from relay.errors import Code, Ending
 from relay.events import Claim, Event
+from relay.halves import Halves
 from relay.held import Held
 from relay.host import Limits, Located
 from relay.mail import Ack, Mail, Moved
@@ -34,6 +35,9 @@ from relay.turns import Turns
 
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
+# Ways to Redis and back in a call across nodes: where the other one is and whether its node lives, the invitation and
+# its answer, two records; twice as many where scripts have to be loaded; and pipelines that have to come back first.
+CALL_TRIPS: Final = 16
 # Users looked at in one turn of the loop for that: half a millisecond.
 SLICE: Final = 500
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
@@ -61,6 +65,7 @@ class Router(Turns):
         self.limits = limits
         self.counts = counts or Counts()
         self.budget = Budget(memory)
+        self.halves = Halves(self.budget)
         self.sessions: dict[str, Session] = {}  # by owned name
         self.partners = Partners()
         self.held = False  # clients' lines have to wait until it is known what this node still owns
@@ -108,6 +113,11 @@ class Router(Turns):
         return self.budget.allowance
 
     @property
+    def call_seconds(self) -> float:
+        """See `Host`."""
+        return self.limits.call + CALL_TRIPS * self._directory.latency
+
+    @property
     def crowded(self) -> bool:
         """See `Host`."""
         return self._directory.crowded
@@ -122,6 +132,13 @@ class Router(Turns):
         """Whoever has lines that wait may try again, some in each turn."""
         self.begin()
         self._later.update((outlet, None) for outlet in self._outlets if outlet.lines)
+
+    def go_on_with_halves(self) -> None:
+        """The budget was shared out: whose turn it is to say the rest of a line is read on."""
+        called = self.halves.look(self._loop.time())
+        if called:
+            self.begin()
+            self._later.update(dict.fromkeys(cast(list[Outlet], called)))
 
     # --- connections
 
@@ -206,14 +223,14 @@ class Router(Turns):
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """A session begins here, or goes on here."""
-        session.began, outlet = self.now, session.outlet
+        session.began, outlet = self.instant, session.outlet
         who = {} if outlet is None else {"dialect": outlet.dialect, "client": outlet.peer}
         log.info("session started", name=session.owned, session=session.sid, resumed=resumed, **who)
 
     def _ended(self, session: Session, why: Ending) -> None:
         if session.began:
             self.counts.endings[why] += 1
-            seconds = round(self.now - session.began, 3)
+            seconds = round(self.instant - session.began, 3)
             log.info("session ended", name=session.owned, session=session.sid, reason=str(why), seconds=seconds)
         session.began = 0.0
 

@@ -108,7 +108,7 @@ class Session:
         self.outlet: Any = None  # whatever the host tells events to
         self.deaf = False  # the connection is gone
         self._ties = NO_TIES  # as the host knows them
-        self.began = 0.0  # Unix time in seconds, kept by the host; 0: not yet
+        self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
         self._nameless()
 
     def _nameless(self) -> None:
@@ -221,7 +221,7 @@ class Session:
 
     @property
     def _waited(self) -> bool:
-        return self._behind_messages and self.host.now - self._since >= self.host.limits.patience
+        return self._behind_messages and self.host.instant - self._since >= self.host.limits.patience
 
     # --- commands
 
@@ -314,7 +314,7 @@ class Session:
     def wait(self, command: Command) -> None:
         """A command takes its place behind the messages before it."""
         host = self.host
-        self.pending, self._since = command, host.now
+        self.pending, self._since = command, host.instant
         self.later(host.limits.patience + MARGIN_SECONDS, lambda session: session.host.wake(session))
 
     def proceed(self) -> None:

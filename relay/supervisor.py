@@ -18,7 +18,7 @@ import anyio
 import structlog
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
-from relay import child, embedded, logs, options, ports, signals, streams
+from relay import child, embedded, logs, notify, options, ports, signals, streams
 from relay.config import Config, ConfigError, StartError
 from relay.streams import OutputLost
 
@@ -166,7 +166,10 @@ class _Cluster:
         if not address or name in self._addresses:
             return
         self._addresses[name] = address
-        if len(self._addresses) == len(self._configs) and not self._replacing:
+        if len(self._addresses) < len(self._configs):
+            return
+        notify.ready(f"{len(self._configs)} nodes serve")
+        if not self._replacing:
             _invite(_invitation([self._addresses[config.name] for config in self._configs], self._configs[0]))
 
     def _lost(self, name: str, status: int, complaint: str) -> None:
@@ -180,12 +183,21 @@ class _Cluster:
         with anyio.open_signal_receiver(*self._heeded()) as heard:
             async for received in heard:
                 if received is signal.SIGHUP and self._configs[0].reloads:
-                    for process in self._processes.values():
-                        _signal(process, signal.SIGHUP)
+                    self._reload()
                     continue
                 if self._stopping:  # asked twice: somebody is in a hurry
                     self._kill()
                 self._stop(tasks)
+
+    def _reload(self) -> None:
+        """Pass it on; each node says in the log what came of it."""
+        up = len(self._addresses) == len(self._configs)
+        if up:
+            notify.reloading()
+        for process in self._processes.values():
+            _signal(process, signal.SIGHUP)
+        if up:
+            notify.ready(f"{len(self._configs)} nodes serve")
 
     def _heeded(self) -> list[signal.Signals]:
         """Those that mean something here. Being asked to read files again is nothing that `nohup` is meant against."""
@@ -196,6 +208,7 @@ class _Cluster:
     def _stop(self, tasks: TaskGroup) -> None:
         if not self._stopping:
             self._stopping = True
+            notify.stopping()
             for process in self._processes.values():
                 _signal(process, signal.SIGTERM)
             tasks.start_soon(self._kill_late)
@@ -217,7 +230,8 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 async def _start(config: Config) -> Process:
     """Start a node that dies with this process. Its arguments tell it all but the URL, which may hold a password."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
+    # To a service manager this process speaks for all of them.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RELAY_") and k != notify.VARIABLE}
     return await anyio.open_process(
         child.command([sys.executable, "-P", "-m", "relay", "node", *options.arguments(config)]),
         stdin=subprocess.PIPE,  # the watchdog's lifeline

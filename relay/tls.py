@@ -11,13 +11,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from relay.config import ConfigError
 
 # From the connection to the end of the handshake. Two round trips, and a certificate that is looked at: less than a
 # second nearly everywhere; whoever takes longer than this holds a place that others could have.
 HANDSHAKE_SECONDS: Final = 10.0
+# What a peer may say until then: its hello (16 KiB at most) and certificates, some kilobytes each. OpenSSL would keep
+# 100 KiB of the latter for somebody whom nobody knows. Read in small pieces, as OpenSSL's buffers never shrink.
+HANDSHAKE_BYTES: Final = 48 * 1024
+HANDSHAKE_READ_BYTES: Final = 4 * 1024
+# The most that one record of TLS holds: what is written goes through OpenSSL's buffer in such pieces, likewise.
+RECORD_BYTES: Final = 16 * 1024
 # One read from the network: a little more than the largest record, so that one is rarely taken in two reads.
 CIPHER_BYTES: Final = 17 * 1024
 # What TLS itself owes a peer that doesn't read: answers to changes of keys. An honest one changes them once a gigabyte.
@@ -46,8 +52,12 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     context.num_tickets = 0
     _check(cert, "--tls-cert")
     _check(key, "--tls-key")
+
+    def ask() -> NoReturn:  # without it, OpenSSL would ask at the terminal
+        raise ConfigError(f"--tls-key {str(key)!r} is encrypted; it has to be a key without a passphrase")
+
     try:
-        context.load_cert_chain(cert, key, password=lambda: "")  # without it, OpenSSL would ask at the terminal
+        context.load_cert_chain(cert, key, password=ask)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {_why(error)}") from None
     if client_ca is not None:
@@ -103,6 +113,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._ready, self._failed = ready, failed
         self._client: Client | None = None
         self._late = False
+        self._shaken = 0  # bytes of the handshake that came
         self._wanted = True  # the client takes what comes
         self._stopped = False  # TCP isn't read
         self._full = False  # the kernel takes no more
@@ -122,14 +133,16 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next read goes: no more than the client would read now."""
-        return _buffer if self._client is None else _buffer[: len(cast(memoryview, self._client.get_buffer(sizehint)))]
+        if self._client is None:
+            return _buffer[:HANDSHAKE_READ_BYTES]
+        return _buffer[: len(cast(memoryview, self._client.get_buffer(sizehint)))]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         if self._inward is not _OPEN:
             return  # said behind the end
         self._incoming.write(_buffer[:nbytes])
-        if self._client is not None or self._shake():
+        if self._client is not None or self._shake(nbytes):
             self._read()
 
     def eof_received(self) -> bool:
@@ -163,12 +176,15 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._client is not None and not self._full:
             self._client.resume_writing()
 
-    def _shake(self) -> bool:
+    def _shake(self, nbytes: int) -> bool:
         """Go on with the handshake, and say whether it is done."""
+        self._shaken += nbytes
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._send()
+            if self._shaken > HANDSHAKE_BYTES:
+                self._tcp.abort()
             return False
         except (ssl.SSLError, ssl.CertificateError):
             self._send()  # why not
@@ -227,7 +243,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._inward = Inward.ENDING
 
     def _send(self) -> None:
-        data = self._outgoing.read()
+        self._pass_on(self._outgoing.read())
+
+    def _pass_on(self, data: bytes) -> None:
         if data and not self._tcp.is_closing():
             self._tcp.write(data)
 
@@ -254,14 +272,15 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send to the client."""
-        rest = memoryview(data)
+        rest, records = memoryview(data), []
         try:
             while rest:
-                rest = rest[self._tls.write(rest) :]
+                rest = rest[self._tls.write(rest[:RECORD_BYTES]) :]
+                records.append(self._outgoing.read())
         except ssl.SSLError:
             self._tcp.abort()
             return
-        self._send()
+        self._pass_on(records[0] if len(records) == 1 else b"".join(records))
 
     def close(self) -> None:
         """Say that nothing more comes, and close."""

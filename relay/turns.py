@@ -37,7 +37,8 @@ class Turns:
     _standing: Standing
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = 0.0  # see `Host`
+        self.instant = 0.0
         self.turn = 0
         self.lines = ROUND_LINES  # lines that may still be handled in this turn of the loop, all clients together
         self.round = 0  # turns of the loop in which there was something to do
@@ -56,7 +57,7 @@ class Turns:
         self.round += 1
         self.lines = ROUND_LINES
         self._loop.call_soon(self._end_turn)
-        self.now = int(time.time() * 1000) / 1000
+        self.now, self.instant = int(time.time() * 1000) / 1000, time.monotonic()
         if self._standing.watching and not self._lease.standing:
             self._standing.overdue()
 

@@ -97,7 +97,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would be a trace at the end
         where = error.filename or "can't write the output"
         Notices().say(f"pairchat: {where}: {error.strerror}")
-        sys.exit(Exit.NOT_CONFIRMED)
+        ended = error.__context__.code if isinstance(error.__context__, SystemExit) else None
+        sys.exit(ended or Exit.NOT_CONFIRMED)
     except RuntimeError:  # of `--install-completion`
         if home(".") is not None:
             raise

@@ -47,6 +47,7 @@ class Route:
         self._servers = servers
         self._tls = tls
         self.secure = tls is not None  # what is said is encrypted
+        self.others = len(servers) - 1
         self._last = Place(0, -1)
         self.current = servers[0]  # as the user wrote it
 

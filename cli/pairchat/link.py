@@ -8,6 +8,7 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 
 import anyio
 import anyio.to_thread
@@ -17,6 +18,7 @@ from pairchat.dial import BROKEN, Route, pauses
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
 from pairchat.memory import Memory
+from pairchat.proof import Auth, prove
 from pairchat.protocol import ClientProtocol
 from pairchat.states import State
 from pairchat.store import Store
@@ -26,6 +28,8 @@ CONNECT_WAIT = 10.0  # seconds for a connection and, once more, for the answer t
 # Seconds until a node that doesn't give the session back is left for another one. Above the time that a node may take
 # to ask a silent partner, and the owners of names after Redis forgot them.
 WELCOME_WAIT = 6.0
+# Seconds likewise for a name, while other servers can be asked. A node answers within a second or so.
+CLAIM_WAIT = 3.0
 # Seconds between pings, if the node doesn't want them more often. Asleep or frozen nodes are noticed well within the
 # grace that others give the session.
 PING_EVERY = 10.0
@@ -47,6 +51,7 @@ class Link:
         route: Route,
         tell: Callable[[list[Event]], Awaitable[None]],
         patience: float | None,
+        auth: Auth | None = None,
     ) -> None:
         self.failure: PairchatError | None = None
         self.over = False  # nothing more will be read
@@ -56,8 +61,12 @@ class Link:
         self._route = route
         self._tell = tell
         self._patience = patience
+        self._auth = auth
+        self.proof: str | None = None  # what the program gave last
+        self._trouble: str | None = None  # why the session isn't back, although there are connections
         self._lost: PairchatError | None = None  # how the present outage began
         self._deadline = math.inf  # when we lose patience with it
+        self._elsewhere = route.others  # servers that may still be asked for a name where this one gives no answer
         self._pauses: Iterator[float] = iter(())
         self._changed = anyio.Event()  # replaced at each change
         self._to_write = anyio.Event()
@@ -66,7 +75,8 @@ class Link:
         self._telling = False  # the reader waits for the program, not for the node
         self._reading = anyio.CancelScope()
         self._why: PairchatError | None = None  # the present connection was given up
-        self._kept: Memory | None = None
+        self._kept: Memory | None = None  # what was to be saved last
+        self._unkept = False  # and could not be
         self.stream: ByteStream | None = None
         self.unwritten = b""  # being written: cancelled there, it may not have left
 
@@ -91,11 +101,16 @@ class Link:
                 if self._lost is None:
                     self._begin_outage(why)
                 if not await self._find():
-                    self.failure = self._lost
+                    self.failure = ConnectionLost(f"{self._lost}; {self._trouble}") if self._trouble else self._lost
                     return
         finally:
             self.over = True
             self._wake()
+
+    async def reopen(self, wait: float) -> None:
+        """One more connection, for a last word. Raises `ConnectionFailed`."""
+        self.stream, self.unwritten = await self._route.open(wait), b""
+        self._protocol.reconnect()
 
     async def close(self) -> None:
         """Nothing more will be said."""
@@ -105,6 +120,10 @@ class Link:
     def flush(self) -> None:
         """There may be something to write."""
         self._to_write.set()
+
+    def news(self) -> None:
+        """Something may have become true without a word of the node."""
+        self._wake()
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait for something that what the node says makes true. Raises `failure` if it can't any more."""
@@ -135,17 +154,27 @@ class Link:
         """Whether there is nothing to go on with."""
         if why is None or self.failure:
             return True
-        never = isinstance(why, NotAdmitted) and self._protocol.node is None
-        if never or self._protocol.name is None or self._protocol.state is State.OVER:
+        if isinstance(why, NotAdmitted) and self._protocol.node is None:
+            self.failure = why
+            return True
+        if self._claiming and self._elsewhere:
+            self._elsewhere, self._lost = self._elsewhere - 1, None
+            return False
+        if self._protocol.name is None or self._protocol.state is State.OVER:
             self.failure = why
             return True
         return False
+
+    @property
+    def _claiming(self) -> bool:
+        """Whether a name was asked for that nobody has given us yet."""
+        return self._protocol.name is None and self._protocol.state is State.CLAIMING
 
     def _begin_outage(self, why: PairchatError | None) -> None:
         self._lost = why
         self.tries = 0
         self._deadline = anyio.current_time() + (self._protocol.grace if self._patience is None else self._patience)
-        self._pauses = pauses(random.Random())
+        self._pauses = islice(pauses(random.Random()), 1 if self._claiming else None)
 
     async def _find(self) -> bool:
         """Find another connection in time, and ask for the session there."""
@@ -155,16 +184,37 @@ class Link:
             await anyio.sleep(pause)
             self.tries += 1
             with suppress(ConnectionFailed):
-                self.stream = await self._route.open(CONNECT_WAIT)
-                self._protocol.reconnect()
-                self.flush()
-                return True
+                stream = await self._route.open(CONNECT_WAIT)
+                if await self._proved():
+                    self.stream = stream
+                    self._protocol.reconnect()
+                    self.flush()
+                    return True
+                await anyio.aclose_forcefully(stream)
             self._wake()
         return False
 
+    async def prove(self) -> None:
+        """Ask the program for what proves the name. Raises what it raises, or `ConnectionFailed` if that takes long."""
+        try:
+            with anyio.fail_after(CONNECT_WAIT):
+                self.proof = await prove(self._auth)
+        except TimeoutError:
+            raise ConnectionFailed(f"no proof of the name within {CONNECT_WAIT:g} s") from None
+
+    async def _proved(self) -> bool:
+        """The same, where a program that has no proof now may have one when it is asked again."""
+        try:
+            await self.prove()
+        except Exception as error:
+            self._trouble = f"no proof of the name: {error or type(error).__name__}"
+            await self._tell([Complaint("no_proof", self._trouble)])
+            return False
+        return True
+
     def _found(self) -> None:
         if self._protocol.state is State.ONLINE:
-            self._lost = None
+            self._lost = self._trouble = None
             self.tries = 0
 
     # --- one connection
@@ -223,7 +273,10 @@ class Link:
         self._telling = True
         await self._tell(told)
         self._telling = False
-        if self._protocol.stranded:
+        if self._protocol.unproved:
+            self._trouble = f"{self.server} does not accept the proof of the name"
+            self._why = ConnectionLost(self._trouble)
+        elif self._protocol.stranded:
             self._why = ConnectionLost(f"the node at {self.server} is going away or can't serve now")
 
     async def _write(self) -> None:
@@ -240,28 +293,44 @@ class Link:
                     self.unwritten = b""
 
     async def _keep(self) -> None:
-        """Remember the session before anybody learns of what is new in it, that which comes meanwhile included."""
+        """Remember the session before anybody learns of what is new in it, that which comes meanwhile included.
+
+        Where that fails, it is told once and tried again with the next change.
+        """
         while self.store is not None and (memory := self._protocol.memory) not in (None, self._kept):
             assert memory is not None
+            self._kept = memory
             try:
                 await anyio.to_thread.run_sync(self.store.save, memory)
-                self._kept = memory
+                self._unkept = False
             except OSError as error:
-                self.store = None
-                await self._tell([Complaint("not_kept", f"can't write {error.filename}: {error.strerror}")])
+                if not self._unkept:
+                    words = f"can't write {error.filename}: {error.strerror}; a restart can't go on with this session"
+                    await self._tell([Complaint("not_kept", words)])
+                self._unkept = True
 
     async def _watch(self) -> None:
         """Give up on a node that doesn't take us back, or says nothing."""
         protocol = self._protocol
         with suppress(PairchatError):
-            with anyio.move_on_after(WELCOME_WAIT if protocol.state is State.RESUMING else math.inf) as waiting:
+            if protocol.state is State.NAMELESS:
+                await self._to_write.wait()  # until a name is asked for
+            with anyio.move_on_after(self._welcome_wait) as waiting:
                 await self.until(lambda: protocol.state in (State.ONLINE, State.RETURNING))
             if waiting.cancelled_caught:
-                self._cut(f"no session to be had from {self.server}")
+                self._cut(f"{self.server} did not give the session back within {WELCOME_WAIT:g} s")
             while True:
                 await anyio.sleep(min(protocol.ping_every, PING_SOON if protocol.outbox.pending else PING_EVERY))
+                if self.store is not None:
+                    self.store.alive()
                 if protocol.state is State.ONLINE and not self._telling and not protocol.waiting_on_partner:
                     await self._probe()
+
+    @property
+    def _welcome_wait(self) -> float:
+        if self._protocol.state is State.RESUMING:
+            return WELCOME_WAIT
+        return CLAIM_WAIT if self._elsewhere else math.inf
 
     async def _probe(self) -> None:
         asked = anyio.current_time()

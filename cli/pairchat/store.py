@@ -16,8 +16,10 @@ from urllib.parse import quote
 from pairchat.folders import user_folder
 from pairchat.memory import BadMemory, Memory, decode, encode
 
-# Seconds after which nobody resumes a session any more, whatever its grace: what is left of it on disk is removed.
+# Seconds after which nobody resumes a session any more, whatever its grace: what is left of it on disk is removed. They
+# count from the last sign of the program, not from the last change.
 STALE = 24 * 3600.0
+ALIVE_EVERY = 3600.0  # seconds between two signs of a program in whose session nothing changes
 _NAME_SHOWN = 64  # characters of the name in a file's name; what tells files apart is the hash
 
 
@@ -32,15 +34,11 @@ class Store:
     def __init__(self, folder: Path, name: str, servers: Sequence[str]) -> None:
         """Open the file, and lock it. Raises OSError; BlockingIOError if another program uses it."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(folder)
         key = hashlib.sha256("\n".join([name, *sorted(servers)]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self._path = folder / f"{quote(name.encode('utf-8', 'replace'), safe='')[:_NAME_SHOWN]}-{key}.json"
-        self._lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise
+        self._lock = _lock(self._path)
+        self._sign = time.monotonic()  # the last one of this program
+        _sweep(folder, self._path)
 
     def load(self) -> Memory | None:
         """What was saved last; None if nothing was, or nothing that this version understands."""
@@ -49,24 +47,72 @@ class Store:
         return None
 
     def save(self, memory: Memory) -> None:
-        """Replace what was saved, whole or not at all. Raises OSError."""
+        """Replace what was saved. Raises OSError; nothing is saved then: what was before would lie."""
         fresh = self._path.with_suffix(".new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(encode(memory))
-        fresh.replace(self._path)
+        try:
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(encode(memory))
+            fresh.replace(self._path)
+        except OSError as error:
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+                self.forget()
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        self._sign = time.monotonic()
+
+    def alive(self) -> None:
+        """This program still has the session, though nothing changes: nobody is to remove what was saved."""
+        if time.monotonic() - self._sign > ALIVE_EVERY:
+            self._sign = time.monotonic()
+            with suppress(OSError):
+                os.utime(self._path)
 
     def forget(self) -> None:
-        """Nobody is to go on with this session."""
+        """Nobody is to go on with this session. Raises OSError."""
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let others have it."""
-        os.close(self._lock)
+        _unlock(self._path, self._lock)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what nobody can resume any more: it holds texts that somebody wrote."""
-    for path in folder.glob("*.json"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > STALE:
-                path.unlink()
+def _lock(path: Path) -> int:
+    """The lock of a session. Raises OSError; BlockingIOError if a program has it."""
+    lock = path.with_suffix(".lock")
+    while True:
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), lock.stat()):
+                    return fd
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(fd)  # the one who had it has removed the file meanwhile: another one counts
+
+
+def _unlock(path: Path, fd: int) -> None:
+    with suppress(OSError):
+        path.with_suffix(".lock").unlink()
+    os.close(fd)
+
+
+def _sweep(folder: Path, ours: Path) -> None:
+    """Remove what nobody can resume any more, and nobody uses: it holds texts that somebody wrote."""
+    for path in {file.with_suffix(".json") for file in folder.iterdir()} - {ours}:
+        if _fresh(path):
+            continue
+        with suppress(OSError):  # in use, say
+            lock = _lock(path)
+            if not _fresh(path):
+                path.unlink(missing_ok=True)
+                path.with_suffix(".new").unlink(missing_ok=True)
+            _unlock(path, lock)
+
+
+def _fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime <= STALE
+    except OSError:
+        return False

@@ -32,6 +32,17 @@ def too_long(mark: TooLong, about: About = NOTHING) -> Malformed:
 class Framer(Protocol):
     """Cuts a byte stream into lines."""
 
+    limit: int  # bytes that a line may hold, its end not counted
+
+    @property
+    def half(self) -> int:
+        """Bytes of the line that isn't whole yet."""
+        ...
+
+    def bound(self, limit: int) -> Sequence[bytes | TooLong]:
+        """Lines may hold so much from now on, the unfinished one included: it may be too long already."""
+        ...
+
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
         """The lines that `data` completes, in order, without their line ends."""
         ...
@@ -48,16 +59,16 @@ class LineFramer:
     Between calls at most `limit` + 1 bytes are kept, whatever the peer sends.
     """
 
-    __slots__ = ("_limit", "_rest", "_skipping")
+    __slots__ = ("_rest", "_skipping", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._rest = bytearray()  # the unfinished line; grows in place, so that single bytes cost no copies
         self._skipping = False  # the unfinished line was too long and has been reported
 
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
         """See `Framer`."""
-        if not self._rest and not self._skipping and len(data) <= self._limit and data.find(b"\r") < 0:  # nearly always
+        if not self._rest and not self._skipping and len(data) <= self.limit and data.find(b"\r") < 0:  # nearly always
             lines = data.split(b"\n")
             if rest := lines.pop():
                 self._rest += rest
@@ -71,27 +82,39 @@ class LineFramer:
         over = self._keep(rest) if rest else []
         if data.find(b"\r") >= 0:
             whole = [line.removesuffix(b"\r") for line in whole]
-        if len(data) <= self._limit:  # then no part of it is longer
+        if len(data) <= self.limit:  # then no part of it is longer
             return [*whole, *over]
-        return [*(line if len(line) <= self._limit else _cut(line, self._limit) for line in whole), *over]
+        return [*(line if len(line) <= self.limit else _cut(line, self.limit) for line in whole), *over]
 
     def eof(self) -> None:
         """See `Framer`."""
         self._rest.clear()
         self._skipping = False
 
+    @property
+    def half(self) -> int:
+        """See `Framer`."""
+        return len(self._rest)
+
+    def bound(self, limit: int) -> Sequence[bytes | TooLong]:
+        """See `Framer`."""
+        self.limit = limit
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return self._keep(rest)
+
     def _keep(self, rest: bytes) -> list[bytes | TooLong]:
         """More of an unfinished line came. One byte over the limit may still be the CR of its end."""
         if self._skipping or not rest:
             return []
         size = len(self._rest) + len(rest)
-        if size <= self._limit or (size == self._limit + 1 and rest.endswith(b"\r")):
+        if size <= self.limit or (size == self.limit + 1 and rest.endswith(b"\r")):
             self._rest += rest
             return []
         beginning = self._rest[:BEGINNING_BYTES] + rest[:BEGINNING_BYTES]
         self._rest.clear()
         self._skipping = True
-        return [_cut(beginning, self._limit)]
+        return [_cut(beginning, self.limit)]
 
 
 class RawFramer:
@@ -100,17 +123,23 @@ class RawFramer:
     One LF at the end, with or without a CR before it, is dropped all the same: `nc` sends it.
     """
 
-    __slots__ = ("_limit",)
+    __slots__ = ("limit",)
+    half = 0
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
+
+    def bound(self, limit: int) -> Sequence[bytes | TooLong]:
+        """See `Framer`; nothing is ever unfinished."""
+        self.limit = limit
+        return []
 
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
         """See `Framer`."""
         if not data:
             return []
         line = data.removesuffix(b"\n").removesuffix(b"\r")
-        return [line if len(line) <= self._limit else _cut(line, self._limit)]
+        return [line if len(line) <= self.limit else _cut(line, self.limit)]
 
     def eof(self) -> None:
         """See `Framer`; nothing is ever kept."""

@@ -337,6 +337,11 @@ class Store:
             raise Unavailable(_words(error)) from None
 
     @property
+    def latency(self) -> float:
+        """Seconds that the way to the farthest server and back takes, as far as is known."""
+        return max((shard.latency for shard in self._shards.values()), default=0.0)
+
+    @property
     def unwatched(self) -> str:
         """Why a failover of Redis wouldn't be noticed, for people; empty if it would."""
         return self._engine.unwatched

@@ -111,7 +111,18 @@ class Gatherer:
         reports = {uid: report for uid, report in (await read(self.store, self._keys.nodes)).items() if report}
         leases = await self.store.each(("PTTL", self._keys.lease(uid)) for uid in reports)
         nodes = [_node(uid, report, ttl) for (uid, report), ttl in zip(reports.items(), leases, strict=True)]
-        return sorted(nodes, key=lambda node: (node.report.name, node.uid))
+        return sorted(_once(nodes), key=lambda node: (node.report.name, node.uid))
+
+
+def _once(nodes: list[Node]) -> list[Node]:
+    """Without the dead who have a successor of their name: one that was started again and again is one node.
+
+    Each process has a uid of its own, and its last report stays for an hour.
+    """
+    last: dict[str, Node] = {}
+    for node in sorted(nodes, key=lambda node: (node.lives or node.unknown, node.report.at)):
+        last[node.report.name] = node
+    return [node for node in nodes if node.lives or node.unknown or last[node.report.name] is node]
 
 
 def _node(uid: str, report: Report, ttl: Any) -> Node:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
@@ -40,7 +41,9 @@ def _node(node: Node) -> dict[str, Any]:
         "name": report.name,
         "uid": node.uid,
         "version": report.version,
-        "state": _state(node),
+        "state": state(node),
+        "reason": reason(node),
+        "lease": report.lease,
         "lease_age": node.age,
         "lease_left": node.left,
         "up": report.up,
@@ -68,14 +71,45 @@ def _server(server: Server) -> dict[str, Any]:
     }
 
 
-def _state(node: Node) -> str:
+class State(StrEnum):
+    """What a node is to its clients; `reason` says more."""
+
+    READY = "ready"
+    UNREADY = "unready"  # it lives, and had better get no new clients
+    DRAINING = "draining"  # it is ending
+    DEAD = "dead"
+    UNKNOWN = "unknown"  # the server that has its lease can't be asked
+
+
+def state(node: Node) -> State:
+    """Of the words, the one that fits."""
     if node.unknown:
-        return "unknown: its lease can't be read"
-    if node.left is None:
-        return "dead: no lease"
+        return State.UNKNOWN
     if not node.lives:
-        return f"dead: lease lapsed {_span(-node.left)} ago"
-    return node.report.trouble or "ready"
+        return State.DEAD
+    if not node.report.trouble:
+        return State.READY
+    return State.DRAINING if node.report.trouble == State.DRAINING else State.UNREADY
+
+
+def reason(node: Node) -> str:
+    """Why it isn't ready, for people; empty: it is."""
+    match state(node):
+        case State.UNKNOWN:
+            return "its lease can't be read"
+        case State.DEAD if node.left is None:
+            return "no lease"
+        case State.DEAD:
+            return f"lease lapsed {_span(-(node.left or 0.0))} ago"
+    return node.report.trouble
+
+
+def _in_a_table(node: Node) -> str:
+    """State and reason in one; a node that lives says by itself what it is."""
+    word, why = state(node), reason(node)
+    if word in (State.DEAD, State.UNKNOWN):
+        return f"{word}: {why}"
+    return why or word
 
 
 def console() -> Console:
@@ -107,8 +141,8 @@ def _nodes(status: Status) -> Table:
     for node in status.nodes:
         report = node.report
         age = "-" if node.age is None or not node.lives else f"{node.age:.1f}/{report.lease:g} s"
-        style = "" if _state(node) == "ready" else "yellow" if node.lives else "red"
-        words = (report.name, report.version, _state(node), age, _span(report.up))
+        style = "" if state(node) is State.READY else "yellow" if node.lives else "red"
+        words = (report.name, report.version, _in_a_table(node), age, _span(report.up))
         counts = (report.users, report.chatting, report.received, report.delivered, report.unconfirmed)
         table.add_row(*(Text(escape(word)) for word in words), *(f"{count:,.0f}" for count in counts), style=style)
     return table

@@ -8,6 +8,7 @@ import struct
 import termios
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 import pyte
@@ -119,6 +120,12 @@ class Terminal:
         """The exit status, once it has ended."""
         while self._draw(PATIENCE):
             pass
+        return self._child.wait(PATIENCE)
+
+    def hang_up(self) -> int:
+        """The terminal is gone, as when its window is closed. Returns the exit status."""
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), self._fd)
         return self._child.wait(PATIENCE)
 
     def terminate(self) -> None:

@@ -19,6 +19,12 @@ HI = '{"type":"msg","id":1,"from":"bob","chat":"c1","text":"hi","at":1}'
 BAD_TOKEN = '{"type":"error","code":"bad_token","message":"no","name":"alice"}'
 
 
+@pytest.fixture(autouse=True)
+def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each begins at the first of its servers."""
+    monkeypatch.setattr("pairchat.client.begin_at", lambda _: 0)
+
+
 def said(id: int, text: str) -> dict[str, object]:
     return {"type": "msg", "id": id, "text": text, "chat": "c1"}
 
@@ -245,3 +251,36 @@ def test_plain_asyncio_will_do(node: ScriptedNode) -> None:
         await asyncio.gather(main(), asyncio.to_thread(relay))
 
     asyncio.run(both())
+
+
+async def test_a_server_that_gives_no_answer_to_the_first_words_is_left_for_another() -> None:
+    # The second one is frozen: its kernel takes the connection, and nobody looks at it.
+    with ScriptedNode() as closing, ScriptedNode() as frozen, ScriptedNode() as good:
+
+        def relay() -> None:
+            closing.accept_bare().close()
+            peer = good.accept()
+            peer.welcome("alice")
+            peer.part()
+
+        async def main() -> None:
+            servers = closing.address, frozen.address, good.address
+            async with pairchat.connect(*servers, name="alice") as chat:
+                assert chat.server == good.address
+
+        await play(relay, main)
+
+
+async def test_if_none_of_them_does_the_reason_is_told_at_once() -> None:
+    with ScriptedNode() as one, ScriptedNode() as two:
+
+        def relay() -> None:
+            one.accept_bare().close()
+            two.accept_bare().close()
+
+        async def main() -> None:
+            with pytest.raises(ConnectionLost, match=f"{two.address} closes the connection at once"):
+                async with pairchat.connect(one.address, two.address, name="alice"):
+                    pass
+
+        await play(relay, main)

@@ -1,16 +1,19 @@
 """`pairchat` in a real pseudo-terminal: its commands."""
 
+import os
 import re
 
+import pytest
+
 from pairchat.screen import _TOKEN
-from tests.cli.chatting import CTRL_C, END, ENTER, Open, a_text, heard_up_to, paired, said
+from tests.cli.chatting import CTRL_C, CTRL_D, END, ENTER, Open, a_text, heard_up_to, paired, said
 from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, ScriptedNode
 
 
 def test_commands_do_what_they_say(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     screen.type("/leave" + ENTER)
-    peer.expect({"type": "leave"})
+    peer.expect({"type": "leave", "chat": "c1"})
     peer.say('{"type":"left","name":"bob","reason":"left"}')
     screen.wait_for("* The chat with bob is over.")
     screen.wait_bar("nobody yet")
@@ -186,7 +189,7 @@ def test_somebody_is_blocked(node: ScriptedNode, terminal: Open) -> None:
     screen.type("/block bob" + ENTER)
     peer.expect({"type": "block", "name": "bob"})
     peer.say('{"type":"blocked","name":"bob"}')
-    peer.expect({"type": "leave"})
+    peer.expect({"type": "leave", "chat": "c1"})
     peer.say('{"type":"left","name":"bob","reason":"left"}')
     screen.wait_for("* bob can't call you any more, as long as you stay.")
     screen.wait_for("* The chat with bob is over.")
@@ -194,3 +197,33 @@ def test_somebody_is_blocked(node: ScriptedNode, terminal: Open) -> None:
     peer.expect({"type": "unblock", "name": "bob"})
     peer.say('{"type":"unblocked","name":"bob"}')
     screen.wait_for("* bob may call you again.")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("~nobody-of-that-name/log.txt", "Could not determine home"),
+        ("fifo", "No such device or address"),
+        ("/", "Is a directory"),
+    ],
+)
+def test_a_log_that_cannot_be_is_refused(node: ScriptedNode, terminal: Open, name: str, why: str) -> None:
+    screen, _ = paired(node, terminal)
+    os.mkfifo(screen.home.path / "fifo")  # without a reader
+    name = name if name.startswith(("~", "/")) else str(screen.home.path / name)
+    screen.type(f"/log {name}" + ENTER)
+    screen.wait(lambda lines: why in "".join(lines), why)
+
+
+def test_a_log_that_finds_no_room_ends_and_nothing_else_does(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal)
+    screen.type("/log /dev/full" + ENTER)
+    screen.wait_for("! Nothing is logged any more: No space left on device")
+    peer.say(a_text(1, "still here"))
+    screen.wait_for("│ still here")
+    screen.type("/log" + ENTER)
+    screen.wait_for("* Log to what? /log FILE")
+    screen.type(CTRL_D)
+    heard_up_to(peer, 1)
+    peer.part()
+    assert screen.status() == 0

@@ -6,7 +6,7 @@ from prompt_toolkit.document import Document
 
 from pairchat.screen.entry import _Names
 from pairchat.screen.theme import Theme, background
-from tests.cli.chatting import ENTER, Open, a_text, paired, said
+from tests.cli.chatting import CTRL_C, ENTER, Open, a_text, paired, said
 from tests.cli.scripted import PING, PONG, ScriptedNode
 
 
@@ -112,3 +112,23 @@ def test_a_terminal_that_tells_its_background_is_believed(
     monkeypatch.setenv("COLORFGBG", told)
     assert background(Theme.AUTO) is theme
     assert background(Theme.DARK) is Theme.DARK, "what was asked for comes first"
+
+
+def test_a_paste_whose_end_is_lost_ends_by_itself(node: ScriptedNode, terminal: Open) -> None:
+    screen, _ = paired(node, terminal)
+    screen.type("\x1b[200~pasted")
+    screen.wait_typed("> pasted")
+    screen.type("\x1b[201~, typed")  # the end, too late
+    screen.wait_typed("> pasted, typed")
+
+
+def test_ctrl_c_gives_up_a_paste_that_does_not_end(node: ScriptedNode, terminal: Open) -> None:
+    screen, peer = paired(node, terminal)
+    screen.type("\x1b[200~pasted")
+    peer.say(a_text(1, "hi"))
+    screen.wait_for("│ hi")  # what was typed before has been read by now
+    screen.type(CTRL_C)
+    peer.say(a_text(2, "there"))
+    screen.wait_for("│ there")
+    screen.type("typed")
+    screen.wait_typed("> typed")

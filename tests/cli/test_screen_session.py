@@ -174,3 +174,17 @@ def test_a_session_that_is_gone_keeps_the_text_and_the_name(node: ScriptedNode, 
     screen.wait_bar("bob is here")
     screen.type("/retry" + ENTER)
     peer.expect({"type": "msg", "id": 1, "text": "unsent", "chat": "c2"})
+
+
+def test_a_command_is_no_name(node: ScriptedNode, terminal: Open) -> None:
+    screen = terminal()
+    screen.wait_typed("Your name:")
+    screen.type("/help" + ENTER)
+    screen.wait_for("! A name first; then /help lists the commands. /quit leaves.")
+    screen.type("//help" + ENTER)
+    peer = node.accept()
+    peer.expect({"type": "hello", "v": 1, "name": "/help", "acks": True})
+    peer.say('{"type":"error","code":"name_taken","message":"no","name":"/help"}')
+    screen.wait_for("! The name /help is taken.")
+    screen.type("/quit" + ENTER)
+    assert screen.status() == 0

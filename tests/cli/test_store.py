@@ -1,13 +1,23 @@
 """Sessions on disk."""
 
+import fcntl
 import os
+import resource
 import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
+from anyio.to_thread import run_sync
 
+import pairchat
 from pairchat.memory import Memory
 from pairchat.store import STALE, Store, state_folder
+from tests.cli.chatting import a_text
+from tests.cli.scripted import ScriptedNode
 
 SERVERS = ("localhost:9999", "localhost:10000")
 
@@ -55,15 +65,128 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
     store.close()
 
 
+def age(tmp_path: Path, seconds: float) -> Path:
+    """Let the one file be as old as this."""
+    [file] = tmp_path.glob("*.json")
+    then = file.stat().st_mtime - seconds
+    os.utime(file, (then, then))
+    return file
+
+
 def test_old_sessions_are_removed(tmp_path: Path) -> None:
     store = Store(tmp_path, "ann", SERVERS)
     store.save(Memory("ann", "t0"))
     store.close()
-    [file] = tmp_path.glob("*.json")
-    long_ago = file.stat().st_mtime - STALE - 1
-    os.utime(file, (long_ago, long_ago))
+    age(tmp_path, STALE + 1)
     Store(tmp_path, "bob", SERVERS).close()
-    assert list(tmp_path.glob("*.json")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_not_those_that_a_program_has_or_is_taking_up_again(tmp_path: Path) -> None:
+    store = Store(tmp_path, "ann", SERVERS)
+    store.save(Memory("ann", "t0"))
+    age(tmp_path, STALE + 1)
+    Store(tmp_path, "bob", SERVERS).close()
+    store.close()
+    again = Store(tmp_path, "ann", SERVERS)
+    assert again.load() == Memory("ann", "t0")
+    again.close()
+
+
+def test_a_program_whose_session_is_quiet_gives_signs_of_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, "ann", SERVERS)
+    store.save(Memory("ann", "t0"))
+    file = age(tmp_path, STALE + 1)
+    store.alive()
+    assert time.time() - file.stat().st_mtime > STALE, "it has just been saved"
+    monkeypatch.setattr("pairchat.store.ALIVE_EVERY", -1.0)
+    store.alive()
+    store.close()
+    Store(tmp_path, "bob", SERVERS).close()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_nothing_stays_of_programs_that_are_gone(tmp_path: Path) -> None:
+    for name in ("ann", "bob", "carol"):
+        store = Store(tmp_path, name, SERVERS)
+        store.save(Memory(name, "t0"))
+        store.forget()
+        store.close()
+    assert list(tmp_path.iterdir()) == []
+    for left in ("killed-0123456789abcdef.lock", "killed-0123456789abcdef.new"):
+        (tmp_path / left).touch()
+    store = Store(tmp_path, "ann", SERVERS)
+    assert [file.suffix for file in tmp_path.iterdir()] == [".lock"], "its own"
+    store.close()
+
+
+def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Store(tmp_path, "ann", SERVERS)
+    lock = fcntl.flock
+
+    def flock_late(fd: int, how: int) -> None:
+        monkeypatch.undo()
+        first.close()  # between the opening and the locking
+        lock(fd, how)
+
+    monkeypatch.setattr("pairchat.store.fcntl.flock", flock_late)
+    second = Store(tmp_path, "ann", SERVERS)
+    with pytest.raises(BlockingIOError):
+        Store(tmp_path, "ann", SERVERS)
+    second.close()
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file can have more than a byte."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_is_full_keeps_nothing_rather_than_what_was_before(tmp_path: Path) -> None:
+    store = Store(tmp_path, "ann", SERVERS)
+    store.save(Memory("ann", "t0"))
+    with no_room(), pytest.raises(OSError, match="File too large") as failed:
+        store.save(Memory("ann", "t1"))
+    assert str(failed.value.filename).endswith(".json")
+    assert [file.suffix for file in tmp_path.iterdir()] == [".lock"]
+    store.save(Memory("ann", "t2"))
+    assert store.load() == Memory("ann", "t2")
+    store.close()
+
+
+@pytest.mark.anyio
+async def test_a_session_that_cannot_be_kept_goes_on_and_says_so_once(node: ScriptedNode, tmp_path: Path) -> None:
+    def relay() -> None:
+        peer = node.accept()
+        peer.welcome("ann")
+        peer.pair("bob")
+        peer.say(a_text(1, "hi"))
+        peer.expect({"type": "ack", "id": 1, "chat": "c1"})
+        peer.part()
+
+    complaints: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_sync, relay)
+        with no_room():
+            async with pairchat.connect(node.address, name="ann", state=tmp_path) as chat:
+                await chat.call("bob")
+                async for event in chat:
+                    if isinstance(event, pairchat.Complaint):
+                        complaints.append(event.message)
+                    if isinstance(event, pairchat.Message):
+                        break
+                chat.acknowledge()
+    [complaint] = complaints
+    assert complaint.startswith(f"can't write {tmp_path}/ann-")
+    assert complaint.endswith(".json: File too large; a restart can't go on with this session")
+    assert await run_sync(lambda: list(tmp_path.iterdir())) == []
 
 
 @pytest.mark.parametrize(("base", "folder"), [("/x", "/x/pairchat"), ("relative", "~/.local/state/pairchat")])

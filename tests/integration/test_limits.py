@@ -24,15 +24,25 @@ SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 TOO_FAST = "* Too fast; slow down."
 
 
-def hits(node: Node, limit: str) -> float:
-    """How often somebody met the limit, as /metrics tells it."""
+def metric(node: Node, pattern: str) -> float:
+    """What /metrics tells of it."""
     connection = http.client.HTTPConnection(*node.http_address, timeout=10)
     connection.request("GET", "/metrics")
     page = connection.getresponse().read().decode()
     connection.close()
-    found = re.search(rf'^relay_limit\w*{{[^}}]*limit="{limit}"[^}}]*}} (\S+)$', page, re.MULTILINE)
-    assert found, f"no {limit} in {page}"
+    found = re.search(rf"^{pattern} (\S+)$", page, re.MULTILINE)
+    assert found, f"no {pattern} in {page}"
     return float(found[1])
+
+
+def held(node: Node) -> float:
+    """Bytes of messages, replies and half lines."""
+    return metric(node, "relay_memory_held_bytes")
+
+
+def hits(node: Node, limit: str) -> float:
+    """How often somebody met the limit, as /metrics tells it."""
+    return metric(node, rf'relay_limit\w*{{[^}}]*limit="{limit}"[^}}]*}}')
 
 
 def header(address: str) -> bytes:
@@ -258,3 +268,48 @@ def test_two_thousand_half_lines_leave_others_their_place(start_node: StartNode,
             took.append(time.monotonic() - began)
             wires[number].sendall(b"i")
         assert statistics.median(took) < CONNECT_SECONDS
+
+
+class TestHalfLines:
+    """What is said and not ended: each of them would be read up to the longest line that there may be."""
+
+    COUNT, SAID = 700, 60_000  # clients, bytes
+    MEBIBYTE = 1024 * 1024
+
+    def hold(self, guests: Guests, node: Node, count: int, *, named: bool) -> list[TextClient]:
+        """A crowd in the middle of a line."""
+        crowd = [guests.text(node, f"guest{number}" if named else None) for number in range(count)]
+        for client in crowd:
+            client.send_bytes(b"x" * self.SAID)
+        return crowd
+
+    def test_before_a_name_they_cost_next_to_nothing(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(max_claims=0)
+        before = node.memory()
+        crowd = self.hold(guests, node, self.COUNT, named=False)
+        for client in crowd:
+            client.expect("* line too long: at most 10240 bytes")
+        assert node.memory() - before < 16 * self.MEBIBYTE
+        crowd[0].send("")
+        crowd[0].send("alice")
+        crowd[0].expect("OK")
+
+    def test_after_it_they_count_and_what_they_took_is_given_back(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(max_claims=0, memory=256)
+        before = node.memory()
+        crowd = self.hold(guests, node, self.COUNT, named=True)
+        wait_until(lambda: held(node) > 0.9 * self.COUNT * self.SAID, "all of it counts")
+        for client in crowd:
+            client.close()
+        wait_until(lambda: held(node) == 0, "nothing is held")
+        wait_until(lambda: node.memory() - before < 16 * self.MEBIBYTE, "the system has it again")
+
+    def test_beyond_the_budget_they_wait_and_all_of_them_arrive(self, start_node: StartNode, guests: Guests) -> None:
+        node = start_node(max_claims=0, memory=16)
+        crowd = self.hold(guests, node, 400, named=True)
+        wait_until(lambda: held(node) > 4 * self.MEBIBYTE, "memory is short")
+        assert held(node) < 16 * self.MEBIBYTE
+        for client in crowd:
+            client.send("")
+        for client in crowd:
+            client.expect("Nobody is chating with you. Maybe the one talked with you is talking with someone else")

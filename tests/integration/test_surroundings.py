@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -182,6 +183,14 @@ class TestIgnoredSignals:
             wait_until(lambda: process.text().count(" reloaded ") == 2, "both have read it again")
 
 
+def test_what_a_command_logs_is_no_part_of_its_answer(tmp_path: Path) -> None:
+    script = (
+        "from relay import app; import structlog; app.run = lambda _: structlog.get_logger().error('x'); app.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.stdout, done.stderr.count("error x")) == ("", 1)
+
+
 def test_in_a_folder_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     script = f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && exec $RELAY up --port 0"
@@ -268,3 +277,27 @@ def test_top_in_a_pipe_shows_one_look_after_another(tmp_path: Path, node: Node, 
         process.terminate()
         assert process.wait() == 0
         assert "\x1b" not in process.text()
+
+
+@pytest.mark.parametrize("command", ["node", "node --workers 2"])
+def test_a_service_manager_is_told_when_it_serves_reads_again_and_ends(
+    command: str, tmp_path: Path, url_words: str
+) -> None:
+    """By the process that it has started, once, and by no worker."""
+    (tmp_path / "secret").write_text("s" * 64)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(START_PATIENCE)
+        words = f"{command} --port 0 {url_words} --auth-jwt-key {tmp_path / 'secret'}"
+        with started(f"NOTIFY_SOCKET={tmp_path / 'notify'} exec $RELAY {words}", tmp_path / "log") as process:
+            assert manager.recv(1024).startswith(b"READY=1\n")
+            assert process.text().count(" listening ") == (1 if command == "node" else 2)
+            process.hang_up()
+            assert manager.recv(1024).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert manager.recv(1024).startswith(b"READY=1\n")
+            process.terminate()
+            assert manager.recv(1024).startswith(b"STOPPING=1\n")
+            assert process.wait() == 0
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(1024)

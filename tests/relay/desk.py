@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from relay.bus import Bus
-from relay.connection import READ_BYTES, Connection
+from relay.connection import Connection
 from relay.directory import Directory, Lease, Unavailable
 from relay.host import Limits
 from relay.redis_client.client import Store
@@ -124,7 +124,7 @@ class Wire(Tcp):
 
     def send(self, data: bytes) -> None:
         """Send bytes; they are read as far as the node reads."""
-        self._unsent.extend(data[start : start + READ_BYTES] for start in range(0, len(data), READ_BYTES))
+        self._unsent.append(data)
         self._feed()
 
     @property
@@ -160,8 +160,12 @@ class Wire(Tcp):
     def _feed(self) -> None:
         while self.reading and self._unsent and not self.aborted:
             data = self._unsent.popleft()
-            self.connection.get_buffer(len(data))[: len(data)] = data
-            self.connection.buffer_updated(len(data))
+            room = self.connection.get_buffer(-1)
+            if rest := data[len(room) :]:
+                self._unsent.appendleft(rest)
+            count = len(data) - len(rest)
+            room[:count] = data[:count]
+            self.connection.buffer_updated(count)
 
     # --- the transport of asyncio
 

@@ -1,8 +1,11 @@
 """How one client's connection ends: asked to, cut off, without a name, or with a peer that is gone."""
 
+import time
+
 import anyio
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from relay import connection, peer
 from relay.host import Limits
@@ -14,6 +17,21 @@ from tests.relay.desk import Connect, paired, text, until
 pytestmark = pytest.mark.anyio
 
 LIMITS = Limits(window=8)
+
+
+class TestASpan:
+    @pytest.mark.parametrize("step", [-172_800.0, 172_800.0])
+    async def test_how_long_a_session_was_is_right_whatever_the_clock_of_the_machine_does(
+        self, step: float, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with capture_logs() as lines:
+            client = await text(wire, b"ann")
+            now = time.time
+            monkeypatch.setattr(time, "time", lambda: now() + step)
+            client.send(b"Quit\n")
+            await until(lambda: client.closed)
+        (ended,) = (line for line in lines if line["event"] == "session ended")
+        assert 0 <= ended["seconds"] < 3600
 
 
 class TestClosing:

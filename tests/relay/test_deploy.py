@@ -245,6 +245,13 @@ class TestSystemd:
     def test_there_are_files_enough(self, service: dict[str, str], config: Config) -> None:
         assert int(service["LimitNOFILE"]) >= config.max_connections + SPARE_FILES
 
+    def test_there_is_memory_enough(self, service: dict[str, str], config: Config) -> None:
+        number, unit = re.fullmatch(r"(\d+)(\w)", service["MemoryMax"]).groups()  # type: ignore[union-attr]
+        assert int(number) * UNITS[f"{unit}i"] >= needed_bytes(config)
+
+    def test_a_node_that_waits_for_redis_is_not_given_up(self, service: dict[str, str]) -> None:
+        assert (service["Type"], service["TimeoutStartSec"]) == ("notify", "infinity")
+
     def test_the_user_is_made(self, service: dict[str, str]) -> None:
         kind, name, *_ = shlex.split((SYSTEMD / "relay.sysusers").read_text(), comments=True)
         assert (kind, name) == ("u", service["User"])
@@ -260,7 +267,9 @@ class TestSystemd:
         words = [word.replace("$$", "$") for word in shlex.split(service["ExecReload"])]
         with subprocess.Popen(["sleep", "60"]) as process:
             try:
-                told = subprocess.run(words, env={"MAINPID": str(process.pid), set_ or "OTHER": "x"}, check=False)
+                # A minimal system has no command `kill`.
+                environment = {"MAINPID": str(process.pid), set_ or "OTHER": "x", "PATH": "/nonexistent"}
+                told = subprocess.run(words, env=environment, check=False)
                 assert (told.returncode == 0) is bool(set_)
                 if set_:
                     assert process.wait(10) == status

@@ -34,6 +34,7 @@ TASKS = [
     "sweep",
     "memory",
     "links",
+    "heap",
     "clients",
     "windows",
     "loop",

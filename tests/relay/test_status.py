@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from relay.status import show
+from relay.status import gather, show
 from relay.status.gather import Node, Server, Status
 from relay.status.report import Report, decode, encode
 
@@ -46,20 +48,52 @@ def test_a_newer_node_may_say_more_and_an_older_one_less() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "trouble", "state"),
+    ("left", "trouble", "state", "reason", "drawn_as"),
     [
-        (3.5, "", "ready"),
-        (3.5, "draining", "draining"),
-        (-90.0, "", "dead: lease lapsed 1.5 min ago"),
-        (None, "", "dead: no lease"),
+        (3.5, "", "ready", "", "ready"),
+        (3.5, "draining", "draining", "draining", "draining"),
+        (3.5, "deaf: no echo", "unready", "deaf: no echo", "deaf: no echo"),
+        (-90.0, "", "dead", "lease lapsed 1.5 min ago", "dead: lease lapsed 1.5 min ago"),
+        (None, "", "dead", "no lease", "dead: no lease"),
     ],
 )
-def test_a_node_lives_as_long_as_its_lease(left: float | None, trouble: str, state: str) -> None:
+def test_a_node_lives_as_long_as_its_lease(
+    left: float | None, trouble: str, state: str, reason: str, drawn_as: str
+) -> None:
     node = Node("u", msgspec.structs.replace(REPORT, trouble=trouble), left)
-    assert any(state in line for line in drawn(status(node)))
+    assert any(drawn_as in line for line in drawn(status(node)))
     (shown,) = json.loads(show.as_json(status(node)))["nodes"]
-    assert shown["state"] == state
+    assert (shown["state"], shown["reason"]) == (state, reason)
     assert node.lives is (left is not None and left > 0)
+
+
+def test_one_whose_lease_can_not_be_read_is_unknown() -> None:
+    (shown,) = json.loads(show.as_json(status(Node("u", REPORT, None, unknown=True))))["nodes"]
+    assert (shown["state"], shown["reason"]) == ("unknown", "its lease can't be read")
+
+
+def test_a_node_that_was_started_again_is_listed_once() -> None:
+    def one(uid: str, name: str, at: float, left: float | None) -> Node:
+        return Node(uid, msgspec.structs.replace(REPORT, name=name, at=at), left)
+
+    lives = [one("a", "n1", 1.0, 3.0), one("b", "n1", 2.0, -1.0), one("c", "n1", 3.0, None)]
+    dead = [one("d", "n2", 1.0, None), one("e", "n2", 3.0, -5.0), one("f", "n2", 2.0, -9.0)]
+    twins = [one("g", "n3", 1.0, 3.0), one("h", "n3", 2.0, 3.0)]
+    assert [node.uid for node in gather._once([*lives, *dead, *twins])] == ["a", "e", "g", "h"]
+
+
+def test_each_field_of_the_json_is_documented_and_no_other() -> None:
+    """docs/operations.md has a table of them."""
+    shown = json.loads(show.as_json(status(Node("u", REPORT, 3.5))))
+    fields = {key for key in shown if key not in ("nodes", "redis")}
+    fields |= {f"nodes[].{key}" for key in shown["nodes"][0]} | {f"redis.{key}" for key in shown["redis"]} - {
+        "redis.servers"
+    }
+    fields |= {f"redis.servers[].{key}" for key in shown["redis"]["servers"][0]}
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    table = page.partition("## What `relay status --json` says")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == fields
+    assert all(f"`{state}`" in table for state in show.State)
 
 
 def test_the_age_of_a_lease_is_never_below_zero() -> None:

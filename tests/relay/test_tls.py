@@ -11,10 +11,16 @@ from typing import Any
 
 import anyio
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from relay import tls
 from relay.config import ConfigError
-from relay.tls import CIPHER_BYTES, OWED_BYTES, TlsTransport, server_context
+from relay.tls import CIPHER_BYTES, OWED_BYTES, RECORD_BYTES, TlsTransport, server_context
 from tests.relay.desk import Tcp, until
 from tests.support.certificates import Authority
 
@@ -371,11 +377,18 @@ class TestFiles:
         rubbish = tmp_path / "rubbish.pem"
         rubbish.write_text("rubbish")
         other = authority.issue("other")[1]
+        encrypted = tmp_path / "encrypted.pem"
+        encrypted.write_bytes(
+            load_pem_private_key(key.read_bytes(), None).private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
+            )
+        )
         for files, words in {
             (tmp_path / "none", key, None): ("--tls-cert", "No such file"),
             (cert, tmp_path / "none", None): ("--tls-key", "No such file"),
             (rubbish, key, None): ("--tls-cert", "can't be used"),
             (cert, other, None): ("--tls-key", "mismatch"),
+            (cert, encrypted, None): ("--tls-key", "is encrypted"),
             (cert, key, rubbish): ("--tls-client-ca", "can't be used"),
             (cert, key, tmp_path): ("--tls-client-ca", "directory"),
         }.items():
@@ -397,3 +410,49 @@ async def test_one_that_is_gone_is_gone_at_once(peer: Peer) -> None:
         assert (layer(), client()) == (None, None)
     finally:
         gc.enable()
+
+
+async def test_what_is_written_goes_through_openssl_in_pieces(peer: Peer) -> None:
+    """Its buffer never shrinks: a connection that was once told a megabyte would hold one for good."""
+    waiting = list[int]()
+
+    class Noted:
+        def __init__(self, layer: TlsTransport) -> None:
+            self._tls, self._outgoing = layer._tls, layer._outgoing
+
+        def write(self, data: bytes | memoryview) -> int:
+            count = self._tls.write(data)
+            waiting.append(self._outgoing.pending)
+            return count
+
+    tls_object, peer.layer._tls = peer.layer._tls, Noted(peer.layer)  # type: ignore[assignment]
+    peer.layer.write(b"x" * 100_000)
+    peer.layer._tls = tls_object
+    assert max(waiting) < RECORD_BYTES + 100
+    assert peer.hear() == b"x" * 100_000
+
+
+async def test_a_stranger_with_a_crowd_of_certificates_is_given_up(
+    authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """OpenSSL would keep a hundred kilobytes of them, of each who connects."""
+    cert, key = authority.issue("stranger")
+    chain = tmp_path / "chain.crt"
+    chain.write_bytes(cert.read_bytes() + 200 * authority.file.read_bytes())
+    stranger = Peer(server_context(*certificate, authority.file), authority.trust((chain, key)))
+    stranger.shake()
+    assert stranger.tcp.aborted
+    stranger.layer.connection_lost(None)
+    assert stranger.late == [False]
+    assert stranger.client.events == []
+
+
+async def test_a_client_s_certificate_may_have_a_long_chain(
+    authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cert, key = authority.issue("client")
+    chain = tmp_path / "chain.crt"
+    chain.write_bytes(cert.read_bytes() + 20 * authority.file.read_bytes())
+    client = Peer(server_context(*certificate, authority.file), authority.trust((chain, key)))
+    client.shake()
+    assert client.client.events == ["made"]

@@ -104,9 +104,19 @@ class Place:
         return self.world.time
 
     @property
+    def instant(self) -> float:
+        """Here the clock doesn't step."""
+        return self.world.time
+
+    @property
     def allowance(self) -> int:
         """There is memory enough."""
         return PLENTY
+
+    @property
+    def call_seconds(self) -> float:
+        """See `Host`."""
+        return self.limits.call
 
     @property
     def crowded(self) -> bool:

@@ -67,6 +67,11 @@ class Node(Process):
         finally:
             connection.close()
 
+    def memory(self) -> int:
+        """Bytes that the process has in memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return 1024 * int(re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[0])
+
     def client_sockets(self) -> int:
         """How many client connections the process holds, those that only the kernel still knows not counted."""
         ports = {f"{port:04X}" for _, port in (self.address, self.classic_address)}

@@ -4,6 +4,8 @@ import math
 import os
 import re
 import ssl
+import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +30,9 @@ from pairchat.screen.attention import (
 from pairchat.screen.conversation import Conversation
 from pairchat.screen.entry import Entry
 from pairchat.screen.history import History
+from pairchat.screen.jobs import job_control
 from pairchat.screen.layout import application
+from pairchat.screen.pasting import PasteInput
 from pairchat.screen.status import SPINNING, Status
 from pairchat.screen.theme import Theme
 from pairchat.screen.view import View
@@ -67,8 +71,16 @@ class Screen:
         self._entry = Entry(self._typed, self._typing, lambda: self._conversation.names)
         learn_focus_keys()
         theme, mouse, leave = _one_of(Theme, "theme", settings.theme), settings.mouse, self._leave
+        self._keyboard = PasteInput(sys.stdin)
         self._app = application(
-            self._view, self._status, self._entry, self._attention, theme=theme, mouse=mouse, leave=leave
+            self._view,
+            self._status,
+            self._entry,
+            self._attention,
+            theme=theme,
+            mouse=mouse,
+            leave=leave,
+            keyboard=self._keyboard,
         )
         self._actions: Actions | None = None
         self._name_typed: anyio.Event | None = None  # while a name is asked for
@@ -85,9 +97,10 @@ class Screen:
         try:
             await alongside(self._draw, lambda: self._talk(name, to))
         finally:
-            output.write_raw(KEEP_FOCUS)
-            output.flush()
             self._conversation.log.stop()
+            with suppress(OSError):
+                output.write_raw(KEEP_FOCUS)
+                output.flush()
         pending = self._status.chat.pending if self._status.chat is not None else ()
         for text in pending:
             print(f"* {unsettled(text)}")
@@ -98,7 +111,8 @@ class Screen:
     # --- tasks
 
     async def _draw(self) -> None:
-        await self._app.run_async(handle_sigint=False, set_exception_handler=False)
+        with job_control(self._app), suppress(EOFError, OSError):  # the terminal is gone
+            await self._app.run_async(handle_sigint=False, set_exception_handler=False)
 
     async def _talk(self, name: str | None, to: str | None) -> None:
         try:
@@ -110,13 +124,16 @@ class Screen:
             self._app.exit()
 
     async def _tick(self) -> None:
-        """Have what counts down redrawn."""
+        """Have what counts down redrawn, and take a paste that doesn't end for ended."""
         counting = False
         while True:
             await anyio.sleep(SPINNING)
             if self._status.counting or counting:  # the end of it as well
                 self._app.invalidate()
             counting = self._status.counting
+            if (keys := self._keyboard.overdue()) and self._app.context is not None:
+                self._app.key_processor.feed_multiple(keys)
+                self._app.context.copy().run(self._app.key_processor.process_keys)
 
     async def _sessions(self, name: str | None, to: str | None) -> None:
         """One session under one name, and another one under another if the first can't be had."""
@@ -148,7 +165,6 @@ class Screen:
         # A connection for each try: the relay closes one that names itself too late.
         async with connect(
             *settings.servers,
-            name=name,
             patience=math.inf,
             state=self._state,
             tap=self._tap,
@@ -156,6 +172,7 @@ class Screen:
             ask=settings.ask,
             auth=self._auth,
         ) as chat:
+            await chat.claim(name)  # in here: a name that is taken isn't waited for, another one is asked for
             self._status.chat = chat
             self._conversation.names[chat.name or ""] = None
             self._conversation.notice(f"You are {word(chat.name or '')}. /help lists the commands.")
@@ -208,8 +225,19 @@ class Screen:
     def _typed(self, line: str) -> None:
         if self._actions is not None:
             self._actions.typed(line)
-        elif self._name_typed is not None and line.strip():
-            self._name = line.strip()
+        elif self._name_typed is not None and (name := line.strip()):
+            self._name_is(name)
+
+    def _name_is(self, typed: str) -> None:
+        """A name was asked for. Commands are none, but that a second slash makes one of what looks like it."""
+        assert self._name_typed is not None
+        if typed == "/quit":
+            self._leave()
+        elif typed.startswith("/") and not typed.startswith("//"):
+            self._conversation.error("A name first; then /help lists the commands. /quit leaves.")
+            self._app.invalidate()
+        else:
+            self._name = typed.removeprefix("/")
             self._name_typed.set()
 
     def _typing(self, text: str) -> None:

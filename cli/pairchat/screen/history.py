@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from pairchat.events import Fate, Outgoing
 
-KEPT: Final = 10_000  # entries; some ten megabytes
+KEPT: Final = 10_000  # entries; some four megabytes where their texts are short
+KEPT_TEXT: Final = 4_000_000  # characters in all of them; each takes up to four bytes
+DRAWN: Final = 500  # the latest entries, whose rows are kept: more than any screen shows
 
 
 class Kind(Enum):
@@ -43,11 +45,12 @@ class Entry:
 
 
 class History:
-    """The last `KEPT` entries."""
+    """The last `KEPT` entries, or fewer if they are long."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.speakers: dict[str, None] = {}  # who has said something
+        self._size = 0  # characters
         self._day: date | None = None
         self._new: Entry | None = None
 
@@ -57,8 +60,20 @@ class History:
             self._day = entry.at.date()
             self.entries.append(Entry(Kind.DAY, "", entry.at))
         self.entries.append(entry)
-        del self.entries[:-KEPT]
+        self._size += len(entry.text)
+        self._trim()
         return entry
+
+    def _trim(self) -> None:
+        """Let go of what is old."""
+        gone = max(0, len(self.entries) - KEPT)
+        self._size -= sum(len(entry.text) for entry in self.entries[:gone])
+        while self._size > KEPT_TEXT and gone < len(self.entries) - 1:
+            self._size -= len(self.entries[gone].text)
+            gone += 1
+        del self.entries[:gone]
+        if len(self.entries) > DRAWN:
+            self.entries[-DRAWN - 1].drawn = None
 
     def text(self, who: str, text: str, at: datetime) -> Entry:
         """The partner said something."""
@@ -101,7 +116,7 @@ class History:
     def clear(self) -> None:
         """Empty the screen; what has no fate yet or failed stays, since `/retry` may want it."""
         kept = [entry for entry in self.entries if entry.outgoing and not entry.retried and self._open(entry)]
-        self.entries, self._new, self._day = [], None, None
+        self.entries, self._size, self._new, self._day = [], 0, None, None
         for entry in kept:
             self.add(entry)
 

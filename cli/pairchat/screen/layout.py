@@ -1,21 +1,20 @@
 """The full screen: history, bar, input; keys that belong to none of them."""
 
-import os
-import signal
 from collections.abc import Callable
 
 from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.layout import Float, FloatContainer, HSplit, Layout, Window
 from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.layout.dimension import Dimension
 from prompt_toolkit.layout.menus import CompletionsMenu
-from prompt_toolkit.output import Output
 
-from pairchat.screen.attention import FOCUSED, KEEP_FOCUS, TELL_FOCUS, UNFOCUSED, Attention
+from pairchat.screen.attention import FOCUSED, UNFOCUSED, Attention
 from pairchat.screen.entry import Entry, entry_keys
+from pairchat.screen.jobs import GROUP, suspend
 from pairchat.screen.status import Status
 from pairchat.screen.theme import Theme, background, style
 from pairchat.screen.view import View
@@ -32,6 +31,7 @@ def application(
     theme: Theme,
     mouse: bool,
     leave: Callable[[], None],
+    keyboard: Input,
 ) -> Application[None]:
     """Put it together. `leave` is called for Ctrl-D and Ctrl-C on an empty line."""
 
@@ -53,6 +53,7 @@ def application(
         style=style(background(theme)),
         full_screen=True,
         mouse_support=mouse,
+        input=keyboard,
     )
     app.key_processor.before_key_press += lambda _: attention.typed()
     return app
@@ -92,7 +93,7 @@ def _keys(view: View, entry: Entry, attention: Attention, leave: Callable[[], No
 
     @keys.add("c-z")
     def _(event: KeyPressEvent) -> None:
-        run_in_terminal(lambda: _suspend(event.app.output))
+        run_in_terminal(lambda: suspend(event.app.output, GROUP))
 
     @keys.add(FOCUSED)
     def _(event: KeyPressEvent) -> None:
@@ -103,12 +104,3 @@ def _keys(view: View, entry: Entry, attention: Attention, leave: Callable[[], No
         attention.focus(False)
 
     return keys
-
-
-def _suspend(output: Output) -> None:
-    """Give the terminal to the shell until this is continued; what it says of its focus is nothing for a shell."""
-    output.write_raw(KEEP_FOCUS)
-    output.flush()
-    os.kill(0, signal.SIGTSTP)
-    output.write_raw(TELL_FOCUS)
-    output.flush()

@@ -1,9 +1,10 @@
 """A file that everything said is appended to."""
 
+import errno
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 from pairchat.escape import lines, word
 
@@ -12,26 +13,32 @@ class Log:
     """One file at a time, readable by its owner only. What is written is escaped like the screen."""
 
     def __init__(self) -> None:
-        self._file: IO[str] | None = None
+        self._fd: int | None = None
         self.path = ""
 
     @property
     def open(self) -> bool:
         """Whether there is one."""
-        return self._file is not None
+        return self._fd is not None
 
     def start(self, name: str) -> None:
-        """Append to this file. Raises OSError."""
+        """Append to this file, in place of another. Raises OSError."""
+        try:
+            path = Path(name).expanduser()
+            # Without waiting: for the reader of a pipe that may never come, or reads no more.
+            how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(path, how, 0o600)
+        except (RuntimeError, ValueError) as error:  # no such home folder; a zero byte
+            raise OSError(errno.EINVAL, str(error)) from None
         self.stop()
-        path = Path(name).expanduser()
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._file, self.path = os.fdopen(fd, "a", encoding="utf-8", errors="backslashreplace"), str(path)
+        self._fd, self.path = fd, str(path)
 
     def stop(self) -> None:
         """Close it, if there is one."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            with suppress(OSError):  # nothing can be done about it
+                os.close(fd)
 
     def said(self, who: str, text: str, at: datetime) -> None:
         """Add a text; its further lines are indented. Raises OSError."""
@@ -42,6 +49,8 @@ class Log:
         self._write(at, "* ", lines(words))
 
     def _write(self, at: datetime, head: str, body: list[str]) -> None:
-        if self._file is not None:
-            self._file.write(f"{at:%Y-%m-%d %H:%M:%S} {head}" + "\n    ".join(body) + "\n")
-            self._file.flush()
+        if self._fd is None:
+            return
+        left = (f"{at:%Y-%m-%d %H:%M:%S} {head}" + "\n    ".join(body) + "\n").encode("utf-8", "backslashreplace")
+        while left:
+            left = left[os.write(self._fd, left) :]

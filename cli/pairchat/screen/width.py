@@ -31,7 +31,8 @@ def _flag(match: re.Match[str]) -> str:
 
 def columns(text: str) -> int:
     """How many columns a text takes."""
-    return get_cwidth(text)
+    # A character at a time: it keeps what it was asked for, for ever, and there is no end of texts.
+    return sum(map(get_cwidth, text))
 
 
 def fit(text: str, width: int) -> str:
