@@ -341,9 +341,20 @@ class Store:
                 await anyio.sleep(LOOK_SECONDS)
         scope.cancel()
 
-    async def publish(self, channel: str, messages: Iterable[bytes]) -> None:
-        """Tell whoever listens, once, on a connection made for that. Raises Unavailable."""
-        connection = await self.connect(self.home(channel))
+    async def publish(self, channel: str, messages: Sequence[bytes]) -> None:
+        """Tell whoever listens, once, on a connection made for that: on a cluster every server hands it on.
+
+        Raises Unavailable.
+        """
+        first, error = self.home(channel), Unavailable("no server serves this channel")
+        for home in sorted(self._engine.homes(), key=lambda home: home != first):
+            try:
+                return await self._publish(await self.connect(home), channel, messages)
+            except Unavailable as why:
+                error = why
+        raise error
+
+    async def _publish(self, connection: Connection, channel: str, messages: Sequence[bytes]) -> None:
         try:
             for message in messages:
                 await connection.ask(("PUBLISH", channel, message))

@@ -47,6 +47,7 @@ class Member:
         self.silent = False
         self.connections = 0  # that were ever made
         self.asked: list[list[str]] = []
+        self.published: list[list[str]] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -71,6 +72,8 @@ class Member:
             case ["GET", *_]:
                 self.asked.append(command)
                 return self.refusal or _reply(self.name)
+            case ["PUBLISH", *_]:
+                self.published.append(command)
             case ["ASKING"]:
                 self.asked.append(command)
         return OK
@@ -274,6 +277,15 @@ async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replace
         scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
         await store.look()
     scene.low.silent = False
+
+
+async def test_what_is_for_everyone_is_said_at_another_one_where_its_own_is_away(scene: Scene, store: Store) -> None:
+    gone = Member("gone")
+    gone.port = free_port()
+    scene.everybody_sees((0, HALF - 1, gone, 3), (HALF, SLOTS - 1, scene.high, 2))
+    await store.look()
+    await store.publish(LOW, [b"one", b"two"])
+    assert scene.high.published == [["PUBLISH", LOW, "one"], ["PUBLISH", LOW, "two"]]
 
 
 async def test_slots_that_nobody_serves_are_unavailable_and_the_others_are_not(scene: Scene) -> None:
