@@ -309,18 +309,52 @@ class Store:
     async def connect(self, home: str | None) -> Connection:
         """A connection of its own to a channel's home, set up (TLS, AUTH) and idle, for one who speaks the protocol.
 
-        Raises Unavailable. The caller disconnects it.
+        Raises Unavailable, also as soon as another server has that one's place. The caller closes the connection.
         """
+        if home is None:
+            raise Unavailable("no server serves this channel")
+        made: list[Connection] = []
+        error: Exception = redis.exceptions.ConnectionError(
+            f"another server has the place of {self._engine.address(home)}"
+        )
         try:
-            if home is None:
-                raise Unavailable("no server serves this channel")
-            return await self._engine.connect(home)
-        except _FAILED as error:
-            raise Unavailable(_words(error)) from None
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._unless_left, home, tasks.cancel_scope)
+                try:
+                    made.append(await self._engine.connect(home))
+                except _FAILED as why:
+                    error = why
+                tasks.cancel_scope.cancel()
+        except BaseException:
+            for connection in made:
+                connection.close()
+            raise
+        if not made:
+            raise Unavailable(_words(error))
+        return made[0]
 
-    async def publish(self, channel: str, messages: Iterable[bytes]) -> None:
-        """Tell whoever listens, once, on a connection made for that. Raises Unavailable."""
-        connection = await self.connect(self.home(channel))
+    async def _unless_left(self, home: str, scope: anyio.CancelScope) -> None:
+        """End what is under way once that server serves nothing any more: it may be long in answering."""
+        while home in self._engine.homes():
+            layout = self.layout
+            while layout == self.layout:  # noqa: ASYNC110  nobody tells of it by itself
+                await anyio.sleep(LOOK_SECONDS)
+        scope.cancel()
+
+    async def publish(self, channel: str, messages: Sequence[bytes]) -> None:
+        """Tell whoever listens, once, on a connection made for that: on a cluster every server hands it on.
+
+        Raises Unavailable.
+        """
+        first, error = self.home(channel), Unavailable("no server serves this channel")
+        for home in sorted(self._engine.homes(), key=lambda home: home != first):
+            try:
+                return await self._publish(await self.connect(home), channel, messages)
+            except Unavailable as why:
+                error = why
+        raise error
+
+    async def _publish(self, connection: Connection, channel: str, messages: Sequence[bytes]) -> None:
         try:
             for message in messages:
                 await connection.ask(("PUBLISH", channel, message))

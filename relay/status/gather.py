@@ -92,29 +92,20 @@ class Gatherer:
     async def look(self) -> Status:
         """The relay as it is now, as far as that can be seen: what can't be asked is named.
 
-        Raises Unavailable where nothing can, and StartError for what will not pass by itself.
+        Raises Unavailable where nothing can.
         """
-        await self._check()
         servers = tuple(_servers(await self.store.servers()))
         if servers and all(server.trouble for server in servers):
             raise Unavailable(servers[0].trouble)
         nodes, trouble = [], ""
         try:
-            nodes = await self._nodes()
+            nodes = await self.nodes()
         except Unavailable as error:
             trouble = str(error)
         return Status(self._prefix, _engine(self._url), tuple(nodes), servers, trouble)
 
     async def nodes(self) -> list[Node]:
-        """The nodes that have told of themselves lately. Raises as `look`."""
-        await self._check()
-        return await self._nodes()
-
-    async def _check(self) -> None:
-        with suppress(Unavailable):  # what can't be asked is told by those who ask
-            await self.store.check()
-
-    async def _nodes(self) -> list[Node]:
+        """The nodes that have told of themselves lately. Raises Unavailable."""
         reports = {uid: report for uid, report in (await read(self.store, self._keys.nodes)).items() if report}
         leases = await self.store.each(("PTTL", self._keys.lease(uid)) for uid in reports)
         nodes = [_node(uid, report, ttl) for (uid, report), ttl in zip(reports.items(), leases, strict=True)]
@@ -175,12 +166,17 @@ async def once(told: Config) -> Status:
 
 @asynccontextmanager
 async def asking(told: Config) -> AsyncIterator[Gatherer]:
-    """Somebody to ask, for as long as the block lasts. Raises StartError also where the block raises Unavailable."""
+    """Somebody to ask, for as long as the block lasts.
+
+    Raises StartError for what will not pass by itself, and where the block raises Unavailable.
+    """
     gatherer = Gatherer(told)
     try:
         with one_start_error():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(gatherer.store.run)
+                with suppress(Unavailable):  # it's told where it matters
+                    await gatherer.store.check()
                 yield gatherer
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:  # what is raised in an `except*` some Pythons wrap in a group again

@@ -97,6 +97,38 @@ def test_one_server_with_all_slots_is_a_cluster_too(start_node: StartNode, guest
         cluster.stop()
 
 
+@pytest.mark.slow
+def test_a_shard_that_is_gone_with_its_replica_is_back_when_they_are(
+    start_node: StartNode, guests: Guests, prefix: str, tmp_path: Path
+) -> None:
+    """Empty, as they keep nothing; the cluster serves nothing meanwhile."""
+    cluster = RedisCluster(tmp_path / "cluster", replicas=True)
+    try:
+        nodes = [start_node(redis=cluster.url, grace=30) for _ in range(2)]
+        alice, bob = guests.json(nodes[0], "alice"), guests.json(nodes[1], "bob")
+        alice.call("bob")
+        bob.expect("paired")
+        first = next(iter(cluster.holding(f"{prefix}:inbox:*")))
+        place = cluster.servers.index(first)
+        shard = (first, cluster.servers[place + 3])
+        for server in shard:
+            server.process.kill()
+        other = cluster.clients[(place + 1) % 3]
+        wait_until(lambda: other.cluster("INFO")["cluster_state"] == "fail", "the others have noticed", 30)
+        alice.send("msg", id=1, text="hi")
+        for server in shard:
+            server.start()
+        wait_until(lambda: other.cluster("INFO")["cluster_state"] == "ok", "the cluster is whole", 30)
+        back = time.monotonic()
+        bob.expect("msg", text="hi")
+        wait_until(lambda: [node.readiness() for node in nodes] == [200, 200], "both are ready", BACK)
+        assert time.monotonic() - back < BACK
+        guests.text_when_free(nodes[0], "carol", BACK)
+        guests.depart()
+    finally:
+        cluster.stop()
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[RedisCluster]:
     cluster = RedisCluster(tmp_path / "elsewhere")

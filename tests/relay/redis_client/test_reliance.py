@@ -1,6 +1,6 @@
 """What is relied on of redis-py: its exceptions, and how they derive from one another."""
 
-import ast
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,27 +11,13 @@ import relay
 
 ROOT = Path(relay.__file__).parent
 BREAKS_REDIS = ROOT / "torture"  # it drives servers, which no node does
+IMPORTED = re.compile(r"^ *(?:import|from) (redis\b[\w.]*)", re.MULTILINE)
 
 
 def test_nothing_but_its_exceptions_is_imported() -> None:
-    used = {
-        name
-        for file in ROOT.rglob("*.py")
-        if not file.is_relative_to(BREAKS_REDIS)
-        for node in ast.walk(ast.parse(file.read_text()))
-        for name in _imported(node)
-        if name.partition(".")[0] == "redis"
-    }
-    assert used == {"redis.exceptions"}
-
-
-def _imported(node: ast.AST) -> list[str]:
-    match node:
-        case ast.Import(names=names):
-            return [alias.name for alias in names]
-        case ast.ImportFrom(module=str(module), level=0):
-            return [module]
-    return []
+    files = [file for file in ROOT.rglob("*.py") if not file.is_relative_to(BREAKS_REDIS)]
+    assert len(files) > 50
+    assert {name for file in files for name in IMPORTED.findall(file.read_text())} == {"redis.exceptions"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from anyio import fail_after
 
 from relay.redis_client import client as store_module
-from relay.redis_client import lookup
+from relay.redis_client import latency, lookup
 from relay.redis_client import shard as shard_module
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.lookup import Place
@@ -45,9 +45,12 @@ class Member:
         self.view: list[Owner] = []
         self.refusal: bytes | None = None
         self.silent = False
+        self.connections = 0  # that were ever made
         self.asked: list[list[str]] = []
+        self.published: list[list[str]] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while command := await _command(reader):
                 await until(lambda: not self.silent)
@@ -69,6 +72,8 @@ class Member:
             case ["GET", *_]:
                 self.asked.append(command)
                 return self.refusal or _reply(self.name)
+            case ["PUBLISH", *_]:
+                self.published.append(command)
             case ["ASKING"]:
                 self.asked.append(command)
         return OK
@@ -252,6 +257,35 @@ async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
         await store.look()
     assert answers == [b"third"] * 100
     scene.low.silent = False
+
+
+async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replaced(
+    scene: Scene, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
+        monkeypatch.setattr(latency, wait, MOMENT)
+    scene.low.silent = True
+    home, before = store.home(LOW), scene.low.connections
+    async with anyio.create_task_group() as tasks:
+
+        async def connect() -> None:
+            with pytest.raises(Unavailable, match="another server has the place of"):
+                await store.connect(home)
+
+        tasks.start_soon(connect)
+        await until(lambda: scene.low.connections > before)
+        scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
+        await store.look()
+    scene.low.silent = False
+
+
+async def test_what_is_for_everyone_is_said_at_another_one_where_its_own_is_away(scene: Scene, store: Store) -> None:
+    gone = Member("gone")
+    gone.port = free_port()
+    scene.everybody_sees((0, HALF - 1, gone, 3), (HALF, SLOTS - 1, scene.high, 2))
+    await store.look()
+    await store.publish(LOW, [b"one", b"two"])
+    assert scene.high.published == [["PUBLISH", LOW, "one"], ["PUBLISH", LOW, "two"]]
 
 
 async def test_slots_that_nobody_serves_are_unavailable_and_the_others_are_not(scene: Scene) -> None:
