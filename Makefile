@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check coverage fuzz audit docs pictures screenshot benchmarks clean
+.PHONY: help run test test-all check check-lowest check-newest coverage fuzz audit docs pictures screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,6 +25,7 @@ run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, w
 WORKERS ?= 3
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTEST := $(BIN)/pytest $(IN_PARALLEL)
+FAST := tests/relay tests/cli tests/support tests/benchmarks tests/docs
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
 	$(PYTEST)
@@ -33,7 +34,19 @@ test-all: check-static ## The same with the tests that take long.
 	$(PYTEST) -m ''
 
 check: check-static ## The fast part: everything that needs no node processes; under a minute.
-	$(PYTEST) tests/relay tests/cli tests/support tests/benchmarks tests/docs
+	$(PYTEST) $(FAST)
+
+# Each in an environment of its own. Types are checked with the newest releases only: what older ones say of theirs is
+# nothing that anybody runs.
+check-lowest: check-static ## The same with the oldest releases of all dependencies that pyproject.toml allows.
+	@mkdir -p build && $(BIN)/python tools/lowest.py >build/lowest.txt
+	rm -rf build/lowest
+	PIP_CONSTRAINT=$(CURDIR)/build/lowest.txt $(MAKE) build/lowest/.developed VENV=build/lowest
+	build/lowest/bin/pytest $(IN_PARALLEL) $(FAST)
+
+check-newest: ## The same with the newest releases, of today.
+	rm -rf build/newest
+	$(MAKE) check VENV=build/newest
 
 # Nodes and programs that tests start are measured too, which slows everything down. Report and goal: tools/branches.py.
 coverage: $(VENV)/.developed ## Run all tests measured, and list what of relay/ and cli/ none reaches. TESTS: only these.

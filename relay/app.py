@@ -13,7 +13,7 @@ import typer
 
 from relay import embedded, logs, options, ports, streams, supervisor
 from relay.bench.command import bench
-from relay.config import Config, ConfigError, StartError, first_error
+from relay.config import Config, ConfigError, LogLevel, StartError, first_error
 from relay.operate.command import drain, kick
 from relay.options import with_settings
 from relay.status.command import status, top
@@ -154,4 +154,5 @@ def _complain(message: str, status: int) -> int:
 def main() -> None:
     """The entry point of the `relay` command."""
     streams.prepare()
+    logs.setup(level=LogLevel.ERROR)  # on standard error: of a command that isn't a node, standard output is its answer
     sys.exit(run(sys.argv[1:]))

@@ -50,14 +50,6 @@ async def count(router: Router) -> Tally:
     return tally
 
 
-async def chatting(router: Router) -> int:
-    """How many users of this node are in a chat: two to a pair, of whom one may be elsewhere."""
-    found = 0
-    async for session in in_slices(list(router.sessions.values()), SLICE):
-        found += session.chat is not None
-    return found
-
-
 async def watch_windows(router: Router, counts: Counts) -> None:
     """For ever: note how full those windows are in which there is something."""
     limits = router.limits

@@ -20,6 +20,7 @@ from relay.host import Located
 from relay.mail import Mail, Moved
 from relay.names import Name, parse
 from relay.outlet import Outlet
+from relay.partners import Partners
 from relay.records import Records
 from relay.resume import Legacy
 from relay.session import Session, State
@@ -38,6 +39,7 @@ class Owner(Protocol):
     uid: str
     authenticates: bool
     sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
+    partners: Partners  # of all of them
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """A session begins on this node."""

@@ -101,7 +101,7 @@ class Fan:
                     await self._look()
                     refused, self._refused = self._refused, set()
                     self._again([channel for channel, line in self._homes.items() if line in refused])
-                elif self._version != self._store.version:
+                elif self._version != self._store.layout:
                     self._reroute()
 
     @property
@@ -192,7 +192,7 @@ class Fan:
 
     def _reroute(self) -> None:
         """Let channels that are served elsewhere by now go there, and leave primaries that serve none of them."""
-        self._version = self._store.version
+        self._version = self._store.layout
         moved = [channel for channel, line in self._homes.items() if self._store.home(channel) != line.home]
         for channel in moved:
             del self._homes[channel]

@@ -10,6 +10,7 @@ from relay.events import Claim, Event
 from relay.mail import Mail, Moved
 from relay.metrics import Counts
 from relay.names import Name
+from relay.partners import Partners
 
 if TYPE_CHECKING:
     from relay.session import Session
@@ -32,7 +33,8 @@ class Limits(Struct, frozen=True):
     calls: int = 3_000  # a minute, look-ups included; 0, here and below: any number
     lines: int = 100_000  # a second; beyond it a client is read more slowly
     bytes: int = 64 * 1024 * 1024  # likewise
-    call: float = 0.9  # a call without an answer is given up, so that "unavailable" comes within a second
+    # A call without an answer is given up after this, the ways to Redis not counted: "unavailable" within a second.
+    call: float = 0.9
 
 
 class Located(Struct, frozen=True):
@@ -49,6 +51,7 @@ class Host(Protocol):
     node: str  # its name, as shown to clients
     limits: Limits
     counts: Counts
+    partners: Partners  # of all its sessions
     authenticates: bool  # a name needs proof, and is its user's on every connection that brings it
 
     @property
@@ -62,6 +65,10 @@ class Host(Protocol):
     @property
     def allowance(self) -> int:
         """Bytes that a window may cost now, beside its own bounds: little while the node's memory is short."""
+
+    @property
+    def call_seconds(self) -> float:
+        """Seconds after which a call without an answer is given up."""
 
     @property
     def crowded(self) -> bool:

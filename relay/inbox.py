@@ -166,6 +166,7 @@ def _sync(session: Session, mail: Sync) -> None:
     if mail.party.fence < chat.partner.fence:
         return
     chat.partner = mail.party
+    session.tie()
     session.outbox.fates.times.learn(mail.timed, mail.times)
     if isinstance(session.pending, Claim):
         resume.reunited(session, mail)

@@ -1,16 +1,10 @@
 """What the life and death of other nodes means to the sessions here."""
 
-from typing import Final
-
 import structlog
 
 from relay import resume
 from relay.bus import Bus
 from relay.claims import Owner
-from relay.slices import slices
-
-# Users looked at in one turn of the loop: a fifth of a millisecond. 10,000 at once, ten times a second, would be 4 ms.
-SLICE: Final = 500
 
 log = structlog.get_logger()
 
@@ -22,16 +16,13 @@ class Neighbours:
         self._node = node
         self._bus = bus
 
-    async def partners(self) -> set[str]:
-        """The nodes that hold a partner of someone here. Takes some turns of the loop where there are many users."""
-        uids: set[str] = set()
-        async for sessions in slices(list(self._node.sessions.values()), SLICE):
-            uids |= resume.partners(sessions)
-        return uids - {self._node.uid}
+    def partners(self) -> set[str]:
+        """The nodes that hold a partner of someone here."""
+        return set(self._node.partners.nodes) - {self._node.uid}
 
-    async def watched(self) -> set[str]:
+    def watched(self) -> set[str]:
         """The nodes whose death matters here."""
-        return await self.partners() | self._bus.waiting()
+        return self.partners() | self._bus.waiting()
 
     def lost(self, uid: str, since: float) -> None:
         """That node is dead, for so many seconds: its text users are gone, its JSON users may come back elsewhere."""

@@ -46,6 +46,8 @@ from relay.upkeep import Upkeep
 # Pause between looks whether Redis is there yet; how long a node may take until it first hears itself.
 WAIT_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 2.0
+# Ids that a node tries until it has one whose servers are there. Of three servers two are enough for nearly one in two.
+DRAWS: Final = 1000
 # At the end: how long what has to be told and given back may take.
 STOP_SECONDS: Final = 3.0
 STOP_LOOK_SECONDS: Final = 0.01
@@ -77,28 +79,37 @@ class Node:
     def __init__(self, config: Config) -> None:
         assert config.redis is not None
         self._config = config
-        self._uid = secrets.token_hex(8)
         self._keys = Keys(config.prefix)
         self._counts = Counts()
         self._store = Store(config.redis, self._counts, config.redis_password_file)
-        auth = _authenticator(config)
-        self._router = Router(
-            self._uid,
-            config.name,
-            _limits(config),
-            config.memory * MEBIBYTE,
-            self._counts,
-            vouch=auth.vouches if auth is not None else None,
-        )
-        self._gate = Gate(self._router, _terms(config), _context(config))
+        self._auth = _authenticator(config)
+        self._told = anyio.Event()  # to stop
         self._reloads: list[tuple[str, Callable[[], None]]] = []  # what the log calls it, and what reads it again
-        if auth is not None:
-            self._reloads.append((str(config.auth_jwt_key), auth.reload))
+        if self._auth is not None:
+            self._reloads.append((str(config.auth_jwt_key), self._auth.reload))
         if config.tls_cert is not None:
             self._reloads.append((str(config.tls_cert), self._renew_certificate))
         if self._store.files:
             self._reloads.append((self._store.files, self._store.renew))
-        self._lease = Lease(self._store, self._keys, self._uid, config.lease, self._counts)
+        self._stopping = False
+        self._waits = ""  # why it can't start yet
+        self._waiting = Spell("waiting for redis", "redis is there")
+        self._assemble(secrets.token_hex(8))
+
+    def _assemble(self, uid: str) -> None:
+        """Put the parts together that know the node's id. Nothing runs yet."""
+        config = self._config
+        self._uid = uid
+        self._router = Router(
+            uid,
+            config.name,
+            _limits(config),
+            config.memory * MEBIBYTE,
+            self._counts,
+            vouch=self._auth.vouches if self._auth is not None else None,
+        )
+        self._gate = Gate(self._router, _terms(config), _context(config))
+        self._lease = Lease(self._store, self._keys, uid, config.lease, self._counts)
         self._directory = Directory(
             self._store,
             self._keys,
@@ -109,7 +120,7 @@ class Node:
         self._bus = Bus(
             self._store,
             self._keys,
-            self._uid,
+            uid,
             standing=lambda: self._lease.standing,
             room=self._router.begin,
             deliver=self._router.receive,
@@ -119,19 +130,16 @@ class Node:
             lease=config.lease,
             counts=self._counts,
         )
-        self._reporter = Reporter(config, self._uid, self._store, self._keys, self._router, self._why_not_ready)
-        self._told = anyio.Event()  # to stop
-        self._notices = Notices(self._uid, self._directory, self._bus, self._router, drain=self._told.set)
-        self._stopping = False
-        self._waits = ""  # why it can't start yet
-        self._waiting = Spell("waiting for redis", "redis is there")
+        self._reporter = Reporter(config, uid, self._store, self._keys, self._router, self._why_not_ready)
+        self._notices = Notices(uid, self._directory, self._bus, self._router, drain=self._told.set)
 
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = ports.bind(self._config)
         try:
-            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(signal.SIGINT)) as signals:
+            ends = [signal.SIGINT] if self._reloads else [signal.SIGINT, signal.SIGHUP]
+            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
                     if self._reloads:
                         Upkeep(tasks).start("reload", self._reload_when_told)
@@ -174,7 +182,7 @@ class Node:
     # --- start
 
     async def _start(self, tasks: TaskGroup) -> None:
-        """Subscribe, wait for the confirmation, and only then take the lease."""
+        """Subscribe, wait for the confirmation, see that all partitions are there, and only then take the lease."""
         await self._reach_redis()
         await self._warn_of_eviction()
         self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
@@ -184,8 +192,8 @@ class Node:
         await self._hear_ourselves()
         while True:
             try:
-                await self._lease.take()
                 await self._directory.found(self._notices.alone)
+                await self._lease.take()  # last, since on a long way the rest may take longer than a lease
                 break
             except Unavailable as error:
                 self._wait_for_redis(str(error))
@@ -197,8 +205,8 @@ class Node:
         upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", minding.mind_memory, self._router)
-        upkeep.start("heap", mind_heap)
         upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
+        upkeep.start("heap", mind_heap)
         upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
         upkeep.start("windows", census.watch_windows, self._router, self._counts)
         upkeep.start("loop", pulse.watch_loop, self._counts)
@@ -211,10 +219,20 @@ class Node:
     async def _reach_redis(self) -> None:
         while True:
             try:
-                return await self._store.check()
+                return self._settle_among(await self._store.check())
             except Unavailable as error:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
+
+    def _settle_among(self, homes: set[str]) -> None:
+        """Have an id whose lease and inbox are at one of these servers: on a cluster others may be away for long."""
+        uid = self._uid
+        for _ in range(DRAWS):
+            if {self._store.home(key(uid)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
+                break
+            uid = secrets.token_hex(8)
+        if uid != self._uid:
+            self._assemble(uid)
 
     async def _hear_ourselves(self) -> None:
         while not self._bus.ready.is_set():

@@ -69,7 +69,8 @@ class Notices:
     async def alone(self) -> bool:
         """Whether no other node has users."""
         called = self._bus.announce(Kind.ROLL_CALL)
-        with anyio.move_on_after(ROLL_CALL_SECONDS):
+        # The question and the answer take a way to Redis and back each.
+        with anyio.move_on_after(ROLL_CALL_SECONDS + 2 * self._directory.latency):
             await self._answered.wait()
         return called and not self._answered.is_set()
 

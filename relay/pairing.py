@@ -8,7 +8,7 @@
 
 A callee whose client answers calls itself (`relay.door`) is asked first, and the caller told (`Ringing`).
 
-Both sides hold a step only for a bounded time: a caller gives up after `limits.call`, a callee that hears nothing
+Both sides hold a step only for a bounded time: a caller gives up after `Host.call_seconds`, a callee that hears nothing
 after one lease, and either at once when the other's node is known to be dead. `Gone` takes back any step. Two who call
 each other at once compare the chat ids that they proposed: the lower one stands, on both sides alike, because mail
 between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at most one pair.
@@ -84,8 +84,18 @@ class Pairing:
         """Chat and partner that the record has to name before the chat is announced."""
         return None if self.step is None or isinstance(self.step, Calling) else (self.step.chat, self.step.party)
 
+    @property
+    def node(self) -> str | None:
+        """The other side's node, once something is promised."""
+        return None if (promised := self.promised) is None else promised[1].uid
+
+    def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
+        self.step = step
+        self._session.tie()
+
     def let_go(self) -> None:
-        """The session is over: nothing here refers to it any more."""
+        """The session is over: nothing here refers to it any more, and what is still heard of a step means nothing."""
+        self.step = None
         del self._session
 
     # --- as the caller
@@ -104,9 +114,9 @@ class Pairing:
         door.shut(Code.BUSY)
         host = self._session.host
         chat = host.new_id()
-        self.step = Calling(chat, name, call)
+        self._be(Calling(chat, name, call))
         host.locate(name.owned, lambda found: self._located(chat, found))
-        host.alarm(host.limits.call, lambda: self._overdue(chat))
+        host.alarm(host.call_seconds, lambda: self._overdue(chat))
 
     def _located(self, chat: str, found: Located | Code) -> None:
         step = self.step
@@ -145,12 +155,13 @@ class Pairing:
             step.ringing = True
             host.save(session, lambda _: self._told_to_ring(mail.chat))
             # Its node declines in time, unless it is in trouble.
-            host.alarm(host.limits.ask + host.limits.call, lambda: self._unanswered(mail.chat))
+            host.alarm(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
             host.wake(session)
 
     def _told_to_ring(self, chat: str) -> None:
-        step, host = self.step, self._session.host
+        step = self.step
         if isinstance(step, Calling) and step.chat == chat:
+            host = self._session.host
             host.tell(self._session, Rings(step.call.name, host.limits.ask, chat, step.call.ref))
 
     def _unanswered(self, chat: str) -> None:
@@ -179,8 +190,8 @@ class Pairing:
             return
         if step.ringing:
             host = self._session.host
-            host.alarm(host.limits.call, lambda: self._overdue(mail.chat))
-        self.step = Settling(mail.chat, mail.callee, step.call)
+            host.alarm(host.call_seconds, lambda: self._overdue(mail.chat))
+        self._be(Settling(mail.chat, mail.callee, step.call))
         self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
 
     def _settled(self, chat: str, ok: bool) -> None:
@@ -191,7 +202,7 @@ class Pairing:
             self.withdraw(Reason.LEFT)
             self._refused(step.call, Code.UNAVAILABLE)
             return
-        self.step = None
+        self._be(None)
         self._session.host.counts.call(Outcome.PAIRED)
         self._session.host.post(step.party.uid, Settle(step.party.owned, chat))
         self._session.begin(Chat(chat, step.party), caller=True, ref=step.call.ref)
@@ -204,7 +215,7 @@ class Pairing:
     def _refuse(self, code: Code) -> None:
         step = self.step
         assert isinstance(step, Calling)
-        self.step = None
+        self._be(None)
         if step.ringing:  # the record says so
             self._session.host.save(self._session)
         self._refused(step.call, code)
@@ -242,18 +253,19 @@ class Pairing:
         self._answer(Answering(mail.chat, mail.caller, call, command))
 
     def _answer(self, step: Answering) -> None:
-        self.step = step
+        self._be(step)
         self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
 
     def _answered(self, chat: str, ok: bool) -> None:
-        step, session = self.step, self._session
+        step = self.step
         if not isinstance(step, Answering) or step.chat != chat:
             return
+        session = self._session
         if not ok:
             session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
             self._drop()
             return
-        self.step = Reserved(chat, step.party, step.call, step.taken)
+        self._be(Reserved(chat, step.party, step.call, step.taken))
         session.host.post(step.party.uid, Accept(step.party.owned, chat, session.party))
         session.host.alarm(session.host.limits.lease, lambda: self._unsettled(chat))
 
@@ -266,7 +278,7 @@ class Pairing:
         """The caller's word: the chat exists."""
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
-            self.step = None
+            self._be(None)
             if step.call is not None:
                 self._session.host.counts.call(Outcome.PAIRED)
             asked = step.call or step.taken
@@ -290,7 +302,8 @@ class Pairing:
             self._drop()
 
     def _drop(self) -> None:
-        step, self.step = self.step, None
+        step = self.step
+        self._be(None)
         if step is None:
             return
         if step.call is not None:
@@ -309,7 +322,8 @@ class Pairing:
     def withdraw(self, reason: Reason) -> None:
         """Take our step back, whatever it is, and tell the other side."""
         self._session.door.shut(Code.AWAY)
-        step, self.step = self.step, None
+        step = self.step
+        self._be(None)
         host = self._session.host
         if isinstance(step, Calling):
             if step.uid:
@@ -327,7 +341,7 @@ class Pairing:
         """
         if isinstance(self.step, Calling):
             self.withdraw(Reason.LEFT)
-        self.step = None
+        self._be(None)
 
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
         self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0, 0))

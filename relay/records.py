@@ -1,7 +1,6 @@
 """Keeps the directory's records in step with the sessions of this node."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -91,8 +90,11 @@ class Records:
         """Another session owns the name: a stranger's, or this very one's, resumed elsewhere."""
         resumed = None
         if session.token_hash:
-            with suppress(Unavailable):
-                resumed = await self._directory.find_token(session.owned, session.token_hash)
+            try:
+                resumed = await self._directory.resumed(session.owned, session.token_hash)
+            except Unavailable:
+                self._waiting.setdefault(session, [])  # whose it is now shows with the next try
+                return
         self._changed()
         if session.state is State.NAMED:
             if resumed is None:

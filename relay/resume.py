@@ -9,7 +9,7 @@ A record that was written in the middle of a switch names two chats: the one tha
 before it (`fallback`). The partner of the former knows whether it exists.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
@@ -53,6 +53,7 @@ def inherit(session: "Session", legacy: Legacy) -> None:
     session.token_hash, session.ended = legacy.token_hash, legacy.ended
     if legacy.partner is not None:
         session.chat, session.fallback = Chat(legacy.chat, legacy.partner), legacy.before
+        session.tie()
     session.outbox.inherited()
     if legacy.ended is not None:
         session.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
@@ -105,6 +106,7 @@ def _stands(session: "Session") -> None:
 def _fall_back(session: "Session", claim: Claim, fallback: tuple[str, Party]) -> None:
     """The chat came to nothing: the one before it goes on."""
     session.fallback, session.chat = None, Chat(*fallback)
+    session.tie()
     session.host.save(session)
     _reunite(session, claim, session.chat)
 
@@ -129,6 +131,7 @@ def look_for_partner(
             gone(session, Reason.LOST, 0)
         elif found.uid != chat.partner.uid:
             chat.partner = structs.replace(chat.partner, uid=found.uid)
+            session.tie()
             _ask(session, chat)
         elif found.state is Presence.AWAY and not chat.away:
             partner_away(session, chat, chat.partner.grace)
@@ -176,17 +179,6 @@ def _overdue(session: "Session", chat: Chat, absence: int) -> None:
 
     if session.chat is chat and chat.away and chat.absences == absence:
         look_for_partner(session, chat, still)
-
-
-def partners(sessions: Iterable["Session"]) -> set[str]:
-    """The nodes that hold a partner of one of them. Asked ten times a second, so a quick look has to do for most."""
-    uids = set()
-    for session in sessions:
-        if session.chat is not None:
-            uids.add(session.chat.partner.uid)
-        if session.pairing.step is not None and (promised := session.pairing.promised) is not None:
-            uids.add(promised[1].uid)
-    return uids
 
 
 def node_back(session: "Session", uid: str) -> None:

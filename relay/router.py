@@ -26,6 +26,7 @@ from relay.metrics import Counts, Limit
 from relay.names import Name
 from relay.neighbours import Neighbours
 from relay.outlet import Outlet
+from relay.partners import Partners
 from relay.records import Records
 from relay.session import NAMED, Session
 from relay.slices import in_slices
@@ -34,6 +35,9 @@ from relay.turns import Turns
 
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
+# Ways to Redis and back in a call across nodes: where the other one is and whether its node lives, the invitation and
+# its answer, two records; twice as many where scripts have to be loaded; and pipelines that have to come back first.
+CALL_TRIPS: Final = 16
 # Users looked at in one turn of the loop for that: half a millisecond.
 SLICE: Final = 500
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
@@ -63,6 +67,7 @@ class Router(Turns):
         self.budget = Budget(memory)
         self.halves = Halves(self.budget)
         self.sessions: dict[str, Session] = {}  # by owned name
+        self.partners = Partners()
         self.held = False  # clients' lines have to wait until it is known what this node still owns
         self._forgotten: set[int] = set()  # partitions to be written back
         self._outlets: set[Outlet] = set()
@@ -106,6 +111,11 @@ class Router(Turns):
     def allowance(self) -> int:
         """See `Host`."""
         return self.budget.allowance
+
+    @property
+    def call_seconds(self) -> float:
+        """See `Host`."""
+        return self.limits.call + CALL_TRIPS * self._directory.latency
 
     @property
     def crowded(self) -> bool:
@@ -277,9 +287,8 @@ class Router(Turns):
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.state is NAMED])
-        partners = await self.neighbours.partners()
         self.begin()
-        for uid in partners:
+        for uid in self.neighbours.partners():
             self.neighbours.forgot(uid)
         self._bus.ask()
 

@@ -45,6 +45,7 @@ from relay.metrics import Outcome
 from relay.names import Name
 from relay.outbox import Outbox
 from relay.pairing import Pairing
+from relay.partners import NO_TIES
 from relay.resume import Ended, partner_lost
 
 # What takes its place behind the outcome of the messages before it.
@@ -77,6 +78,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_since",
+        "_ties",
         "absence",
         "acks",
         "began",
@@ -105,6 +107,7 @@ class Session:
         self.program = program
         self.outlet: Any = None  # whatever the host tells events to
         self.deaf = False  # the connection is gone
+        self._ties = NO_TIES  # as the host knows them
         self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
         self._nameless()
 
@@ -276,6 +279,7 @@ class Session:
         switches = self.chat is not None
         self.part(Reason.LEFT, ref=ref)
         self.chat = chat
+        self.tie()
         if switches:  # the record names both
             self.host.save(self)
         if not caller and not wanted:
@@ -283,6 +287,13 @@ class Session:
         self.announce(chat, caller=caller, ref=ref)
         if self.deaf:
             self.unplugged()
+
+    def tie(self) -> None:
+        """Tell the host where this session's partner is. To be called whenever partner, agreement or state changes."""
+        ties = NO_TIES if self.state is _ENDED else (_node(self.chat), self.pairing.node)
+        if ties != self._ties:
+            self.host.partners.change(self._ties, ties)
+            self._ties = ties
 
     def refuse(self, code: Code, *, id: int | None = None, name: str | None = None, ref: Ref | None = None) -> None:
         """Tell the client why not, in the words of the catalogue."""
@@ -320,6 +331,7 @@ class Session:
         chat, self.chat = self.chat, None
         if chat is None:
             return
+        self.tie()
         self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, reason, chat.confirmed, self.fence))
         self.outbox.close(chat, reason, 0)
         self._ended(chat, Reason.LEFT)
@@ -331,6 +343,7 @@ class Session:
         chat = self.chat
         assert chat is not None
         self.chat = None
+        self.tie()
         self.outbox.close(chat, reason, last)
         self._ended(chat, reason)
         ref = self.pending.ref if isinstance(self.pending, Leave) else None  # the partner was first
@@ -353,6 +366,7 @@ class Session:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
         self.door.shut(Code.NO_SUCH_USER)
         named, self.state = self.named, State.ENDED
+        self.tie()
         if named:
             self.host.release(self, lambda: self._close(last_words), why)
         else:
@@ -366,6 +380,7 @@ class Session:
     def close(self) -> None:
         """It is over: close the connection, if there is one."""
         self.state = State.ENDED
+        self.tie()
         self.host.close(self)
         self._take_apart()
 
@@ -449,6 +464,11 @@ class Session:
         """The name is another's: the chat can't go on."""
         self.pairing.withdraw(Reason.LOST)
         chat, self.chat = self.chat, None
+        self.tie()
         if chat is not None:
             self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence))
             self.outbox.close(chat, Reason.NAME_LOST, 0)
+
+
+def _node(chat: Chat | None) -> str | None:
+    return None if chat is None else chat.partner.uid

@@ -64,6 +64,11 @@ class Subscription:
         """Why there is no subscription; empty if there is one."""
         return self._why_lost if self.connection is None else ""
 
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the server and back takes, as far as is known."""
+        return 0.0 if self.connection is None else self.connection.latency
+
     def abort(self) -> None:
         """Give the connection up: it isn't what it seems."""
         if self.connection is not None:
@@ -86,7 +91,7 @@ class Subscription:
             self._missing = {self._inbox.encode(), self._everyone.encode()}
             subscribe = "SSUBSCRIBE" if self._store.sharded else "SUBSCRIBE"
             receiver.send((subscribe, self._inbox), ("SUBSCRIBE", self._everyone))
-            with anyio.move_on_after(CONFIRM_SECONDS):
+            with anyio.move_on_after(CONFIRM_SECONDS + receiver.latency):
                 await self._confirmed.wait()
             if self._missing:
                 raise Unavailable(f"{where} {self._refusal or 'does not confirm the subscription'}")

@@ -14,7 +14,7 @@ from relay.metrics import Counts
 from relay.publishing import Publishing
 from relay.subscription import Subscription
 
-# How often a node listens for its own voice, and for how long it may miss it.
+# How often a node listens for its own voice, and for how long it may miss it, beside the way to Redis and back.
 PROBE_SECONDS: Final = 0.5
 DEAF_SECONDS: Final = 1.2
 # Probes whose way through Redis is still measured: those of the last half minute.
@@ -40,7 +40,7 @@ class Voice:
     @property
     def hearing(self) -> bool:
         """Whether the node has heard itself lately, and since the last failure."""
-        return clock() - self._heard < DEAF_SECONDS
+        return clock() - self._heard < DEAF_SECONDS + self._subscription.latency
 
     @property
     def trouble(self) -> str:
@@ -95,7 +95,7 @@ class Voice:
             self._mute.again(server=publishing.address)
         elif self.hearing:
             self._mute.over()
-        missed = clock() - max(self._echoed, subscription.since) >= DEAF_SECONDS
+        missed = clock() - max(self._echoed, subscription.since) >= DEAF_SECONDS + subscription.latency
         if subscription.connection is not None and missed and (silent or publishing.well):
             self._counts.deaf += 1
             self._deaf.again(server=subscription.address)

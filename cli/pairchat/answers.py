@@ -1,9 +1,10 @@
 """What a session makes of each frame that the node sends. No I/O.
 
-How a pairing is told from a call by somebody else: by its name if that is the one we called. It may be told in another
-spelling that only the node can compare, so each call is followed by a ping: lines are handled in order, so the last
-pairing before the pong is the answer. (A pong may overtake a call that waits behind unacknowledged texts. Then the next
-pairing is the answer: nobody else can call us during a chat.)
+A node says of each answer which request it is for (`ref`). One of an earlier version doesn't; how a pairing is told
+from a call by somebody else then: by its name if that is the one we called. It may be told in another spelling that
+only the node can compare, so each call is followed by a ping: lines are handled in order, so the last pairing before
+the pong is the answer. (A pong may overtake a call that waits behind unacknowledged texts. Then the next pairing is the
+answer: nobody else can call us during a chat.)
 """
 
 import unicodedata
@@ -14,7 +15,7 @@ from pairchat import events
 from pairchat.errors import Refused
 from pairchat.events import Event, Outgoing
 from pairchat.outbox import Outbox
-from pairchat.requests import Kind, Request
+from pairchat.requests import Kind, Request, given_up
 from pairchat.states import State
 from relay import frames
 
@@ -34,13 +35,15 @@ def answer(p: "ClientProtocol", frame: frames.NodeFrame) -> list[Event]:
 def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
     p.name, p.token, p.node = frame.name, frame.token, frame.node
     p.ping_every, p.grace = frame.ping, frame.grace
+    p.marks = frame.max_line is not None  # both are as old
+    p.max_line = frame.max_line or p.max_line
     if frame.resumed:
         p.state = State.RETURNING
         p.outbox.reopen(frame.window, frame.window_bytes)
         p.put(Request(Kind.RETURN, frames.ClientPing()))
     else:
         p.outbox = Outbox(frame.window, frame.window_bytes)
-    joined = events.Joined(frame.name, frame.node, frame.resumed)
+    joined = events.Joined(frame.name, frame.node, frame.resumed, p.max_line)
     p.requests.answer(p.requests.first(Kind.CLAIM), joined)
     return [joined] if frame.resumed else [joined, *_resume_work(p)]
 
@@ -49,7 +52,7 @@ def _resume_work(p: "ClientProtocol") -> list[Event]:
     """All that stands has been told: ask and say again what has no outcome."""
     p.state = State.ONLINE
     p.write_blocks()
-    settled = _settled(p.outbox.forsake(p.chat))
+    settled = _settled(p.outbox.forsake(p.chat) + p.outbox.give_up_if(p.too_long))
     p.write_ack()
     p.write_texts()
     for request in p.requests.open:
@@ -58,19 +61,34 @@ def _resume_work(p: "ClientProtocol") -> list[Event]:
 
 
 def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
+    request = p.requests.marked(frame.ref)
+    if accepted := p.requests.first(Kind.ACCEPT):
+        request = request or (accepted if accepted.name == frame.chat else None)
+    call = p.requests.first(Kind.CALL) if request is None and not p.marks else None
+    if call is not None and (call.overtaken or same_name(call.name, frame.name)):
+        request = call
+    if request is not None and request.given_up and frame.chat != p.chat:
+        return _unwanted(p, frame, request)
     if frame.chat != p.chat:
         p.left = p.chat or p.left
         p.last = p.acknowledged = 0
     p.partner, p.chat, p.acks = frame.name, frame.chat, frame.acks
-    paired = events.Paired(frame.name, frame.chat, frame.acks, frame.resumed)
-    if call := p.requests.first(Kind.CALL):
+    ref = request.ref if request is not None else None
+    paired = events.Paired(frame.name, frame.chat, frame.acks, frame.resumed, ref)
+    p.requests.answer(request, paired)
+    if request is None and call is not None:
         call.perhaps = paired
-        if call.overtaken or same_name(call.name, frame.name):
-            p.requests.answer(call, paired)
-    if (accepted := p.requests.first(Kind.ACCEPT)) and accepted.name == frame.chat:
-        p.requests.answer(accepted, paired)
     p.outbox.sent = max(p.outbox.sent, frame.last or 0)
-    return [paired, *_settled(p.outbox.acknowledged(frame.last, frame.chat) if frame.last else [])]
+    return [paired, *_settled(p.outbox.acknowledged(frame.last, frame.chat, frame.at) if frame.last else [])]
+
+
+def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request) -> list[Event]:
+    """A call was answered at the moment at which it was given up: its chat is over before anybody hears of it."""
+    p.requests.answer(call, given_up(call))
+    told = [events.Left(p.partner or "", "left", p.chat)] if p.chat is not None else []  # an old node has told so
+    p.partner = p.chat = None
+    p.leave_at_once(frame.chat)
+    return list(told)
 
 
 def _message(p: "ClientProtocol", frame: frames.NodeMsg) -> list[Event]:
@@ -84,7 +102,7 @@ def _message(p: "ClientProtocol", frame: frames.NodeMsg) -> list[Event]:
 
 
 def _ack(p: "ClientProtocol", frame: frames.NodeAck) -> list[Event]:
-    return _settled(p.outbox.acknowledged(frame.id, frame.chat))
+    return _settled(p.outbox.acknowledged(frame.id, frame.chat, frame.at))
 
 
 def _unconfirmed(p: "ClientProtocol", frame: frames.NodeUnconfirmed) -> list[Event]:
@@ -92,37 +110,46 @@ def _unconfirmed(p: "ClientProtocol", frame: frames.NodeUnconfirmed) -> list[Eve
 
 
 def _away(p: "ClientProtocol", frame: frames.NodeAway) -> list[Event]:
-    return [events.Away(frame.name, frame.grace)]
+    return [events.Away(frame.name, frame.grace, frame.chat or p.chat or "")]
 
 
 def _back(p: "ClientProtocol", frame: frames.NodeBack) -> list[Event]:
-    return [events.Back(frame.name)]
+    return [events.Back(frame.name, frame.chat or p.chat or "")]
 
 
 def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
     name = frame.name
     if p.state is State.RETURNING:  # it may be that nobody remembers the name
         name = name or p.partner or ""
-    if name == p.partner:  # not so when a switch has already named the next one
-        p.left = p.chat or p.left
+    chat = frame.chat or (p.chat if name == p.partner else None)
+    if chat is not None and chat == p.left:
+        return []  # we have given it up before anybody heard of it
+    if chat is not None and chat == p.chat:  # not so when a switch has already named the next one
+        p.left = p.chat
         p.partner = p.chat = None
-    left = events.Left(name, frame.reason)
-    p.requests.answer(p.requests.first(Kind.LEAVE), left)
+    request = p.requests.marked(frame.ref) or p.requests.first(Kind.LEAVE)
+    left = events.Left(name, frame.reason, chat or "", request.ref if request is not None else None)
+    if request is not None and request.kind is Kind.LEAVE:
+        p.requests.answer(request, left)
     return [left]
 
 
 def _presence(p: "ClientProtocol", frame: frames.NodePresence) -> list[Event]:
-    presence = events.Presence(frame.name, frame.state)
-    p.requests.answer(p.requests.first(Kind.WHO), presence)
+    request = p.requests.marked(frame.ref) or p.requests.first(Kind.WHO)
+    presence = events.Presence(frame.name, frame.state, request.ref if request is not None else None)
+    p.requests.answer(request, presence)
     return [presence]
 
 
 def _typing(p: "ClientProtocol", frame: frames.NodeTyping) -> list[Event]:
-    return [events.Typing(frame.name)] if frame.chat == p.chat else []
+    return [events.Typing(frame.name, frame.chat)] if frame.chat == p.chat else []
 
 
 def _ringing(p: "ClientProtocol", frame: frames.NodeRinging) -> list[Event]:
-    return [events.Ringing(frame.name, frame.wait)]
+    call = p.requests.marked(frame.ref) or p.requests.first(Kind.CALL)
+    if call is not None and call.given_up:
+        return []
+    return [events.Ringing(frame.name, frame.wait, frame.chat or "", call.ref if call is not None else None)]
 
 
 def _invited(p: "ClientProtocol", frame: frames.NodeInvited) -> list[Event]:
@@ -130,18 +157,20 @@ def _invited(p: "ClientProtocol", frame: frames.NodeInvited) -> list[Event]:
 
 
 def _missed(p: "ClientProtocol", frame: frames.NodeMissed) -> list[Event]:
-    missed = events.Missed(frame.name, frame.chat)
-    if (accepted := p.requests.first(Kind.ACCEPT)) and accepted.name == frame.chat:
-        p.requests.answer(accepted, missed)
+    accepted = p.requests.first(Kind.ACCEPT)
+    if accepted is not None and accepted.name != frame.chat:
+        accepted = None
+    missed = events.Missed(frame.name, frame.chat, accepted.ref if accepted is not None else None)
+    p.requests.answer(accepted, missed)
     return [missed]
 
 
 def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
-    request = p.requests.first(Kind.BLOCK)
+    request = p.requests.marked(frame.ref) or p.requests.first(Kind.BLOCK)
     if request is None or request.name != frame.name:
         return []  # said again after a resume
     p.blocked[frame.name] = None
-    blocked = events.Blocked(frame.name, True)
+    blocked = events.Blocked(frame.name, True, request.ref)
     p.requests.answer(request, blocked)
     return [blocked]
 
@@ -149,8 +178,9 @@ def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
 def _unblocked(p: "ClientProtocol", frame: frames.NodeUnblocked) -> list[Event]:
     for name in [name for name in p.blocked if same_name(name, frame.name)]:
         del p.blocked[name]
-    unblocked = events.Blocked(frame.name, False)
-    p.requests.answer(p.requests.first(Kind.UNBLOCK), unblocked)
+    request = p.requests.marked(frame.ref) or p.requests.first(Kind.UNBLOCK)
+    unblocked = events.Blocked(frame.name, False, request.ref if request is not None else None)
+    p.requests.answer(request, unblocked)
     return [unblocked]
 
 
@@ -168,7 +198,9 @@ def _pong(p: "ClientProtocol", frame: frames.NodePong) -> list[Event]:
     if request is None:
         return []
     request.overtaken = True
-    if request.perhaps:
+    if request.perhaps and request.outcome is None:
+        if request.given_up:
+            p.leave(request.perhaps.ref)
         p.requests.answer(request, request.perhaps)
     return _resume_work(p) if request.kind is Kind.RETURN else []
 
@@ -190,13 +222,23 @@ def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
         return _not_back(p, frame)
     if frame.id is not None:
         return _settled(p.outbox.refused(frame.id, frame.code))
-    if frame.code == "too_long" and p.outbox.pending:
+    if frame.code == "too_long" and p.outbox.pending and not p.marks:
         return _settled(p.outbox.refused_longest(frame.code))
-    return _refusal(p, Refused(frame.code, frame.message, name=frame.name))
+    error = Refused(frame.code, frame.message, name=frame.name)
+    if request := p.requests.marked(frame.ref):
+        p.requests.answer(request, error)
+        return []
+    return _refusal(p, error)
 
 
 def _not_back(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
     """The node doesn't give us back what we had."""
+    if frame.code == "bad_auth":
+        if asked := p.requests.first(Kind.CLAIM):
+            p.requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
+            return []
+        p.stranded = p.unproved = True
+        return [events.Complaint(frame.code, frame.message)]
     if p.state is State.RESUMING and frame.code == "bad_token":
         return _expired(p)
     if p.state is State.CLAIMING and frame.code in ("name_taken", "name_invalid", "bad_token"):
@@ -213,8 +255,8 @@ def _expired(p: "ClientProtocol") -> list[Event]:
     assert p.name is not None
     told = _settled(p.outbox.abandon("lost"))
     if p.partner is not None:
-        told.append(events.Left(p.partner, "lost"))
-    p.requests.answer(p.requests.first(Kind.LEAVE), events.Left(p.partner or "", "lost"))
+        told.append(events.Left(p.partner, "lost", p.chat or ""))
+    p.requests.answer(p.requests.first(Kind.LEAVE), events.Left(p.partner or "", "lost", p.chat or ""))
     p.token = p.partner = p.chat = p.left = None
     p.last = p.acknowledged = 0
     told.append(events.Expired(p.name))
@@ -234,7 +276,7 @@ def _refusal(p: "ClientProtocol", error: Refused) -> list[Event]:
         return []
     request = p.requests.first(Kind.CLAIM, Kind.CALL, Kind.WHO, Kind.BLOCK, Kind.UNBLOCK)
     if request is None:
-        return [events.Complaint(error.code, str(error))]
+        return [events.Complaint(error.code, error.message)]
     p.requests.answer(request, error)
     return []
 

@@ -8,12 +8,13 @@
             ...
 
 All tasks live inside `async with` and end with it. Every method may be cancelled at any await: what it asked for has
-then either been asked in full or not at all, and no event is lost.
+then either been asked in full or not at all, and no event is lost. A call that is cancelled is given up.
 """
 
+import random
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -22,22 +23,30 @@ import anyio
 from pairchat.address import parse_address
 from pairchat.dial import BROKEN, Route
 from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError, Refused
-from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence
+from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence, Ref
 from pairchat.link import CONNECT_WAIT, READ_BYTES, Link
-from pairchat.protocol import ClientProtocol, Proof, Tap
+from pairchat.proof import Auth
+from pairchat.protocol import ClientProtocol, Tap
 from pairchat.receipt import Receipt
 from pairchat.requests import Request
 from pairchat.states import State
 from pairchat.store import Store
 
 DEFAULT_SERVER = "localhost:9999"  # of `relay node`
-FAREWELL_WAIT = 1.0  # seconds that an exit by an exception gives to the `quit`
+NAME_PAUSE = 0.5  # seconds between two claims of a name that is taken, while there is patience
+# Seconds that an exit by an exception gives to the outcome of what was said, and then to the `quit`.
+FAREWELL_WAIT = 1.0
 # Events that wait for the program before reading stops. A default window of 256 texts each way and all their fates fit,
 # so only a program that never looks at its events gets there.
 EVENTS_AHEAD = 1024
 # Texts dealt with before they are acknowledged although more are waiting: a fraction of a default window, so that the
 # partner need not stop.
 ACK_AFTER = 32
+
+
+def begin_at(servers: int) -> int:
+    """The first of so many servers to try: at random, so that the clients of a relay spread over its nodes."""
+    return random.randrange(servers)
 
 
 class Chat:
@@ -58,12 +67,14 @@ class Chat:
         tap: Tap | None,
         tls: ssl.SSLContext | None,
         ask: bool,
-        auth: Proof | None = None,
+        auth: Auth | None = None,
     ) -> None:
-        route = Route([parse_address(server) for server in servers], tls)
+        addresses = [parse_address(server) for server in servers]
+        first = begin_at(len(addresses))
+        route = Route(addresses[first:] + addresses[:first], tls)
         self._servers, self._state = servers, state
-        self._protocol = ClientProtocol(tap=tap, ask=ask, proof=auth)
-        self._link = Link(self._protocol, route, self._take, patience)
+        self._protocol = ClientProtocol(tap=tap, ask=ask, proof=lambda: self._link.proof)
+        self._link = Link(self._protocol, route, self._take, patience, auth)
         self._turn = anyio.Lock()  # senders go in the order in which they came
         self._tell, self._told = anyio.create_memory_object_stream[Event](EVENTS_AHEAD)
         self._happened = 0  # events told
@@ -80,6 +91,16 @@ class Chat:
     def partner(self) -> str | None:
         """Whom we are chatting with."""
         return self._protocol.partner
+
+    @property
+    def chat(self) -> str | None:
+        """The id of the chat that we are in; a `Left` or `Message` with another one is of a chat before."""
+        return self._protocol.chat
+
+    @property
+    def max_line(self) -> int:
+        """Bytes of the longest line that the node takes: a text, escaped as in JSON, and its frame."""
+        return self._protocol.max_line
 
     @property
     def online(self) -> bool:
@@ -118,6 +139,7 @@ class Chat:
 
         Raises `Refused` (`name_taken`, `name_invalid`, …; try another), `ConnectionFailed` if nothing answers.
         """
+        await self._link.prove()
         with anyio.move_on_after(CONNECT_WAIT):
             outcome = await self._answer(lambda: self._claim(name))
             return outcome.name if isinstance(outcome, Joined) else name
@@ -135,23 +157,33 @@ class Chat:
             return self._protocol.claim(name)
         return self._protocol.recall(memory)
 
-    async def call(self, name: str) -> str:
+    async def call(self, name: str, *, ref: Ref | None = None) -> str:
         """Chat with `name`, leaving a present partner. Returns the name as its owner wrote it.
 
         Raises `Refused` (`no_such_user`, `busy`, `away`, `declined`, …): then nothing has changed. One who answers
-        calls in person (`Ringing`) may take half a minute; `cancel_call` ends that.
+        calls in person (`Ringing`) may take half a minute; meanwhile a present chat goes on. `cancel_call` ends that;
+        so does whatever cancels this, such as `move_on_after`: the call makes no chat then, however late.
+
+        `ref`, here and below: comes back in the events that answer this.
         """
-        outcome = await self._answer(lambda: self._protocol.call(name))
+        request = self._ask(lambda: self._protocol.call(name, ref))
+        try:
+            outcome = await self._outcome(request)
+        except anyio.get_cancelled_exc_class():
+            self._protocol.cancel(request)
+            self._link.flush()
+            raise
         return outcome.name if isinstance(outcome, Paired) else name
 
     def cancel_call(self) -> None:
-        """Give up a call that rings: `call` raises `Refused` then, unless it was answered at that moment."""
+        """Give up a call: `call` raises `Refused` then (`declined`), unless it was answered before."""
         self._protocol.cancel()
         self._link.flush()
+        self._link.news()
 
-    async def accept(self, call: Invited) -> str:
+    async def accept(self, call: Invited, *, ref: Ref | None = None) -> str:
         """Take a call. Returns the caller's name. Raises `Refused` if it is over."""
-        outcome = await self._answer(lambda: self._protocol.accept(call.chat))
+        outcome = await self._answer(lambda: self._protocol.accept(call.chat, ref))
         if isinstance(outcome, Paired):
             return outcome.name
         raise Refused("not_called", f"{call.name} does not call any more", name=call.name)
@@ -161,22 +193,22 @@ class Chat:
         self._protocol.decline(call.chat)
         self._link.flush()
 
-    async def block(self, name: str) -> None:
+    async def block(self, name: str, *, ref: Ref | None = None) -> None:
         """Have somebody's calls refused as long as this session lives. Raises `Refused`."""
-        await self._answer(lambda: self._protocol.block(name))
+        await self._answer(lambda: self._protocol.block(name, ref))
 
-    async def unblock(self, name: str) -> None:
+    async def unblock(self, name: str, *, ref: Ref | None = None) -> None:
         """Let somebody call again. Raises `Refused`."""
-        await self._answer(lambda: self._protocol.unblock(name))
+        await self._answer(lambda: self._protocol.unblock(name, ref))
 
     def typing(self) -> None:
         """Tell the partner that somebody is typing here, if that can be told at once. Every few seconds is enough."""
         self._protocol.typing()
         self._link.flush()
 
-    async def who(self, name: str) -> str:
-        """Somebody's presence: `free`, `busy`, `away` or `offline`."""
-        outcome = await self._answer(lambda: self._protocol.who(name))
+    async def who(self, name: str, *, ref: Ref | None = None) -> str:
+        """Somebody's presence: `free`, `busy` (also: calls, or is asked about a call), `away` or `offline`."""
+        outcome = await self._answer(lambda: self._protocol.who(name, ref))
         return outcome.state if isinstance(outcome, Presence) else "offline"
 
     async def send(self, text: str) -> Receipt:
@@ -196,9 +228,9 @@ class Chat:
             self._link.flush()
         return Receipt(self._link, entry)
 
-    async def leave(self) -> None:
+    async def leave(self, *, ref: Ref | None = None) -> None:
         """End the chat and keep the name. Returns when everything said before has its fate."""
-        await self._answer(self._protocol.leave)
+        await self._answer(lambda: self._protocol.leave(ref))
 
     async def paired(self) -> str:
         """Wait until there is a partner, whoever called. Returns the name."""
@@ -283,9 +315,15 @@ class Chat:
 
     async def _answer(self, ask: Callable[[], Request]) -> Event:
         """Ask, and wait for the outcome."""
+        return await self._outcome(self._ask(ask))
+
+    def _ask(self, ask: Callable[[], Request]) -> Request:
         self._link.check()
         request = ask()
         self._link.flush()
+        return request
+
+    async def _outcome(self, request: Request) -> Event:
         await self._link.until(lambda: request.outcome is not None)
         outcome = request.outcome
         assert outcome is not None
@@ -301,10 +339,10 @@ class Chat:
             self._tell.close()
 
     async def _take(self, told: list[Event]) -> None:
+        self._happened += len(told)  # at once: whoever waited for one of them may go on before all are handed over
         for event in told:
             with suppress(anyio.BrokenResourceError):  # the program has left the block: it wants no more events
                 await self._tell.send(event)
-                self._happened += 1
 
     # --- the end
 
@@ -319,16 +357,35 @@ class Chat:
                 raise
 
     async def _farewell(self) -> None:
-        """The program failed or was cancelled, and the tasks are gone: give the name back in passing, if possible."""
-        stream = self._link.stream
-        if self.name is None or self._link.failure or stream is None or not self.online:
+        """The program failed or was cancelled, and the tasks are gone: give the name back all the same.
+
+        Also one that is just being claimed, or that waits for a connection. What was said may still have its outcome,
+        for a moment; then the name is given back without.
+        """
+        protocol, link = self._protocol, self._link
+        if link.failure or not protocol.claimed:
             return
-        self._protocol.quit()
-        with anyio.move_on_after(FAREWELL_WAIT), suppress(*BROKEN, ConnectionLost):
-            # Twice does no harm: the node knows each text by its id, and closes at the first `quit`.
-            await stream.send(self._link.unwritten + self._protocol.data_to_send())
-            while self.name is not None:
-                self._protocol.feed(await stream.receive(READ_BYTES))
+        with suppress(*BROKEN, PairchatError):
+            if protocol.state is State.OFFLINE:
+                await link.reopen(FAREWELL_WAIT)
+            protocol.cancel()
+            for now in (False, True):
+                protocol.farewell(now=now)
+                with anyio.move_on_after(FAREWELL_WAIT):
+                    await self._last_words()
+                    return
+
+    async def _last_words(self) -> None:
+        """Say what is to be said, and listen until the node has heard it."""
+        link, protocol = self._link, self._protocol
+        assert link.stream is not None
+        # Twice does no harm: the node knows each text by its id, and closes at the first `quit`.
+        data, link.unwritten = link.unwritten + protocol.data_to_send(), b""
+        while protocol.state is not State.OVER:
+            if data:
+                await link.stream.send(data)
+            protocol.feed(await link.stream.receive(READ_BYTES))
+            data = protocol.data_to_send()
 
     def _close_store(self) -> None:
         """Forget the session on disk once the name is given back; one that is only cut off may be resumed."""
@@ -348,26 +405,39 @@ async def connect(
     tap: Tap | None = None,
     tls: ssl.SSLContext | None = None,
     ask: bool = False,
-    auth: Proof | None = None,
+    auth: Auth | None = None,
 ) -> AsyncIterator[Chat]:
     """Connect to a node of one relay, and take `name` if one is given; else `claim` one.
 
     `servers`: each `host`, `host:port` or `[IPv6]:port`, by default `localhost:9999`; a host name stands for all its
-    addresses. When a connection is lost, or its node falls silent, the next one is taken, and the session goes on
-    there: what was not acknowledged is sent again, nothing is told twice.
+    addresses. The first one is chosen at random. When a connection is lost, or its node falls silent, the next one is
+    taken, and the session goes on there: what was not acknowledged is sent again, nothing is told twice.
     `patience`: for how many seconds a lost connection is looked for, by default as long as the node keeps the session
-    (its grace); 0: not at all; `math.inf`: for ever. `ConnectionLost` follows.
+    (its grace); 0: not at all; `math.inf`: for ever. `ConnectionLost` follows. If it is given, a name that is taken is
+    waited for as long, too: it may be that of a program of ours that was killed.
     `state`: a folder in which token and unacknowledged texts are kept until the name is given back, so that a killed
     program that is started again resumes as well. Without it nothing is written.
     `tap`: is shown every line, see `ClientProtocol`. `tls`: speak TLS, and check the relay's certificate so.
     `ask`: calls don't make a chat at once; `Invited` tells of them, and `Chat.accept` or `Chat.decline` answers.
-    `auth`: called for the signed token that proves the name, where the relay wants one, at each connection: it must
-    still be good when the session is resumed, or the session is lost.
+    `auth`: called, and awaited if need be, for the signed token that proves the name, where the relay wants one, at
+    each connection. If it raises when a lost connection is looked for, or the relay does not accept what it gives
+    (`Complaint`), it is asked again, as long as a connection is looked for: the session is not lost by that.
 
     At the end of the block the name is given back: after everything that was said has its fate if the block ended
-    well, at once if an exception ended it.
+    well; whatever else ends it, within seconds.
     Raises `BadServer`, `ConnectionFailed`, `Refused`, and at the end `ConnectionLost` if the fate of a text is open.
     """
-    chat = Chat(servers or (DEFAULT_SERVER,), patience=patience, state=state, tap=tap, tls=tls, ask=ask, auth=auth)
-    async with chat._served(name):
+    servers = servers or (DEFAULT_SERVER,)
+    deadline = anyio.current_time() + (patience or 0.0)
+    async with AsyncExitStack() as stack:
+        while True:
+            chat = Chat(servers, patience=patience, state=state, tap=tap, tls=tls, ask=ask, auth=auth)
+            try:
+                await stack.enter_async_context(chat._served(name))
+                break
+            except Refused as error:
+                left = deadline - anyio.current_time()
+                if error.code != "name_taken" or left <= 0:
+                    raise
+            await anyio.sleep(min(NAME_PAUSE, left))
         yield chat

@@ -36,11 +36,13 @@ class NameLost(PairchatError):
 class Refused(PairchatError):
     """The node, or this library in its place, said no. The connection stays usable.
 
-    `code` is a word of the protocol, such as `name_taken`, `busy` or `not_paired`; `name`: the name asked for, if any.
+    `code` is a word of the protocol, such as `name_taken`, `busy` or `not_paired`; `name`: the name asked for, if any,
+    which `str()` tells as well; `message`: the rest of that.
     """
 
     def __init__(self, code: str, message: str, *, name: str | None = None) -> None:
-        super().__init__(message or code)
+        self.message = message or code
+        super().__init__(f"{name}: {self.message}" if name else self.message)
         self.code = code
         self.name = name
 

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+Ref = str | int  # a program's own mark for a request
+
 # Structs, because two dozen dataclasses would take a tenth of the time in which the program starts.
 
 
@@ -28,25 +30,32 @@ class Outgoing:
     size: int  # bytes of the text in UTF-8: its share of the window
     fate: Fate = Fate.PENDING
     detail: str = ""  # UNCONFIRMED: the reason; REFUSED: the code, or `not_sent`: the chat ended before it could go
+    at: float | None = None  # its time as the partner sees it, if the acknowledgement said so: of the last of several
     written: bool = field(default=False, repr=False)  # handed to the connection since the node last wanted it
     tried: bool = field(default=False, repr=False)  # it may have reached a node
+    earlier: bool = field(default=False, repr=False)  # on an earlier connection: some node may have taken it
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """The name is ours; `resumed`: the session goes on where it was."""
+    """The name is ours; `resumed`: the session goes on where it was. `max_line`: bytes that a line may have."""
 
     name: str
     node: str
     resumed: bool
+    max_line: int = 65_536
 
 
 class Paired(msgspec.Struct, frozen=True):
-    """A chat with `name` began, called by either side, or our call of the present partner was confirmed again."""
+    """A chat with `name` began, called by either side, or our call of the present partner was confirmed again.
+
+    `ref`, here and in other events: that of the request which this answers, if it had one.
+    """
 
     name: str
     chat: str
     acks: str  # who acknowledges on the other side: "client" or "node"
     resumed: bool = False
+    ref: Ref | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -56,7 +65,7 @@ class Message(msgspec.Struct, frozen=True):
     sender: str
     chat: str
     text: str
-    at: float  # Unix time in seconds, of the sender's node
+    at: float  # Unix time in seconds at which the sender's node took it; the sender is told the same
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -70,19 +79,26 @@ class Away(msgspec.Struct, frozen=True):
 
     name: str
     grace: float
+    chat: str = ""
 
 
 class Back(msgspec.Struct, frozen=True):
     """The partner came back."""
 
     name: str
+    chat: str = ""
 
 
 class Left(msgspec.Struct, frozen=True):
-    """The chat with `name` is over. `reason`: `quit`, `left` (also if it was us), `lost`, `kicked`."""
+    """The chat `chat` with `name` is over. `reason`: `quit`, `left` (also if it was us), `lost`, `kicked`.
+
+    Compare `chat` with that of the `Paired`: there may have been another one with the same partner since.
+    """
 
     name: str
     reason: str
+    chat: str = ""
+    ref: Ref | None = None
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -90,19 +106,23 @@ class Presence(msgspec.Struct, frozen=True):
 
     name: str
     state: str
+    ref: Ref | None = None
 
 
 class Typing(msgspec.Struct, frozen=True):
     """The partner is typing. Nothing tells that this has ended: believe it for some seconds."""
 
     name: str
+    chat: str = ""
 
 
 class Ringing(msgspec.Struct, frozen=True):
-    """Whom we call is being asked, for `wait` seconds at most."""
+    """Whom we call is being asked, for `wait` seconds at most. `chat`: the one that it will be."""
 
     name: str
     wait: float
+    chat: str = ""
+    ref: Ref | None = None
 
 
 class Invited(msgspec.Struct, frozen=True):
@@ -118,6 +138,7 @@ class Missed(msgspec.Struct, frozen=True):
 
     name: str
     chat: str
+    ref: Ref | None = None
 
 
 class Blocked(msgspec.Struct, frozen=True):
@@ -125,6 +146,7 @@ class Blocked(msgspec.Struct, frozen=True):
 
     name: str
     on: bool
+    ref: Ref | None = None
 
 
 class Moving(msgspec.Struct, frozen=True):

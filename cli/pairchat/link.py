@@ -18,6 +18,7 @@ from pairchat.dial import BROKEN, Route, pauses
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
 from pairchat.memory import Memory
+from pairchat.proof import Auth, prove
 from pairchat.protocol import ClientProtocol
 from pairchat.states import State
 from pairchat.store import Store
@@ -50,6 +51,7 @@ class Link:
         route: Route,
         tell: Callable[[list[Event]], Awaitable[None]],
         patience: float | None,
+        auth: Auth | None = None,
     ) -> None:
         self.failure: PairchatError | None = None
         self.over = False  # nothing more will be read
@@ -59,6 +61,9 @@ class Link:
         self._route = route
         self._tell = tell
         self._patience = patience
+        self._auth = auth
+        self.proof: str | None = None  # what the program gave last
+        self._trouble: str | None = None  # why the session isn't back, although there are connections
         self._lost: PairchatError | None = None  # how the present outage began
         self._deadline = math.inf  # when we lose patience with it
         self._elsewhere = route.others  # servers that may still be asked for a name where this one gives no answer
@@ -96,11 +101,16 @@ class Link:
                 if self._lost is None:
                     self._begin_outage(why)
                 if not await self._find():
-                    self.failure = self._lost
+                    self.failure = ConnectionLost(f"{self._lost}; {self._trouble}") if self._trouble else self._lost
                     return
         finally:
             self.over = True
             self._wake()
+
+    async def reopen(self, wait: float) -> None:
+        """One more connection, for a last word. Raises `ConnectionFailed`."""
+        self.stream, self.unwritten = await self._route.open(wait), b""
+        self._protocol.reconnect()
 
     async def close(self) -> None:
         """Nothing more will be said."""
@@ -110,6 +120,10 @@ class Link:
     def flush(self) -> None:
         """There may be something to write."""
         self._to_write.set()
+
+    def news(self) -> None:
+        """Something may have become true without a word of the node."""
+        self._wake()
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait for something that what the node says makes true. Raises `failure` if it can't any more."""
@@ -170,16 +184,37 @@ class Link:
             await anyio.sleep(pause)
             self.tries += 1
             with suppress(ConnectionFailed):
-                self.stream = await self._route.open(CONNECT_WAIT)
-                self._protocol.reconnect()
-                self.flush()
-                return True
+                stream = await self._route.open(CONNECT_WAIT)
+                if await self._proved():
+                    self.stream = stream
+                    self._protocol.reconnect()
+                    self.flush()
+                    return True
+                await anyio.aclose_forcefully(stream)
             self._wake()
         return False
 
+    async def prove(self) -> None:
+        """Ask the program for what proves the name. Raises what it raises, or `ConnectionFailed` if that takes long."""
+        try:
+            with anyio.fail_after(CONNECT_WAIT):
+                self.proof = await prove(self._auth)
+        except TimeoutError:
+            raise ConnectionFailed(f"no proof of the name within {CONNECT_WAIT:g} s") from None
+
+    async def _proved(self) -> bool:
+        """The same, where a program that has no proof now may have one when it is asked again."""
+        try:
+            await self.prove()
+        except Exception as error:
+            self._trouble = f"no proof of the name: {error or type(error).__name__}"
+            await self._tell([Complaint("no_proof", self._trouble)])
+            return False
+        return True
+
     def _found(self) -> None:
         if self._protocol.state is State.ONLINE:
-            self._lost = None
+            self._lost = self._trouble = None
             self.tries = 0
 
     # --- one connection
@@ -238,7 +273,10 @@ class Link:
         self._telling = True
         await self._tell(told)
         self._telling = False
-        if self._protocol.stranded:
+        if self._protocol.unproved:
+            self._trouble = f"{self.server} does not accept the proof of the name"
+            self._why = ConnectionLost(self._trouble)
+        elif self._protocol.stranded:
             self._why = ConnectionLost(f"the node at {self.server} is going away or can't serve now")
 
     async def _write(self) -> None:
@@ -280,7 +318,7 @@ class Link:
             with anyio.move_on_after(self._welcome_wait) as waiting:
                 await self.until(lambda: protocol.state in (State.ONLINE, State.RETURNING))
             if waiting.cancelled_caught:
-                self._cut(f"no session to be had from {self.server}")
+                self._cut(f"{self.server} did not give the session back within {WELCOME_WAIT:g} s")
             while True:
                 await anyio.sleep(min(protocol.ping_every, PING_SOON if protocol.outbox.pending else PING_EVERY))
                 if self.store is not None:

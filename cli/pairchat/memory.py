@@ -30,6 +30,7 @@ class Memory(msgspec.Struct, frozen=True):
     pending: tuple[Said, ...] = ()
     blocked: tuple[str, ...] = ()
     left: str | None = None  # the last chat that is known to be over
+    at: float | None = None  # the time of the text `last`
     version: int = VERSION
 
 

@@ -1,24 +1,57 @@
 """For programs: commands in and events out, one JSON object a line.
 
-In: `to`, `msg`, `leave`, `who`, `block`, `unblock`, `accept`, `decline`, `typing`, `quit`, as in the protocol, but that
-a `msg` needs no id. Out: every event, as the frame it came in as far as there is one. The end of the input is a `quit`.
+In: `to`, `cancel`, `msg`, `leave`, `who`, `block`, `unblock`, `accept`, `decline`, `typing`, `quit`, as in the
+protocol, but that a `msg` needs no id. Out: every event, as the frame it came in as far as there is one. The end of the
+input is a `quit`.
+
+Commands are carried out one after the other, and what can't be understood is told in its turn. Some are read ahead, so
+that a `cancel` finds the call that is under way, or waits for its turn.
 """
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from pairchat import events
 from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, Refused
 from pairchat.events import Event, Fate, Lost, Settled
 from pairchat.reach import reach
+from pairchat.requests import GIVEN_UP
 from pairchat.stdio import LineReader, LineTooLong, write_all
 from pairchat.tasks import alongside
 from pairchat.wording import Exit
+
+# Commands that may wait while one is carried out.
+AHEAD: Final = 64
+# Beside the longest text, each byte of it escaped (`\\u0000`), a command may hold so much.
+_COMMAND_BYTES: Final = 4096
+_MAX_INTEGER: Final = 2**53 - 1  # as in the protocol
+_MAX_REF: Final = 128  # characters, likewise
+
+_Command = dict[str, Any]
+
+
+class _Call:
+    """A `to` that has no outcome yet."""
+
+    def __init__(self, command: _Command) -> None:
+        self.command = command
+        self.begun = self.given_up = False
+        self.trying = anyio.CancelScope()  # while it is made again and again
+
+
+class _Wrong(Exception):
+    """A line that is no command."""
+
+    def __init__(self, message: str, about: _Command | None = None, code: str = "bad_frame") -> None:
+        super().__init__(message)
+        self.code = code
+        self.about = about or {}
 
 
 class Frames:
@@ -35,13 +68,14 @@ class Frames:
         self._changed = anyio.Event()  # set when one of these changes, and replaced
         self._status = Exit.OK
         self._invited: events.Invited | None = None  # the latest call
-        self._commands: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
-            "to": self._to,
+        self._calls: list[_Call] = []  # oldest first
+        self._commands: dict[str, Callable[[_Command], Awaitable[None]]] = {
+            "to": lambda command: self._call(command, self._to),
             "msg": self._msg,
             "leave": self._leave,
             "who": self._who,
-            "block": lambda command: self._chat.block(command["name"]),
-            "unblock": lambda command: self._chat.unblock(command["name"]),
+            "block": lambda command: self._chat.block(command["name"], ref=command.get("ref")),
+            "unblock": lambda command: self._chat.unblock(command["name"], ref=command.get("ref")),
             "accept": self._accept,
             "decline": self._decline,
             "typing": self._typing,
@@ -50,18 +84,25 @@ class Frames:
     async def run(self, chat: Chat, to: str | None, *, wait: bool = False) -> Exit:
         """Do what is asked until `quit` or the end. Raises `PairchatError` if the connection or the name is lost."""
         self._chat = chat
+        self._input.limit = 6 * chat.max_line + _COMMAND_BYTES
+        commands, waiting = anyio.create_memory_object_stream[_Command | _Wrong](AHEAD)
 
         async def ask() -> None:
             if to is not None:
-                await self._try({"type": "to", "name": to}, lambda _: self._reach(to, wait))
-            await self._listen()
+                first = self._noted({"type": "to", "name": to})
+                await self._try(first, lambda command: self._call(command, lambda call: self._reach(call, wait)))
+            await self._listen(waiting)
 
-        await alongside(self._tell, ask)
+        with commands, waiting:
+            await alongside(self._tell, lambda: alongside(ask, lambda: self._read(commands)))
         return self._status
 
-    async def _reach(self, name: str, wait: bool) -> None:
+    async def _reach(self, call: _Call, wait: bool) -> None:
         try:
-            await reach(self._chat, name, wait=wait)
+            with call.trying:
+                await reach(self._chat, call.command["name"], wait=wait)
+                return
+            raise Refused(GIVEN_UP, "the call was given up")
         except Refused:
             self._status = Exit.PARTNER
             raise
@@ -99,87 +140,138 @@ class Frames:
         self._changed = anyio.Event()
 
     async def _error(self, code: str, message: str, about: dict[str, Any]) -> None:
-        echo: dict[str, Any] = {key: about[key] for key in ("name", "ref") if key in about}
+        echo: dict[str, Any] = {key: about[key] for key in ("name", "ref") if _echoed(key, about.get(key))}
         await self._answer({"type": "error", "code": code, "message": message, **echo})
 
     # --- in
 
-    async def _listen(self) -> None:
+    async def _read(self, commands: MemoryObjectSendStream[_Command | _Wrong]) -> None:
+        """Hand on what is asked for; the end of it is a `quit`."""
+        kind = ""
+        while kind != "quit":
+            try:
+                line = await self._input.line()
+                command = self._parse(line) if line is not None else {"type": "quit"}
+            except LineTooLong:
+                await commands.send(_Wrong("this line is too long", code="too_long"))
+            except _Wrong as wrong:
+                await commands.send(wrong)
+            else:
+                kind = command["type"]
+                if kind == "cancel":
+                    self._cancel(command)
+                else:
+                    await commands.send(self._noted(command))
+
+    async def _listen(self, waiting: MemoryObjectReceiveStream[_Command | _Wrong]) -> None:
         try:
-            while (line := await self._next()) is not None:
-                command = await self._parse(line)
-                if command is None:
-                    continue
-                if command["type"] == "quit":
+            async for command in waiting:
+                if isinstance(command, _Wrong):
+                    await self._error(command.code, str(command), command.about)
+                elif command["type"] == "quit":
                     break
-                await self._try(command, self._commands[command["type"]])
+                else:
+                    await self._try(command, self._commands[command["type"]])
             await self._chat.quit()
         except (ConnectionLost, NameLost):
             return  # the other task meets it too, after everything that was told before
 
-    async def _next(self) -> bytes | None:
-        while True:
-            try:
-                return await self._input.line()
-            except LineTooLong:
-                await self._error("too_long", "this line is too long", {})
-
-    async def _parse(self, line: bytes) -> dict[str, Any] | None:
+    def _parse(self, line: bytes) -> _Command:
         try:
             command = json.loads(line)
         except (ValueError, RecursionError):
             command = None
         if not isinstance(command, dict):
-            await self._error("bad_frame", "not a JSON object", {})
-            return None
+            raise _Wrong("not a JSON object")
         kind = command.get("type")
         needed = _NEEDED.get(str(kind))
-        if kind != "quit" and kind not in self._commands:
-            await self._error("bad_frame", f"there is no {kind!r}", command)
-        elif needed is not None and not isinstance(command.get(needed), str):
-            await self._error("bad_frame", f"{kind} needs a {needed}", command)
-        else:
-            return command
-        return None
+        if kind not in ("quit", "cancel") and (not isinstance(kind, str) or kind not in self._commands):
+            raise _Wrong(f"there is no {kind!r}", command)
+        if command.get("ref") is not None and not _echoed("ref", command["ref"]):
+            raise _Wrong(f"a ref is a string of {_MAX_REF} characters at most, or an integer", command)
+        if needed is not None and not isinstance(command.get(needed), str):
+            raise _Wrong(f"{kind} needs a {needed}", command)
+        return command
 
-    async def _try(self, command: dict[str, Any], do: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    async def _try(self, command: _Command, do: Callable[[_Command], Awaitable[None]]) -> None:
         try:
             await do(command)
         except Refused as error:
-            await self._error(error.code, str(error), command)
+            await self._error(error.code, error.message, command)
         except ValueError as error:
             await self._error("bad_frame", str(error), command)
 
-    async def _to(self, command: dict[str, Any]) -> None:
-        await self._chat.call(command["name"])
+    # --- calls
 
-    async def _msg(self, command: dict[str, Any]) -> None:
+    def _noted(self, command: _Command) -> _Command:
+        """A call can be given up from now on."""
+        if command["type"] == "to":
+            self._calls.append(_Call(command))
+        return command
+
+    def _cancel(self, command: _Command) -> None:
+        """Give up the oldest call that has no outcome, or that with this `ref`; nothing, if there is none."""
+        ref = command.get("ref")
+        for call in self._calls:
+            if ref in (None, call.command.get("ref")):
+                call.given_up = True
+                call.trying.cancel()
+                if call.begun:
+                    self._chat.cancel_call()
+                return
+
+    async def _call(self, command: _Command, do: Callable[[_Call], Awaitable[None]]) -> None:
+        """Carry out a call, unless it was given up before its turn."""
+        call = next(call for call in self._calls if call.command is command)
+        try:
+            if call.given_up:
+                raise Refused(GIVEN_UP, "the call was given up")
+            call.begun = True
+            await do(call)
+        finally:
+            self._calls.remove(call)
+
+    async def _to(self, call: _Call) -> None:
+        await self._chat.call(call.command["name"], ref=call.command.get("ref"))
+
+    # --- the other commands
+
+    async def _msg(self, command: _Command) -> None:
         receipt = await self._chat.send(command["text"])
         self._unsaid = receipt.outgoing  # its fate stands behind this
-        ref = {"ref": command["ref"]} if "ref" in command else {}
+        ref = {"ref": command["ref"]} if command.get("ref") is not None else {}
         await self._answer({"type": "sent", "id": receipt.id, **ref})
         self._unsaid = None
         self._wake()
 
-    async def _accept(self, _: dict[str, Any]) -> None:
-        await self._chat.accept(self._invitation())
+    async def _accept(self, command: _Command) -> None:
+        await self._chat.accept(self._invitation(command), ref=command.get("ref"))
 
-    async def _decline(self, _: dict[str, Any]) -> None:
-        self._chat.decline(self._invitation())
+    async def _decline(self, command: _Command) -> None:
+        self._chat.decline(self._invitation(command))
 
-    def _invitation(self) -> events.Invited:
-        if self._invited is None:
+    def _invitation(self, command: _Command) -> events.Invited:
+        if self._invited is None or command.get("chat") not in (None, self._invited.chat):
             raise Refused("not_called", "nobody is calling")
         return self._invited
 
-    async def _typing(self, _: dict[str, Any]) -> None:
+    async def _typing(self, _: _Command) -> None:
         self._chat.typing()
 
-    async def _leave(self, _: dict[str, Any]) -> None:
-        await self._chat.leave()
+    async def _leave(self, command: _Command) -> None:
+        if command.get("chat") not in (None, self._chat.chat):
+            raise Refused("not_paired", "that chat is over")
+        await self._chat.leave(ref=command.get("ref"))
 
-    async def _who(self, command: dict[str, Any]) -> None:
-        await self._chat.who(command["name"])
+    async def _who(self, command: _Command) -> None:
+        await self._chat.who(command["name"], ref=command.get("ref"))
+
+
+def _echoed(key: str, value: object) -> bool:
+    """Whether an error may repeat this."""
+    if key == "ref" and isinstance(value, int) and not isinstance(value, bool):
+        return -_MAX_INTEGER <= value <= _MAX_INTEGER
+    return isinstance(value, str) and (key != "ref" or len(value) <= _MAX_REF)
 
 
 _NEEDED = {"to": "name", "who": "name", "block": "name", "unblock": "name", "msg": "text"}
@@ -189,19 +281,23 @@ def _frame_of(event: Event) -> dict[str, Any]:
     """How an event is told."""
     match event:
         case events.Joined():
-            return _frame("welcome", name=event.name, node=event.node, resumed=event.resumed)
+            joined = msgspec.structs.asdict(event)
+            return _frame("welcome", **joined)
         case events.Message():
             return _frame("msg", id=event.id, **{"from": event.sender}, chat=event.chat, text=event.text, at=event.at)
         case Settled() if event.text.fate is Fate.DELIVERED:
-            return _frame("ack", id=event.text.id, chat=event.text.chat, by=event.text.by)
+            return _frame("ack", id=event.text.id, chat=event.text.chat, by=event.text.by, at=event.text.at)
         case Settled():
             text = event.text
             return _frame(text.fate.value, id=text.id, chat=text.chat, text=text.text, reason=text.detail)
         case events.Complaint():
             return _frame("error", code=event.code, message=event.message)
+        case events.Blocked():
+            return _frame("blocked" if event.on else "unblocked", name=event.name, ref=event.ref)
         case _:
             return _frame(type(event).__name__.lower(), **msgspec.structs.asdict(event))
 
 
 def _frame(kind: str, **fields: Any) -> dict[str, Any]:
-    return {"type": kind, **fields}
+    """What isn't known is left out."""
+    return {"type": kind, **{key: value for key, value in fields.items() if value not in (None, "") or key == "name"}}

@@ -1,8 +1,12 @@
 """The texts that the partner has not acknowledged yet, in the order of their ids. No I/O.
 
-A text that the node refuses takes no id, and those that followed it on the wire then have wrong ones (`bad_order`). So
-after a refusal everything behind it is numbered and written again (go-back-N); nothing is lost and nothing is doubled,
-because the node took none of it.
+A text that the node refuses takes no id, and each of those that followed it on the wire is refused for that, whatever
+the code. So after a refusal everything behind it is numbered and written again (go-back-N); nothing is lost and nothing
+is doubled, because the node took none of it. The refusals that are still to come for what was written before count for
+nothing: they are answers to texts that are being written again.
+
+Ids that were in use before a resume are another matter: the node takes those behind one that it refused. And such a
+text may have gone out on the connection before: it is not refused, but unconfirmed.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,7 +29,8 @@ class Outbox:
         self.sent = 0  # the highest id in use
         self._bytes = 0
         self._held = False  # the node's window was full: wait for an acknowledgement
-        self._stale = 0  # `bad_order` answers still to come for texts that are being written again
+        self._stale = 0  # refusals still to come for texts that are being written again
+        self._floor = 0  # the highest id in use when the session was resumed
 
     def room(self, size: int) -> bool:
         """Whether a text of `size` bytes fits into the window now. A single text always does; the node judges it."""
@@ -60,7 +65,12 @@ class Outbox:
         self.window, self.window_bytes = window, window_bytes
         self._held, self._stale = False, 0
         for entry in self.pending:
-            entry.written = False
+            entry.written, entry.earlier = False, entry.tried
+
+    def promise(self) -> int:
+        """The highest id in use, to be told to the node that is asked for the session."""
+        self._floor = self.sent
+        return self.sent
 
     def forsake(self, chat: str | None) -> list[Outgoing]:
         """What never reached a node and belongs to another chat than this one won't go any more.
@@ -83,9 +93,12 @@ class Outbox:
             self.pending.append(entry)
         self._bytes = _total(self.pending)
 
-    def acknowledged(self, last: int, chat: str) -> list[Outgoing]:
-        """Everything of `chat` up to the id `last` has arrived."""
+    def acknowledged(self, last: int, chat: str, at: float | None = None) -> list[Outgoing]:
+        """Everything of `chat` up to the id `last`, which has this time, has arrived."""
         self._held = False
+        for entry in self.pending:
+            if entry.id == last and entry.chat == chat:
+                entry.at = at
         return self._settle(lambda entry: entry.id <= last and entry.chat == chat, Fate.DELIVERED, "")
 
     def unconfirmed(self, first: int, last: int, reason: str) -> list[Outgoing]:
@@ -100,30 +113,33 @@ class Outbox:
 
     def refused(self, id: int, code: str) -> list[Outgoing]:
         """The node did not take the text `id`, nor what followed it. Returns what is settled by that."""
+        if self._stale:
+            self._stale -= 1
+            return []
         if code == "bad_order":
-            return self._out_of_order()
+            raise NotARelay("the relay has lost count of our messages")
         entry = next((entry for entry in self.pending if entry.id == id and entry.written), None)
         if entry is None:
             return []
-        self._take_back(entry.id)
         # With nothing before it in the window no acknowledgement can make room: waiting would be for ever.
         if code in _RETRIED and entry is not self.pending[0]:
+            self._take_back(entry.id)
             self._held = True
             return []
-        return self._remove(entry, code)
+        if entry.id > self._floor:
+            self._take_back(entry.id)
+        return self._give_up(entry, code)
 
     def refused_longest(self, code: str) -> list[Outgoing]:
-        """The node found a line too long to read its id. If it is any of several, it is the longest for sure."""
+        """A node that doesn't say which found a line too long. If it is any of several, it is the longest for sure."""
         written = [entry for entry in self.pending if entry.written]
         if not written:
             return []
         return self.refused(max(written, key=lambda entry: entry.size).id, code)
 
-    def _out_of_order(self) -> list[Outgoing]:
-        if not self._stale:
-            raise NotARelay("the relay has lost count of our messages")
-        self._stale -= 1
-        return []
+    def give_up_if(self, too_long: Callable[[Outgoing], bool]) -> list[Outgoing]:
+        """After a resume: this node wouldn't take these, though another one may have."""
+        return [gone for entry in self.pending if too_long(entry) for gone in self._give_up(entry, "too_long")]
 
     def _take_back(self, first: int) -> None:
         for entry in self.pending:
@@ -131,8 +147,11 @@ class Outbox:
                 entry.written = False
                 self._stale += entry.id > first
 
-    def _remove(self, gone: Outgoing, code: str) -> list[Outgoing]:
-        settled = self._settle(lambda entry: entry is gone, Fate.REFUSED, code)
+    def _give_up(self, gone: Outgoing, code: str) -> list[Outgoing]:
+        fate = Fate.UNCONFIRMED if gone.earlier else Fate.REFUSED
+        settled = self._settle(lambda entry: entry is gone, fate, code)
+        if gone.id <= self._floor:
+            return settled
         for entry in self.pending:
             if entry.id > gone.id:
                 entry.id -= 1

@@ -38,6 +38,7 @@ class Pipe:
         Raises `PairchatError` if the connection or the name is lost, `StreamFailed` if input or output are no good.
         """
         self._chat = chat
+        self._input.limit = chat.max_line
         if to is not None:
             self._listening = False
             try:

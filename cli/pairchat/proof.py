@@ -3,12 +3,16 @@
 Never from the command line, which every user of the machine can read.
 """
 
+import inspect
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 from pairchat.errors import BadSettings
 from pairchat.protocol import Proof
+
+Auth = Callable[[], str | Awaitable[str | None] | None]
 
 VARIABLE: Final = "PAIRCHAT_AUTH"
 
@@ -37,3 +41,13 @@ def _read_or_nothing(file: str) -> str | None:
         return _read(file)
     except (OSError, UnicodeDecodeError):
         return None
+
+
+async def prove(auth: Auth | None) -> str | None:
+    """What the program has to show now. Raises whatever it raises, and TypeError if that is no text."""
+    token = auth() if auth is not None else None
+    if inspect.isawaitable(token):
+        token = await token
+    if token is None or isinstance(token, str):
+        return token
+    raise TypeError(f"auth must give a text or None, not {type(token).__name__}")

@@ -19,13 +19,15 @@ After every call, `feed` included, send what `data_to_send` returns. When the co
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from pairchat import events
 from pairchat.answers import answer
 from pairchat.errors import NameLost, Refused
-from pairchat.events import Event, Outgoing
+from pairchat.events import Event, Outgoing, Ref
 from pairchat.memory import Memory
 from pairchat.outbox import Outbox
-from pairchat.requests import Kind, Request, Requests
+from pairchat.requests import Kind, Request, Requests, given_up
 from pairchat.states import State
 from pairchat.wire import MAX_LINE, Lines, decode
 from relay import frames
@@ -35,10 +37,12 @@ Proof = Callable[[], str | None]
 
 
 class ClientProtocol:
-    """One session. `max_line`: bytes of the longest line that the node takes. `ask`: calls are told (`Invited`).
+    """One session. `ask`: calls are told (`Invited`). `max_line`: bytes of the longest line for a node that says none.
 
     `tap`: is shown each line, `>` those to the node and `<` those from it, without its LF. They hold the token.
-    `proof`: asked for each time the name is claimed or the session resumed; what the node wants as `auth`.
+    `proof`: asked for each time the name is claimed or the session resumed; what the node wants as `auth`. Where the
+    node doesn't accept it (`unproved`) the session stands: ask for it again with a fresh one.
+    `ref`, of a request: comes back in the events that answer it.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class ClientProtocol:
     ) -> None:
         self.state = State.NAMELESS
         self.stranded = False  # this node goes away, or can't take us back now: connect to another one
+        self.unproved = False  # the node wants another proof of the name than it was shown
+        self.marks = False  # the node says which request it answers
         self.tap = tap
         self.grace = 30.0  # seconds that the node keeps the session without a connection
         self.name: str | None = None  # as the node confirmed it
@@ -59,13 +65,15 @@ class ClientProtocol:
         self.outbox = Outbox(0, 0)
         self.acks = "node"  # who acknowledges on the other side
         self.acknowledged = 0  # the highest id of the partner's that we acknowledged in this chat
+        self.acknowledged_at: float | None = None  # its time
         self.blocked: dict[str, None] = {}  # names, as they were written
-        self._max_line = max_line
+        self.max_line = max_line
         self._ask_first = ask
         self._proof = proof or (lambda: None)
         self.requests = Requests()
         self._input = Lines()
         self._output = bytearray()
+        self._mark = 0  # of the latest request
 
     # --- what the user wants
 
@@ -77,7 +85,7 @@ class ClientProtocol:
         """Go on with a remembered session. Only on a fresh protocol, and in place of `claim`; the outcome is alike."""
         self.name, self.token, self.chat, self.partner = memory.name, memory.token, memory.chat, memory.partner
         self.acks, self.last, self.acknowledged = memory.acks, memory.last, memory.last
-        self.left = memory.left
+        self.left, self.acknowledged_at = memory.left, memory.at
         self.outbox.recall(memory.sent, memory.pending)
         self.blocked = dict.fromkeys(memory.blocked)
         request = Request(Kind.CLAIM, self._hello(), memory.name)
@@ -85,46 +93,69 @@ class ClientProtocol:
         self.reconnect()
         return request
 
-    def call(self, name: str) -> Request:
+    def call(self, name: str, ref: Ref | None = None) -> Request:
         """Start a chat, leaving the present one if `name` is free. Outcome: `Paired` or `Refused`."""
-        return self._ask(Kind.CALL, frames.ClientTo(name=name), name)
+        return self._ask(Kind.CALL, frames.ClientTo(name=name), name, ref)
 
-    def cancel(self) -> None:
-        """Give up a call that rings. The call's outcome is `Refused` then, unless it was faster."""
-        self._say(frames.ClientCancel())
+    def cancel(self, call: Request | None = None) -> None:
+        """Give up this call, or the oldest that has no outcome. It makes no chat any more; its outcome is `Refused`.
 
-    def accept(self, chat: str) -> Request:
+        If it is answered at this very moment, the chat that it made is left at once, and nobody hears of it.
+        """
+        call = call or self.requests.first(Kind.CALL)
+        if call is None or call.outcome is not None or call.given_up:
+            return
+        if self.state is State.ONLINE:
+            call.given_up = True
+            self._write(frames.ClientCancel(ref=call.mark if self.marks else None))
+        else:  # nobody has heard of it, or its node gives it up with the connection
+            self.requests.answer(call, given_up(call))
+
+    def accept(self, chat: str, ref: Ref | None = None) -> Request:
         """Take the call of which `Invited` told. Outcome: `Paired`, `Missed`, or `Refused` (`not_called`)."""
-        return self._ask(Kind.ACCEPT, frames.ClientAccept(chat), chat)
+        return self._ask(Kind.ACCEPT, frames.ClientAccept(chat), chat, ref)
 
     def decline(self, chat: str) -> None:
         """Don't take that call."""
         self._say(frames.ClientDecline(chat))
 
-    def block(self, name: str) -> Request:
+    def block(self, name: str, ref: Ref | None = None) -> Request:
         """Have somebody's calls refused, for the life of this session. Outcome: `Blocked` or `Refused`."""
-        return self._ask(Kind.BLOCK, frames.ClientBlock(name), name)
+        return self._ask(Kind.BLOCK, frames.ClientBlock(name), name, ref)
 
-    def unblock(self, name: str) -> Request:
+    def unblock(self, name: str, ref: Ref | None = None) -> Request:
         """Let somebody call again. Outcome: `Blocked` or `Refused`."""
-        return self._ask(Kind.UNBLOCK, frames.ClientUnblock(name), name)
+        return self._ask(Kind.UNBLOCK, frames.ClientUnblock(name), name, ref)
 
     def typing(self) -> None:
         """Tell the partner that the user is typing, if that can be told now."""
         if self.chat is not None:
             self._say(frames.ClientTyping(self.chat))
 
-    def leave(self) -> Request:
+    def leave(self, ref: Ref | None = None) -> Request:
         """End the chat, after what was said before. Outcome: `Left`, or `Refused` if there is no chat."""
-        return self._ask(Kind.LEAVE, frames.ClientLeave())
+        return self._ask(Kind.LEAVE, frames.ClientLeave(self.chat), ref=ref)
 
-    def who(self, name: str) -> Request:
+    def who(self, name: str, ref: Ref | None = None) -> Request:
         """Ask for somebody's presence. Outcome: `Presence` or `Refused`."""
-        return self._ask(Kind.WHO, frames.ClientWho(name=name), name)
+        return self._ask(Kind.WHO, frames.ClientWho(name=name), name, ref)
 
     def quit(self) -> Request:
         """Give the name back, after everything before. Outcome: `Bye`; the node closes. Asked once, however often."""
         return self.requests.first(Kind.QUIT) or self._ask(Kind.QUIT, frames.ClientQuit())
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a node may hold a name for us."""
+        return self.state is not State.OVER and (self.name is not None or self.requests.first(Kind.CLAIM) is not None)
+
+    def farewell(self, *, now: bool) -> None:
+        """Give the name back, whatever has no answer yet: for a program that goes and asks for nothing any more.
+
+        `now`: without waiting for the outcome of what was said before.
+        """
+        if self.state not in (State.NAMELESS, State.OFFLINE, State.OVER):
+            self._write(frames.ClientQuit(now))
 
     def ping(self) -> None:
         """Ask for a sign of life: anything that is fed after this is one. Without a name nobody is asked."""
@@ -142,11 +173,15 @@ class ClientProtocol:
         if self.chat is None:
             raise Refused("not_paired", "nobody is chatting with you")
         entry = self.outbox.add(text, self.chat, self.acks)
-        if len(frames.encode(_frame(entry))) > self._max_line + 1:
+        if self.too_long(entry):
             self.outbox.drop_last()
-            raise Refused("too_long", f"too long: a text and its frame may take {self._max_line} bytes")
+            raise Refused("too_long", f"too long: a text and its frame may take {self.max_line} bytes")
         self.write_texts()
         return entry
+
+    def too_long(self, entry: Outgoing) -> bool:
+        """Whether the node would not take this text: its line counts, as it is escaped, without its LF."""
+        return len(frames.encode(_frame(entry))) > self.max_line + 1
 
     def room(self, text: str) -> bool:
         """Whether the node's window has room for this text now. It grows with each `Settled`."""
@@ -155,7 +190,7 @@ class ClientProtocol:
     def acknowledge(self, message: events.Message) -> None:
         """This text and all before it have been taken care of. What belongs to a chat that is over is ignored."""
         if message.chat == self.chat and message.id > self.acknowledged:
-            self.acknowledged = message.id
+            self.acknowledged, self.acknowledged_at = message.id, message.at
             self.write_ack()
 
     @property
@@ -170,7 +205,8 @@ class ClientProtocol:
             return None
         sent, said, blocked = self.outbox.sent, self.outbox.memory, tuple(self.blocked)
         name, token, partner = self.name, self.token, self.partner
-        return Memory(name, token, sent, self.chat, partner, self.acks, self.acknowledged, said, blocked, self.left)
+        had, at = self.acknowledged, self.acknowledged_at
+        return Memory(name, token, sent, self.chat, partner, self.acks, had, said, blocked, self.left, at)
 
     # --- connections
 
@@ -179,7 +215,7 @@ class ClientProtocol:
         self._input.clear()
         self._output.clear()
         self.requests.disconnected()
-        self.stranded = False
+        self.stranded = self.unproved = False
         if self.name is None:
             return []
         served, self.state = self.state in (State.ONLINE, State.RETURNING), State.OFFLINE
@@ -206,8 +242,9 @@ class ClientProtocol:
             acks=True,
             token=self.token,
             chat=self.chat,
-            sent=self.outbox.sent,
+            sent=self.outbox.promise(),
             last=self.acknowledged,
+            at=self.acknowledged_at if self.acknowledged else None,
             left=self.left,
             ask=self._ask_first,
             auth=self._proof(),
@@ -268,14 +305,22 @@ class ClientProtocol:
         if self.acknowledged and self.state in (State.ONLINE, State.RETURNING):
             self._write(frames.ClientAck(id=self.acknowledged, chat=self.chat))
 
-    def _ask(self, kind: Kind, frame: frames.ClientFrame, name: str = "") -> Request:
+    def leave_at_once(self, chat: str) -> None:
+        """Leave a chat that nobody wants to hear of."""
+        self.left = chat
+        self._write(frames.ClientLeave(chat))
+
+    def _ask(self, kind: Kind, frame: frames.ClientFrame, name: str = "", ref: Ref | None = None) -> Request:
         if self.name is None and kind not in (Kind.CLAIM, Kind.QUIT):
             raise NameLost("no name yet")
+        self._mark += 1
+        request = Request(kind, frame, name, ref, self._mark)
         try:
-            frames.encode(frame)
+            line = frames.encode(_marked(request))
         except UnicodeEncodeError:
             raise Refused("name_invalid", "a name must be Unicode text", name=name) from None
-        request = Request(kind, frame, name)
+        if len(line) > self.max_line + 1:
+            raise Refused("too_long", f"too long: a line may take {self.max_line} bytes", name=name)
         self.requests.open.append(request)
         if kind is Kind.CLAIM:
             self.state = State.CLAIMING
@@ -285,10 +330,16 @@ class ClientProtocol:
 
     def put(self, request: Request) -> None:
         """Write a request."""
-        self._write(request.frame)
-        if request.kind is Kind.CALL:
+        self._write(_marked(request) if self.marks else request.frame)
+        if request.kind is Kind.CALL and not self.marks:
             self._write(frames.ClientPing())
-        self.requests.written(request)
+        if request.kind in (Kind.PING, Kind.RETURN) or (request.kind is Kind.CALL and not self.marks):
+            self.requests.pinged(request)
+
+
+def _marked(request: Request) -> frames.ClientFrame:
+    """Its frame, with the mark that comes back in the answer."""
+    return structs.replace(request.frame, ref=request.mark) if hasattr(request.frame, "ref") else request.frame
 
 
 def _frame(entry: Outgoing) -> frames.ClientMsg:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pairchat import events
-from pairchat.errors import NameLost, PairchatError
+from pairchat.errors import NameLost, PairchatError, Refused
 from relay import frames
+
+GIVEN_UP = "declined"  # what comes of a call that its caller gives up, in the node's words
 
 
 class Kind(Enum):
@@ -26,14 +28,20 @@ class Kind(Enum):
 
 @dataclass(eq=False)
 class Request:
-    """Something asked of the node. `outcome` is set once: the event that answers it, or the error to raise."""
+    """Something asked of the node. `outcome` is set once: the event that answers it, or the error to raise.
+
+    `ref`: the program's own mark for it. The node hears another one, `mark`, that no other request has.
+    """
 
     kind: Kind
     frame: frames.ClientFrame
     name: str = ""
+    ref: events.Ref | None = None
+    mark: int = 0  # 0: its answer needs none
     outcome: "events.Event | PairchatError | None" = None
     perhaps: events.Paired | None = None  # CALL: a pairing that may be the answer, under a name that isn't quite ours
     overtaken: bool = False  # CALL: its pong came first
+    given_up: bool = False  # CALL: nobody waits for it any more
 
 
 class Requests:
@@ -42,6 +50,10 @@ class Requests:
     def __init__(self) -> None:
         self.open: list[Request] = []
         self._pings: deque[Request] = deque()
+
+    def marked(self, mark: events.Ref | None) -> Request | None:
+        """The request that an answer with this mark is about, if it has no outcome."""
+        return next((request for request in self.open if mark is not None and request.mark == mark), None)
 
     def first(self, *kinds: Kind) -> Request | None:
         """The oldest request of these kinds that has no outcome."""
@@ -53,16 +65,17 @@ class Requests:
             request.outcome = outcome
             self.open.remove(request)
 
-    def written(self, request: Request) -> None:
-        """It is on the wire now."""
-        if request.kind in (Kind.CALL, Kind.PING, Kind.RETURN):
-            self._pings.append(request)
+    def pinged(self, request: Request) -> None:
+        """A ping is on the wire now, for this request or behind it."""
+        self._pings.append(request)
 
     def disconnected(self) -> None:
-        """No pong will come, and nothing that was told so far is an answer."""
+        """No pong will come, and nothing that was told so far is an answer. A call that was given up isn't repeated."""
         self._pings.clear()
-        for request in self.open:
+        for request in list(self.open):
             request.perhaps, request.overtaken = None, False
+            if request.given_up:
+                self.answer(request, given_up(request))
 
     def pong(self) -> Request | None:
         """A pong came: what its ping followed."""
@@ -80,3 +93,8 @@ class Requests:
         for request in list(self.open):
             self.answer(request, NameLost(message))
         self._pings.clear()
+
+
+def given_up(call: Request) -> Refused:
+    """The outcome of a call that its caller gave up."""
+    return Refused(GIVEN_UP, "the call was given up", name=call.name)

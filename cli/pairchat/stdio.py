@@ -45,13 +45,17 @@ class StreamFailed(Exception):
 
 
 class LineTooLong(Exception):
-    """A line of more bytes than the relay takes. It was skipped."""
+    """A line of more bytes than `limit`. It was skipped."""
 
 
 class LineReader:
-    """Lines from a file descriptor, read no faster than they are asked for. A last line needs no LF."""
+    """Lines of at most `limit` bytes from a file descriptor, read no faster than they are asked for.
+
+    A last line needs no LF.
+    """
 
     def __init__(self, fd: int) -> None:
+        self.limit = MAX_LINE
         self._fd = fd
         self._buffer = bytearray()
         self._ended = False
@@ -66,7 +70,7 @@ class LineReader:
     async def line(self) -> bytes | None:
         """The next line without its LF, or CR LF; None at the end. Raises `LineTooLong`; go on reading then."""
         while (end := self._buffer.find(b"\n")) < 0 and not self._ended:
-            if len(self._buffer) > MAX_LINE:
+            if len(self._buffer) > self.limit:
                 self._buffer.clear()
                 self._skipping = True
             self._take(await _read(self._fd))
@@ -74,7 +78,7 @@ class LineReader:
             return None
         line = bytes(self._buffer[: end if end >= 0 else None])
         del self._buffer[: end + 1 if end >= 0 else None]
-        if self._skipping or len(line) > MAX_LINE:
+        if self._skipping or len(line) > self.limit:
             self._skipping = False
             raise LineTooLong
         return line.removesuffix(b"\r")

@@ -83,7 +83,7 @@ _ENDINGS = {
 def refusal(error: Refused) -> str:
     """Why something could not be done."""
     words = _REFUSALS.get(error.code, "{message}")
-    return words.format(name=word(error.name or "this"), message=word(str(error)))
+    return words.format(name=word(error.name or "this"), message=word(error.message))
 
 
 def complaint(error: PairchatError) -> str:

@@ -100,6 +100,14 @@ class Directory:
         holder = await self.find(owned, token_hash)
         return holder if holder is not None and _shows(holder, token_hash) else None
 
+    async def resumed(self, owned: str, token_hash: str) -> Record | None:
+        """The record that is there, if it has this token, whatever else is known of it."""
+        place = self.keys.place(owned)
+        while (answer := await self._store.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
+            self._forgotten(place.partition)
+        holder = _read(answer[1], place) if answer[0] == b"found" else None
+        return holder if holder is not None and _shows(holder, token_hash) else None
+
     async def find(self, owned: str, token_hash: str | None = None) -> Record | None:
         """The record of the session that owns a name, if there is one.
 
@@ -110,7 +118,12 @@ class Directory:
         # One of this node's that isn't here: an earlier try whose answer was lost on its way.
         if holder is None or holder.uid == self.lease.uid:
             return holder
-        return None if await self._vacant(holder) else holder
+        try:
+            return None if await self._vacant(holder) else holder
+        except Unavailable:
+            if token_hash is None:
+                raise
+            return holder  # whoever has its token may go on, whether or not the node that had it lives
 
     async def _find(self, place: Place, token_hash: str | None = None) -> Record | None:
         """The record that is there, dead or alive. Waits, within bounds, where Redis has forgotten; see `find`."""
@@ -202,6 +215,11 @@ class Directory:
     def crowded(self) -> bool:
         """Redis answers, and others' questions come first: to wait is all that helps."""
         return self._store.crowded
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to Redis and back takes, as far as is known."""
+        return self._store.latency
 
     @property
     def highest(self) -> int:

@@ -51,7 +51,6 @@ class Lease:
         self.failing = False  # the last renewal didn't get through
         self.why = ""  # it didn't, or wasn't possible
         self.refused = ""  # why Redis takes no new data, if it doesn't; leases it renews all the same
-        self.slow = seconds * SLOW  # a renewal that took longer came late
         self._anonymous = False  # the server doesn't say who it is
         self._doubts = 0  # how often there was something to settle
         self._since = float("inf")
@@ -68,6 +67,11 @@ class Lease:
     def standing(self) -> bool:
         """Whether nobody can have taken anything from this node yet."""
         return _clock_gettime(_CLOCK) < self.deadline
+
+    @property
+    def slow(self) -> float:
+        """Seconds, the way to Redis and back included, after which an answer came late."""
+        return self.seconds * SLOW + self._store.latency
 
     @property
     def age(self) -> float:
@@ -127,7 +131,7 @@ class Lease:
 
     async def _renew_for_ever(self, held: Callable[[], None]) -> None:
         while not self._ended:
-            pause = self.seconds / 3
+            began, pause = clock(), self.seconds / 3
             try:
                 await self._renew()
                 self.failing, self.why = False, ""
@@ -138,9 +142,10 @@ class Lease:
                 self.failing, self.why = True, str(error)
                 self._since = clock()
                 self._failures.again(error=str(error), standing=self.standing)
-                pause = RETRY_SECONDS
+                began, pause = clock(), RETRY_SECONDS
             self._soon = anyio.Event()
-            with anyio.move_on_after(pause):
+            # Counted from the last one's beginning: however long the way is, a renewal leaves each third of a lease.
+            with anyio.move_on_after(began + pause - clock()):
                 await self._soon.wait()
 
     def hurry(self) -> None:

@@ -1,6 +1,7 @@
 """The liveness of other nodes, by their leases."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -132,7 +133,7 @@ class Peers:
 
     async def watch(
         self,
-        partners: Callable[[], Awaitable[set[str]]],
+        partners: Callable[[], set[str]],
         lost: Callable[[str, float], None],
         back: Callable[[str], None],
     ) -> None:
@@ -141,27 +142,25 @@ class Peers:
         One that had only slept, and has taken a lease again, is reported as `back`.
         """
         reported: set[str] = set()
+
+        async def report(uid: str) -> None:
+            since = await self.lapsed(uid)
+            if since is None:
+                if uid in reported and clock() < self._alive_until(uid):  # else it's only not known for sure
+                    reported.discard(uid)
+                    back(uid)
+            elif uid not in reported:
+                reported.add(uid)
+                lost(uid, since)
+
         while True:
             await anyio.sleep(PAUSE_SECONDS)
             self._tidy()
             await self._look_again()
-            watched = await partners()
+            watched = partners()
             now = clock()
             reported &= watched
-            for uid in watched:
-                if now < self._alive_until(uid) + MARGIN_SECONDS:
-                    continue
-                try:
-                    since = await self.lapsed(uid)
-                except Unavailable:
-                    break
-                if since is None:
-                    if uid in reported and clock() < self._alive_until(uid):  # else it's only not known for sure
-                        reported.discard(uid)
-                        back(uid)
-                elif uid not in reported:
-                    reported.add(uid)
-                    lost(uid, since)
+            await _side_by_side(report, [uid for uid in watched if now >= self._alive_until(uid) + MARGIN_SECONDS])
 
     def _tidy(self) -> None:
         """Drop what is known of leases that lapsed long ago, some in each turn; who asks is told anew."""
@@ -174,11 +173,22 @@ class Peers:
     async def _look_again(self) -> None:
         """Look for the missing leases, so that none is there unseen: who wants a dead user's name asks now and then."""
         now = clock()
+        due = []
         for uid, missing in list(self._missing.items()):
             if now - missing.asked > TAIL_SECONDS:
                 del self._missing[uid]
             elif now - missing.last >= self._lease.seconds * UNSEEN / 2:
-                try:
-                    await self._look(uid)
-                except Unavailable:
-                    return
+                due.append(uid)
+        await _side_by_side(self._look, due)
+
+
+async def _side_by_side(ask: Callable[[str], Awaitable[object]], uids: Iterable[str]) -> None:
+    """Ask about these nodes. A server that is silent holds up what is known of its own leases only."""
+
+    async def one(uid: str) -> None:
+        with suppress(Unavailable):
+            await ask(uid)
+
+    async with anyio.create_task_group() as tasks:
+        for uid in uids:
+            tasks.start_soon(one, uid)

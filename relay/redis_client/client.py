@@ -33,8 +33,6 @@ LOOK_SECONDS: Final = 0.05
 GLANCE_SECONDS: Final = 1.0
 # Looks after something went wrong follow one another by at least the first, and by the second while nothing changes.
 DOUBT_SECONDS: Final = (0.1, 0.5)
-# Whoever asks what servers say of themselves waits for each so long.
-INFO_SECONDS: Final = 1.0
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
@@ -167,14 +165,13 @@ class Store:
         homes = self._engine.homes()
         for home, shard in list(self._shards.items()):
             shard.sort(lambda call, home=home: self._elsewhere(call, home))  # type: ignore[misc]
-            if home not in homes:
+            if home not in homes and not shard.asking:
                 del self._shards[home]
                 shard.leave()
 
     def _elsewhere(self, call: Call, home: str) -> bool:
-        if not call.asking and self._engine.home(_key(call.args)) == home:
+        if call.asking or self._engine.home(_key(call.args)) == home:
             return False
-        call.asking = False
         self._put(call)
         return True
 
@@ -233,24 +230,32 @@ class Store:
 
     # --- the servers
 
-    async def check(self) -> None:
-        """Look whether most of the servers are there, and will do. Raises StartError for good, Unavailable for now."""
+    async def check(self) -> set[str]:
+        """Look whether most of the servers are there, and will do: those that are, as `home` names them.
+
+        Raises StartError for good, Unavailable for now.
+        """
         try:
             await self._engine.look()
         except _FAILED as error:
             raise _refused(error) from None
         answers = await self._infos("server")
-        for answer in answers.values():
-            if isinstance(answer, redis.exceptions.NoPermissionError):
-                log.warning(
-                    "redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late"
-                )
-                return
-            if isinstance(answer, dict):
-                _check_version(answer)
-        failed = [answer for answer in answers.values() if isinstance(answer, Exception)]
-        if 2 * len(failed) >= len(answers):
+        there, failed, silent = set[str](), list[Exception](), False
+        for home, answer in answers.items():
+            match answer:
+                case redis.exceptions.NoPermissionError():
+                    there.add(home)
+                    silent = True
+                case Exception():
+                    failed.append(answer)
+                case _:
+                    there.add(home)
+                    _check_version(answer)
+        if silent:
+            log.warning("redis doesn't say who it is (INFO is refused): a failover that loses writes is noticed late")
+        if len(failed) >= len(there):
             raise _refused(failed[0]) if failed else Unavailable("no server serves anything")
+        return there
 
     async def servers(self) -> dict[str, dict[str, Any] | Unavailable]:
         """What each server that holds data says of itself (INFO), by its address, or why it can't be asked.
@@ -260,8 +265,8 @@ class Store:
         await self.look()
         answers = await self._infos(*SECTIONS)
         return {
-            address: Unavailable(_words(answer)) if isinstance(answer, Exception) else answer
-            for address, answer in answers.items()
+            self._engine.address(home): Unavailable(_words(answer)) if isinstance(answer, Exception) else answer
+            for home, answer in answers.items()
             if not isinstance(answer, redis.exceptions.NoPermissionError)
         }
 
@@ -273,16 +278,14 @@ class Store:
         }
 
     async def _infos(self, *sections: str) -> dict[str, dict[str, Any] | Exception]:
-        """INFO of each server that holds data, by its address, asked side by side; or why there is none."""
+        """INFO of each server that holds data, by its home, asked side by side; or why there is none."""
         answers: dict[str, dict[str, Any] | Exception] = {}
 
         async def ask(home: str) -> None:
-            place = self._engine.address(home)
             try:
-                with anyio.fail_after(INFO_SECONDS):
-                    answers[place] = await _info(await self._engine.connect(home), sections)
+                answers[home] = await _info(await self._engine.connect(home), sections)
             except _FAILED as error:
-                answers[place] = error
+                answers[home] = error
 
         async with anyio.create_task_group() as tasks:
             for home in sorted(self._engine.homes()):
@@ -295,13 +298,8 @@ class Store:
         return self._engine.sharded
 
     @property
-    def version(self) -> int:
-        """Another number when keys or channels may have another home than before."""
-        return self._engine.version
-
-    @property
     def layout(self) -> int:
-        """Another number when `home` may answer differently."""
+        """Another number when keys or channels may have another home than before."""
         return self._engine.version
 
     def home(self, channel: str) -> str | None:
@@ -337,6 +335,11 @@ class Store:
             await self._engine.look()
         except _FAILED as error:
             raise Unavailable(_words(error)) from None
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the farthest server and back takes, as far as is known."""
+        return max((shard.latency for shard in self._shards.values()), default=0.0)
 
     @property
     def unwatched(self) -> str:

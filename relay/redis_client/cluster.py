@@ -21,8 +21,8 @@ from relay.redis_url import RedisUrl
 
 # Members that are asked at once, beside the addresses that were given: more than can be wrong at a time.
 ASKED: Final = 8
-# Once most have answered, the others have so much longer: one that is frozen isn't waited for.
-REST_SECONDS: Final = 0.1
+# Once one has answered, the others have as long again and so much longer: those that are frozen aren't waited for.
+REST_SECONDS: Final = 0.2
 _FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError, ValueError)
 
 log = structlog.get_logger()
@@ -81,8 +81,10 @@ class Cluster:
         members = sorted(self._map.members)
         if members:
             self._turn = (self._turn + 1) % len(members)
+            views: list[View] = []
             async with self._one_at_a_time:
-                views, _ = await self._ask([members[self._turn]])
+                with anyio.move_on_after(REST_SECONDS + self._line(members[self._turn]).latency):
+                    views, _ = await self._ask([members[self._turn]])
             if views and merged(views) == self._map:
                 return
         await self.look()
@@ -102,15 +104,16 @@ class Cluster:
         """What members say, asked side by side."""
         views: list[View] = []
         errors: list[Exception] = []
+        began = anyio.current_time()
 
         async def ask(place: str) -> None:
             try:
                 views.append(await self._view(place))
             except _FAILED as error:
                 errors.append(error)
-            if 2 * len(views) > len(places):
-                scope = tasks.cancel_scope
-                scope.deadline = min(scope.deadline, anyio.current_time() + REST_SECONDS)
+            if len(views) == 1:
+                now = anyio.current_time()
+                tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, now + (now - began) + REST_SECONDS)
 
         async with anyio.create_task_group() as tasks:
             for place in places:
@@ -118,11 +121,14 @@ class Cluster:
         await self._drop({*self._lines} - self._map.members)
         return views, errors
 
-    async def _view(self, place: str) -> View:
+    def _line(self, place: str) -> Line:
         line = self._lines.get(place)
         if line is None:
             line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True)
-        rows, lines = await line.ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
+        return line
+
+    async def _view(self, place: str) -> View:
+        rows, lines = await self._line(place).ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
         if isinstance(rows, Exception):
             raise rows
         epochs = "" if isinstance(lines, Exception) else lines.decode()  # that may be refused

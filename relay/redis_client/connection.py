@@ -45,6 +45,11 @@ class RespConnection(asyncio.Protocol):
             self._transport.abort()
             self.lost.set()
 
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the server and back takes, as far as is known."""
+        return self.origin.round_trip.least
+
     def send(self, *commands: Command) -> None:
         """Write commands at once. On a broken connection they are lost, as they could be on the way; `lost` tells."""
         self._write(b"".join(map(pack, commands)))
@@ -95,8 +100,11 @@ class Answered(RespConnection):
 
     @property
     def silence(self) -> float:
-        """Seconds for which the server has owed an answer and said nothing; 0 if it owes none."""
-        return time.monotonic() - self._since if self._owed else 0.0
+        """Seconds for which the server has owed an answer and said nothing, the way there and back not counted.
+
+        0 if it owes none.
+        """
+        return max(0.0, time.monotonic() - self._since - self.latency) if self._owed else 0.0
 
     @property
     def trouble(self) -> str:

@@ -22,6 +22,10 @@ QUEUE_SECONDS: Final = 10.0
 # Commands in one pipeline: a few milliseconds of this node's time, so that a thousand users who come at once don't hold
 # up the messages of the others. Larger ones save hardly anything.
 BATCH: Final = 32
+# On a long way one pipeline takes as many commands as the server would have carried out while the one before was on its
+# way: BATCH of them in so many seconds. No more than this, which costs the node some 20 ms.
+BATCH_SECONDS: Final = 0.01
+LARGEST_BATCH: Final = 1024
 # Calls that came while others were under way wait so long for more: fewer, larger pipelines cost a crowd that logs in
 # less (docs/performance.md). Who comes alone doesn't wait, nor does a full pipeline.
 GATHER_SECONDS: Final = 0.002
@@ -76,7 +80,22 @@ class Shard:
     @property
     def crowded(self) -> bool:
         """Calls wait for their turn, and others are answered meanwhile."""
-        return self.answering and len(self._queue) >= BATCH
+        return self.answering and len(self._queue) >= self._batch
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the server and back takes, as far as is known."""
+        return self._line.latency
+
+    @property
+    def _batch(self) -> int:
+        """How many commands the next pipeline may have."""
+        return min(LARGEST_BATCH, round(BATCH * max(1.0, self._line.latency / BATCH_SECONDS)))
+
+    @property
+    def asking(self) -> bool:
+        """Somebody waits for an answer about a slot that is on its way to this server."""
+        return any(call.asking for calls in (self._asked, self._urgent, self._queue) for call in calls)
 
     def put(self, call: Call) -> None:
         """Have a call wait for its turn."""
@@ -91,14 +110,15 @@ class Shard:
                     self._wake = anyio.Event()
                     await self._wake.wait()
                 calls: list[Call] = []
+                batch = self._batch
                 for queue in (self._urgent, self._queue):
-                    while queue and len(calls) < BATCH:
+                    while queue and len(calls) < batch:
                         call = queue.popleft()
                         if not call.done.done():
                             calls.append(call)
                 if calls:
                     await self._pipeline(calls)
-                if self._queue and not self._urgent and len(self._queue) < BATCH:
+                if self._queue and not self._urgent and len(self._queue) < batch:
                     await anyio.sleep(GATHER_SECONDS)
         finally:
             with anyio.CancelScope(shield=True):

@@ -7,7 +7,6 @@ from typing import Final
 import anyio
 import structlog
 
-from relay import census
 from relay.config import Config
 from relay.metrics import Counts
 from relay.redis_client.client import Store, Unavailable
@@ -47,7 +46,7 @@ class Reporter:
         number = 0
         while not self._ended:
             try:
-                await self._write(await self._report())
+                await self._write(self._report())
                 if number % TIDY_EVERY == 0:
                     await self._tidy()
             except Unavailable as error:
@@ -55,9 +54,8 @@ class Reporter:
             number += 1
             await anyio.sleep(REPORT_SECONDS)
 
-    async def _report(self) -> Report:
+    def _report(self) -> Report:
         router, counts = self._router, self._router.counts
-        chatting = await census.chatting(router)
         now = time.monotonic()
         received, delivered = self._rates(counts, now - self._last)
         self._last = now
@@ -70,7 +68,7 @@ class Reporter:
             trouble=self._trouble(),
             connections=len(router.outlets),
             users=len(router.sessions),
-            chatting=chatting,
+            chatting=router.partners.chatting,
             received=received,
             delivered=delivered,
             unconfirmed=sum(counts.unconfirmed.values()),

@@ -97,20 +97,19 @@ def cluster_options(bus: int, announced: int | None = None) -> list[str]:
     return [*OPTIONS, *(word for key, value in words.items() for word in (f"--cluster-{key}", str(value)))]
 
 
-def form_cluster(members: Sequence[Member]) -> Iterator[Step]:
-    """Three primaries that share the slots evenly; the further ones become their replicas, in the same order."""
+def form_cluster(members: Sequence[Member], primaries: int = PRIMARIES) -> Iterator[Step]:
+    """So many primaries that share the slots evenly; the further ones become their replicas, in the same order."""
     clients = [member.client for member in members]
-    share = SLOTS // PRIMARIES
-    bounds = [*range(0, SLOTS - share, share), SLOTS]
-    for client, (first, end) in zip(clients[:PRIMARIES], pairwise(bounds), strict=True):
+    bounds = [SLOTS * n // primaries for n in range(primaries + 1)]
+    for client, (first, end) in zip(clients[:primaries], pairwise(bounds), strict=True):
         client.cluster("ADDSLOTSRANGE", first, end - 1)
     for member in members[1:]:
         clients[0].cluster("MEET", HOST, member.port, member.bus)
     whole: Step = ("all servers know all slots", lambda: all(is_whole(client, len(clients)) for client in clients))
     yield whole
-    for primary, replica in zip(clients, clients[PRIMARIES:], strict=False):
+    for primary, replica in zip(clients, clients[primaries:], strict=False):
         replica.cluster("REPLICATE", primary.cluster("MYID"))
-    yield "all replicas are in step", lambda: all(map(replicates, clients[PRIMARIES:]))
+    yield "all replicas are in step", lambda: all(map(replicates, clients[primaries:]))
     yield whole
 
 

@@ -19,6 +19,11 @@ PING = {"type": "ping"}
 QUIT = {"type": "quit"}
 
 
+def marked(answer: str, request: Any) -> str:
+    """An answer with the mark of the request that it is for."""
+    return f'{answer[:-1]},"ref":{request["ref"]}}}'
+
+
 class Peer:
     """The node's end of one connection. Every wait ends with an error after `PATIENCE`."""
 
@@ -72,6 +77,7 @@ class Peer:
         if partner:
             hello |= {"chat": "c1"}
         heard = self.heard()
+        heard.pop("at", None)
         if sent is None:
             heard.pop("sent", None)
         assert heard == hello | ({"sent": sent} if sent is not None else {}) | ({"last": last} if last else {})

@@ -281,7 +281,7 @@ async def test_a_farewell_does_not_wait_for_a_node_that_keeps_silent(
     monkeypatch.setattr("pairchat.client.FAREWELL_WAIT", 0.05)
 
     def bob(peer: Peer) -> None:
-        peer.expect(QUIT)
+        peer.expect(QUIT, {"type": "quit", "now": True})
         assert peer.heard() is None
 
     async def alice(chat: Chat) -> None:
@@ -337,7 +337,7 @@ async def test_presence_is_told_and_a_chat_can_be_left(node: ScriptedNode) -> No
     def bob(peer: Peer) -> None:
         peer.expect(WHO)
         peer.say(PRESENCE)
-        peer.expect({"type": "leave"})
+        peer.expect({"type": "leave", "chat": "c1"})
         peer.say('{"type":"left","name":"bob","reason":"left"}')
         peer.part()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cli.piped import Piped, Start
-from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, Peer, ScriptedNode
+from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, Peer, ScriptedNode, marked
 
 
 def bot(node: ScriptedNode, start: Start, *args: str) -> tuple[Piped, Peer]:
@@ -14,7 +14,7 @@ def bot(node: ScriptedNode, start: Start, *args: str) -> tuple[Piped, Peer]:
     process = start("alice", "--json", *args)
     peer = node.accept()
     peer.welcome("alice")
-    assert told(process) == {"type": "welcome", "name": "alice", "node": "n1", "resumed": False}
+    assert told(process) == {"type": "welcome", "name": "alice", "node": "n1", "resumed": False, "max_line": 65536}
     return process, peer
 
 
@@ -44,9 +44,9 @@ def test_a_conversation_is_told_frame_by_frame(node: ScriptedNode, start: Start)
     assert json.loads(line) == {"type": "msg", "id": 9, "from": "bob", "chat": "c1", "text": "hö\u2028", "at": 1.5}
     peer.expect({"type": "ack", "id": 9, "chat": "c1"})
     ask(process, type="leave")
-    peer.expect({"type": "leave"})
+    peer.expect({"type": "leave", "chat": "c1"})
     peer.say('{"type":"left","name":"bob","reason":"left"}')
-    assert told(process) == {"type": "left", "name": "bob", "reason": "left"}
+    assert told(process) == {"type": "left", "name": "bob", "reason": "left", "chat": "c1"}
     ask(process, type="quit")
     peer.part()
     assert process.ended() == (0, '{"type":"bye"}\n', [])
@@ -76,7 +76,7 @@ def test_the_end_of_the_input_is_a_quit(node: ScriptedNode, start: Start) -> Non
 
 def test_what_can_not_be_done_is_told_and_nothing_else(node: ScriptedNode, start: Start) -> None:
     process, peer = bot(node, start)
-    for line in (b"nonsense\n", b"[]\n", b'{"type":"fly"}\n', b'{"type":"msg","text":1}\n', b"x" * 70_000 + b"\n"):
+    for line in (b"nonsense\n", b"[]\n", b'{"type":"fly"}\n', b'{"type":"msg","text":1}\n', b"x" * 400_000 + b"\n"):
         process.type(line)
     codes = [told(process)["code"] for _ in range(5)]
     assert codes == ["bad_frame"] * 4 + ["too_long"]
@@ -118,7 +118,7 @@ def test_calls_are_answered(node: ScriptedNode, start: Start) -> None:
     ask(process, type="block", name="eve")
     peer.expect({"type": "block", "name": "eve"})
     peer.say('{"type":"blocked","name":"eve"}')
-    assert told(process) == {"type": "blocked", "name": "eve", "on": True}
+    assert told(process) == {"type": "blocked", "name": "eve"}
     ask(process, type="typing")
     assert peer.heard_at_all() == {"type": "typing", "chat": "c1"}
 
@@ -128,7 +128,7 @@ def test_a_lost_connection_and_the_next_one_are_told(node: ScriptedNode, start: 
     peer.close()
     assert told(process)["type"] == "dropped"
     node.accept().take_back("alice", last=0)
-    assert told(process) == {"type": "welcome", "name": "alice", "node": "n1", "resumed": True}
+    assert told(process) == {"type": "welcome", "name": "alice", "node": "n1", "resumed": True, "max_line": 65536}
 
 
 # --- waiting, in every mode without a terminal
@@ -156,3 +156,99 @@ def test_when_time_runs_out_the_name_is_given_back(node: ScriptedNode, start: St
     peer.say('{"type":"error","code":"no_such_user","message":"no","name":"bob"}', PONG)
     peer.part()  # the name is given back all the same
     assert process.ended() == (6, "", ["pairchat: not done within 0.5 s"])
+
+
+# --- marks, and calls that are given up
+
+NEW = (WELCOME % ("alice", 256, 1_048_576, 30))[:-1] + ',"max_line":65536}'
+
+
+def modern(node: ScriptedNode, start: Start, *args: str) -> tuple[Piped, Peer]:
+    """A bot whose node says which request it answers."""
+    process = start("alice", "--json", *args)
+    peer = node.accept()
+    peer.heard()
+    peer.say(NEW)
+    told(process)
+    return process, peer
+
+
+def test_a_ref_comes_back_in_every_answer(node: ScriptedNode, start: Start) -> None:
+    process, peer = modern(node, start)
+    asked = [
+        ({"type": "who", "name": "zoe"}, '{"type":"presence","name":"zoe","state":"free"}'),
+        ({"type": "who", "name": "zoe"}, '{"type":"error","code":"unavailable","message":"no","name":"zoe"}'),
+        ({"type": "block", "name": "eve"}, '{"type":"blocked","name":"eve"}'),
+        ({"type": "unblock", "name": "eve"}, '{"type":"unblocked","name":"eve"}'),
+        ({"type": "to", "name": "bob"}, (PAIRED % ("bob", "c1"))[:-1] + "}"),
+        ({"type": "leave"}, '{"type":"left","name":"bob","reason":"left","chat":"c1"}'),
+        ({"type": "accept"}, None),
+        ({"type": "msg", "text": "x" * 70_000}, None),
+        ({"type": "fly"}, None),
+    ]
+    wanted = ["presence", "error", "blocked", "unblocked", "paired", "left", "error", "error", "error"]
+    for number, ((command, answer), kind) in enumerate(zip(asked, wanted, strict=True)):
+        ref = f"r{number}" if number % 2 else number
+        ask(process, **command, ref=ref)
+        if answer is not None:
+            peer.say(marked(answer, peer.heard()))
+        frame = told(process)
+        assert (frame["type"], frame["ref"]) == (kind, ref)
+
+
+@pytest.mark.parametrize("ref", [1.5, True, [], {}, "x" * 129, 2**53])
+def test_a_ref_is_a_short_string_or_an_integer(node: ScriptedNode, start: Start, ref: object) -> None:
+    process, _ = modern(node, start)
+    ask(process, type="who", name="zoe", ref=ref)
+    frame = told(process)
+    assert (frame["code"], frame["name"], "ref" in frame) == ("bad_frame", "zoe", False)
+
+
+def test_an_error_stands_behind_the_outcome_of_what_was_asked_before(node: ScriptedNode, start: Start) -> None:
+    process, peer = modern(node, start)
+    process.type(
+        b'{"type":"who","name":"a"}\nnonsense\n{"type":"who","name":"b"}\n{"type":"fly"}\n' + b"x" * 400_000 + b"\n"
+    )
+    for name in ("a", "b"):
+        who = peer.heard()
+        peer.say(marked(f'{{"type":"presence","name":"{name}","state":"free"}}', who))
+    frames = [told(process) for _ in range(5)]
+    kinds = [frame.get("name", frame.get("code")) for frame in frames]
+    assert kinds == ["a", "bad_frame", "b", "bad_frame", "too_long"]
+
+
+@pytest.mark.parametrize("cancel", [{}, {"ref": "b"}])
+def test_a_call_is_given_up_while_it_is_made(node: ScriptedNode, start: Start, cancel: dict[str, str]) -> None:
+    process, peer = modern(node, start)
+    process.type(b'{"type":"to","name":"bob","ref":"b"}\n{"type":"to","name":"carol","ref":"c"}\n')
+    call = peer.heard()
+    ask(process, type="cancel", ref="another")
+    ask(process, type="cancel", **cancel)
+    peer.expect({"type": "cancel", "ref": call["ref"]})
+    peer.say(marked('{"type":"error","code":"declined","message":"no","name":"bob"}', call))
+    frame = told(process)
+    assert (frame["code"], frame["name"], frame["ref"]) == ("declined", "bob", "b")
+    assert peer.heard()["name"] == "carol"
+
+
+def test_a_call_is_given_up_before_it_is_made(node: ScriptedNode, start: Start) -> None:
+    process, peer = modern(node, start)
+    process.type(b'{"type":"who","name":"a"}\n{"type":"to","name":"bob","ref":1}\n{"type":"cancel"}\n{"type":"fly"}\n')
+    who = peer.heard()
+    peer.say(marked('{"type":"presence","name":"a","state":"free"}', who))
+    frames = [told(process) for _ in range(3)]
+    assert [frame.get("code") for frame in frames] == [None, "declined", "bad_frame"]
+    assert frames[1]["ref"] == 1
+    ask(process, type="quit")
+    peer.part()
+
+
+def test_whoever_is_not_there_yet_is_waited_for_until_that_is_given_up(node: ScriptedNode, start: Start) -> None:
+    process, peer = modern(node, start, "--to", "bob", "--wait")
+    call = peer.heard()
+    peer.say(marked('{"type":"error","code":"no_such_user","message":"no","name":"bob"}', call))
+    ask(process, type="cancel")
+    assert told(process)["code"] == "declined"
+    ask(process, type="quit")
+    peer.part()
+    assert process.ended()[0] == 5

@@ -177,9 +177,9 @@ def test_a_pong_that_overtakes_a_waiting_switch_does_not_end_it() -> None:
 def test_leaving_ends_the_chat_and_keeps_the_name() -> None:
     protocol = chatting()
     leave = protocol.leave()
-    assert protocol.data_to_send() == b'{"type":"leave"}\n'
-    assert protocol.feed(b'{"type":"left","name":"bob","reason":"left"}\n') == [Left("bob", "left")]
-    assert leave.outcome == Left("bob", "left")
+    assert protocol.data_to_send() == b'{"type":"leave","chat":"c1"}\n'
+    assert protocol.feed(b'{"type":"left","name":"bob","reason":"left"}\n') == [Left("bob", "left", "c1")]
+    assert leave.outcome == Left("bob", "left", "c1")
     assert (protocol.name, protocol.partner, protocol.chat) == ("alice", None, None)
 
 
@@ -187,7 +187,7 @@ def test_a_partner_who_leaves_first_answers_our_leave_and_the_stray_error_hurts_
     protocol = chatting()
     leave = protocol.leave()
     protocol.feed(b'{"type":"left","name":"bob","reason":"quit"}\n')
-    assert leave.outcome == Left("bob", "quit")
+    assert leave.outcome == Left("bob", "quit", "c1")
     call = protocol.call("carol")
     assert protocol.feed(error("not_paired")) == []
     assert call.outcome is None

@@ -92,7 +92,7 @@ def test_typing_is_told_in_the_chat_and_nowhere_else() -> None:
     protocol = chatting()
     protocol.typing()
     assert protocol.data_to_send() == b'{"type":"typing","chat":"c1"}\n'
-    assert protocol.feed(b'{"type":"typing","name":"bob","chat":"c1"}\n') == [Typing("bob")]
+    assert protocol.feed(b'{"type":"typing","name":"bob","chat":"c1"}\n') == [Typing("bob", "c1")]
     assert protocol.feed(b'{"type":"typing","name":"eve","chat":"c0"}\n') == []
     protocol.connection_lost("gone")
     protocol.typing()

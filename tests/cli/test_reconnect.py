@@ -19,6 +19,12 @@ HI = '{"type":"msg","id":1,"from":"bob","chat":"c1","text":"hi","at":1}'
 BAD_TOKEN = '{"type":"error","code":"bad_token","message":"no","name":"alice"}'
 
 
+@pytest.fixture(autouse=True)
+def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each begins at the first of its servers."""
+    monkeypatch.setattr("pairchat.client.begin_at", lambda _: 0)
+
+
 def said(id: int, text: str) -> dict[str, object]:
     return {"type": "msg", "id": id, "text": text, "chat": "c1"}
 

@@ -55,7 +55,7 @@ def test_the_token_is_shown_with_what_is_known() -> None:
     assert isinstance(message, Message)
     protocol.acknowledge(message)
     cut(protocol)
-    assert protocol.data_to_send() == HELLO + b',"token":"t0","chat":"c1","sent":1,"last":4}\n'
+    assert protocol.data_to_send() == HELLO + b',"token":"t0","chat":"c1","sent":1,"last":4,"at":1.0}\n'
 
 
 def test_a_text_that_is_still_being_dealt_with_is_asked_for_again_and_not_told_again() -> None:
@@ -107,7 +107,7 @@ def test_a_chat_that_ended_meanwhile_leaves_the_outcome_to_the_node_and_keeps_wh
     cut(protocol)
     untried = protocol.send("b")
     protocol.data_to_send()
-    assert protocol.feed(BACK + left("bob", "quit"))[1:] == [Left("bob", "quit")]
+    assert protocol.feed(BACK + left("bob", "quit"))[1:] == [Left("bob", "quit", "c1")]
     assert protocol.feed(PONG) == [Settled(untried)]
     assert (untried.fate, untried.detail) == (Fate.REFUSED, "not_sent")
     assert protocol.data_to_send() == PING + said(1, "a")
@@ -120,7 +120,7 @@ def test_a_chat_that_ended_meanwhile_leaves_the_outcome_to_the_node_and_keeps_wh
 def test_a_chat_that_nobody_remembers_is_told_under_the_partners_name() -> None:
     protocol = chatting()
     cut(protocol)
-    assert protocol.feed(BACK + left("", "lost"))[1:] == [Left("bob", "lost")]
+    assert protocol.feed(BACK + left("", "lost"))[1:] == [Left("bob", "lost", "c1")]
     assert protocol.partner is None
 
 
@@ -175,10 +175,10 @@ def test_a_session_that_is_gone_is_told_and_its_name_claimed_again() -> None:
     untried = protocol.send("b")
     protocol.data_to_send()
     told = protocol.feed(error("bad_token"))
-    assert told == [Settled(tried), Settled(untried), Left("bob", "lost"), Expired("alice")]
+    assert told == [Settled(tried), Settled(untried), Left("bob", "lost", "c1"), Expired("alice")]
     assert (tried.fate, tried.detail) == (Fate.UNCONFIRMED, "lost")
     assert (untried.fate, untried.detail) == (Fate.REFUSED, "not_sent")
-    assert leave.outcome == Left("bob", "lost")
+    assert leave.outcome == Left("bob", "lost", "c1")
     assert protocol.data_to_send() == HELLO + b"}\n"
     assert protocol.feed(FRESH) == [Joined("alice", "n1", False)]
     protocol.feed(PAIRED)
@@ -255,7 +255,7 @@ def test_a_remembered_session_goes_on() -> None:
     assert memory is not None
     second = ClientProtocol()
     claim = second.recall(decode(encode(memory)))
-    assert second.data_to_send() == HELLO + b',"token":"t0","chat":"c1","sent":1,"last":4}\n'
+    assert second.data_to_send() == HELLO + b',"token":"t0","chat":"c1","sent":1,"last":4,"at":1.0}\n'
     assert [text.text for text in second.outbox.pending] == ["a"]
     second.feed(BACK + repaired(0) + HI + PONG)
     assert claim.outcome == Joined("alice", "n1", True)
@@ -267,7 +267,7 @@ def test_a_remembered_session_that_is_gone_ends_in_a_new_one_or_a_refusal() -> N
     protocol = ClientProtocol()
     claim = protocol.recall(memory)
     [text] = protocol.outbox.pending
-    assert protocol.feed(error("bad_token")) == [Settled(text), Left("bob", "lost"), Expired("alice")]
+    assert protocol.feed(error("bad_token")) == [Settled(text), Left("bob", "lost", "c1"), Expired("alice")]
     protocol.feed(FRESH)
     assert claim.outcome == Joined("alice", "n1", False)
     protocol = ClientProtocol()

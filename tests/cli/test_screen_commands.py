@@ -13,7 +13,7 @@ from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, ScriptedNode
 def test_commands_do_what_they_say(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     screen.type("/leave" + ENTER)
-    peer.expect({"type": "leave"})
+    peer.expect({"type": "leave", "chat": "c1"})
     peer.say('{"type":"left","name":"bob","reason":"left"}')
     screen.wait_for("* The chat with bob is over.")
     screen.wait_bar("nobody yet")
@@ -189,7 +189,7 @@ def test_somebody_is_blocked(node: ScriptedNode, terminal: Open) -> None:
     screen.type("/block bob" + ENTER)
     peer.expect({"type": "block", "name": "bob"})
     peer.say('{"type":"blocked","name":"bob"}')
-    peer.expect({"type": "leave"})
+    peer.expect({"type": "leave", "chat": "c1"})
     peer.say('{"type":"left","name":"bob","reason":"left"}')
     screen.wait_for("* bob can't call you any more, as long as you stay.")
     screen.wait_for("* The chat with bob is over.")

@@ -19,13 +19,20 @@ from tests.support.sentinels import SentinelSet
 from tests.support.server import RedisServer, calls_of
 
 ACL = Path(__file__).parents[2] / "deploy" / "redis-acl.conf"
-INCLUDED = ["--include", str(ACL)]
-CREDENTIALS = "relay:change-me"
+CREDENTIALS = "relay:opensesame"
 PREFIX = "relay"  # the one that the file is about
 SWEEP = 15.0  # seconds; a node looks after a partition every 10
 # What other engines than a single server need, and what the connections of a healthy one don't.
 CLUSTER = {"spublish", "ssubscribe", "cluster|slots", "cluster|nodes", "asking"}
 ELSEWHERE = CLUSTER | {"role", "ping"}
+
+
+def included(folder: Path) -> list[str]:
+    """What has a server read the file, with a password in the place that its comment names."""
+    name, _, password = CREDENTIALS.partition(":")
+    told = folder / "acl.conf"
+    told.write_text(ACL.read_text().replace(f"user {name} on ", f"user {name} on >{password} "))
+    return ["--include", str(told)]
 
 
 def rights() -> set[str]:
@@ -71,7 +78,7 @@ def check_nothing_was_refused(servers: list[redis.Redis]) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "server", INCLUDED)
+    server = RedisServer(tmp_path / "server", included(tmp_path))
     yield server
     server.stop()
 
@@ -91,7 +98,7 @@ def test_the_rights_are_enough_and_used_on_one_server(
 
 
 def test_the_rights_are_enough_with_sentinels(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
-    sentinels = SentinelSet(tmp_path / "set", INCLUDED)
+    sentinels = SentinelSet(tmp_path / "set", included(tmp_path))
     try:
         clients = [server.client() for server in sentinels.servers]
         url = sentinels.url.replace("//", f"//{CREDENTIALS}@")
@@ -105,7 +112,7 @@ def test_the_rights_are_enough_with_sentinels(guests: Guests, start_node: StartN
 
 
 def test_the_rights_are_enough_on_a_cluster(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
-    cluster = RedisCluster(tmp_path / "cluster", options=INCLUDED)
+    cluster = RedisCluster(tmp_path / "cluster", options=included(tmp_path))
     try:
         url = cluster.url.replace("//", f"//{CREDENTIALS}@")
         live(guests, [start_node(redis=url, prefix=PREFIX, grace=10) for _ in range(2)])
@@ -130,3 +137,14 @@ def test_a_policy_that_may_evict_names_is_told(tmp_path: Path, start_node: Start
     server.client().config_set("maxmemory-policy", "allkeys-lru")
     node = start_node(redis=server.url.replace("//", f"//{CREDENTIALS}@"), prefix=PREFIX)
     assert "redis may evict the directory" in node.text()
+
+
+def test_without_a_password_nobody_is_the_user(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "server", ["--include", str(ACL)])
+    try:
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            redis.Redis(port=server.port, username="relay", password="").ping()
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            redis.Redis(port=server.port, username="relay", password="change-me").ping()
+    finally:
+        server.stop()

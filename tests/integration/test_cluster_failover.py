@@ -106,7 +106,9 @@ def test_each_primary_that_fails_loses_no_message_and_no_name(
     def fail(old: RedisServer) -> None:
         slot = next(iter(cluster.slots(old)))
         fault(old)
+        broken = time.monotonic()
         wait_until(lambda: cluster.serving(slot) is not old, "its replica takes over", PATIENCE)
+        print(f"its replica has its place {time.monotonic() - broken:.1f} s after the fault")
 
     anyio.run(partial(undisturbed, nodes, *(partial(fail, old) for old in cluster.servers[:3])))
 

@@ -111,6 +111,18 @@ def test_receipts_are_settled_when_the_partner_leaves(start: Start, bob: JsonCli
     assert "nobody is chatting" in alice.text()
 
 
+def test_a_program_that_is_told_to_end_gives_its_name_back(start: Start, nodes: list[Node], bob: JsonClient) -> None:
+    alice = start("End by a signal")
+    wait_until(lambda: bob.who("alice") == "free", "alice is there", STARTED)
+    bob.call("alice")
+    bob.send("msg", id=1, text="hi")
+    bob.expect("ack", STARTED, id=1)
+    alice.terminate()
+    bob.expect("left", STARTED, name="alice", reason="quit")
+    assert bob.who("alice") == "offline"
+    assert alice.wait(STARTED) == 0
+
+
 def test_a_refusal_is_waited_out(start: Start, nodes: list[Node], guests: Guests) -> None:
     alice = start("When the answer is no")
     alice.wait_for_line("not yet: no_such_user", STARTED)

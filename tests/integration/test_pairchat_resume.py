@@ -60,6 +60,12 @@ class Talk:
             assert heard == [str(number) for number in range(TEXTS)]
 
 
+@pytest.fixture(autouse=True)
+def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each begins at the first of its servers."""
+    monkeypatch.setattr("pairchat.client.begin_at", lambda _: 0)
+
+
 @asynccontextmanager
 async def two(first: list[str], second: list[str]) -> AsyncIterator[tuple[Chat, Chat]]:
     async with pairchat.connect(*first, name="alice") as alice, pairchat.connect(*second, name="bob") as bob:

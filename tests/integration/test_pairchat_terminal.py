@@ -3,9 +3,11 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
+from tests.cli.children import fresh
 from tests.cli.home import Home
 from tests.cli.terminal import Terminal
 from tests.integration.conftest import StartNode
@@ -21,7 +23,9 @@ Open = Callable[..., Terminal]
 @pytest.fixture
 def terminal() -> Iterator[Open]:
     with ExitStack() as opened:
-        yield lambda *args, at, **how: opened.enter_context(Terminal(*args, server=at.server, **how))
+        yield lambda *args, at, **how: opened.enter_context(
+            Terminal(*args, server=at.server, launch=partial(fresh, module="tests.cli.in_order"), **how)
+        )
 
 
 @pytest.fixture

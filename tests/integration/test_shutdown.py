@@ -25,17 +25,17 @@ def going(staying: Node, start_node: StartNode) -> Node:
 
 
 def end(node: Node, how: str) -> None:
-    node.terminate() if how == "SIGTERM" else node.interrupt()
+    {"SIGTERM": node.terminate, "SIGHUP": node.hang_up, "Ctrl-C": node.interrupt}[how]()
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP", "Ctrl-C"])  # these nodes have no files to read again
 def test_an_idle_node_ends_cleanly(going: Node, how: str) -> None:
     end(going, how)
     assert going.wait(DRAIN) == 0
     assert "Traceback" not in going.text()
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGHUP", "Ctrl-C"])  # these nodes have no files to read again
 def test_people_are_told_their_names_given_back_and_their_partners_told(
     guests: Guests, staying: Node, going: Node, how: str
 ) -> None:

@@ -183,6 +183,14 @@ class TestIgnoredSignals:
             wait_until(lambda: process.text().count(" reloaded ") == 2, "both have read it again")
 
 
+def test_what_a_command_logs_is_no_part_of_its_answer(tmp_path: Path) -> None:
+    script = (
+        "from relay import app; import structlog; app.run = lambda _: structlog.get_logger().error('x'); app.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.stdout, done.stderr.count("error x")) == ("", 1)
+
+
 def test_in_a_folder_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     script = f"cd {tmp_path / 'gone'} && rmdir {tmp_path / 'gone'} && exec $RELAY up --port 0"

@@ -39,6 +39,8 @@ class Publisher:
 class Receiver:
     """The connection that messages come on."""
 
+    latency = 0.0
+
     def __init__(self) -> None:
         self.aborted = False
         self.origin = SimpleNamespace(address="redis:2")

@@ -68,7 +68,7 @@ class Topology:
         self.known = homes
         self.truth = dict(homes)
         self.down: set[str] = set()
-        self.version = 0
+        self.layout = 0
 
     def home(self, channel: str) -> str | None:
         return self.known.get(channel)
@@ -197,7 +197,7 @@ async def test_a_primary_that_is_silent_is_given_up_and_the_other_one_is_not(sce
 
 async def test_a_primary_that_another_one_has_replaced_is_left_though_it_still_answers(scene: Scene) -> None:
     scene.topology.known = {"a": scene.ports[1], "b": scene.ports[1]}
-    scene.topology.version += 1
+    scene.topology.layout += 1
     await until(lambda: scene.repeated == ["a"])
     await until(lambda: not scene.primaries[0].clients)
     scene.say("a")

@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "guarantees.md").read_text()
 PROMISED = TEXT.partition("## What is not promised")[0]
+HEADS = ("| promise", "| what |", "| ---")  # of tables
 
 
 def test_every_test_that_is_named_exists() -> None:
@@ -18,7 +19,7 @@ def test_every_test_that_is_named_exists() -> None:
 
 
 def test_every_promise_names_one() -> None:
-    rows = [row for row in PROMISED.splitlines() if row.startswith("|") and not row.startswith(("| promise", "| ---"))]
+    rows = [row for row in PROMISED.splitlines() if row.startswith("|") and not row.startswith(HEADS)]
     assert len(rows) > 30
     for row in rows:
         assert "test_" in row or "the same" in row.rsplit("|", 2)[1], row

@@ -1,40 +1,38 @@
-"""Whose death matters to a node with many users: found out without holding them up."""
+"""Whose death matters to a node with many users: counted, so that nobody looks at all of them."""
 
+from collections import UserDict
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
-import anyio
-import pytest
-from anyio.lowlevel import checkpoint
-
-from relay.neighbours import SLICE, Neighbours
-
-pytestmark = pytest.mark.anyio
+from relay.neighbours import Neighbours
+from relay.partners import NO_TIES, Partners
 
 HERE, THERE, OTHER, LINKED = (digit * 16 for digit in "1234")
-SLICES = 4
 
 
-def partner_at(uid: str | None) -> SimpleNamespace:
-    """A session with a partner there."""
-    chat = SimpleNamespace(partner=SimpleNamespace(uid=uid)) if uid else None
-    return SimpleNamespace(chat=chat, pairing=SimpleNamespace(step=None))
+class Untouched(UserDict[str, Any]):
+    """Many sessions, at whom nobody may look."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("looked at all sessions")
 
 
-async def test_all_are_looked_at_a_slice_in_each_turn_of_the_loop() -> None:
-    uids = [THERE, *[None] * (SLICES * SLICE - 3), HERE, OTHER]
-    node: Any = SimpleNamespace(uid=HERE, sessions=dict(enumerate(map(partner_at, uids))))
+def test_nobody_looks_at_all_sessions() -> None:
+    node: Any = SimpleNamespace(uid=HERE, sessions=Untouched(), partners=Partners())
     bus: Any = SimpleNamespace(waiting=lambda: {LINKED})
-    watched: list[set[str]] = []
+    for ties in ((THERE, None), (None, OTHER), (HERE, None)):
+        node.partners.change(NO_TIES, ties)
+    assert Neighbours(node, bus).partners() == {THERE, OTHER}
+    assert Neighbours(node, bus).watched() == {THERE, OTHER, LINKED}
 
-    async def look() -> None:
-        watched.append(await Neighbours(node, bus).watched())
 
-    turns = 0
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
-        while not watched:
-            turns += 1
-            await checkpoint()
-    assert watched == [{THERE, OTHER, LINKED}]
-    assert turns >= SLICES
+def test_a_node_is_one_s_neighbour_until_the_last_partner_there_is_gone() -> None:
+    partners = Partners()
+    partners.change(NO_TIES, (THERE, None))
+    partners.change(NO_TIES, (THERE, OTHER))
+    assert (partners.nodes, partners.chatting) == ({THERE, OTHER}, 2)
+    partners.change((THERE, OTHER), (OTHER, None))
+    assert (partners.nodes, partners.chatting) == ({THERE, OTHER}, 2)
+    partners.change((THERE, None), NO_TIES)
+    partners.change((OTHER, None), NO_TIES)
+    assert (partners.nodes, partners.chatting) == (set(), 0)

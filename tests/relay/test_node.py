@@ -33,8 +33,8 @@ TASKS = [
     "shards",
     "sweep",
     "memory",
-    "heap",
     "links",
+    "heap",
     "clients",
     "windows",
     "loop",
@@ -121,7 +121,7 @@ async def test_each_trouble_alone_keeps_new_clients_away(trouble: Callable[[Node
     assert node._why_not_ready() == why
     reading = await node._read()
     assert reading.ready is (why == "")
-    assert (await node._reporter._report()).trouble == why
+    assert (node._reporter._report()).trouble == why
 
 
 async def test_metrics_are_told_of_lease_bus_and_memory() -> None:
@@ -143,17 +143,17 @@ async def test_metrics_are_told_of_lease_bus_and_memory() -> None:
 async def test_a_report_tells_rates_since_the_one_before() -> None:
     node = serving()
     counts, reporter = node._router.counts, node._reporter
-    await reporter._report()
+    reporter._report()
     reporter._last -= 10.0
     counts.taken, counts.delivered = 200, 100
     counts.unconfirmed[Reason.LEFT], counts.unconfirmed[Reason.LOST] = 2, 3
     node._router.budget.look([4096])
-    report = await reporter._report()
+    report = reporter._report()
     assert report.received == pytest.approx(20.0, rel=0.1)
     assert report.delivered == pytest.approx(10.0, rel=0.1)
     assert (report.unconfirmed, report.memory, report.lease) == (5, 4096, LEASE)
     reporter._last -= 10.0
-    report = await reporter._report()
+    report = reporter._report()
     assert (report.received, report.delivered) == (0.0, 0.0)
 
 

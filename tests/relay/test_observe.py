@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import promql_parser
 import pytest
@@ -163,6 +164,20 @@ def test_panels_have_their_own_places() -> None:
         assert not cells & taken, panel["title"]
         assert at["x"] + at["w"] <= 24
         taken |= cells
+
+
+def test_compose_has_no_password_that_others_know_and_logs_that_end() -> None:
+    text = COMPOSE.read_text()
+    assert "change-me" not in text + (ROOT / "deploy" / "redis-acl.conf").read_text()
+    services = yaml.safe_load(text)["services"]
+    for name, service in services.items():
+        assert {"max-size", "max-file"} <= service["logging"]["options"].keys(), name
+    variables = services["node"]["environment"]
+    assert urlsplit(variables["RELAY_REDIS_URL"]).password is None
+    assert variables["RELAY_LOG_FORMAT"] == "json"
+    folder = str(Path(variables["RELAY_REDIS_PASSWORD_FILE"]).parent)
+    assert f"secret:{folder}:ro" in services["node"]["volumes"]
+    assert "secret:/data" in services["redis"]["volumes"], "where it makes the password"
 
 
 def test_compose_runs_it_only_where_it_is_asked_for_and_with_files_that_are_there() -> None:

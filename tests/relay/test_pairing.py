@@ -8,7 +8,9 @@ from relay import inbox
 from relay.errors import Code, Presence, Reason
 from relay.events import Call, Hangup
 from relay.mail import Accept, Decline, Gone, Invite, Mail, Party, Settle
-from tests.relay.world import World, enter, in_words
+from relay.pairing import Answering
+from relay.session import State
+from tests.relay.world import User, World, enter, in_words
 
 BEN = Party("n2", "ben", "Ben", 9, "client", 30.0)
 CAS = Party("n3", "cas", "Cas", 8, "node", 0.0)
@@ -309,3 +311,19 @@ def test_a_call_in_a_crowd_takes_the_time_that_its_turn_takes(step: str) -> None
     desk.world.pass_time(desk.world.limits.call)
     assert desk.step == "free"
     assert desk.told() == ["unavailable Ben"]
+
+
+@pytest.mark.parametrize("ends", ["replaced", "name_lost", "superseded"])
+@pytest.mark.parametrize("available", [True, False])
+def test_what_is_heard_of_a_step_after_the_end_means_nothing(
+    world: World, ann: User, ben: User, ends: str, available: bool
+) -> None:
+    """The record of a callee is being written while its session ends."""
+    ann.says(Call("Ben"))
+    world.happen("directory")  # where ben is
+    world.happen(("n1", "n2"))
+    assert isinstance(ben.session.pairing.step, Answering)
+    getattr(ben.session, ends)()
+    world.available = available
+    world.settle()
+    assert ben.session.state is not State.NAMED

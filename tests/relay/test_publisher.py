@@ -106,7 +106,7 @@ async def test_a_probe_is_answered_for_all_before_it(scene: Callable[..., Any]) 
     its.publisher.send(HI)
     assert its.publisher.silence == 0.0, "nothing is owed for it"
     its.publisher.probe(HI)
-    assert its.publisher.silence > 0.0
+    assert its.publisher.unanswered
     await until(lambda: its.answers[1:])
     assert its.answers[1:] == [(0, 2)]
     assert its.publisher.silence == 0.0

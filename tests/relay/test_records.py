@@ -173,6 +173,48 @@ class TestSaving:
         assert ann.state is State.NAMELESS
         assert str(desk.client.hget(place.key, place.field)).startswith("9 other/1/s9 ")
 
+    async def test_one_that_was_resumed_elsewhere_is_replaced_though_nobody_knows_whether_its_node_lives(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The node's lease is on a server that doesn't answer, and the record on one that does."""
+        ann = desk.user("ann")
+        place = desk.keys.place("ann")
+        other = Body("ann", 30.0, ann.token_hash, False, "", None)
+        desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
+        desk.client.expire(place.key, 60)
+
+        async def silent(_uid: str) -> None:
+            raise Unavailable
+
+        monkeypatch.setattr(desk.directory.peers, "lapsed", silent)
+        desk.client.hset(place.key, "@", "0")
+        assert (await desk.directory.find_token("ann", ann.token_hash)) is not None
+        monkeypatch.setattr(type(ann), "name_lost", None)
+        desk.records.save(ann)
+        await until(lambda: ann.state is not State.NAMED)
+
+    async def test_nobody_has_lost_a_name_while_it_cannot_be_asked_whose_it_is(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ann = desk.user("ann")
+        place = desk.keys.place("ann")
+        other = Body("ann", 30.0, ann.token_hash, False, "", None)
+        desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
+        desk.client.expire(place.key, 60)
+        resumed, asked = desk.directory.resumed, []
+
+        async def silent(*about: str) -> directory_record.Record | None:
+            asked.append(about)
+            if len(asked) == 1:
+                raise Unavailable
+            assert ann.state is State.NAMED
+            return await resumed(*about)
+
+        monkeypatch.setattr(desk.directory, "resumed", silent)
+        monkeypatch.setattr(type(ann), "name_lost", None)
+        desk.records.save(ann)
+        await until(lambda: ann.state is not State.NAMED)
+
 
 class TestReleasing:
     async def test_it_comes_behind_what_is_being_written(self, desk: Desk) -> None:

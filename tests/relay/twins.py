@@ -31,6 +31,7 @@ class _Lease:
 
 class _Directory:
     lease = _Lease()
+    latency = 0.0  # seconds
 
 
 class Redis:

@@ -3,7 +3,7 @@
 Nothing happens by itself. `settle()` lets all of it happen in a fixed order; `happen()` one thing of the test's choice.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from relay.host import Limits, Located
 from relay.mail import Mail, Moved
 from relay.metrics import Counts
 from relay.names import Name
+from relay.partners import Partners
 from relay.resume import Legacy
 from relay.session import Session, State
 
@@ -53,8 +54,10 @@ class World:
         """Let one thing happen."""
         if choice == "directory":
             self.answers.popleft()()
-            return
-        self.nodes[choice[1]].deliver(self.links[choice].popleft())
+        else:
+            self.nodes[choice[1]].deliver(self.links[choice].popleft())
+        for place in self.nodes.values():
+            place.check_partners()
 
     def settle(self) -> None:
         """Let everything happen that needs no time to pass."""
@@ -87,6 +90,8 @@ class Place:
         self.uid = self.node = uid
         self.limits = world.limits
         self.counts = Counts()
+        self.partners = Partners()
+        self.begun: list[Session] = []
         self.authenticates = False
         self.refusal: Code | None = None  # of every claim
         self.turn = 0
@@ -109,13 +114,31 @@ class Place:
         return PLENTY
 
     @property
+    def call_seconds(self) -> float:
+        """See `Host`."""
+        return self.limits.call
+
+    @property
     def crowded(self) -> bool:
         """See `Host`."""
         return self.world.crowded
 
+    def check_partners(self) -> None:
+        """What was counted as partners came and went is what a look at all sessions shows."""
+        seen: Counter[str] = Counter()
+        living = [session for session in self.begun if session.state is not State.ENDED]
+        for session in living:
+            if session.chat is not None:
+                seen[session.chat.partner.uid] += 1
+            if session.pairing.promised is not None:
+                seen[session.pairing.promised[1].uid] += 1
+        assert self.partners._counts == seen
+        assert self.partners.chatting == sum(session.chat is not None for session in living)
+
     def user(self, *, program: bool = True) -> "User":
         """A client that connects here."""
         session = Session(self, program=program)
+        self.begun.append(session)
         user = User(session)
         session.outlet = user
         return user

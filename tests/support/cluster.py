@@ -27,8 +27,9 @@ class RedisCluster:
         replicas: bool = False,
         options: Sequence[str] = (),
         node_timeout: float = NODE_TIMEOUT,
+        primaries: int = PRIMARIES,
     ) -> None:
-        buses = [free_port() for _ in range(2 * PRIMARIES if replicas else PRIMARIES)]
+        buses = [free_port() for _ in range(2 * primaries if replicas else primaries)]
         patience = ("--cluster-node-timeout", str(round(node_timeout * 1000)))
         self.servers = [
             RedisServer(folder / f"server{n}", [*options, *topology.cluster_options(bus), *patience])
@@ -36,12 +37,13 @@ class RedisCluster:
         ]
         self.clients = [server.client() for server in self.servers]
         members = zip(self.clients, self.servers, buses, strict=True)
-        for what, true in topology.form_cluster([Member(client, server.port, bus) for client, server, bus in members]):
+        formed = [Member(client, server.port, bus) for client, server, bus in members]
+        for what, true in topology.form_cluster(formed, primaries):
             wait_until(true, what, PATIENCE)
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{HOST}:{self.servers[0].port},{HOST}:{self.servers[1].port}"
+        return "redis+cluster://" + ",".join(f"{HOST}:{server.port}" for server in self.servers[:2])
 
     def home(self, name: str) -> RedisServer:
         """The primary that serves a key or channel, as those who can be asked see it."""

@@ -165,7 +165,6 @@ class Screen:
         # A connection for each try: the relay closes one that names itself too late.
         async with connect(
             *settings.servers,
-            name=name,
             patience=math.inf,
             state=self._state,
             tap=self._tap,
@@ -173,6 +172,7 @@ class Screen:
             ask=settings.ask,
             auth=self._auth,
         ) as chat:
+            await chat.claim(name)  # in here: a name that is taken isn't waited for, another one is asked for
             self._status.chat = chat
             self._conversation.names[chat.name or ""] = None
             self._conversation.notice(f"You are {word(chat.name or '')}. /help lists the commands.")

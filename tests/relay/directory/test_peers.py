@@ -22,11 +22,11 @@ async def nothing() -> None:
     pass
 
 
-async def them() -> set[str]:
+def them() -> set[str]:
     return {THEM}
 
 
-async def nobody() -> set[str]:
+def nobody() -> set[str]:
     return set()
 
 
@@ -54,6 +54,30 @@ async def test_one_that_slept_is_reported_lost_and_then_back(
         tasks.cancel_scope.cancel()
     await store.aclose()
     assert told == [f"lost {THEM}", THEM]
+
+
+async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
+    redis_server: RedisServer, redis_store: redis.Redis, prefix: str
+) -> None:
+    """As where a primary of a cluster is silent."""
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    told: list[str] = []
+    beyond = {f"{n:016}" for n in range(20)}
+    for uid in beyond:
+        redis_store.lpush(keys.lease(uid), "no lease")
+        redis_store.expire(keys.lease(uid), 60)
+    redis_store.set(keys.lease(THEM), "1", px=round(TAIL_SECONDS * 1000))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        tasks.start_soon(lease.keep, nothing, lambda: None)
+        peers = Peers(store, keys, lease, Shards(store, keys, lease))
+        tasks.start_soon(peers.watch, lambda: beyond | {THEM}, lambda uid, _: told.append(uid), told.append)
+        await until(lambda: told)
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert told == [THEM]
 
 
 async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(

@@ -1,0 +1,9 @@
+"""`pairchat` that begins at the first of its servers, so that a test knows which of them it is at."""
+
+from unittest.mock import patch
+
+from pairchat.app import main
+
+if __name__ == "__main__":
+    with patch("pairchat.client.begin_at", return_value=0):
+        main()
