@@ -129,7 +129,7 @@ class Chat:
         if (self.away or window.bytes > FLIGHT_BYTES) and not self._may_leave():
             return None
         run = self._run
-        if run is not None and self._turn == turn and id == run.id + len(run.texts):
+        if run is not None and self._turn == turn and id == run.id + len(run.texts) and at == run.at:
             run.texts.append(text)
             self._out = id
             return None
@@ -143,7 +143,9 @@ class Chat:
         They join the mail of the one before, all at once. One by one they cost three times as much.
         """
         run, window = self._run, self.window
-        if run is None or self._turn != turn or id != run.id + len(run.texts) or self.held or self.away:
+        if run is None or self._turn != turn or id != run.id + len(run.texts) or at != run.at:
+            return False
+        if self.held or self.away:
             return False
         if window.bytes + sum(map(size, texts)) > FLIGHT_BYTES:
             return False
@@ -220,6 +222,14 @@ class Chat:
         """A client that came back has the partner's messages up to `last`, whether it had acknowledged them or not."""
         self.received = max(self.received, last)
         return self.confirm(last)
+
+    @property
+    def unsettled(self) -> tuple[int, list[float]]:
+        """The highest id that has no acknowledgement, and the times up to it."""
+        times = Times()
+        for run in self.window.runs:
+            times.note(run.id, len(run.texts), run.at)
+        return times.latest
 
     def sync(self, party: Party, *, reply: bool, away: bool = False) -> Sync:
         """Tell the partner where this side lives and what it has acknowledged: all else has to come again."""

@@ -17,6 +17,7 @@ from relay.directory.lease import clock
 from relay.errors import Code
 from relay.events import Claim, Replaced
 from relay.host import Located
+from relay.logs import Spell
 from relay.mail import Mail, Moved
 from relay.names import Name, parse
 from relay.outlet import Outlet
@@ -66,6 +67,8 @@ class Claims:
         self._records = records
         self._crew = Crew(tasks)
         self._sids: set[str] = set()
+        self._unclaimed = Spell("claim not possible", "")
+        self._unresumed = Spell("resume not possible", "")
         # By session: it has moved on already, and the answer that makes it a session of this node isn't here yet.
         self._moved: dict[str, Moved] = {}
         # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
@@ -122,7 +125,7 @@ class Claims:
             if session.program and _gone(session) and clock() - began > PATIENCE_SECONDS:
                 fence, code = None, Code.UNAVAILABLE  # granted to nobody: the grace would only keep others off the name
         except Unavailable as error:
-            log.warning("claim not possible", error=str(error))
+            self._unclaimed.again(error=str(error))
             code = Code.UNAVAILABLE
         except Exception:  # a defect must not take the other users' node down
             log.exception("claim failed")
@@ -214,7 +217,7 @@ class Claims:
             holder = await self._directory.find_token(name.owned, token_hash)
         except Exception as error:
             if isinstance(error, Unavailable):
-                log.warning("resume not possible", error=str(error))
+                self._unresumed.again(error=str(error))
             else:  # a defect: the client is to hear something
                 log.exception("resume failed")
             self._node.begin()
@@ -255,7 +258,7 @@ class Claims:
         try:
             taken = await self._take_over(session, name, sid, token_hash)
         except Unavailable as error:
-            log.warning("resume not possible", error=str(error))
+            self._unresumed.again(error=str(error))
             code = Code.UNAVAILABLE
         except Exception:  # a defect must not take the other users' node down
             log.exception("resume failed")

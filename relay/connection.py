@@ -317,6 +317,8 @@ class Connection(Reading):
         self.closing = True
         self._drop_lines()
         self._stop_timer()
+        if self._gone:
+            return  # a timer would only keep what is left of it
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
         self._router.begin()
         self._router.touch(self)

@@ -71,7 +71,7 @@ class Door:
             host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.BUSY))
             return
         self.ringing, self._told = mail, False
-        # The record first: whoever hears of the call finds both of them busy, on every node.
+        # The record first: whoever hears of the call finds this one busy, on every node.
         host.save(session, lambda _: self._rung(mail))
 
     def _rung(self, mail: Invite) -> None:

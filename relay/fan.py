@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from relay.logs import Spell
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.connection import Answered, next_pause
+from relay.redis_client.topology import wrong_server
 
 # A primary that owes an answer for so long is frozen, or cut off.
 SILENT_SECONDS: Final = 1.2
@@ -22,9 +23,8 @@ WATCH_SECONDS: Final = 0.2
 # Inboxes whose primary is remembered. Far above any cluster; bounds what garbage on the channel can cost.
 CHANNELS: Final = 4096
 
-# How a server says that it doesn't serve a channel, or not now.
+# How a server says that another one serves a channel, which is no trouble.
 _MOVED: Final = "MOVED"
-_ELSEWHERE: Final = (_MOVED, "CLUSTERDOWN")
 
 Command = tuple[str, str, bytes]
 
@@ -160,7 +160,7 @@ class Fan:
     def _heard(self, line: _Line, reply: Any, count: int) -> None:
         if not isinstance(reply, Exception):
             line.serves()
-        elif str(reply).startswith(_ELSEWHERE):
+        elif wrong_server(reply):
             self._refused.add(line)
             if not str(reply).startswith(_MOVED):
                 line.fails(f"{line.home} refuses: {reply}")

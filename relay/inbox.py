@@ -185,6 +185,7 @@ def _sync(session: Session, mail: Sync) -> None:
 
 def _unknown(session: Session, mail: Unknown) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
+        session.chat.times.learn(mail.timed, mail.times)
         resume.unknown(session, session.chat, mail.uid)
 
 

@@ -160,11 +160,17 @@ class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
 
 
 class Unknown(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
-    """The answer to a `Sync`: nobody of that name is on node `uid`. The directory knows where it is."""
+    """The answer to a `Sync`: nobody of that name is on node `uid`. The directory knows where it is.
+
+    `times`: of a session that was there, when those messages of it were said that have no acknowledgement, up to the id
+    `timed`; its client will say them again elsewhere.
+    """
 
     to: str
     chat: str
     uid: str
+    timed: int = 0
+    times: list[float] = []
 
 
 Mail = (

@@ -419,7 +419,7 @@ def _spare_the_collector() -> None:
 
 
 def _stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A connection to Redis may break just while redis-py lets go of it: asyncio's own future of that is no defect."""
+    """A connection to Redis may break just while it is given up: asyncio's own future of that is no defect."""
     if "future" in context and isinstance(context.get("exception"), OSError):
         log.debug("a connection broke while it was given up", error=str(context["exception"]))
     else:

@@ -166,7 +166,7 @@ class Outbox:
         host, last, times = session.host, run.last, self.fates.times
         if at is not None and at != run.at:  # said again here, and the partner knows it from an earlier node
             times.note(id, 1, at)
-        host.counts.latency.observe(host.now - taken[0].at - ROUNDING)
+        host.counts.latency.observe(max(0.0, host.now - taken[0].at - ROUNDING))  # the clock may have been set
         for first, texts in joined(taken) if len(taken) > 1 else ((run.id, run.texts),):
             host.counts.acknowledged += len(texts)
             self.fates.record(first, first + len(texts) - 1, chat.id, None)

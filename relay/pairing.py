@@ -153,16 +153,11 @@ class Pairing:
         step, session, host = self.step, self._session, self._session.host
         if isinstance(step, Calling) and step.chat == mail.chat and not step.ringing:
             step.ringing = True
-            host.save(session, lambda _: self._told_to_ring(mail.chat))
+            host.tell(session, Rings(step.call.name, host.limits.ask, mail.chat, step.call.ref))
+            host.save(session)
             # Its node declines in time, unless it is in trouble.
             host.alarm(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
             host.wake(session)
-
-    def _told_to_ring(self, chat: str) -> None:
-        step = self.step
-        if isinstance(step, Calling) and step.chat == chat:
-            host = self._session.host
-            host.tell(self._session, Rings(step.call.name, host.limits.ask, chat, step.call.ref))
 
     def _unanswered(self, chat: str) -> None:
         if self.concerns(chat):

@@ -13,6 +13,7 @@ from relay.redis_client.client import Store
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 from relay.redis_client.reconnect import Ended, connected, keep
+from relay.redis_client.topology import wrong_server
 
 # PUBLISH commands without a reply; what comes meanwhile gathers and makes the next ones larger (measured best: 8).
 UNDER_WAY: Final = 8
@@ -192,6 +193,9 @@ class Publishing:
         self._under_way -= count
         if isinstance(reply, Exception):
             self._refuse(str(reply), where or self.address)
+            if wrong_server(reply):
+                self._store.doubt()
+                self.abort()
         else:
             self._served, self._why = True, ""
             self._accepted += 1

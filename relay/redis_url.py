@@ -99,12 +99,13 @@ class RedisUrl:
     login: Login = Login()
     tls: Tls | None = None
     sentinel_login: Login = Login()
+    sentinel_password_file: Path | None = None
     sentinel_tls: Tls | None = None
 
     @property
-    def secure(self) -> bool:
-        """Whether TLS is spoken with anybody."""
-        return self.tls is not None or self.sentinel_tls is not None
+    def follows_files(self) -> bool:
+        """Whether it takes files to make connections: those for TLS, or with the sentinels' password."""
+        return any(one is not None for one in (self.tls, self.sentinel_tls, self.sentinel_password_file))
 
 
 def parse(url: str) -> RedisUrl:
@@ -134,7 +135,7 @@ def parse(url: str) -> RedisUrl:
             raise BadUrl(f"{scheme}:// needs the name of a service after the hosts: /mymaster")
     database = options.database(number)
     tls = options.tls() if secure else None
-    guards = options.guards(tls) if kind is Kind.SENTINEL else (Login(), None)
+    guards = options.guards(tls) if kind is Kind.SENTINEL else (Login(), None, None)
     options.end()
     return RedisUrl(kind, tuple(hosts), None, unquote(service), database, login, tls, *guards)
 
@@ -164,13 +165,16 @@ class _Options:
             raise BadUrl("a cluster has no database but 0")
         return int(option or 0)
 
-    def guards(self, servers: Tls | None) -> tuple[Login, Tls | None]:
+    def guards(self, servers: Tls | None) -> tuple[Login, Path | None, Tls | None]:
         """Who the relay is for sentinels, and their TLS: what isn't said of it is as the servers'."""
         login = Login(*(self._left.pop(name, None) for name in SENTINEL_LOGIN))
-        if login.username and not login.password:
+        file = _path(self._left.pop("sentinel_password_file", None))
+        if login.password and file is not None:
+            raise BadUrl("sentinel_password and sentinel_password_file can't both give a password")
+        if login.username and not login.password and file is None:
             raise BadUrl("sentinel_username needs sentinel_password")
         secure = self._boolean("sentinel_ssl", servers is not None)
-        return login, self.tls("sentinel_", servers) if secure else None
+        return login, file, self.tls("sentinel_", servers) if secure else None
 
     def tls(self, prefix: str = "", base: Tls | None = None) -> Tls:
         """What the options of TLS with this prefix say; where nothing is said it is as in `base`."""

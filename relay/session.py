@@ -436,7 +436,7 @@ class Session:
         self.pairing.moved()
         if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
             partner = self.chat.partner
-            self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid))
+            self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid, *self.chat.unsettled))
         if not self.absence.ended_after(fence):
             self.host.tell(self, Replaced())
         self.host.forget(self, Ending.REPLACED)

@@ -42,6 +42,11 @@ class Window:
         self.bytes = 0
         self.count = 0  # messages
 
+    @property
+    def runs(self) -> Iterable[Run]:
+        """All of it."""
+        return self._runs
+
     def __len__(self) -> int:
         return self.count
 

@@ -24,12 +24,12 @@ settings.load_profile("fuzz" if "EXAMPLES" in os.environ else "busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    _give_children_default_dispositions()
+    give_children_default_dispositions()
     # A terminated run must take its nodes and servers with it, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _give_children_default_dispositions() -> None:
+def give_children_default_dispositions() -> None:
     """What was ignored when this process was started (`nohup make test &`) its children don't inherit as ignored.
 
     Here it still means nothing: a handler that does nothing isn't handed on, while SIG_IGN would be. SIGPIPE and

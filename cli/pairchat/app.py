@@ -1,5 +1,6 @@
 """The `pairchat` command."""
 
+import errno
 import os
 import signal
 import ssl
@@ -22,6 +23,7 @@ from pairchat.trust import client_context
 from pairchat.wording import Exit, complaint, exit_status
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
 _DUMB = ("dumb", "unknown")  # terminals that can only print lines
 
 # Markdown, because plain paragraphs keep the line ends of their docstring.
@@ -95,7 +97,7 @@ def main() -> None:
             sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would be a trace at the end
-        where = error.filename or "can't write the output"
+        where = error.filename or ("can't write the output" if error.errno in _OF_OUTPUT else "can't go on")
         Notices().say(f"pairchat: {where}: {error.strerror}")
         ended = error.__context__.code if isinstance(error.__context__, SystemExit) else None
         sys.exit(ended or Exit.NOT_CONFIRMED)
@@ -123,7 +125,9 @@ async def _until_signal(settings: Settings) -> int:
             notices = Notices()
             tasks.start_soon(listen)
             tasks.start_soon(notices.serve)
-            status = await _chat(settings, notices)
+            ended = await _chat(settings, notices)
+            if not tasks.cancel_scope.cancel_called:
+                status = ended
             with anyio.move_on_after(LAST_WORDS):
                 await notices.said()
             tasks.cancel_scope.cancel()

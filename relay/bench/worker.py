@@ -20,8 +20,9 @@ from relay.bench.histogram import Histogram
 from relay.bench.pair import End, Pair, Stage
 from relay.bench.plan import IN_FLIGHT, MAX_IN_FLIGHT, Address, Job
 from relay.bench.speech import speech
-from relay.config import first_error, show_server
+from relay.config import StartError, first_error, show_server
 from relay.torture.trust import client_context
+from relay.torture.wire import look_up
 
 WARM_UP_SECONDS: Final = 1.0  # under load, before anything is measured: caches, TCP windows, Python's own
 DRAIN_SECONDS: Final = 5.0  # after the load, for what is under way; beyond it a message counts as lost
@@ -130,17 +131,6 @@ class _Refused(Exception):
     """A user can't log in or meet its partner."""
 
 
-async def _look_up(server: Address) -> None:
-    """Find out once, before hundreds of users do, whether there is such a host. Raises _Refused."""
-    try:
-        async with asyncio.timeout(LOGIN_SECONDS):
-            await asyncio.get_running_loop().getaddrinfo(*server)
-    except TimeoutError:
-        raise _Refused(f"{show_server(server)}: the name isn't resolved within {LOGIN_SECONDS:g} s") from None
-    except OSError as error:
-        raise _cant_connect(server, error) from None
-
-
 def _cant_connect(server: Address, error: OSError) -> _Refused:
     return _Refused(f"can't connect to {show_server(server)}: {error.strerror or error}")
 
@@ -166,9 +156,9 @@ class _Run:
         self.over = False
 
     async def meet(self) -> None:
-        """Connect, log in and pair all. Raises _Refused."""
+        """Connect, log in and pair all. Raises _Refused, StartError."""
         for server in self._job.target.servers:
-            await _look_up(server)
+            await look_up(server)
         async with asyncio.TaskGroup() as tasks:
             for pair in self._pairs:
                 tasks.create_task(self._meet(pair))
@@ -323,7 +313,7 @@ async def _meet(run: _Run) -> Ready | Failed:
     complaint = ""
     try:
         await run.meet()
-    except* _Refused as group:
+    except* (_Refused, StartError) as group:
         complaint = str(first_error(group))
     return Failed(complaint) if complaint else Ready(time.monotonic() - began)
 

@@ -8,6 +8,7 @@ One script a second runs on each server that holds partitions. All of them are l
 something.
 """
 
+import secrets
 from collections.abc import Callable
 from typing import Final
 
@@ -39,7 +40,6 @@ class _Shard(Struct):
 
     partitions: list[int] = field(default_factory=list)
     doubted: set[int] = field(default_factory=set)  # these may have been forgotten, and have to be asked about
-    epoch: bytes = b""  # of the first partition; empty: not known yet
     unsure: float = float("-inf")  # when it was last silent, or another server, or its clock was set
     clock: tuple[float, float] | None = None  # by how much its clock is ahead of ours, at least and at most
 
@@ -54,7 +54,8 @@ class Shards:
         self._layout: int | None = None  # of the servers when the partitions were last shared out
         self._shards: dict[str | None, _Shard] = {}
         self._ttl = PARTITION_SECONDS * 1000
-        self._looked = False
+        self._epochs: dict[int, bytes] = {}  # of partitions, as they were last seen
+        self._turn = secrets.randbelow(PARTITIONS)
 
     # --- what others ask
 
@@ -97,7 +98,7 @@ class Shards:
             for home, shard in self._shards.items():
                 if home is not None and shard.partitions:
                     tasks.start_soon(self._look_at, shard, forgotten, write_back)
-        self._looked = True
+        self._turn += 1
 
     async def _share_out(self) -> None:
         """Find out which server has which partition; those that have moved are doubted."""
@@ -112,42 +113,41 @@ class Shards:
             old = self._shards.get(home, _Shard())
             shard.doubted = (old.doubted & set(shard.partitions)) | (set(shard.partitions) - set(old.partitions))
             shard.unsure, shard.clock = old.unsure, old.clock
-            if old.partitions[:1] == shard.partitions[:1]:
-                shard.epoch = old.epoch
-            elif self._looked and not old.partitions:
+            if self._shards and not old.partitions:
                 shard.unsure = clock()
         self._shards = shards
 
     async def _look_at(self, shard: _Shard, forgotten: Told, write_back: Told) -> None:
+        """Look at one partition, another one each time: so those that were evicted are found too, sooner or later."""
+        number = shard.partitions[self._turn % len(shard.partitions)]
         began = clock()
         try:
-            made, epoch, time = await self._found(shard.partitions[0])
+            made, epoch, time = await self._store.script(_FOUND, self._keys[number], 0, self._ttl)
             if clock() - began > self._lease.slow:
                 shard.unsure = clock()
-            self._timed(shard, began, time)
-            if made:
-                forgotten(shard.partitions[0])
-            if made or epoch != (shard.epoch or epoch):
+            self._timed(shard, began, int(time) / 1e6)
+            if self._news(number, made, epoch):
                 shard.unsure = clock()
                 shard.doubted.update(shard.partitions)
-            shard.epoch = epoch
-            if shard.doubted:
-                await self._begin(shard, forgotten, write_back)
+                (forgotten if made else write_back)(number)
+            await self._begin(shard, forgotten, write_back)
         except Unavailable:
             shard.unsure = clock()
 
-    async def _found(self, number: int) -> tuple[int, bytes, float]:
-        made, epoch, microseconds = await self._store.script(_FOUND, self._keys[number], 0, self._ttl)
-        return made, epoch, int(microseconds) / 1e6
+    def _news(self, number: int, made: int, epoch: bytes) -> bool:
+        """Whether a partition was forgotten since the last look at it."""
+        known, self._epochs[number] = self._epochs.get(number, epoch), epoch
+        return bool(made) or epoch != known
 
     async def _begin(self, shard: _Shard, forgotten: Told, write_back: Told) -> None:
         """Have those begin anew that were forgotten; some of them others were quicker with."""
-        doubted = list(shard.doubted)
-        async for numbers in slices(doubted, SLICE):
+        async for numbers in slices(list(shard.doubted), SLICE):
             answers = await self._store.scripts(_FOUND, [self._keys[number] for number in numbers], 0, self._ttl)
-            begun = [number for number, (made, *_) in zip(numbers, answers, strict=True) if made]
-            if begun:
-                forgotten(*begun)
+            begun: dict[bool, list[int]] = {True: [], False: []}  # by us, or by others
+            for number, (made, epoch, _) in zip(numbers, answers, strict=True):
+                if self._news(number, made, epoch):
+                    begun[bool(made)].append(number)
+            for told, some in ((forgotten, begun[True]), (write_back, begun[False])):
+                if some:
+                    told(*some)
             shard.doubted.difference_update(numbers)
-        if self._looked:  # at the first look there is nobody here yet
-            write_back(*doubted)

@@ -21,18 +21,23 @@ OPERATOR: Final = "0" * UID_LENGTH
 
 
 async def drain(told: Config, node: str, timeout: float) -> None:
-    """Have the node of this name end as at SIGTERM; return when its lease is gone. Raises StartError."""
+    """Have the node of this name, or uid, end as at SIGTERM; return when its lease is gone. Raises StartError."""
     async with asking(told) as ask:
 
-        async def living() -> list[str]:
-            return [found.uid for found in await ask.nodes() if found.report.name == node and _may_live(found)]
+        async def living() -> list[Node]:
+            return [found for found in await ask.nodes() if node in (found.report.name, found.uid) and _may_live(found)]
+
+        meant = await living()
+        if not meant:
+            raise StartError(f"no node called {node} is there")
+        if len(meant) > 1:
+            which = ", ".join(f"{found.uid} (up for {found.report.up:.0f} s)" for found in meant)
+            raise StartError(f"{len(meant)} nodes are called {node}: say which by its uid, {which}")
 
         async def gone() -> bool:
-            return not await living()
+            return all(found.uid != meant[0].uid for found in await living())
 
-        frames = [note(Kind.DRAIN, OPERATOR, body=uid.encode()) for uid in await living()]
-        if not frames:
-            raise StartError(f"no node called {node} is there")
+        frames = [note(Kind.DRAIN, OPERATOR, body=meant[0].uid.encode())]
         if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
             raise StartError(f"{node} hasn't ended in {timeout:g} s")
 

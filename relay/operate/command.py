@@ -14,7 +14,7 @@ KICK_SECONDS: Final = 5.0
 # Less is no time for an answer; a day catches a wrong unit.
 TIMEOUT_SECONDS: Final = (0.1, 86_400.0)
 
-NodeName = Annotated[str, typer.Argument(metavar="NODE", help="Its name, as `relay status` shows it.")]
+NodeName = Annotated[str, typer.Argument(metavar="NODE", help="Its name, or its uid, as `relay status` shows them.")]
 UserName = Annotated[str, typer.Argument(metavar="NAME", help="Whose connection is to be closed.")]
 Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for that, in seconds.")]
 

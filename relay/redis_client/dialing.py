@@ -121,10 +121,15 @@ class Dialer:
     """Makes connections to the servers of one installation. All of them share credentials, TLS and database."""
 
     def __init__(
-        self, login: Login, tls: Tls | None = None, database: int = 0, password_file: Path | None = None
+        self,
+        login: Login,
+        tls: Tls | None = None,
+        database: int = 0,
+        password_file: Path | None = None,
+        told_by: str = "--redis-password-file",
     ) -> None:
-        """Raises ConfigError where a file can't be used."""
-        self._credentials = Credentials(login, tls, password_file)
+        """`told_by`: the option that names the password file. Raises ConfigError where a file can't be used."""
+        self._credentials = Credentials(login, tls, password_file, told_by)
         self._database = database
         self._lookup = Lookup()
         # To connect, and for an answer: what accepts connections may be near, and the server behind it far away.

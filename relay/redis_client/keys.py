@@ -40,6 +40,10 @@ class Keys:
         """The hash that holds a partition: its epoch in field "@", a record in every other one."""
         return f"{self._prefix}:{{p{number}}}"
 
+    def called(self, name: str) -> str:
+        """Where nodes of this name leave their uid, the last one at last."""
+        return f"{self._prefix}:called:{name}"
+
     def lease(self, uid: str) -> str:
         """The lease of a node."""
         return f"{self._prefix}:lease:{uid}"

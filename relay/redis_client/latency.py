@@ -35,7 +35,8 @@ class RoundTrip:
         else:
             self.deviation += (abs(self.mean - seconds) - self.deviation) * _OF_DEVIATION
             self.mean += (seconds - self.mean) * _OF_MEAN
-        self._backoff = 1
+        if self._backoff > 1:
+            self._backoff, self._count, self._least = 1, 0, [float("inf")] * 2  # the way may be another one now
         if self._count % LEAST_OF == 0:
             self._least = [self._least[1], float("inf")]
         self._least[1] = min(self._least[1], seconds)

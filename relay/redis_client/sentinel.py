@@ -44,7 +44,12 @@ class Sentinels(Server):
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
         """Raises ConfigError where a file can't be used."""
         super().__init__(url, password_file)
-        self._guards = Dialer(url.sentinel_login, url.sentinel_tls)
+        self._guards = Dialer(
+            url.sentinel_login,
+            url.sentinel_tls,
+            password_file=url.sentinel_password_file,
+            told_by="--redis: sentinel_password_file",
+        )
         self.files = tuple(dict.fromkeys((*self.files, *self._guards.files)))
         self._primary: Address | None = None
         self._lines: dict[Address, Connection] = {}

@@ -36,11 +36,17 @@ class Credentials:
     can't be used from the start raises ConfigError where this is made.
     """
 
-    def __init__(self, login: Login, tls: Tls | None, password_file: Path | None = None, of: str = "redis") -> None:
-        """`of`: whose they are, for the log."""
+    def __init__(
+        self,
+        login: Login,
+        tls: Tls | None,
+        password_file: Path | None,
+        option: str,
+    ) -> None:
+        """`option`: what names the password file."""
         self._tls = tls
         self._file = password_file
-        self._of = of
+        self._option = option
         self.login = login
         self.context: ssl.SSLContext | None = None
         self._stamp: _Stamp | None = None  # of the files that the context was made of
@@ -58,7 +64,7 @@ class Credentials:
             return
         if complaint := await in_thread(self._try):
             if complaint != self._complained:
-                log.warning("not reloaded, the old one stays", of=self._of, error=complaint)
+                log.warning("not reloaded, the old one stays", error=complaint)
             self._complained = complaint
         else:
             self._complained = ""
@@ -83,18 +89,18 @@ class Credentials:
                 self.context = client_context(self._tls)
                 self._stamp = stamp
         if self._file is not None:
-            self.login = Login(self.login.username, read_password(self._file))
+            self.login = Login(self.login.username, read_password(self._file, self._option))
 
 
-def read_password(file: Path) -> str:
-    """The password that stands in a file; a line end after it isn't part of it. Raises ConfigError."""
+def read_password(file: Path, option: str) -> str:
+    """The password in a file, a line end after it left out. Raises ConfigError, which names the option."""
     try:
         password = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
-        raise ConfigError(f"--redis-password-file {str(file)!r} can't be read: {why}") from None
+        raise ConfigError(f"{option} {str(file)!r} can't be read: {why}") from None
     if not password:
-        raise ConfigError(f"--redis-password-file {str(file)!r} is empty")
+        raise ConfigError(f"{option} {str(file)!r} is empty")
     return password
 
 

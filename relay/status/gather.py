@@ -1,5 +1,6 @@
 """Everything that Redis knows of a relay: the nodes' reports, their leases, and the servers themselves."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -60,6 +61,12 @@ class Status(msgspec.Struct, frozen=True):
     def living(self) -> list[Node]:
         """The nodes whose lease holds."""
         return [node for node in self.nodes if node.lives]
+
+    @property
+    def shared_names(self) -> dict[str, int]:
+        """Names that several living nodes have, and how many: they should be told apart."""
+        counts = Counter(node.report.name for node in self.living)
+        return {name: count for name, count in counts.items() if count > 1}
 
     def total(self, field: str) -> float:
         """A number of all living nodes together."""

@@ -12,11 +12,14 @@ from relay.metrics import Counts
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.keys import Keys
 from relay.router import Router
+from relay.status.namesake import Namesake
 from relay.status.report import VERSION, Report, decode, encode
 
 REPORT_SECONDS: Final = 2.0
 # The last report of a node that died stays for as long as its lapsed lease does; then the next one drops it.
 KEPT_SECONDS: Final = 3600.0
+# For how long it can be seen that a node had this name: some reports.
+PLACE_SECONDS: Final = 10.0
 # Every so many reports a node looks for such.
 TIDY_EVERY: Final = 60
 # Reports read at a time.
@@ -34,7 +37,8 @@ class Reporter:
         self._config = config
         self._uid = uid
         self._store = store
-        self._key = keys.nodes
+        self._key, self._place = keys.nodes, keys.called(config.name)
+        self._namesake = Namesake(config.name, uid)
         self._router = router
         self._trouble = trouble
         self._began = self._last = time.monotonic()
@@ -83,12 +87,14 @@ class Reporter:
         return received, delivered
 
     async def _write(self, report: Report) -> None:
-        await self._store.calls(
+        *_, found = await self._store.calls(
             (
                 ("HSET", self._key, self._uid, encode(report)),
                 ("PEXPIRE", self._key, round(KEPT_SECONDS * 1000)),
+                ("SET", self._place, self._uid, "GET", "PX", round(PLACE_SECONDS * 1000)),
             )
         )
+        self._namesake.found((found or b"").decode(errors="backslashreplace"))
 
     async def _tidy(self) -> None:
         reports = await read(self._store, self._key)

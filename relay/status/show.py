@@ -29,6 +29,7 @@ def as_json(status: Status) -> str:
             "received": round(status.total("received"), 1),
             "delivered": round(status.total("delivered"), 1),
             "nodes": [_node(node) for node in status.nodes],
+            "shared_names": status.shared_names,
             "trouble": status.trouble,
             "redis": {"engine": status.engine, "servers": [_server(server) for server in status.servers]},
         }
@@ -131,6 +132,8 @@ def _parts(status: Status) -> Iterator[RenderableType]:
     )
     if status.trouble:
         yield Text(f"it can't be read which nodes there are: {escape(status.trouble)}", style="red")
+    for name, count in status.shared_names.items():
+        yield Text(f"{count} nodes are called {escape(name)}: give each a --name of its own", style="yellow")
     if status.nodes:
         yield _nodes(status)
     yield _redis(status)
@@ -138,11 +141,13 @@ def _parts(status: Status) -> Iterator[RenderableType]:
 
 def _nodes(status: Status) -> Table:
     table = _table("node", "version", "state", "lease", "up", numbers=("users", "paired", "in/s", "out/s", "unconf."))
+    shared = status.shared_names
     for node in status.nodes:
         report = node.report
+        name = f"{report.name} ({node.uid})" if node.lives and report.name in shared else report.name
         age = "-" if node.age is None or not node.lives else f"{node.age:.1f}/{report.lease:g} s"
         style = "" if state(node) is State.READY else "yellow" if node.lives else "red"
-        words = (report.name, report.version, _in_a_table(node), age, _span(report.up))
+        words = (name, report.version, _in_a_table(node), age, _span(report.up))
         counts = (report.users, report.chatting, report.received, report.delivered, report.unconfirmed)
         table.add_row(*(Text(escape(word)) for word in words), *(f"{count:,.0f}" for count in counts), style=style)
     return table

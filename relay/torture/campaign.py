@@ -28,6 +28,7 @@ from relay.torture.player import Player, Stage, Stranger, User
 from relay.torture.program import Program
 from relay.torture.topology import EVERYWHERE
 from relay.torture.waiting import until
+from relay.torture.wire import look_up
 
 WARM_UP_SECONDS: Final = 2.0  # before the first fault, for sessions to be there, and for memory to be measured
 QUIET_SECONDS: Final = 1.0  # after the last outcome, for what should not come any more
@@ -65,6 +66,8 @@ async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
     folder = Path(tempfile.mkdtemp(prefix="relay-torture-"))
     try:
         with one_start_error():
+            for server in plan.servers:
+                await look_up(server)
             certificate = trust.make_certificate(folder) if plan.tls and not plan.servers else None
             tls = trust.client_context(str(certificate[0]) if certificate else plan.ca) if plan.tls else None
             async with _cluster(plan, folder, certificate) as cluster:
@@ -104,6 +107,7 @@ class _Campaign:
         self._users = self._cast()
         self._failures: dict[str, list[str]] = {}
         self._looks = 0  # whether everything works
+        self._usual = 0.0  # seconds that a look takes while nothing is broken
 
     def _clock(self) -> float:
         return time.monotonic() - self._began
@@ -135,6 +139,7 @@ class _Campaign:
             players.start_soon(Newcomers(self.stage, self._rng("newcomers"), self._history.arrivals).run)
             await anyio.sleep(WARM_UP_SECONDS)
             memory = self._memory()
+            await self._measure()
             await self._trouble()
             await self._quiet()
             verdict = checker.check(self._history, lease=self._plan.lease, grace=self._plan.grace)
@@ -156,6 +161,13 @@ class _Campaign:
 
         return Stranger(make, names, self.stage, rng)
 
+    async def _measure(self) -> None:
+        """How long a look takes on this machine, whatever else that does."""
+        began = self._clock()
+        everyone = list(range(len(self.stage.addresses)))
+        self._failures["dead"] = await self._alive(everyone, EVERYWHERE, self._plan.recovery)
+        self._usual = self._clock() - began
+
     async def _trouble(self) -> None:
         if self._lab is None:
             await anyio.sleep(self._plan.seconds)
@@ -166,7 +178,7 @@ class _Campaign:
             tasks.start_soon(self._progress)
             await nemesis.rage(self._plan.seconds)
             tasks.cancel_scope.cancel()
-        self._failures["dead"] = nemesis.dead
+        self._failures["dead"] += nemesis.dead
 
     async def _progress(self) -> None:
         while True:
@@ -207,8 +219,12 @@ class _Campaign:
         self._failures.setdefault("recovery", []).extend(late)
 
     async def _alive(self, nodes: list[int], slots: Sequence[range], seconds: float) -> list[str]:
-        """What new users on every two of these nodes, with names in these slots of a cluster, can't do that soon."""
+        """What new users on every two of these nodes, with names in these slots of a cluster, can't do that soon.
+
+        That is within so many seconds more than it takes while nothing is broken.
+        """
         self._looks += 1
+        seconds += self._usual
         tag = f"{self._plan.seed:x}-{self._looks}"
         failures: list[str] = []
 
@@ -216,7 +232,7 @@ class _Campaign:
             here, there = self.stage.addresses[a], self.stage.addresses[b]
             step = await probe.fails(here, there, f"{tag}-{a}-{b}", seconds, self.stage.tls, slots)
             if step:
-                failures.append(f"two new users on nodes {a} and {b} fail within {seconds:g} s: {step}")
+                failures.append(f"two new users on nodes {a} and {b} fail within {seconds:.1f} s: {step}")
 
         async with anyio.create_task_group() as tasks:
             for a in nodes:

@@ -63,8 +63,8 @@ NODE_TIMEOUT: Final = 2.0
 # And what a failover may take after that.
 FAILOVER_SECONDS: Final = 5.0
 # After each fault, and once a failover is over although the old primary is still away, everything has to work for new
-# users within so many seconds, a lease for which their names wait included.
-ALIVE_SECONDS: Final = 5.0
+# users within 5 seconds and the lease for which new names wait where Redis forgot.
+ALIVE_SECONDS: Final = 5.0 + LEASE
 # While one shard of a cluster is silent, everything that needs others only has to work within so many.
 FREE_SECONDS: Final = 3.0
 # After the last fault everything has to work again for all within so many seconds.

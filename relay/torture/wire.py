@@ -11,12 +11,14 @@ import anyio
 import anyio.abc
 from anyio.abc import ByteStream
 
-from relay.config import StartError
+from relay.config import StartError, show_server
+from relay.redis_client.threads import in_thread
 
 Address = tuple[str, int]
 
 READ_BYTES: Final = 65_536
 CONNECT_SECONDS: Final = 2.0
+LOOKUP_SECONDS: Final = 20.0  # what the system's resolver takes to give up, with its usual settings
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER that turns close into a reset
 BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
@@ -52,6 +54,20 @@ class Wire:
         with suppress(OSError, ValueError, AttributeError):  # it has just ended; uvloop raises the last two
             sock = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+async def look_up(server: Address) -> None:
+    """Find out once, before all users of a run do, whether there is such a host. Raises StartError.
+
+    Nobody waits for a resolver that hangs, not even at the end.
+    """
+    with anyio.move_on_after(LOOKUP_SECONDS):
+        try:
+            await in_thread(lambda: socket.getaddrinfo(*server))
+            return
+        except OSError as error:
+            raise StartError(f"can't connect to {show_server(server)}: {error.strerror or error}") from None
+    raise StartError(f"can't connect to {show_server(server)}: its name isn't resolved within {LOOKUP_SECONDS:g} s")
 
 
 async def dial(

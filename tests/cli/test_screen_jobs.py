@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.chatting import Open
+from tests.cli.chatting import Open, a_text, heard_up_to, paired
 from tests.cli.children import Child, Nursery, Streams
 from tests.cli.scripted import ScriptedNode
 from tests.cli.terminal import Terminal
@@ -90,3 +90,18 @@ def test_a_terminal_that_is_gone_ends_it_and_gives_the_name_back(
         parted = thread.submit(peer.part)
         assert screen.hang_up() == status
         parted.result()
+
+
+def test_a_terminal_that_is_not_read_holds_up_neither_connection_nor_signals(
+    node: ScriptedNode, terminal: Open
+) -> None:
+    screen, peer = paired(node, terminal)
+    for id in range(1, 51):  # each draws the screen anew, a hundred kilobytes in the whole
+        peer.say(a_text(id, chr(ord("a") + id % 26) * 1500))
+        heard_up_to(peer, id)
+    screen.wait_for("y" * 40)  # read again, it shows what is said last
+    peer.say(a_text(51, "z" * 1500))
+    heard_up_to(peer, 51)
+    screen.terminate()
+    peer.part()
+    assert screen.status() == 128 + signal.SIGTERM

@@ -208,7 +208,11 @@ class TestABalancer:
 
     def test_without_one_nobody_gets_in(self, start_node: StartNode, guests: Guests) -> None:
         node = start_node(proxy_protocol="")
-        for start in (b"alice\n", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 9999\r\nalice\n", SIGNATURE + b"\x21\x12\x00\x0c"):
+        for start in (
+            b"alice\n",
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 9999\r\nalice\n",
+            SIGNATURE + b"\x21\x12\x00\x0c" + bytes(12),
+        ):
             with Wire(node.address) as wire:
                 wire.send_bytes(start)
                 assert wire.rest() == b""

@@ -1,5 +1,6 @@
 """`relay drain` and `relay kick` as operators run them."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import pytest
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
-from tests.support.process import own_environment
+from tests.support.process import own_environment, wait_until
 from tests.support.server import RedisServer
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -43,6 +44,25 @@ def test_a_node_is_drained_and_ends_and_no_other_does(guests: Guests, one: Node,
     alice.expect("* This node is going away; please reconnect.")
     assert one.wait() == 0
     assert other.readiness() == 200
+
+
+def test_of_two_with_one_name_none_is_drained_until_it_is_said_which(
+    one: Node, start_node: StartNode, run: Run
+) -> None:
+    twin = start_node(name=one.name)
+    for node in (one, twin):
+        node.wait_for_line("another node has this node's --name")
+    done = run("drain", one.name)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"relay: 2 nodes are called {one.name}: say which by its uid, ")
+    assert f"2 nodes are called {one.name}" in run("status").stdout
+    uids = re.findall(r"\b[0-9a-f]{16}\b", done.stderr)
+    assert len(uids) == 2
+    done = run("drain", uids[0])
+    assert (done.returncode, done.stdout) == (0, f"{uids[0]} has ended\n"), done.stderr
+    wait_until(lambda: one.alive + twin.alive == 1, "one of them has ended")
+    assert run("drain", one.name).returncode == 0
+    assert (one.wait(), twin.wait()) == (0, 0)
 
 
 def test_one_that_does_not_end_in_time_is_told_of(guests: Guests, one: Node, run: Run) -> None:

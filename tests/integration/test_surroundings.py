@@ -255,6 +255,14 @@ class TestANameThatHangs:
             assert time.monotonic() - began < PATIENCE
             assert process.text() == "asked\n"
 
+    def test_a_run_against_it_can_be_ended(self, tmp_path: Path, hangs: Path) -> None:
+        words = [sys.executable, str(hangs), "torture", "--server", "slow.example:1"]
+        with Process(words, tmp_path / "log") as process:
+            process.wait_for_line("asked", START_PATIENCE)
+            process.interrupt()
+            assert process.wait() == 130
+            assert "Traceback" not in process.text()
+
 
 class TestTheEmbeddedServer:
     @pytest.mark.parametrize("command", ["node", "up"])

@@ -127,6 +127,12 @@ class TestSayingOn:
         assert not chat.say_on(2, ["b"], NOON, turn=2)
         assert list(chat.window) == [(1, "a")]
 
+    def test_not_behind_one_that_was_said_at_another_time(self, chat: Chat) -> None:
+        first = chat.say(1, "a", 3, NOON, turn=1)
+        assert not chat.say_on(2, ["b"], NOON + 1, turn=1)
+        assert chat.say(2, "b", 3, NOON + 1, turn=1) == Text("ben", "c1", 3, 2, 1, NOON + 1, ["b"])
+        assert first == Text("ben", "c1", 3, 1, 0, NOON, ["a"])
+
     def test_not_behind_an_id_that_went_elsewhere(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
         assert not chat.say_on(3, ["b"], NOON, turn=1)

@@ -110,6 +110,13 @@ class TestClosing:
         ann.send(b"To:ann\nQuit\n")
         await until(lambda: ann.aborted)
 
+    async def test_one_that_was_cut_off_leaves_no_timer(self, router: Router, wire: Connect) -> None:
+        """Its session ends after that; a timer would keep what is left of the connection for a minute."""
+        ann = await text(wire, b"ann")
+        ann.reset()
+        await until(lambda: "ann" not in router.sessions and ann.connection.session.outlet is None)
+        assert ann.connection._timer is None
+
 
 class TestTheNameTimeOut:
     async def test_a_connection_that_sends_no_name_is_closed(self, router: Router, wire: Connect) -> None:

@@ -257,7 +257,13 @@ class TestSystemd:
         assert (kind, name) == ("u", service["User"])
 
     @pytest.mark.parametrize(
-        ("set_", "status"), [("RELAY_TLS_CERT", -signal.SIGHUP), ("RELAY_AUTH_JWT_KEY", -signal.SIGHUP), ("", None)]
+        ("set_", "status"),
+        [
+            ("RELAY_TLS_CERT", -signal.SIGHUP),
+            ("RELAY_AUTH_JWT_KEY", -signal.SIGHUP),
+            ("RELAY_REDIS_PASSWORD_FILE", -signal.SIGHUP),
+            ("", None),
+        ],
     )
     def test_a_reload_without_files_to_read_again_ends_nothing(
         self, set_: str, status: int | None, service: dict[str, str]

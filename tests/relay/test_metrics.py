@@ -245,6 +245,17 @@ class TestMessages:
         assert latency.sum == pytest.approx(0.25, abs=1e-5)
         assert (here.counts.delivered, there.counts.taken, there.counts.acknowledged) == (0, 0, 0)
 
+    def test_a_clock_that_was_set_back_takes_no_time(self, world: World) -> None:
+        """A sum that falls would look like a node that was started anew."""
+        here = world.place("n1")
+        ann, ben = enter(here, "Ann"), enter(world.place("n2"), "Ben")
+        pair(ann, ben)
+        ann.says(Say("a"))
+        world.settle()
+        world.time -= 3600
+        ben.reads()
+        assert (here.counts.acknowledged, here.counts.latency.sum) == (1, 0.0)
+
     def test_what_has_no_outcome_is_unconfirmed_by_its_reason(self, world: World) -> None:
         here, there = world.place("n1"), world.place("n2")
         ann, ben = enter(here, "Ann"), enter(there, "Ben")

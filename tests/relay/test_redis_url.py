@@ -79,6 +79,7 @@ def test_sentinels_speak_tls_as_the_servers_do_unless_something_else_is_said() -
     assert plain.tls is None
     assert plain.sentinel_tls == Tls(ca_certs=Path("/b"))
     assert parse("redis+sentinel://h/s").sentinel_tls is None
+    assert parse("redis+sentinel://h/s?sentinel_password_file=/p").sentinel_password_file == Path("/p")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,7 @@ def test_sentinels_speak_tls_as_the_servers_do_unless_something_else_is_said() -
         ("redis+sentinel://a/s?sentinel_ssl_ca_certs=/a", "sentinel_ssl_ca_certs needs sentinel_ssl=true"),
         ("redis+sentinel://a/s?sentinel_ssl=maybe", "sentinel_ssl must be true or false"),
         ("redis+sentinel://a/s?sentinel_username=me", "sentinel_username needs sentinel_password"),
+        ("redis+sentinel://a/s?sentinel_password=x&sentinel_password_file=/p", "can't both give a password"),
         ("rediss://a?ssl_cert_reqs=never", "ssl_cert_reqs must be required, optional or none"),
         ("rediss://a?ssl_min_version=TLSv1.1", "ssl_min_version must be TLSv1.2 or TLSv1.3"),
         ("rediss://a?ssl_check_hostname=perhaps", "ssl_check_hostname must be true or false"),

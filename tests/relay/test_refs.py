@@ -160,6 +160,17 @@ def test_a_call_that_is_asked_about_has_it_on_both_sides(world: World, ann: User
     assert (refs(ann.hears()), refs(ben.hears())) == ([("Paired", "a")], [("Paired", "b")])
 
 
+def test_it_rings_before_the_call_is_answered_however_fast_that_is(world: World, ann: User) -> None:
+    """Also where her own record is written late."""
+    ben = asking(world, "ben")
+    ann.says(Call("ben", "a"))
+    while not any(isinstance(event, Invited) for event in ben.told):
+        world.happen(world.choices()[0])
+    ben.says(AcceptCall())
+    world.settle()
+    assert [kind for kind, _ in refs(ann.hears())] == ["Rings", "Paired"]
+
+
 def test_calling_whoever_calls_has_it_whatever_comes_of_it(world: World, ann: User) -> None:
     ben = asking(world, "ben")
     for lost in (False, True):

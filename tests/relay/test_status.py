@@ -96,6 +96,18 @@ def test_each_field_of_the_json_is_documented_and_no_other() -> None:
     assert all(f"`{state}`" in table for state in show.State)
 
 
+def test_living_nodes_of_one_name_are_told_apart() -> None:
+    twins = Node("u", REPORT, 3.5), Node("v", REPORT, 3.5)
+    dead = Node("w", msgspec.structs.replace(REPORT, name="n2"), -1.0)
+    other = Node("x", msgspec.structs.replace(REPORT, name="n2"), 3.5)
+    shown = status(*twins, dead, other)
+    assert json.loads(show.as_json(shown))["shared_names"] == {"n1": 2}
+    lines = drawn(shown)
+    assert lines[1] == "2 nodes are called n1: give each a --name of its own"
+    assert [line.partition(" 1.0")[0].rstrip() for line in lines[3:7]] == ["n1 (u)", "n1 (v)", "n2", "n2"]
+    assert json.loads(show.as_json(status(other, dead)))["shared_names"] == {}
+
+
 def test_the_age_of_a_lease_is_never_below_zero() -> None:
     assert Node("u", REPORT, 3.5).age == 1.5
     assert Node("u", REPORT, 7.0).age == 0.0, "clocks differ a little"

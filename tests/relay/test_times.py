@@ -138,6 +138,29 @@ def test_it_is_the_same_when_the_sender_says_it_again_on_another_node(
     assert acks(again) == [(1, NOON), (2, NOON), (3, NOON + 5)]
 
 
+def test_it_is_the_same_when_the_sender_moves_before_anybody_was_told(world: World, ann: User, ben: User) -> None:
+    """He is away, so that only her first node has seen it; that one lives, and hands on what it knows."""
+    chat = pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    ann.says(Say("a", 1))
+    world.pass_time(1)
+    ann.says(Say("b", 2))
+    world.pass_time(5)
+    again = comes_back(ann, world.place("n3"), chat, sent=2)
+    world.settle()
+    again.hears()
+    again.says(Say("a", 1), Say("b", 2), Say("c", 3))
+    world.settle()
+    back = comes_back(ben, world.place("n2"), chat)
+    world.settle()
+    assert times_told(back) == {1: NOON, 2: NOON + 1, 3: NOON + 6}
+    for id in (1, 2, 3):
+        back.says(Confirm(id))
+        world.settle()
+    assert acks(again) == [(1, NOON), (2, NOON + 1), (3, NOON + 6)]
+
+
 def test_what_was_acknowledged_meanwhile_has_its_time_too(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
     ann.says(Say("a", 1))

@@ -1,5 +1,6 @@
 """How a node knows that others hear it, and that it hears them: by its own probes, there and back."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -163,3 +164,12 @@ class TestRefusals:
         scene.voice.probe()
         scene.echo()
         assert scene.bus.trouble == ""
+
+    @pytest.mark.parametrize("error", ["MASTERDOWN Link with MASTER is down", "LOADING Redis is loading", "READONLY"])
+    def test_one_that_says_that_this_server_is_the_wrong_one_has_it_left(self, scene: Scene, error: str) -> None:
+        doubts: list[str] = []
+        scene.bus._publishing._store = cast(Any, SimpleNamespace(doubt=lambda: doubts.append(error)))
+        scene.answer(Exception(error))
+        assert scene.given_up == (True, False)
+        assert doubts == [error]
+        assert scene.bus.trouble == f"can't publish: redis:1 refuses: {error}"

@@ -32,11 +32,13 @@ from pairchat.screen.entry import Entry
 from pairchat.screen.history import History
 from pairchat.screen.jobs import job_control
 from pairchat.screen.layout import application
+from pairchat.screen.paper import Paper
 from pairchat.screen.pasting import PasteInput
 from pairchat.screen.status import SPINNING, Status
 from pairchat.screen.theme import Theme
 from pairchat.screen.view import View
 from pairchat.settings import Settings
+from pairchat.stdio import StreamFailed
 from pairchat.tasks import alongside
 from pairchat.wording import Exit, sentence, unsettled
 
@@ -71,7 +73,7 @@ class Screen:
         self._entry = Entry(self._typed, self._typing, lambda: self._conversation.names)
         learn_focus_keys()
         theme, mouse, leave = _one_of(Theme, "theme", settings.theme), settings.mouse, self._leave
-        self._keyboard = PasteInput(sys.stdin)
+        self._keyboard, self._paper = PasteInput(sys.stdin), Paper(sys.stdout)
         self._app = application(
             self._view,
             self._status,
@@ -81,6 +83,7 @@ class Screen:
             mouse=mouse,
             leave=leave,
             keyboard=self._keyboard,
+            output=self._paper.output(),
         )
         self._actions: Actions | None = None
         self._name_typed: anyio.Event | None = None  # while a name is asked for
@@ -90,7 +93,10 @@ class Screen:
         self._failure: PairchatError | None = None
 
     async def run(self) -> Exit:
-        """Chat until the user quits. Raises `PairchatError` if it can't go on."""
+        """Chat until the user quits.
+
+        Raises `PairchatError` if it can't go on, `StreamFailed` if the terminal is gone.
+        """
         name, to = self._settings.name, self._settings.to
         output = self._app.output
         output.write_raw(TELL_FOCUS)
@@ -98,12 +104,13 @@ class Screen:
             await alongside(self._draw, lambda: self._talk(name, to))
         finally:
             self._conversation.log.stop()
+            pending = self._status.chat.pending if self._status.chat is not None else ()
             with suppress(OSError):
                 output.write_raw(KEEP_FOCUS)
+                for text in pending:
+                    output.write_raw(f"* {unsettled(text)}\n")
                 output.flush()
-        pending = self._status.chat.pending if self._status.chat is not None else ()
-        for text in pending:
-            print(f"* {unsettled(text)}")
+            await self._paper.close()
         if self._failure is not None:
             raise self._failure
         return Exit.NOT_CONFIRMED if pending else Exit.OK
@@ -111,8 +118,19 @@ class Screen:
     # --- tasks
 
     async def _draw(self) -> None:
-        with job_control(self._app), suppress(EOFError, OSError):  # the terminal is gone
+        async def run() -> None:
             await self._app.run_async(handle_sigint=False, set_exception_handler=False)
+
+        try:
+            with job_control(self._app):
+                await alongside(run, lambda: self._paper.serve(self._redraw))
+        except (EOFError, OSError):
+            raise StreamFailed("the terminal is gone") from None
+
+    def _redraw(self) -> None:
+        if self._app.is_running:
+            self._app.renderer.clear()
+            self._app.invalidate()
 
     async def _talk(self, name: str | None, to: str | None) -> None:
         try:

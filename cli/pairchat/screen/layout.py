@@ -11,6 +11,7 @@ from prompt_toolkit.layout import Float, FloatContainer, HSplit, Layout, Window
 from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.layout.dimension import Dimension
 from prompt_toolkit.layout.menus import CompletionsMenu
+from prompt_toolkit.output import Output
 
 from pairchat.screen.attention import FOCUSED, UNFOCUSED, Attention
 from pairchat.screen.entry import Entry, entry_keys
@@ -32,6 +33,7 @@ def application(
     mouse: bool,
     leave: Callable[[], None],
     keyboard: Input,
+    output: Output,
 ) -> Application[None]:
     """Put it together. `leave` is called for Ctrl-D and Ctrl-C on an empty line."""
 
@@ -54,6 +56,7 @@ def application(
         full_screen=True,
         mouse_support=mouse,
         input=keyboard,
+        output=output,
     )
     app.key_processor.before_key_press += lambda _: attention.typed()
     return app

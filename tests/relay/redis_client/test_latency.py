@@ -40,6 +40,7 @@ def test_a_way_that_has_become_longer_is_found_out() -> None:
     assert tries <= 2
     round_trip.took(0.7)
     assert round_trip.patience > 0.7, "the next answer takes as long"
+    assert round_trip.least == 0.7
 
 
 def test_nobody_is_waited_for_without_end() -> None:

@@ -1,0 +1,31 @@
+"""Whether another node has this one's name: operators take the two for one, and `relay drain` can't tell them apart."""
+
+from typing import Final
+
+from relay.logs import Spell
+
+# So many reports in a row without a trace of another node, and there is none any more.
+ALONE: Final = 3
+
+
+class Namesake:
+    """Each node leaves its uid in one place for each name, again and again, and sees whose was there before."""
+
+    def __init__(self, name: str, uid: str) -> None:
+        self._name = name
+        self._uid = uid
+        self._left = False  # this node has left its own before
+        self._alone = 0
+        self._spell = Spell("another node has this node's --name: give each its own", "no other node has this name now")
+
+    def found(self, uid: str) -> None:
+        """This one's was there; empty: none. At first it may be of a node that has ended."""
+        other = uid not in ("", self._uid)
+        if other and self._left:
+            self._alone = 0
+            self._spell.again(name=self._name, uid=self._uid, other=uid)
+        elif not other:
+            self._alone += 1
+            if self._alone >= ALONE:
+                self._spell.over(name=self._name)
+        self._left = True
