@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import fail_after
+from anyio.lowlevel import checkpoint
 
 from relay.redis_client import client as store_module
 from relay.redis_client import latency, lookup
@@ -46,19 +47,30 @@ class Member:
         self.refusal: bytes | None = None
         self.silent = False
         self.connections = 0  # that were ever made
+        self.open: set[asyncio.StreamWriter] = set()
         self.asked: list[list[str]] = []
         self.published: list[list[str]] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open.add(writer)
         try:
             while command := await _command(reader):
                 await until(lambda: not self.silent)
                 writer.write(self._answer(command))
-        except ConnectionError:
+        except (ConnectionError, EOFError, ValueError):  # hung up in the middle of a command
             pass
         finally:
             writer.close()
+            self.open.discard(writer)
+
+    async def hang_up(self) -> None:
+        """Close all connections, and wait for that."""
+        self.silent = False
+        for writer in self.open:
+            writer.transport.abort()
+        await until(lambda: not self.open)
+        await checkpoint()
 
     def _answer(self, command: list[str]) -> bytes:
         match command:
@@ -117,6 +129,7 @@ async def listening(member: Member, host: str = HOST, port: int = 0) -> AsyncIte
         yield
     finally:
         server.close()
+        await member.hang_up()
 
 
 @pytest.fixture
