@@ -159,9 +159,15 @@ def test_renewed_certificates_are_followed(
     key.write_text("nonsense")
     node.hang_up()
     node.wait_for_line("not reloaded")
+    before = subscribers(own_redis)
     front.switch(own_redis.port)
-    wait_until(lambda: node.readiness() != 200, "it has noticed", BACK)
-    wait_until(lambda: node.readiness() == 200, "it has the files of before", BACK)
+    wait_until(lambda: subscribers(own_redis) - before, "it has the files of before", BACK)
+    wait_until(lambda: node.readiness() == 200, "it is ready again", BACK)
+
+
+def subscribers(server: RedisServer) -> set[str]:
+    """The connections that have subscribed to something."""
+    return {str(one["id"]) for one in server.client().client_list(_type="pubsub")}
 
 
 @pytest.mark.parametrize("user", ["", "relay@"], ids=["requirepass", "an ACL user"])
@@ -187,7 +193,7 @@ def test_a_rotated_password_is_followed(
     file.write_text("two\n")
     for kind in ("normal", "pubsub"):
         admin.client_kill_filter(_type=kind, skipme=True)
-    wait_until(lambda: node.readiness() != 200, "it has noticed", BACK)
+    node.wait_for_line("bus connection lost")
     wait_until(lambda: node.readiness() == 200, "it is ready again", BACK)
     guests.text_when_free(node, "bob", 2 * LEASE)
     rotate("one")  # what RedisServer looks at the end with

@@ -132,9 +132,15 @@ def test_sentinels_tell_of_each_other_and_when_the_last_is_gone_that_is_said(
     first.process.kill()
     old = sentinels.servers[0]
     old.process.kill()
-    wait_until(lambda: {one.primary for one in others} != {old.port}, "the others name another primary", PATIENCE)
-    wait_until(lambda: node.readiness() != 200, "the node has noticed", BACK)
-    wait_until(lambda: node.readiness() == 200, "the node is at the new primary", PATIENCE)
+
+    def named() -> RedisServer | None:
+        ports = {one.primary for one in others}
+        return next((one for one in sentinels.servers if one is not old and {one.port} == ports), None)
+
+    new = wait_until(named, "the others name another primary", PATIENCE)
+    assert new is not None
+    wait_until(lambda: hears(new, [node]), "the node is at the new primary", PATIENCE)
+    wait_until(lambda: node.readiness() == 200, "the node is ready", PATIENCE)
     assert "no sentinel answers" not in node.text()
     for sentinel in others:
         sentinel.process.kill()

@@ -1,7 +1,6 @@
 """TLS in front of a server that speaks none, as a machine of a provider's may have it."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
@@ -59,17 +58,22 @@ class TlsProxy(Proxy):
 
     async def _greet(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        with contextlib.suppress(OSError):
+        reader, transport = asyncio.StreamReader(), None
+        try:
             first = await self._first(sock)
-            if first != _TLS and not self._plain:
+            if first == _TLS or self._plain:
+                context = self._context if first == _TLS else None
+                transport, protocol = await self._loop.connect_accepted_socket(
+                    lambda: asyncio.StreamReaderProtocol(reader), sock, ssl=context
+                )
+                await self._accept(reader, asyncio.StreamWriter(transport, protocol, reader, self._loop))
+        except OSError:
+            pass
+        finally:
+            if transport is None:
                 sock.close()
-                return
-            reader = asyncio.StreamReader()
-            context = self._context if first == _TLS else None
-            transport, protocol = await self._loop.connect_accepted_socket(
-                lambda: asyncio.StreamReaderProtocol(reader), sock, ssl=context
-            )
-            await self._accept(reader, asyncio.StreamWriter(transport, protocol, reader, self._loop))
+            else:
+                transport.abort()
 
     async def _first(self, sock: socket.socket) -> bytes:
         """The first byte, left where it is."""
