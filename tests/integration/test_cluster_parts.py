@@ -80,7 +80,8 @@ def test_where_no_node_can_be_seen_the_servers_still_are(prefix: str, tmp_path: 
             30,
         )
         found = status(cluster.url, prefix)
-        assert "CLUSTERDOWN" in found["trouble"]
+        # Whichever server has the list of nodes says so, or isn't there.
+        assert "CLUSTERDOWN" in found["trouble"] or "connection refused" in found["trouble"]
         assert sorted(server["role"] for server in found["redis"]["servers"]) == ["away", "master", "master"]
     finally:
         cluster.stop()
