@@ -98,6 +98,7 @@ class Chat:
         "id",
         "partner",
         "received",
+        "retold",
         "taken",
         "times",
         "untaken",
@@ -110,6 +111,7 @@ class Chat:
         self.window = Window()
         self.received = 0  # highest partner id that this side was told
         self.times = Times()  # of the partner's messages that came here, whether this side was told or not
+        self.retold = 0  # highest partner id that may have come with another time than before
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
         self.absences = 0  # how often that has happened
@@ -206,8 +208,9 @@ class Chat:
         return self.ack()
 
     def ack(self) -> Ack:
-        """What this side has acknowledged."""
-        return Ack(self.partner.owned, self.id, self.confirmed, self.times.of(self.confirmed))
+        """What this side has acknowledged, and when it was said where the partner's node may not know."""
+        at = self.times.of(self.confirmed) if self.confirmed <= self.retold else None
+        return Ack(self.partner.owned, self.id, self.confirmed, at)
 
     def gone_away(self) -> None:
         """The partner's client is gone and may come back."""

@@ -106,9 +106,11 @@ def _text(session: Session, mail: Text) -> None:
         if chat.times.note(first, count, mail.at):
             host.tell(session, Messages(first, partner.shown, chat.id, fresh, mail.at))
         else:
+            chat.retold = chat.received
             for id, texts, at in chat.times.runs(first, fresh, mail.at):
                 host.tell(session, Messages(id, partner.shown, chat.id, texts, at))
     else:  # sent again although it is here: say once more how far we are
+        chat.retold = chat.received
         host.post(partner.uid, chat.ack())
         chat.untaken = FLIGHT_BYTES
     if session.acks:

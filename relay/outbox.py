@@ -164,15 +164,17 @@ class Outbox:
             return
         session, run = self._session, taken[-1]
         host, last, times = session.host, run.last, self.fates.times
-        if at is not None and at != run.at:  # said again here, and the partner knows it from an earlier node
+        said = run.at
+        if at is not None and at != said:  # said again here, and the partner knows it from an earlier node
             times.note(id, 1, at)
+            said = times.of(id) or at
         host.counts.latency.observe(max(0.0, host.now - taken[0].at - ROUNDING))  # the clock may have been set
         for first, texts in joined(taken) if len(taken) > 1 else ((run.id, run.texts),):
             host.counts.acknowledged += len(texts)
             self.fates.record(first, first + len(texts) - 1, chat.id, None)
         for run in taken:
             times.note(run.id, len(run.texts), run.at)
-        host.tell(session, Acked(last, chat.id, times.of(last)))
+        host.tell(session, Acked(last, chat.id, said))
         if chat.held:
             self.go_on(chat)
 

@@ -6,6 +6,8 @@ from typing import Final
 
 # As many as outcomes are remembered (`relay.chat.FATES_KEPT`): 4 KiB for a side that has said so much.
 TIMES_KEPT: Final = 512
+# Dropped at once, so that not every message moves all of them.
+TIMES_SPARE: Final = 64
 
 _UNKNOWN: Final = 0.0
 
@@ -21,6 +23,13 @@ class Times:
 
     def note(self, id: int, count: int, at: float) -> bool:
         """`count` messages from this id on were said then. Returns False if something was known of one of them."""
+        if id == self._next and len(self._at) + count <= TIMES_KEPT + TIMES_SPARE:  # most are
+            if count == 1:
+                self._at.append(at)
+            else:
+                self._at.extend([at] * count)
+            self._next = id + count
+            return True
         fresh = id >= self._next
         if not fresh:
             start = self._next - len(self._at)
@@ -58,7 +67,7 @@ class Times:
     @property
     def latest(self) -> tuple[int, list[float]]:
         """The highest id, and the times up to it; 0 where none is known."""
-        return self._next - 1, self._at.tolist()
+        return self._next - 1, self._at[-TIMES_KEPT:].tolist()
 
     def learn(self, last: int, times: Sequence[float]) -> None:
         """Somebody else's `latest`."""

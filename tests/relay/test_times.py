@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from relay.events import Acked, Claim, Confirm, Hangup, Messages, Paired, Resume, Say
 from relay.mail import Text
-from relay.times import TIMES_KEPT, Times
+from relay.times import TIMES_KEPT, TIMES_SPARE, Times
 from tests.relay import movers
 from tests.relay.world import NOON, User, World, comes_back, enter, pair
 
@@ -53,9 +53,11 @@ class TestTimes:
 
     def test_only_the_latest_are_kept(self) -> None:
         times = Times()
-        for id in range(1, TIMES_KEPT + 2):
+        last = TIMES_KEPT + TIMES_SPARE + 1
+        for id in range(1, last + 1):
             times.note(id, 1, id)
-        assert (times.of(1), times.of(2), len(times.latest[1])) == (None, 2, TIMES_KEPT)
+        oldest = last - TIMES_KEPT + 1
+        assert (times.of(oldest - 1), times.of(oldest), len(times.latest[1])) == (None, oldest, TIMES_KEPT)
         times.note(TIMES_KEPT + 2, 3 * TIMES_KEPT, 7)
         assert (times.of(TIMES_KEPT + 1), times.of(4 * TIMES_KEPT + 1), len(times.latest[1])) == (None, 7, TIMES_KEPT)
         times.note(10**9, 1, 8)
