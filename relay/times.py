@@ -7,7 +7,7 @@ from typing import Final
 # As many as outcomes are remembered (`relay.chat.FATES_KEPT`): 4 KiB for a side that has said so much.
 TIMES_KEPT: Final = 512
 # Dropped at once, so that not every message moves all of them.
-TIMES_SPARE: Final = 64
+TIMES_SPARE: Final = 256
 
 _UNKNOWN: Final = 0.0
 
