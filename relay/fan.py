@@ -239,8 +239,7 @@ class Fan:
         finally:
             line.connection = None
             self._unanswered(connection.unanswered)
-            with anyio.CancelScope(shield=True):
-                await connection.aclose()
+            connection.abort()
         return served
 
 

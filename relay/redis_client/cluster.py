@@ -118,7 +118,7 @@ class Cluster:
         async with anyio.create_task_group() as tasks:
             for place in places:
                 tasks.start_soon(ask, place)
-        await self._drop({*self._lines} - self._map.members)
+        self._drop({*self._lines} - self._map.members)
         return views, errors
 
     def _line(self, place: str) -> Line:
@@ -134,9 +134,9 @@ class Cluster:
         epochs = "" if isinstance(lines, Exception) else lines.decode()  # that may be refused
         return read(rows, epochs, place, given=place in self._given)
 
-    async def _drop(self, places: set[str]) -> None:
+    def _drop(self, places: set[str]) -> None:
         for place in places:
-            await self._lines.pop(place).aclose()
+            self._lines.pop(place).close()
 
     # --- connections
 
@@ -156,7 +156,7 @@ class Cluster:
         return f"{connection.host}:{connection.port}" in self._map.primaries
 
     async def aclose(self) -> None:
-        await self._drop({*self._lines})
+        self._drop({*self._lines})
 
 
 def _telling(error: Exception) -> int:

@@ -72,11 +72,7 @@ class RespConnection(asyncio.Protocol):
         self.lost.set()
 
     def abort(self) -> None:
-        """Give the connection up; `lost` follows."""
-        self._transport.abort()
-
-    async def aclose(self) -> None:
-        """Close without waiting for the other side."""
+        """Close at once, without waiting for the other side; `lost` follows."""
         self._transport.abort()
 
 

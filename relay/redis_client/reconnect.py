@@ -55,8 +55,7 @@ async def connected(store: Store, inbox: str, take_over: "Callable[[Connection],
     try:
         yield connection
     finally:
-        with anyio.CancelScope(shield=True):
-            await connection.aclose()
+        connection.abort()
 
 
 async def follow(store: Store, connections: Callable[[], list[RespConnection]]) -> None:
