@@ -64,8 +64,8 @@ class Bus:
         self._notice = notice
         self._counts = counts or Counts()
         self._links = Links(uid, self._counts, lease)
-        self._too_many = Spell("mail from a node too many", "")
-        self._unreadable = Spell("unreadable mail", "")
+        self._too_many = Spell("mail from a node too many")
+        self._unreadable = Spell("unreadable mail")
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
         self._resting = False  # a timer will look after those

@@ -26,9 +26,9 @@ class BadUrl(ValueError):
 
 
 class Kind(Enum):
-    """What a URL leads to."""
+    """What a URL leads to, by the word that `relay status` has for it."""
 
-    SERVER = "server"
+    SERVER = "standalone"
     SENTINEL = "sentinel"  # the primary that sentinels name
     CLUSTER = "cluster"
 
