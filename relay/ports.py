@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from relay import peer
-from relay.config import Config, StartError
+from relay.config import Config, StartError, show_server
 
 # What the kernel keeps for a client: so much that it hasn't read and isn't on its way, and so much that the node hasn't
 # read (Linux reckons twice that, with its own; as much as a connection begins with). Left alone both may grow to
@@ -92,8 +92,8 @@ def reserved(config: Config) -> Iterator[Config]:
 
 def show(sock: socket.socket) -> str:
     """Address and port, as one types them."""
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    host, port, *_ = sock.getsockname()
+    return show_server((host, port))
 
 
 def is_loopback(sock: socket.socket) -> bool:
@@ -132,4 +132,4 @@ def _set_up(sock: socket.socket) -> None:
 
 
 def _in_the_way(host: str, port: int, error: OSError) -> StartError:
-    return StartError(f"can't listen on {host}:{port}: {error.strerror or error}")
+    return StartError(f"can't listen on {show_server((host, port))}: {error.strerror or error}")

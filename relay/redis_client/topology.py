@@ -11,13 +11,13 @@ from relay.redis_client.dialing import Connection
 # What is shown of a server.
 SECTIONS: Final = ("server", "replication", "memory", "clients")
 # Refusals that say "this server is the wrong one": another one has its place, or it isn't fit to serve now.
-WRONG: Final = ("READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "MOVED")
+_WRONG: Final = ("READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "MOVED")
+# The same as exceptions, whose words may begin with an address (`refusals`).
 _WRONG_KINDS: Final = (
     redis.exceptions.ReadOnlyError,
     redis.exceptions.MasterDownError,
     redis.exceptions.BusyLoadingError,
     redis.exceptions.ClusterDownError,
-    redis.exceptions.MovedError,
 )
 
 
@@ -32,7 +32,7 @@ def wrong_server(error: object) -> bool:
     """
     if isinstance(error, (*_WRONG_KINDS, WrongServer)):
         return True
-    return isinstance(error, Exception) and str(error).startswith(WRONG)
+    return isinstance(error, Exception) and str(error).startswith(_WRONG)
 
 
 class Engine(Protocol):
