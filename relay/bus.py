@@ -56,7 +56,6 @@ class Bus:
         counts: Counts | None = None,
     ) -> None:
         self._store = store
-        self._uid = uid
         self._standing = standing
         self._room = room
         self._deliver = deliver

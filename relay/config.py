@@ -218,6 +218,14 @@ def show_server(server: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def check_readable(option: str, file: Path) -> None:
+    """Raise ConfigError unless the file can be opened. OpenSSL doesn't say which file it couldn't read."""
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"{option} {str(file)!r} can't be read: {error.strerror}") from None
+
+
 def check_url(url: str, password_file: Path | None = None) -> None:
     """Raise ConfigError unless this is a URL of a Redis or Valkey, of sentinels that know one, or of a cluster.
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from relay.config import ConfigError
+from relay.config import ConfigError, check_readable
 from relay.redis_client.threads import in_thread
 from relay.redis_url import Login, Tls
 
@@ -131,8 +131,8 @@ def client_context(tls: Tls) -> ssl.SSLContext:
         _trust(context, tls)
     if tls.certfile is not None:
         key = tls.keyfile or tls.certfile
-        _check_readable("ssl_certfile", tls.certfile)
-        _check_readable("ssl_keyfile", key)
+        check_readable("--redis: ssl_certfile", tls.certfile)
+        check_readable("--redis: ssl_keyfile", key)
         try:
             # Without a password OpenSSL would ask for one at the terminal.
             context.load_cert_chain(tls.certfile, key, password=lambda: tls.password or "")
@@ -148,7 +148,7 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return
     if tls.ca_certs is not None:
-        _check_readable("ssl_ca_certs", tls.ca_certs)
+        check_readable("--redis: ssl_ca_certs", tls.ca_certs)
     if tls.ca_path is not None and not tls.ca_path.is_dir():
         raise ConfigError(f"--redis: ssl_ca_path {str(tls.ca_path)!r} is no folder")
     try:
@@ -156,14 +156,6 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
     except (OSError, ValueError) as error:
         named = "ssl_ca_data" if tls.ca_certs is None else f"ssl_ca_certs {str(tls.ca_certs)!r}"
         raise ConfigError(f"--redis: {named} can't be used: {why(error)}") from None
-
-
-def _check_readable(option: str, file: Path) -> None:
-    """OpenSSL doesn't say which file it couldn't read."""
-    try:
-        file.open("rb").close()
-    except OSError as error:
-        raise ConfigError(f"--redis: {option} {str(file)!r} can't be read: {error.strerror}") from None
 
 
 def why(error: Exception) -> str:
