@@ -180,7 +180,7 @@ class Publishing:
     async def _fan(self) -> None:
         self._publisher = Fan(
             self._store,
-            self._keys.everyone,
+            self._keys,
             answered=self._heard,
             unanswered=self._unanswered,
             again=self._lines_anew,
