@@ -46,8 +46,8 @@ _REASONS: Final = {
 
 
 class Probes:
-    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing; `but()` what operators
-    should know although it may get some.
+    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing; `but()` says what
+    operators should know of a node that is ready all the same.
 
     Not ready is 404, not 503: a balancer must keep the connections of a node that is alive. `metrics(accept)` makes the
     page /metrics: its content type and its bytes. That takes time; the other pages are answered as soon as the request
