@@ -4,6 +4,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -24,23 +25,20 @@ def resolve(host: str) -> str:
     Call it from the main thread. A resolver that hangs can't be stopped, so it is asked in a thread that nobody waits
     for at the end: a signal whose handler raises ends this call at once.
     """
-    outcome: list[str | OSError] = []
+    outcome: Future[str] = Future()
 
     def ask() -> None:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            outcome.append(str(_first(found)[4][0]))
-        except OSError as error:
-            outcome.append(error)
-        done.set()
+            outcome.set_result(str(_first(found)[4][0]))
+        except Exception as error:
+            outcome.set_exception(error)
 
-    done = threading.Event()
     threading.Thread(target=ask, name="resolver", daemon=True).start()
-    done.wait()
-    (found,) = outcome
-    if isinstance(found, OSError):
-        raise StartError(f"can't listen on {host}: {found.strerror or found}")
-    return found
+    try:
+        return outcome.result()
+    except OSError as error:
+        raise StartError(f"can't listen on {host}: {error.strerror or error}") from None
 
 
 def _first(found: list[Any]) -> Any:
