@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from relay.config import ConfigError, check_readable
+from relay.config import ConfigError, check_readable, read_file
 from relay.redis_client.threads import in_thread
 from relay.redis_url import Login, Tls
 
@@ -95,10 +95,9 @@ class Credentials:
 def read_password(file: Path, option: str) -> str:
     """The password in a file, a line end after it left out. Raises ConfigError, which names the option."""
     try:
-        password = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
-        raise ConfigError(f"{option} {str(file)!r} can't be read: {why}") from None
+        password = read_file(option, file).decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{option} {str(file)!r} can't be read: it isn't UTF-8") from None
     if not password:
         raise ConfigError(f"{option} {str(file)!r} is empty")
     return password
