@@ -13,9 +13,7 @@ from typing import Any, Final
 import anyio
 import hiredis
 
-from relay.redis_client.dialing import Command as Command
-from relay.redis_client.dialing import Connection
-from relay.redis_client.dialing import pack as pack
+from relay.redis_client.dialing import Command, Connection, pack
 
 # Pauses before a broken connection is made anew; the first try is at once.
 RECONNECT_SECONDS: Final = 0.1
