@@ -83,7 +83,7 @@ def bad_frame(line: bytes, error: Exception) -> BadFrame:
 
 
 def about_beginning(start: bytes) -> About:
-    """What a line is about of which only the start is there: as far as that holds whole keys and values."""
+    """The same for a line of which only the start is left: what the whole keys and values in it tell."""
     text = start.decode(errors="replace")
     found: dict[str, Raw] = {}
     at, last = _SPACE.match(text).end(), "{"  # type: ignore[union-attr]

@@ -56,7 +56,6 @@ class Bus:
         counts: Counts | None = None,
     ) -> None:
         self._store = store
-        self._uid = uid
         self._standing = standing
         self._room = room
         self._deliver = deliver
@@ -64,8 +63,8 @@ class Bus:
         self._notice = notice
         self._counts = counts or Counts()
         self._links = Links(uid, self._counts, lease)
-        self._too_many = Spell("mail from a node too many", "")
-        self._unreadable = Spell("unreadable mail", "")
+        self._too_many = Spell("mail from a node too many")
+        self._unreadable = Spell("unreadable mail")
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
         self._resting = False  # a timer will look after those

@@ -67,8 +67,8 @@ class Claims:
         self._records = records
         self._crew = Crew(tasks)
         self._sids: set[str] = set()
-        self._unclaimed = Spell("claim not possible", "")
-        self._unresumed = Spell("resume not possible", "")
+        self._unclaimed = Spell("claim not possible")
+        self._unresumed = Spell("resume not possible")
         # By session: it has moved on already, and the answer that makes it a session of this node isn't here yet.
         self._moved: dict[str, Moved] = {}
         # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.

@@ -35,6 +35,8 @@ LEEWAY_SECONDS: Final = (0.0, 300.0)
 # The upper bounds only catch a wrong unit.
 CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
+# Of a file that an option names: all options, or a set of keys with their certificates, are a tenth of this.
+MAX_FILE_BYTES: Final = 1024 * 1024
 # The oldest server whose behaviour the tests hold; the first with sharded pub/sub.
 OLDEST_SERVER: Final = 7
 
@@ -216,6 +218,26 @@ def show_server(server: tuple[str, int]) -> str:
     """What `parse_server` reads."""
     host, port = server
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def read_file(option: str, file: Path) -> bytes:
+    """What the file of an option holds. Raises ConfigError if it can't be read, or is longer than MAX_FILE_BYTES."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{option} {str(file)!r} can't be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{option} {str(file)!r} is longer than {MAX_FILE_BYTES} bytes")
+    return content
+
+
+def check_readable(option: str, file: Path) -> None:
+    """Raise ConfigError unless the file can be opened. OpenSSL doesn't say which file it couldn't read."""
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"{option} {str(file)!r} can't be read: {error.strerror}") from None
 
 
 def check_url(url: str, password_file: Path | None = None) -> None:

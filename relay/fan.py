@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 from relay.logs import Spell
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.connection import Answered, next_pause
+from relay.redis_client.keys import Keys
 from relay.redis_client.topology import wrong_server
 
 # A primary that owes an answer for so long is frozen, or cut off.
@@ -70,7 +71,7 @@ class Fan:
     def __init__(
         self,
         store: Store,
-        everyone: str,
+        keys: Keys,
         *,
         answered: Callable[[Any, int, str], None],
         unanswered: Callable[[int], None],
@@ -79,7 +80,7 @@ class Fan:
         mute: Callable[[], None],
     ) -> None:
         self._store = store
-        self._everyone = everyone  # the only channel that isn't sharded: every primary hands it on
+        self._keys = keys
         self._answered = answered
         self._unanswered = unanswered
         self._again = again
@@ -121,7 +122,7 @@ class Fan:
         batches: dict[Answered, list[Command]] = {}
         lost = 0
         for verb, channel, frame in commands:
-            if channel == self._everyone:
+            if channel == self._keys.everyone:  # the only one that isn't sharded: every primary hands it on
                 line = next((line for line in self._lines.values() if line.connection is not None), None)
             else:
                 verb, line = "SPUBLISH", self._homes.get(channel) or self._route(channel)
@@ -140,7 +141,7 @@ class Fan:
         own = self._homes.get(command[1])
         for line, channel in {line: channel for channel, line in self._homes.items()}.items():
             if line is not own and line.connection is not None and not line.connection.silence:
-                line.connection.send_uncounted(("SPUBLISH", beside(channel), b""))
+                line.connection.send_uncounted(("SPUBLISH", self._keys.beside(channel), b""))
 
     def forget(self, channel: str) -> None:
         """Nobody is there any more."""
@@ -239,11 +240,5 @@ class Fan:
         finally:
             line.connection = None
             self._unanswered(connection.unanswered)
-            with anyio.CancelScope(shield=True):
-                await connection.aclose()
+            connection.abort()
         return served
-
-
-def beside(channel: str) -> str:
-    """A channel that nobody hears, in the slot of this inbox."""
-    return f"{channel.rsplit(':', 2)[0]}:nobody:{{{channel}}}"

@@ -1,4 +1,4 @@
-"""Lines of which only half is there, while memory is short: they are held, so who goes on with one waits for its turn.
+"""Half lines while memory is short: a node holds them, so a client that goes on with one waits for its turn.
 
 Without turns nobody might ever finish: what would free memory may be an acknowledgement behind somebody's half line.
 """

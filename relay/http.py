@@ -10,6 +10,8 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from relay.logs import Spell
+
 # A probe's request: one line and a few headers, sent at once.
 REQUEST_BYTES: Final = 8192
 # From the connection to the end of the request: a round trip or two. Who takes longer is no probe.
@@ -25,9 +27,8 @@ PLACES: Final = 16
 SCRAPES: Final = 4
 # Connections that the kernel keeps until they are accepted, which takes a fraction of a millisecond each.
 BACKLOG: Final = 1024
-# Pause after an accept that failed, and how often the log says so: strangers can bring that about.
+# Pause after an accept that failed.
 RETRY_SECONDS: Final = 0.1
-SAY_SECONDS: Final = 60.0
 
 log = structlog.get_logger()
 
@@ -45,8 +46,8 @@ _REASONS: Final = {
 
 
 class Probes:
-    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing; `but()` what operators
-    should know although it may get some.
+    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing; `but()` says what
+    operators should know of a node that is ready all the same.
 
     Not ready is 404, not 503: a balancer must keep the connections of a node that is alive. `metrics(accept)` makes the
     page /metrics: its content type and its bytes. That takes time; the other pages are answered as soon as the request
@@ -59,7 +60,7 @@ class Probes:
         self._metrics = metrics
         self._open: dict[_Visit, None] = {}  # the oldest first
         self._scrapes = 0
-        self._said = float("-inf")
+        self._unanswered = Spell("probe not answered")
         self._tasks: TaskGroup | None = None
 
     async def serve(self, sock: socket.socket) -> None:
@@ -90,10 +91,7 @@ class Probes:
         """No descriptor is left, or no memory: the node has others to serve meanwhile."""
         if error.errno == errno.ECONNABORTED:
             return
-        now = asyncio.get_running_loop().time()
-        if now - self._said >= SAY_SECONDS:
-            self._said = now
-            log.warning("probe not answered", error=str(error))
+        self._unanswered.again(error=str(error))
         self._make_room()
         await anyio.sleep(RETRY_SECONDS)
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from relay.config import ConfigError
+from relay.config import ConfigError, read_file
 
 # RFC 7518, section 3.2: a secret shorter than the hash could be guessed from one token.
 SECRET_BYTES: Final = 32
@@ -19,8 +19,6 @@ SECRET_BYTES: Final = 32
 RSA_BITS: Final = 2048
 # Each key without a `kid` is tried with each token. Identity providers publish two or three.
 MAX_KEYS: Final = 32
-# A set of that many keys with their certificates is a tenth of this.
-MAX_BYTES: Final = 1024 * 1024
 
 _PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _KINDS: Final = f"Ed25519 (EdDSA), P-256 (ES256), or RSA of {RSA_BITS} bits or more (RS256)"
@@ -44,14 +42,8 @@ class _Unfit(Exception):
 
 def read(file: Path) -> list[Key]:
     """The keys in the file, at least one. Raises ConfigError, with a line that says nothing of what is in it."""
+    content = read_file("--auth-jwt-key", file)
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"--auth-jwt-key {str(file)!r} can't be read: {error.strerror}") from None
-    try:
-        if len(content) > MAX_BYTES:
-            raise _Unfit(f"is longer than {MAX_BYTES} bytes")
         keys = _keys(content)
         if len(keys) > MAX_KEYS:
             raise _Unfit(f"holds {len(keys)} keys, of which {MAX_KEYS} are possible")

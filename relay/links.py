@@ -113,9 +113,8 @@ class Links:
                 uids.append(uid)
                 continue
             self._absent.pop(uid, None)
-            heappush(
-                self._looks, (due if due > now else now + self._lease, uid)
-            )  # who is waited for is watched already
+            # If it is due all the same, something is under way to it: then its node is watched already.
+            heappush(self._looks, (due if due > now else now + self._lease, uid))
         return uids
 
     def judge(self, uids: Iterable[str], absent: set[str], now: float) -> list[str]:

@@ -147,8 +147,8 @@ def _describe(exc_info: object) -> str:
 class Spell:
     """Logs a trouble that comes again and again: when it begins, now and then while it lasts, and its end."""
 
-    def __init__(self, event: str, over: str) -> None:
-        """`over`: the event of its end."""
+    def __init__(self, event: str, over: str = "") -> None:
+        """`over`: the event of its end, for troubles whose end can be told."""
         self._event = event
         self._over = over
         self._said = float("-inf")

@@ -13,7 +13,7 @@ from relay.slices import in_slices
 
 # How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
 BUDGET_SECONDS: Final = 0.1
-# How often it is looked for nodes that may be forgotten.
+# How often to look for nodes that may be forgotten.
 LINKS_SECONDS: Final = 1.0
 # Looked at in one turn of the loop: a tenth of a millisecond for memory, half of one for peers, which asks the kernel.
 SLICE: Final = 50

@@ -4,12 +4,13 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 from relay import peer
-from relay.config import Config, StartError
+from relay.config import Config, StartError, show_server
 
 # What the kernel keeps for a client: so much that it hasn't read and isn't on its way, and so much that the node hasn't
 # read (Linux reckons twice that, with its own; as much as a connection begins with). Left alone both may grow to
@@ -24,23 +25,20 @@ def resolve(host: str) -> str:
     Call it from the main thread. A resolver that hangs can't be stopped, so it is asked in a thread that nobody waits
     for at the end: a signal whose handler raises ends this call at once.
     """
-    outcome: list[str | OSError] = []
+    outcome: Future[str] = Future()
 
     def ask() -> None:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            outcome.append(str(_first(found)[4][0]))
-        except OSError as error:
-            outcome.append(error)
-        done.set()
+            outcome.set_result(str(_first(found)[4][0]))
+        except Exception as error:
+            outcome.set_exception(error)
 
-    done = threading.Event()
     threading.Thread(target=ask, name="resolver", daemon=True).start()
-    done.wait()
-    (found,) = outcome
-    if isinstance(found, OSError):
-        raise StartError(f"can't listen on {host}: {found.strerror or found}")
-    return found
+    try:
+        return outcome.result()
+    except OSError as error:
+        raise StartError(f"can't listen on {host}: {error.strerror or error}") from None
 
 
 def _first(found: list[Any]) -> Any:
@@ -92,8 +90,8 @@ def reserved(config: Config) -> Iterator[Config]:
 
 def show(sock: socket.socket) -> str:
     """Address and port, as one types them."""
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    host, port, *_ = sock.getsockname()
+    return show_server((host, port))
 
 
 def is_loopback(sock: socket.socket) -> bool:
@@ -132,4 +130,4 @@ def _set_up(sock: socket.socket) -> None:
 
 
 def _in_the_way(host: str, port: int, error: OSError) -> StartError:
-    return StartError(f"can't listen on {host}:{port}: {error.strerror or error}")
+    return StartError(f"can't listen on {show_server((host, port))}: {error.strerror or error}")

@@ -10,8 +10,8 @@ noticed as well. The node's own probe is always answered.
 from collections.abc import Callable
 from typing import Any, Final
 
-from relay.redis_client.connection import Answered, Command, RespConnection, pack
-from relay.redis_client.dialing import Connection
+from relay.redis_client.connection import Answered, RespConnection
+from relay.redis_client.dialing import Command, Connection, pack
 
 # Of so many PUBLISHes one is answered. Half of what may be under way (publishing.UNDER_WAY), so that a server that
 # keeps up never holds anything up.

@@ -54,7 +54,7 @@ class Publishing:
         self._publisher: Publisher | Fan | None = None
         self._under_way = 0
         self._served = False  # the connection has carried out a command
-        self._why = "not connected yet"  # nothing can be published; empty: the connection has carried out a command
+        self._why = "not connected yet"  # why nothing can be published; empty once a command was carried out
         self._refusal = ""  # why a server refuses to publish, until it accepts everything again
         self._refused = self._accepted = 0  # since the last look
         self._refusals = Spell("publish refused", "publishing is accepted again")
@@ -180,7 +180,7 @@ class Publishing:
     async def _fan(self) -> None:
         self._publisher = Fan(
             self._store,
-            self._keys.everyone,
+            self._keys,
             answered=self._heard,
             unanswered=self._unanswered,
             again=self._lines_anew,

@@ -26,9 +26,9 @@ class BadUrl(ValueError):
 
 
 class Kind(Enum):
-    """What a URL leads to."""
+    """What a URL leads to, by the word that `relay status` has for it."""
 
-    SERVER = "server"
+    SERVER = "standalone"
     SENTINEL = "sentinel"  # the primary that sentinels name
     CLUSTER = "cluster"
 
@@ -44,19 +44,6 @@ _SCHEMES: Final[dict[str, tuple[Kind, bool]]] = {
     "rediss+cluster": (Kind.CLUSTER, True),
 }
 SCHEMES: Final = tuple(_SCHEMES)
-# What of TLS may follow the `?`, named as redis-py does; `sentinel_ssl_…` is the same for the sentinels.
-TLS_OPTIONS: Final = (
-    "ssl_ca_certs",
-    "ssl_ca_path",
-    "ssl_ca_data",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "ssl_password",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
-    "ssl_min_version",
-    "ssl_ciphers",
-)
 SENTINEL_LOGIN: Final = ("sentinel_username", "sentinel_password")
 _BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _VERIFY: Final = ("required", "optional", "none")
@@ -177,27 +164,29 @@ class _Options:
         return login, file, self.tls("sentinel_", servers) if secure else None
 
     def tls(self, prefix: str = "", base: Tls | None = None) -> Tls:
-        """What the options of TLS with this prefix say; where nothing is said it is as in `base`."""
-        told = {name: self._left.pop(prefix + name) for name in TLS_OPTIONS if prefix + name in self._left}
+        """What the options of TLS with this prefix say, named as redis-py does; the rest is as in `base`."""
         base = base or Tls()
-        verify = told.get("ssl_cert_reqs", "required" if base.verify else "none").lower()
+
+        def told(name: str) -> str | None:
+            return self._left.pop(prefix + name, None)
+
+        verify = (told("ssl_cert_reqs") or ("required" if base.verify else "none")).lower()
         if verify not in _VERIFY:
             raise BadUrl(f"{prefix}ssl_cert_reqs must be {', '.join(_VERIFY[:-1])} or {_VERIFY[-1]}")
-        version = told.get("ssl_min_version", base.min_version)
+        version = told("ssl_min_version") or base.min_version
         if version not in _VERSIONS:
             raise BadUrl(f"{prefix}ssl_min_version must be TLSv1.2 or TLSv1.3")
-        check = told.get("ssl_check_hostname")
         tls = Tls(
-            ca_certs=_path(told.get("ssl_ca_certs")) or base.ca_certs,
-            ca_path=_path(told.get("ssl_ca_path")) or base.ca_path,
-            ca_data=told.get("ssl_ca_data", base.ca_data),
-            certfile=_path(told.get("ssl_certfile")) or base.certfile,
-            keyfile=_path(told.get("ssl_keyfile")) or base.keyfile,
-            password=told.get("ssl_password", base.password),
+            ca_certs=_path(told("ssl_ca_certs")) or base.ca_certs,
+            ca_path=_path(told("ssl_ca_path")) or base.ca_path,
+            ca_data=told("ssl_ca_data") or base.ca_data,
+            certfile=_path(told("ssl_certfile")) or base.certfile,
+            keyfile=_path(told("ssl_keyfile")) or base.keyfile,
+            password=told("ssl_password") or base.password,
             verify=verify != "none",
-            check_hostname=verify != "none" and (base.check_hostname if check is None else _boolean(prefix, check)),
+            check_hostname=self._boolean(f"{prefix}ssl_check_hostname", base.check_hostname) and verify != "none",
             min_version=_VERSIONS[version],
-            ciphers=told.get("ssl_ciphers", base.ciphers),
+            ciphers=told("ssl_ciphers") or base.ciphers,
         )
         if tls.keyfile is not None and tls.certfile is None:
             raise BadUrl(f"{prefix}ssl_keyfile needs {prefix}ssl_certfile")
@@ -220,12 +209,6 @@ class _Options:
                 better = "" if self._scheme == "unix" else f"; use {self._scheme.replace('redis', 'rediss', 1)}://…"
                 raise BadUrl(f"{self._scheme}:// is without TLS and has no option {name!r}{better}")
             raise BadUrl(f"{self._scheme}:// has no option {name!r}")
-
-
-def _boolean(prefix: str, value: str) -> bool:
-    if value.lower() not in _BOOLEANS:
-        raise BadUrl(f"{prefix}ssl_check_hostname must be true or false")
-    return _BOOLEANS[value.lower()]
 
 
 def _path(value: str | None) -> Path | None:

@@ -10,11 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from relay.config import ConfigError
+from relay.config import ConfigError, read_file
 
 PREFIX: Final = "RELAY_"
-# A file of all options is a few kilobytes.
-MAX_BYTES: Final = 1024 * 1024
 _WORDS: Final[dict[Any, str]] = {
     bool: "true or false",
     int: "a whole number",
@@ -33,13 +31,7 @@ def read(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"--config {str(path)!r} can't be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"--config {str(path)!r} is longer than {MAX_BYTES} bytes")
+    content = read_file("--config", path)
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, and of numbers that are too long

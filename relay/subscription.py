@@ -46,8 +46,8 @@ class Subscription:
         self._lost = lost
         self._why_lost = "not subscribed yet"
         self._refusal = ""
-        self._bad_frames = Spell("bad frame on the bus", "")
-        self._refusals = Spell("unexpected reply to subscribe", "")
+        self._bad_frames = Spell("bad frame on the bus")
+        self._refusals = Spell("unexpected reply to subscribe")
         self.since = float("-inf")  # when it was confirmed
         self.connection: RespConnection | None = None  # once it is confirmed
         self._receiver: RespConnection | None = None  # confirmed or not

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
-from relay.config import ConfigError
+from relay.config import ConfigError, check_readable
 
 # From the connection to the end of the handshake. Two round trips, and a certificate that is looked at: less than a
 # second nearly everywhere; whoever takes longer than this holds a place that others could have.
@@ -50,8 +50,8 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.num_tickets = 0
-    _check(cert, "--tls-cert")
-    _check(key, "--tls-key")
+    check_readable("--tls-cert", cert)
+    check_readable("--tls-key", key)
 
     def ask() -> NoReturn:  # without it, OpenSSL would ask at the terminal
         raise ConfigError(f"--tls-key {str(key)!r} is encrypted; it has to be a key without a passphrase")
@@ -61,7 +61,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     except (OSError, ValueError) as error:
         raise ConfigError(f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {_why(error)}") from None
     if client_ca is not None:
-        _check(client_ca, "--tls-client-ca")
+        check_readable("--tls-client-ca", client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(client_ca)
@@ -70,17 +70,9 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     return context
 
 
-def _check(file: Path, option: str) -> None:
-    """OpenSSL doesn't say which file it couldn't read."""
-    try:
-        file.open("rb").close()
-    except OSError as error:
-        raise ConfigError(f"{option} {str(file)!r} can't be read: {error.strerror}") from None
-
-
 def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "it isn't PEM").lower().replace("_", " ")
+        return error.reason.lower().replace("_", " ") if error.reason else "it isn't PEM"
     return str(error)
 
 

@@ -127,7 +127,7 @@ def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
     if chat is not None and chat == p.chat:  # not so when a switch has already named the next one
         p.left = p.chat
         p.partner = p.chat = None
-    request = p.requests.marked(frame.ref) or p.requests.first(Kind.LEAVE)
+    request = p.requests.about(frame.ref, Kind.LEAVE)
     left = events.Left(name, frame.reason, chat or "", request.ref if request is not None else None)
     if request is not None and request.kind is Kind.LEAVE:
         p.requests.answer(request, left)
@@ -135,7 +135,7 @@ def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
 
 
 def _presence(p: "ClientProtocol", frame: frames.NodePresence) -> list[Event]:
-    request = p.requests.marked(frame.ref) or p.requests.first(Kind.WHO)
+    request = p.requests.about(frame.ref, Kind.WHO)
     presence = events.Presence(frame.name, frame.state, request.ref if request is not None else None)
     p.requests.answer(request, presence)
     return [presence]
@@ -146,7 +146,7 @@ def _typing(p: "ClientProtocol", frame: frames.NodeTyping) -> list[Event]:
 
 
 def _ringing(p: "ClientProtocol", frame: frames.NodeRinging) -> list[Event]:
-    call = p.requests.marked(frame.ref) or p.requests.first(Kind.CALL)
+    call = p.requests.about(frame.ref, Kind.CALL)
     if call is not None and call.given_up:
         return []
     return [events.Ringing(frame.name, frame.wait, frame.chat or "", call.ref if call is not None else None)]
@@ -166,7 +166,7 @@ def _missed(p: "ClientProtocol", frame: frames.NodeMissed) -> list[Event]:
 
 
 def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
-    request = p.requests.marked(frame.ref) or p.requests.first(Kind.BLOCK)
+    request = p.requests.about(frame.ref, Kind.BLOCK)
     if request is None or request.name != frame.name:
         return []  # said again after a resume
     p.blocked[frame.name] = None
@@ -178,7 +178,7 @@ def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
 def _unblocked(p: "ClientProtocol", frame: frames.NodeUnblocked) -> list[Event]:
     for name in [name for name in p.blocked if same_name(name, frame.name)]:
         del p.blocked[name]
-    request = p.requests.marked(frame.ref) or p.requests.first(Kind.UNBLOCK)
+    request = p.requests.about(frame.ref, Kind.UNBLOCK)
     unblocked = events.Blocked(frame.name, False, request.ref if request is not None else None)
     p.requests.answer(request, unblocked)
     return [unblocked]

@@ -15,7 +15,8 @@ from pairchat.errors import ConnectionFailed
 from pairchat.resolve import addresses
 from pairchat.trust import explain
 
-# What a connection that is gone raises. SSLError: a record that is none, an alert; nothing can be read behind it.
+# What reading and writing raise once a connection is gone. SSLError: a record that is no TLS, or an alert, after which
+# nothing can be read.
 BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
 # Seconds until one address, or the lookup of one name, is given up where there are others: above any round trip.

@@ -203,7 +203,7 @@ class Link:
             raise ConnectionFailed(f"no proof of the name within {CONNECT_WAIT:g} s") from None
 
     async def _proved(self) -> bool:
-        """The same, where a program that has no proof now may have one when it is asked again."""
+        """Have the name proved at a reconnect. False: the program has no proof now, and is to be asked again later."""
         try:
             await self.prove()
         except Exception as error:

@@ -25,13 +25,12 @@ from pairchat.requests import GIVEN_UP
 from pairchat.stdio import LineReader, LineTooLong, write_all
 from pairchat.tasks import alongside
 from pairchat.wording import Exit
+from relay.frames import MAX_ID, MAX_REF
 
 # Commands that may wait while one is carried out.
 AHEAD: Final = 64
 # Beside the longest text, each byte of it escaped (`\\u0000`), a command may hold so much.
 _COMMAND_BYTES: Final = 4096
-_MAX_INTEGER: Final = 2**53 - 1  # as in the protocol
-_MAX_REF: Final = 128  # characters, likewise
 
 _Command = dict[str, Any]
 
@@ -188,7 +187,7 @@ class Frames:
         if kind not in ("quit", "cancel") and (not isinstance(kind, str) or kind not in self._commands):
             raise _Wrong(f"there is no {kind!r}", command)
         if command.get("ref") is not None and not _echoed("ref", command["ref"]):
-            raise _Wrong(f"a ref is a string of {_MAX_REF} characters at most, or an integer", command)
+            raise _Wrong(f"a ref is a string of {MAX_REF} characters at most, or an integer", command)
         if needed is not None and not isinstance(command.get(needed), str):
             raise _Wrong(f"{kind} needs a {needed}", command)
         return command
@@ -270,8 +269,8 @@ class Frames:
 def _echoed(key: str, value: object) -> bool:
     """Whether an error may repeat this."""
     if key == "ref" and isinstance(value, int) and not isinstance(value, bool):
-        return -_MAX_INTEGER <= value <= _MAX_INTEGER
-    return isinstance(value, str) and (key != "ref" or len(value) <= _MAX_REF)
+        return -MAX_ID <= value <= MAX_ID
+    return isinstance(value, str) and (key != "ref" or len(value) <= MAX_REF)
 
 
 _NEEDED = {"to": "name", "who": "name", "block": "name", "unblock": "name", "msg": "text"}

@@ -59,6 +59,10 @@ class Requests:
         """The oldest request of these kinds that has no outcome."""
         return next((request for request in self.open if request.kind in kinds), None)
 
+    def about(self, mark: events.Ref | None, kind: Kind) -> Request | None:
+        """The request that an answer of this kind is about: the one with the mark, else the oldest."""
+        return self.marked(mark) or self.first(kind)
+
     def answer(self, request: Request | None, outcome: "events.Event | PairchatError") -> None:
         """This is what became of it."""
         if request is not None and request.outcome is None:

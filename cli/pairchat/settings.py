@@ -10,7 +10,7 @@ from pairchat.errors import BadSettings
 from pairchat.folders import user_folder
 
 FILE: Final = "config.toml"
-# What the screen offers. It takes its time to import, which those who only ask need not spend.
+# The choices of the screen. They are here too since help and completion should not have to import it, which takes long.
 THEMES: Final = ("auto", "dark", "light")
 NOTIFY: Final = ("off", "bell", "auto", "osc9", "osc777", "osc99")
 

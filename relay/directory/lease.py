@@ -49,8 +49,8 @@ class Lease:
         self.incarnation = 0
         self.deadline = float("-inf")
         self.failing = False  # the last renewal didn't get through
-        self.why = ""  # it didn't, or wasn't possible
-        self.refused = ""  # why Redis takes no new data, if it doesn't; leases it renews all the same
+        self.why = ""  # and why it didn't
+        self.refused = ""  # why Redis takes no new data although it renews leases; else empty
         self._anonymous = False  # the server doesn't say who it is
         self._doubts = 0  # how often there was something to settle
         self._since = float("inf")

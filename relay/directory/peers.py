@@ -24,7 +24,7 @@ SAME_SECONDS: Final = 0.05
 # The part of a lease that may pass between two looks that find none, for it to have been missing all the time.
 UNSEEN: Final = 0.5
 
-# Nodes of which it is looked, at each look, whether they may be forgotten.
+# Promises that each turn of the watch looks at, whether they can be dropped.
 TIDY: Final = 8
 
 _LOOK: Final = Script("look")

@@ -1,4 +1,4 @@
-"""The way to Redis, whatever kind of installation it is. Nothing of what the relay keeps there is known here."""
+"""The way to Redis, whatever kind of installation it is. What a record, a lease or a frame means isn't known here."""
 
 from pathlib import Path
 

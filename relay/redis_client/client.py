@@ -26,12 +26,12 @@ __all__ = ["Script", "Store", "Unavailable"]
 
 # Pause before another try. A restarting server refuses connections at once.
 RETRY_SECONDS: Final = 0.05
-# How often it is looked for calls to give up.
+# How often calls are looked through for those to give up.
 LOOK_SECONDS: Final = 0.05
-# How often it is looked where things are although nothing is wrong: a server whose place another one has taken may go
-# on answering.
+# How often to find out where things are although nothing is wrong: a server whose place another one has taken may go on
+# answering.
 GLANCE_SECONDS: Final = 1.0
-# Looks after something went wrong follow one another by at least the first, and by the second while nothing changes.
+# The pause between two looks after something went wrong: the first, and up to the second while nothing changes.
 DOUBT_SECONDS: Final = (0.1, 0.5)
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5

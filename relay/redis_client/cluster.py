@@ -17,6 +17,7 @@ import structlog
 from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import Line
 from relay.redis_client.slots import NOTHING, Map, View, address, merged, read, slot_of
+from relay.redis_client.topology import Looks
 from relay.redis_url import RedisUrl
 
 # Members that are asked at once, beside the addresses that were given: more than can be wrong at a time.
@@ -43,8 +44,7 @@ class Cluster:
         self.version = 0
         self._lines: dict[str, Line] = {}  # to members that were asked where things are
         self._turn = 0
-        self._looks = 0
-        self._one_at_a_time = anyio.Lock()
+        self._looks = Looks(self._look)
 
     # --- where things are
 
@@ -59,12 +59,8 @@ class Cluster:
             self._adopt(self._map.moved(slot, home))
 
     async def look(self) -> None:
-        """Ask several members. Whoever comes while others are asking shares the look that follows."""
-        number = self._looks + 1
-        async with self._one_at_a_time:
-            if self._looks < number:
-                self._looks = number
-                await self._look()
+        """Ask several members."""
+        await self._looks.next()
 
     async def _look(self) -> None:
         members = sorted(self._map.members - set(self._given))
@@ -82,7 +78,7 @@ class Cluster:
         if members:
             self._turn = (self._turn + 1) % len(members)
             views: list[View] = []
-            async with self._one_at_a_time:
+            async with self._looks.turn:
                 with anyio.move_on_after(REST_SECONDS + self._line(members[self._turn]).latency):
                     views, _ = await self._ask([members[self._turn]])
             if views and merged(views) == self._map:
@@ -118,7 +114,7 @@ class Cluster:
         async with anyio.create_task_group() as tasks:
             for place in places:
                 tasks.start_soon(ask, place)
-        await self._drop({*self._lines} - self._map.members)
+        self._drop({*self._lines} - self._map.members)
         return views, errors
 
     def _line(self, place: str) -> Line:
@@ -134,9 +130,9 @@ class Cluster:
         epochs = "" if isinstance(lines, Exception) else lines.decode()  # that may be refused
         return read(rows, epochs, place, given=place in self._given)
 
-    async def _drop(self, places: set[str]) -> None:
+    def _drop(self, places: set[str]) -> None:
         for place in places:
-            await self._lines.pop(place).aclose()
+            self._lines.pop(place).close()
 
     # --- connections
 
@@ -156,7 +152,7 @@ class Cluster:
         return f"{connection.host}:{connection.port}" in self._map.primaries
 
     async def aclose(self) -> None:
-        await self._drop({*self._lines})
+        self._drop({*self._lines})
 
 
 def _telling(error: Exception) -> int:

@@ -13,9 +13,7 @@ from typing import Any, Final
 import anyio
 import hiredis
 
-from relay.redis_client.dialing import Command as Command
-from relay.redis_client.dialing import Connection
-from relay.redis_client.dialing import pack as pack
+from relay.redis_client.dialing import Command, Connection, pack
 
 # Pauses before a broken connection is made anew; the first try is at once.
 RECONNECT_SECONDS: Final = 0.1
@@ -72,11 +70,7 @@ class RespConnection(asyncio.Protocol):
         self.lost.set()
 
     def abort(self) -> None:
-        """Give the connection up; `lost` follows."""
-        self._transport.abort()
-
-    async def aclose(self) -> None:
-        """Close without waiting for the other side."""
+        """Close at once, without waiting for the other side; `lost` follows."""
         self._transport.abort()
 
 

@@ -17,6 +17,7 @@ import anyio
 import hiredis
 import redis.exceptions
 
+from relay.config import show_server
 from relay.redis_client.latency import RoundTrip
 from relay.redis_client.lookup import Lookup, Place
 from relay.redis_client.refusals import refusal
@@ -268,7 +269,7 @@ def show(host: str, port: int, place: Place | None = None) -> str:
     """An address for people: `redis:6379`, or `redis:6379 (10.0.0.1)` where that is what a name stands for."""
     if not port:
         return host
-    named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    named = show_server((host, port))
     if place is None or place.family == socket.AF_UNIX or place.address[0] == host:
         return named
     return f"{named} ({place.address[0]})"

@@ -52,6 +52,10 @@ class Keys:
         """The channel on which a node gets its mail."""
         return f"{self._prefix}:inbox:{uid}"
 
+    def beside(self, inbox: str) -> str:
+        """A channel that nobody hears, in the slot of this inbox."""
+        return f"{self._prefix}:nobody:{{{inbox}}}"
+
 
 def _digest(owned: str) -> str:
     return hashlib.blake2b(owned.encode(), digest_size=16).hexdigest()

@@ -2,14 +2,14 @@
 
 from typing import Final
 
-# Beyond what is usual a server may be silent for so long. Whoever waits for the directory is told "unavailable" within
+# How long a server may be silent beyond what is usual. Whoever waits for the directory is told "unavailable" within
 # a second: the rest of it is for another try on a new connection.
 SLACK_SECONDS: Final = 0.6
 # The same while nothing has been measured yet.
 FIRST_SECONDS: Final = 1.0
 # The upper bound: round trips of two seconds still get through, and a server that is away holds nobody up for longer.
 LONGEST_SECONDS: Final = 3.0
-# So many measurements have a least one; a longer way is known by the time that twice as many were made.
+# The least of so many measurements is taken: a way that has become longer is known after twice as many at the most.
 LEAST_OF: Final = 16
 # Weights of a new measurement, those of RFC 6298.
 _OF_MEAN: Final = 1 / 8

@@ -10,7 +10,7 @@ import anyio
 
 from relay.redis_client.threads import in_thread
 
-# So long a name server may take. One that answers at all takes some milliseconds.
+# How long a name server may take. One that answers at all takes some milliseconds.
 LOOKUP_SECONDS: Final = 2.0
 # After this the addresses that the name had before are tried, where there are any.
 STALE_SECONDS: Final = 0.5

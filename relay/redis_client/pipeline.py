@@ -32,25 +32,24 @@ class Line:
         """
         connection = self._connection
         if connection is None or connection.over or not self._current(connection.origin):
-            await self.aclose()
+            self.close()
             connection = self._connection = _Asking(await self._connect())
         return await connection.ask(commands)
 
     @property
     def latency(self) -> float:
         """Seconds that the way to the server and back takes; 0 while that isn't known."""
-        return 0.0 if self._connection is None else self._connection.origin.round_trip.least
+        return 0.0 if self._connection is None else self._connection.latency
 
     def abort(self) -> None:
         """Give the connection up, if there is one: who waits for answers there won't have them."""
         if self._connection is not None:
             self._connection.abort()
 
-    async def aclose(self) -> None:
-        """Close the connection, if there is one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.aclose()
+    def close(self) -> None:
+        """Close the connection, if there is one; the next pipeline has a new one."""
+        self.abort()
+        self._connection = None
 
 
 class _Asking(RespConnection):

@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Callable[[str], None]) -> None:
     """Run one `session` after the other, for ever. `not_made(error)`: there is none, and why."""
     pause = 0.0
-    lost = Spell("bus connection lost", "")
+    lost = Spell("bus connection lost")
     failed = Spell("bus connection not made", "bus connection made again")
     while True:
         try:
@@ -55,8 +55,7 @@ async def connected(store: Store, inbox: str, take_over: "Callable[[Connection],
     try:
         yield connection
     finally:
-        with anyio.CancelScope(shield=True):
-            await connection.aclose()
+        connection.abort()
 
 
 async def follow(store: Store, connections: Callable[[], list[RespConnection]]) -> None:

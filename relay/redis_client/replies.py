@@ -1,4 +1,4 @@
-"""Replies of Redis that want to be read: INFO, and pairs in a row."""
+"""Replies of Redis that have a form of their own: INFO, and pairs in a row."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -29,7 +29,7 @@ def pairs(reply: Iterable[Any]) -> dict[Any, Any]:
 
 
 def formed(command: str, answer: Any) -> Any:
-    """What an answer to a command of the relay's is, as far as it isn't that already: HSCAN's cursor and fields."""
+    """An answer as the relay works with it: that of HSCAN is a cursor and a dict, any other stays as it is."""
     if command == "HSCAN" and isinstance(answer, list):
         cursor, fields = answer
         return int(cursor), pairs(fields)

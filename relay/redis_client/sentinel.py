@@ -14,6 +14,7 @@ from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
 from relay.redis_client.replies import pairs, text
 from relay.redis_client.single import PRIMARY, Server
+from relay.redis_client.topology import Looks
 from relay.redis_url import MAX_PORT, Address, RedisUrl
 
 # Sentinels that others tell of are remembered. An installation has three or five.
@@ -54,13 +55,12 @@ class Sentinels(Server):
         self._primary: Address | None = None
         self._lines: dict[Address, Connection] = {}
         self._learned: dict[Address, str] = {}
-        self._looks = 0
-        self._one_at_a_time = anyio.Lock()
+        self._looks = Looks(self._ask_all)
         self.unwatched = ""
         self._silence = Spell("no sentinel answers: a failover won't be noticed", "sentinels answer again")
 
     async def _dial(self) -> Connection:
-        await self._find()
+        await self._looks.next()
         assert self._primary is not None
         return await self._dialer.dial(*self._primary, PRIMARY)
 
@@ -70,7 +70,7 @@ class Sentinels(Server):
     async def look(self) -> None:
         """Ask the sentinels."""
         self._looked = time.monotonic()
-        await self._find()
+        await self._looks.next()
 
     def current(self, connection: Connection) -> bool:
         return (connection.host, connection.port) == self._primary and super().current(connection)
@@ -80,14 +80,6 @@ class Sentinels(Server):
         self._guards.renew()
 
     # --- sentinels
-
-    async def _find(self) -> None:
-        """Ask where the primary is. Whoever comes while others are asking shares the question that follows."""
-        number = self._looks + 1
-        async with self._one_at_a_time:
-            if self._looks < number:
-                self._looks = number
-                await self._ask_all()
 
     async def _ask_all(self) -> None:
         views, errors = await self._ask(dict.fromkeys(self._url.hosts, ""))

@@ -121,8 +121,7 @@ class Shard:
                 if self._queue and not self._urgent and len(self._queue) < batch:
                     await anyio.sleep(GATHER_SECONDS)
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._line.aclose()
+            self._line.close()
 
     async def _pipeline(self, calls: list[Call]) -> None:
         now = time.monotonic()

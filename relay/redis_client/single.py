@@ -11,8 +11,8 @@ from relay.redis_client.replies import info, text
 from relay.redis_client.topology import WrongServer, wrong_server
 from relay.redis_url import RedisUrl
 
-# How often it is looked whether the address still leads to the same server: a connection is made for that. Proxies and
-# services that fail over behind one address may keep old connections to what has become a replica.
+# How often a connection is made to see whether the address still leads to the same server. Proxies and services that
+# fail over behind one address may keep old connections to what has become a replica.
 LOOK_SECONDS: Final = 2.0
 # Servers say that they are the wrong one with each refusal: connections are left no more often than this.
 DOUBT_SECONDS: Final = 1.0

@@ -41,6 +41,6 @@ def in_thread(function: Callable[[], T]) -> "asyncio.Future[T]":
 
 
 def _heed(result: "asyncio.Future[T]") -> None:
-    """An error that comes when everybody has stopped waiting is no news to asyncio."""
+    """Look at the error, if there is one: asyncio logs those that nobody has looked at."""
     if not result.cancelled():
         result.exception()

@@ -1,9 +1,10 @@
 """What every kind of Redis installation offers to the client: one server, a primary that sentinels name, a cluster."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Final, Protocol
 
+import anyio
 import redis.exceptions
 
 from relay.redis_client.dialing import Connection
@@ -11,13 +12,13 @@ from relay.redis_client.dialing import Connection
 # What is shown of a server.
 SECTIONS: Final = ("server", "replication", "memory", "clients")
 # Refusals that say "this server is the wrong one": another one has its place, or it isn't fit to serve now.
-WRONG: Final = ("READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "MOVED")
+_WRONG: Final = ("READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "MOVED")
+# The same as exceptions, whose words may begin with an address (`refusals`).
 _WRONG_KINDS: Final = (
     redis.exceptions.ReadOnlyError,
     redis.exceptions.MasterDownError,
     redis.exceptions.BusyLoadingError,
     redis.exceptions.ClusterDownError,
-    redis.exceptions.MovedError,
 )
 
 
@@ -32,7 +33,33 @@ def wrong_server(error: object) -> bool:
     """
     if isinstance(error, (*_WRONG_KINDS, WrongServer)):
         return True
-    return isinstance(error, Exception) and str(error).startswith(WRONG)
+    return isinstance(error, Exception) and str(error).startswith(_WRONG)
+
+
+class Looks:
+    """Looks where things are, one after the other. Whoever comes during one shares that which follows."""
+
+    def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
+        self.turn = anyio.Lock()  # for whoever asks for something else at the same places
+        self._look = look
+        self._begun = self._done = 0
+        self._failure: Exception | None = None  # of the last one
+
+    async def next(self) -> None:
+        """Return once a look is over that began after this. Raises what the look raises."""
+        number = self._begun + 1
+        async with self.turn:
+            if self._done < number:
+                self._begun += 1
+                try:
+                    await self._look()
+                    self._failure = None
+                except Exception as error:
+                    self._failure = error
+                self._done = self._begun
+            failure = self._failure
+        if failure is not None:
+            raise failure
 
 
 class Engine(Protocol):

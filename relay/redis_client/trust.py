@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from relay.config import ConfigError
+from relay.config import ConfigError, check_readable, read_file
 from relay.redis_client.threads import in_thread
 from relay.redis_url import Login, Tls
 
@@ -95,10 +95,9 @@ class Credentials:
 def read_password(file: Path, option: str) -> str:
     """The password in a file, a line end after it left out. Raises ConfigError, which names the option."""
     try:
-        password = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
-        raise ConfigError(f"{option} {str(file)!r} can't be read: {why}") from None
+        password = read_file(option, file).decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{option} {str(file)!r} can't be read: it isn't UTF-8") from None
     if not password:
         raise ConfigError(f"{option} {str(file)!r} is empty")
     return password
@@ -131,8 +130,8 @@ def client_context(tls: Tls) -> ssl.SSLContext:
         _trust(context, tls)
     if tls.certfile is not None:
         key = tls.keyfile or tls.certfile
-        _check_readable("ssl_certfile", tls.certfile)
-        _check_readable("ssl_keyfile", key)
+        check_readable("--redis: ssl_certfile", tls.certfile)
+        check_readable("--redis: ssl_keyfile", key)
         try:
             # Without a password OpenSSL would ask for one at the terminal.
             context.load_cert_chain(tls.certfile, key, password=lambda: tls.password or "")
@@ -148,7 +147,7 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return
     if tls.ca_certs is not None:
-        _check_readable("ssl_ca_certs", tls.ca_certs)
+        check_readable("--redis: ssl_ca_certs", tls.ca_certs)
     if tls.ca_path is not None and not tls.ca_path.is_dir():
         raise ConfigError(f"--redis: ssl_ca_path {str(tls.ca_path)!r} is no folder")
     try:
@@ -156,14 +155,6 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
     except (OSError, ValueError) as error:
         named = "ssl_ca_data" if tls.ca_certs is None else f"ssl_ca_certs {str(tls.ca_certs)!r}"
         raise ConfigError(f"--redis: {named} can't be used: {why(error)}") from None
-
-
-def _check_readable(option: str, file: Path) -> None:
-    """OpenSSL doesn't say which file it couldn't read."""
-    try:
-        file.open("rb").close()
-    except OSError as error:
-        raise ConfigError(f"--redis: {option} {str(file)!r} can't be read: {error.strerror}") from None
 
 
 def why(error: Exception) -> str:

@@ -4,8 +4,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from relay import logs
-from relay.config import Config, ConfigError, LogLevel, check_range
+from relay.config import Config, ConfigError, check_range
 from relay.logs import escape
 from relay.options import config, strange_variables, with_only
 
@@ -54,7 +53,6 @@ def where(settings: dict[str, Any], command: str) -> Config:
     for variable in strange_variables():
         typer.echo(f"relay: {escape(variable)} is no option's variable", err=True)
     told: Config = config(settings)
-    logs.setup(level=LogLevel.ERROR)  # what a command has to say it says itself, and in stdout nothing else may stand
     if told.redis is None:
         raise ConfigError(f"relay {command} needs --redis URL: that of the nodes")
     return told

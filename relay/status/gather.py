@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from relay import redis_url
 from relay.config import Config, StartError, first_error, one_start_error, redact
 from relay.directory.lease import TAIL_SECONDS
 from relay.redis_client.client import Store, Unavailable
@@ -85,7 +86,7 @@ class Gatherer:
         """`told` says which relay is meant. Raises ConfigError where a file that connections need can't be used."""
         assert told.redis is not None
         self.store = Store(told.redis, password_file=told.redis_password_file)
-        self._url = told.redis
+        self._engine = redis_url.parse(told.redis).kind.value
         self._prefix = told.prefix
         self._keys = Keys(told.prefix)
 
@@ -102,7 +103,7 @@ class Gatherer:
             nodes = await self.nodes()
         except Unavailable as error:
             trouble = str(error)
-        return Status(self._prefix, _engine(self._url), tuple(nodes), servers, trouble)
+        return Status(self._prefix, self._engine, tuple(nodes), servers, trouble)
 
     async def nodes(self) -> list[Node]:
         """The nodes that have told of themselves lately. Raises Unavailable."""
@@ -127,11 +128,6 @@ def _node(uid: str, report: Report, ttl: Any) -> Node:
     if isinstance(ttl, Unavailable):
         return Node(uid, report, None, unknown=True)
     return Node(uid, report, None if ttl < 0 else round(ttl / 1000 - TAIL_SECONDS, 3))
-
-
-def _engine(url: str) -> str:
-    scheme = url.partition("://")[0].partition("+")[2]
-    return scheme or "standalone"
 
 
 def _servers(infos: Mapping[str, Mapping[str, Any] | Unavailable]) -> Iterable[Server]:

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.auth import TOKEN_CHARACTERS, Authenticator
-from relay.config import ConfigError
-from relay.keyfile import MAX_BYTES, MAX_KEYS, SECRET_BYTES
+from relay.config import MAX_FILE_BYTES, ConfigError
+from relay.keyfile import MAX_KEYS, SECRET_BYTES
 from tests.support.tokens import Issuer, jwk_set
 
 
@@ -304,7 +304,7 @@ class TestTheKey:
             json.dumps({"keys": "none"}).encode(): "isn't a JWK set: it has no list of keys",
             json.dumps({"error": "not found, try again later"}).encode(): "holds no JWK that can be used",
             json.dumps({"keys": [issuer.jwk | {"d": "x"}]}).encode(): "holds a private key",
-            b"s" * (MAX_BYTES + 1): "is longer than",
+            b"s" * (MAX_FILE_BYTES + 1): "is longer than",
         }.items():
             file.write_bytes(content)
             with pytest.raises(ConfigError, match=words) as told:

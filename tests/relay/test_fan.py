@@ -12,16 +12,17 @@ from redis.crc import key_slot
 from structlog.testing import capture_logs
 
 from relay import fan as fan_module
-from relay.fan import Fan, beside
+from relay.fan import Fan
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.dialing import Connection, Dialer
+from relay.redis_client.keys import Keys
 from relay.redis_url import Login
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
 
 HOST = "127.0.0.1"
-EVERYONE = "everyone"
+KEYS = Keys("t")
 FROZEN = b""
 
 
@@ -95,7 +96,7 @@ class Scene:
         self.repeated: list[str] = []
         self.fan = Fan(
             cast(Store, self.topology),
-            EVERYONE,
+            KEYS,
             answered=self._answered,
             unanswered=self._unanswered,
             again=self._again,
@@ -159,9 +160,11 @@ async def test_each_goes_to_the_primary_that_serves_it(scene: Scene) -> None:
 
 
 async def test_what_is_for_everyone_is_said_once_and_not_sharded(scene: Scene) -> None:
-    scene.say(EVERYONE)
+    scene.say(KEYS.everyone)
     await until(lambda: scene.answers)
-    assert [said for primary in scene.primaries for said in primary.published] == [(b"PUBLISH", b"everyone", b"hi")]
+    assert [said for primary in scene.primaries for said in primary.published] == [
+        (b"PUBLISH", KEYS.everyone.encode(), b"hi")
+    ]
 
 
 async def test_a_channel_that_was_refused_is_looked_for_and_what_was_under_way_goes_again(scene: Scene) -> None:
@@ -228,8 +231,8 @@ async def test_a_probe_has_every_primary_answer_also_those_where_nothing_is_publ
     scene.fan.probe(("PUBLISH", "a", b"hi"))
     await until(lambda: scene.answers and scene.primaries[1].published)
     assert scene.primaries[0].published == [(b"SPUBLISH", b"a", b"hi")]
-    assert scene.primaries[1].published == [(b"SPUBLISH", beside("b").encode(), b"")]
-    assert key_slot(beside("t:inbox:x").encode()) == key_slot(b"t:inbox:x")
+    assert scene.primaries[1].published == [(b"SPUBLISH", KEYS.beside("b").encode(), b"")]
+    assert key_slot(KEYS.beside("t:inbox:x").encode()) == key_slot(b"t:inbox:x")
     assert (scene.answers, scene.lost, scene.fan.silent) == ([1], 0, 0)
 
 

@@ -28,7 +28,7 @@ class Scene:
         self.publisher = Publisher(await self._store.connect(""), lambda *answer: self.answers.append(answer), HI)
 
     async def close(self) -> None:
-        await self.publisher.aclose()
+        self.publisher.abort()
         await self._store.aclose()
         self._client.close()
 

@@ -12,10 +12,10 @@ import anyio
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.output.vt100 import Vt100_Output
 
+from pairchat.stdio import LAST_WORDS
+
 # Bytes that wait to be written: some hundred screens. Beyond that they are dropped, and all is drawn anew later.
 AHEAD: Final = 1_048_576
-# Seconds that the end of the program waits until everything is written.
-LAST_WORDS: Final = 1.0
 
 
 class Paper:

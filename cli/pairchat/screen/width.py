@@ -31,7 +31,7 @@ def _flag(match: re.Match[str]) -> str:
 
 def columns(text: str) -> int:
     """How many columns a text takes."""
-    # A character at a time: it keeps what it was asked for, for ever, and there is no end of texts.
+    # One character at a time: prompt_toolkit caches each text that it is asked about, and never lets go of short ones.
     return sum(map(get_cwidth, text))
 
 

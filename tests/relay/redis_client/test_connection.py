@@ -61,7 +61,7 @@ async def test_a_connection_that_ends_while_it_is_taken_over_is_known_to_be_lost
         taken = RespConnection(connection, lambda _: None)
         with anyio.fail_after(1):
             await taken.lost.wait()
-        await taken.aclose()
+        taken.abort()
 
 
 async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() -> None:
@@ -99,6 +99,6 @@ async def test_what_is_no_resp_costs_the_connection() -> None:
         with anyio.move_on_after(5):
             await connection.lost.wait()
         lost = connection.lost.is_set()
-        await connection.aclose()  # the server waits for it
+        connection.abort()  # the server waits for it
     assert lost
     assert heard == [b"OK"]

@@ -58,7 +58,7 @@ async def opened() -> AsyncIterator[Scene]:
         store = Store(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
         scene = Scene(server, Line(lambda: store.connect(""), lambda _: scene.current))
         yield scene
-        await scene.line.aclose()
+        scene.line.close()
         await store.aclose()
         await until(lambda: not server.open)
 

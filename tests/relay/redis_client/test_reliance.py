@@ -31,7 +31,6 @@ def test_nothing_but_its_exceptions_is_imported() -> None:
         (theirs.ReadOnlyError, theirs.ResponseError),
         (theirs.MasterDownError, theirs.ResponseError),
         (theirs.ClusterDownError, theirs.ResponseError),
-        (theirs.MovedError, theirs.ResponseError),
     ],
 )
 def test_whoever_catches_one_kind_catches_those_below_it(kinds: tuple[type[Exception], ...]) -> None:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import redis.exceptions
 from structlog.testing import capture_logs
@@ -249,3 +250,20 @@ async def test_a_password_that_they_refuse_ends_a_start(start: Start) -> None:
     with pytest.raises(StartError, match=f"Redis refuses the credentials: {HOST}:{guard.port}: NOAUTH"):
         await store.check()
     await store.aclose()
+
+
+async def test_whoever_shares_a_question_shares_its_failure() -> None:
+    """The first is asking when the others come: these two share the next question, which fails too."""
+    sentinels = Sentinels(parse(f"redis+sentinel://{HOST}:{free_port()}/service"))
+    failures: list[Exception] = []
+
+    async def connect() -> None:
+        try:
+            await sentinels.connect("")
+        except Exception as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(connect)
+    assert [type(failure) for failure in failures] == [redis.exceptions.ConnectionError] * 3
