@@ -256,7 +256,7 @@ class Link:
         if isinstance(error, ssl.SSLError):
             if refused(error):  # in TLS 1.3 a relay looks at our certificate behind the handshake
                 return NotAdmitted(f"can't connect to {self.server}: {explain(error)}")
-            return ConnectionLost(f"the connection to {self.server} was lost: {explain(error)}")
+            return ConnectionLost(f"the connection to {self.server} was lost: {explain(error, spoken=True)}")
         if silent and self._protocol.node is None and not self._route.secure:
             return ConnectionLost(f"{self.server} closes the connection at once: does it want TLS (--tls)?")
         return ConnectionLost(f"the connection to {self.server} was lost")
