@@ -149,9 +149,13 @@ class Chat:
         self._close_store()
         memory = None
         if self._state is not None:
-            with suppress(OSError):  # another program's, or a folder that can't be written: then without it
+            try:
                 self._link.store = Store(self._state, name, self._servers)
                 memory = self._link.store.load()
+            except BlockingIOError:
+                pass  # another program's, which has the name as well: it is for the node to refuse us
+            except OSError as error:
+                self._link.no_store = error
         # A protocol that has had a name has ids of its own.
         if memory is None or self._protocol.node is not None:
             return self._protocol.claim(name)

@@ -77,6 +77,7 @@ class Link:
         self._why: PairchatError | None = None  # the present connection was given up
         self._kept: Memory | None = None  # what was to be saved last
         self._unkept = False  # and could not be
+        self.no_store: OSError | None = None  # why there is no store, as long as that isn't told
         self.stream: ByteStream | None = None
         self.unwritten = b""  # being written: cancelled there, it may not have left
 
@@ -255,7 +256,7 @@ class Link:
         if isinstance(error, ssl.SSLError):
             if refused(error):  # in TLS 1.3 a relay looks at our certificate behind the handshake
                 return NotAdmitted(f"can't connect to {self.server}: {explain(error)}")
-            return ConnectionLost(f"the connection to {self.server} was lost: {explain(error)}")
+            return ConnectionLost(f"the connection to {self.server} was lost: {explain(error, spoken=True)}")
         if silent and self._protocol.node is None and not self._route.secure:
             return ConnectionLost(f"{self.server} closes the connection at once: does it want TLS (--tls)?")
         return ConnectionLost(f"the connection to {self.server} was lost")
@@ -297,6 +298,9 @@ class Link:
 
         Where that fails, it is told once and tried again with the next change.
         """
+        if self.no_store is not None and self._protocol.memory is not None:
+            error, self.no_store = self.no_store, None
+            await self._tell_unkept(error)
         while self.store is not None and (memory := self._protocol.memory) not in (None, self._kept):
             assert memory is not None
             self._kept = memory
@@ -305,9 +309,12 @@ class Link:
                 self._unkept = False
             except OSError as error:
                 if not self._unkept:
-                    words = f"can't write {error.filename}: {error.strerror}; a restart can't go on with this session"
-                    await self._tell([Complaint("not_kept", words)])
+                    await self._tell_unkept(error)
                 self._unkept = True
+
+    async def _tell_unkept(self, error: OSError) -> None:
+        words = f"can't write {error.filename}: {error.strerror}; a restart can't go on with this session"
+        await self._tell([Complaint("not_kept", words)])
 
     async def _watch(self) -> None:
         """Give up on a node that doesn't take us back, or says nothing."""

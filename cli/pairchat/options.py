@@ -49,11 +49,11 @@ def _seconds(value: float | None) -> float | None:
     return value
 
 
-def _init(asked: bool) -> None:
-    """Ask the few questions, and make the file."""
+def _init(context: typer.Context, asked: bool) -> None:
+    """Ask the few questions, and make the file: the one that `--config` names, which has been looked at before."""
     if not asked:
         return
-    path = settings.config_file()
+    path = context.params["config"] or settings.config_file()
     if path is None:
         raise _useless("there is no home folder: set HOME or XDG_CONFIG_HOME")
     if path.exists():
@@ -202,7 +202,5 @@ Config = Annotated[
         help="Settings.  [default: ~/.config/pairchat/config.toml]",
     ),
 ]
-Init = Annotated[
-    bool, typer.Option("--init", is_eager=True, callback=_init, help="Make that file, asking a few questions.")
-]
+Init = Annotated[bool, typer.Option("--init", callback=_init, help="Make that file, asking a few questions.")]
 Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show it and exit.")]

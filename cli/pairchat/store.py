@@ -32,7 +32,7 @@ class Store:
     """The session of one name."""
 
     def __init__(self, folder: Path, name: str, servers: Sequence[str]) -> None:
-        """Open the file, and lock it. Raises OSError; BlockingIOError if another program uses it."""
+        """Open the file, and lock it. Raises OSError with its name; BlockingIOError if another program uses it."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = hashlib.sha256("\n".join([name, *sorted(servers)]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self._path = folder / f"{quote(name.encode('utf-8', 'replace'), safe='')[:_NAME_SHOWN]}-{key}.json"

@@ -74,8 +74,8 @@ def refused(error: BaseException | None) -> bool:
     return isinstance(error, ssl.SSLError) and error.reason in _WANTED | _UNKNOWN | _EXPIRED
 
 
-def explain(error: ssl.SSLError) -> str:
-    """What is wrong at the other end, as the rest of a sentence about it."""
+def explain(error: ssl.SSLError, *, spoken: bool = False) -> str:
+    """What is wrong at the other end, as the rest of a sentence about it. `spoken`: it has spoken TLS before."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
     if error.reason in _WANTED:
@@ -84,7 +84,7 @@ def explain(error: ssl.SSLError) -> str:
         return "it does not accept your certificate"
     if error.reason in _EXPIRED:
         return "it does not accept your certificate: it has expired"
-    if error.reason in _NO_TLS:
+    if error.reason in _NO_TLS and not spoken:
         return "it does not speak TLS there (without --tls nothing is encrypted)"
     return f"TLS failed: {_lower(error.reason)}" if error.reason else "TLS failed"
 

@@ -140,6 +140,19 @@ def test_the_answers_to_a_few_questions_make_the_file(terminal: Open) -> None:
     assert terminal("--init", home=home).status() == 2
 
 
+@pytest.mark.parametrize("options", [("--init", "--config", "FILE"), ("--config", "FILE", "--init")])
+def test_the_file_that_is_made_is_the_one_that_was_named(start: Start, options: tuple[str, ...]) -> None:
+    home = Home()
+    file = home.path / "mine" / "chat.toml"
+    process = start(*(option.replace("FILE", str(file)) for option in options), home=home)
+    process.type(b"ann\n\n\n\n")
+    status, said, _ = process.ended()
+    assert status == 0
+    assert said.endswith(f"Written: {file}\n")
+    assert read(file, must_exist=True)["name"] == "ann"
+    assert not (home.path / ".config").exists()
+
+
 def test_the_version_is_told(start: Start) -> None:
     assert start("--version").ended() == (0, f"pairchat {version('pair-relay')}\n", [])
 

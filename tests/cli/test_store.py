@@ -189,6 +189,43 @@ async def test_a_session_that_cannot_be_kept_goes_on_and_says_so_once(node: Scri
     assert await run_sync(lambda: list(tmp_path.iterdir())) == []
 
 
+@pytest.mark.anyio
+async def test_a_session_whose_folder_cannot_be_made_goes_on_and_says_so(node: ScriptedNode, tmp_path: Path) -> None:
+    def relay() -> None:
+        peer = node.accept()
+        peer.welcome("ann")
+        peer.part()
+
+    state = tmp_path / "file" / "pairchat"
+    state.parent.touch()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_sync, relay)
+        async with pairchat.connect(node.address, name="ann", state=state) as chat:
+            joined, complaint = await anext(chat), await anext(chat)
+    words = f"can't write {state}: Not a directory; a restart can't go on with this session"
+    assert isinstance(joined, pairchat.Joined)
+    assert complaint == pairchat.Complaint("not_kept", words)
+
+
+@pytest.mark.anyio
+async def test_a_session_that_another_program_keeps_is_left_alone_without_a_word(
+    node: ScriptedNode, tmp_path: Path
+) -> None:
+    def relay() -> None:
+        peer = node.accept()
+        peer.welcome("ann")
+        peer.part()
+
+    others = Store(tmp_path, "ann", (node.address,))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_sync, relay)
+        async with pairchat.connect(node.address, name="ann", state=tmp_path) as chat:
+            assert isinstance(await anext(chat), pairchat.Joined)
+            await chat.quit()
+            assert [event async for event in chat] == [pairchat.events.Bye()]
+    others.close()
+
+
 @pytest.mark.parametrize(("base", "folder"), [("/x", "/x/pairchat"), ("relative", "~/.local/state/pairchat")])
 def test_the_folder_is_where_the_system_wants_it(monkeypatch: pytest.MonkeyPatch, base: str, folder: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", base)

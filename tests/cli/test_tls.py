@@ -84,7 +84,8 @@ async def test_a_certificate_that_is_not_trusted_and_no_tls_at_all_are_refused(
 GARBAGE = b"\x00" * 37  # of a length that a record may have, and of a kind that none has
 
 
-async def test_a_bad_record_is_a_lost_connection(node: ScriptedNode, certificate: Path) -> None:
+@pytest.mark.parametrize("garbage", [GARBAGE, b"HTTP/1.1 400 Bad Request\r\n\r\n" * 2])
+async def test_a_bad_record_is_a_lost_connection(node: ScriptedNode, certificate: Path, garbage: bytes) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
 
@@ -94,8 +95,8 @@ async def test_a_bad_record_is_a_lost_connection(node: ScriptedNode, certificate
         peer.welcome("alice")
         peer.pair("bob")
         peer.expect(said(1, "hi"))
-        peer.say_bare(GARBAGE)
-        node.accept_bare().sendall(GARBAGE)  # another time in the handshake
+        peer.say_bare(garbage)
+        node.accept_bare().sendall(garbage)  # another time in the handshake
         again = node.accept()
         again.take_back("alice", 0, partner="bob", sent=1)
         again.expect(said(1, "hi"))
@@ -112,6 +113,8 @@ async def test_a_bad_record_is_a_lost_connection(node: ScriptedNode, certificate
             told = []
             async for event in chat:
                 told.append(type(event))
+                if isinstance(event, pairchat.Dropped):
+                    assert "was lost: TLS failed: " in event.reason  # it did speak TLS
                 if isinstance(event, pairchat.Settled):
                     break
             assert [kind.__name__ for kind in told] == ["Joined", "Paired", "Dropped", "Joined", "Paired", "Settled"]
