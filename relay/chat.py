@@ -236,5 +236,8 @@ class Chat:
 
     def sync(self, party: Party, *, reply: bool, away: bool = False) -> Sync:
         """Tell the partner where this side lives and what it has acknowledged: all else has to come again."""
-        timed, times = (0, []) if reply else self.times.latest
+        timed, times = self.times.latest
+        if reply:
+            at = self.times.of(self.confirmed)
+            timed, times = (self.confirmed, [at]) if at is not None else (0, [])
         return Sync(self.partner.owned, self.id, party, self.confirmed, reply, away, timed, times)

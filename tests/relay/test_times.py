@@ -201,6 +201,26 @@ def test_a_partner_who_comes_back_says_what_time_it_was_told(world: World, ann: 
     assert (paired.last, paired.at) == (1, NOON)
 
 
+def test_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User) -> None:
+    """Her old place is all that his record names, so that his first word goes where nobody is."""
+    chat = pair(ann, ben)
+    ann.says(Say("a", 1))
+    world.settle()
+    world.crash("n1")
+    world.crash("n2")
+    world.records |= {"ann": ann.session, "ben": ben.session}
+    world.pass_time(5)
+    again = comes_back(ann, world.place("n3"), chat, sent=1)
+    world.settle()
+    world.pass_time(1)
+    world.settle()
+    again.hears()
+    user = world.place("n4").user()
+    user.says(Claim("ben", True, Resume(ben.session.sid, chat, 0, 1, None, NOON)))
+    world.settle()
+    assert acks(again) == [(1, NOON)]
+
+
 def test_a_person_s_stamp_is_the_same_time(world: World, ann: User) -> None:
     tim = enter(world.place("n2"), "tim", program=False)
     chat = pair(ann, tim)
