@@ -134,8 +134,8 @@ class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
 class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
     """The other side lives here now, and has the messages up to `last`: send again what came after.
 
-    `times`: when the latest messages that came to it were said, those up to the id `timed`. A question has that of `last`
-    alone.
+    `times`: when the latest messages that came to it were said, those up to the id `timed`. A question has the time of
+    `last` alone.
     """
 
     to: str
