@@ -250,6 +250,7 @@ def _hosts(scheme: str, netloc: str) -> list[Address]:
         try:
             address = urlsplit(f"//{host}")
             name, port = address.hostname, address.port
+            (name or "").encode("idna")  # the socket module does the same with every name, and raises no OSError
         except ValueError:
             name, port = None, None
         if not name or port == 0:
