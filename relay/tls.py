@@ -59,6 +59,8 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     try:
         context.load_cert_chain(cert, key, password=ask)
     except (OSError, ValueError) as error:
+        _must_hold(cert, "--tls-cert", "certificate")
+        _must_hold(key, "--tls-key", "private key")
         raise ConfigError(f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {_why(error)}") from None
     if client_ca is not None:
         _check(client_ca, "--tls-client-ca")
@@ -66,6 +68,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
         try:
             context.load_verify_locations(client_ca)
         except (OSError, ValueError) as error:
+            _must_hold(client_ca, "--tls-client-ca", "certificate")
             raise ConfigError(f"--tls-client-ca {str(client_ca)!r} can't be used: {_why(error)}") from None
     return context
 
@@ -76,6 +79,13 @@ def _check(file: Path, option: str) -> None:
         file.open("rb").close()
     except OSError as error:
         raise ConfigError(f"{option} {str(file)!r} can't be read: {error.strerror}") from None
+
+
+def _must_hold(file: Path, option: str, kind: str) -> None:
+    """Nor does it say which of them is something else. Of a pipe there is nothing left to look at."""
+    # The last words of "BEGIN TRUSTED CERTIFICATE", "BEGIN EC PRIVATE KEY", and the like
+    if file.is_file() and f"{kind.upper()}-----".encode() not in file.read_bytes():
+        raise ConfigError(f"{option} {str(file)!r} holds no {kind} in PEM") from None
 
 
 def _why(error: Exception) -> str:
