@@ -272,7 +272,7 @@ class Claims:
             legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended, body.before)
             resume.inherit(session, legacy)
             self._node.began(session, resumed=True)
-            self._node.post(holder.uid, Moved(name.owned, holder.sid, fence=fence))
+            self._node.post(holder.uid, Moved(name.owned, holder.sid, fence=fence, uid=self._node.uid))
             resume.come_back(session, claim)
             self._seated(sid)
         self._known(session, name)

@@ -21,6 +21,7 @@ from relay.mail import (
     Decline,
     Gone,
     Invite,
+    Knew,
     Mail,
     Moved,
     Ringing,
@@ -193,9 +194,16 @@ def _unknown(session: Session, mail: Unknown) -> None:
 
 def _moved(session: Session, mail: Moved) -> None:
     if session.sid == mail.sid:
-        session.superseded() if mail.taken else session.replaced(mail.fence)
+        session.superseded() if mail.taken else session.replaced(mail.fence, mail.uid)
     else:
         session.host.moved(mail)
+
+
+def _knew(session: Session, mail: Knew) -> None:
+    chat = session.chat
+    if chat is not None and chat.id == mail.chat:
+        chat.times.learn(mail.timed, mail.times)
+        session.outbox.fates.times.learn(mail.said, mail.said_times)
 
 
 def _current(session: Session, mail: Gone | Away) -> bool:
@@ -220,6 +228,7 @@ _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Away: _away,
     Sync: _sync,
     Moved: _moved,
+    Knew: _knew,
     Taken: _taken,
     Unknown: _unknown,
 }

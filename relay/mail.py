@@ -158,6 +158,21 @@ class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
     sid: str
     taken: bool = False
     fence: int = 0  # 0: from a node that doesn't say it
+    uid: str = ""  # of the node that has it now; empty: it understands no `Knew`
+
+
+class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):
+    """The answer to `Moved`: when the latest messages of the chat were said, as far as this node knows.
+
+    `times`: of the partner's messages, those up to the id `timed`. `said_times`: of its own, up to `said`.
+    """
+
+    to: str
+    chat: str
+    timed: int
+    times: list[float]
+    said: int
+    said_times: list[float]
 
 
 class Unknown(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
@@ -186,6 +201,7 @@ Mail = (
     | Away
     | Sync
     | Moved
+    | Knew
     | Taken
     | Unknown
     | Ringing

@@ -40,7 +40,7 @@ from relay.events import (
     Welcome,
 )
 from relay.host import Host
-from relay.mail import Deaf, Gone, Mail, Party, Taken, Unknown
+from relay.mail import Deaf, Gone, Knew, Mail, Party, Taken, Unknown
 from relay.metrics import Outcome
 from relay.names import Name
 from relay.outbox import Outbox
@@ -430,13 +430,20 @@ class Session:
         self.state, self.pending = State.NAMED, claim
         self.acks, self.door.asks, self.detached, self.deaf = claim.acks, claim.ask, False, False
 
-    def replaced(self, fence: int = 0) -> None:
-        """Another node has the session now. If it had when the client came back here, that will find it there."""
+    def replaced(self, fence: int = 0, uid: str = "") -> None:
+        """Another node has the session now. If it had when the client came back here, that will find it there.
+
+        `uid`: that node, if it wants to know when everything was said.
+        """
         self.door.shut(Code.AWAY)
         self.pairing.moved()
         if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid, *self.chat.unsettled))
+            if uid:
+                said = self.outbox.fates.times
+                said.learn(*self.chat.unsettled)
+                self.host.post(uid, Knew(self.owned, self.chat.id, *self.chat.times.latest, *said.latest))
         if not self.absence.ended_after(fence):
             self.host.tell(self, Replaced())
         self.host.forget(self, Ending.REPLACED)

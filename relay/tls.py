@@ -59,6 +59,8 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     try:
         context.load_cert_chain(cert, key, password=ask)
     except (OSError, ValueError) as error:
+        _must_hold(cert, "--tls-cert", "certificate")
+        _must_hold(key, "--tls-key", "private key")
         raise ConfigError(f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {_why(error)}") from None
     if client_ca is not None:
         check_readable("--tls-client-ca", client_ca)
@@ -66,8 +68,16 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
         try:
             context.load_verify_locations(client_ca)
         except (OSError, ValueError) as error:
+            _must_hold(client_ca, "--tls-client-ca", "certificate")
             raise ConfigError(f"--tls-client-ca {str(client_ca)!r} can't be used: {_why(error)}") from None
     return context
+
+
+def _must_hold(file: Path, option: str, kind: str) -> None:
+    """OpenSSL doesn't say which file is something else. Of a pipe there is nothing left to look at."""
+    # The last words of "BEGIN TRUSTED CERTIFICATE", "BEGIN EC PRIVATE KEY", and the like
+    if file.is_file() and f"{kind.upper()}-----".encode() not in file.read_bytes():
+        raise ConfigError(f"{option} {str(file)!r} holds no {kind} in PEM") from None
 
 
 def _why(error: Exception) -> str:

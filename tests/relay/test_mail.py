@@ -17,6 +17,7 @@ from relay.mail import (
     Decline,
     Gone,
     Invite,
+    Knew,
     Mail,
     Moved,
     Party,
@@ -48,6 +49,7 @@ EVERY_KIND: list[Mail] = [
     Moved("ann", "s1"),
     Taken("ann", "c1", 1),
     Unknown("ann", "c1", "n1"),
+    Knew("ann", "c1", 2, [1.5, 2.5], 0, []),
 ]
 
 strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
@@ -72,6 +74,7 @@ OLD = [
     "9193a56d6f766564a3616e6ea27331",
     "9194a574616b656ea3616e6ea2633101",
     "9194a7756e6b6e6f776ea3616e6ea26331a26e31",
+    "9197a46b6e6577a3616e6ea263310292cb3ff8000000000000cb40040000000000000090",
 ]
 OLDER = [
     pytest.param(mail, bytes.fromhex(old), id=type(mail).__name__) for mail, old in zip(EVERY_KIND, OLD, strict=True)

@@ -97,6 +97,8 @@ def test_sentinels_speak_tls_as_the_servers_do_unless_something_else_is_said() -
         ("redis://localhost:65536", "a port from 1 to 65535"),
         ("redis://localhost:0", "a port from 1 to 65535"),
         ("redis://[::1", "it needs a host"),
+        ("redis://a..b", "it needs a host"),
+        ("redis+cluster://a:7000,%s.example" % ("b" * 64), "it needs a host"),
         ("redis://a,b", "several hosts need redis+cluster:// or redis+sentinel://"),
         ("redis+sentinel://a,b", "redis+sentinel:// needs the name of a service after the hosts: /mymaster"),
         ("rediss+sentinel://a,b", "rediss+sentinel:// needs the name of a service after the hosts: /mymaster"),

@@ -221,6 +221,67 @@ def test_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User
     assert acks(again) == [(1, NOON)]
 
 
+@pytest.mark.parametrize("first", ["sender", "partner"])
+def test_it_is_the_same_when_the_senders_node_dies_and_the_partner_moves(
+    world: World, ann: User, ben: User, first: str
+) -> None:
+    """The partner's first node lives, and hands on what it knows; its client doesn't say what it had."""
+    chat = pair(ann, ben)
+    ann.says(Say("a", 1))
+    world.settle()
+    world.pass_time(1)
+    ann.says(Say("b", 2))
+    world.settle()
+    assert times_told(ben) == {1: NOON, 2: NOON + 1}
+    world.crash("n1")
+    world.records["ann"] = ann.session
+    world.pass_time(5)
+
+    def sender() -> User:
+        user = comes_back(ann, world.place("n3"), chat, sent=2)
+        world.settle()
+        world.pass_time(world.limits.reunion)
+        world.settle()
+        user.says(Say("a", 1), Say("b", 2))
+        return user
+
+    if first == "sender":
+        again = sender()
+    back = comes_back(ben, world.place("n4"), chat)
+    world.settle()
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    if first == "partner":
+        again = sender()
+    world.settle()
+    assert times_told(back) == {1: NOON, 2: NOON + 1}
+    back.says(Confirm(2))
+    world.settle()
+    assert acks(again)[-1:] == [(2, NOON + 1)]
+
+
+def test_a_sender_who_moves_takes_along_what_its_node_had_learnt(world: World, ann: User, ben: User) -> None:
+    """The partner's node is dead, and hers lives: it knows when she said what he was told."""
+    chat = pair(ann, ben)
+    ann.says(Say("a", 1))
+    world.settle()
+    assert times_told(ben) == {1: NOON}
+    world.crash("n2")
+    world.records["ben"] = ben.session
+    world.pass_time(5)
+    again = comes_back(ann, world.place("n3"), chat, sent=1)
+    world.settle()
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    again.says(Say("a", 1))
+    back = comes_back(ben, world.place("n4"), chat)
+    world.settle()
+    assert times_told(back) == {1: NOON}
+    back.says(Confirm(1))
+    world.settle()
+    assert acks(again)[-1:] == [(1, NOON)]
+
+
 def test_a_person_s_stamp_is_the_same_time(world: World, ann: User) -> None:
     tim = enter(world.place("n2"), "tim", program=False)
     chat = pair(ann, tim)

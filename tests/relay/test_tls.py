@@ -386,10 +386,13 @@ class TestFiles:
         for files, words in {
             (tmp_path / "none", key, None): ("--tls-cert", "No such file"),
             (cert, tmp_path / "none", None): ("--tls-key", "No such file"),
-            (rubbish, key, None): ("--tls-cert", "can't be used"),
+            (rubbish, key, None): ("--tls-cert", "holds no certificate in PEM"),
+            (key, cert, None): ("--tls-cert", "holds no certificate in PEM"),
+            (cert, rubbish, None): ("--tls-key", "holds no private key in PEM"),
             (cert, other, None): ("--tls-key", "mismatch"),
             (cert, encrypted, None): ("--tls-key", "is encrypted"),
-            (cert, key, rubbish): ("--tls-client-ca", "can't be used"),
+            (cert, key, rubbish): ("--tls-client-ca", "holds no certificate in PEM"),
+            (cert, key, key): ("--tls-client-ca", "holds no certificate in PEM"),
             (cert, key, tmp_path): ("--tls-client-ca", "directory"),
         }.items():
             with pytest.raises(ConfigError) as told:

@@ -234,7 +234,7 @@ class Place:
         fence = self.world.ids
         resume.inherit(session, Legacy(old.name, old.sid, fence, "hash", chat, partner, old.ended, old.before))
         if old.host.uid in self.world.nodes:
-            old.replaced()
+            old.replaced(fence, self.uid)
         resume.come_back(session, claim)
 
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
