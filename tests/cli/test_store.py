@@ -207,6 +207,17 @@ async def test_a_session_whose_folder_cannot_be_made_goes_on_and_says_so(node: S
     assert complaint == pairchat.Complaint("not_kept", words)
 
 
+def in_the_way(folder: Path, name: str, server: str) -> Path:
+    """A folder where a session's file belongs: nobody, root included, can do with it what is done with a file."""
+    before = Store(folder, name, (server,))
+    before.save(Memory(name, "t0"))
+    before.close()
+    [file] = folder.iterdir()
+    file.unlink()
+    file.mkdir()
+    return file
+
+
 @pytest.mark.anyio
 async def test_a_file_that_can_be_neither_read_nor_written_nor_removed_ends_nothing(
     node: ScriptedNode, tmp_path: Path
@@ -216,12 +227,7 @@ async def test_a_file_that_can_be_neither_read_nor_written_nor_removed_ends_noth
         peer.welcome("ann")
         peer.part()
 
-    before = Store(tmp_path, "ann", (node.address,))
-    before.save(Memory("ann", "t0"))
-    before.close()
-    [file] = tmp_path.iterdir()
-    file.unlink()
-    file.mkdir()  # nobody, root included, can do with a folder what is done with a file
+    file = in_the_way(tmp_path, "ann", node.address)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_sync, relay)
         async with pairchat.connect(node.address, name="ann", state=tmp_path) as chat:
