@@ -396,7 +396,8 @@ class Chat:
         store, self._link.store = self._link.store, None
         if store is not None:
             if self._protocol.memory is None:
-                store.forget()
+                with suppress(OSError):  # what is left there is good for nothing any more
+                    store.forget()
             store.close()
 
 

@@ -41,8 +41,8 @@ class Store:
         _sweep(folder, self._path)
 
     def load(self) -> Memory | None:
-        """What was saved last; None if nothing was, or nothing that this version understands."""
-        with suppress(FileNotFoundError, BadMemory):
+        """What was saved last; None if nothing was, or nothing that can be read and that this version understands."""
+        with suppress(OSError, BadMemory):
             return decode(self._path.read_bytes())
         return None
 
@@ -105,10 +105,12 @@ def _sweep(folder: Path, ours: Path) -> None:
             continue
         with suppress(OSError):  # in use, say
             lock = _lock(path)
-            if not _fresh(path):
-                path.unlink(missing_ok=True)
-                path.with_suffix(".new").unlink(missing_ok=True)
-            _unlock(path, lock)
+            try:
+                if not _fresh(path):
+                    path.with_suffix(".new").unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+            finally:
+                _unlock(path, lock)
 
 
 def _fresh(path: Path) -> bool:

@@ -207,6 +207,47 @@ async def test_a_session_whose_folder_cannot_be_made_goes_on_and_says_so(node: S
     assert complaint == pairchat.Complaint("not_kept", words)
 
 
+def in_the_way(folder: Path, name: str, server: str) -> Path:
+    """A folder where a session's file belongs: nobody, root included, can do with it what is done with a file."""
+    before = Store(folder, name, (server,))
+    before.save(Memory(name, "t0"))
+    before.close()
+    [file] = folder.iterdir()
+    file.unlink()
+    file.mkdir()
+    return file
+
+
+@pytest.mark.anyio
+async def test_a_file_that_can_be_neither_read_nor_written_nor_removed_ends_nothing(
+    node: ScriptedNode, tmp_path: Path
+) -> None:
+    def relay() -> None:
+        peer = node.accept()
+        peer.welcome("ann")
+        peer.part()
+
+    file = in_the_way(tmp_path, "ann", node.address)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_sync, relay)
+        async with pairchat.connect(node.address, name="ann", state=tmp_path) as chat:
+            assert isinstance(await anext(chat), pairchat.Joined)
+            words = f"can't write {file}: Is a directory; a restart can't go on with this session"
+            assert await anext(chat) == pairchat.Complaint("not_kept", words)
+            await chat.quit()
+            assert [event async for event in chat] == [pairchat.events.Bye()]
+    assert await run_sync(lambda: list(tmp_path.iterdir())) == [file]
+
+
+def test_what_can_not_be_swept_away_stays_without_a_lock(tmp_path: Path) -> None:
+    long_ago = time.time() - STALE - 60
+    stays = tmp_path / "x.json"
+    stays.mkdir()
+    os.utime(stays, (long_ago, long_ago))
+    Store(tmp_path, "ann", SERVERS).close()
+    assert list(tmp_path.iterdir()) == [stays]
+
+
 @pytest.mark.anyio
 async def test_a_session_that_another_program_keeps_is_left_alone_without_a_word(
     node: ScriptedNode, tmp_path: Path
