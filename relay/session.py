@@ -382,6 +382,7 @@ class Session:
         self.state = State.ENDED
         self.tie()
         self.host.close(self)
+        self.chat = None  # what is still heard about it means nothing
         self._take_apart()
 
     def _take_apart(self) -> None:

@@ -236,6 +236,23 @@ class TestASwitchInWhichTheCallerMoves:
         assert ben.session.chat is chat_of_ben
         assert ben.hears() == []
 
+    @pytest.mark.parametrize("ends", ["replaced", "name_lost", "superseded"])
+    def test_that_has_ended_meanwhile_means_nothing_to_the_search_for_it(
+        self, world: World, ann: User, ben: User, ends: str
+    ) -> None:
+        """Where ann is, is heard of when nobody here asks for it any more."""
+        pair(ann, ben)
+        chat = ben.session.chat
+        assert chat is not None
+        ben.says(Say("hi", 1))
+        resume.look_for_partner(ben.session, chat)
+        getattr(ben.session, ends)()
+        del world.records["ann"]
+        ben.hears()
+        world.settle()
+        assert not ben.session.named
+        assert ben.hears() == []
+
     def test_and_hears_of_it_goes_back_to_nobody_when_that_chat_ends(
         self, world: World, ann: User, ben: User, cid: User
     ) -> None:
