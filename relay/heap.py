@@ -14,6 +14,9 @@ from anyio import to_thread
 LOOK_SECONDS: Final = 2.0
 # Given back at once: it takes a tenth of a second for a gigabyte, in a thread, and whoever needs much waits for it.
 WORTH_BYTES: Final = 32 * 1024 * 1024
+# Less is given back too, if it isn't used again: a crowd that goes slowly would leave up to the above behind.
+REST_BYTES: Final = 4 * 1024 * 1024
+REST_LOOKS: Final = 5
 
 
 class _Info(ctypes.Structure):
@@ -53,13 +56,16 @@ class Heap:
     def __init__(self, free: Callable[[], int], give_back: Callable[[], object]) -> None:
         self._free, self._give_back = free, give_back
         self._least = 0  # that was free since the last time
+        self._looks = 0  # that have found a rest, one after the other
 
     def look(self) -> None:
         """Give back what has become free, if it is worth it."""
         free = self._free()
         self._least = min(self._least, free)
-        if free - self._least >= WORTH_BYTES:
-            self._least = free
+        freed = free - self._least
+        self._looks = self._looks + 1 if freed >= REST_BYTES else 0
+        if freed >= WORTH_BYTES or self._looks >= REST_LOOKS:
+            self._least, self._looks = free, 0
             self._give_back()
 
 

@@ -1,6 +1,6 @@
 """When memory is given back to the system."""
 
-from relay.heap import WORTH_BYTES, Heap
+from relay.heap import REST_BYTES, REST_LOOKS, WORTH_BYTES, Heap
 
 
 def test_it_is_once_much_has_become_free() -> None:
@@ -17,3 +17,19 @@ def test_it_is_once_much_has_become_free() -> None:
     ):
         heap.look()
         assert len(given) == times
+
+
+def test_a_rest_is_once_nobody_has_used_it_for_a_while() -> None:
+    """A crowd that goes slowly: most of what it had was given back before the last of it were gone."""
+    free, given = [WORTH_BYTES], list[int]()
+    heap = Heap(lambda: free[0], lambda: given.append(free[0]))
+    heap.look()
+    free[0] += REST_BYTES - 1
+    for _ in range(2 * REST_LOOKS):
+        heap.look()
+    assert given == [WORTH_BYTES], "too little to be worth it"
+    free[0] += 1
+    for _ in range(REST_LOOKS):
+        assert len(given) == 1
+        heap.look()
+    assert given == [WORTH_BYTES, free[0]]
