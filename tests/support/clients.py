@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,7 +97,20 @@ class JsonClient(Wire):
 
     def expect(self, type: str, patience: float = PATIENCE, **fields: Any) -> Frame:
         """The next frame is of this type and has at least these fields; `from_` stands for the reserved word."""
-        frame = self.frame(patience)
+        return self._as_wanted(self.frame(patience), type, fields)
+
+    def expect_past_absences(self, type: str, patience: float = PATIENCE, **fields: Any) -> Frame:
+        """The same, but the partner may have been away and back before.
+
+        Where one server of Redis takes another's place, each node follows in its own time; until both have, a node may
+        take the other for lost.
+        """
+        deadline = time.monotonic() + patience
+        while (frame := self.frame(max(0.01, deadline - time.monotonic())))["type"] in ("away", "back"):
+            pass
+        return self._as_wanted(frame, type, fields)
+
+    def _as_wanted(self, frame: Frame, type: str, fields: Frame) -> Frame:
         wanted = {"type": type, **{key.rstrip("_"): value for key, value in fields.items()}}
         got = {key: frame.get(key) for key in wanted}
         assert got == wanted, f"{self} got {frame} instead of {wanted}"
