@@ -53,6 +53,15 @@ def cluster(party: Party, guests: Guests) -> Iterator[dict[str, list[Node]]]:
     guests.depart()
     show_logs(party.nodes, written)
     party.check_nothing_is_left(guests.names)
+    for node, start in zip(party.nodes, written, strict=True):
+        check_all_was_understood(node, start)
+
+
+def check_all_was_understood(node: Node, start: int = 0) -> None:
+    """What isn't may be made up for by what follows, and nobody would notice."""
+    log = node.text()[start:]
+    for trouble in ("unreadable mail", "bad frame on the bus", "unreadable record"):
+        assert trouble not in log, log
 
 
 @pytest.fixture(params=BOTH_WAYS, ids=" to ".join)
@@ -156,6 +165,14 @@ def test_what_was_said_before_a_half_close_arrives(guests: Guests, ways: Ways) -
     bob.send("ack", id=2)
     bob.expect("left", name="alice", reason="quit")
     alice.expect_closed()
+
+
+def test_who_talks_with_a_person_whose_connection_broke_hears_the_end(guests: Guests, ways: Ways) -> None:
+    alice, bob = guests.text(ways[0], "alice"), guests.json(ways[1], "bob")
+    bob.call("alice")
+    alice.expect("* bob is chatting with you.")
+    alice.reset()
+    bob.expect("left", name="alice", reason="lost")
 
 
 def test_a_call_rings_and_is_taken_declined_or_given_up(guests: Guests, ways: Ways) -> None:
@@ -294,6 +311,7 @@ def test_a_node_is_drained_onto_one_of_the_other_release_by_an_operator_who_has_
     confirm(alice, bob, 1)
     guests.text(stays, "carol")
     assert bob.who("carol") == "free"
+    check_all_was_understood(ends)
 
 
 def test_after_a_node_is_killed_its_users_go_on_and_its_names_are_free_on_the_other(
@@ -319,11 +337,16 @@ def test_after_redis_forgot_everything_nodes_of_both_releases_write_it_again(
     guests: Guests, own_redis: RedisServer, start_node: StartNode, kinds: dict[str, type[Node]]
 ) -> None:
     """A node that starts then, of either release, asks who is there, and gives no name away."""
-    one, two = (start_node(kinds[release], redis=own_redis.url, grace=GRACE) for release in (OLD, NEW))
+
+    def both() -> list[Node]:
+        return [start_node(kinds[release], redis=own_redis.url, grace=GRACE) for release in (OLD, NEW)]
+
+    one, two = both()
     alice, bob, _ = chatting(guests, (one, two))
     carol, dave = guests.text(one, "carol"), guests.text(two, "dave")
     own_redis.client().flushall()
-    for node in (start_node(kinds[release], redis=own_redis.url, grace=GRACE) for release in (OLD, NEW)):
+    late = both()
+    for node in late:
         asker = guests.json(node)
         for name in ("alice", "bob", "carol", "dave"):
             asker.send("hello", name=name)
@@ -333,6 +356,8 @@ def test_after_redis_forgot_everything_nodes_of_both_releases_write_it_again(
     confirm(bob, alice, 1)
     carol.call("dave")
     dave.expect("* carol is chatting with you.")
+    for node in (one, two, *late):
+        check_all_was_understood(node)
 
 
 def claimed(client: JsonClient, name: str) -> bool:
