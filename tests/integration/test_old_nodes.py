@@ -172,7 +172,7 @@ def test_who_talks_with_a_person_whose_connection_broke_hears_the_end(guests: Gu
     bob.call("alice")
     alice.expect("* bob is chatting with you.")
     alice.reset()
-    bob.expect("left", name="alice", reason="lost")
+    bob.expect("left", name="alice", reason="quit")
 
 
 def test_a_call_rings_and_is_taken_declined_or_given_up(guests: Guests, ways: Ways) -> None:
