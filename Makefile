@@ -25,7 +25,7 @@ run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, w
 WORKERS ?= 3
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTEST := $(BIN)/pytest $(IN_PARALLEL)
-FAST := tests/relay tests/cli tests/support tests/benchmarks tests/docs
+FAST := tests/relay tests/cli tests/golden tests/support tests/benchmarks tests/docs
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
 	$(PYTEST)
