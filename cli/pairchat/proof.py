@@ -24,6 +24,8 @@ def proof(file: str | None) -> Proof | None:
     """
     if file is None:
         token = os.environ.get(VARIABLE, "").strip()
+        if not _is_unicode(token):
+            raise BadSettings(f"{VARIABLE} is not UTF-8")
         return (lambda: token) if token else None
     try:
         _read(file)
@@ -44,10 +46,21 @@ def _read_or_nothing(file: str) -> str | None:
 
 
 async def prove(auth: Auth | None) -> str | None:
-    """What the program has to show now. Raises whatever it raises, and TypeError if that is no text."""
+    """What the program has to show now. Raises whatever it raises, and TypeError or ValueError if that is no text."""
     token = auth() if auth is not None else None
     if inspect.isawaitable(token):
         token = await token
-    if token is None or isinstance(token, str):
-        return token
-    raise TypeError(f"auth must give a text or None, not {type(token).__name__}")
+    if not isinstance(token, str | None):
+        raise TypeError(f"auth must give a text or None, not {type(token).__name__}")
+    if token is not None and not _is_unicode(token):
+        raise ValueError("auth must give a text that is Unicode")
+    return token
+
+
+def _is_unicode(token: str) -> bool:
+    """Whether it can be said: not with half of a surrogate pair in it, which stands for a byte that is no UTF-8."""
+    try:
+        token.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
