@@ -136,6 +136,7 @@ async def _until_signal(settings: Settings) -> int:
 
 async def _chat(settings: Settings, notices: Notices) -> int:
     try:
+        settings.check()
         with anyio.fail_after(settings.timeout):
             if _is_terminal(0) and _is_terminal(1) and os.environ.get("TERM") not in _DUMB and not settings.json:
                 return await _in_terminal(settings)

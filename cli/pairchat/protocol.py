@@ -26,7 +26,7 @@ from pairchat.answers import answer
 from pairchat.errors import NameLost, Refused
 from pairchat.events import Event, Outgoing, Ref
 from pairchat.memory import Memory
-from pairchat.outbox import Outbox
+from pairchat.outbox import Outbox, size_of
 from pairchat.requests import Kind, Request, Requests, given_up
 from pairchat.states import State
 from pairchat.wire import MAX_LINE, Lines, decode
@@ -185,7 +185,7 @@ class ClientProtocol:
 
     def room(self, text: str) -> bool:
         """Whether the node's window has room for this text now. It grows with each `Settled`."""
-        return self.outbox.room(len(text.encode()))
+        return self.outbox.room(size_of(text))
 
     def acknowledge(self, message: events.Message) -> None:
         """This text and all before it have been taken care of. What belongs to a chat that is over is ignored."""

@@ -53,6 +53,12 @@ class Settings:
     tls_key: str | None = None
     auth_file: str | None = None
 
+    def check(self) -> None:
+        """Raise `BadSettings` for a choice that there is none of, also where nothing comes of it, as in a pipe."""
+        for what, value, choices in (("theme", self.theme, THEMES), ("notify", self.notify, NOTIFY)):
+            if value not in choices:
+                raise BadSettings(f"{what} can't be {value!r}; choose from {', '.join(choices)}")
+
 
 def config_file() -> Path | None:
     """Where the settings of this user are; None: nowhere, this user has no home."""
