@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pairchat.errors import BadSettings
+from pairchat.files import read_file
 from pairchat.protocol import Proof
 
 Auth = Callable[[], str | Awaitable[str | None] | None]
@@ -35,7 +36,7 @@ def proof(file: str | None) -> Proof | None:
 
 
 def _read(file: str) -> str:
-    return Path(file).read_text(encoding="utf-8").strip()
+    return read_file(Path(file)).decode().strip()
 
 
 def _read_or_nothing(file: str) -> str | None:
