@@ -186,7 +186,7 @@ class Config:
 
     @property
     def reloads(self) -> bool:
-        """Whether there are files that SIGHUP has read again; else it ends a node as SIGTERM does."""
+        """Whether SIGHUP has files read again; else it ends a node as SIGTERM does, but not under systemd."""
         files = (self.tls_cert, self.auth_jwt_key, self.redis_password_file)
         return any(file is not None for file in files) or (
             self.redis is not None and redis_url.parse(self.redis).follows_files
