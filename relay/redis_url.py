@@ -109,6 +109,8 @@ def parse(url: str) -> RedisUrl:
     if scheme == "unix":
         if netloc.rpartition("@")[2] or not path.strip("/"):
             raise BadUrl("unix:// needs the path of a socket: unix:///run/redis.sock")
+        if "\0" in unquote(path):
+            raise BadUrl("the path of a socket can't hold a zero byte")
         database = options.database("")
         options.end()
         return RedisUrl(kind, (), unquote(path), database=database, login=login)
@@ -139,6 +141,8 @@ class _Options:
                 raise BadUrl(f"its option {name!r} is there twice")
             if not value:
                 raise BadUrl(f"its option {name!r} has no value")
+            if "\0" in value:
+                raise BadUrl(f"its option {name!r} can't hold a zero byte")
             self._left[name] = value
 
     def database(self, number: str) -> int:
@@ -146,7 +150,7 @@ class _Options:
         option = self._left.pop("db", number)
         if number and option != number:
             raise BadUrl("its database is said twice")
-        if option and not (option.isascii() and option.isdecimal()):
+        if option and not re.fullmatch(r"[0-9]{1,9}", option):
             raise BadUrl("its database must be a number")
         if self._kind is Kind.CLUSTER and int(option or 0):
             raise BadUrl("a cluster has no database but 0")

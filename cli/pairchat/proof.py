@@ -30,8 +30,10 @@ def proof(file: str | None) -> Proof | None:
         return (lambda: token) if token else None
     try:
         _read(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"can't read {file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    except UnicodeDecodeError:
+        raise BadSettings(f"can't read {file}: not UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise BadSettings(f"can't read {file}: {getattr(error, 'strerror', None) or error}") from None
     return lambda: _read_or_nothing(file)
 
 

@@ -40,6 +40,12 @@ def test_a_file_without_end_is_refused(what: str) -> None:
         NAMED[what]("/dev/zero")
 
 
+@pytest.mark.parametrize("what", [what for what in NAMED if what != "settings"])  # that name comes from no file
+def test_a_name_with_a_zero_byte_is_refused(what: str) -> None:
+    with pytest.raises(BadSettings, match="embedded null byte"):
+        NAMED[what]("a\0b")
+
+
 @pytest.mark.parametrize("what", NAMED)
 def test_a_folder_is_refused(what: str, tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match=r"^can't read .*: Is a directory$"):
