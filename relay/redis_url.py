@@ -158,7 +158,7 @@ class _Options:
 
     def guards(self, servers: Tls | None) -> tuple[Login, Path | None, Tls | None]:
         """Who the relay is for sentinels, and their TLS: what isn't said of it is as the servers'."""
-        login = Login(*(self._left.pop(name, None) for name in SENTINEL_LOGIN))
+        login = Login(*(_sayable(self._left.pop(name, None)) for name in SENTINEL_LOGIN))
         file = _path(self._left.pop("sentinel_password_file", None))
         if login.password and file is not None:
             raise BadUrl("sentinel_password and sentinel_password_file can't both give a password")
@@ -221,7 +221,15 @@ def _path(value: str | None) -> Path | None:
 
 def _credentials(netloc: str) -> tuple[str | None, str | None]:
     user, _, password = netloc.rpartition("@")[0].partition(":")
-    return unquote(user) or None, unquote(password) or None
+    return _sayable(unquote(user)), _sayable(unquote(password))
+
+
+def _sayable(word: str | None) -> str | None:
+    """A user's name or a password, None if it is empty. Raises BadUrl for bytes that are no UTF-8."""
+    try:
+        return word if word and word.encode() else None
+    except UnicodeEncodeError:
+        raise BadUrl("a user's name or a password in it isn't UTF-8", cut=True) from None
 
 
 def _split(url: str) -> tuple[str, str, str]:
