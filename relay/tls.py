@@ -13,7 +13,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
-from relay.config import ConfigError, check_readable
+from relay.config import ConfigError, bounded
 
 # From the connection to the end of the handshake. Two round trips, and a certificate that is looked at: less than a
 # second nearly everywhere; whoever takes longer than this holds a place that others could have.
@@ -50,23 +50,22 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.num_tickets = 0
-    check_readable("--tls-cert", cert)
-    check_readable("--tls-key", key)
 
     def ask() -> NoReturn:  # without it, OpenSSL would ask at the terminal
         raise ConfigError(f"--tls-key {str(key)!r} is encrypted; it has to be a key without a passphrase")
 
     try:
-        context.load_cert_chain(cert, key, password=ask)
+        with bounded("--tls-cert", cert) as cert_file, bounded("--tls-key", key) as key_file:
+            context.load_cert_chain(cert_file, key_file, password=ask)
     except (OSError, ValueError) as error:
         _must_hold(cert, "--tls-cert", "certificate")
         _must_hold(key, "--tls-key", "private key")
         raise ConfigError(f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {_why(error)}") from None
     if client_ca is not None:
-        check_readable("--tls-client-ca", client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
         try:
-            context.load_verify_locations(client_ca)
+            with bounded("--tls-client-ca", client_ca) as client_ca_file:
+                context.load_verify_locations(client_ca_file)
         except (OSError, ValueError) as error:
             _must_hold(client_ca, "--tls-client-ca", "certificate")
             raise ConfigError(f"--tls-client-ca {str(client_ca)!r} can't be used: {_why(error)}") from None

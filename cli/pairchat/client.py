@@ -139,7 +139,7 @@ class Chat:
 
         Raises `Refused` (`name_taken`, `name_invalid`, …; try another), `ConnectionFailed` if nothing answers.
         """
-        await self._link.prove()
+        await self._link.prove(CONNECT_WAIT)
         with anyio.move_on_after(CONNECT_WAIT):
             outcome = await self._answer(lambda: self._claim(name))
             return outcome.name if isinstance(outcome, Joined) else name
@@ -418,8 +418,9 @@ async def connect(
     addresses. The first one is chosen at random. When a connection is lost, or its node falls silent, the next one is
     taken, and the session goes on there: what was not acknowledged is sent again, nothing is told twice.
     `patience`: for how many seconds a lost connection is looked for, by default as long as the node keeps the session
-    (its grace); 0: not at all; `math.inf`: for ever. `ConnectionLost` follows. If it is given, a name that is taken is
-    waited for as long, too: it may be that of a program of ours that was killed.
+    (its grace); 0: not at all; `math.inf`: for ever. `ConnectionLost` follows. Neither a server nor an `auth` that
+    hangs prolongs it; only a node that has been asked for the session has up to six seconds for its answer. If it is
+    given, a name that is taken is waited for as long, too: it may be that of a program of ours that was killed.
     `state`: a folder in which token and unacknowledged texts are kept until the name is given back, so that a killed
     program that is started again resumes as well. Without it nothing is written.
     `tap`: is shown every line, see `ClientProtocol`. `tls`: speak TLS, and check the relay's certificate so.

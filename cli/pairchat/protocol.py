@@ -26,8 +26,8 @@ from pairchat.answers import answer
 from pairchat.errors import NameLost, Refused
 from pairchat.events import Event, Outgoing, Ref
 from pairchat.memory import Memory
-from pairchat.outbox import Outbox
-from pairchat.requests import Kind, Request, Requests, given_up
+from pairchat.outbox import Outbox, size_of
+from pairchat.requests import Kind, Request, Requests
 from pairchat.states import State
 from pairchat.wire import MAX_LINE, Lines, decode
 from relay import frames
@@ -108,8 +108,8 @@ class ClientProtocol:
         if self.state is State.ONLINE:
             call.given_up = True
             self._write(frames.ClientCancel(ref=call.mark if self.marks else None))
-        else:  # nobody has heard of it, or its node gives it up with the connection
-            self.requests.answer(call, given_up(call))
+        else:
+            self.requests.forsake(call)
 
     def accept(self, chat: str, ref: Ref | None = None) -> Request:
         """Take the call of which `Invited` told. Outcome: `Paired`, `Missed`, or `Refused` (`not_called`)."""
@@ -185,7 +185,7 @@ class ClientProtocol:
 
     def room(self, text: str) -> bool:
         """Whether the node's window has room for this text now. It grows with each `Settled`."""
-        return self.outbox.room(len(text.encode()))
+        return self.outbox.room(size_of(text))
 
     def acknowledge(self, message: events.Message) -> None:
         """This text and all before it have been taken care of. What belongs to a chat that is over is ignored."""
@@ -330,6 +330,7 @@ class ClientProtocol:
 
     def put(self, request: Request) -> None:
         """Write a request."""
+        request.written = True
         self._write(_marked(request) if self.marks else request.frame)
         if request.kind is Kind.CALL and not self.marks:
             self._write(frames.ClientPing())
