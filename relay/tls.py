@@ -28,6 +28,9 @@ RECORD_BYTES: Final = 16 * 1024
 CIPHER_BYTES: Final = 17 * 1024
 # What TLS itself owes a peer that doesn't read: answers to changes of keys. An honest one changes them once a gigabyte.
 OWED_BYTES: Final = 4 * 1024
+# No certificate comes compressed (RFC 8879): a crowd of them would be small on the way and large here. OpenSSL takes
+# them since 3.2, where it was built with compression. Python has no name for this option; an older OpenSSL ignores it.
+NO_COMPRESSED_CERTIFICATES: Final = ssl.Options(1 << 33)
 # For TLS 1.2: forward secrecy and authenticated encryption, nothing else. TLS 1.3 has no others.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -48,7 +51,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | NO_COMPRESSED_CERTIFICATES
     context.num_tickets = 0
 
     def ask() -> NoReturn:  # without it, OpenSSL would ask at the terminal
