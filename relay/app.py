@@ -17,7 +17,7 @@ from relay.config import Config, ConfigError, LogLevel, StartError, first_error
 from relay.operate.command import drain, kick
 from relay.options import with_settings
 from relay.status.command import status, top
-from relay.streams import OutputLost
+from relay.streams import OutputLost, ReaderGone
 from relay.torture.command import torture
 
 log = structlog.get_logger()
@@ -143,6 +143,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain_of_output(error: BaseException) -> int:
     streams.give_up_output()
+    if isinstance(error, ReaderGone):
+        return FAILURE_STATUS
     return _complain(f"standard output can't be written: {error}", FAILURE_STATUS)
 
 

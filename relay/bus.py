@@ -143,8 +143,9 @@ class Bus:
         link = self._links.get(uid) or self._open(uid)
         if link is None:
             return
+        if not link.outbox:  # else that was done with the mail before
+            self._links.touch(uid)
         link.outbox.append(mail)
-        self._links.touch(uid)
         (self._owing if type(mail) is Ack else self._dirty).add(uid)
 
     def _open(self, uid: str) -> Link | None:
@@ -172,8 +173,8 @@ class Bus:
         if not self._dirty or not self._may_publish():
             return
         dirty, self._dirty = self._dirty, set()  # what a link keeps back leaves when it hears an acknowledgement
-        links = [(uid, link) for uid in dirty if (link := self._links.get(uid)) is not None]
-        self._publish([(uid, frame) for uid, link in links for frame in link.flush(now)])
+        get = self._links.get
+        self._publish([(uid, frame) for uid in dirty if (link := get(uid)) is not None for frame in link.flush(now)])
 
     def _pay(self, now: float) -> None:
         """Let acknowledgements leave, unless a frame has left for their node just before."""

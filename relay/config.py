@@ -1,8 +1,12 @@
 """What a node is told at its start: checked once, then never changed."""
 
+import os
 import re
 import secrets
+import select
 import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +41,8 @@ CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
 # Of a file that an option names: all options, or a set of keys with their certificates, are a tenth of this.
 MAX_FILE_BYTES: Final = 1024 * 1024
+# A pipe in the place of such a file may be filled by a program that has to ask somebody first.
+PIPE_SECONDS: Final = 10.0
 # The oldest server whose behaviour the tests hold; the first with sharded pub/sub.
 OLDEST_SERVER: Final = 7
 
@@ -180,7 +186,7 @@ class Config:
 
     @property
     def reloads(self) -> bool:
-        """Whether there are files that SIGHUP has read again; else it ends a node as SIGTERM does."""
+        """Whether SIGHUP has files read again; else it ends a node as SIGTERM does, but not under systemd."""
         files = (self.tls_cert, self.auth_jwt_key, self.redis_password_file)
         return any(file is not None for file in files) or (
             self.redis is not None and redis_url.parse(self.redis).follows_files
@@ -221,10 +227,17 @@ def show_server(server: tuple[str, int]) -> str:
 
 
 def read_file(option: str, file: Path) -> bytes:
-    """What the file of an option holds. Raises ConfigError if it can't be read, or is longer than MAX_FILE_BYTES."""
+    """What the file of an option holds, or the pipe.
+
+    Raises ConfigError if it can't be read, is longer than MAX_FILE_BYTES, or is a pipe that has not ended after
+    PIPE_SECONDS.
+    """
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
+        content = _read(file)
+    except TimeoutError:
+        raise ConfigError(
+            f"{option} {str(file)!r} can't be read: what writes there has not ended within {PIPE_SECONDS:g} s"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{option} {str(file)!r} can't be read: {error.strerror}") from None
     if len(content) > MAX_FILE_BYTES:
@@ -232,12 +245,44 @@ def read_file(option: str, file: Path) -> bytes:
     return content
 
 
-def check_readable(option: str, file: Path) -> None:
-    """Raise ConfigError unless the file can be opened. OpenSSL doesn't say which file it couldn't read."""
+def _read(file: Path) -> bytes:
+    """At most one byte more than what is allowed. Raises OSError; TimeoutError if the end doesn't come."""
+    # Without O_NONBLOCK, opening a pipe would wait for somebody who writes.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        file.open("rb").close()
-    except OSError as error:
-        raise ConfigError(f"{option} {str(file)!r} can't be read: {error.strerror}") from None
+        deadline = time.monotonic() + PIPE_SECONDS
+        ready = select.poll()
+        ready.register(descriptor, select.POLLIN)
+        content = bytearray()
+        while len(content) <= MAX_FILE_BYTES:
+            if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise TimeoutError
+            piece = os.read(descriptor, MAX_FILE_BYTES + 1 - len(content))
+            if not piece:
+                break
+            content += piece
+        return bytes(content)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def bounded(option: str, file: Path) -> Iterator[Path]:
+    """A path to what the file of an option holds, for OpenSSL.
+
+    That would read without end, or wait without end for somebody who writes into a pipe, and it doesn't say which file
+    it couldn't read. Raises ConfigError as `read_file` does.
+    """
+    content = read_file(option, file)
+    if file.is_file():
+        yield file
+        return
+    if sys.platform != "linux":
+        raise ConfigError(f"{option} {str(file)!r} can't be used: it has to be a file")
+    with os.fdopen(os.memfd_create("option"), "wb") as copy:  # a pipe can be read once
+        copy.write(content)
+        copy.flush()
+        yield Path(f"/proc/self/fd/{copy.fileno()}")
 
 
 def check_url(url: str, password_file: Path | None = None) -> None:

@@ -91,7 +91,7 @@ class Connection(Reading):
         """Where the next read goes."""
         if not self._named and self.session.state is not NAMED:
             return _CLASSIC_BUFFER if self._dialect is CLASSIC else _NAMELESS_BUFFER
-        return _SHORT_BUFFER if self._router.budget.short else _buffer
+        return _SHORT_BUFFER if self._router.budget.allowance < PLENTY else _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
@@ -234,11 +234,12 @@ class Connection(Reading):
         self._before = len(self.lines)
 
     def _parse(self, line: Line) -> Command:
+        if isinstance(line, bytes):  # what nearly all are
+            assert self._dialect is not None
+            return self._dialect.parse(line, self.session.state is NAMED)
         if isinstance(line, Hangup):
             return line
         assert self._dialect is not None
-        if isinstance(line, bytes):
-            return self._dialect.parse(line, self.session.state is NAMED)
         self._router.counts.hit(Limit.LINE)
         return self._dialect.too_long(line)
 
@@ -271,6 +272,8 @@ class Connection(Reading):
                 self._write()
             if not self._out and not self._write_paused and not transport.is_closing():
                 self._all_taken()
+        if self._out or self.lines:  # a window fills by what was read, which has had it looked at already
+            self._router.holding.add(self)
         if self.lines or self._read_paused or self._out_bytes > REPLY_BYTES:
             self._mind_reading()
 
@@ -310,6 +313,7 @@ class Connection(Reading):
     def serve(self, session: Session) -> None:
         """Be the client of this session from now on."""
         self.session = session
+        self._router.holding.add(self)  # for what is under way in its chat
 
     def close(self) -> None:
         """Close after what was told; the client may take some time to read it."""

@@ -6,7 +6,7 @@ lease apart, find none, the link is forgotten. That costs nothing that can't be 
 its next frame shows a gap, and both sides begin anew.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -31,6 +31,8 @@ class Links:
         self._counts = counts
         self._lease = lease
         self._links: dict[str, Link] = {}
+        # The link with this node, if there is one. No function of ours: each piece of mail and each frame asks for it.
+        self.get: Final[Callable[[str], Link | None]] = self._links.get
         self._looks: list[tuple[float, str]] = []  # a heap: when the link is to be doubted, unless it's heard before
         self._absent: dict[str, float] = {}  # since when no lease was found, of those without one at the last look
         self._busy: dict[str, None] = {}  # with something to send, under way or owed, or that had
@@ -43,10 +45,6 @@ class Links:
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._links
-
-    def get(self, uid: str) -> Link | None:
-        """The link with this node, if there is one."""
-        return self._links.get(uid)
 
     def items(self) -> Iterable[tuple[str, Link]]:
         """All of them."""

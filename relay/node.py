@@ -138,10 +138,11 @@ class Node:
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = ports.bind(self._config)
         try:
-            ends = [signal.SIGINT] if self._reloads else [signal.SIGINT, signal.SIGHUP]
+            reloads = bool(self._reloads) or notify.managed()
+            ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
             with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
-                    if self._reloads:
+                    if reloads:
                         Upkeep(tasks).start("reload", self._reload_when_told)
                     await self._serve(sockets, signals, tasks)
                     tasks.cancel_scope.cancel()
@@ -284,6 +285,8 @@ class Node:
                     notify.reloading()
                 for file, reload in self._reloads:
                     await self._reload(file, reload)
+                if not self._reloads:
+                    log.info("there are no files to read again")
                 if serving:
                     notify.ready("serving")
 

@@ -11,6 +11,11 @@ VARIABLE: Final = "NOTIFY_SOCKET"
 _PATIENCE_SECONDS: Final = 1.0
 
 
+def managed() -> bool:
+    """Whether there is one. To it SIGHUP means that files are to be read again, and nothing else."""
+    return _address() is not None
+
+
 def ready(status: str) -> None:
     """It serves, from its start or again after a reload. `status` is what `systemctl status` shows."""
     _tell(f"READY=1\nSTATUS={status}")
@@ -27,11 +32,16 @@ def stopping() -> None:
 
 
 def _tell(states: str) -> None:
-    address = os.environ.get(VARIABLE, "")
-    if not address.startswith(("/", "@")):
+    address = _address()
+    if address is None:
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(_PATIENCE_SECONDS)
         # An @ stands for the null byte of Linux's abstract sockets.
         manager.connect("\0" + address[1:] if address.startswith("@") else address)
         manager.send(states.encode())
+
+
+def _address() -> str | None:
+    address = os.environ.get(VARIABLE, "")
+    return address if address.startswith(("/", "@")) else None

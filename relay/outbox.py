@@ -162,18 +162,19 @@ class Outbox:
                 self.known(chat, id)
                 self._session.host.tell(self._session, Acked(id, chat.id, at or self.fates.when(id)))
             return
-        session, run = self._session, taken[-1]
-        host, last, times = session.host, run.last, self.fates.times
-        said = run.at
+        session, fates = self._session, self.fates
+        host, times, said = session.host, fates.times, taken[-1].at
         if at is not None and at != said:  # said again here, and the partner knows it from an earlier node
             times.note(id, 1, at)
             said = times.of(id) or at
         host.counts.latency.observe(max(0.0, host.now - taken[0].at - ROUNDING))  # the clock may have been set
-        for first, texts in joined(taken) if len(taken) > 1 else ((run.id, run.texts),):
-            host.counts.acknowledged += len(texts)
-            self.fates.record(first, first + len(texts) - 1, chat.id, None)
+        last = 0
         for run in taken:
-            times.note(run.id, len(run.texts), run.at)
+            first, count = run.id, len(run.texts)
+            last = first + count - 1
+            host.counts.acknowledged += count
+            fates.record(first, last, chat.id, None)
+            times.note(first, count, run.at)
         host.tell(session, Acked(last, chat.id, said))
         if chat.held:
             self.go_on(chat)

@@ -21,11 +21,19 @@ class BadHeader(Exception):
 
 
 def check(start: bytes) -> None:
-    """Raise BadHeader if no header starts so; of a whole prefix, if its rest would be too long."""
+    """Raise BadHeader as soon as no header for this connection starts so."""
     if not SIGNATURE.startswith(start[: len(SIGNATURE)]):
         raise BadHeader("this is no header of the PROXY protocol, version 2")
-    if len(start) >= PREFIX_BYTES and rest_bytes(start) > REST_BYTES:
+    command, family, size = start[12:13], start[13:14], start[14:PREFIX_BYTES]
+    if command and command[0] not in (_LOCAL, _PROXY):
+        raise BadHeader("the header is of another version, or asks for something else")
+    for_client = bool(family) and command[0] == _PROXY
+    if for_client and family[0] not in (_UNSPECIFIED, _UNIX, *_SIZES):
+        raise BadHeader("the header is of another protocol")
+    if int.from_bytes(size.ljust(2, b"\0"), "big") > REST_BYTES:
         raise BadHeader("the header is too long")
+    if for_client and family[0] in _SIZES and len(size) == 2 and rest_bytes(start) < _SIZES[family[0]][2]:
+        raise BadHeader("the header lacks its addresses")
 
 
 def rest_bytes(prefix: bytes | bytearray) -> int:
@@ -42,11 +50,7 @@ def source(header: bytes) -> str | None:
     if len(header) < PREFIX_BYTES or len(header) != PREFIX_BYTES + rest_bytes(header):
         raise BadHeader("the header isn't whole")
     command, family = header[len(SIGNATURE)], header[len(SIGNATURE) + 1]
-    if command == _LOCAL or (command == _PROXY and family in (_UNSPECIFIED, _UNIX)):
+    if command == _LOCAL or family not in _SIZES:
         return None
-    if command != _PROXY or family not in _SIZES:
-        raise BadHeader("the header is of another protocol")
-    kind, size, least = _SIZES[family]
-    if rest_bytes(header) < least:
-        raise BadHeader("the header lacks its addresses")
+    kind, size, _ = _SIZES[family]
     return socket.inet_ntop(kind, header[PREFIX_BYTES : PREFIX_BYTES + size])

@@ -15,7 +15,7 @@ from relay.redis_client.dialing import Command, Connection, pack
 
 # Of so many PUBLISHes one is answered. Half of what may be under way (publishing.UNDER_WAY), so that a server that
 # keeps up never holds anything up.
-ANSWERED: Final = 4
+ANSWERED: Final = 16
 
 _SKIP: Final = ("CLIENT", "REPLY", "SKIP")  # the answer of the next command
 _SKIPPED: Final = pack(_SKIP)
@@ -38,25 +38,22 @@ class Publisher(Answered):
         self._owe([0])
         RespConnection.send(self, _SKIP, trial, trial)
 
-    def send(self, *commands: Command) -> None:
-        """Write commands at once, as a RespConnection does."""
-        self._publish(commands, ask=self._silent + len(commands) >= ANSWERED)
-
-    def probe(self, command: Command) -> None:
-        """Write a command that is answered in any case: the answer shows that this connection works both ways."""
-        self._publish((command,), ask=True)
-
-    def _publish(self, commands: tuple[Command, ...], *, ask: bool) -> None:
+    def send(self, *commands: Command, ask: bool = False) -> None:
+        """Write commands at once, as a RespConnection does. `ask`: have them answered in any case."""
         if not self._may_skip:
             super().send(*commands)
             return
         self._silent += len(commands)
         words = [word for command in commands for word in (_SKIPPED, pack(command))]
-        if ask:
+        if ask or self._silent >= ANSWERED:
             del words[-2]
             self._owe([self._silent])
             self._silent = 0
         self._write(b"".join(words))
+
+    def probe(self, command: Command) -> None:
+        """Write a command that is answered in any case: the answer shows that this connection works both ways."""
+        self.send(command, ask=True)
 
     def _heard(self, reply: Any) -> None:
         if self._may_skip is None:

@@ -15,8 +15,9 @@ from relay.redis_client.keys import Keys
 from relay.redis_client.reconnect import Ended, connected, keep
 from relay.redis_client.topology import wrong_server
 
-# PUBLISH commands without a reply; what comes meanwhile gathers and makes the next ones larger (measured best: 8).
-UNDER_WAY: Final = 8
+# PUBLISH commands without a reply; what comes meanwhile gathers and makes the next ones larger. With 8, and every
+# fourth answered, 5,000 messages a second cost a tenth to a fifth more CPU.
+UNDER_WAY: Final = 32
 
 
 class Publishing:

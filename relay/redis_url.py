@@ -109,6 +109,8 @@ def parse(url: str) -> RedisUrl:
     if scheme == "unix":
         if netloc.rpartition("@")[2] or not path.strip("/"):
             raise BadUrl("unix:// needs the path of a socket: unix:///run/redis.sock")
+        if "\0" in unquote(path):
+            raise BadUrl("the path of a socket can't hold a zero byte")
         database = options.database("")
         options.end()
         return RedisUrl(kind, (), unquote(path), database=database, login=login)
@@ -139,6 +141,8 @@ class _Options:
                 raise BadUrl(f"its option {name!r} is there twice")
             if not value:
                 raise BadUrl(f"its option {name!r} has no value")
+            if "\0" in value:
+                raise BadUrl(f"its option {name!r} can't hold a zero byte")
             self._left[name] = value
 
     def database(self, number: str) -> int:
@@ -146,7 +150,7 @@ class _Options:
         option = self._left.pop("db", number)
         if number and option != number:
             raise BadUrl("its database is said twice")
-        if option and not (option.isascii() and option.isdecimal()):
+        if option and not re.fullmatch(r"[0-9]{1,9}", option):
             raise BadUrl("its database must be a number")
         if self._kind is Kind.CLUSTER and int(option or 0):
             raise BadUrl("a cluster has no database but 0")
@@ -154,7 +158,7 @@ class _Options:
 
     def guards(self, servers: Tls | None) -> tuple[Login, Path | None, Tls | None]:
         """Who the relay is for sentinels, and their TLS: what isn't said of it is as the servers'."""
-        login = Login(*(self._left.pop(name, None) for name in SENTINEL_LOGIN))
+        login = Login(*(_sayable(self._left.pop(name, None)) for name in SENTINEL_LOGIN))
         file = _path(self._left.pop("sentinel_password_file", None))
         if login.password and file is not None:
             raise BadUrl("sentinel_password and sentinel_password_file can't both give a password")
@@ -217,7 +221,15 @@ def _path(value: str | None) -> Path | None:
 
 def _credentials(netloc: str) -> tuple[str | None, str | None]:
     user, _, password = netloc.rpartition("@")[0].partition(":")
-    return unquote(user) or None, unquote(password) or None
+    return _sayable(unquote(user)), _sayable(unquote(password))
+
+
+def _sayable(word: str | None) -> str | None:
+    """A user's name or a password, None if it is empty. Raises BadUrl for bytes that are no UTF-8."""
+    try:
+        return word if word and word.encode() else None
+    except UnicodeEncodeError:
+        raise BadUrl("a user's name or a password in it isn't UTF-8", cut=True) from None
 
 
 def _split(url: str) -> tuple[str, str, str]:

@@ -20,7 +20,11 @@ _ERRORS: Final = "backslashreplace"
 
 
 class OutputLost(Exception):
-    """Standard output can't be written: a full disk, or nobody who reads. `str()` says which."""
+    """Standard output can't be written: a full disk, say. `str()` says why."""
+
+
+class ReaderGone(OutputLost):
+    """Whoever read standard output has had enough, as `head` has. That is no fault: nothing is to be said of it."""
 
 
 def prepare() -> None:
@@ -62,6 +66,8 @@ class _Output(io.FileIO):
             # None: somebody else made the terminal or pipe non-blocking, and it is full.
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
+        except BrokenPipeError as error:
+            raise ReaderGone(error.strerror) from None
         except OSError as error:
             raise OutputLost(error.strerror or str(error)) from None
         return written

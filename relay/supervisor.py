@@ -182,26 +182,34 @@ class _Cluster:
     async def _stop_at_signal(self, tasks: TaskGroup) -> None:
         with anyio.open_signal_receiver(*self._heeded()) as heard:
             async for received in heard:
-                if received is signal.SIGHUP and self._configs[0].reloads:
+                if received is signal.SIGHUP and self._reloads:
                     self._reload()
                     continue
                 if self._stopping:  # asked twice: somebody is in a hurry
                     self._kill()
                 self._stop(tasks)
 
+    @property
+    def _reloads(self) -> bool:
+        """Whether SIGHUP has files read again, and ends nothing; a node knows nothing of the service manager."""
+        return self._configs[0].reloads or notify.managed()
+
     def _reload(self) -> None:
         """Pass it on; each node says in the log what came of it."""
         up = len(self._addresses) == len(self._configs)
         if up:
             notify.reloading()
-        for process in self._processes.values():
-            _signal(process, signal.SIGHUP)
+        if self._configs[0].reloads:
+            for process in self._processes.values():
+                _signal(process, signal.SIGHUP)
+        else:
+            log.info("there are no files to read again")
         if up:
             notify.ready(f"{len(self._configs)} nodes serve")
 
     def _heeded(self) -> list[signal.Signals]:
         """Those that mean something here. Being asked to read files again is nothing that `nohup` is meant against."""
-        if self._configs[0].reloads:
+        if self._reloads:
             return [signal.SIGTERM, signal.SIGHUP, *signals.unless_ignored(signal.SIGINT)]
         return [signal.SIGTERM, *signals.unless_ignored(signal.SIGINT, signal.SIGHUP)]
 

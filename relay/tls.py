@@ -13,7 +13,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
-from relay.config import ConfigError, check_readable
+from relay.config import ConfigError, bounded
 
 # From the connection to the end of the handshake. Two round trips, and a certificate that is looked at: less than a
 # second nearly everywhere; whoever takes longer than this holds a place that others could have.
@@ -28,6 +28,9 @@ RECORD_BYTES: Final = 16 * 1024
 CIPHER_BYTES: Final = 17 * 1024
 # What TLS itself owes a peer that doesn't read: answers to changes of keys. An honest one changes them once a gigabyte.
 OWED_BYTES: Final = 4 * 1024
+# No certificate comes compressed (RFC 8879): a crowd of them would be small on the way and large here. OpenSSL takes
+# them since 3.2, where it was built with compression. Python has no name for this option; an older OpenSSL ignores it.
+NO_COMPRESSED_CERTIFICATES: Final = ssl.Options(1 << 33)
 # For TLS 1.2: forward secrecy and authenticated encryption, nothing else. TLS 1.3 has no others.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -48,25 +51,24 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | NO_COMPRESSED_CERTIFICATES
     context.num_tickets = 0
-    check_readable("--tls-cert", cert)
-    check_readable("--tls-key", key)
 
     def ask() -> NoReturn:  # without it, OpenSSL would ask at the terminal
         raise ConfigError(f"--tls-key {str(key)!r} is encrypted; it has to be a key without a passphrase")
 
     try:
-        context.load_cert_chain(cert, key, password=ask)
+        with bounded("--tls-cert", cert) as cert_file, bounded("--tls-key", key) as key_file:
+            context.load_cert_chain(cert_file, key_file, password=ask)
     except (OSError, ValueError) as error:
         _must_hold(cert, "--tls-cert", "certificate")
         _must_hold(key, "--tls-key", "private key")
         raise ConfigError(f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {_why(error)}") from None
     if client_ca is not None:
-        check_readable("--tls-client-ca", client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
         try:
-            context.load_verify_locations(client_ca)
+            with bounded("--tls-client-ca", client_ca) as client_ca_file:
+                context.load_verify_locations(client_ca_file)
         except (OSError, ValueError) as error:
             _must_hold(client_ca, "--tls-client-ca", "certificate")
             raise ConfigError(f"--tls-client-ca {str(client_ca)!r} can't be used: {_why(error)}") from None

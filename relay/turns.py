@@ -71,7 +71,6 @@ class Turns:
                 except Exception:
                     _log_defect()
             dirty, self._dirty = self._dirty, {}
-            self.holding.update(dirty)
             for outlet in dirty:
                 try:
                     outlet.settle()

@@ -51,6 +51,7 @@ def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
 def _resume_work(p: "ClientProtocol") -> list[Event]:
     """All that stands has been told: ask and say again what has no outcome."""
     p.state = State.ONLINE
+    p.requests.resumed()
     p.write_blocks()
     settled = _settled(p.outbox.forsake(p.chat) + p.outbox.give_up_if(p.too_long))
     p.write_ack()
@@ -67,7 +68,8 @@ def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
     call = p.requests.first(Kind.CALL) if request is None and not p.marks else None
     if call is not None and (call.overtaken or same_name(call.name, frame.name)):
         request = call
-    if request is not None and request.given_up and frame.chat != p.chat:
+    unasked = request.given_up if request is not None else frame.resumed and _forsaken(p, frame.name)
+    if unasked and frame.chat != p.chat:
         return _unwanted(p, frame, request)
     if frame.chat != p.chat:
         p.left = p.chat or p.left
@@ -82,9 +84,18 @@ def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
     return [paired, *_settled(p.outbox.acknowledged(frame.last, frame.chat, frame.at) if frame.last else [])]
 
 
-def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request) -> list[Event]:
-    """A call was answered at the moment at which it was given up: its chat is over before anybody hears of it."""
-    p.requests.answer(call, given_up(call))
+def _forsaken(p: "ClientProtocol", name: str) -> bool:
+    """Whether a chat with this user, which began while we were away, comes of a call that was given up meanwhile."""
+    return any(same_name(one, name) for one in p.requests.forsaken)
+
+
+def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request | None) -> list[Event]:
+    """A call was answered at the moment at which it was given up: its chat is over before anybody hears of it.
+
+    `call`: None if it is answered already, since it was given up while there was no connection.
+    """
+    if call is not None:
+        p.requests.answer(call, given_up(call))
     told = [events.Left(p.partner or "", "left", p.chat)] if p.chat is not None else []  # an old node has told so
     p.partner = p.chat = None
     p.leave_at_once(frame.chat)

@@ -17,13 +17,13 @@ from pairchat.ndjson import Frames
 from pairchat.pipe import Pipe
 from pairchat.proof import proof
 from pairchat.settings import Settings
-from pairchat.stdio import LAST_WORDS, Notices, StreamFailed, prepare
+from pairchat.stdio import LAST_WORDS, Notices, ReaderGone, StreamFailed, prepare
 from pairchat.store import state_folder
 from pairchat.trust import client_context
 from pairchat.wording import Exit, complaint, exit_status
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _DUMB = ("dumb", "unknown")  # terminals that can only print lines
 
 # Markdown, because plain paragraphs keep the line ends of their docstring.
@@ -97,8 +97,9 @@ def main() -> None:
             sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would be a trace at the end
-        where = error.filename or ("can't write the output" if error.errno in _OF_OUTPUT else "can't go on")
-        Notices().say(f"pairchat: {where}: {error.strerror}")
+        if error.errno != errno.EPIPE:  # else the reader has had enough, as `head` has: no fault
+            where = error.filename or ("can't write the output" if error.errno in _OF_OUTPUT else "can't go on")
+            Notices().say(f"pairchat: {where}: {error.strerror}")
         ended = error.__context__.code if isinstance(error.__context__, SystemExit) else None
         sys.exit(ended or Exit.NOT_CONFIRMED)
     except RuntimeError:  # of `--install-completion`
@@ -136,6 +137,7 @@ async def _until_signal(settings: Settings) -> int:
 
 async def _chat(settings: Settings, notices: Notices) -> int:
     try:
+        settings.check()
         with anyio.fail_after(settings.timeout):
             if _is_terminal(0) and _is_terminal(1) and os.environ.get("TERM") not in _DUMB and not settings.json:
                 return await _in_terminal(settings)
@@ -146,6 +148,8 @@ async def _chat(settings: Settings, notices: Notices) -> int:
     except PairchatError as error:
         notices.say(f"pairchat: {complaint(error)}")
         return exit_status(error)
+    except ReaderGone:
+        return Exit.NOT_CONFIRMED
     except StreamFailed as error:
         notices.say(f"pairchat: {error}")
         return Exit.NOT_CONFIRMED

@@ -147,7 +147,7 @@ class Chat:
         It returns the name as the node shows it. It raises `Refused` (`name_taken`, `name_invalid` and others; another
         name may be claimed then), and `ConnectionFailed` if no node answers in time.
         """
-        await self._link.prove()
+        await self._link.prove(CONNECT_WAIT)
         with anyio.move_on_after(CONNECT_WAIT):
             outcome = await self._answer(lambda: self._claim(name))
             return outcome.name if isinstance(outcome, Joined) else name
@@ -437,8 +437,10 @@ async def connect(
       client continues the session at the next one.
     - `name`: the name to claim. Without it, the program calls `Chat.claim`.
     - `patience`: seconds for which a lost connection is looked for, before `ConnectionLost`. By default this is as
-      long as the node keeps the session (its grace). 0 means not at all, `math.inf` for ever. If it is given, a name
-      that is taken is waited for as long as well, because a killed program of the same user may still hold it.
+      long as the node keeps the session (its grace). 0 means not at all, `math.inf` for ever. A server or an `auth`
+      that hangs doesn't prolong it; only a node that was asked for the session has up to six seconds for its answer.
+      If it is given, a name that is taken is waited for as long as well, because a killed program of the same user may
+      still hold it.
     - `state`: a folder for the token and the texts without an outcome. They stay there until the name is given back, so
       that a killed program can resume its session when it is started again. Without it nothing is written to disk.
     - `tap`: a function that is called with each line that is sent (`">"`) and received (`"<"`), see `ClientProtocol`.

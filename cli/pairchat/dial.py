@@ -12,7 +12,7 @@ from anyio.streams.tls import TLSStream
 
 from pairchat.address import Address
 from pairchat.errors import ConnectionFailed
-from pairchat.resolve import addresses
+from pairchat.resolve import addresses, in_turn
 from pairchat.trust import explain
 
 # What reading and writing raise once a connection is gone. SSLError: a record that is no TLS, or an alert, after which
@@ -50,6 +50,7 @@ class Route:
         self.secure = tls is not None  # what is said is encrypted
         self.others = len(servers) - 1
         self._last = Place(0, -1)
+        self._seed = random.random()  # of the order of each name's addresses
         self.current = servers[0]  # as the user wrote it
 
     async def open(self, patience: float, *, only: float = ADDRESS_WAIT) -> ByteStream:
@@ -57,7 +58,7 @@ class Route:
 
         A host name stands for all its addresses. Raises `ConnectionFailed` in the words of the system.
         """
-        race = _Race(self._servers, self._tls, self._last, only)
+        race = _Race(self._servers, self._tls, self._last, self._seed, only)
         with anyio.move_on_after(patience):
             await race.run()
         if race.won is None:
@@ -74,11 +75,18 @@ class _Race:
     holds up nobody else.
     """
 
-    def __init__(self, servers: Sequence[Address], tls: ssl.SSLContext | None, last: Place, one_of_many: float) -> None:
+    def __init__(
+        self,
+        servers: Sequence[Address],
+        tls: ssl.SSLContext | None,
+        last: Place,
+        seed: float,
+        one_of_many: float,
+    ) -> None:
         self.won: tuple[Place, ByteStream] | None = None
         self.failure: ConnectionFailed | None = None  # the latest
         self.late: Callable[[], str] = lambda: ""  # what to say of the latest attempt if time runs out
-        self._servers, self._tls, self._last = servers, tls, last
+        self._servers, self._tls, self._last, self._seed = servers, tls, last, seed
         self._one_of_many = one_of_many  # seconds for one attempt
         self._untried: dict[Place, str] = {}
         self._lookups = len(servers)  # under way
@@ -121,7 +129,8 @@ class _Race:
         limit = self._one_of_many if len(self._servers) > 1 else None
         late = f"can't connect to {server}: no name server answers"
         found = await self._within(limit, server, lambda: addresses(server.host), lambda: late)
-        self._untried |= {Place(number, index): address for number, address in enumerate(found or ())}
+        ordered = enumerate(in_turn(found or [], self._seed))
+        self._untried |= {Place(number, index): address for number, address in ordered}
         self._lookups -= 1
         self._change()
 

@@ -185,28 +185,35 @@ class Link:
             await anyio.sleep(pause)
             self.tries += 1
             with suppress(ConnectionFailed):
-                stream = await self._route.open(CONNECT_WAIT)
-                if await self._proved():
-                    self.stream = stream
-                    self._protocol.reconnect()
-                    self.flush()
-                    return True
-                await anyio.aclose_forcefully(stream)
+                stream: ByteStream | None = await self._route.open(min(CONNECT_WAIT, self._left))
+                try:
+                    if await self._proved():
+                        self.stream, stream = stream, None
+                        self._protocol.reconnect()
+                        self.flush()
+                        return True
+                finally:  # also if the program is cancelled while it looks for its proof
+                    if stream is not None:
+                        await anyio.aclose_forcefully(stream)
             self._wake()
         return False
 
-    async def prove(self) -> None:
+    @property
+    def _left(self) -> float:
+        """Seconds for which the connection that was lost is still looked for."""
+        return max(0.0, self._deadline - anyio.current_time())
+
+    async def prove(self, wait: float) -> None:
         """Ask the program for what proves the name. Raises what it raises, or `ConnectionFailed` if that takes long."""
-        try:
-            with anyio.fail_after(CONNECT_WAIT):
-                self.proof = await prove(self._auth)
-        except TimeoutError:
-            raise ConnectionFailed(f"no proof of the name within {CONNECT_WAIT:g} s") from None
+        with anyio.move_on_after(wait):
+            self.proof = await prove(self._auth)
+            return
+        raise ConnectionFailed(f"no proof of the name within {wait:.2g} s")
 
     async def _proved(self) -> bool:
         """Have the name proved at a reconnect. False: the program has no proof now, and is to be asked again later."""
         try:
-            await self.prove()
+            await self.prove(min(CONNECT_WAIT, self._left))
         except Exception as error:
             self._trouble = f"no proof of the name: {error or type(error).__name__}"
             await self._tell([Complaint("no_proof", self._trouble)])

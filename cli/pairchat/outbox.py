@@ -19,6 +19,16 @@ NOT_SENT = "not_sent"  # beside the node's codes: a text that was never handed t
 _RETRIED = frozenset({"window_full", "rate_limited"})  # not now, but the same text may go later
 
 
+def size_of(text: str) -> int:
+    """The bytes of a text. Raises ValueError, with the place, for half of a surrogate pair, which nothing can carry."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        why = f"a text must be Unicode: its character {error.start + 1} ({half}) is half of a surrogate pair"
+        raise ValueError(why) from None
+
+
 class Outbox:
     """Ids, windows and fates of what was said in one session."""
 
@@ -40,7 +50,7 @@ class Outbox:
 
     def add(self, text: str, chat: str, by: str) -> Outgoing:
         """Give a text the next id. The caller has made sure that there is `room`."""
-        entry = Outgoing(self.sent + 1, text, chat, by, len(text.encode()))
+        entry = Outgoing(self.sent + 1, text, chat, by, size_of(text))
         self.sent += 1
         self.pending.append(entry)
         self._bytes += entry.size

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pairchat.errors import BadSettings
+from pairchat.files import read_file
 from pairchat.protocol import Proof
 
 Auth = Callable[[], str | Awaitable[str | None] | None]
@@ -24,16 +25,20 @@ def proof(file: str | None) -> Proof | None:
     """
     if file is None:
         token = os.environ.get(VARIABLE, "").strip()
+        if not _is_unicode(token):
+            raise BadSettings(f"{VARIABLE} is not UTF-8")
         return (lambda: token) if token else None
     try:
         _read(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"can't read {file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    except UnicodeDecodeError:
+        raise BadSettings(f"can't read {file}: not UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise BadSettings(f"can't read {file}: {getattr(error, 'strerror', None) or error}") from None
     return lambda: _read_or_nothing(file)
 
 
 def _read(file: str) -> str:
-    return Path(file).read_text(encoding="utf-8").strip()
+    return read_file(Path(file)).decode().strip()
 
 
 def _read_or_nothing(file: str) -> str | None:
@@ -44,10 +49,21 @@ def _read_or_nothing(file: str) -> str | None:
 
 
 async def prove(auth: Auth | None) -> str | None:
-    """What the program has to show now. Raises whatever it raises, and TypeError if that is no text."""
+    """What the program has to show now. Raises whatever it raises, and TypeError or ValueError if that is no text."""
     token = auth() if auth is not None else None
     if inspect.isawaitable(token):
         token = await token
-    if token is None or isinstance(token, str):
-        return token
-    raise TypeError(f"auth must give a text or None, not {type(token).__name__}")
+    if not isinstance(token, str | None):
+        raise TypeError(f"auth must give a text or None, not {type(token).__name__}")
+    if token is not None and not _is_unicode(token):
+        raise ValueError("auth must give a text that is Unicode")
+    return token
+
+
+def _is_unicode(token: str) -> bool:
+    """Whether it can be said: not with half of a surrogate pair in it, which stands for a byte that is no UTF-8."""
+    try:
+        token.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

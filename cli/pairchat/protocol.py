@@ -26,8 +26,8 @@ from pairchat.answers import answer
 from pairchat.errors import NameLost, Refused
 from pairchat.events import Event, Outgoing, Ref
 from pairchat.memory import Memory
-from pairchat.outbox import Outbox
-from pairchat.requests import Kind, Request, Requests, given_up
+from pairchat.outbox import Outbox, size_of
+from pairchat.requests import Kind, Request, Requests
 from pairchat.states import State
 from pairchat.wire import MAX_LINE, Lines, decode
 from relay import frames
@@ -117,8 +117,8 @@ class ClientProtocol:
         if self.state is State.ONLINE:
             call.given_up = True
             self._write(frames.ClientCancel(ref=call.mark if self.marks else None))
-        else:  # nobody has heard of it, or its node gives it up with the connection
-            self.requests.answer(call, given_up(call))
+        else:
+            self.requests.forsake(call)
 
     def accept(self, chat: str, ref: Ref | None = None) -> Request:
         """Accept the call that `Invited` reported. The outcome is `Paired`, `Missed`, or `Refused` (`not_called`)."""
@@ -194,7 +194,7 @@ class ClientProtocol:
 
     def room(self, text: str) -> bool:
         """True if the window has room for this text now. Each `Settled` makes room."""
-        return self.outbox.room(len(text.encode()))
+        return self.outbox.room(size_of(text))
 
     def acknowledge(self, message: events.Message) -> None:
         """Acknowledge this message and all before it. A message of an earlier chat is ignored."""
@@ -342,6 +342,7 @@ class ClientProtocol:
 
     def put(self, request: Request) -> None:
         """Internal: write a request."""
+        request.written = True
         self._write(_marked(request) if self.marks else request.frame)
         if request.kind is Kind.CALL and not self.marks:
             self._write(frames.ClientPing())

@@ -39,11 +39,10 @@ class Request:
     ref: events.Ref | None = None
     mark: int = 0  # 0 if the answer needs none
     outcome: "events.Event | PairchatError | None" = None
-    perhaps: events.Paired | None = (
-        None  # for a CALL: a pairing that may be the answer, under another spelling of the name
-    )
+    perhaps: events.Paired | None = None  # for a CALL: a pairing that may be the answer, under another spelling
     overtaken: bool = False  # for a CALL: its pong came first
     given_up: bool = False  # for a CALL: the program gave it up
+    written: bool = False  # a node may have received it
 
 
 class Requests:
@@ -52,6 +51,8 @@ class Requests:
     def __init__(self) -> None:
         self.open: list[Request] = []
         self._pings: deque[Request] = deque()
+        # Calls that were given up, of which their node may not have heard: it may make a chat while we are away.
+        self.forsaken: list[str] = []
 
     def marked(self, mark: events.Ref | None) -> Request | None:
         """The request that an answer with this mark is about, if it has no outcome."""
@@ -81,7 +82,17 @@ class Requests:
         for request in list(self.open):
             request.perhaps, request.overtaken = None, False
             if request.given_up:
-                self.answer(request, given_up(request))
+                self.forsake(request)
+
+    def forsake(self, call: Request) -> None:
+        """A call is given up without a word to its node, which can't be reached."""
+        if call.written:
+            self.forsaken.append(call.name)
+        self.answer(call, given_up(call))
+
+    def resumed(self) -> None:
+        """We know all that happened while we were away."""
+        self.forsaken.clear()
 
     def pong(self) -> Request | None:
         """A pong came: what its ping followed."""

@@ -4,6 +4,7 @@ The system's resolver can't be interrupted, and takes half a minute where no nam
 loop's own pool would hold up the end of the program for as long.
 """
 
+import random
 import socket
 import threading
 from contextlib import suppress
@@ -13,7 +14,7 @@ import anyio
 
 
 async def addresses(host: str) -> list[str]:
-    """The addresses of a host, in the order in which they are to be tried. Raises OSError.
+    """The addresses of a host, in the system's order of preference. Raises OSError.
 
     Whoever is cancelled here leaves at once; a lookup that is under way goes on by itself, and the next one who asks
     for the same host waits for it instead of beginning another.
@@ -62,7 +63,7 @@ class _Lookup:
     def run(self) -> None:
         try:
             known = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
-            self.found = interleaved(list(dict.fromkeys(str(address[0]) for *_, address in known)))
+            self.found = list(dict.fromkeys(str(address[0]) for *_, address in known))
         except OSError as error:
             self.error = error
         except UnicodeError:
@@ -87,9 +88,16 @@ def _begin(host: str) -> _Lookup:
     return lookup
 
 
-def interleaved(found: list[str]) -> list[str]:
-    """The same, IPv6 and IPv4 by turns: where one kind leads nowhere, the other's turn comes soon (RFC 8305)."""
-    first = [one for one in found if (":" in one) == (":" in found[0])]
-    second = [one for one in found if one not in first]
+def in_turn(found: list[str], seed: float) -> list[str]:
+    """The order in which the addresses of one host are to be tried.
+
+    IPv6 and IPv4 take turns, and the system says which of them begins: where one kind leads nowhere, the other's turn
+    comes soon (RFC 8305). Within each kind the order is a random one, so that clients spread over the nodes behind one
+    name. It is the same order for the same seed, however the name server turns its answers, so that the address behind
+    the one that was lost is another one.
+    """
+    mixed = sorted(found, key=lambda address: random.Random(f"{seed} {address}").random())
+    first = [one for one in mixed if (":" in one) == (":" in found[0])]
+    second = [one for one in mixed if one not in first]
     pairs = [one for pair in zip(first, second, strict=False) for one in pair]
     return pairs + first[len(second) :] + second[len(first) :]

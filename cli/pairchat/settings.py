@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pairchat.errors import BadSettings
+from pairchat.files import read_file
 from pairchat.folders import user_folder
 
 FILE: Final = "config.toml"
@@ -53,6 +54,12 @@ class Settings:
     tls_key: str | None = None
     auth_file: str | None = None
 
+    def check(self) -> None:
+        """Raise `BadSettings` for a choice that there is none of, also where nothing comes of it, as in a pipe."""
+        for what, value, choices in (("theme", self.theme, THEMES), ("notify", self.notify, NOTIFY)):
+            if value not in choices:
+                raise BadSettings(f"{what} can't be {value!r}; choose from {', '.join(choices)}")
+
 
 def config_file() -> Path | None:
     """Where the settings of this user are; None: nowhere, this user has no home."""
@@ -66,14 +73,14 @@ def read(path: Path, *, must_exist: bool) -> dict[str, Any]:
     Raises `BadSettings` in one line that names the file and what is wrong with it.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        found = tomllib.loads(read_file(path).decode("utf-8-sig"))
     except FileNotFoundError:
         if must_exist:
             raise BadSettings(f"there is no {path}") from None
         return {}
     except OSError as error:
         raise BadSettings(f"can't read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, and of numbers that are too long
         raise BadSettings(f"{path} is not TOML: {error}") from None
     return {key: _checked(path, key, value) for key, value in found.items()}
 

@@ -44,6 +44,10 @@ class StreamFailed(Exception):
     """Standard input can't be read, or standard output can't be written. `str()` is one line that says why."""
 
 
+class ReaderGone(StreamFailed):
+    """Whoever read standard output has had enough, as `head` has. That is no fault: nothing is to be said of it."""
+
+
 class LineTooLong(Exception):
     """A line of more bytes than `limit`. It was skipped."""
 
@@ -98,7 +102,7 @@ async def write_all(fd: int, data: bytes) -> None:
         except BlockingIOError:
             continue
         except BrokenPipeError:
-            raise StreamFailed("nobody reads the output any more") from None
+            raise ReaderGone("nobody reads the output any more") from None
         except OSError as error:
             raise StreamFailed(f"can't write the output: {error.strerror}") from None
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from pairchat.files import read_file
 from pairchat.folders import user_folder
 from pairchat.memory import BadMemory, Memory, decode, encode
 
@@ -20,6 +21,9 @@ from pairchat.memory import BadMemory, Memory, decode, encode
 # count from the last sign of the program, not from the last change.
 STALE = 24 * 3600.0
 ALIVE_EVERY = 3600.0  # seconds between two signs of a program in whose session nothing changes
+_MAX_BYTES = (
+    256 * 1_048_576
+)  # of what was saved: a full window of the longest texts, each byte of them escaped, is less
 _NAME_SHOWN = 64  # characters of the name in a file's name; what tells files apart is the hash
 
 
@@ -43,7 +47,7 @@ class Store:
     def load(self) -> Memory | None:
         """What was saved last; None if nothing was, or nothing that can be read and that this version understands."""
         with suppress(OSError, BadMemory):
-            return decode(self._path.read_bytes())
+            return decode(read_file(self._path, _MAX_BYTES, patience=0.0))
         return None
 
     def save(self, memory: Memory) -> None:

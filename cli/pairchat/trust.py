@@ -1,10 +1,12 @@
 """TLS: whom we trust, what we show of ourselves, and what went wrong, in plain words."""
 
 import ssl
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NoReturn
 
 from pairchat.errors import BadSettings
+from pairchat.files import bounded
 
 # OpenSSL's names for what a relay says of our certificate.
 _WANTED: Final = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED"})
@@ -29,33 +31,34 @@ def client_context(ca: str | None = None, cert: str | None = None, key: str | No
     """
     if key is not None and cert is None:
         raise BadSettings("--key needs --cert, the certificate that belongs to it")
-    for file in (ca, cert, key):
-        _check(file)
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except ssl.SSLError as error:
-        raise BadSettings(f"can't use {ca}: {_not_pem(error)}") from None
-    if cert is not None:
-        _show(context, cert, key or cert)
+    with ExitStack() as files:
+        ca_file, cert_file, key_file = (file and _bounded(files, file) for file in (ca, cert, key))
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+        except ssl.SSLError as error:
+            raise BadSettings(f"can't use {ca}: {_not_pem(error)}") from None
+        if cert is not None and cert_file is not None:
+            _show(context, cert_file, key_file or cert_file, cert, key or cert)
     return context
 
 
-def _show(context: ssl.SSLContext, cert: str, key: str) -> None:
+def _show(context: ssl.SSLContext, cert_file: str, key_file: str, cert: str, key: str) -> None:
+    """Show this certificate; `cert` and `key` are what the user calls its files."""
+
     def ask() -> NoReturn:  # else OpenSSL would ask at the terminal
         raise BadSettings(f"can't use {key}: it is encrypted; give a key without a passphrase")
 
     try:
-        context.load_cert_chain(cert, key, password=ask)
+        context.load_cert_chain(cert_file, key_file, password=ask)
     except ssl.SSLError as error:
         files = cert if cert == key else f"{cert} and {key}"
         raise BadSettings(f"can't use {files}: {_not_pem(error)}") from None
 
 
-def _check(file: str | None) -> None:
-    """OpenSSL doesn't say which file it couldn't read."""
+def _bounded(files: ExitStack, file: str) -> str:
+    """What OpenSSL may read, until `files` are closed. It doesn't say which file it couldn't read."""
     try:
-        if file is not None:
-            Path(file).open("rb").close()
+        return str(files.enter_context(bounded(Path(file))))
     except (OSError, ValueError) as error:
         raise BadSettings(f"can't read {file}: {getattr(error, 'strerror', None) or error}") from None
 

@@ -1,12 +1,13 @@
 """What new connections to Redis need of files: the TLS context and the password. Both follow their files."""
 
 import ssl
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from relay.config import ConfigError, check_readable, read_file
+from relay.config import ConfigError, bounded, read_file
 from relay.redis_client.threads import in_thread
 from relay.redis_url import Login, Tls
 
@@ -130,11 +131,13 @@ def client_context(tls: Tls) -> ssl.SSLContext:
         _trust(context, tls)
     if tls.certfile is not None:
         key = tls.keyfile or tls.certfile
-        check_readable("--redis: ssl_certfile", tls.certfile)
-        check_readable("--redis: ssl_keyfile", key)
         try:
-            # Without a password OpenSSL would ask for one at the terminal.
-            context.load_cert_chain(tls.certfile, key, password=lambda: tls.password or "")
+            with ExitStack() as files:
+                cert_file = key_file = files.enter_context(bounded("--redis: ssl_certfile", tls.certfile))
+                if key != tls.certfile:
+                    key_file = files.enter_context(bounded("--redis: ssl_keyfile", key))
+                # Without a password OpenSSL would ask for one at the terminal.
+                context.load_cert_chain(cert_file, key_file, password=lambda: tls.password or "")
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"--redis: ssl_certfile {str(tls.certfile)!r} and ssl_keyfile {str(key)!r} can't be used: {why(error)}"
@@ -146,12 +149,12 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
     if tls.ca_certs is None and tls.ca_path is None and tls.ca_data is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return
-    if tls.ca_certs is not None:
-        check_readable("--redis: ssl_ca_certs", tls.ca_certs)
     if tls.ca_path is not None and not tls.ca_path.is_dir():
         raise ConfigError(f"--redis: ssl_ca_path {str(tls.ca_path)!r} is no folder")
     try:
-        context.load_verify_locations(tls.ca_certs, tls.ca_path, tls.ca_data)
+        with ExitStack() as files:
+            ca_certs = tls.ca_certs and files.enter_context(bounded("--redis: ssl_ca_certs", tls.ca_certs))
+            context.load_verify_locations(ca_certs, tls.ca_path, tls.ca_data)
     except (OSError, ValueError) as error:
         named = "ssl_ca_data" if tls.ca_certs is None else f"ssl_ca_certs {str(tls.ca_certs)!r}"
         raise ConfigError(f"--redis: {named} can't be used: {why(error)}") from None

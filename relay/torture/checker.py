@@ -61,6 +61,9 @@ class _Facts:
         self.by_key: dict[str, list[Heard]] = defaultdict(list)
         for heard in history.heard:
             self.by_key[heard.key].append(heard)
+        self.first_told: dict[str, float] = {}  # when either side was first told that a chat is over, by chat
+        for parted in history.parted:
+            self.first_told[parted.chat] = min(parted.at, self.first_told.get(parted.chat, parted.at))
 
     def session(self, serial: int) -> Session:
         return self.history.sessions[serial]
@@ -246,11 +249,14 @@ def _unfounded(facts: _Facts) -> Iterator[str]:
 
 
 def _goes_on(facts: _Facts, partner: Session, parted: Parted) -> bool:
-    """The partner's session was there all the time, and still is much later."""
-    at = parted.at
+    """The partner's session was there all the time, and still is much later; nor had Redis forgotten the chat.
+
+    If Redis forgot it, one side may hear so within the grace, and the other one later, if its own node broke meanwhile.
+    """
+    at, first = parted.at, facts.first_told[parted.chat]
     if partner.kind is Kind.PERSON or partner.stranger or partner.span.ended < at + facts.lease + facts.grace:
         return False
-    return not _absent(facts, partner, at) and not facts.during(FORGETTING, at - facts.grace, at)
+    return not _absent(facts, partner, at) and not facts.during(FORGETTING, first - facts.grace, at)
 
 
 def _absent(facts: _Facts, session: Session, at: float) -> bool:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from relay.config import ConfigError, StartError
+from relay.config import ConfigError, StartError, bounded
 from relay.torture.process import HOST
 
 Certificate = tuple[Path, Path]  # and its key, PEM
@@ -35,11 +35,13 @@ def client_context(ca: str | None) -> ssl.SSLContext:
 
     Raises ConfigError.
     """
+    if ca is None:
+        return ssl.create_default_context()
     try:
-        return ssl.create_default_context(cafile=ca)
-    except OSError as error:  # ssl.SSLError is one
-        reason = "it isn't PEM" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
-        raise ConfigError(f"--ca {ca!r} can't be used: {reason}") from None
+        with bounded("--ca", Path(ca)) as file:
+            return ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise ConfigError(f"--ca {ca!r} can't be used: it isn't PEM") from None
 
 
 def check(*, tls: bool, ca: str | None, servers: bool) -> None:

@@ -194,8 +194,9 @@ def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
         os.close(fd)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
     for number in order["closed"]:
-        os.close(number)
-        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+        name = ("stdin", "stdout", "stderr")[number]
+        getattr(sys, name).close()
+        setattr(sys, name, None)
     for number in order["ignored"]:
         signal.signal(number, signal.SIG_IGN)
     os.environ.clear()

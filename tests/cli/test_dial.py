@@ -9,11 +9,12 @@ from itertools import islice
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute
 
 from pairchat import ConnectionFailed
 from pairchat.address import Address, parse_address
 from pairchat.dial import FIRST_PAUSE, LONGEST_PAUSE, PAUSE, Route, pauses
-from pairchat.resolve import interleaved
+from pairchat.resolve import in_turn
 from tests.cli.scripted import ScriptedNode
 
 pytestmark = pytest.mark.anyio
@@ -102,16 +103,42 @@ async def test_a_server_that_is_silent_holds_up_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "order"),
+    ("found", "kinds"),
     [
-        (["::1", "::2", "::3", "1.1.1.1"], ["::1", "1.1.1.1", "::2", "::3"]),
-        (["1.1.1.1", "::1", "::2"], ["1.1.1.1", "::1", "::2"]),
-        (["1.1.1.1", "1.1.1.2"], ["1.1.1.1", "1.1.1.2"]),
-        ([], []),
+        (["::1", "::2", "::3", "1.1.1.1"], "6466"),
+        (["1.1.1.1", "::1", "::2"], "466"),
+        (["1.1.1.1", "1.1.1.2"], "44"),
+        ([], ""),
     ],
 )
-def test_both_kinds_of_addresses_take_turns(found: list[str], order: list[str]) -> None:
-    assert interleaved(found) == order
+def test_both_kinds_of_addresses_take_turns(found: list[str], kinds: str) -> None:
+    for seed in range(20):
+        order = in_turn(found, seed)
+        assert sorted(order) == sorted(found)
+        assert "".join("6" if ":" in one else "4" for one in order) == kinds
+
+
+def test_clients_begin_at_any_address_of_a_name_and_each_goes_through_them_in_its_own_order() -> None:
+    found = ["::1", "::2", "::3", "1.1.1.1", "1.1.1.2"]
+    orders = [in_turn(found, seed) for seed in range(200)]
+    assert {order[0] for order in orders} == {"::1", "::2", "::3"}
+    assert {order[1] for order in orders} == {"1.1.1.1", "1.1.1.2"}
+    assert all(in_turn(found[1:3] + found[:1] + found[3:], seed) == order for seed, order in enumerate(orders))
+
+
+async def test_a_lost_address_of_a_name_is_left_for_another_one(names: dict[str, list[str] | None]) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as one:
+        port = one.getsockname()[1]
+        with socket.create_server(("127.0.0.3", port)):
+            began: set[str] = set()
+            while began != {"127.0.0.2", "127.0.0.3"}:
+                route, taken = Route([Address("relay.example", port)]), []
+                for answer in (["127.0.0.2", "127.0.0.3"], ["127.0.0.3", "127.0.0.2"]):  # as name servers turn them
+                    names["relay.example"] = list(answer)
+                    async with await route.open(5) as stream:
+                        taken.append(str(stream.extra(SocketAttribute.remote_address)[0]))
+                assert sorted(taken) == ["127.0.0.2", "127.0.0.3"]
+                began.add(taken[0])
 
 
 async def test_nobody_anywhere_is_one_clear_error() -> None:

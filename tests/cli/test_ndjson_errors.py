@@ -47,3 +47,17 @@ def test_what_needs_a_chat_or_a_call_is_refused_without_one(kind: str, node: Scr
     *before, last = [json.loads(line)["type"] for line in rest.splitlines()]
     assert (status, last) == (0, "bye")
     assert before == (["error"] if kind in ("accept", "decline") else [])
+
+
+def test_half_of_a_surrogate_pair_in_a_text_is_told_in_plain_words(node: ScriptedNode, start: Start) -> None:
+    process, peer = bot(node, start)
+    ask(process, type="msg", text="ab\ud83d", ref="mine")
+    assert told(process) == {
+        "type": "error",
+        "code": "bad_frame",
+        "message": "a text must be Unicode: its character 3 (\\ud83d) is half of a surrogate pair",
+        "ref": "mine",
+    }
+    ask(process, type="quit")
+    peer.part()
+    assert process.ended() == (0, '{"type":"bye"}\n', [])

@@ -6,6 +6,7 @@ from pairchat import (
     Blocked,
     ClientProtocol,
     Invited,
+    Joined,
     Missed,
     Paired,
     Refused,
@@ -97,3 +98,46 @@ def test_typing_is_told_in_the_chat_and_nowhere_else() -> None:
     protocol.connection_lost("gone")
     protocol.typing()
     assert protocol.data_to_send() == b""
+
+
+WELCOME_BACK = (WELCOME % ("alice", 256, 1_048_576, 30)).replace('"resumed":false', '"resumed":true').encode() + b"\n"
+PAIRED_AWAY = PAIRED.replace(b'"resumed":false', b'"resumed":true')
+
+
+def away_from(call_given_up: str, name: str = "bob") -> ClientProtocol:
+    """One whose connection was lost while its call waited, and that gave the call up before that or after."""
+    protocol = joined()
+    call = protocol.call(name)
+    if call_given_up == "before":
+        protocol.cancel()
+    protocol.connection_lost("gone")
+    if call_given_up == "after":
+        protocol.cancel()
+    assert (call.outcome is None) is (call_given_up == "never")
+    protocol.reconnect()
+    protocol.data_to_send()
+    return protocol
+
+
+@pytest.mark.parametrize("given_up", ["before", "after"])
+def test_a_call_that_was_given_up_around_a_lost_connection_makes_no_chat(given_up: str) -> None:
+    """Its node has not heard so, and settled it while nobody was there."""
+    protocol = away_from(given_up)
+    assert [type(event) for event in protocol.feed(WELCOME_BACK + PAIRED_AWAY)] == [Joined]
+    assert b'{"type":"leave","chat":"c1"}\n' in protocol.data_to_send()
+    assert (protocol.partner, protocol.chat) == (None, None)
+    assert protocol.feed(b'{"type":"left","name":"bob","reason":"left","chat":"c1"}\n' + PONG) == []
+    protocol.call("bob")  # now it is wanted
+    assert protocol.feed(PAIRED)[0] == Paired("bob", "c1", "client")
+
+
+def test_another_chat_that_began_meanwhile_stays() -> None:
+    protocol = away_from("after", "carol")
+    assert protocol.feed(WELCOME_BACK + PAIRED_AWAY)[1:] == [Paired("bob", "c1", "client", True)]
+    assert protocol.partner == "bob"
+
+
+def test_so_does_that_of_a_call_that_nobody_gave_up() -> None:
+    protocol = away_from("never")
+    assert protocol.feed(WELCOME_BACK + PAIRED_AWAY)[1:] == [Paired("bob", "c1", "client", True)]
+    assert protocol.partner == "bob"

@@ -96,6 +96,24 @@ def test_a_theme_that_is_none_is_wrong_usage(terminal: Open) -> None:
     assert screen.lines[-1] == "pairchat: theme can't be 'pink'; choose from auto, dark, light"
 
 
+@pytest.mark.parametrize("json", [True, False])
+@pytest.mark.parametrize("what", ["theme", "notify"])
+@pytest.mark.parametrize("where", ["option", "variable", "file"])
+def test_a_choice_that_is_none_is_wrong_usage_also_in_a_pipe(start: Start, where: str, what: str, json: bool) -> None:
+    options = ["--json"] if json else []
+    options += [f"--{what}", "pink"] if where == "option" else []
+    variables = {f"PAIRCHAT_{what.upper()}": "pink"} if where == "variable" else {}
+    home = home_with(f'{what} = "pink"' if where == "file" else "")
+    status, out, told = start("alice", *options, home=home, stdin=subprocess.DEVNULL, **variables).ended()
+    assert (status, out) == (2, "")
+    assert told == [f"pairchat: {what} can't be 'pink'; choose from {', '.join(THEMES if what == 'theme' else NOTIFY)}"]
+
+
+def test_a_token_in_a_variable_that_is_no_text_is_wrong_usage(start: Start) -> None:
+    status, out, told = start("alice", stdin=subprocess.DEVNULL, PAIRCHAT_AUTH="\udcff").ended()
+    assert (status, out, told) == (2, "", ["pairchat: PAIRCHAT_AUTH is not UTF-8"])
+
+
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     values = {"name": 'a"\\b\n\u202e日本', "server": ["[::1]:9999", "b"], "mouse": False}
     write(tmp_path / "new" / "config.toml", values)

@@ -73,6 +73,24 @@ def test_help_that_finds_no_room_too(start: Start, asked: str) -> None:
     assert process.ended() == (1, "", ["pairchat: can't write the output: No space left on device"])
 
 
+@pytest.mark.parametrize("asked", ["--help", "--version"])
+def test_help_whose_reader_has_had_enough_ends_without_a_word(start: Start, asked: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as output:
+        process = start(asked, stdout=output)
+    assert process.ended() == (1, "", [])
+
+
+def test_frames_whose_reader_has_had_enough_end_it_without_a_word(node: ScriptedNode, start: Start) -> None:
+    process = start("alice", "--json")
+    process.stop_reading()
+    peer = node.accept()
+    peer.welcome("alice")
+    peer.part()
+    assert process.ended() == (1, "", [])
+
+
 def test_an_input_that_cannot_be_read_is_told(start: Start) -> None:
     with Path("/proc/self/mem").open() as unreadable:
         process = start("alice", stdin=unreadable)

@@ -1,5 +1,6 @@
 """How a call, a claim, a proof and the whole of the async client end, on a node that says what the test wants."""
 
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -170,11 +171,11 @@ def test_the_first_server_is_any_of_them() -> None:
 # --- proofs
 
 
-@pytest.mark.parametrize("trouble", ["raises", "is refused", "is no text"])
+@pytest.mark.parametrize("trouble", ["raises", "is refused", "is no text", "is no Unicode"])
 async def test_a_proof_that_fails_at_a_reconnect_is_told_and_asked_for_again(node: ScriptedNode, trouble: str) -> None:
     proofs: list[Any] = [
         "first",
-        {"raises": KeyError("vault"), "is refused": "stale", "is no text": 7}[trouble],
+        {"raises": KeyError("vault"), "is refused": "stale", "is no text": 7, "is no Unicode": "\ud800"}[trouble],
         "third",
     ]
 
@@ -233,6 +234,77 @@ async def test_a_proof_that_never_comes_right_is_named_when_patience_ends(node: 
                 async for _ in chat:
                     pass
         await knock(node)
+
+    await play(relay, alice)
+
+
+async def test_a_proof_that_hangs_at_a_reconnect_prolongs_nothing(
+    node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairchat.link.CONNECT_WAIT", 10 * PROMPT)  # the test is over long before
+    asked = 0
+
+    async def auth() -> str:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            await anyio.sleep_forever()
+        return "first"
+
+    def relay() -> None:
+        peer = node.accept()
+        peer.heard()
+        peer.say(NEW)
+        peer.close()
+        assert node.accept().heard() is None  # closed together with the wait for the proof
+
+    async def alice() -> None:
+        with pytest.raises(ConnectionLost, match="no proof of the name within"):
+            async with pairchat.connect(node.address, name="alice", patience=1, auth=auth) as chat:
+                async for _ in chat:
+                    pass
+
+    await play(relay, alice)
+
+
+async def test_a_server_that_hangs_at_a_reconnect_prolongs_nothing(
+    node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairchat.link.CONNECT_WAIT", 10 * PROMPT)
+    dropped = threading.Event()
+
+    async def connects_never(*_: object) -> None:
+        dropped.set()
+        await anyio.sleep_forever()
+
+    def relay() -> None:
+        peer = node.accept()
+        peer.heard()
+        peer.say(NEW)
+        monkeypatch.setattr("pairchat.dial.anyio.connect_tcp", connects_never)
+        peer.close()
+        assert dropped.wait(PROMPT)
+
+    async def alice() -> None:
+        with pytest.raises(ConnectionLost):
+            async with pairchat.connect(node.address, name="alice", patience=1) as chat:
+                async for _ in chat:
+                    pass
+
+    await play(relay, alice)
+
+
+async def test_a_time_out_of_a_first_proof_is_the_programs_own(node: ScriptedNode) -> None:
+    def auth() -> str:
+        raise TimeoutError("the vault does not answer")
+
+    def relay() -> None:
+        assert node.accept().heard() is None
+
+    async def alice() -> None:
+        with pytest.raises(TimeoutError, match="the vault does not answer"):
+            async with pairchat.connect(node.address, name="alice", auth=auth):
+                pass
 
     await play(relay, alice)
 

@@ -79,12 +79,12 @@ def places(request: pytest.FixtureRequest, nodes: list[Node]) -> tuple[Node, Nod
 
 @pytest.fixture
 def start_node(redis_server: RedisServer, prefix: str, tmp_path: Path, guests: Guests) -> Iterator[StartNode]:
-    """Starts nodes of the test's own, which it may stop, freeze and kill."""
+    """Starts nodes of the test's own, which it may stop, freeze and kill; `kind`: as what, if not of the checkout."""
     started: list[Node] = []
 
-    def start(**options: str | float) -> Node:
+    def start(kind: type[Node] = Node, **options: str | float) -> Node:
         settings = {"redis": redis_server.url, "prefix": prefix, "lease": LEASE, "grace": GRACE, **options}
-        started.append(Node(tmp_path, wait=False, **settings))
+        started.append(kind(tmp_path, wait=False, **settings))
         started[-1].wait_until_listening()
         return started[-1]
 

@@ -1,19 +1,29 @@
 """A Config that exists is sound; one that can't work is refused with one line that says what would."""
 
 import math
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relay import keyfile, settings, tls
 from relay.config import (
+    MAX_FILE_BYTES,
     Config,
     ConfigError,
     default_name,
     parse_server,
+    read_file,
     redact,
     show_server,
 )
+from relay.redis_client import trust
+from relay.redis_url import Tls
+from relay.torture.trust import client_context
+from tests.support.certificates import Authority
 
 
 @pytest.mark.parametrize(
@@ -155,3 +165,64 @@ def test_default_names_differ_and_are_names() -> None:
     assert len(names) == 10
     for name in names:
         Config(name=name)
+
+
+# --- files that an option names, which may be anything
+
+
+NAMED: dict[str, Callable[[Path, Authority], object]] = {
+    "--config": lambda file, _: settings.read(file, {}),
+    "--auth-jwt-key": lambda file, _: keyfile.read(file),
+    "--redis-password-file": lambda file, _: trust.read_password(file, "--redis-password-file"),
+    "--tls-cert": lambda file, authority: tls.server_context(file, authority.issue("node")[1], None),
+    "--tls-key": lambda file, authority: tls.server_context(authority.issue("node")[0], file, None),
+    "--tls-client-ca": lambda file, authority: tls.server_context(*authority.issue("node"), file),
+    "--redis: ssl_ca_certs": lambda file, _: trust.client_context(Tls(file)),
+    "--redis: ssl_certfile": lambda file, _: trust.client_context(Tls(certfile=file)),
+    "--redis: ssl_keyfile": lambda file, authority: trust.client_context(
+        Tls(certfile=authority.issue("node")[0], keyfile=file)
+    ),
+    "--ca": lambda file, _: client_context(str(file)),
+}
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.mark.parametrize("option", NAMED)
+class TestAFileThatIsNone:
+    def test_without_an_end(self, option: str, authority: Authority) -> None:
+        with pytest.raises(ConfigError, match=f"^{option} '/dev/zero' is longer than {MAX_FILE_BYTES} bytes$"):
+            NAMED[option](Path("/dev/zero"), authority)
+
+    def test_a_folder(self, option: str, authority: Authority, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=f"^{option} .* can't be read: Is a directory$"):
+            NAMED[option](tmp_path, authority)
+
+    def test_a_pipe_that_nobody_fills(
+        self, option: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("relay.config.PIPE_SECONDS", 0.05)
+        os.mkfifo(tmp_path / "pipe")
+        complaint = r"can't be read: what writes there has not ended within 0\.05 s"
+        with pytest.raises(ConfigError, match=f"^{option} .* {complaint}$"):
+            NAMED[option](tmp_path / "pipe", authority)
+
+
+def test_pipes_that_somebody_fills_do_for_files(authority: Authority, tmp_path: Path) -> None:
+    """For OpenSSL too, which opens files itself: `relay node --tls-key <(decrypt key)`."""
+    cert, key = authority.issue("node")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    uses: list[Callable[[], object]] = [
+        lambda: read_file("--config", pipe),
+        lambda: tls.server_context(cert, pipe, None),
+        lambda: trust.client_context(Tls(certfile=cert, keyfile=pipe)),
+    ]
+    for use in uses:
+        writer = threading.Thread(target=pipe.write_bytes, args=[key.read_bytes()])
+        writer.start()
+        assert use()
+        writer.join()

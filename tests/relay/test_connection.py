@@ -11,7 +11,7 @@ from relay.connection import TURN_LINES
 from relay.host import Limits
 from relay.reading import AHEAD_LINES, REPLY_BYTES
 from relay.router import Router
-from tests.relay.desk import Connect, paired, program, text, until
+from tests.relay.desk import Connect, paired, program, text, token_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -254,6 +254,43 @@ class TestAcknowledging:
         ben.read()
         await until(lambda: ben.sent.count(b"(x)") == 1 + 4 * WINDOW)
         assert ann.reading
+
+
+class TestHolding:
+    """Whose memory is looked at ten times a second: only those that may hold something."""
+
+    async def test_who_has_read_everything_is_not_looked_at(self, router: Router, wire: Connect) -> None:
+        ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
+        await paired(ben, ann, b"ann")
+        router.holding.clear()
+        ann.send(b'{"type":"msg","id":1,"text":"hi"}\n')
+        await until(lambda: b'"ack"' in ann.sent)
+        assert ben.sent.endswith(b"(hi)\n")
+        assert router.holders() == [ann.connection], "it has said something"
+
+    async def test_who_does_not_read_is(self, router: Router, wire: Connect) -> None:
+        ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
+        await paired(ben, ann, b"ann")
+        router.holding.clear()
+        ben.full = True
+        for id in (1, 2):
+            ann.send(b'{"type":"msg","id":%d,"text":"hi"}\n' % id)
+            await until(lambda: ben.sent.endswith(b"(hi)\n"))
+        await until(lambda: ben.connection.held_bytes)
+        assert ben.connection in router.holders()
+
+    async def test_who_comes_back_to_what_is_under_way_is(self, router: Router, wire: Connect) -> None:
+        ann, ben = wire(b'{"type":"hello","name":"ann"}\n'), await text(wire, b"ben")
+        token = await token_of(ann)
+        await paired(ben, ann, b"ann")
+        ben.full = True
+        ann.send(b'{"type":"msg","id":1,"text":"hi"}\n')
+        await until(lambda: ben.sent.endswith(b"(hi)\n"))
+        again = wire(b'{"type":"hello","name":"ann","sent":1,"token":"%b"}\n' % token.encode())
+        router.holding.clear()  # as a look does that comes before the answer
+        await until(lambda: NAMED in again.sent)
+        assert again.connection.held_bytes
+        assert again.connection in router.holders()
 
 
 class TestTurns:

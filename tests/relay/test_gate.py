@@ -174,6 +174,15 @@ async def test_a_header_is_read_and_not_a_byte_more(router: Router, come: Come) 
     assert bytes(one.protocol._framer._rest) == b"nobody"  # type: ignore[attr-defined]
 
 
+async def test_a_start_that_can_be_no_header_is_not_waited_for(router: Router, come: Come) -> None:
+    one = come(Gate(router, Terms(proxied=True)))
+    one.say(HEADER[:12])
+    assert not one.aborted
+    one.say(b"\x31")  # version 3, and nothing more comes
+    assert one.aborted
+    assert router.counts.limits[Limit.HEADER] == 1
+
+
 async def test_one_that_does_not_come_is_not_waited_for(
     router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,28 @@ def test_a_start_that_can_be_no_header_is_known_at_once() -> None:
         check(MAGIC + b"\x21\x11\xff\xff")
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        MAGIC + b"\x31",  # version 3
+        MAGIC + b"\x11",
+        MAGIC + b"\x00",
+        MAGIC + b"\x22",  # an unknown command
+        MAGIC + b"\x21\x12",  # UDP
+        MAGIC + b"\x21\xff",
+        MAGIC + b"\x21\x11\x11",  # too long whatever follows
+        MAGIC + b"\x20\x00\xff",
+        MAGIC + b"\x21\x11\x10\x01",
+        MAGIC + b"\x21\x11\x00\x0b",  # too short for its addresses
+        MAGIC + b"\x21\x21\x00\x23",
+    ],
+)
+def test_nothing_more_is_waited_for_once_it_can_be_no_header(start: bytes) -> None:
+    check(start[:-1])
+    with pytest.raises(BadHeader):
+        check(start)
+
+
 @given(st.ip_addresses(v=4), st.ip_addresses(v=6), st.binary(max_size=50))
 def test_any_address_is_read(four: object, six: object, more: bytes) -> None:
     for text, family, kind, size in ((str(four), b"\x11", socket.AF_INET, 4), (str(six), b"\x21", socket.AF_INET6, 16)):

@@ -17,6 +17,7 @@ from relay.redis_client.keys import Keys
 from relay.session import Session, State
 from tests.relay.desk import LEASE_SECONDS, UID, until
 from tests.relay.world import World, enter, pair
+from tests.support.clocks import own_clock
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -246,8 +247,9 @@ class TestWithoutRedis:
         ann = desk.user("ann")
         told: list[bool] = []
         desk.records.save(ann, told.append)
-        with anyio.fail_after(1.2):
+        async with own_clock() as clock:
             await until(lambda: told)
+            assert clock() < 1.2
         assert told == [False]
         await anyio.to_thread.run_sync(server.start)
         desk.client = server.client()
@@ -262,8 +264,9 @@ class TestWithoutRedis:
         ann = desk.user("ann")
         done: list[bool] = []
         desk.records.release(ann, lambda: done.append(True))
-        with anyio.fail_after(1.2):
+        async with own_clock() as clock:
             await until(lambda: done)
+            assert clock() < 1.2
         assert not desk.records.quiet
         await anyio.to_thread.run_sync(server.start)
         await until(lambda: desk.records.quiet)

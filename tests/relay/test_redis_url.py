@@ -142,6 +142,12 @@ def test_sentinels_speak_tls_as_the_servers_do_unless_something_else_is_said() -
         ("rediss://a?ssl_keyfile=/k", "ssl_keyfile needs ssl_certfile"),
         ("rediss://a?ssl_ca_certs=/a&ssl_ca_certs=/b", "its option 'ssl_ca_certs' is there twice"),
         ("rediss://a?ssl_ca_certs=", "its option 'ssl_ca_certs' has no value"),
+        ("rediss://a?ssl_ca_certs=a%00b", "its option 'ssl_ca_certs' can't hold a zero byte"),
+        ("rediss://a?ssl_ciphers=a%00b", "its option 'ssl_ciphers' can't hold a zero byte"),
+        ("redis://me:\udcff@a", "a user's name or a password in it isn't UTF-8"),
+        ("redis+sentinel://a/s?sentinel_password=\udcff", "a user's name or a password in it isn't UTF-8"),
+        ("unix:///run/a%00b", "the path of a socket can't hold a zero byte"),
+        (f"redis://a/{'9' * 5000}", "its database must be a number"),
     ],
 )
 def test_a_url_that_leads_to_no_redis_is_refused(url: str, why: str) -> None:

@@ -450,6 +450,11 @@ async def test_a_stranger_with_a_crowd_of_certificates_is_given_up(
     assert stranger.client.events == []
 
 
+async def test_no_certificate_comes_compressed(authority: Authority, certificate: tuple[Path, Path]) -> None:
+    """A crowd of them could; with an OpenSSL that knows compression, the test above sees that too."""
+    assert server_context(*certificate, authority.file).options & tls.NO_COMPRESSED_CERTIFICATES
+
+
 async def test_a_client_s_certificate_may_have_a_long_chain(
     authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
@@ -19,17 +20,20 @@ _serial = count(1)
 class Party:
     """Nodes of one prefix, and an observer who asks for presence."""
 
-    def __init__(self, folder: Path, redis_url: str, size: int, **options: str | float) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, size: int = 0, kinds: Sequence[type[Node]] = (), **options: str | float
+    ) -> None:
+        """`kinds`: what each node is started as, where they aren't `size` nodes of the checkout."""
         self.folder = folder
-        self.size = size
+        self.kinds = kinds or (Node,) * size
         self.observer: JsonClient | None = None
         self.options = {"redis": redis_url, "lease": LEASE, "grace": GRACE, **options}
         self.start()
 
     def start(self) -> None:
         """Start all nodes side by side, under a prefix that nobody had before."""
-        prefix = f"party{next(_serial)}"
-        self.nodes = [Node(self.folder, wait=False, prefix=prefix, **self.options) for _ in range(self.size)]
+        self.prefix = f"party{next(_serial)}"
+        self.nodes = [kind(self.folder, wait=False, prefix=self.prefix, **self.options) for kind in self.kinds]
         try:
             for node in self.nodes:
                 node.wait_until_listening()

@@ -6,14 +6,12 @@ import re
 import ssl
 import sys
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 
 from pairchat.client import Chat, connect
-from pairchat.errors import BadSettings, NameLost, PairchatError, Refused
+from pairchat.errors import NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
 from pairchat.protocol import Proof
@@ -48,9 +46,6 @@ _TOKEN = re.compile('(?<="token":")[^"]*|(?<="auth":")[^"]*')  # secrets, in fra
 _HIDDEN = "…"
 
 
-Choice = TypeVar("Choice", bound=StrEnum)
-
-
 class Screen:
     """A conversation in a terminal."""
 
@@ -61,10 +56,10 @@ class Screen:
         tls: ssl.SSLContext | None = None,
         auth: Proof | None = None,
     ) -> None:
-        """`state`: the folder for what outlives this program. Raises `BadSettings`."""
+        """`settings` have been checked. `state`: the folder for what outlives this program."""
         self._settings = settings
         self._state, self._tls, self._auth = state, tls, auth
-        self._notify = _one_of(Notify, "notify", settings.notify)
+        self._notify = Notify(settings.notify)
         self._history = History()
         self._status = Status()
         self._attention = Attention()
@@ -72,7 +67,7 @@ class Screen:
         self._conversation = Conversation(self._history, self._status.partner, self._call)
         self._entry = Entry(self._typed, self._typing, lambda: self._conversation.names)
         learn_focus_keys()
-        theme, mouse, leave = _one_of(Theme, "theme", settings.theme), settings.mouse, self._leave
+        theme, mouse, leave = Theme(settings.theme), settings.mouse, self._leave
         self._keyboard, self._paper = PasteInput(sys.stdin), Paper(sys.stdout)
         self._app = application(
             self._view,
@@ -274,10 +269,3 @@ class Screen:
         how = choose(self._notify, os.environ)
         self._app.output.write_raw("\a" + sequence(how, who, what, os.environ))
         self._app.output.flush()
-
-
-def _one_of(choices: type[Choice], what: str, value: str) -> Choice:
-    try:
-        return choices(value)
-    except ValueError:
-        raise BadSettings(f"{what} can't be {value!r}; choose from {', '.join(choices)}") from None

@@ -8,6 +8,7 @@ import pytest
 
 from relay.redis_client.client import Store, Unavailable
 from relay.redis_client.connection import RespConnection
+from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
 
@@ -59,8 +60,7 @@ async def test_a_connection_that_ends_while_it_is_taken_over_is_known_to_be_lost
         connection = await Store(url).connect("")
         await anyio.sleep(0.05)  # the server hangs up; nobody here can see that without taking over
         taken = RespConnection(connection, lambda _: None)
-        with anyio.fail_after(1):
-            await taken.lost.wait()
+        await until(taken.lost.is_set)
         taken.abort()
 
 

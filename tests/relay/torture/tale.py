@@ -44,9 +44,11 @@ class Tale:
         chat = "" if by.kind is Kind.PERSON else chat
         self.history.heard.append(Heard(said.key, by.serial, chat, sender, at, said.id))
 
-    def parts(self, by: Session, partner: str, reason: str, *, since: float = 0.0, asked: bool = False) -> None:
+    def parts(
+        self, by: Session, partner: str, reason: str, *, since: float = 0.0, at: float = 10.0, asked: bool = False
+    ) -> None:
         """Somebody is told that the chat is over. `asked`: as it wanted."""
-        self.history.parted.append(Parted(by.serial, partner, CHAT, reason, since, 10.0, asked))
+        self.history.parted.append(Parted(by.serial, partner, CHAT, reason, since, at, asked))
 
     def breaks(self, kind: str, began: float, ended: float, *, node: int = -1) -> None:
         """The nemesis does something."""

@@ -73,6 +73,16 @@ def test_a_redis_that_forgot_may_have_lost_the_chat(kind: str, rules: list[str])
     assert told.rules == rules
 
 
+@pytest.mark.parametrize(("bob_told", "rules"), [(15.0, []), (25.0, ["unfounded"])])
+def test_what_redis_forgot_may_be_told_to_one_side_long_after_the_other(bob_told: float, rules: list[str]) -> None:
+    """Bob came back to find no chat. Ann's own node broke before she was told."""
+    told = Tale()
+    told.breaks("flush", 9.0, 9.1)
+    told.parts(told.bob, "", "lost", at=bob_told)
+    told.parts(told.ann, "bob", "lost", at=26.0)
+    assert told.rules == rules
+
+
 # --- unasked
 
 

@@ -168,7 +168,7 @@ def test_help_names_every_fault() -> None:
         (["--seed", "abc"], "--seed"),
         (["--ca", "ca.pem", "--server", "a:1"], "--ca needs --tls and --server"),
         (["--ca", "ca.pem", "--tls"], "--ca needs --tls and --server"),
-        (["--ca", "none.pem", "--tls", "--server", "a:1"], "--ca 'none.pem' can't be used: No such file or directory"),
+        (["--ca", "none.pem", "--tls", "--server", "a:1"], "--ca 'none.pem' can't be read: No such file or directory"),
         (["--ca", "pyproject.toml", "--tls", "--server", "a:1"], "--ca 'pyproject.toml' can't be used: it isn't PEM"),
     ],
 )

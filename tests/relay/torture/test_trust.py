@@ -42,14 +42,16 @@ def test_what_openssl_says_is_told(tmp_path: Path) -> None:
         trust.make_certificate(tmp_path / "absent")
 
 
-@pytest.mark.parametrize(("content", "why"), [(b"nonsense", "it isn't PEM"), (None, "No such file or directory")])
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"nonsense", "used: it isn't PEM"), (None, "read: No such file or directory")]
+)
 def test_a_file_that_is_no_certificate_is_refused(content: bytes | None, why: str, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         trust.check(tls=True, ca=str(file), servers=True)
-    assert str(caught.value) == f"--ca {str(file)!r} can't be used: {why}"
+    assert str(caught.value) == f"--ca {str(file)!r} can't be {why}"
 
 
 @pytest.mark.parametrize(("tls", "servers"), [(False, True), (True, False), (False, False)])

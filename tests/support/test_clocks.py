@@ -1,0 +1,38 @@
+"""The clock that stands still while the thread has no turn."""
+
+import time
+
+import anyio
+import pytest
+
+from tests.support.clocks import LATE, LOOK, own_clock
+
+pytestmark = pytest.mark.anyio
+
+LONG = 10 * LATE  # seconds
+
+
+async def test_it_goes_on_while_something_is_waited_for() -> None:
+    began = time.monotonic()
+    async with own_clock() as clock:
+        while clock() < LONG:  # noqa: ASYNC110  whatever the machine gives, it gets there
+            await anyio.sleep(LOOK)
+    assert time.monotonic() - began >= LONG
+
+
+async def test_it_goes_on_while_this_thread_works() -> None:
+    ends = time.thread_time() + LONG
+    async with own_clock() as clock:
+        while time.thread_time() < ends:
+            pass
+        while not clock():  # noqa: ASYNC110  it looks once
+            await anyio.sleep(LOOK / 10)
+        assert clock() >= LONG
+
+
+async def test_it_stands_still_while_this_thread_has_no_turn() -> None:
+    async with own_clock() as clock:
+        time.sleep(LONG)  # noqa: ASYNC251  as a thread that has no turn
+        while not clock():  # noqa: ASYNC110  as above
+            await anyio.sleep(LOOK / 10)
+        assert clock() < LONG / 2
