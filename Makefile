@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check check-lowest check-newest coverage fuzz audit docs pictures screenshot benchmarks clean
+.PHONY: help run test test-all check check-lowest check-newest coverage fuzz audit docs schemas reference pictures screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -77,6 +77,12 @@ check-static: $(VENV)/.developed
 
 docs: $(VENV)/.documented ## Build the site of docs/ in build/site, and check its links.
 	$(VENV)/documenter/bin/python -m tools.docsite
+
+schemas: $(VENV)/.developed ## Write the JSON Schemas of the frames in docs/.
+	$(BIN)/python -m tools.schemas
+
+reference: $(VENV)/.developed ## Write docs/library-reference.md from the docstrings of pairchat.
+	$(BIN)/python -m tools.reference
 
 pictures: $(VENV)/.created ## Draw the pictures of docs/architecture.md.
 	$(BIN)/python tools/pictures.py

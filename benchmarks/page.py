@@ -29,20 +29,22 @@ _COMPARED: Final = (
 
 _HEAD: Final = """# Benchmarks
 
-The relay beside what people would take instead. Written by `make benchmarks` (`python -m benchmarks`); everything
-below is from that run. `relay bench` measures a cluster of your own.
+This page compares the relay with its usual alternatives. `make benchmarks` (`python -m benchmarks`) writes it, and all
+figures are from that run. `relay bench` measures your own cluster.
 
-**Read ratios, not figures.** Generator, nodes and server share one machine, on the loopback interface. Systems are
-measured one after the other, so the machine may have been busier for one than for another: the load average (1
-minute, over {cores}) stands with each. CPU a message is steadier than a rate, and latency suffers most.
+**Compare ratios, not figures.** The load generator, the nodes and the server share one machine, on the loopback
+interface. The systems are measured one after the other, so the machine may be busier for one than for another. The load
+average (1 minute, over {cores}) is beside each. CPU a message is steadier than a rate, and latency suffers most.
 
 - Machine: {machine}.
 - Versions: {versions}.
-- Two nodes of each system; partners are on different ones. "Same node": partners on the same one of the two nodes, and
-  as many pairs on each. Texts of 60 bytes. One load generator for all but TLS (`benchmarks/load`: one process, and
-  the last table says what it used).
-- A message counts when the partner's socket brought it. "n in flight": the next is said when the partner got one.
-- CPU: user and system time of both nodes and Redis together, from `/proc`, by messages delivered, after a warm-up.
+- Each system has two nodes, with partners on different nodes. "Same node" means that both partners are on one of the
+  two nodes, with as many pairs on each. Texts have 60 bytes. All runs but TLS use one load generator
+  (`benchmarks/load`, one process; the last table has its CPU).
+- A message counts when the partner's socket has received it. With "n in flight" a user sends the next message when the
+  partner has one.
+- CPU is the user and system time of both nodes and Redis together, from `/proc`, divided by the delivered messages,
+  after a warm-up.
 """
 
 
@@ -79,14 +81,14 @@ def _company(sitting: Sitting) -> Iterator[str]:
     if max(before, default=0) > cores:
         yield (
             f"**The machine was shared.** Other programs kept its {cores} cores busy (load average up to "
-            f"{max(before):.0f} before a system was even started). Rates and latencies are far from what the systems "
-            "can do, here and between one system and the next; CPU a message is the figure to look at.\n"
+            f"{max(before):.0f} before a system was even started). Rates and latencies are far from the systems' "
+            "limits, and differ between systems for that reason too. CPU a message is the figure to compare.\n"
         )
 
 
 def _ratios(sitting: Sitting) -> Iterator[str]:
     yield "## The relay by its peers\n"
-    yield "Of the tables below. Of messages/s more than 1 is better for the relay, of CPU and p99 less than 1.\n"
+    yield "These are ratios of the tables below. The relay is better above 1 in messages/s, below 1 in CPU and p99.\n"
     yield "| | 1 in flight: messages/s | CPU | 16 in flight: messages/s | CPU | steady: p99 | CPU | idle: RSS |"
     yield "| --- | --: | --: | --: | --: | --: | --: | --: |"
     for ours, theirs in _COMPARED:
@@ -154,7 +156,7 @@ def _steady(sitting: Sitting) -> Iterator[str]:
         times = [_ms(one, name) for name in ("p50", "p99", "p999")]
         redis = f"{one.redis_us:.1f} µs" if one else _EMPTY
         yield f"| {title} | {' | '.join([_rate(one), _cpu(one), redis, *times, str(one.lost) if one else _EMPTY])} |"
-    yield '\n"Lost" is what had not arrived a second after the load ended.\n'
+    yield '\n"Lost" counts the messages that had not arrived a second after the load ended.\n'
 
 
 def _idle(sitting: Sitting) -> Iterator[str]:
@@ -164,8 +166,9 @@ def _idle(sitting: Sitting) -> Iterator[str]:
         if idle := found.single.get("idle"):
             yield f"| {title} | {idle.bytes_a_connection / 1024:.1f} KiB | {idle.users_a_second:,.0f} |"
     yield (
-        "\nNodes were fresh, so what a process takes once (buffers, code) is in it. 200 users connect and log in at a "
-        "time: no more than every system's queue of the kernel holds. NATS and Redis know no pairs.\n"
+        "\nNodes were fresh, so the figures include the memory that a process takes once (buffers, code). 200 users "
+        "connect and log in at a time, so that no system's queue in the kernel overflows. NATS and Redis have no "
+        "pairs.\n"
     )
 
 
@@ -173,10 +176,10 @@ def _curves(sitting: Sitting) -> Iterator[str]:
     yield "## Latency and cost against load: 200 pairs\n"
     yield "![p99 latency against load](benchmarks/latency.svg)\n"
     yield "![CPU a message against load](benchmarks/cpu.svg)\n"
-    yield "A line ends where a system no longer carried nine tenths of the rate.\n"
+    yield "A line ends at the rate of which a system carried less than nine tenths.\n"
     yield "![Redis commands a message against load](benchmarks/commands.svg)\n"
     yield "![CPU of Redis a message against load](benchmarks/redis-cpu.svg)\n"
-    yield "Mail for one node of one turn of the loop is one PUBLISH, so commands a message fall as load rises.\n"
+    yield "All mail of one iteration for one node is one PUBLISH, so a higher load needs fewer commands a message.\n"
     yield "| messages/s | relay: commands a message | relay: Redis CPU a message | plain PUBLISH: Redis CPU a message |"
     yield "| --: | --: | --: | --: |"
     relay, plain = (_by_rate(sitting, name) for name in ("relay-json", "redis"))
@@ -214,11 +217,11 @@ def _secured(secured: Secured) -> Iterator[str]:
     if not secured.turns:
         return
     yield (
-        "The load generator of the other tables speaks no TLS, so this is from `relay bench`, which costs more itself: "
-        "compare these rows with each other only. Clients pay for TLS too, here with the nodes' cores. Where something "
-        "else was the limit the nodes can do more, and what a message costs them is told by the steady rate. Two nodes "
-        f"without and two with a certificate, in turns; medians of {len(secured.turns[0].tls)}. {secured.date} UTC, "
-        f"load average {secured.load_average}.\n"
+        "The load generator of the other tables has no TLS, so these figures are from `relay bench`, which costs more "
+        "itself. Compare them with each other only. Clients pay for TLS too, here on the nodes' cores. If the limit "
+        "was not the cluster, the nodes can do more, and the steady rate shows the cost of a message. Two nodes "
+        "without and two with a certificate were measured in turns, and these are medians of "
+        f"{len(secured.turns[0].tls)}. {secured.date} UTC, load average {secured.load_average}.\n"
     )
     yield "| | messages/s | p99 | CPU a message | `relay bench` says |\n| --- | --: | --: | --: | --- |"
     for turn in secured.turns:
@@ -234,7 +237,7 @@ def _secured(secured: Secured) -> Iterator[str]:
 
 def _generator(sitting: Sitting) -> Iterator[str]:
     yield "## What the generator used\n"
-    yield "Of one core; near 100 % it would have been the limit.\n"
+    yield "These are shares of one core. Near 100 % the generator would have been the limit.\n"
     yield "| | 1 in flight | 16 in flight | steady |\n| --- | --: | --: | --: |"
     for title, found in _titles(sitting):
         shown = [found.single.get(name) for name in ("one", "sixteen", "steady")]

@@ -1,4 +1,4 @@
-"""Chat with one other person, or program, over a relay. See `connect`; `ClientProtocol` is the same without I/O."""
+"""Chat with one other person or program over a relay. `connect` does the I/O, `ClientProtocol` does none."""
 
 from pairchat.client import Chat, connect
 from pairchat.errors import (

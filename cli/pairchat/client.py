@@ -7,8 +7,8 @@
         async for event in chat:
             ...
 
-All tasks live inside `async with` and end with it. Every method may be cancelled at any await: what it asked for has
-then either been asked in full or not at all, and no event is lost. A call that is cancelled is given up.
+All tasks live inside `async with` and end with it. Every method may be cancelled at any await: its request has then
+been sent in full or not at all, and no event is lost. A call that is cancelled is given up.
 """
 
 import random
@@ -50,12 +50,17 @@ def begin_at(servers: int) -> int:
 
 
 class Chat:
-    """A session under a name, with at most one partner at a time.
+    """A session under a name, with at most one partner at a time. `connect` makes it.
 
-    Iterate over it for events, in one task. A `Message` is acknowledged when the loop asks for the next event, in
-    batches: the sender then knows that this program has dealt with it. If the loop body raises, it is not.
+    Iterate over it in one task to receive events. A `Message` counts as processed when the loop asks for the next
+    event. It is then acknowledged, in batches, and the sender knows that this program has processed it. A message
+    whose loop body raised is not acknowledged.
 
-    While the connection is gone (between `Dropped` and `Joined`) everything may still be asked and said: it waits.
+    While there is no connection (between `Dropped` and `Joined`), every method may still be called. Its request waits
+    for the next connection.
+
+    Every method that asks the node raises `NameLost` without a name, and `ConnectionLost` when the connection is gone
+    for good.
     """
 
     def __init__(
@@ -84,60 +89,63 @@ class Chat:
 
     @property
     def name(self) -> str | None:
-        """Our name as the node confirmed it; None before `claim`, and after it was lost or given back."""
+        """The name of this session, as the node confirmed it. None before `claim`, and after the name was lost or given
+        back.
+        """
         return self._protocol.name
 
     @property
     def partner(self) -> str | None:
-        """Whom we are chatting with."""
+        """The name of the partner, or None without a chat."""
         return self._protocol.partner
 
     @property
     def chat(self) -> str | None:
-        """The id of the chat that we are in; a `Left` or `Message` with another one is of a chat before."""
+        """The id of the present chat, or None. A `Left` or `Message` with another id belongs to an earlier chat."""
         return self._protocol.chat
 
     @property
     def max_line(self) -> int:
-        """Bytes of the longest line that the node takes: a text, escaped as in JSON, and its frame."""
+        """The longest line that the node accepts, in bytes. A text counts with its JSON escapes and its frame."""
         return self._protocol.max_line
 
     @property
     def online(self) -> bool:
-        """Whether a node serves the session now. If not, another connection is being looked for."""
+        """True while a node serves the session. Otherwise the client is looking for another connection."""
         return self._protocol.state is State.ONLINE
 
     @property
     def server(self) -> str:
-        """The server that we are or were connected to, as it was given."""
+        """The address of the present connection or of the last one, as it was given to `connect`."""
         return self._link.server
 
     @property
     def tries(self) -> int:
-        """How often it was tried to reconnect since the connection was lost; 0 while there is one."""
+        """The number of attempts to reconnect since the connection was lost. 0 while there is a connection."""
         return self._link.tries
 
     @property
     def token(self) -> str | None:
-        """What a later connection can resume this session with. A secret."""
+        """The secret with which a later connection can resume this session, or None without a session."""
         return self._protocol.token
 
     @property
     def happened(self) -> int:
-        """How many events there have been: so many can be asked for without waiting, in the whole."""
+        """The number of events so far. A loop that has received fewer does not wait for the next one."""
         return self._happened
 
     @property
     def pending(self) -> tuple[Outgoing, ...]:
-        """Our texts whose fate isn't known, oldest first. After a lost connection they may or may not have arrived."""
+        """The texts without an outcome, oldest first. They have arrived or not once the connection is lost for good."""
         return tuple(self._protocol.outbox.pending)
 
     # --- what to do
 
     async def claim(self, name: str) -> str:
-        """Take a name, or go on with the session that a killed program left under it. Returns it as the node shows it.
+        """Claim a name, or continue the session that a killed program left under it in `state`.
 
-        Raises `Refused` (`name_taken`, `name_invalid`, …; try another), `ConnectionFailed` if nothing answers.
+        It returns the name as the node shows it. It raises `Refused` (`name_taken`, `name_invalid` and others; another
+        name may be claimed then), and `ConnectionFailed` if no node answers in time.
         """
         await self._link.prove(CONNECT_WAIT)
         with anyio.move_on_after(CONNECT_WAIT):
@@ -162,13 +170,16 @@ class Chat:
         return self._protocol.recall(memory)
 
     async def call(self, name: str, *, ref: Ref | None = None) -> str:
-        """Chat with `name`, leaving a present partner. Returns the name as its owner wrote it.
+        """Start a chat with `name`, and leave the present one. It returns the name as its owner wrote it.
 
-        Raises `Refused` (`no_such_user`, `busy`, `away`, `declined`, …): then nothing has changed. One who answers
-        calls in person (`Ringing`) may take half a minute; meanwhile a present chat goes on. `cancel_call` ends that;
-        so does whatever cancels this, such as `move_on_after`: the call makes no chat then, however late.
+        It raises `Refused` (`no_such_user`, `busy`, `away`, `declined` and others). In that case nothing has changed.
 
-        `ref`, here and below: comes back in the events that answer this.
+        A user who answers calls in person (`Ringing`) has 30 seconds to do it, and the present chat goes on meanwhile.
+        `cancel_call` gives the call up, and so does a cancellation of this method, for example by `move_on_after`. A
+        call that was given up never makes a chat.
+
+        `ref`, here and in the other methods, is a string or an integer that comes back in the events that answer the
+        request.
         """
         request = self._ask(lambda: self._protocol.call(name, ref))
         try:
@@ -180,46 +191,50 @@ class Chat:
         return outcome.name if isinstance(outcome, Paired) else name
 
     def cancel_call(self) -> None:
-        """Give up a call: `call` raises `Refused` then (`declined`), unless it was answered before."""
+        """Give up the call that is under way. `call` then raises `Refused` (`declined`), unless it had its answer."""
         self._protocol.cancel()
         self._link.flush()
         self._link.news()
 
     async def accept(self, call: Invited, *, ref: Ref | None = None) -> str:
-        """Take a call. Returns the caller's name. Raises `Refused` if it is over."""
+        """Accept a call. It returns the caller's name, and raises `Refused` (`not_called`) if the call is over."""
         outcome = await self._answer(lambda: self._protocol.accept(call.chat, ref))
         if isinstance(outcome, Paired):
             return outcome.name
         raise Refused("not_called", f"{call.name} does not call any more", name=call.name)
 
     def decline(self, call: Invited) -> None:
-        """Don't take a call."""
+        """Decline a call. It does nothing if the call is over."""
         self._protocol.decline(call.chat)
         self._link.flush()
 
     async def block(self, name: str, *, ref: Ref | None = None) -> None:
-        """Have somebody's calls refused as long as this session lives. Raises `Refused`."""
+        """Refuse the calls of a user for the rest of this session. It raises `Refused` (`name_invalid`, `too_many`)."""
         await self._answer(lambda: self._protocol.block(name, ref))
 
     async def unblock(self, name: str, *, ref: Ref | None = None) -> None:
-        """Let somebody call again. Raises `Refused`."""
+        """Accept the calls of a blocked user again. It raises `Refused` (`name_invalid`)."""
         await self._answer(lambda: self._protocol.unblock(name, ref))
 
     def typing(self) -> None:
-        """Tell the partner that somebody is typing here, if that can be told at once. Every few seconds is enough."""
+        """Tell the partner that the user is typing, if it can be told at once. One call every few seconds is enough."""
         self._protocol.typing()
         self._link.flush()
 
     async def who(self, name: str, *, ref: Ref | None = None) -> str:
-        """Somebody's presence: `free`, `busy` (also: calls, or is asked about a call), `away` or `offline`."""
+        """Ask for the presence of a user. It returns `free`, `busy`, `away` or `offline`, and raises `Refused`.
+
+        A user who calls, or is asked about a call, is `busy` as well.
+        """
         outcome = await self._answer(lambda: self._protocol.who(name, ref))
         return outcome.state if isinstance(outcome, Presence) else "offline"
 
     async def send(self, text: str) -> Receipt:
-        """Say something to the partner; waits while the window is full.
+        """Send a text to the partner. It waits only while the window is full.
 
-        Raises `Refused` (`not_paired`, also if the chat ended while waiting; `too_long`) or ValueError (empty, lone
-        surrogates); nothing is sent then.
+        It raises `Refused` with `not_paired` if there is no chat, also if the chat ended during the wait, and with
+        `too_long` if the node would not accept the line (`max_line`). It raises ValueError for a text that is empty or
+        holds lone surrogates. In all of these cases nothing has been sent.
         """
         chat = self._protocol.chat
         if not self._protocol.room(text):
@@ -233,20 +248,20 @@ class Chat:
         return Receipt(self._link, entry)
 
     async def leave(self, *, ref: Ref | None = None) -> None:
-        """End the chat and keep the name. Returns when everything said before has its fate."""
+        """End the chat and keep the name. It returns once every earlier text has its outcome. It raises `Refused`."""
         await self._answer(lambda: self._protocol.leave(ref))
 
     async def paired(self) -> str:
-        """Wait until there is a partner, whoever called. Returns the name."""
+        """Wait until there is a partner, whichever side called, and return the partner's name."""
         await self._link.until(lambda: self._protocol.partner is not None)
         return self._protocol.partner or ""
 
     async def settled(self) -> None:
-        """Wait until no text is pending."""
+        """Wait until every text has its outcome."""
         await self._link.until(lambda: not self._protocol.outbox.pending)
 
     async def quit(self) -> None:
-        """Give the name back. Returns when everything said before has its fate and the node has said good-bye."""
+        """Give the name back. It returns once every earlier text has its outcome and the node has confirmed the end."""
         await self._answer(self._protocol.quit)
 
     # --- what happens
@@ -255,7 +270,10 @@ class Chat:
         return self
 
     async def __anext__(self) -> Event:
-        """The next event. Ends after `Bye`; raises `ConnectionLost` when there is nothing more to come."""
+        """Return the next event, and acknowledge the messages before it.
+
+        The iteration ends after `Bye`. It raises `ConnectionLost` when no event can follow.
+        """
         self._put_down()
         if self._unacknowledged >= ACK_AFTER or not self._told.statistics().current_buffer_used:
             self._acknowledge()
@@ -270,7 +288,7 @@ class Chat:
         return event
 
     def acknowledge(self) -> None:
-        """Say that the text handed out last has been dealt with. Only a loop that ends there needs this."""
+        """Acknowledge the message that was received last. Only a loop that ends at a message needs this."""
         self._put_down()
         self._acknowledge()
 
@@ -412,26 +430,32 @@ async def connect(
     ask: bool = False,
     auth: Auth | None = None,
 ) -> AsyncIterator[Chat]:
-    """Connect to a node of one relay, and take `name` if one is given; else `claim` one.
+    """Connect to a relay, claim `name` if it is given, and yield a `Chat`. Use it with `async with`.
 
-    `servers`: each `host`, `host:port` or `[IPv6]:port`, by default `localhost:9999`; a host name stands for all its
-    addresses. The first one is chosen at random. When a connection is lost, or its node falls silent, the next one is
-    taken, and the session goes on there: what was not acknowledged is sent again, nothing is told twice.
-    `patience`: for how many seconds a lost connection is looked for, by default as long as the node keeps the session
-    (its grace); 0: not at all; `math.inf`: for ever. `ConnectionLost` follows. Neither a server nor an `auth` that
-    hangs prolongs it; only a node that has been asked for the session has up to six seconds for its answer. If it is
-    given, a name that is taken is waited for as long, too: it may be that of a program of ours that was killed.
-    `state`: a folder in which token and unacknowledged texts are kept until the name is given back, so that a killed
-    program that is started again resumes as well. Without it nothing is written.
-    `tap`: is shown every line, see `ClientProtocol`. `tls`: speak TLS, and check the relay's certificate so.
-    `ask`: calls don't make a chat at once; `Invited` tells of them, and `Chat.accept` or `Chat.decline` answers.
-    `auth`: called, and awaited if need be, for the signed token that proves the name, where the relay wants one, at
-    each connection. If it raises when a lost connection is looked for, or the relay does not accept what it gives
-    (`Complaint`), it is asked again, as long as a connection is looked for: the session is not lost by that.
+    - `servers`: addresses of nodes of one relay, each `host`, `host:port` or `[IPv6]:port`. The default is
+      `localhost:9999`. The first one is chosen at random. When a connection is lost, or its node falls silent, the
+      client continues the session at the next one.
+    - `name`: the name to claim. Without it, the program calls `Chat.claim`.
+    - `patience`: seconds for which a lost connection is looked for, before `ConnectionLost`. By default this is as
+      long as the node keeps the session (its grace). 0 means not at all, `math.inf` for ever. A server or an `auth`
+      that hangs doesn't prolong it; only a node that was asked for the session has up to six seconds for its answer.
+      If it is given, a name that is taken is waited for as long as well, because a killed program of the same user may
+      still hold it.
+    - `state`: a folder for the token and the texts without an outcome. They stay there until the name is given back, so
+      that a killed program can resume its session when it is started again. Without it nothing is written to disk.
+    - `tap`: a function that is called with each line that is sent (`">"`) and received (`"<"`), see `ClientProtocol`.
+    - `tls`: a context for TLS, which also checks the relay's certificate. Without it the connection is not encrypted.
+    - `ask`: True if the program answers calls itself. It then receives `Invited` and calls `Chat.accept` or
+      `Chat.decline`. By default every call makes a chat at once.
+    - `auth`: a function, `async` or not, that returns the signed token which proves the name. It is called for each
+      connection. While a lost connection is looked for, a token that the relay refuses and an exception of `auth` are
+      reported as `Complaint`, and `auth` is called again for the next attempt: neither ends the session.
 
-    At the end of the block the name is given back: after everything that was said has its fate if the block ended
-    well; whatever else ends it, within seconds.
-    Raises `BadServer`, `ConnectionFailed`, `Refused`, and at the end `ConnectionLost` if the fate of a text is open.
+    At the end of the block the name is given back. A block that ended well first waits until every text has its
+    outcome. A block that failed or was cancelled takes a few seconds at most.
+
+    It raises `BadServer` for an address that is no address, `ConnectionFailed` if no server answers, and `Refused` if
+    the name is refused. At the end of the block it raises `ConnectionLost` if a text has no outcome.
     """
     servers = servers or (DEFAULT_SERVER,)
     deadline = anyio.current_time() + (patience or 0.0)

@@ -1,43 +1,43 @@
-"""Everything that this package raises: one small tree under `PairchatError`. `str()` of each is one clear line."""
+"""The errors of this package, all derived from `PairchatError`. `str()` of each is one line for a person."""
 
 
 class PairchatError(Exception):
-    """Base of all errors of this package."""
+    """All errors of this package derive from this one."""
 
 
 class BadServer(PairchatError, ValueError):
-    """The server's address can't be understood."""
+    """A server's address is malformed."""
 
 
 class BadSettings(PairchatError, ValueError):
-    """A setting can't be understood."""
+    """A setting is malformed."""
 
 
 class ConnectionFailed(PairchatError):
-    """No connection: unknown host, nobody listening, no answer in time."""
+    """No connection could be made: the host is unknown, nothing listens there, or no answer came in time."""
 
 
 class ConnectionLost(PairchatError):
-    """The connection is gone; what was not acknowledged may or may not have arrived."""
+    """The connection is gone for good. Texts without an outcome may have arrived or not."""
 
 
 class NotARelay(ConnectionLost):
-    """The other side broke the protocol; most likely it is something else than a relay."""
+    """The other side broke the protocol. Most likely it is no relay."""
 
 
 class NotAdmitted(ConnectionLost):
-    """The relay serves only those who show a certificate that it knows, and ours is missing or none of these."""
+    """The relay accepts only clients with a certificate that it knows, and this client has none of those."""
 
 
 class NameLost(PairchatError):
-    """The name belongs to another connection now, or none was claimed yet. `claim` one to go on."""
+    """This session has no name: another connection has it now, or none was claimed yet. `claim` one to go on."""
 
 
 class Refused(PairchatError):
-    """The node, or this library in its place, said no. The connection stays usable.
+    """The node, or this library in its place, refused a request. The connection stays usable.
 
-    `code` is a word of the protocol, such as `name_taken`, `busy` or `not_paired`; `name`: the name asked for, if any,
-    which `str()` tells as well; `message`: the rest of that.
+    `code` is an error code of the protocol, such as `name_taken`, `busy` or `not_paired`. `name` is the name in the
+    request, or None. `message` is a sentence for a person. `str()` has both.
     """
 
     def __init__(self, code: str, message: str, *, name: str | None = None) -> None:
@@ -48,7 +48,7 @@ class Refused(PairchatError):
 
 
 class NotConfirmed(PairchatError):
-    """No acknowledgement will come for a text: it may or may not have arrived. `reason` is a word of the protocol."""
+    """No acknowledgement will come for a text, which may have arrived or not. `reason` is one of the protocol."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"may not have arrived ({reason})")

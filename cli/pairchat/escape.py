@@ -11,7 +11,7 @@ _HOSTILE = re.compile(
 
 
 def escape(text: str) -> str:
-    r"""Show each hostile character as `\xNN` or `\uNNNN`. LF and TAB stay."""
+    r"""Return the text with each character that could control a terminal as `\xNN` or `\uNNNN`. LF and TAB stay."""
     return _HOSTILE.sub(_shown, text)
 
 

@@ -1,81 +1,81 @@
-"""What can happen to a client, in the order in which it happened."""
+"""The events of a client. A program receives them in the order in which they happened."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
 
-Ref = str | int  # a program's own mark for a request
+Ref = str | int  # a program's own label for a request
 
 # Structs, because two dozen dataclasses would take a tenth of the time in which the program starts.
 
 
 class Fate(StrEnum):
-    """What became of a text."""
+    """The outcome of a text."""
 
-    PENDING = "pending"  # on its way; if the connection is gone, nobody knows
-    DELIVERED = "delivered"  # acknowledged, see `Outgoing.by`
-    UNCONFIRMED = "unconfirmed"  # no acknowledgement will come: it may or may not have arrived
-    REFUSED = "refused"  # the node did not take it
+    PENDING = "pending"  # it is on its way; after the connection was lost for good, the outcome is unknown
+    DELIVERED = "delivered"  # it was acknowledged, see `Outgoing.by`
+    UNCONFIRMED = "unconfirmed"  # no acknowledgement will come: it may have arrived or not
+    REFUSED = "refused"  # the node did not accept it
 
 
 @dataclass(eq=False)
 class Outgoing:
-    """A text on its way to the partner. The protocol keeps it up to date; it is never replaced by another object."""
+    """A text on its way to the partner. The library keeps this object up to date and never replaces it."""
 
     id: int
     text: str
     chat: str
-    by: str  # who acknowledges: "client" (the partner's program has it) or "node" (it left for the partner)
-    size: int  # bytes of the text in UTF-8: its share of the window
+    by: str  # the side that acknowledges: "client" (the partner's program) or "node" (the partner's node)
+    size: int  # bytes of the text in UTF-8, which is its share of the window
     fate: Fate = Fate.PENDING
-    detail: str = ""  # UNCONFIRMED: the reason; REFUSED: the code, or `not_sent`: the chat ended before it could go
-    at: float | None = None  # its time as the partner sees it, if the acknowledgement said so: of the last of several
+    detail: str = ""  # the reason if UNCONFIRMED; the code if REFUSED, or `not_sent` if the chat ended first
+    at: float | None = None  # its Unix time as the partner sees it; only the last text of an acknowledgement has one
     written: bool = field(default=False, repr=False)  # handed to the connection since the node last wanted it
     tried: bool = field(default=False, repr=False)  # it may have reached a node
     earlier: bool = field(default=False, repr=False)  # on an earlier connection: some node may have taken it
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """The name is ours; `resumed`: the session goes on where it was. `max_line`: bytes that a line may have."""
+    """The node confirmed the name. If `resumed` is true, the earlier session continues."""
 
     name: str
     node: str
     resumed: bool
-    max_line: int = 65_536
+    max_line: int = 65_536  # bytes of the longest line that the node accepts
 
 
 class Paired(msgspec.Struct, frozen=True):
-    """A chat with `name` began, called by either side, or our call of the present partner was confirmed again.
+    """A chat with `name` began, whichever side called, or a call of the present partner was confirmed again.
 
-    `ref`, here and in other events: that of the request which this answers, if it had one.
+    `ref`, here and in the other events, is the one of the request that this event answers, if the request had one.
     """
 
     name: str
     chat: str
-    acks: str  # who acknowledges on the other side: "client" or "node"
+    acks: str  # the side that acknowledges for the partner: "client" or "node"
     resumed: bool = False
     ref: Ref | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
-    """The partner wrote something. It is acknowledged once it has been dealt with, see `Chat`."""
+    """The partner sent a text. It is acknowledged once the program has processed it, see `Chat`."""
 
     id: int
     sender: str
     chat: str
     text: str
-    at: float  # Unix time in seconds at which the sender's node took it; the sender is told the same
+    at: float  # Unix time in seconds at which the sender's node accepted it; the sender learns the same time
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A text of ours met its fate: `text.fate` is no longer PENDING."""
+    """A text of this session has its outcome: `text.fate` is no longer PENDING."""
 
     text: Outgoing
 
 
 class Away(msgspec.Struct, frozen=True):
-    """The partner's connection was lost; it may come back within `grace` seconds."""
+    """The partner's connection was lost. The partner may come back within `grace` seconds."""
 
     name: str
     grace: float
@@ -90,9 +90,9 @@ class Back(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """The chat `chat` with `name` is over. `reason`: `quit`, `left` (also if it was us), `lost`, `kicked`.
+    """The chat `chat` with `name` is over. `reason` is `quit`, `left` (on either side), `lost` or `kicked`.
 
-    Compare `chat` with that of the `Paired`: there may have been another one with the same partner since.
+    Compare `chat` with the one of `Paired`, because a later chat with the same partner may have begun already.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Left(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """The answer to `who`: `free`, `busy`, `away` or `offline`."""
+    """The answer to `who`. `state` is `free`, `busy`, `away` or `offline`."""
 
     name: str
     state: str
@@ -110,14 +110,14 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 class Typing(msgspec.Struct, frozen=True):
-    """The partner is typing. Nothing tells that this has ended: believe it for some seconds."""
+    """The partner is typing. No event says that this has ended, so a display should drop it after some seconds."""
 
     name: str
     chat: str = ""
 
 
 class Ringing(msgspec.Struct, frozen=True):
-    """Whom we call is being asked, for `wait` seconds at most. `chat`: the one that it will be."""
+    """The user who was called is being asked, for `wait` seconds at most. `chat` is the id of the chat to be."""
 
     name: str
     wait: float
@@ -126,7 +126,7 @@ class Ringing(msgspec.Struct, frozen=True):
 
 
 class Invited(msgspec.Struct, frozen=True):
-    """Somebody calls, and we said that we answer calls ourselves: accept or decline within `wait` seconds."""
+    """The user `name` calls. The program, which asked for this, accepts or declines within `wait` seconds."""
 
     name: str
     chat: str
@@ -134,7 +134,7 @@ class Invited(msgspec.Struct, frozen=True):
 
 
 class Missed(msgspec.Struct, frozen=True):
-    """A call that we did not answer in time is over."""
+    """A call that this program did not answer in time is over."""
 
     name: str
     chat: str
@@ -142,7 +142,7 @@ class Missed(msgspec.Struct, frozen=True):
 
 
 class Blocked(msgspec.Struct, frozen=True):
-    """Somebody's calls are refused from now on, or (`on` is false) not any more."""
+    """The answer to `block` (`on` is true) and `unblock`: the calls of `name` are refused, or no longer refused."""
 
     name: str
     on: bool
@@ -150,26 +150,27 @@ class Blocked(msgspec.Struct, frozen=True):
 
 
 class Moving(msgspec.Struct, frozen=True):
-    """The node is going away; it serves on for a while."""
+    """The node is about to stop. The client moves to another one while this one still serves."""
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """The connection is gone. Another one is looked for, and the session goes on there (`Joined`)."""
+    """The connection is gone. The client looks for another one and continues the session there (`Joined`)."""
 
     reason: str
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """The session could not be resumed: it was away for too long. The name is being claimed again (`Joined`)."""
+    """The session could not be resumed, because it was away too long. The client claims its name again (`Joined`)."""
 
     name: str
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """The session is over against our will.
+    """The session was ended by the other side.
 
-    `name_lost`, or the refusal of a name that had to be claimed again: `claim` one to go on. `replaced` (another
-    connection resumed the session) and `kicked`: the node closes.
+    After `name_lost`, or the code with which a name was refused that had to be claimed again, the program may `claim` a
+    name and go on. After `replaced` (another connection resumed the session) and `kicked` the node closes the
+    connection.
     """
 
     code: str
@@ -177,14 +178,14 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Complaint(msgspec.Struct, frozen=True):
-    """The node refused something that can't be told from here."""
+    """The node or this library reports an error that belongs to no request of the program."""
 
     code: str
     message: str
 
 
 class Bye(msgspec.Struct, frozen=True):
-    """The name was given back; everything before has had its outcome."""
+    """The name was given back. Everything that was sent before has its outcome."""
 
 
 Event = (

@@ -1,4 +1,4 @@
-"""What has to be remembered to go on with a session: on another connection, or in another process."""
+"""The saved form of a session, with which another connection or another process can resume it."""
 
 from typing import Final
 
@@ -8,29 +8,29 @@ VERSION: Final = 1
 
 
 class Said(msgspec.Struct, frozen=True):
-    """A text whose fate isn't known."""
+    """A text without an outcome."""
 
     id: int
     text: str
     chat: str
-    by: str  # who acknowledges: "client" or "node"
-    tried: bool  # it may have reached the node
+    by: str  # the side that acknowledges: "client" or "node"
+    tried: bool  # True if it may have reached a node
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """A session. The token in it is a secret."""
+    """A saved session. The token in it is a secret."""
 
     name: str
     token: str
     sent: int = 0  # the highest id in use
-    chat: str | None = None
+    chat: str | None = None  # the id of the present chat
     partner: str | None = None
-    acks: str = "node"
+    acks: str = "node"  # the side that acknowledges for the partner: "client" or "node"
     last: int = 0  # the highest id of the partner's texts in this chat that was acknowledged
-    pending: tuple[Said, ...] = ()
-    blocked: tuple[str, ...] = ()
-    left: str | None = None  # the last chat that is known to be over
-    at: float | None = None  # the time of the text `last`
+    pending: tuple[Said, ...] = ()  # the texts without an outcome, oldest first
+    blocked: tuple[str, ...] = ()  # the names whose calls are refused
+    left: str | None = None  # the id of the last chat that is known to be over
+    at: float | None = None  # the Unix time of the text `last`
     version: int = VERSION
 
 

@@ -13,8 +13,8 @@ A session outlives its connection:
     for event in protocol.feed(sock.recv(65536)): ...
     claim.outcome  # Joined(...) or Refused(...) once it is known
 
-After every call, `feed` included, send what `data_to_send` returns. When the connection is gone, call
-`connection_lost`, then `reconnect` for the next one. `stranded` says that another node has to be found: leave this one.
+After every call, `feed` included, send the bytes that `data_to_send` returns. When the connection is gone, call
+`connection_lost`, then `reconnect` for the next one. If `stranded` is true, leave this node and connect to another one.
 """
 
 from collections.abc import Callable
@@ -37,36 +37,42 @@ Proof = Callable[[], str | None]
 
 
 class ClientProtocol:
-    """One session. `ask`: calls are told (`Invited`). `max_line`: bytes of the longest line for a node that says none.
+    """One session without I/O: bytes go in, and bytes and events come out.
 
-    `tap`: is shown each line, `>` those to the node and `<` those from it, without its LF. They hold the token.
-    `proof`: asked for each time the name is claimed or the session resumed; what the node wants as `auth`. Where the
-    node doesn't accept it (`unproved`) the session stands: ask for it again with a fresh one.
-    `ref`, of a request: comes back in the events that answer it.
+    - `max_line`: the longest line in bytes, for a node that doesn't tell its own limit.
+    - `ask`: True if the program answers calls itself, see `Invited`.
+    - `tap`: a function that is called with each line without its LF, and `">"` for a line to the node or `"<"` for one
+      from it. The lines hold the token.
+    - `proof`: a function that returns the signed token for the name, or None. It is called for each claim and each
+      resume. If the node refuses the token, `unproved` is true and the session stays: call `reconnect` with a fresh
+      one.
+
+    `ref` of a request is a string or an integer that comes back in the events that answer it. Each method that returns
+    a `Request` raises `NameLost` without a name, and `Refused` for a name or a line that can't be sent.
     """
 
     def __init__(
         self, *, max_line: int = MAX_LINE, ask: bool = False, tap: Tap | None = None, proof: Proof | None = None
     ) -> None:
         self.state = State.NAMELESS
-        self.stranded = False  # this node goes away, or can't take us back now: connect to another one
-        self.unproved = False  # the node wants another proof of the name than it was shown
-        self.marks = False  # the node says which request it answers
+        self.stranded = False  # this node stops, or can't resume the session now: connect to another one
+        self.unproved = False  # the node refused the proof of the name
+        self.marks = False  # the node says which request each answer belongs to
         self.tap = tap
-        self.grace = 30.0  # seconds that the node keeps the session without a connection
+        self.grace = 30.0  # seconds for which the node keeps the session without a connection
         self.name: str | None = None  # as the node confirmed it
-        self.token: str | None = None  # what a later connection resumes this session with
-        self.node: str | None = None
-        self.ping_every = 30.0  # seconds
-        self.partner: str | None = None
+        self.token: str | None = None  # the secret with which a later connection resumes this session
+        self.node: str | None = None  # the name of the node
+        self.ping_every = 30.0  # seconds between two pings that the node expects
+        self.partner: str | None = None  # the name of the partner
         self.chat: str | None = None  # the id of the present chat; kept while the partner is away
         self.left: str | None = None  # the id of the last chat that is known to be over
         self.last = 0  # the highest id of the partner's texts in this chat
         self.outbox = Outbox(0, 0)
-        self.acks = "node"  # who acknowledges on the other side
-        self.acknowledged = 0  # the highest id of the partner's that we acknowledged in this chat
-        self.acknowledged_at: float | None = None  # its time
-        self.blocked: dict[str, None] = {}  # names, as they were written
+        self.acks = "node"  # the side that acknowledges for the partner: "client" or "node"
+        self.acknowledged = 0  # the highest id of the partner's texts that was acknowledged in this chat
+        self.acknowledged_at: float | None = None  # the Unix time of that text
+        self.blocked: dict[str, None] = {}  # the names whose calls are refused, as they were written
         self.max_line = max_line
         self._ask_first = ask
         self._proof = proof or (lambda: None)
@@ -78,11 +84,14 @@ class ClientProtocol:
     # --- what the user wants
 
     def claim(self, name: str) -> Request:
-        """Ask for a name. Outcome: `Joined` or `Refused`. One claim at a time, and none while we have a name."""
+        """Claim a name. The outcome is `Joined` or `Refused`.
+
+        There may be one claim at a time, and none while the session has a name.
+        """
         return self._ask(Kind.CLAIM, self._hello_as(name), name)
 
     def recall(self, memory: Memory) -> Request:
-        """Go on with a remembered session. Only on a fresh protocol, and in place of `claim`; the outcome is alike."""
+        """Resume a saved session. The outcome is `Joined` or `Refused`. It needs a new object and replaces `claim`."""
         self.name, self.token, self.chat, self.partner = memory.name, memory.token, memory.chat, memory.partner
         self.acks, self.last, self.acknowledged = memory.acks, memory.last, memory.last
         self.left, self.acknowledged_at = memory.left, memory.at
@@ -94,13 +103,13 @@ class ClientProtocol:
         return request
 
     def call(self, name: str, ref: Ref | None = None) -> Request:
-        """Start a chat, leaving the present one if `name` is free. Outcome: `Paired` or `Refused`."""
+        """Start a chat, and leave the present one if `name` is free. The outcome is `Paired` or `Refused`."""
         return self._ask(Kind.CALL, frames.ClientTo(name=name), name, ref)
 
     def cancel(self, call: Request | None = None) -> None:
-        """Give up this call, or the oldest that has no outcome. It makes no chat any more; its outcome is `Refused`.
+        """Give up this call, or the oldest one without an outcome. Its outcome is then `Refused`, and it makes no chat.
 
-        If it is answered at this very moment, the chat that it made is left at once, and nobody hears of it.
+        If the call is answered at the same moment, the client leaves the new chat at once and reports no event.
         """
         call = call or self.requests.first(Kind.CALL)
         if call is None or call.outcome is not None or call.given_up:
@@ -112,61 +121,61 @@ class ClientProtocol:
             self.requests.forsake(call)
 
     def accept(self, chat: str, ref: Ref | None = None) -> Request:
-        """Take the call of which `Invited` told. Outcome: `Paired`, `Missed`, or `Refused` (`not_called`)."""
+        """Accept the call that `Invited` reported. The outcome is `Paired`, `Missed`, or `Refused` (`not_called`)."""
         return self._ask(Kind.ACCEPT, frames.ClientAccept(chat), chat, ref)
 
     def decline(self, chat: str) -> None:
-        """Don't take that call."""
+        """Decline the call that `Invited` reported."""
         self._say(frames.ClientDecline(chat))
 
     def block(self, name: str, ref: Ref | None = None) -> Request:
-        """Have somebody's calls refused, for the life of this session. Outcome: `Blocked` or `Refused`."""
+        """Refuse the calls of a user for the rest of this session. The outcome is `Blocked` or `Refused`."""
         return self._ask(Kind.BLOCK, frames.ClientBlock(name), name, ref)
 
     def unblock(self, name: str, ref: Ref | None = None) -> Request:
-        """Let somebody call again. Outcome: `Blocked` or `Refused`."""
+        """Accept the calls of a blocked user again. The outcome is `Blocked` or `Refused`."""
         return self._ask(Kind.UNBLOCK, frames.ClientUnblock(name), name, ref)
 
     def typing(self) -> None:
-        """Tell the partner that the user is typing, if that can be told now."""
+        """Tell the partner that the user is typing, if there is a connection and a chat."""
         if self.chat is not None:
             self._say(frames.ClientTyping(self.chat))
 
     def leave(self, ref: Ref | None = None) -> Request:
-        """End the chat, after what was said before. Outcome: `Left`, or `Refused` if there is no chat."""
+        """End the chat after every earlier text has its outcome. The outcome is `Left`, or `Refused` without a chat."""
         return self._ask(Kind.LEAVE, frames.ClientLeave(self.chat), ref=ref)
 
     def who(self, name: str, ref: Ref | None = None) -> Request:
-        """Ask for somebody's presence. Outcome: `Presence` or `Refused`."""
+        """Ask for the presence of a user. The outcome is `Presence` or `Refused`."""
         return self._ask(Kind.WHO, frames.ClientWho(name=name), name, ref)
 
     def quit(self) -> Request:
-        """Give the name back, after everything before. Outcome: `Bye`; the node closes. Asked once, however often."""
+        """Give the name back after everything before. The outcome is `Bye`. A second call returns the same request."""
         return self.requests.first(Kind.QUIT) or self._ask(Kind.QUIT, frames.ClientQuit())
 
     @property
     def claimed(self) -> bool:
-        """Whether a node may hold a name for us."""
+        """True if a node may hold a name for this session."""
         return self.state is not State.OVER and (self.name is not None or self.requests.first(Kind.CLAIM) is not None)
 
     def farewell(self, *, now: bool) -> None:
-        """Give the name back, whatever has no answer yet: for a program that goes and asks for nothing any more.
+        """Give the name back although requests are open, for a program that ends.
 
-        `now`: without waiting for the outcome of what was said before.
+        With `now` the node does not wait for the outcome of earlier texts.
         """
         if self.state not in (State.NAMELESS, State.OFFLINE, State.OVER):
             self._write(frames.ClientQuit(now))
 
     def ping(self) -> None:
-        """Ask for a sign of life: anything that is fed after this is one. Without a name nobody is asked."""
+        """Send a ping, if the session has a name and a connection. Bytes that arrive later show that the node lives."""
         if self.state is State.ONLINE:
             self.put(Request(Kind.PING, frames.ClientPing()))
 
     def send(self, text: str) -> Outgoing:
-        """Say something to the partner. Wait until `room(text)` first.
+        """Send a text to the partner. Call it only while `room(text)` is true.
 
-        Raises `Refused` (`not_paired`, `too_long`), and ValueError for a text that is empty or holds lone surrogates;
-        nothing is sent then.
+        It raises `Refused` (`not_paired`, `too_long`), and ValueError for a text that is empty or has lone surrogates.
+        In all of these cases nothing has been sent.
         """
         if not text:
             raise ValueError("a text must not be empty")
@@ -180,27 +189,27 @@ class ClientProtocol:
         return entry
 
     def too_long(self, entry: Outgoing) -> bool:
-        """Whether the node would not take this text: its line counts, as it is escaped, without its LF."""
+        """True if the line of this text, with its escapes and without its LF, is longer than the node accepts."""
         return len(frames.encode(_frame(entry))) > self.max_line + 1
 
     def room(self, text: str) -> bool:
-        """Whether the node's window has room for this text now. It grows with each `Settled`."""
+        """True if the window has room for this text now. Each `Settled` makes room."""
         return self.outbox.room(size_of(text))
 
     def acknowledge(self, message: events.Message) -> None:
-        """This text and all before it have been taken care of. What belongs to a chat that is over is ignored."""
+        """Acknowledge this message and all before it. A message of an earlier chat is ignored."""
         if message.chat == self.chat and message.id > self.acknowledged:
             self.acknowledged, self.acknowledged_at = message.id, message.at
             self.write_ack()
 
     @property
     def waiting_on_partner(self) -> bool:
-        """Whether the node may rightly keep a request, and a ping behind it, until the partner has acknowledged."""
+        """True if the node may hold a request, and a ping behind it, until the partner has acknowledged."""
         return bool(self.outbox.pending) and bool(self.requests.open)
 
     @property
     def memory(self) -> Memory | None:
-        """What another process needs to go on with this session; None where there is nothing to go on with."""
+        """The saved form of this session for `recall` in another process, or None without a session."""
         if self.name is None or self.token is None or self.state is State.OVER:
             return None
         sent, said, blocked = self.outbox.sent, self.outbox.memory, tuple(self.blocked)
@@ -211,7 +220,7 @@ class ClientProtocol:
     # --- connections
 
     def connection_lost(self, reason: str) -> list[Event]:
-        """The connection is gone. What has no outcome is asked and said again once the session is resumed."""
+        """Report that the connection is gone. Requests and texts without an outcome are sent again after the resume."""
         self._input.clear()
         self._output.clear()
         self.requests.disconnected()
@@ -222,9 +231,9 @@ class ClientProtocol:
         return [events.Dropped(reason)] if served else []
 
     def reconnect(self) -> None:
-        """There is another connection: ask for the session, or for its name if the session is known to be gone.
+        """Report that there is a new connection, and ask its node to resume the session.
 
-        Without a session, for the name that was being claimed.
+        If the session is known to be gone, or there was none yet, the client claims the name instead.
         """
         if self.name is None:
             if claim := self.requests.first(Kind.CLAIM):
@@ -256,13 +265,16 @@ class ClientProtocol:
     # --- bytes
 
     def data_to_send(self) -> bytes:
-        """Everything to be written now, once."""
+        """Return the bytes to write to the connection now. Each byte is returned once."""
         data = bytes(self._output)
         self._output.clear()
         return data
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take what was read, in whatever pieces. Raises `NotARelay` if it makes no sense: close the connection."""
+        """Process bytes that were read, cut anywhere, and return the events.
+
+        It raises `NotARelay` if they are no frames of the protocol. Close the connection in that case.
+        """
         self._input.add(data)
         told: list[Event] = []
         while (line := self._input.next()) is not None:
@@ -290,23 +302,23 @@ class ClientProtocol:
     # --- for `pairchat.answers`
 
     def write_blocks(self) -> None:
-        """Say again who is blocked: another node doesn't know."""
+        """Internal: write the blocked names for a node that doesn't know them."""
         for name in self.blocked:
             self._write(frames.ClientBlock(name))
 
     def write_texts(self) -> None:
-        """Write what may go."""
+        """Internal: write the texts for which the window has room."""
         if self.state is State.ONLINE:
             for entry in self.outbox.to_write():
                 self._write(_frame(entry))
 
     def write_ack(self) -> None:
-        """Acknowledge what has been taken care of, once more or for the first time."""
+        """Internal: write the acknowledgement, for the first time or once more."""
         if self.acknowledged and self.state in (State.ONLINE, State.RETURNING):
             self._write(frames.ClientAck(id=self.acknowledged, chat=self.chat))
 
     def leave_at_once(self, chat: str) -> None:
-        """Leave a chat that nobody wants to hear of."""
+        """Internal: leave a chat whose call was given up."""
         self.left = chat
         self._write(frames.ClientLeave(chat))
 
@@ -329,7 +341,7 @@ class ClientProtocol:
         return request
 
     def put(self, request: Request) -> None:
-        """Write a request."""
+        """Internal: write a request."""
         request.written = True
         self._write(_marked(request) if self.marks else request.frame)
         if request.kind is Kind.CALL and not self.marks:

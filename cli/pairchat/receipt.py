@@ -6,7 +6,7 @@ from pairchat.link import Link
 
 
 class Receipt:
-    """What becomes of one text."""
+    """The outcome of one text, as `Chat.send` returns it."""
 
     def __init__(self, link: Link, text: Outgoing) -> None:
         self._link = link
@@ -14,28 +14,32 @@ class Receipt:
 
     @property
     def id(self) -> int:
-        """The text's id in this session. It may still fall by a few while the text is pending."""
+        """The id of the text in this session. It may still become a little smaller while the text is pending."""
         return self._text.id
 
     @property
     def text(self) -> str:
-        """What was said."""
+        """The text that was sent."""
         return self._text.text
 
     @property
     def fate(self) -> Fate:
-        """What is known by now."""
+        """The outcome as far as it is known now."""
         return self._text.fate
 
     @property
     def outgoing(self) -> Outgoing:
-        """All that is known, kept up to date."""
+        """The record of the text. The library keeps it up to date."""
         return self._text
 
     async def delivered(self) -> str:
-        """Wait for the acknowledgement. Returns who gave it: `client` (the partner's program has the text) or `node`.
+        """Wait for the acknowledgement, and return the side that gave it.
 
-        Raises `NotConfirmed`, `Refused`, or `ConnectionLost`: then nobody knows.
+        `client` means that the partner's program has the text. `node` means that the partner's node has written it to
+        a connection of a client that does not acknowledge.
+
+        It raises `NotConfirmed` if no acknowledgement will come, `Refused` if the node did not accept the text, and
+        `ConnectionLost` if the connection is gone for good, so that the outcome stays unknown.
         """
         text = self._text
         await self._link.until(lambda: text.fate is not Fate.PENDING)

@@ -1,4 +1,4 @@
-"""What can be asked of a node, and what is known of the answer."""
+"""The requests of a client to a node, and their outcomes."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ GIVEN_UP = "declined"  # what comes of a call that its caller gives up, in the n
 
 
 class Kind(Enum):
-    """What was asked for."""
+    """The kind of a request."""
 
     CLAIM = "claim"
     CALL = "call"
@@ -28,21 +28,21 @@ class Kind(Enum):
 
 @dataclass(eq=False)
 class Request:
-    """Something asked of the node. `outcome` is set once: the event that answers it, or the error to raise.
+    """A request to the node. `outcome` is None until it is known: then the event that answers, or an error.
 
-    `ref`: the program's own mark for it. The node hears another one, `mark`, that no other request has.
+    `ref` is the label that the program gave. The node receives `mark` in its place, which no other request has.
     """
 
     kind: Kind
     frame: frames.ClientFrame
     name: str = ""
     ref: events.Ref | None = None
-    mark: int = 0  # 0: its answer needs none
+    mark: int = 0  # 0 if the answer needs none
     outcome: "events.Event | PairchatError | None" = None
-    perhaps: events.Paired | None = None  # CALL: a pairing that may be the answer, under a name that isn't quite ours
-    overtaken: bool = False  # CALL: its pong came first
-    given_up: bool = False  # CALL: nobody waits for it any more
-    written: bool = False  # a node may have heard of it
+    perhaps: events.Paired | None = None  # for a CALL: a pairing that may be the answer, under another spelling
+    overtaken: bool = False  # for a CALL: its pong came first
+    given_up: bool = False  # for a CALL: the program gave it up
+    written: bool = False  # a node may have received it
 
 
 class Requests:

@@ -1,15 +1,15 @@
-"""How far a session has come."""
+"""The states of a session at the client."""
 
 from enum import Enum
 
 
 class State(Enum):
-    """See `pairchat.protocol` for the steps between them."""
+    """The state of a session. `pairchat.protocol` shows the transitions."""
 
-    NAMELESS = "nameless"
-    CLAIMING = "claiming"
-    ONLINE = "online"
-    OFFLINE = "offline"  # no connection; the session waits for one
-    RESUMING = "resuming"  # the token has been shown
-    RETURNING = "returning"  # welcomed back; what stands is being told
-    OVER = "over"
+    NAMELESS = "nameless"  # no name was claimed yet, or the last one was lost
+    CLAIMING = "claiming"  # a name was asked for
+    ONLINE = "online"  # a node serves the session
+    OFFLINE = "offline"  # there is no connection, and the session waits for one
+    RESUMING = "resuming"  # the token was sent, and the answer is awaited
+    RETURNING = "returning"  # the session was resumed, and the node is reporting its state
+    OVER = "over"  # the session has ended, and nothing follows

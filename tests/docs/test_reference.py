@@ -1,0 +1,30 @@
+"""The reference of the library is what the command makes of the docstrings, and leaves no published name out."""
+
+import inspect
+
+import pytest
+
+import pairchat
+from tools import reference
+
+PAGE = reference.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert reference.page() == PAGE, "run `make reference`"
+
+
+@pytest.mark.parametrize("name", pairchat.__all__)
+def test_each_published_name_is_in_it(name: str) -> None:
+    value = getattr(pairchat, name)
+    is_type = not inspect.isclass(value) and not inspect.isfunction(value)
+    assert f"\n{name} = " in PAGE if is_type else f"\n### `{name}`\n" in PAGE
+
+
+@pytest.mark.parametrize("kind", [pairchat.Chat, pairchat.Receipt, pairchat.ClientProtocol])
+def test_each_public_method_says_what_it_promises(kind: type) -> None:
+    for name, member in vars(kind).items():
+        if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
+            assert member.__doc__, name
+            is_internal = member.__doc__.startswith(reference.INTERNAL)
+            assert (f"#### `{kind.__name__}.{name}`\n" in PAGE) != is_internal, name
