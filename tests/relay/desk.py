@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import anyio
+import pytest
 
 from relay.bus import Bus
 from relay.connection import Connection
 from relay.directory import Directory, Lease, Unavailable
 from relay.host import Limits
+from relay.redis_client import client as store_module
+from relay.redis_client import latency, shard
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
 from relay.router import Router
@@ -31,6 +34,20 @@ async def until(what: Callable[[], Any]) -> None:
     with anyio.fail_after(PATIENCE_SECONDS):
         while not what():  # noqa: ASYNC110  whatever it is, there is no event for it
             await anyio.sleep(0.001)
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """For a server that is there: where a busy machine gives it no turn for a second, calls wait on.
+
+    A name or a call would be `unavailable` then, and a test would wait for the welcome that doesn't come.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (store_module, shard):
+            patch.setattr(module, "CALL_SECONDS", PATIENCE_SECONDS)
+        for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
+            patch.setattr(latency, wait, PATIENCE_SECONDS)
+        yield
 
 
 @asynccontextmanager
@@ -52,15 +69,16 @@ async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> Asy
         connected=lambda: None,
         lease=5.0,
     )
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.run)
-        await lease.take()
-        await _founded(directory)
-        router.start(asyncio.get_running_loop(), tasks, directory, bus)
-        yield router
-        await until(lambda: router._records.quiet)
-        router.over = True
-        tasks.cancel_scope.cancel()
+    with patient():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.run)
+            await lease.take()
+            await _founded(directory)
+            router.start(asyncio.get_running_loop(), tasks, directory, bus)
+            yield router
+            await until(lambda: router._records.quiet)
+            router.over = True
+            tasks.cancel_scope.cancel()
     await store.aclose()
 
 

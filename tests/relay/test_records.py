@@ -15,7 +15,7 @@ from relay.records import Records, body
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
 from relay.session import Session, State
-from tests.relay.desk import LEASE_SECONDS, UID, until
+from tests.relay.desk import LEASE_SECONDS, UID, patient, until
 from tests.relay.world import World, enter, pair
 from tests.support.clocks import own_clock
 from tests.support.server import RedisServer
@@ -52,11 +52,12 @@ class Desk:
 
 @pytest.fixture
 async def desk(redis_server: RedisServer, prefix: str) -> AsyncIterator[Desk]:
-    async with anyio.create_task_group() as tasks:
-        desk = Desk(redis_server, prefix, tasks)
-        yield desk
-        await until(lambda: desk.records.quiet)
-        tasks.cancel_scope.cancel()
+    with patient():
+        async with anyio.create_task_group() as tasks:
+            desk = Desk(redis_server, prefix, tasks)
+            yield desk
+            await until(lambda: desk.records.quiet)
+            tasks.cancel_scope.cancel()
     await desk.store.aclose()
     desk.client.close()
 

@@ -72,11 +72,15 @@ class Stage:
         self._clients.append(Client(self.router, dialect or self._dialect))
         return self._clients[-1]
 
-    async def is_empty(self) -> None:
-        """All that are left are cut off; then nothing is left of them."""
+    def cuts_off(self) -> None:
+        """Cut all off who are left."""
         for client in self._clients:
             if client.wire is not None:
                 client.leaves()
+
+    async def is_empty(self) -> None:
+        """All that are left are cut off; then nothing is left of them."""
+        self.cuts_off()
         await until(lambda: self.left() == [])
 
     def left(self) -> list[Any]:
@@ -109,7 +113,9 @@ async def stage(
 
     monkeypatch.setattr(Router, "plug", noted)
     async with a_router(redis_server.url, prefix, LIMITS) as router:
-        yield Stage(router, request.param, sessions)
+        stage = Stage(router, request.param, sessions)
+        yield stage
+        stage.cuts_off()  # where the test failed
 
 
 Scene = Callable[[Stage], Awaitable[None]]
