@@ -134,22 +134,24 @@ def test_the_file_is_where_the_system_wants_it(monkeypatch: pytest.MonkeyPatch) 
 def test_the_answers_to_a_few_questions_make_the_file(terminal: Open) -> None:
     home = Home()
     screen = terminal("--init", home=home)
-    screen.wait_for("Your name:")
-    screen.type("ann lee\r")
+
+    def answer(question: str, text: str) -> None:
+        """Whoever types before the question stands there has the answer in front of it."""
+        screen.wait(lambda lines: bool(lines) and question in lines[-1], question)
+        screen.type(f"{text}\r")
+
+    answer("Your name:", "ann lee")
     screen.wait_for("Error: a name has no white space")
-    screen.type("ann\r")
-    screen.wait_for("Servers, with spaces between [localhost:9999]:")
-    screen.type("one:two:3\r")
+    answer("Your name:", "ann")
+    answer("Servers, with spaces between [localhost:9999]:", "one:two:3")
     screen.wait_for("Error: not an address: 'one:two:3'")
-    screen.type("one:1 two:2\r")
-    screen.wait_for("dark, light, or auto")
-    screen.type("pink\r")
+    answer("Servers, with spaces between [localhost:9999]:", "one:1 two:2")
+    answer("dark, light, or auto", "pink")
     screen.wait_for("Error: choose from auto, dark, light")
-    screen.type("dark\r")
-    screen.wait_for("or off")
-    screen.type("drum\r")
+    answer("dark, light, or auto", "dark")
+    answer("or off", "drum")
     screen.wait_for("Error: choose from off, bell, auto")
-    screen.type("\r")
+    answer("or off", "")
     screen.wait_for("Written:")
     assert screen.status() == 0
     written = home.path / ".config/pairchat/config.toml"

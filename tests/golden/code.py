@@ -37,6 +37,8 @@ from relay.redis_client.keys import Keys
 from relay.status import report
 
 ROOTS: Final = {"relay": Path(relay.__file__).parent, "pairchat": Path(pairchat.__file__).parent}
+# These speak with their own processes only, in a language that no other release needs to know.
+PRIVATE: Final = ("relay.bench.",)
 
 # --- what clients say and hear
 
