@@ -26,8 +26,8 @@ WORKERS ?= 3
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Python compiles the tests once, and not in each worker of each run, also where PYTHONDONTWRITEBYTECODE is set (in images of
 # Docker it often is): to take their assertions apart costs a worker four seconds.
-COMPILED := PYTHONDONTWRITEBYTECODE=
-PYTEST := $(COMPILED) $(BIN)/pytest $(IN_PARALLEL)
+check check-lowest check-newest test test-all coverage: export PYTHONDONTWRITEBYTECODE :=
+PYTEST := $(BIN)/pytest $(IN_PARALLEL)
 FAST := tests/relay tests/cli tests/golden tests/support tests/benchmarks tests/docs
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
@@ -45,7 +45,7 @@ check-lowest: check-static ## The same with the oldest releases of all dependenc
 	@mkdir -p build && $(BIN)/python tools/lowest.py >build/lowest.txt
 	rm -rf build/lowest
 	PIP_CONSTRAINT=$(CURDIR)/build/lowest.txt $(MAKE) build/lowest/.developed VENV=build/lowest
-	$(COMPILED) build/lowest/bin/pytest $(IN_PARALLEL) $(FAST)
+	build/lowest/bin/pytest $(IN_PARALLEL) $(FAST)
 
 check-newest: ## The same with the newest releases, of today.
 	rm -rf build/newest
@@ -54,7 +54,7 @@ check-newest: ## The same with the newest releases, of today.
 # Nodes and programs that tests start are measured too, which slows everything down. Report and goal: tools/branches.py.
 coverage: $(VENV)/.developed ## Run all tests measured, and list what of relay/ and cli/ none reaches. TESTS: only these.
 	rm -rf build/coverage
-	@tests=0; $(COMPILED) $(BIN)/coverage run -m pytest $(IN_PARALLEL) --timeout 300 $(TESTS) || tests=$$?; \
+	@tests=0; $(BIN)/coverage run -m pytest $(IN_PARALLEL) --timeout 300 $(TESTS) || tests=$$?; \
 		$(BIN)/python -m tools.branches && exit $$tests
 
 EXAMPLES ?= 20000

@@ -62,9 +62,12 @@ def test_a_byte_order_mark_before_it_is_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["--help", "--version", "--show-completion"])
 def test_a_broken_file_hinders_nobody_who_only_asks(start: Start, asked: str) -> None:
-    status, out, told = start(asked, home=home_with("name = "), SHELL="/bin/bash").ended()
-    assert (status, told) == (0, [])
-    assert "pairchat" in out
+    """What `--show-completion` says depends on the shell that the tests were started from, which may have none."""
+    broken, whole = (start(asked, home=home_with(text)).ended() for text in ("name = ", ""))
+    assert broken == whole
+    if asked != "--show-completion":
+        assert (broken[0], broken[2]) == (0, [])
+        assert "pairchat" in broken[1]
 
 
 def test_a_user_without_a_home_has_no_file_and_no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
