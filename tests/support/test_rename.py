@@ -1,0 +1,108 @@
+"""The tool that moves modules: what it rewrites, what it leaves, and that its proof notices other changes."""
+
+import ast
+
+import pytest
+
+from tools.rename.moves import split_off
+from tools.rename.pages import wrapped
+from tools.rename.rewrite import rewritten
+from tools.rename.table import Split, Table
+from tools.rename.verify import compared
+
+FILES = (
+    "benchmarks/x.py",
+    "relay/__init__.py",
+    "relay/mail.py",
+    "relay/names.py",
+    "relay/peer.py",
+    "relay/unicode/__init__.py",
+    "relay/directory/__init__.py",
+    "relay/directory/lease.py",
+    "relay/torture/__init__.py",
+    "relay/torture/lab.py",
+    "tests/relay/test_peer.py",
+)
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table(FILES)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("from relay.peer import alive\n", "from relay.net.tcp_health import alive\n"),
+        ("from relay.torture.lab import Lab\n", "from relay.tools.torture.lab import Lab\n"),
+        ("from relay.directory import Directory\n", "from relay.directory.directory import Directory\n"),
+        ("from relay.directory.lease import Lease\n", "from relay.directory.lease import Lease\n"),
+        ("import relay.peer\nrelay.peer.alive()\n", "import relay.net.tcp_health\nrelay.net.tcp_health.alive()\n"),
+        ("from relay import peer\npeer.alive()\n", "from relay.net import tcp_health\ntcp_health.alive()\n"),
+        ("from relay import peer as kernel\n", "from relay.net import tcp_health as kernel\n"),
+        (
+            "from relay import peer\ndef f(peer):\n    peer.alive()\n",
+            "from relay.net import tcp_health\ndef f(peer):\n    peer.alive()\n",
+        ),
+        (
+            "from relay import names\nparse = names.parse\n",
+            "from relay.names import parse as names\nparse = names.parse\n",
+        ),
+        (
+            "from relay.mail import Party, Text\n",
+            "from relay.session.peer_messages import Text\nfrom relay.model import Party\n",
+        ),
+        ("x = 'relay.peer.ALIVE'  # relay/peer.py\n", "x = 'relay.net.tcp_health.ALIVE'  # relay/net/tcp_health.py\n"),
+        (
+            "x = 'from relay import peer; peer.alive()'\n",
+            "x = 'from relay.net import tcp_health; tcp_health.alive()'\n",
+        ),
+        ("x = 'relay.example', '/etc/relay/peer.py'\n", "x = 'relay.example', '/etc/relay/peer.py'\n"),
+    ],
+)
+def test_a_source_has_the_new_names(before: str, after: str, table: Table) -> None:
+    new = rewritten("benchmarks/x.py", before, table)
+    assert sorted(new.splitlines()) == sorted(after.splitlines())
+
+
+def test_a_test_that_goes_deeper_finds_the_same_folder(table: Table) -> None:
+    before = "ROOT = Path(__file__).parents[2]\n"
+    assert rewritten("tests/relay/test_peer.py", before, table) == "ROOT = Path(__file__).parents[3]\n"
+
+
+def test_a_page_has_the_new_paths(table: Table) -> None:
+    assert table.text("`relay/peer.py`, `relay/test_peer.py`, `relay/unicode/LICENSE`") == (
+        "`relay/net/tcp_health.py`, `relay/net/test_tcp_health.py`, `relay/names/tables/LICENSE`"
+    )
+
+
+def test_what_is_split_off_takes_its_comment_with_it() -> None:
+    text = '"""A."""\n\nfrom relay.b import c\n\n# Why.\nONE = 1\nTWO = 2\nprint(ONE)\n'
+    rest, moved = split_off(text, Split("relay.a", "relay.new", ("ONE",), {}, "", {}))
+    assert "# Why.\nONE = 1\n" in moved
+    assert "Why" not in rest
+    assert "TWO = 2\nprint(ONE)" in rest
+    assert "from relay.new import ONE\n" in rest
+
+
+@pytest.mark.parametrize(
+    ("new", "same"),
+    [
+        ("from relay.net import tcp_health\n\ntcp_health.alive(1)\n", True),
+        ("from relay.net import tcp_health\n\ntcp_health.alive(2)\n", False),
+        ("from relay.net import tcp_health\n\ntcp_health.dead(1)\n", False),
+        ("from relay.net import tcp_health\n\nother.alive(1)\n", False),
+        ("from relay.net import tcp_health\n", False),
+    ],
+)
+def test_the_proof_finds_every_other_change(new: str, same: bool, table: Table) -> None:
+    old = ast.parse("from relay import peer\n\npeer.alive(1)\n")
+    assert (not list(compared("benchmarks/x.py", old, ast.parse(new), table))) == same
+
+
+def test_a_paragraph_that_became_too_wide_is_wrapped_and_no_other() -> None:
+    wide = "- " + "word " * 40
+    assert wrapped(f"{wide}\n", f"{wide}\n") == f"{wide}\n"
+    lines = wrapped(f"{wide}\n", "").splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("  word")

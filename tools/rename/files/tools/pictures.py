@@ -1,0 +1,165 @@
+"""Draw the two pictures of docs/architecture.md (`make pictures`): the layers, out of the import contract in
+pyproject.toml, and a message's trip. tests/docs/test_pictures.py says when they are out of date.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+ROOT: Final = Path(__file__).parents[1]
+DOCS: Final = ROOT / "docs"
+
+# A message's trip: file, function, what happens there. First down on the sender's node, then up on the receiver's.
+SENDING: Final = (
+    ("server/connection.py", "Connection.pump", "bytes to lines to commands; waits while the session is blocked"),
+    ("session/sent_messages.py", "Outbox.say", "checks the id, puts the text into the window, makes mail of it"),
+    ("hub/hub.py", "Router.post", "the partner is here: to _deliver. Else to the box of its node"),
+    ("bus/bus.py", "Bus.flush", "at the end of the turn: one numbered frame a node, one write"),
+)
+RECEIVING: Final = (
+    ("server/connection.py", "Connection.settle", "at the end of the turn: one write; then Ack goes back the same way"),
+    ("session/peer_handlers.py", "receive", "checks chat, fence and number, and tells the client, once"),
+    ("hub/hub.py", "Router._deliver", "finds the session by the name that it owns"),
+    ("bus/bus.py", "Bus._take", "lets through what is next in the stream, and asks for what is missing"),
+)
+FILES: Final = {file for file, _, _ in (*SENDING, *RECEIVING)}
+
+INK: Final = "#1f2933"
+LINE: Final = "#7b8794"
+PURE: Final = "#d9f2e3"  # does no I/O
+SHELL: Final = "#dbe7f6"
+STORE: Final = "#fbe3d6"
+ROW: Final = 34
+LINES: Final = 16  # from one line of a package's modules to the next
+PACKAGE: Final = 44  # characters of such a line
+CHARACTER: Final = 7.3  # pixels, of the monospaced font below
+
+
+class Drawing:
+    """An SVG that needs nothing from elsewhere; shapes are drawn in the order in which they come."""
+
+    def __init__(self, title: str, width: int, height: int) -> None:
+        self._parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'role="img" font-family="ui-monospace, Menlo, Consolas, monospace" font-size="12" fill="{INK}">',
+            f"<title>{escape(title)}</title>",
+            f'<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+            f'markerHeight="7" orient="auto">'
+            f'<path d="M0 0 8 4 0 8z" fill="{LINE}"/></marker></defs>',
+            f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        ]
+
+    def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
+        self._parts.append(
+            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="4" fill="{colour}" stroke="{LINE}"/>'
+        )
+
+    def text(self, x: float, y: float, text: str, *, bold: bool = False, middle: bool = False) -> None:
+        style = (' font-weight="bold"' if bold else "") + (' text-anchor="middle"' if middle else "")
+        self._parts.append(f'<text x="{x:g}" y="{y:g}"{style}>{escape(text)}</text>')
+
+    def arrow(self, *points: tuple[float, float]) -> None:
+        path = " ".join(f"{x:g},{y:g}" for x, y in points)
+        self._parts.append(f'<polyline points="{path}" fill="none" stroke="{LINE}" marker-end="url(#tip)"/>')
+
+    def svg(self) -> str:
+        return "\n".join([*self._parts, "</svg>"]) + "\n"
+
+
+def contracts() -> list[dict[str, Any]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
+    return found
+
+
+def layers(contracts: Sequence[dict[str, Any]], inside: Mapping[str, Sequence[str]]) -> str:
+    """Who may import whom: each row those below it. `inside`: the modules of each package."""
+    [order] = [contract["layers"] for contract in contracts if contract.get("containers") == ["relay"]]
+    [modules] = [one["source_modules"] for one in contracts if one["name"] == "The core does no I/O"]
+    pure = {module.removeprefix("relay.") for module in modules}
+    rows = [[(name, list(wrapped(" ".join(inside.get(name, ())), PACKAGE))) for name in cells(row)] for row in order]
+    sizes = [[max(map(len, (name, *lines))) * CHARACTER + 16 for name, lines in row] for row in rows]
+    heights = [max(len(lines) for _, lines in row) * LINES + ROW - 10 for row in rows]
+    width = round(max(sum(row) + 10 * len(row) for row in sizes)) + 50
+    drawing = Drawing("The layers: imports point down", width, sum(heights) + 10 * len(rows) + 50)
+    y = 12.0
+    for row, widths, height in zip(rows, sizes, heights, strict=True):
+        x = (width - sum(widths) - 10 * (len(row) - 1)) / 2 + 10
+        for (name, lines), size in zip(row, widths, strict=True):
+            drawing.box(x, y, size, height, PURE if name in pure else SHELL)
+            drawing.text(x + size / 2, y + 16, name, bold=bool(lines), middle=True)
+            for number, line in enumerate(lines):
+                drawing.text(x + size / 2, y + 16 + (number + 1) * LINES, line, middle=True)
+            x += size + 10
+        y += height + 10
+    drawing.arrow((12, 14), (12, y))
+    for x, colour, text in ((30, PURE, "does no I/O, which a contract holds"), (340, SHELL, "the others")):
+        drawing.box(x, y + 13, 14, 14, colour)
+        drawing.text(x + 22, y + 24, text)
+    return drawing.svg()
+
+
+def cells(row: str) -> list[str]:
+    """The packages and modules of one layer of the contract."""
+    return [name.strip() for name in row.split("|")]
+
+
+def modules() -> dict[str, list[str]]:
+    """What is in each package of relay/, by the names of its modules and of the packages in it."""
+    found: dict[str, list[str]] = {}
+    for package in sorted(file.parent for file in (ROOT / "relay").glob("*/__init__.py")):
+        names = [path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+        found[package.name] = sorted(name for name in names if name != "__init__")
+    return found
+
+
+def trip() -> str:
+    """One message, from socket to socket."""
+    width, step, high = 780, 92, 66
+    left, right, across = 20, 410, 350
+    bottom = 44 + len(SENDING) * step
+    drawing = Drawing("A message's trip from one client to the other", width, bottom + 80)
+    for x, client, node in ((left, "alice", "node 1"), (right, "bob", "node 2")):
+        drawing.text(x, 20, f"{client}, a client of {node}", bold=True)
+    for x, steps in ((left, SENDING), (right, RECEIVING)):
+        for number, (file, function, text) in enumerate(steps):
+            y = 44 + number * step
+            drawing.box(x, y, across, high, PURE if file.startswith("session/") else SHELL)
+            drawing.text(x + 10, y + 18, f"{file}  {function}", bold=True)
+            for line, words in enumerate(wrapped(text, 46)):
+                drawing.text(x + 10, y + 36 + 16 * line, words)
+    for number in range(len(SENDING)):
+        y = 44 + number * step
+        drawing.arrow((left + 60, y - 20 if number == 0 else y - step + high), (left + 60, y))
+        drawing.arrow((right + 290, y), (right + 290, y - 20 if number == 0 else y - step + high))
+    drawing.box(left + 170, bottom, 400, 44, STORE)
+    drawing.text(left + 370, bottom + 18, "Redis", bold=True, middle=True)
+    drawing.text(left + 370, bottom + 36, "PUBLISH relay:inbox:<node 2> <frame>", middle=True)
+    last = bottom - step + high
+    drawing.arrow((left + 60, last), (left + 60, bottom + 22), (left + 170, bottom + 22))
+    drawing.arrow((left + 570, bottom + 22), (right + 290, bottom + 22), (right + 290, last))
+    return drawing.svg()
+
+
+def wrapped(text: str, most: int) -> Iterable[str]:
+    """Its words in lines; none for an empty text."""
+    line = ""
+    for word in text.split():
+        if len(line) + len(word) >= most:
+            yield line
+            line = ""
+        line = f"{line} {word}".strip()
+    if line:
+        yield line
+
+
+def pictures() -> dict[Path, str]:
+    """Each file, and what has to be in it."""
+    return {DOCS / "layers.svg": layers(contracts(), modules()), DOCS / "trip.svg": trip()}
+
+
+if __name__ == "__main__":
+    for file, picture in pictures().items():
+        file.write_text(picture, encoding="utf-8")
