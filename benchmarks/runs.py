@@ -134,9 +134,9 @@ def load_average() -> str:
 
 
 def _server_version() -> str:
-    from relay import embedded
+    from relay.process import embedded_redis
 
-    return _said(str(embedded.find_program()), "--version").partition(" sha")[0]
+    return _said(str(embedded_redis.find_program()), "--version").partition(" sha")[0]
 
 
 def _said(*command: str) -> str:

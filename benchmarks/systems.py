@@ -15,10 +15,10 @@ import redis
 from msgspec import Struct
 
 from benchmarks import install
-from relay import child, embedded
 from relay.config import StartError
-from relay.torture.process import HOST, free_port
-from relay.torture.trust import make_certificate
+from relay.process import embedded_redis, parent_guard
+from relay.tools.testbed.certificates import make_certificate
+from relay.tools.testbed.process import HOST, free_port
 
 START_SECONDS: Final = 30.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -93,7 +93,7 @@ class Running:
         """Start a process that can't outlive this one."""
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                child.command(command),
+                parent_guard.command(command),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -106,7 +106,7 @@ class Running:
         port = free_port()
         options = {"port": port, "bind": HOST, "save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
         words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
-        self.server = self.start("redis", [str(embedded.find_program()), *words])
+        self.server = self.start("redis", [str(embedded_redis.find_program()), *words])
         wait_for(port, self.server)
         self.redis = redis.Redis(host=HOST, port=port)
         return port

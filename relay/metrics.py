@@ -1,4 +1,4 @@
-"""What a node counts: plain numbers that whoever passes adds to. `relay.exporter` reads them when it is asked.
+"""What a node counts: plain numbers that whoever passes adds to. `relay.observe.exporter` reads them when it is asked.
 
 Messages are counted by the run, their latency once for each acknowledgement: the way of a message has to stay short.
 """
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from relay.errors import Code, Ending, Reason
+from relay.protocol.errors import Code, Ending, Reason
 
 # Upper bounds in seconds. A round trip in one data centre takes less than a millisecond, a slow reader half a minute.
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

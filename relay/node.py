@@ -18,30 +18,34 @@ import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
-from relay import census, logs, minding, notify, ports, pulse
-from relay.auth import Authenticator
-from relay.bus import Bus
+from relay import logs
+from relay.bus.bus import Bus
+from relay.bus.link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
-from relay.descriptors import Port, raise_limit
-from relay.directory import Directory, Lease, Unavailable
-from relay.drain import Drain
-from relay.exporter import Exporter, Reading
-from relay.gate import Gate, Terms
-from relay.heap import mind_heap
-from relay.host import Limits
-from relay.http import Probes
-from relay.link import Kind
+from relay.directory.directory import Directory, Lease, Unavailable
+from relay.hub import housekeeping
+from relay.hub.control_messages import Notices
+from relay.hub.hub import Router
 from relay.logs import Spell
 from relay.metrics import Counts
-from relay.notices import Notices
-from relay.peer import LOOK_SECONDS
+from relay.net import listeners
+from relay.net.fd_guard import Port, raise_limit
+from relay.net.tcp_health import LOOK_SECONDS
+from relay.net.tls import server_context
+from relay.observe import loop_lag, session_stats
+from relay.observe.exporter import Exporter, Reading
+from relay.observe.probe_server import Probes
+from relay.observe.status_publisher import Reporter
+from relay.process import systemd_notify
+from relay.process.memory_trim import mind_heap
+from relay.process.signals import unless_ignored
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
-from relay.router import Router
-from relay.signals import unless_ignored
-from relay.status.publish import Reporter
-from relay.tls import server_context
-from relay.upkeep import Upkeep
+from relay.server.admission import Gate, Terms
+from relay.server.auth import Authenticator
+from relay.session.drain import Drain
+from relay.session.runtime import Limits
+from relay.tasks.restart import Upkeep
 
 # Pause between looks whether Redis is there yet; how long a node may take until it first hears itself.
 WAIT_SECONDS: Final = 0.2
@@ -136,9 +140,9 @@ class Node:
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
-        sockets = ports.bind(self._config)
+        sockets = listeners.bind(self._config)
         try:
-            reloads = bool(self._reloads) or notify.managed()
+            reloads = bool(self._reloads) or systemd_notify.managed()
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
             with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
@@ -205,12 +209,12 @@ class Node:
         upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
         upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
         upkeep.start("sweep", self._directory.sweep)
-        upkeep.start("memory", minding.mind_memory, self._router)
-        upkeep.start("links", minding.mind_links, self._bus, self._directory.peers)
+        upkeep.start("memory", housekeeping.mind_memory, self._router)
+        upkeep.start("links", housekeeping.mind_links, self._bus, self._directory.peers)
         upkeep.start("heap", mind_heap)
-        upkeep.start("clients", minding.mind_peers, self._router, LOOK_SECONDS)
-        upkeep.start("windows", census.watch_windows, self._router, self._counts)
-        upkeep.start("loop", pulse.watch_loop, self._counts)
+        upkeep.start("clients", housekeeping.mind_peers, self._router, LOOK_SECONDS)
+        upkeep.start("windows", session_stats.watch_windows, self._router, self._counts)
+        upkeep.start("loop", loop_lag.watch_loop, self._counts)
         upkeep.start("report", self._reporter.run)
 
     def _wait_for_redis(self, why: str) -> None:
@@ -262,10 +266,10 @@ class Node:
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         gate.descriptors.start(opened)
-        addresses = {role: ports.show(sock) for role, sock in sockets.items()}
+        addresses = {role: listeners.show(sock) for role, sock in sockets.items()}
         logs.always().info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
-        notify.ready("serving")
-        if config.tls_cert is None and not ports.is_loopback(sockets["address"]):
+        systemd_notify.ready("serving")
+        if config.tls_cert is None and not listeners.is_loopback(sockets["address"]):
             log.warning(
                 "what clients say crosses the network unencrypted: set --tls-cert, or use a network of your own"
             )
@@ -282,13 +286,13 @@ class Node:
             async for _ in signals:
                 serving = self._notices.serving
                 if serving:
-                    notify.reloading()
+                    systemd_notify.reloading()
                 for file, reload in self._reloads:
                     await self._reload(file, reload)
                 if not self._reloads:
                     log.info("there are no files to read again")
                 if serving:
-                    notify.ready("serving")
+                    systemd_notify.ready("serving")
 
     async def _reload(self, file: str, reload: Callable[[], None]) -> None:
         try:
@@ -320,7 +324,7 @@ class Node:
         return Reading(
             node=self._config.name,
             counts=self._counts,
-            tally=await census.count(self._router),
+            tally=await session_stats.count(self._router),
             ready=not self._why_not_ready(),
             redis=self._store.answering and self._lease.incarnation > 0,
             hearing=self._bus.hearing,
@@ -340,7 +344,7 @@ class Node:
     async def _drain(self) -> None:
         """Nobody new comes in; whoever is here goes on elsewhere, as far as they do so in time."""
         log.info("draining", node=self._config.name, seconds=self._config.drain)
-        notify.stopping()
+        systemd_notify.stopping()
         self._stopping = True
         drain = Drain(self._router.sessions, self._router.begin)
         with anyio.move_on_after(self._config.drain):

@@ -3,7 +3,7 @@ pyproject.toml, and a message's trip. tests/docs/test_pictures.py says when they
 """
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import escape
@@ -13,16 +13,16 @@ DOCS: Final = ROOT / "docs"
 
 # A message's trip: file, function, what happens there. First down on the sender's node, then up on the receiver's.
 SENDING: Final = (
-    ("connection.py", "Connection.pump", "bytes to lines to commands; waits while the session is blocked"),
-    ("outbox.py", "Outbox.say", "checks the id, puts the text into the window, makes mail of it"),
-    ("router.py", "Router.post", "the partner is here: to _deliver. Else to the box of its node"),
-    ("bus.py", "Bus.flush", "at the end of the turn: one numbered frame a node, one write"),
+    ("server/connection.py", "Connection.pump", "bytes to lines to commands; waits while the session is blocked"),
+    ("session/sent_messages.py", "Outbox.say", "checks the id, puts the text into the window, makes mail of it"),
+    ("hub/hub.py", "Router.post", "the partner is here: to _deliver. Else to the box of its node"),
+    ("bus/bus.py", "Bus.flush", "at the end of the turn: one numbered frame a node, one write"),
 )
 RECEIVING: Final = (
-    ("connection.py", "Connection.settle", "at the end of the turn: one write; then Ack goes back the same way"),
-    ("inbox.py", "receive", "checks chat, fence and number, and tells the client, once"),
-    ("router.py", "Router._deliver", "finds the session by the name that it owns"),
-    ("bus.py", "Bus._take", "lets through what is next in the stream, and asks for what is missing"),
+    ("server/connection.py", "Connection.settle", "at the end of the turn: one write; then Ack goes back the same way"),
+    ("session/peer_handlers.py", "receive", "checks chat, fence and number, and tells the client, once"),
+    ("hub/hub.py", "Router._deliver", "finds the session by the name that it owns"),
+    ("bus/bus.py", "Bus._take", "lets through what is next in the stream, and asks for what is missing"),
 )
 FILES: Final = {file for file, _, _ in (*SENDING, *RECEIVING)}
 
@@ -32,6 +32,8 @@ PURE: Final = "#d9f2e3"  # does no I/O
 SHELL: Final = "#dbe7f6"
 STORE: Final = "#fbe3d6"
 ROW: Final = 34
+LINES: Final = 16  # from one line of a package's modules to the next
+PACKAGE: Final = 44  # characters of such a line
 CHARACTER: Final = 7.3  # pixels, of the monospaced font below
 
 
@@ -72,28 +74,45 @@ def contracts() -> list[dict[str, Any]]:
     return found
 
 
-def layers(contracts: Sequence[dict[str, Any]]) -> str:
-    """Who may import whom: each row those below it."""
+def layers(contracts: Sequence[dict[str, Any]], inside: Mapping[str, Sequence[str]]) -> str:
+    """Who may import whom: each row those below it. `inside`: the modules of each package."""
     [order] = [contract["layers"] for contract in contracts if contract.get("containers") == ["relay"]]
     [modules] = [one["source_modules"] for one in contracts if one["name"] == "The core does no I/O"]
     pure = {module.removeprefix("relay.") for module in modules}
-    rows = [[name.strip() for name in row.split("|")] for row in order]
-    widths = [sum(len(name) * CHARACTER + 26 for name in row) for row in rows]
-    width = round(max(widths)) + 40
-    drawing = Drawing("The layers: imports point down", width, len(rows) * ROW + 50)
-    for number, (row, length) in enumerate(zip(rows, widths, strict=True)):
-        x = (width - length) / 2
-        for name in row:
-            size = len(name) * CHARACTER + 16
-            drawing.box(x + 5, number * ROW + 12, size, ROW - 10, PURE if name in pure else SHELL)
-            drawing.text(x + 5 + size / 2, number * ROW + 28, name, middle=True)
+    rows = [[(name, list(wrapped(" ".join(inside.get(name, ())), PACKAGE))) for name in cells(row)] for row in order]
+    sizes = [[max(map(len, (name, *lines))) * CHARACTER + 16 for name, lines in row] for row in rows]
+    heights = [max(len(lines) for _, lines in row) * LINES + ROW - 10 for row in rows]
+    width = round(max(sum(row) + 10 * len(row) for row in sizes)) + 50
+    drawing = Drawing("The layers: imports point down", width, sum(heights) + 10 * len(rows) + 50)
+    y = 12.0
+    for row, widths, height in zip(rows, sizes, heights, strict=True):
+        x = (width - sum(widths) - 10 * (len(row) - 1)) / 2 + 10
+        for (name, lines), size in zip(row, widths, strict=True):
+            drawing.box(x, y, size, height, PURE if name in pure else SHELL)
+            drawing.text(x + size / 2, y + 16, name, bold=bool(lines), middle=True)
+            for number, line in enumerate(lines):
+                drawing.text(x + size / 2, y + 16 + (number + 1) * LINES, line, middle=True)
             x += size + 10
-    drawing.arrow((12, 14), (12, len(rows) * ROW))
-    bottom = len(rows) * ROW + 36
+        y += height + 10
+    drawing.arrow((12, 14), (12, y))
     for x, colour, text in ((30, PURE, "does no I/O, which a contract holds"), (340, SHELL, "the others")):
-        drawing.box(x, bottom - 11, 14, 14, colour)
-        drawing.text(x + 22, bottom, text)
+        drawing.box(x, y + 13, 14, 14, colour)
+        drawing.text(x + 22, y + 24, text)
     return drawing.svg()
+
+
+def cells(row: str) -> list[str]:
+    """The packages and modules of one layer of the contract."""
+    return [name.strip() for name in row.split("|")]
+
+
+def modules() -> dict[str, list[str]]:
+    """What is in each package of relay/, by the names of its modules and of the packages in it."""
+    found: dict[str, list[str]] = {}
+    for package in sorted(file.parent for file in (ROOT / "relay").glob("*/__init__.py")):
+        names = [path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+        found[package.name] = sorted(name for name in names if name != "__init__")
+    return found
 
 
 def trip() -> str:
@@ -107,7 +126,7 @@ def trip() -> str:
     for x, steps in ((left, SENDING), (right, RECEIVING)):
         for number, (file, function, text) in enumerate(steps):
             y = 44 + number * step
-            drawing.box(x, y, across, high, PURE if file in ("outbox.py", "inbox.py") else SHELL)
+            drawing.box(x, y, across, high, PURE if file.startswith("session/") else SHELL)
             drawing.text(x + 10, y + 18, f"{file}  {function}", bold=True)
             for line, words in enumerate(wrapped(text, 46)):
                 drawing.text(x + 10, y + 36 + 16 * line, words)
@@ -125,18 +144,20 @@ def trip() -> str:
 
 
 def wrapped(text: str, most: int) -> Iterable[str]:
+    """Its words in lines; none for an empty text."""
     line = ""
     for word in text.split():
         if len(line) + len(word) >= most:
             yield line
             line = ""
         line = f"{line} {word}".strip()
-    yield line
+    if line:
+        yield line
 
 
 def pictures() -> dict[Path, str]:
     """Each file, and what has to be in it."""
-    return {DOCS / "layers.svg": layers(contracts()), DOCS / "trip.svg": trip()}
+    return {DOCS / "layers.svg": layers(contracts(), modules()), DOCS / "trip.svg": trip()}
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from msgspec import NODEFAULT
 from msgspec.json import schema_components
 from msgspec.structs import fields
 
-from relay import frames, names
-from relay.auth import TOKEN_CHARACTERS
+from relay.names import parse
+from relay.protocol import frames
+from relay.server.auth import TOKEN_CHARACTERS
 from tools.source import remarks
 
 ROOT: Final = Path(__file__).parents[1]
@@ -25,7 +26,7 @@ NODE: Final = DOCS / "node-frames.schema.json"
 
 # What a client's field is held to after it was decoded. The rest of the rules for names doesn't fit into a schema.
 BOUNDS: Final[dict[str, dict[str, int]]] = {
-    "name": {"minLength": 1, "maxLength": names.MAX_TYPED},
+    "name": {"minLength": 1, "maxLength": parse.MAX_TYPED},
     "auth": {"maxLength": TOKEN_CHARACTERS},
 }
 _NULL: Final = {"type": "null"}

@@ -1,4 +1,4 @@
-"""Write the tables of relay/unicode/ from Unicode's data. Run it again only to move to other Unicode data.
+"""Write the tables of relay/names/tables/ from Unicode's data. Run it again only to move to other Unicode data.
 
     python3.11 tools/unicode_tables.py path/to/confusables.txt
 
@@ -121,7 +121,7 @@ def write(name: str, header: dict[str, str], lines: Iterable[str]) -> None:
 
 def main() -> None:
     """See the module's docstring."""
-    parser = argparse.ArgumentParser(description="Write the tables of relay/unicode/ from Unicode's data.")
+    parser = argparse.ArgumentParser(description="Write the tables of relay/names/tables/ from Unicode's data.")
     parser.add_argument("confusables", type=Path, help="confusables.txt of UTS #39")
     if unicodedata.unidata_version != REPERTOIRE_VERSION:
         raise SystemExit(

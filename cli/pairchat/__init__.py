@@ -37,10 +37,10 @@ from pairchat.events import (
     Settled,
     Typing,
 )
-from pairchat.memory import Memory
 from pairchat.protocol import ClientProtocol, Proof, Tap
 from pairchat.receipt import Receipt
 from pairchat.requests import Request
+from pairchat.saved_session import Memory
 from pairchat.states import State
 
 __all__ = [

@@ -1,5 +1,5 @@
 """`python -m pairchat`."""
 
-from pairchat.app import main
+from pairchat.cli import main
 
 main()

@@ -21,13 +21,13 @@ from typing import Self
 import anyio
 
 from pairchat.address import parse_address
+from pairchat.credentials import Auth
 from pairchat.dial import BROKEN, Route
 from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError, Refused
 from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence, Ref
-from pairchat.link import CONNECT_WAIT, READ_BYTES, Link
-from pairchat.proof import Auth
 from pairchat.protocol import ClientProtocol, Tap
 from pairchat.receipt import Receipt
+from pairchat.reconnector import CONNECT_WAIT, READ_BYTES, Link
 from pairchat.requests import Request
 from pairchat.states import State
 from pairchat.store import Store

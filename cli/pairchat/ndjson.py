@@ -20,12 +20,12 @@ from pairchat import events
 from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, Refused
 from pairchat.events import Event, Fate, Lost, Settled
-from pairchat.reach import reach
 from pairchat.requests import GIVEN_UP
+from pairchat.retry import reach
 from pairchat.stdio import LineReader, LineTooLong, write_all
 from pairchat.tasks import alongside
 from pairchat.wording import Exit
-from relay.frames import MAX_ID, MAX_REF
+from relay.protocol.frames import MAX_ID, MAX_REF
 
 # Commands that may wait while one is carried out.
 AHEAD: Final = 64

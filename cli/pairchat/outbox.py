@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from pairchat.errors import NotARelay
 from pairchat.events import Fate, Outgoing
-from pairchat.memory import Said
+from pairchat.saved_session import Said
 
 NOT_SENT = "not_sent"  # beside the node's codes: a text that was never handed to a connection
 _RETRIED = frozenset({"window_full", "rate_limited"})  # not now, but the same text may go later

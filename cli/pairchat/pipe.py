@@ -10,7 +10,7 @@ from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, PairchatError, Refused
 from pairchat.escape import lines, word
 from pairchat.events import Fate, Left, Lost, Message, Paired, Settled
-from pairchat.reach import reach
+from pairchat.retry import reach
 from pairchat.stdio import LineReader, LineTooLong, StreamFailed, write_all
 from pairchat.tasks import alongside
 from pairchat.wording import Exit, notice, refusal, unsettled

@@ -22,15 +22,15 @@ from collections.abc import Callable
 from msgspec import structs
 
 from pairchat import events
-from pairchat.answers import answer
 from pairchat.errors import NameLost, Refused
 from pairchat.events import Event, Outgoing, Ref
-from pairchat.memory import Memory
+from pairchat.frame_handlers import answer
 from pairchat.outbox import Outbox, size_of
 from pairchat.requests import Kind, Request, Requests
+from pairchat.saved_session import Memory
 from pairchat.states import State
 from pairchat.wire import MAX_LINE, Lines, decode
-from relay import frames
+from relay.protocol import frames
 
 Tap = Callable[[str, bytes], None]
 Proof = Callable[[], str | None]
@@ -299,7 +299,7 @@ class ClientProtocol:
         if self.state is State.ONLINE:
             self._write(frame)
 
-    # --- for `pairchat.answers`
+    # --- for `pairchat.frame_handlers`
 
     def write_blocks(self) -> None:
         """Internal: write the blocked names for a node that doesn't know them."""

@@ -2,7 +2,7 @@
 
 from pairchat.errors import NotConfirmed, Refused
 from pairchat.events import Fate, Outgoing
-from pairchat.link import Link
+from pairchat.reconnector import Link
 
 
 class Receipt:

@@ -6,7 +6,7 @@ from enum import Enum
 
 from pairchat import events
 from pairchat.errors import NameLost, PairchatError, Refused
-from relay import frames
+from relay.protocol import frames
 
 GIVEN_UP = "declined"  # what comes of a call that its caller gives up, in the node's words
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from pairchat.files import read_file
 from pairchat.folders import user_folder
-from pairchat.memory import BadMemory, Memory, decode, encode
+from pairchat.saved_session import BadMemory, Memory, decode, encode
 
 # Seconds after which nobody resumes a session any more, whatever its grace: what is left of it on disk is removed. They
 # count from the last sign of the program, not from the last change.

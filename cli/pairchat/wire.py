@@ -4,7 +4,7 @@ import json
 from typing import Final, get_args
 
 from pairchat.errors import NotARelay
-from relay import frames
+from relay.protocol import frames
 
 MAX_LINE = 65_536  # bytes of a line of ours without its LF: the default of `relay node --max-line`
 # Bytes of a line of the node's: the longest text that a node can be made to take (`--max-line` is 16 MiB at most; a

@@ -1,12 +1,12 @@
 """The liveness of this node: one lease, renewed every third of it, for all its users together."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
 import structlog
 
+from relay.clock import CLOCK_ID, clock, read_clock
 from relay.logs import Spell
 from relay.metrics import Counts
 from relay.redis_client.client import Script, Store, Unavailable
@@ -24,15 +24,6 @@ _TAKE: Final = Script("take")
 _RENEW: Final = Script("renew")
 
 log = structlog.get_logger()
-
-
-def clock() -> float:
-    """Seconds of a clock that never steps, and where it can that counts a machine's sleep too."""
-    return _clock_gettime(_CLOCK)
-
-
-_clock_gettime = time.clock_gettime
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Lease:
@@ -66,7 +57,7 @@ class Lease:
     @property
     def standing(self) -> bool:
         """Whether nobody can have taken anything from this node yet."""
-        return _clock_gettime(_CLOCK) < self.deadline
+        return read_clock(CLOCK_ID) < self.deadline
 
     @property
     def slow(self) -> float:

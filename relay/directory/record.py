@@ -2,8 +2,7 @@
 
 import msgspec
 
-from relay.mail import Party
-from relay.resume import Ended
+from relay.model import Ended, Party
 
 
 class Body(msgspec.Struct, array_like=True, frozen=True):

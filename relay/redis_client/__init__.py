@@ -5,7 +5,7 @@ from pathlib import Path
 from relay import redis_url
 from relay.redis_client.cluster import Cluster
 from relay.redis_client.sentinel import Sentinels
-from relay.redis_client.single import Server
+from relay.redis_client.standalone import Server
 from relay.redis_client.topology import Engine
 from relay.redis_url import Kind
 

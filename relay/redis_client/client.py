@@ -18,8 +18,8 @@ from relay.redis_client import engine
 from relay.redis_client.dialing import Connection
 from relay.redis_client.pipeline import Line
 from relay.redis_client.replies import formed, info
-from relay.redis_client.shard import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
-from relay.redis_client.slots import redirection
+from relay.redis_client.request_queue import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
+from relay.redis_client.slot_map import redirection
 from relay.redis_client.topology import SECTIONS, wrong_server
 
 __all__ = ["Script", "Store", "Unavailable"]

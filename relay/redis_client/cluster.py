@@ -16,7 +16,7 @@ import structlog
 
 from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import Line
-from relay.redis_client.slots import NOTHING, Map, View, address, merged, read, slot_of
+from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
 from relay.redis_client.topology import Looks
 from relay.redis_url import RedisUrl
 

@@ -18,10 +18,10 @@ import hiredis
 import redis.exceptions
 
 from relay.config import show_server
-from relay.redis_client.latency import RoundTrip
-from relay.redis_client.lookup import Lookup, Place
-from relay.redis_client.refusals import refusal
-from relay.redis_client.trust import Credentials, why
+from relay.redis_client.credentials import Credentials, why
+from relay.redis_client.dns_lookup import Lookup, Place
+from relay.redis_client.error_replies import refusal
+from relay.redis_client.response_timeout import RoundTrip
 from relay.redis_url import Login, Tls
 
 # The next address of a name is tried beside the ones before after so long (RFC 8305), or as soon as one has failed.

@@ -24,7 +24,7 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.everyone = f"{prefix}:everyone"  # channel that all nodes hear
-        self.nodes = f"{prefix}:nodes"  # what each node says of itself (relay.status), by uid
+        self.nodes = f"{prefix}:nodes"  # what each node says of itself (relay.tools.status), by uid
 
     def place(self, owned: str) -> Place:
         """The record of an owned name. Raw names never reach the key space: whatever is in them means nothing there."""

@@ -13,7 +13,7 @@ import redis.exceptions
 
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.dialing import Connection
-from relay.redis_client.refusals import refusal
+from relay.redis_client.error_replies import refusal
 
 
 class Line:

@@ -13,7 +13,7 @@ import redis.exceptions
 from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
 from relay.redis_client.replies import pairs, text
-from relay.redis_client.single import PRIMARY, Server
+from relay.redis_client.standalone import PRIMARY, Server
 from relay.redis_client.topology import Looks
 from relay.redis_url import MAX_PORT, Address, RedisUrl
 

@@ -150,7 +150,7 @@ def _measured() -> ModuleType | None:
 
 def serve(orders: socket.socket) -> None:
     """Fork for each order, and again for whoever waits for that one."""
-    import pairchat.app
+    import pairchat.cli
     import pairchat.screen  # noqa: F401  imported once, for all
 
     orders.send(b"ready")
@@ -184,7 +184,7 @@ def _report(order: dict[str, Any], streams: list[int]) -> NoReturn:
 
 def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
     """Be `pairchat` as if it had just been started."""
-    from pairchat.app import main
+    from pairchat.cli import main
 
     if order["terminal"]:
         os.setsid()

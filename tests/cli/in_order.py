@@ -2,7 +2,7 @@
 
 from unittest.mock import patch
 
-from pairchat.app import main
+from pairchat.cli import main
 
 if __name__ == "__main__":
     with patch("pairchat.client.begin_at", return_value=0):

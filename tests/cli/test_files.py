@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pairchat import BadSettings
+from pairchat.credentials import proof
 from pairchat.files import MAX_FILE_BYTES, read_file
-from pairchat.memory import Memory
-from pairchat.proof import proof
+from pairchat.saved_session import Memory
 from pairchat.settings import read
 from pairchat.store import Store
 from pairchat.trust import client_context

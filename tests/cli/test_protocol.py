@@ -23,10 +23,10 @@ from pairchat import (
     Refused,
     Settled,
 )
-from pairchat.answers import _HANDLERS
+from pairchat.frame_handlers import _HANDLERS
 from pairchat.wire import MAX_NODE_LINE
 from relay.config import MAX_LINE_BYTES
-from relay.frames import NodeFrame
+from relay.protocol.frames import NodeFrame
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, code, error, joined
 

@@ -2,17 +2,7 @@
 
 import pytest
 
-from pairchat import (
-    Blocked,
-    ClientProtocol,
-    Invited,
-    Joined,
-    Missed,
-    Paired,
-    Refused,
-    Ringing,
-    Typing,
-)
+from pairchat import Blocked, ClientProtocol, Invited, Joined, Missed, Paired, Refused, Ringing, Typing
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, code, error, joined
 

@@ -140,7 +140,7 @@ async def test_the_next_server_takes_over_and_nothing_is_told_twice(node: Script
 
 
 async def test_a_server_that_takes_nobody_back_is_left(node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairchat.link.WELCOME_WAIT", 0.1)
+    monkeypatch.setattr("pairchat.reconnector.WELCOME_WAIT", 0.1)
 
     def relay() -> None:
         peer = node.accept()

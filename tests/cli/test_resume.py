@@ -17,7 +17,7 @@ from pairchat import (
     Refused,
     Settled,
 )
-from pairchat.memory import BadMemory, Memory, Said, decode, encode
+from pairchat.saved_session import BadMemory, Memory, Said, decode, encode
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, error, joined, said
 

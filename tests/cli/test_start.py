@@ -10,7 +10,7 @@ from tests.cli.children import fresh
 from tests.cli.piped import Start
 from tests.cli.scripted import ScriptedNode
 
-PIPE = "import pairchat.app; pairchat.app.main()"  # without a name it ends with its usage
+PIPE = "import pairchat.cli; pairchat.cli.main()"  # without a name it ends with its usage
 SCREEN = "import pairchat.screen"
 
 

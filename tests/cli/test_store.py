@@ -14,7 +14,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 import pairchat
-from pairchat.memory import Memory
+from pairchat.saved_session import Memory
 from pairchat.store import STALE, Store, state_folder
 from tests.cli.chatting import a_text
 from tests.cli.scripted import ScriptedNode

@@ -241,7 +241,7 @@ async def test_a_proof_that_never_comes_right_is_named_when_patience_ends(node: 
 async def test_a_proof_that_hangs_at_a_reconnect_prolongs_nothing(
     node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairchat.link.CONNECT_WAIT", 10 * PROMPT)  # the test is over long before
+    monkeypatch.setattr("pairchat.reconnector.CONNECT_WAIT", 10 * PROMPT)  # the test is over long before
     asked = 0
 
     async def auth() -> str:
@@ -270,7 +270,7 @@ async def test_a_proof_that_hangs_at_a_reconnect_prolongs_nothing(
 async def test_a_server_that_hangs_at_a_reconnect_prolongs_nothing(
     node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairchat.link.CONNECT_WAIT", 10 * PROMPT)
+    monkeypatch.setattr("pairchat.reconnector.CONNECT_WAIT", 10 * PROMPT)
     dropped = threading.Event()
 
     async def connects_never(*_: object) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import typer
 
-from pairchat.app import app as pairchat_app
-from relay.app import app as relay_app
+from pairchat.cli import app as pairchat_app
+from relay.cli import app as relay_app
 from tools.docsite import FROM_ROOT, place, targets, without_code
 from tools.docsite import is_elsewhere as elsewhere
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from relay import names
-from relay.auth import TOKEN_CHARACTERS
-from relay.frames import MAX_ID, MAX_REF, BadFrame, decode_client, decode_node
-from tests.relay.test_frames import CLIENT, NODE
+from relay.names import parse
+from relay.protocol.frames import MAX_ID, MAX_REF, BadFrame, decode_client, decode_node
+from relay.server.auth import TOKEN_CHARACTERS
+from tests.relay.protocol.test_frames import CLIENT, NODE
 from tools import schemas
 
 # Values to put in place of a field's own: each type, and both sides of each bound.
@@ -136,14 +136,14 @@ def test_a_client_reads_exactly_what_is_valid(line: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["", "\u1100\u1161\u11a8" * 43])
 def test_a_name_that_a_node_refuses_for_its_length_is_not_valid(name: str) -> None:
-    with pytest.raises(names.InvalidName, match=f"{names.EMPTY}|{names.TOO_LONG}"):
-        names.parse(name)
+    with pytest.raises(parse.InvalidName, match=f"{parse.EMPTY}|{parse.TOO_LONG}"):
+        parse.parse(name)
     assert not fits(json.dumps({"type": "to", "name": name}))
 
 
 def test_a_name_of_letters_that_are_put_together_is_valid() -> None:
-    name = "\u1100\u1161\u11a8" * names.MAX_LENGTH
-    assert names.parse(name)
+    name = "\u1100\u1161\u11a8" * parse.MAX_LENGTH
+    assert parse.parse(name)
     assert fits(json.dumps({"type": "to", "name": name}))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pairchat.errors import NameLost, NotARelay, Refused
 from pairchat.events import Event, Message
 from pairchat.protocol import ClientProtocol
-from relay import frames
+from relay.protocol import frames
 from tests.fuzz.shapes import cut, joined, shapes
 
 WORDS = st.sampled_from(["alice", "bob", "c1", "c2", "t1", "", "node", "client", "busy", "lost", "\x1b[2J\u202e\n"])

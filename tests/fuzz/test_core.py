@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay import frames
-from relay.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong
-from relay.events import Acked, Claim, Confirm, Messages, Say
-from relay.mail import Mail
-from relay.session import State
+from relay.protocol import frames
+from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong
+from relay.protocol.events import Acked, Claim, Confirm, Messages, Say
+from relay.session.peer_messages import Mail
+from relay.session.session import State
 from tests.fuzz.shapes import cut, joined, shapes
 from tests.relay.world import User, World, enter, pair
 

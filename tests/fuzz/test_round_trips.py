@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import frames, mail
 from relay.directory import record
 from relay.directory.record import BadRecord, Body, Record
-from relay.mail import Mail
+from relay.protocol import frames
+from relay.session import peer_messages
+from relay.session.peer_messages import Mail
 from tests.fuzz.shapes import kinds, shapes
 
 
@@ -35,7 +36,7 @@ def test_a_node_s_frame_comes_out_as_it_went_in(kind: Any, data: st.DataObject) 
 @given(st.data())
 def test_a_piece_of_mail_comes_out_as_it_went_in(kind: Any, data: st.DataObject) -> None:
     written = data.draw(st.lists(shapes(kind), max_size=3))
-    assert mail.decode(mail.encode(written)) == written
+    assert peer_messages.decode(peer_messages.encode(written)) == written
 
 
 @given(shapes(Body), st.integers(0, 2**53))

@@ -16,29 +16,32 @@ from structlog.testing import capture_logs
 import pairchat
 import relay
 from pairchat import errors as pairchat_errors
-from pairchat.app import app as pairchat_app
+from pairchat.cli import app as pairchat_app
 from pairchat.errors import PairchatError
 from pairchat.wording import Exit, exit_status
-from relay import errors, logs, mail, names
-from relay.app import FAILURE_STATUS, USAGE_STATUS
-from relay.app import app as relay_app
-from relay.census import Tally
-from relay.dialects import CLASSIC, JSON, TEXT, Dialect
+from relay import logs
+from relay.bus.link import Kind, pack, unpack
+from relay.cli import FAILURE_STATUS, USAGE_STATUS
+from relay.cli import app as relay_app
 from relay.directory import record
-from relay.events import Event, Malformed, Refused
-from relay.exporter import Reading, families
-from relay.frames import ClientFrame, NodeFrame, decode_client, decode_node, encode
-from relay.http import Probes
-from relay.link import Kind, pack, unpack
 from relay.metrics import Counts
+from relay.names import parse
+from relay.observe import status_report
+from relay.observe.exporter import Reading, families
+from relay.observe.probe_server import Probes
+from relay.observe.session_stats import Tally
 from relay.options import VARIABLES
+from relay.protocol import errors
+from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect
+from relay.protocol.events import Event, Malformed, Refused
+from relay.protocol.frames import ClientFrame, NodeFrame, decode_client, decode_node, encode
 from relay.redis_client.client import Script
 from relay.redis_client.keys import Keys
-from relay.status import report
+from relay.session import peer_messages
 
 ROOTS: Final = {"relay": Path(relay.__file__).parent, "pairchat": Path(pairchat.__file__).parent}
 # These speak with their own processes only, in a language that no other release needs to know.
-PRIVATE: Final = ("relay.bench.",)
+PRIVATE: Final = ("relay.tools.bench.",)
 
 # --- what clients say and hear
 
@@ -77,26 +80,26 @@ def refusal_of(dialect: str, line: bytes, *, named: bool) -> Struct | None:
 def name(typed: str) -> tuple[str, str] | str:
     """A name as it is shown and as it is owned, or why it is none."""
     try:
-        parsed = names.parse(typed)
-    except names.InvalidName as error:
+        parsed = parse.parse(typed)
+    except parse.InvalidName as error:
         return str(error)
     return parsed.shown, parsed.owned
 
 
 # --- what nodes say to each other
 
-MAIL: Final[tuple[type[Struct], ...]] = get_args(mail.Mail)
+MAIL: Final[tuple[type[Struct], ...]] = get_args(peer_messages.Mail)
 FRAME_KINDS: Final = tuple(int(kind) for kind in Kind)
 
 
 def write_mail(piece: Any) -> bytes:
     """A piece of mail as it stands in a frame."""
-    return mail.encode([piece])
+    return peer_messages.encode([piece])
 
 
 def read_mail(data: bytes) -> Any:
     """What another node makes of it."""
-    (piece,) = mail.decode(data)
+    (piece,) = peer_messages.decode(data)
     return piece
 
 
@@ -114,10 +117,10 @@ def frame_parts(raw: bytes) -> list[Any]:
 # --- what stands in Redis
 
 RECORD_BODY: Final[type[Struct]] = record.Body
-REPORT: Final[type[Struct]] = report.Report
+REPORT: Final[type[Struct]] = status_report.Report
 write_record: Final[Callable[[Any], bytes]] = record.encode
-write_report: Final[Callable[[Any], bytes]] = report.encode
-read_report: Final[Callable[[bytes], Any]] = report.decode
+write_report: Final[Callable[[Any], bytes]] = status_report.encode
+read_report: Final[Callable[[bytes], Any]] = status_report.decode
 
 
 def read_record(raw: bytes) -> list[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.torture import topology
+from relay.tools.testbed import topology
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node

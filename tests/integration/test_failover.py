@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from relay.redis_client.keys import Keys
-from relay.torture.process import HOST
+from relay.tools.testbed.process import HOST
 from tests.integration.conftest import StartNode
 from tests.support.clients import JsonClient
 from tests.support.guests import Guests

@@ -3,9 +3,9 @@
 import pytest
 import redis
 
-from relay.link import Kind, pack
-from relay.links import LINKS
-from relay.mail import encode
+from relay.bus.link import Kind, pack
+from relay.bus.link_table import LINKS
+from relay.session.peer_messages import encode
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node

@@ -95,7 +95,11 @@ def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel: Path) -> No
     assert sorted(name for name in there if ".dist-info/" not in name) == sorted(expected)
     for needed in ("relay/py.typed", "pairchat/py.typed", "relay/directory/scripts/claim.lua"):
         assert needed in there
-    assert {"relay/unicode/confusables.txt", "relay/unicode/repertoire.txt", "relay/unicode/LICENSE"} < set(there)
+    assert {
+        "relay/names/tables/confusables.txt",
+        "relay/names/tables/repertoire.txt",
+        "relay/names/tables/LICENSE",
+    } < set(there)
 
 
 def test_the_wheel_says_what_it_is_and_brings_its_licences(wheel: Path) -> None:

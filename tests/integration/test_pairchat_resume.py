@@ -98,9 +98,9 @@ async def test_both_nodes_killed_lose_nothing(start_node: StartNode) -> None:
 
 
 async def test_a_frozen_node_is_left(start_node: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairchat.link.PING_EVERY", 0.3)
-    monkeypatch.setattr("pairchat.link.PONG_WAIT", 0.3)
-    monkeypatch.setattr("pairchat.link.WELCOME_WAIT", 1.0)
+    monkeypatch.setattr("pairchat.reconnector.PING_EVERY", 0.3)
+    monkeypatch.setattr("pairchat.reconnector.PONG_WAIT", 0.3)
+    monkeypatch.setattr("pairchat.reconnector.WELCOME_WAIT", 1.0)
     one, two_, three = (start_node(grace=20) for _ in range(3))
     talk = Talk(one.pause)
     async with two([one.server, three.server], [two_.server]) as (alice, bob):

@@ -10,8 +10,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from relay.torture.process import HOST
-from relay.torture.topology import SERVICE
+from relay.tools.testbed.process import HOST
+from relay.tools.testbed.topology import SERVICE
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.torture.process import HOST, free_port
+from relay.tools.testbed.process import HOST, free_port
 from tests.support.node import Node, node_command
 from tests.support.process import Process
 from tests.support.server import RedisServer

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.torture.process import free_port
+from relay.tools.testbed.process import free_port
 from tests.cli.children import fresh
 from tests.cli.terminal import Terminal
 from tests.integration.conftest import StartNode

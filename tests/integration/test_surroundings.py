@@ -206,7 +206,7 @@ class TestIgnoredSignals:
 
 def test_what_a_command_logs_is_no_part_of_its_answer(tmp_path: Path) -> None:
     script = (
-        "from relay import app; import structlog; app.run = lambda _: structlog.get_logger().error('x'); app.main()"
+        "from relay import cli; import structlog; cli.run = lambda _: structlog.get_logger().error('x'); cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.stdout, done.stderr.count("error x")) == ("", 1)
@@ -252,7 +252,7 @@ class TestANameThatHangs:
             "        time.sleep(600)\n"
             "    return ask(host, *rest, **more)\n"
             "socket.getaddrinfo = hang\n"
-            "from relay.app import main\n"
+            "from relay.cli import main\n"
             "main()\n"
         )
         return script

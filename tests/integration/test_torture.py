@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.torture.plan import FAULTS_OF, REPLACING, Engine
+from relay.tools.testbed.engine import Engine
+from relay.tools.torture.plan import FAULTS_OF, REPLACING
 from tests.integration.conftest import StartNode, Torture
 from tests.support.certificates import Authority
 from tests.support.party import GRACE, LEASE, Party

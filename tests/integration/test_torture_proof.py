@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.torture.checker import RULES
+from relay.tools.torture.checker import RULES
 from tests.integration.conftest import Torture
 
 AFTER_SECONDS = 60.0  # for start, quiet and check, on a busy machine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.torture.process import HOST
+from relay.tools.testbed.process import HOST
 from tests.support.node import START_PATIENCE
 from tests.support.process import Process, descendants, runs, wait_until
 

@@ -3,11 +3,11 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
-from relay.bus import Bus
-from relay.link import Frame, unpack
-from relay.mail import Mail, decode
+from relay.bus.bus import Bus
+from relay.bus.link import Frame, unpack
 from relay.metrics import Counts
 from relay.redis_client.keys import Keys
+from relay.session.peer_messages import Mail, decode
 
 HERE, THERE, OTHER = "1" * 16, "2" * 16, "3" * 16
 LEASE = 5.0

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import structlog
 
-from relay.host import Limits
-from relay.router import Router
+from relay.hub.hub import Router
+from relay.session.runtime import Limits
 from tests.relay.desk import Connect, a_router, clients
 from tests.relay.world import User, World, enter
 from tests.support.server import RedisServer

@@ -11,15 +11,15 @@ from typing import Any
 import anyio
 import pytest
 
-from relay.bus import Bus
-from relay.connection import Connection
-from relay.directory import Directory, Lease, Unavailable
-from relay.host import Limits
+from relay.bus.bus import Bus
+from relay.directory.directory import Directory, Lease, Unavailable
+from relay.hub.hub import Router
 from relay.redis_client import client as store_module
-from relay.redis_client import latency, shard
+from relay.redis_client import request_queue, response_timeout
 from relay.redis_client.client import Store
 from relay.redis_client.keys import Keys
-from relay.router import Router
+from relay.server.connection import Connection
+from relay.session.runtime import Limits
 
 UID = "n" * 16
 MAX_LINE = 65_536
@@ -43,10 +43,10 @@ def patient() -> Iterator[None]:
     A name or a call would be `unavailable` then, and a test would wait for the welcome that doesn't come.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module in (store_module, shard):
+        for module in (store_module, request_queue):
             patch.setattr(module, "CALL_SECONDS", PATIENCE_SECONDS)
         for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
-            patch.setattr(latency, wait, PATIENCE_SECONDS)
+            patch.setattr(response_timeout, wait, PATIENCE_SECONDS)
         yield
 
 

@@ -9,20 +9,13 @@ from typing import Any
 
 import pytest
 
-from relay import keyfile, settings, tls
-from relay.config import (
-    MAX_FILE_BYTES,
-    Config,
-    ConfigError,
-    default_name,
-    parse_server,
-    read_file,
-    redact,
-    show_server,
-)
-from relay.redis_client import trust
+from relay import settings
+from relay.config import MAX_FILE_BYTES, Config, ConfigError, default_name, parse_server, read_file, redact, show_server
+from relay.net import tls
+from relay.redis_client import credentials
 from relay.redis_url import Tls
-from relay.torture.trust import client_context
+from relay.server import jwt_keys
+from relay.tools.testbed.certificates import client_context
 from tests.support.certificates import Authority
 
 
@@ -172,14 +165,14 @@ def test_default_names_differ_and_are_names() -> None:
 
 NAMED: dict[str, Callable[[Path, Authority], object]] = {
     "--config": lambda file, _: settings.read(file, {}),
-    "--auth-jwt-key": lambda file, _: keyfile.read(file),
-    "--redis-password-file": lambda file, _: trust.read_password(file, "--redis-password-file"),
+    "--auth-jwt-key": lambda file, _: jwt_keys.read(file),
+    "--redis-password-file": lambda file, _: credentials.read_password(file, "--redis-password-file"),
     "--tls-cert": lambda file, authority: tls.server_context(file, authority.issue("node")[1], None),
     "--tls-key": lambda file, authority: tls.server_context(authority.issue("node")[0], file, None),
     "--tls-client-ca": lambda file, authority: tls.server_context(*authority.issue("node"), file),
-    "--redis: ssl_ca_certs": lambda file, _: trust.client_context(Tls(file)),
-    "--redis: ssl_certfile": lambda file, _: trust.client_context(Tls(certfile=file)),
-    "--redis: ssl_keyfile": lambda file, authority: trust.client_context(
+    "--redis: ssl_ca_certs": lambda file, _: credentials.client_context(Tls(file)),
+    "--redis: ssl_certfile": lambda file, _: credentials.client_context(Tls(certfile=file)),
+    "--redis: ssl_keyfile": lambda file, authority: credentials.client_context(
         Tls(certfile=authority.issue("node")[0], keyfile=file)
     ),
     "--ca": lambda file, _: client_context(str(file)),
@@ -219,7 +212,7 @@ def test_pipes_that_somebody_fills_do_for_files(authority: Authority, tmp_path: 
     uses: list[Callable[[], object]] = [
         lambda: read_file("--config", pipe),
         lambda: tls.server_context(cert, pipe, None),
-        lambda: trust.client_context(Tls(certfile=cert, keyfile=pipe)),
+        lambda: credentials.client_context(Tls(certfile=cert, keyfile=pipe)),
     ]
     for use in uses:
         writer = threading.Thread(target=pipe.write_bytes, args=[key.read_bytes()])

@@ -14,9 +14,10 @@ import pytest
 import typer
 import yaml
 
-from relay import app, node, supervisor
+from relay import cli, node
 from relay.config import Config
-from relay.http import Probes
+from relay.observe.probe_server import Probes
+from relay.process import supervisor
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -48,7 +49,7 @@ def container() -> Any:
 
 def variables() -> set[str]:
     """The environment variables that `relay node` reads."""
-    command = typer.main.get_command(app.app).commands["node"]  # type: ignore[attr-defined]
+    command = typer.main.get_command(cli.app).commands["node"]  # type: ignore[attr-defined]
     return {str(parameter.envvar) for parameter in command.params if parameter.envvar}
 
 
@@ -64,8 +65,8 @@ def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Co
         monkeypatch.delenv(key)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setattr(app, "_until_told", take)
-    assert app.run(["node"]) == 0
+    monkeypatch.setattr(cli, "_until_told", take)
+    assert cli.run(["node"]) == 0
     return told[0]
 
 
@@ -240,7 +241,7 @@ class TestSystemd:
 
     def test_a_wrong_setting_is_not_tried_again(self, service: dict[str, str]) -> None:
         assert service["Restart"] == "on-failure"
-        assert int(service["RestartPreventExitStatus"]) == app.USAGE_STATUS
+        assert int(service["RestartPreventExitStatus"]) == cli.USAGE_STATUS
 
     def test_there_are_files_enough(self, service: dict[str, str], config: Config) -> None:
         assert int(service["LimitNOFILE"]) >= config.max_connections + SPARE_FILES

@@ -7,16 +7,18 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from relay import inbox, links, minding
-from relay.connection import TURN_LINES
-from relay.errors import Code, Reason
-from relay.events import Block, Call, Claim, Leave, Resume, Say
-from relay.host import Limits
-from relay.link import Kind, Link, pack, unpack
-from relay.mail import Ack, Sync, encode
+from relay.bus import link_table
+from relay.bus.link import Kind, Link, pack, unpack
+from relay.hub import housekeeping
+from relay.hub.hub import Router
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
+from relay.protocol.errors import Code, Reason
+from relay.protocol.events import Block, Call, Claim, Leave, Resume, Say
 from relay.redis_client.client import Script, Store, Unavailable
-from relay.router import Router
+from relay.server.connection import TURN_LINES
+from relay.session import peer_handlers
+from relay.session.peer_messages import Ack, Sync, encode
+from relay.session.runtime import Limits
 from tests.relay.bus_desk import Desk
 from tests.relay.desk import Connect, text, until
 from tests.relay.world import World, enter, pair
@@ -176,7 +178,7 @@ class TestLimitsOfConnections:
         waiting: Any = Holder(0)
         router._outlets.add(waiting)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(minding.mind_memory, router)
+            tasks.start_soon(housekeeping.mind_memory, router)
             for times in (1, 2):
                 router._outlets.add(hoarder)
                 router.holding.add(hoarder)
@@ -216,7 +218,7 @@ class Holder:
 @pytest.mark.anyio
 async def test_links_with_too_many_nodes_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only where all of them are in use: of those that are quiet the oldest makes room."""
-    monkeypatch.setattr(links, "LINKS", 1)
+    monkeypatch.setattr(link_table, "LINKS", 1)
     desk = Desk()
     for kind, uid in ((Kind.ACK, "2" * 16), (Kind.MAIL, "3" * 16)):
         desk.bus._subscription._pushed([b"message", b"inbox", pack(kind, uid, b"a stream", 1, body=encode([]))])
@@ -274,7 +276,7 @@ class TestMessages:
         ann.says(Say("a"), Say("b"))
         world.settle()
         assert ben.session.chat is not None
-        inbox.receive(ann.session, Sync("ann", chat, ben.session.party, 1, reply=False))
+        peer_handlers.receive(ann.session, Sync("ann", chat, ben.session.party, 1, reply=False))
         assert here.counts.resent == 1, "the first is known to be there"
 
 

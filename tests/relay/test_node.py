@@ -8,13 +8,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay import node as node_module
-from relay import upkeep
+from relay.clock import clock
 from relay.config import Config
-from relay.directory.lease import clock
-from relay.errors import Reason
-from relay.mail import Text
 from relay.node import Node
-from relay.upkeep import Upkeep
+from relay.protocol.errors import Reason
+from relay.session.peer_messages import Text
+from relay.tasks import restart
+from relay.tasks.restart import Upkeep
 from tests.relay.bus_desk import Publisher
 from tests.relay.desk import until
 from tests.support.server import RedisServer
@@ -161,7 +161,7 @@ async def test_no_task_of_a_node_that_fails_ends_it(
     redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of them fails once, as one does that has tasks of its own; then somebody logs in."""
-    monkeypatch.setattr(upkeep, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(restart, "AGAIN_SECONDS", 0.01)
     start, failed = Upkeep.start, list[str]()
 
     def start_failing(self: Upkeep, name: str, task: Callable[..., Awaitable[None]], *about: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from relay import app, options
+from relay import cli, options
 from relay.config import Config, ConfigError, LogFormat, LogLevel
 
 # Of every field that an option tells, something that isn't its default.
@@ -149,7 +149,7 @@ class TestAFile:
         self, text: str, complaint: str, file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         file.write_bytes(text.encode(errors="surrogateescape"))
-        assert app.run(["node", "--config", str(file)]) == 2
+        assert cli.run(["node", "--config", str(file)]) == 2
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert err.startswith(f"relay: --config '{file}'")
@@ -157,14 +157,14 @@ class TestAFile:
 
     def test_a_value_out_of_bounds_is_told_as_ever(self, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file.write_text("lease = nan")
-        assert app.run(["node", "--config", str(file)]) == 2
+        assert cli.run(["node", "--config", str(file)]) == 2
         assert capsys.readouterr().err == "relay: --lease must be between 0.5 and 3600 seconds, not nan\n"
 
     @pytest.mark.parametrize("there", [False, True])
     def test_one_that_can_not_be_read(self, there: bool, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         if there:
             file.mkdir()
-        assert app.run(["up", "--config", str(file)]) == 2
+        assert cli.run(["up", "--config", str(file)]) == 2
         why = "Is a directory" if there else "No such file or directory"
         assert capsys.readouterr().err == f"relay: --config '{file}' can't be read: {why}\n"
 
@@ -176,10 +176,10 @@ class TestAFile:
     def test_each_command_knows_its_own(
         self, command: str, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(app, "_until_told", lambda *_, **__: 0)
+        monkeypatch.setattr(cli, "_until_told", lambda *_, **__: 0)
         file.write_text("workers = 3" if command == "node" else "nodes = 3")
-        assert app.run([command, "--config", str(file)]) == 0
-        assert app.run(["up" if command == "node" else "node", "--config", str(file)]) == 2
+        assert cli.run([command, "--config", str(file)]) == 0
+        assert cli.run(["up" if command == "node" else "node", "--config", str(file)]) == 2
 
     def test_whoever_asks_about_nodes_may_read_theirs(self, file: Path) -> None:
         """`relay status --config FILE` needs no more of it than where Redis is."""
@@ -199,7 +199,7 @@ class TestAFile:
 
 class TestVariables:
     def test_those_that_are_known_are_those_of_all_commands(self) -> None:
-        commands = typer.main.get_command(app.app).commands.values()  # type: ignore[attr-defined]
+        commands = typer.main.get_command(cli.app).commands.values()  # type: ignore[attr-defined]
         read = {str(option.envvar) for command in commands for option in command.params if option.envvar}
         assert read == options.VARIABLES
 
@@ -214,7 +214,7 @@ class TestVariables:
 
     def test_status_tells_them_too(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setenv("RELAY_REDIS_ULR", "redis://x")
-        assert app.run(["status"]) == 2
+        assert cli.run(["status"]) == 2
         assert "relay: RELAY_REDIS_ULR (RELAY_REDIS_URL?) is no option's variable\n" in capsys.readouterr().err
 
 

@@ -9,16 +9,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
-from relay.bus import Bus
-from relay.directory import Directory
-from relay.errors import Code, Ending, Presence
-from relay.events import Claim
-from relay.host import Limits, Located
-from relay.names import Name
-from relay.publisher import Publisher
+from relay.bus.bus import Bus
+from relay.bus.pipelined_publisher import Publisher
+from relay.directory.directory import Directory
+from relay.hub.hub import Router
+from relay.model import Located
+from relay.names.parse import Name
+from relay.protocol.errors import Code, Ending, Presence
+from relay.protocol.events import Claim
 from relay.redis_client.keys import Keys
-from relay.router import Router
-from relay.session import Session, State
+from relay.session.runtime import Limits
+from relay.session.session import Session, State
 from tests.relay.desk import Wire
 
 # Turns of the loop without anything to do, after which nothing more will come.

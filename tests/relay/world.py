@@ -8,17 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay import inbox, resume
-from relay.budget import PLENTY
-from relay.errors import Code, Ending, Presence
-from relay.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Resume, Welcome
-from relay.host import Limits, Located
-from relay.mail import Mail, Moved
 from relay.metrics import Counts
-from relay.names import Name
-from relay.partners import Partners
-from relay.resume import Legacy
-from relay.session import Session, State
+from relay.model import Located
+from relay.names.parse import Name
+from relay.protocol.errors import Code, Ending, Presence
+from relay.protocol.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Resume, Welcome
+from relay.session import peer_handlers, resume
+from relay.session.memory_budget import PLENTY
+from relay.session.partner_nodes import Partners
+from relay.session.peer_messages import Mail, Moved
+from relay.session.resume import Legacy
+from relay.session.runtime import Limits
+from relay.session.session import Session, State
 
 Deed = Callable[[], None]
 
@@ -166,9 +167,9 @@ class Place:
         """Mail arrives here."""
         session = self.sessions.get(mail.to)
         if session is None or session.state is not State.NAMED:
-            inbox.undeliverable(self, mail)
+            peer_handlers.undeliverable(self, mail)
         else:
-            inbox.receive(session, mail)
+            peer_handlers.receive(session, mail)
             self.pump(session)
 
     def pump(self, session: Session) -> None:

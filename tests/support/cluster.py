@@ -6,10 +6,10 @@ from typing import Any
 
 from redis.crc import key_slot
 
-from relay.torture import topology
-from relay.torture.plan import NODE_TIMEOUT
-from relay.torture.process import HOST, free_port
-from relay.torture.topology import PRIMARIES, Member
+from relay.tools.testbed import topology
+from relay.tools.testbed.engine import NODE_TIMEOUT
+from relay.tools.testbed.process import HOST, free_port
+from relay.tools.testbed.topology import PRIMARIES, Member
 from tests.support.process import wait_until
 from tests.support.server import RedisServer
 

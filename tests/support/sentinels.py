@@ -6,9 +6,9 @@ from typing import Any
 
 import redis
 
-from relay.torture import topology
-from relay.torture.process import HOST, free_port
-from relay.torture.topology import QUORUM, SERVICE
+from relay.tools.testbed import topology
+from relay.tools.testbed.process import HOST, free_port
+from relay.tools.testbed.topology import QUORUM, SERVICE
 from tests.support.process import Process, wait_until
 from tests.support.server import RedisServer, server_binary
 

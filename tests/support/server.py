@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from relay.torture.process import HOST, free_port
+from relay.tools.testbed.process import HOST, free_port
 from tests.support.process import Process
 
 

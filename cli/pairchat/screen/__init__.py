@@ -16,25 +16,17 @@ from pairchat.escape import word
 from pairchat.events import Lost, Message
 from pairchat.protocol import Proof
 from pairchat.screen.actions import Actions
-from pairchat.screen.attention import (
-    KEEP_FOCUS,
-    TELL_FOCUS,
-    Attention,
-    Notify,
-    choose,
-    learn_focus_keys,
-    sequence,
-)
-from pairchat.screen.conversation import Conversation
+from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS, Attention, Notify, choose, learn_focus_keys, sequence
 from pairchat.screen.entry import Entry
-from pairchat.screen.history import History
 from pairchat.screen.jobs import job_control
 from pairchat.screen.layout import application
 from pairchat.screen.paper import Paper
 from pairchat.screen.pasting import PasteInput
+from pairchat.screen.presenter import Conversation
 from pairchat.screen.status import SPINNING, Status
 from pairchat.screen.theme import Theme
-from pairchat.screen.view import View
+from pairchat.screen.transcript import History
+from pairchat.screen.viewport import View
 from pairchat.settings import Settings
 from pairchat.stdio import StreamFailed
 from pairchat.tasks import alongside

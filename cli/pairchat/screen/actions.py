@@ -5,16 +5,16 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from pairchat.answers import same_name
 from pairchat.client import Chat
 from pairchat.errors import NameLost, Refused
 from pairchat.escape import word
 from pairchat.events import Invited
-from pairchat.reach import reach
+from pairchat.frame_handlers import same_name
+from pairchat.retry import reach
 from pairchat.screen.commands import Wrong, help_text, parse
-from pairchat.screen.conversation import Conversation
-from pairchat.screen.history import Entry
-from pairchat.screen.view import View
+from pairchat.screen.presenter import Conversation
+from pairchat.screen.transcript import Entry
+from pairchat.screen.viewport import View
 from pairchat.wording import PRESENCE, refusal, sentence
 
 TYPING_EVERY = 3.0  # seconds between two words to the partner that we are typing

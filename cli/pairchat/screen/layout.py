@@ -18,7 +18,7 @@ from pairchat.screen.entry import Entry, entry_keys
 from pairchat.screen.jobs import GROUP, suspend
 from pairchat.screen.status import Status
 from pairchat.screen.theme import Theme, background, style
-from pairchat.screen.view import View
+from pairchat.screen.viewport import View
 
 COMPLETIONS = 8  # rows of the menu
 

@@ -8,8 +8,8 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from pairchat.escape import lines, word
 from pairchat.events import Fate, Outgoing
-from pairchat.screen.history import Entry, Kind
 from pairchat.screen.theme import name_style
+from pairchat.screen.transcript import Entry, Kind
 from pairchat.screen.width import chop, columns, fit, pad_left, settle, wrap
 from pairchat.wording import why_unsettled
 

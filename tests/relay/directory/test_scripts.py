@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import redis
 
-import relay.directory
+import relay.directory.directory
 from relay.redis_client.client import Script
-from relay.torture.process import HOST
+from relay.tools.testbed.process import HOST
 from tests.relay.directory.conftest import OTHER, Run, ttl
 from tests.support.server import RedisServer
 
 # `server` is put before each of the others.
-SCRIPTS = {file.stem for file in Path(relay.directory.__file__).parent.glob("scripts/*.lua")} - {"server"}
+SCRIPTS = {file.stem for file in Path(relay.directory.directory.__file__).parent.glob("scripts/*.lua")} - {"server"}
 TTL = 600_000  # milliseconds
 OLD_TTL = 300_000  # of what was there before
 SETTLE = 5_000_000  # microseconds for which a forgotten partition grants nothing to strangers

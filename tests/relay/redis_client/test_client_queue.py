@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from relay.redis_client import shard as shard_module
+from relay.redis_client import request_queue as shard_module
 from relay.redis_client.client import Store, Unavailable
-from relay.redis_client.shard import BATCH, CALL_SECONDS
+from relay.redis_client.request_queue import BATCH, CALL_SECONDS
 from tests.relay.desk import until
 from tests.support.clocks import own_clock
 

@@ -7,7 +7,7 @@ import pytest
 
 from relay.config import StartError
 from relay.redis_client.client import Store, Unavailable
-from relay.torture.process import HOST, free_port
+from relay.tools.testbed.process import HOST, free_port
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio

@@ -14,11 +14,11 @@ import redis.exceptions
 from structlog.testing import capture_logs
 
 from relay.config import ConfigError
-from relay.redis_client import dialing, lookup
+from relay.redis_client import dialing, dns_lookup
 from relay.redis_client.dialing import Dialer, Question
-from relay.redis_client.lookup import Place
+from relay.redis_client.dns_lookup import Place
 from relay.redis_url import Login, Tls
-from relay.torture.process import free_port
+from relay.tools.testbed.process import free_port
 from tests.relay.desk import until
 from tests.support.certificates import Authority
 
@@ -183,7 +183,7 @@ async def test_each_address_is_tried_however_many_there_are(monkeypatch: pytest.
     """All silent but the last: it is reached in a second or two, not after a time-out for each."""
     monkeypatch.setattr(dialing, "ALL_SECONDS", 0.16)
     silent, last, port = Script(), Script(PONG), free_port()
-    hosts = [f"127.0.1.{n}" for n in range(1, lookup.ADDRESSES)]
+    hosts = [f"127.0.1.{n}" for n in range(1, dns_lookup.ADDRESSES)]
     async with serving(silent, hosts, port), serving(last, "127.0.2.1", port):
         with addresses(monkeypatch, *hosts, "127.0.2.1"), anyio.fail_after(10):
             (await Dialer(NOBODY).dial("redis.test", port)).close()
@@ -203,14 +203,14 @@ async def test_what_is_wrong_with_all_addresses_is_one_line(monkeypatch: pytest.
 async def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(family, 1, 6, "", (host, 1)) for family, host in ((10, "a"), (10, "b"), (10, "c"), (2, "d"), (2, "e"))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    places = await lookup.Lookup().places("any", 1)
+    places = await dns_lookup.Lookup().places("any", 1)
     assert places == [Place(f, (h, 1)) for f, h in ((10, "a"), (2, "d"), (10, "b"), (2, "e"), (10, "c"))]
 
 
 async def test_a_name_server_that_is_silent_costs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the name was known before, its addresses of then are tried."""
     with addresses(monkeypatch, HOST):
-        known = lookup.Lookup()
+        known = dns_lookup.Lookup()
         places = await known.places("redis.test", 1)
     answered = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -223,7 +223,7 @@ async def test_a_name_server_that_is_silent_costs_no_connection(monkeypatch: pyt
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(lookup, "STALE_SECONDS", 0.001)
+    monkeypatch.setattr(dns_lookup, "STALE_SECONDS", 0.001)
     assert await known.places("redis.test", 1) == places
     await answered.wait()
 

@@ -10,7 +10,7 @@ import redis.exceptions as theirs
 import relay
 
 ROOT = Path(relay.__file__).parent
-BREAKS_REDIS = ROOT / "torture"  # it drives servers, which no node does
+BREAKS_REDIS = ROOT / "tools"  # it drives servers, which no node does
 IMPORTED = re.compile(r"^ *(?:import|from) (redis\b[\w.]*)", re.MULTILINE)
 
 

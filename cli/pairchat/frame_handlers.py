@@ -1,0 +1,338 @@
+"""What a session makes of each frame that the node sends. No I/O.
+
+A node says of each answer which request it is for (`ref`). One of an earlier version doesn't; how a pairing is told
+from a call by somebody else then: by its name if that is the one we called. It may be told in another spelling that
+only the node can compare, so each call is followed by a ping: lines are handled in order, so the last pairing before
+the pong is the answer. (A pong may overtake a call that waits behind unacknowledged texts. Then the next pairing is the
+answer: nobody else can call us during a chat.)
+"""
+
+import unicodedata
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from pairchat import events
+from pairchat.errors import Refused
+from pairchat.events import Event, Outgoing
+from pairchat.outbox import Outbox
+from pairchat.requests import Kind, Request, given_up
+from pairchat.states import State
+from relay.protocol import frames
+
+if TYPE_CHECKING:
+    from pairchat.protocol import ClientProtocol
+
+# Refusals of a frame itself, whatever it asked for: those of a ping look like these.
+_ABOUT_FRAMES: Final = frozenset({"bad_frame", "rate_limited"})
+
+
+def answer(p: "ClientProtocol", frame: frames.NodeFrame) -> list[Event]:
+    """Take one frame in: what it tells."""
+    handler = _HANDLERS.get(type(frame))
+    return handler(p, frame) if handler else []
+
+
+def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
+    p.name, p.token, p.node = frame.name, frame.token, frame.node
+    p.ping_every, p.grace = frame.ping, frame.grace
+    p.marks = frame.max_line is not None  # both are as old
+    p.max_line = frame.max_line or p.max_line
+    if frame.resumed:
+        p.state = State.RETURNING
+        p.outbox.reopen(frame.window, frame.window_bytes)
+        p.put(Request(Kind.RETURN, frames.ClientPing()))
+    else:
+        p.outbox = Outbox(frame.window, frame.window_bytes)
+    joined = events.Joined(frame.name, frame.node, frame.resumed, p.max_line)
+    p.requests.answer(p.requests.first(Kind.CLAIM), joined)
+    return [joined] if frame.resumed else [joined, *_resume_work(p)]
+
+
+def _resume_work(p: "ClientProtocol") -> list[Event]:
+    """All that stands has been told: ask and say again what has no outcome."""
+    p.state = State.ONLINE
+    p.requests.resumed()
+    p.write_blocks()
+    settled = _settled(p.outbox.forsake(p.chat) + p.outbox.give_up_if(p.too_long))
+    p.write_ack()
+    p.write_texts()
+    for request in p.requests.open:
+        p.put(request)
+    return settled
+
+
+def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
+    request = p.requests.marked(frame.ref)
+    if accepted := p.requests.first(Kind.ACCEPT):
+        request = request or (accepted if accepted.name == frame.chat else None)
+    call = p.requests.first(Kind.CALL) if request is None and not p.marks else None
+    if call is not None and (call.overtaken or same_name(call.name, frame.name)):
+        request = call
+    unasked = request.given_up if request is not None else frame.resumed and _forsaken(p, frame.name)
+    if unasked and frame.chat != p.chat:
+        return _unwanted(p, frame, request)
+    if frame.chat != p.chat:
+        p.left = p.chat or p.left
+        p.last = p.acknowledged = 0
+    p.partner, p.chat, p.acks = frame.name, frame.chat, frame.acks
+    ref = request.ref if request is not None else None
+    paired = events.Paired(frame.name, frame.chat, frame.acks, frame.resumed, ref)
+    p.requests.answer(request, paired)
+    if request is None and call is not None:
+        call.perhaps = paired
+    p.outbox.sent = max(p.outbox.sent, frame.last or 0)
+    return [paired, *_settled(p.outbox.acknowledged(frame.last, frame.chat, frame.at) if frame.last else [])]
+
+
+def _forsaken(p: "ClientProtocol", name: str) -> bool:
+    """Whether a chat with this user, which began while we were away, comes of a call that was given up meanwhile."""
+    return any(same_name(one, name) for one in p.requests.forsaken)
+
+
+def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request | None) -> list[Event]:
+    """A call was answered at the moment at which it was given up: its chat is over before anybody hears of it.
+
+    `call`: None if it is answered already, since it was given up while there was no connection.
+    """
+    if call is not None:
+        p.requests.answer(call, given_up(call))
+    told = [events.Left(p.partner or "", "left", p.chat)] if p.chat is not None else []  # an old node has told so
+    p.partner = p.chat = None
+    p.leave_at_once(frame.chat)
+    return list(told)
+
+
+def _message(p: "ClientProtocol", frame: frames.NodeMsg) -> list[Event]:
+    if frame.chat != p.chat:
+        return []
+    if frame.id <= p.last:  # sent again after a resume: we have it
+        p.write_ack()
+        return []
+    p.last = frame.id
+    return [events.Message(frame.id, frame.sender, frame.chat, frame.text, frame.at)]
+
+
+def _ack(p: "ClientProtocol", frame: frames.NodeAck) -> list[Event]:
+    return _settled(p.outbox.acknowledged(frame.id, frame.chat, frame.at))
+
+
+def _unconfirmed(p: "ClientProtocol", frame: frames.NodeUnconfirmed) -> list[Event]:
+    return _settled(p.outbox.unconfirmed(frame.first, frame.last, frame.reason))
+
+
+def _away(p: "ClientProtocol", frame: frames.NodeAway) -> list[Event]:
+    return [events.Away(frame.name, frame.grace, frame.chat or p.chat or "")]
+
+
+def _back(p: "ClientProtocol", frame: frames.NodeBack) -> list[Event]:
+    return [events.Back(frame.name, frame.chat or p.chat or "")]
+
+
+def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
+    name = frame.name
+    if p.state is State.RETURNING:  # it may be that nobody remembers the name
+        name = name or p.partner or ""
+    chat = frame.chat or (p.chat if name == p.partner else None)
+    if chat is not None and chat == p.left:
+        return []  # we have given it up before anybody heard of it
+    if chat is not None and chat == p.chat:  # not so when a switch has already named the next one
+        p.left = p.chat
+        p.partner = p.chat = None
+    request = p.requests.about(frame.ref, Kind.LEAVE)
+    left = events.Left(name, frame.reason, chat or "", request.ref if request is not None else None)
+    if request is not None and request.kind is Kind.LEAVE:
+        p.requests.answer(request, left)
+    return [left]
+
+
+def _presence(p: "ClientProtocol", frame: frames.NodePresence) -> list[Event]:
+    request = p.requests.about(frame.ref, Kind.WHO)
+    presence = events.Presence(frame.name, frame.state, request.ref if request is not None else None)
+    p.requests.answer(request, presence)
+    return [presence]
+
+
+def _typing(p: "ClientProtocol", frame: frames.NodeTyping) -> list[Event]:
+    return [events.Typing(frame.name, frame.chat)] if frame.chat == p.chat else []
+
+
+def _ringing(p: "ClientProtocol", frame: frames.NodeRinging) -> list[Event]:
+    call = p.requests.about(frame.ref, Kind.CALL)
+    if call is not None and call.given_up:
+        return []
+    return [events.Ringing(frame.name, frame.wait, frame.chat or "", call.ref if call is not None else None)]
+
+
+def _invited(p: "ClientProtocol", frame: frames.NodeInvited) -> list[Event]:
+    return [events.Invited(frame.name, frame.chat, frame.wait)]
+
+
+def _missed(p: "ClientProtocol", frame: frames.NodeMissed) -> list[Event]:
+    accepted = p.requests.first(Kind.ACCEPT)
+    if accepted is not None and accepted.name != frame.chat:
+        accepted = None
+    missed = events.Missed(frame.name, frame.chat, accepted.ref if accepted is not None else None)
+    p.requests.answer(accepted, missed)
+    return [missed]
+
+
+def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
+    request = p.requests.about(frame.ref, Kind.BLOCK)
+    if request is None or request.name != frame.name:
+        return []  # said again after a resume
+    p.blocked[frame.name] = None
+    blocked = events.Blocked(frame.name, True, request.ref)
+    p.requests.answer(request, blocked)
+    return [blocked]
+
+
+def _unblocked(p: "ClientProtocol", frame: frames.NodeUnblocked) -> list[Event]:
+    for name in [name for name in p.blocked if same_name(name, frame.name)]:
+        del p.blocked[name]
+    request = p.requests.about(frame.ref, Kind.UNBLOCK)
+    unblocked = events.Blocked(frame.name, False, request.ref if request is not None else None)
+    p.requests.answer(request, unblocked)
+    return [unblocked]
+
+
+def _moving(p: "ClientProtocol", frame: frames.NodeMoving) -> list[Event]:
+    p.stranded = True
+    return [events.Moving()]
+
+
+def _replaced(p: "ClientProtocol", frame: frames.NodeReplaced) -> list[Event]:
+    return _end(p, "replaced", "another connection took this session over")
+
+
+def _pong(p: "ClientProtocol", frame: frames.NodePong) -> list[Event]:
+    request = p.requests.pong()
+    if request is None:
+        return []
+    request.overtaken = True
+    if request.perhaps and request.outcome is None:
+        if request.given_up:
+            p.leave(request.perhaps.ref)
+        p.requests.answer(request, request.perhaps)
+    return _resume_work(p) if request.kind is Kind.RETURN else []
+
+
+def _bye(p: "ClientProtocol", frame: frames.NodeBye) -> list[Event]:
+    bye = events.Bye()
+    p.requests.answer(p.requests.first(Kind.QUIT), bye)
+    _forget(p, "we have quit")
+    p.state = State.OVER
+    return [bye]
+
+
+def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
+    if frame.code in ("name_lost", "kicked"):
+        return _end(p, frame.code, frame.message)
+    if p.name is None and frame.code == "bad_frame":
+        return []  # what we sent before we knew that the name was lost
+    if p.name is not None and p.state in (State.RESUMING, State.CLAIMING):
+        return _not_back(p, frame)
+    if frame.id is not None:
+        return _settled(p.outbox.refused(frame.id, frame.code))
+    if frame.code == "too_long" and p.outbox.pending and not p.marks:
+        return _settled(p.outbox.refused_longest(frame.code))
+    error = Refused(frame.code, frame.message, name=frame.name)
+    if request := p.requests.marked(frame.ref):
+        p.requests.answer(request, error)
+        return []
+    return _refusal(p, error)
+
+
+def _not_back(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
+    """The node doesn't give us back what we had."""
+    if frame.code == "bad_auth":
+        if asked := p.requests.first(Kind.CLAIM):
+            p.requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
+            return []
+        p.stranded = p.unproved = True
+        return [events.Complaint(frame.code, frame.message)]
+    if p.state is State.RESUMING and frame.code == "bad_token":
+        return _expired(p)
+    if p.state is State.CLAIMING and frame.code in ("name_taken", "name_invalid", "bad_token"):
+        asked = p.requests.first(Kind.CLAIM)
+        p.requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
+        lost = _end(p, frame.code, frame.message)
+        return [] if asked else lost
+    p.stranded = True
+    return []
+
+
+def _expired(p: "ClientProtocol") -> list[Event]:
+    """The session is gone. Claim the name again; what was asked for is asked again then."""
+    assert p.name is not None
+    told = _settled(p.outbox.abandon("lost"))
+    if p.partner is not None:
+        told.append(events.Left(p.partner, "lost", p.chat or ""))
+    p.requests.answer(p.requests.first(Kind.LEAVE), events.Left(p.partner or "", "lost", p.chat or ""))
+    p.token = p.partner = p.chat = p.left = None
+    p.last = p.acknowledged = 0
+    told.append(events.Expired(p.name))
+    p.reconnect()
+    return told
+
+
+def _refusal(p: "ClientProtocol", error: Refused) -> list[Event]:
+    """Find out which request an error without an id is about."""
+    if error.code == "not_paired":
+        p.requests.answer(p.requests.first(Kind.LEAVE), error)  # or the partner was first, and left in between
+        return []
+    if error.name is None and error.code in _ABOUT_FRAMES and p.requests.ping_refused():
+        return []
+    if error.code == "not_called":
+        p.requests.answer(p.requests.first(Kind.ACCEPT), error)  # or we declined what was over already
+        return []
+    request = p.requests.first(Kind.CLAIM, Kind.CALL, Kind.WHO, Kind.BLOCK, Kind.UNBLOCK)
+    if request is None:
+        return [events.Complaint(error.code, error.message)]
+    p.requests.answer(request, error)
+    return []
+
+
+def _end(p: "ClientProtocol", code: str, message: str) -> list[Event]:
+    """The session is over against our will; `Lost` comes behind the fate of every text."""
+    settled = _settled(p.outbox.abandon(code))
+    _forget(p, message)
+    p.state = State.OVER if code in ("replaced", "kicked") else State.NAMELESS
+    return [*settled, events.Lost(code, message)]
+
+
+def _forget(p: "ClientProtocol", message: str) -> None:
+    p.name = p.token = p.partner = p.chat = p.left = None
+    p.requests.fail(message)
+
+
+_HANDLERS: dict[type, Callable[["ClientProtocol", Any], list[Event]]] = {
+    frames.NodeWelcome: _welcome,
+    frames.NodePaired: _paired,
+    frames.NodeMsg: _message,
+    frames.NodeAck: _ack,
+    frames.NodeUnconfirmed: _unconfirmed,
+    frames.NodeAway: _away,
+    frames.NodeBack: _back,
+    frames.NodeLeft: _left,
+    frames.NodePresence: _presence,
+    frames.NodeTyping: _typing,
+    frames.NodeRinging: _ringing,
+    frames.NodeInvited: _invited,
+    frames.NodeMissed: _missed,
+    frames.NodeBlocked: _blocked,
+    frames.NodeUnblocked: _unblocked,
+    frames.NodeMoving: _moving,
+    frames.NodeReplaced: _replaced,
+    frames.NodeError: _error,
+    frames.NodePong: _pong,
+    frames.NodeBye: _bye,
+}
+
+
+def _settled(entries: list[Outgoing]) -> list[Event]:
+    return [events.Settled(entry) for entry in entries]
+
+
+def same_name(asked: str, told: str) -> bool:
+    """Whether two spellings surely mean one name. False is no proof that they don't: that is for the node to say."""
+    return unicodedata.normalize("NFKC", asked.strip()).casefold() == unicodedata.normalize("NFKC", told).casefold()

@@ -1,0 +1,360 @@
+"""Keeps a session connected: dials, reads, writes, pings, and when the connection is gone, dials again.
+
+None of the tasks raises, so that a task group around them never gets to mix up errors: `failure` says why it is over.
+"""
+
+import math
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+
+import anyio
+import anyio.to_thread
+from anyio.abc import ByteStream
+
+from pairchat.credentials import Auth, prove
+from pairchat.dial import BROKEN, Route, pauses
+from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
+from pairchat.events import Bye, Complaint, Event, Lost
+from pairchat.protocol import ClientProtocol
+from pairchat.saved_session import Memory
+from pairchat.states import State
+from pairchat.store import Store
+from pairchat.trust import explain, refused
+
+CONNECT_WAIT = 10.0  # seconds for a connection and, once more, for the answer to a claim
+# Seconds until a node that doesn't give the session back is left for another one. Above the time that a node may take
+# to ask a silent partner, and the owners of names after Redis forgot them.
+WELCOME_WAIT = 6.0
+# Seconds likewise for a name, while other servers can be asked. A node answers within a second or so.
+CLAIM_WAIT = 3.0
+# Seconds between pings, if the node doesn't want them more often. Asleep or frozen nodes are noticed well within the
+# grace that others give the session.
+PING_EVERY = 10.0
+PING_SOON = 3.0  # seconds likewise, while something that was said has no acknowledgement
+# Seconds from a ping until a node that sent nothing since counts as frozen; the time between pings, if that is shorter.
+PONG_WAIT = 10.0
+# Seconds more for the reader: if it was this process that was stopped, the pong has been here for long.
+RECHECK_WAIT = 0.1
+READ_BYTES = 65_536
+_TLS_ALERT = b"\x15\x03"  # the beginning of what a TLS server may say to plain words
+
+
+class Link:
+    """The connections of one session, one after another."""
+
+    def __init__(
+        self,
+        protocol: ClientProtocol,
+        route: Route,
+        tell: Callable[[list[Event]], Awaitable[None]],
+        patience: float | None,
+        auth: Auth | None = None,
+    ) -> None:
+        self.failure: PairchatError | None = None
+        self.over = False  # nothing more will be read
+        self.store: Store | None = None
+        self.tries = 0  # to reconnect, since the connection was lost
+        self._protocol = protocol
+        self._route = route
+        self._tell = tell
+        self._patience = patience
+        self._auth = auth
+        self.proof: str | None = None  # what the program gave last
+        self._trouble: str | None = None  # why the session isn't back, although there are connections
+        self._lost: PairchatError | None = None  # how the present outage began
+        self._deadline = math.inf  # when we lose patience with it
+        self._elsewhere = route.others  # servers that may still be asked for a name where this one gives no answer
+        self._pauses: Iterator[float] = iter(())
+        self._changed = anyio.Event()  # replaced at each change
+        self._to_write = anyio.Event()
+        self._parted = False  # the node said good-bye
+        self._heard = 0.0  # when something was last read, by anyio's clock
+        self._telling = False  # the reader waits for the program, not for the node
+        self._reading = anyio.CancelScope()
+        self._why: PairchatError | None = None  # the present connection was given up
+        self._kept: Memory | None = None  # what was to be saved last
+        self._unkept = False  # and could not be
+        self.no_store: OSError | None = None  # why there is no store, as long as that isn't told
+        self.stream: ByteStream | None = None
+        self.unwritten = b""  # being written: cancelled there, it may not have left
+
+    @property
+    def server(self) -> str:
+        """The server that was last connected to, as the user wrote it."""
+        return str(self._route.current)
+
+    async def open(self) -> None:
+        """Make the first connection, or raise `ConnectionFailed`."""
+        self.stream = await self._route.open(CONNECT_WAIT)
+
+    async def run(self) -> None:
+        """Serve the session until it is over; afterwards `failure` says why, if it was not our `quit`."""
+        try:
+            while True:
+                why = await self._serve()
+                if self._final(why):
+                    return
+                await self._tell(self._protocol.connection_lost(str(why)))
+                self._wake()
+                if self._lost is None:
+                    self._begin_outage(why)
+                if not await self._find():
+                    self.failure = ConnectionLost(f"{self._lost}; {self._trouble}") if self._trouble else self._lost
+                    return
+        finally:
+            self.over = True
+            self._wake()
+
+    async def reopen(self, wait: float) -> None:
+        """One more connection, for a last word. Raises `ConnectionFailed`."""
+        self.stream, self.unwritten = await self._route.open(wait), b""
+        self._protocol.reconnect()
+
+    async def close(self) -> None:
+        """Nothing more will be said."""
+        if self.stream is not None:
+            await anyio.aclose_forcefully(self.stream)
+
+    def flush(self) -> None:
+        """There may be something to write."""
+        self._to_write.set()
+
+    def news(self) -> None:
+        """Something may have become true without a word of the node."""
+        self._wake()
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait for something that what the node says makes true. Raises `failure` if it can't any more."""
+        while not true():
+            self.check()
+            await self._changed.wait()
+
+    def check(self) -> None:
+        """Raise what ended the session, if anything did."""
+        if self.failure:
+            raise self.failure
+        if self.over:
+            raise ConnectionLost("the connection is closed")
+
+    def give_up(self, failure: PairchatError) -> PairchatError:
+        """End it for this reason, unless there is one already. Returns the reason that counts."""
+        self.failure = self.failure or failure
+        self._reading.cancel()
+        return self.failure
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    # --- from one connection to the next
+
+    def _final(self, why: PairchatError | None) -> bool:
+        """Whether there is nothing to go on with."""
+        if why is None or self.failure:
+            return True
+        if isinstance(why, NotAdmitted) and self._protocol.node is None:
+            self.failure = why
+            return True
+        if self._claiming and self._elsewhere:
+            self._elsewhere, self._lost = self._elsewhere - 1, None
+            return False
+        if self._protocol.name is None or self._protocol.state is State.OVER:
+            self.failure = why
+            return True
+        return False
+
+    @property
+    def _claiming(self) -> bool:
+        """Whether a name was asked for that nobody has given us yet."""
+        return self._protocol.name is None and self._protocol.state is State.CLAIMING
+
+    def _begin_outage(self, why: PairchatError | None) -> None:
+        self._lost = why
+        self.tries = 0
+        self._deadline = anyio.current_time() + (self._protocol.grace if self._patience is None else self._patience)
+        self._pauses = islice(pauses(random.Random()), 1 if self._claiming else None)
+
+    async def _find(self) -> bool:
+        """Find another connection in time, and ask for the session there."""
+        for pause in self._pauses:
+            if anyio.current_time() + pause > self._deadline:
+                return False
+            await anyio.sleep(pause)
+            self.tries += 1
+            with suppress(ConnectionFailed):
+                stream: ByteStream | None = await self._route.open(min(CONNECT_WAIT, self._left))
+                try:
+                    if await self._proved():
+                        self.stream, stream = stream, None
+                        self._protocol.reconnect()
+                        self.flush()
+                        return True
+                finally:  # also if the program is cancelled while it looks for its proof
+                    if stream is not None:
+                        await anyio.aclose_forcefully(stream)
+            self._wake()
+        return False
+
+    @property
+    def _left(self) -> float:
+        """Seconds for which the connection that was lost is still looked for."""
+        return max(0.0, self._deadline - anyio.current_time())
+
+    async def prove(self, wait: float) -> None:
+        """Ask the program for what proves the name. Raises what it raises, or `ConnectionFailed` if that takes long."""
+        with anyio.move_on_after(wait):
+            self.proof = await prove(self._auth)
+            return
+        raise ConnectionFailed(f"no proof of the name within {wait:.2g} s")
+
+    async def _proved(self) -> bool:
+        """Have the name proved at a reconnect. False: the program has no proof now, and is to be asked again later."""
+        try:
+            await self.prove(min(CONNECT_WAIT, self._left))
+        except Exception as error:
+            self._trouble = f"no proof of the name: {error or type(error).__name__}"
+            await self._tell([Complaint("no_proof", self._trouble)])
+            return False
+        return True
+
+    def _found(self) -> None:
+        if self._protocol.state is State.ONLINE:
+            self._lost = self._trouble = None
+            self.tries = 0
+
+    # --- one connection
+
+    async def _serve(self) -> PairchatError | None:
+        """Read and write until the connection ends. Returns why; None after a good-bye."""
+        assert self.stream is not None
+        self._why, self.unwritten = None, b""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write)
+            tasks.start_soon(self._watch)
+            with anyio.CancelScope() as self._reading:
+                await self._read()
+            tasks.cancel_scope.cancel()
+        await anyio.aclose_forcefully(self.stream)  # not so if we are cancelled: a last word may follow
+        if self._parted:
+            return None
+        return self._why
+
+    async def _read(self) -> None:
+        assert self.stream is not None
+        silent = True
+        try:
+            while not self._why:
+                data = await self.stream.receive(READ_BYTES)
+                if silent and data.startswith(_TLS_ALERT):
+                    raise ConnectionLost(f"{self.server} speaks TLS (--tls)")
+                silent = False
+                self._heard = anyio.current_time()
+                await self._take(data)
+        except BROKEN as error:
+            self._why = self._why or self._lost_by(error, silent=silent)
+        except ConnectionLost as error:
+            self._why = error
+
+    def _lost_by(self, error: Exception, *, silent: bool) -> ConnectionLost:
+        """In words. `silent`: nothing was read before."""
+        if isinstance(error, ssl.SSLError):
+            if refused(error):  # in TLS 1.3 a relay looks at our certificate behind the handshake
+                return NotAdmitted(f"can't connect to {self.server}: {explain(error)}")
+            return ConnectionLost(f"the connection to {self.server} was lost: {explain(error, spoken=True)}")
+        if silent and self._protocol.node is None and not self._route.secure:
+            return ConnectionLost(f"{self.server} closes the connection at once: does it want TLS (--tls)?")
+        return ConnectionLost(f"the connection to {self.server} was lost")
+
+    async def _take(self, data: bytes) -> None:
+        told = self._protocol.feed(data)
+        self.flush()
+        self._found()
+        for event in told:
+            if isinstance(event, Bye):
+                self._parted = True
+            elif isinstance(event, Lost) and self._protocol.state is State.OVER:
+                self.failure = ConnectionLost(event.message)
+        self._wake()
+        self._telling = True
+        await self._tell(told)
+        self._telling = False
+        if self._protocol.unproved:
+            self._trouble = f"{self.server} does not accept the proof of the name"
+            self._why = ConnectionLost(self._trouble)
+        elif self._protocol.stranded:
+            self._why = ConnectionLost(f"the node at {self.server} is going away or can't serve now")
+
+    async def _write(self) -> None:
+        """Write what gathered, in one piece each time. A connection that breaks is the reader's to notice."""
+        assert self.stream is not None
+        with suppress(*BROKEN):
+            while True:
+                await self._to_write.wait()
+                self._to_write = anyio.Event()
+                await self._keep()
+                if data := self._protocol.data_to_send():
+                    self.unwritten = data
+                    await self.stream.send(data)
+                    self.unwritten = b""
+
+    async def _keep(self) -> None:
+        """Remember the session before anybody learns of what is new in it, that which comes meanwhile included.
+
+        Where that fails, it is told once and tried again with the next change.
+        """
+        if self.no_store is not None and self._protocol.memory is not None:
+            error, self.no_store = self.no_store, None
+            await self._tell_unkept(error)
+        while self.store is not None and (memory := self._protocol.memory) not in (None, self._kept):
+            assert memory is not None
+            self._kept = memory
+            try:
+                await anyio.to_thread.run_sync(self.store.save, memory)
+                self._unkept = False
+            except OSError as error:
+                if not self._unkept:
+                    await self._tell_unkept(error)
+                self._unkept = True
+
+    async def _tell_unkept(self, error: OSError) -> None:
+        words = f"can't write {error.filename}: {error.strerror}; a restart can't go on with this session"
+        await self._tell([Complaint("not_kept", words)])
+
+    async def _watch(self) -> None:
+        """Give up on a node that doesn't take us back, or says nothing."""
+        protocol = self._protocol
+        with suppress(PairchatError):
+            if protocol.state is State.NAMELESS:
+                await self._to_write.wait()  # until a name is asked for
+            with anyio.move_on_after(self._welcome_wait) as waiting:
+                await self.until(lambda: protocol.state in (State.ONLINE, State.RETURNING))
+            if waiting.cancelled_caught:
+                self._cut(f"{self.server} did not give the session back within {WELCOME_WAIT:g} s")
+            while True:
+                await anyio.sleep(min(protocol.ping_every, PING_SOON if protocol.outbox.pending else PING_EVERY))
+                if self.store is not None:
+                    self.store.alive()
+                if protocol.state is State.ONLINE and not self._telling and not protocol.waiting_on_partner:
+                    await self._probe()
+
+    @property
+    def _welcome_wait(self) -> float:
+        if self._protocol.state is State.RESUMING:
+            return WELCOME_WAIT
+        return CLAIM_WAIT if self._elsewhere else math.inf
+
+    async def _probe(self) -> None:
+        asked = anyio.current_time()
+        self._protocol.ping()
+        self.flush()
+        await anyio.sleep(min(PONG_WAIT, self._protocol.ping_every))
+        await anyio.sleep(RECHECK_WAIT)
+        if self._heard < asked and not self._telling:
+            self._cut(f"no answer from {self.server} any more")
+
+    def _cut(self, why: str) -> None:
+        self._why = ConnectionLost(why)
+        self._reading.cancel()

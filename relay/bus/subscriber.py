@@ -1,0 +1,134 @@
+"""The end of the bus on which frames come: a node's subscription."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+import anyio
+
+from relay.bus.link import BadFrame, Frame, Kind, unpack
+from relay.bus.reconnect import Ended, connected, keep
+from relay.clock import clock
+from relay.logs import Spell
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.connection import RespConnection
+from relay.redis_client.keys import Keys
+
+# How long the server may take to confirm a subscription.
+CONFIRM_SECONDS: Final = 1.2
+
+
+class Subscription:
+    """Hears the node's inbox and what is for everyone.
+
+    `received(frame)`: a frame from another node. `echo(number)`: a probe of this node. `hears()`: the subscription is
+    there anew. `lost()`: it is gone.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        uid: str,
+        *,
+        received: Callable[[Frame], None],
+        echo: Callable[[int], None],
+        hears: Callable[[], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._uid = uid
+        self._inbox, self._everyone = keys.inbox(uid), keys.everyone
+        self._received = received
+        self._echo = echo
+        self._hears = hears
+        self._lost = lost
+        self._why_lost = "not subscribed yet"
+        self._refusal = ""
+        self._bad_frames = Spell("bad frame on the bus")
+        self._refusals = Spell("unexpected reply to subscribe")
+        self.since = float("-inf")  # when it was confirmed
+        self.connection: RespConnection | None = None  # once it is confirmed
+        self._receiver: RespConnection | None = None  # confirmed or not
+        self._missing: set[bytes] = set()  # channels without a confirmation
+        self._confirmed = anyio.Event()  # or refused
+
+    @property
+    def address(self) -> str:
+        """The server that serves it; empty without one."""
+        return "" if self.connection is None else self.connection.origin.address
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no subscription; empty if there is one."""
+        return self._why_lost if self.connection is None else ""
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the way to the server and back takes, as far as is known."""
+        return 0.0 if self.connection is None else self.connection.latency
+
+    def abort(self) -> None:
+        """Give the connection up: it isn't what it seems."""
+        if self.connection is not None:
+            self.connection.abort()
+
+    async def run(self) -> None:
+        """Keep the subscription, for ever."""
+        await keep(self._session, "subscriber", self._not_made)
+
+    def _not_made(self, error: str) -> None:
+        self._why_lost = error
+
+    async def _session(self) -> Ended:
+        with suppress(Unavailable):
+            await self._store.look()  # it may be another server that serves our inbox now
+        take_over = partial(RespConnection, on_reply=self._pushed)
+        async with connected(self._store, self._inbox, take_over) as receiver:
+            self._receiver, where = receiver, receiver.origin.address
+            self._confirmed = anyio.Event()
+            self._missing = {self._inbox.encode(), self._everyone.encode()}
+            subscribe = "SSUBSCRIBE" if self._store.sharded else "SUBSCRIBE"
+            receiver.send((subscribe, self._inbox), ("SUBSCRIBE", self._everyone))
+            with anyio.move_on_after(CONFIRM_SECONDS + receiver.latency):
+                await self._confirmed.wait()
+            if self._missing:
+                raise Unavailable(f"{where} {self._refusal or 'does not confirm the subscription'}")
+            self._refusal = ""
+            self.connection, self.since = receiver, clock()
+            try:
+                self._hears()
+                await receiver.lost.wait()
+            finally:
+                self.connection, self._why_lost = None, f"connection lost to {where}"
+                self._lost()
+        return Ended(True, where)
+
+    def _pushed(self, push: Any) -> None:
+        if not isinstance(push, list) or len(push) != 3:
+            self._refusal = f"refuses to subscribe: {push}"
+            self._refusals.again(reply=str(push))
+            self._refused()
+        elif push[0] == b"message" or push[0] == b"smessage":
+            try:
+                frame = unpack(push[2])
+            except BadFrame as error:
+                self._bad_frames.again(error=str(error))
+                return
+            if frame.uid != self._uid:
+                self._received(frame)
+            elif frame.kind is Kind.PROBE:
+                self._echo(frame.number)
+        elif push[0] == b"sunsubscribe":  # the slot of our inbox has moved
+            self._refused()
+        else:
+            self._missing.discard(push[1])
+            if not self._missing:
+                self._confirmed.set()
+
+    def _refused(self) -> None:
+        """The server doesn't serve our inbox, or not any more."""
+        if self._receiver is not None:
+            self._receiver.abort()
+        self._confirmed.set()

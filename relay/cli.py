@@ -1,0 +1,162 @@
+"""The `relay` command line: options and environment become a Config, mistakes become one line and an exit status."""
+
+import importlib.metadata
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import FrameType
+from typing import Annotated, Any, Final, cast
+
+import structlog
+import typer
+
+from relay import logs, options
+from relay.config import Config, ConfigError, LogLevel, StartError, first_error
+from relay.net import listeners
+from relay.options import with_settings
+from relay.process import embedded_redis, standard_streams, supervisor
+from relay.process.standard_streams import OutputLost, ReaderGone
+from relay.tools.bench.command import bench
+from relay.tools.operate.command import drain, kick
+from relay.tools.status.command import status, top
+from relay.tools.torture.command import torture
+
+log = structlog.get_logger()
+
+USAGE_STATUS: Final = 2  # a wrong option or value: trying again can't help
+FAILURE_STATUS: Final = 1
+
+# typer's releases before and after it stopped using the click package agree on this only: BadParameter < UsageError.
+_UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
+
+Workers = Annotated[
+    int,
+    typer.Option(
+        envvar="RELAY_WORKERS",
+        metavar="COUNT",
+        help="Processes that share the ports, each a node of its own; one that ends by itself is replaced.",
+    ),
+]
+# For the workers themselves.
+SharePorts = Annotated[bool, typer.Option("--share-ports", hidden=True)]
+Nodes = Annotated[
+    int,
+    typer.Option(
+        envvar="RELAY_NODES", metavar="COUNT", help="How many nodes to run; each takes the next port, from --port on."
+    ),
+]
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they may show local variables, and one of those is the URL with its password
+    help="A relay for one-to-one chat that scales out over Redis.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relay {importlib.metadata.version('pair-relay')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@with_settings()
+def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any) -> int:
+    """Run one node until SIGTERM or Ctrl-C."""
+    config = replace(options.config(settings), share_ports=share_ports)
+    if workers != 1:
+        return _until_told(config, lambda resolved: supervisor.run_workers(resolved, workers))
+    from relay import node as implementation  # not for --help and wrong options: it takes a while to import
+
+    def serve(resolved: Config) -> int:
+        with embedded_redis.server_unless(resolved.redis) as url:
+            implementation.main(replace(resolved, redis=url))
+        return 0
+
+    return _until_told(config, serve, node=config.name)
+
+
+@app.command()
+@with_settings("name")
+def up(nodes: Nodes = 2, **settings: Any) -> int:
+    """Run a cluster of several nodes on this machine until SIGTERM or Ctrl-C, each port option counting up."""
+    first = options.config(settings)
+    supervisor.plan(first, nodes)  # refuses what can't work before anything is started
+    return _until_told(first, lambda resolved: supervisor.run(supervisor.plan(resolved, nodes)))
+
+
+app.command()(bench)
+app.command()(torture)
+app.command()(status)
+app.command()(top)
+app.command()(drain)
+app.command()(kick)
+
+
+def _until_told(config: Config, serve: Callable[[Config], int], *, node: str | None = None) -> int:
+    """Serve with logging set up. SIGTERM and Ctrl-C are a clean end even before `serve` listens for them itself.
+
+    `serve` gets the config with its host resolved, which a signal can end too. `node`: whose name each line has.
+    """
+    logs.setup(style=config.log_format, level=config.log_level, node=node)
+    if strange := options.strange_variables():
+        log.warning("variables that are no option's", variables=", ".join(strange))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return serve(replace(config, host=listeners.resolve(config.host)))
+    except KeyboardInterrupt:
+        return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit status. A mistake or a failed start is one line on stderr, never a trace."""
+    try:
+        status = int(app(list(arguments) or ["--help"], prog_name="relay", standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return status
+    except _UsageError as error:
+        return _complain(error.format_message(), USAGE_STATUS)  # type: ignore[attr-defined]
+    except ConfigError as error:
+        return _complain(str(error), USAGE_STATUS)
+    except StartError as error:
+        return _complain(str(error), FAILURE_STATUS)
+    except OutputLost as error:
+        return _complain_of_output(error)
+    except BaseExceptionGroup as group:
+        lost = group.subgroup(OutputLost)
+        if lost is None:
+            raise
+        return _complain_of_output(first_error(lost))
+
+
+def _complain_of_output(error: BaseException) -> int:
+    standard_streams.give_up_output()
+    if isinstance(error, ReaderGone):
+        return FAILURE_STATUS
+    return _complain(f"standard output can't be written: {error}", FAILURE_STATUS)
+
+
+def _complain(message: str, status: int) -> int:
+    typer.echo(f"relay: {logs.escape(message)}", err=True)
+    return status
+
+
+def main() -> None:
+    """The entry point of the `relay` command."""
+    standard_streams.prepare()
+    logs.setup(level=LogLevel.ERROR)  # on standard error: of a command that isn't a node, standard output is its answer
+    sys.exit(run(sys.argv[1:]))

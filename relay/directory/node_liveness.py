@@ -1,0 +1,195 @@
+"""The liveness of other nodes, by their leases."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Final
+
+import anyio
+from msgspec import Struct
+
+from relay.clock import clock
+from relay.directory.data_loss import Shards
+from relay.directory.lease import TAIL_SECONDS, Lease
+from relay.redis_client.client import Script, Store, Unavailable
+from relay.redis_client.keys import Keys
+
+# How long after a lease should have lapsed it is looked at: its lapse is seen at once, a late renewal isn't missed.
+MARGIN_SECONDS: Final = 0.05
+# Looks follow one another by at least this, whatever leases say.
+PAUSE_SECONDS: Final = 0.1
+
+# Renewals are further apart than this, and Redis' words about one of them differ by less.
+SAME_SECONDS: Final = 0.05
+
+# The part of a lease that may pass between two looks that find none, for it to have been missing all the time.
+UNSEEN: Final = 0.5
+
+# Promises that each turn of the watch looks at, whether they can be dropped.
+TIDY: Final = 8
+
+_LOOK: Final = Script("look")
+
+
+class _Missing(Struct):
+    """A lease that isn't there, since the look that was the first to find that out."""
+
+    first: float
+    last: float  # look
+    asked: float  # when somebody wanted to know
+
+
+class _Promise(Struct):
+    """Until when a node has promised to renew its lease, by our own clock."""
+
+    until: float
+    expires: float  # when Redis would drop the key, by Redis' clock: later after each renewal
+
+
+class Peers:
+    """Watches the nodes that hold a partner of someone here, and those whose lease is missing.
+
+    How long a lease still runs is Redis' word once for each renewal; whether that time has passed is told by our own
+    clock. So it doesn't matter that Redis' clock may be set.
+    """
+
+    def __init__(self, store: Store, keys: Keys, lease: Lease, shards: Shards) -> None:
+        self._store = store
+        self._keys = keys
+        self._lease = lease
+        self._shards = shards
+        self._promises: dict[str, _Promise] = {}
+        self._missing: dict[str, _Missing] = {}
+
+    async def lapsed(self, uid: str) -> float | None:
+        """Seconds since the node's lease lapsed; None if it lives, or if that can't be told from here yet.
+
+        A lease that isn't there at all, or comes from another server, may have been forgotten: its node puts it back
+        within a lease, or is dead. While `watch` runs it doesn't matter how often this is asked. Raises Unavailable.
+        """
+        if uid == self._lease.uid:
+            return None
+        since = await self._look(uid)
+        if uid in self._missing:
+            self._missing[uid].asked = clock()
+        return since
+
+    async def _look(self, uid: str) -> float | None:
+        now = clock()
+        if now < self._alive_until(uid):
+            return None
+        key = self._keys.lease(uid)
+        ttl, length, microseconds = await self._store.script(_LOOK, key)
+        if clock() - now > self._lease.slow:
+            return None  # Redis stood still: the node had no chance to renew
+        time = int(microseconds) / 1e6
+        self._shards.timed(key, now, time)
+        settled = self._lease.settled and self._shards.steady(key)
+        if ttl < 0:
+            missing = self._missing.setdefault(uid, _Missing(now, now, now))
+            if now - missing.last > self._lease.seconds * UNSEEN:
+                missing.first = now  # it may have been there in between
+            missing.last = now
+            absent = now - missing.first
+            return absent if absent > self._lease.seconds and settled else None
+        self._missing.pop(uid, None)
+        promise = self._promise(uid, now, time + ttl / 1000, ttl / 1000 - TAIL_SECONDS, length / 1000)
+        if now < promise.until:
+            return None
+        return now - promise.until if settled else None
+
+    def _promise(self, uid: str, now: float, expires: float, left: float, length: float) -> _Promise:
+        known = self._promises.get(uid)
+        if known is None or abs(known.expires - expires) > SAME_SECONDS:
+            known = self._promises[uid] = _Promise(now + (min(left, length) if length else left), expires)
+        return known
+
+    def _alive_until(self, uid: str) -> float:
+        promise = self._promises.get(uid)
+        return promise.until if promise is not None else 0.0
+
+    async def absent(self, uids: Sequence[str]) -> set[str]:
+        """Those of these nodes that hold no lease now, as far as that can be told; a look costs less than `lapsed`.
+
+        One look is no proof: Redis may have forgotten it, and its node puts it back within a third of a lease.
+        """
+        began = clock()
+        try:
+            left = await self._store.calls(("PTTL", self._keys.lease(uid)) for uid in uids)
+        except Unavailable:
+            return set()
+        if not self._lease.settled or clock() - began > self._lease.slow:
+            return set()  # Redis stood still: they had no chance to renew
+        return {uid for uid, ttl in zip(uids, left, strict=True) if ttl <= TAIL_SECONDS * 1000}
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """Nobody needs to know about these nodes any more."""
+        for uid in uids:
+            self._promises.pop(uid, None)
+            self._missing.pop(uid, None)
+
+    def dead(self, uid: str) -> None:
+        """The node itself says that it is going: don't count on what was known of its lease."""
+        self._promises.pop(uid, None)
+
+    async def watch(
+        self,
+        partners: Callable[[], set[str]],
+        lost: Callable[[str, float], None],
+        back: Callable[[str], None],
+    ) -> None:
+        """For ever: report each node of `partners()` whose lease has lapsed, once, with the seconds since then.
+
+        One that had only slept, and has taken a lease again, is reported as `back`.
+        """
+        reported: set[str] = set()
+
+        async def report(uid: str) -> None:
+            since = await self.lapsed(uid)
+            if since is None:
+                if uid in reported and clock() < self._alive_until(uid):  # else it's only not known for sure
+                    reported.discard(uid)
+                    back(uid)
+            elif uid not in reported:
+                reported.add(uid)
+                lost(uid, since)
+
+        while True:
+            await anyio.sleep(PAUSE_SECONDS)
+            self._tidy()
+            await self._look_again()
+            watched = partners()
+            now = clock()
+            reported &= watched
+            await _side_by_side(report, [uid for uid in watched if now >= self._alive_until(uid) + MARGIN_SECONDS])
+
+    def _tidy(self) -> None:
+        """Drop what is known of leases that lapsed long ago, some in each turn; who asks is told anew."""
+        now = clock()
+        for uid in list(islice(self._promises, TIDY)):
+            promise = self._promises.pop(uid)
+            if now < promise.until + TAIL_SECONDS:
+                self._promises[uid] = promise  # at the end: others have their turn
+
+    async def _look_again(self) -> None:
+        """Look for the missing leases, so that none is there unseen: who wants a dead user's name asks now and then."""
+        now = clock()
+        due = []
+        for uid, missing in list(self._missing.items()):
+            if now - missing.asked > TAIL_SECONDS:
+                del self._missing[uid]
+            elif now - missing.last >= self._lease.seconds * UNSEEN / 2:
+                due.append(uid)
+        await _side_by_side(self._look, due)
+
+
+async def _side_by_side(ask: Callable[[str], Awaitable[object]], uids: Iterable[str]) -> None:
+    """Ask about these nodes. A server that is silent holds up what is known of its own leases only."""
+
+    async def one(uid: str) -> None:
+        with suppress(Unavailable):
+            await ask(uid)
+
+    async with anyio.create_task_group() as tasks:
+        for uid in uids:
+            tasks.start_soon(one, uid)

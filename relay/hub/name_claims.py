@@ -1,0 +1,323 @@
+"""Who is who: claims, resumes and look-ups, answered from this node where it can know, else by the directory."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+from anyio.abc import TaskGroup
+
+from relay.clock import clock
+from relay.directory.directory import Body, Directory, Record, Unavailable
+from relay.hub.client_connection import Outlet
+from relay.hub.record_writer import Records
+from relay.logs import Spell
+from relay.model import Located
+from relay.names.parse import Name, parse
+from relay.protocol.errors import Code
+from relay.protocol.events import Claim, Replaced
+from relay.session import resume
+from relay.session.partner_nodes import Partners
+from relay.session.peer_messages import Mail, Moved
+from relay.session.resume import Legacy
+from relay.session.session import Session, State
+from relay.tasks.worker_pool import Crew
+
+# Times that a resume is tried when somebody with the same token was quicker: one client can't be so quick so often.
+TRIES: Final = 4
+# A claim that waits for so long (for the owners that a forgetful Redis has to hear first) has outlasted many a client.
+PATIENCE_SECONDS: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Owner(Protocol):
+    """What claims, and some others, need of the node."""
+
+    uid: str
+    authenticates: bool
+    sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
+    partners: Partners  # of all of them
+
+    def began(self, session: Session, *, resumed: bool) -> None:
+        """A session begins on this node."""
+
+    def begin(self) -> None:
+        """To be called before a session is told an answer."""
+
+    def wake(self, session: Session) -> None:
+        """Commands that waited may be handled now."""
+
+    def touch(self, outlet: Outlet) -> None:
+        """Have the outlet pump and flush."""
+
+    def post(self, uid: str, mail: Mail) -> None:
+        """Send mail."""
+
+
+class Claims:
+    """The questions to the directory that are under way, and the sessions that own a name here."""
+
+    def __init__(self, node: Owner, directory: Directory, records: Records, tasks: TaskGroup) -> None:
+        self._node = node
+        self._directory = directory
+        self._records = records
+        self._crew = Crew(tasks)
+        self._sids: set[str] = set()
+        self._unclaimed = Spell("claim not possible")
+        self._unresumed = Spell("resume not possible")
+        # By session: it has moved on already, and the answer that makes it a session of this node isn't here yet.
+        self._moved: dict[str, Moved] = {}
+        # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
+        self._behind: dict[str, list[Callable[[], None]]] = {}
+
+    def holds(self, sid: str) -> bool:
+        """Whether a session of this node has this id, or is about to have it."""
+        return sid in self._sids
+
+    def forget(self, sid: str) -> None:
+        """That session is over."""
+        self._sids.discard(sid)
+        self._moved.pop(sid, None)
+
+    def moved(self, mail: Moved) -> None:
+        """Somebody was quicker to take a session over than this node to hear that it had it."""
+        if mail.sid in self._sids:
+            self._moved[mail.sid] = mail
+
+    def _seated(self, sid: str) -> None:
+        """The session is one of this node's: now it can be told that it has moved."""
+        if (mail := self._moved.pop(sid, None)) is not None:
+            self._node.post(self._node.uid, mail)
+
+    def claim(self, session: Session, name: Name) -> None:
+        """Ask for a name; ends in `session.claimed` or `session.unclaimed`."""
+        here = self._node.sessions.get(name.owned)
+        if here is None:
+            self._node.sessions[name.owned] = session
+        elif not self._node.authenticates or here.name is None or here.name.key != name.key:
+            session.unclaimed(Code.NAME_TAKEN)
+            return
+        elif here.state is State.CLAIMING:
+            self._behind.setdefault(name.owned, []).append(lambda: self._claim_now(session, name))
+            return
+        self._crew.start(self._claim, session, name)
+
+    def _claim_now(self, session: Session, name: Name) -> None:
+        if session.state is State.CLAIMING:
+            self.claim(session, name)
+            self._node.wake(session)
+
+    async def _claim(self, session: Session, name: Name) -> None:
+        began = clock()
+        sid, token = secrets.token_hex(8), secrets.token_urlsafe(32)
+        token_hash = hash_token(token) if session.program else ""
+        self._sids.add(sid)
+        fence, code = None, Code.NAME_TAKEN
+        try:
+            body = Body(name.shown, session.grace, token_hash, False, "", None)
+            fence = await self._directory.claim(name.owned, sid, body)
+            if fence is None and self._node.authenticates:
+                fence = await self._supersede(session, name, sid, body)
+            if session.program and _gone(session) and clock() - began > PATIENCE_SECONDS:
+                fence, code = None, Code.UNAVAILABLE  # granted to nobody: the grace would only keep others off the name
+        except Unavailable as error:
+            self._unclaimed.again(error=str(error))
+            code = Code.UNAVAILABLE
+        except Exception:  # a defect must not take the other users' node down
+            log.exception("claim failed")
+            code = Code.UNAVAILABLE
+        self._node.begin()
+        if fence is None:
+            self._refused(session, name, sid, code)
+        else:
+            self._seat(session, name)
+            session.claimed(sid, fence, token, token_hash)
+            if session.state is State.NAMED:  # else the node goes away
+                self._node.began(session, resumed=False)
+                self._seated(sid)
+        self._known(session, name)
+
+    async def _supersede(self, session: Session, name: Name, sid: str, body: Body) -> int | None:
+        """Take the name over from the session that has it: each of its clients has proved to be the same user.
+
+        Not from one whose name only looks alike, and not for a connection that is gone, which would only leave it free.
+        Of two at once the later one wins.
+        """
+        for _ in range(TRIES):
+            holder = await self._directory.find(name.owned)
+            if holder is None:
+                return await self._directory.claim(name.owned, sid, body)
+            if session.deaf or parse(holder.body.shown).key != name.key:
+                return None
+            fence = await self._directory.take_over(holder, name.owned, sid, body)
+            if fence is not None:
+                if holder.uid != self._node.uid:
+                    self._node.begin()
+                    self._node.post(holder.uid, Moved(name.owned, holder.sid, taken=True))
+                return fence
+        return None
+
+    def _seat(self, session: Session, name: Name) -> None:
+        """The name is this session's now, and no other's."""
+        old = self._node.sessions.get(name.owned)
+        if old is not session:
+            if old is not None:
+                old.superseded()
+            self._node.sessions[name.owned] = session
+
+    def _refused(self, session: Session, name: Name, sid: str, code: Code, grace: float = 0.0) -> None:
+        if self._node.sessions.get(name.owned) is session:
+            del self._node.sessions[name.owned]
+        session.unclaimed(code)
+        if code is Code.UNAVAILABLE:
+            # A session that was to be resumed may be ours now: its client has its grace to try again. Until then its
+            # name is not free, here no more than on other nodes.
+            self._records.give_up(name.owned, sid, grace, lambda: self.forget(sid))
+        else:
+            self.forget(sid)
+
+    def _known(self, session: Session, name: Name) -> None:
+        """It's known whose the name is: whoever waited for that has its turn."""
+        self._node.wake(session)
+        for turn in self._behind.pop(name.owned, ()):
+            turn()
+
+    def resume(self, session: Session, name: Name, claim: Claim) -> None:
+        """Find the session of a token: here, or in the directory."""
+        assert claim.resume is not None
+        token_hash = hash_token(claim.resume.token)
+        here = self._node.sessions.get(name.owned)
+        if here is None:
+            self._node.sessions[name.owned] = session
+            self._crew.start(self._resume, session, name, claim, token_hash)
+        elif here.state is State.CLAIMING:
+            self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
+        elif here.state is State.NAMED:
+            self._crew.start(self._come_back, session, here, name, claim, token_hash)
+        else:
+            session.unclaimed(Code.BAD_TOKEN)
+
+    def _resume_now(self, session: Session, name: Name, claim: Claim) -> None:
+        if session.state is State.CLAIMING:
+            self.resume(session, name, claim)
+            self._node.wake(session)
+
+    async def _come_back(self, session: Session, here: Session, name: Name, claim: Claim, token_hash: str) -> None:
+        """The session is here, unless it has moved on, or the name has, and the word of that was lost.
+
+        The directory knows; where it can't be asked, nobody does, and the client has to try again. Meanwhile it shows
+        whether that has hung up already.
+        """
+        ours = hmac.compare_digest(here.token_hash, token_hash)
+        try:
+            holder = await self._directory.find_token(name.owned, token_hash)
+        except Exception as error:
+            if isinstance(error, Unavailable):
+                self._unresumed.again(error=str(error))
+            else:  # a defect: the client is to hear something
+                log.exception("resume failed")
+            self._node.begin()
+            session.unclaimed(Code.UNAVAILABLE)
+            self._node.wake(session)
+            return
+        moved = holder is not None and (holder.uid, holder.sid) != (self._node.uid, here.sid)
+        self._node.begin()
+        if moved and self._node.sessions.get(name.owned) is here:
+            (here.replaced if ours else here.name_lost)()
+        if session.state is not State.CLAIMING:
+            return
+        if self._node.sessions.get(name.owned) is not here:
+            self.resume(session, name, claim)
+        elif ours and (here.detached or not _gone(session)):
+            self._hand_over(session, here)
+            resume.come_back(here, claim)
+        else:
+            session.unclaimed(Code.BAD_TOKEN)
+        self._node.wake(session)
+
+    def _hand_over(self, session: Session, here: Session) -> None:
+        """The connection of a new session becomes that of an old one."""
+        old, new = here.outlet, session.outlet
+        session.outlet, here.outlet = None, new
+        session.close()
+        here.absence.ended_us = time.time_ns() // 1000
+        if old is not None:
+            old.tell(Replaced())
+            old.close()
+        if new is not None:
+            new.serve(here)
+            self._node.touch(new)
+
+    async def _resume(self, session: Session, name: Name, claim: Claim, token_hash: str) -> None:
+        sid, taken, code = secrets.token_hex(8), None, Code.BAD_TOKEN
+        self._sids.add(sid)
+        try:
+            taken = await self._take_over(session, name, sid, token_hash)
+        except Unavailable as error:
+            self._unresumed.again(error=str(error))
+            code = Code.UNAVAILABLE
+        except Exception:  # a defect must not take the other users' node down
+            log.exception("resume failed")
+            code = Code.UNAVAILABLE
+        self._node.begin()
+        if taken is None:
+            self._refused(session, name, sid, code, session.grace)
+        else:
+            holder, fence = taken
+            body = holder.body
+            legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended, body.before)
+            resume.inherit(session, legacy)
+            self._node.began(session, resumed=True)
+            self._node.post(holder.uid, Moved(name.owned, holder.sid, fence=fence, uid=self._node.uid))
+            resume.come_back(session, claim)
+            self._seated(sid)
+        self._known(session, name)
+
+    async def _take_over(self, session: Session, name: Name, sid: str, token_hash: str) -> tuple[Record, int] | None:
+        """The record that the token belongs to, and the new fence; None if there is no such session.
+
+        Of two resumes at once on two nodes the later one wins. One whose client has hung up meanwhile takes nothing
+        from a client that is there: a node that slept may find the words of a client that has long been served
+        elsewhere, or tried again here.
+        """
+        for _ in range(TRIES):
+            holder = await self._directory.find_token(name.owned, token_hash)
+            if holder is None or (_gone(session) and not holder.body.away):
+                return None
+            fence = await self._directory.take_over(holder, name.owned, sid)
+            if fence is not None:
+                return holder, fence
+        return None
+
+    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+        """Find the owner of a name: here, or in the directory."""
+        here = self._node.sessions.get(owned)
+        if here is not None and here.state is State.NAMED:
+            then(Located(here.presence, self._node.uid))
+        else:
+            self._crew.start(self._locate, owned, then)
+
+    async def _locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+        try:
+            found: Located | Code = await self._directory.locate(owned)
+        except Unavailable:
+            found = Code.UNAVAILABLE
+        except Exception:  # likewise
+            log.exception("lookup failed")
+            found = Code.UNAVAILABLE
+        self._node.begin()
+        then(found)
+
+
+def _gone(session: Session) -> bool:
+    """The client has hung up."""
+    return session.outlet is None or bool(session.outlet.hung_up)
+
+
+def hash_token(token: str) -> str:
+    """What the directory keeps of a token. 256 random bits need no salt."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,48 @@
+"""What the life and death of other nodes means to the sessions here."""
+
+import structlog
+
+from relay.bus.bus import Bus
+from relay.hub.name_claims import Owner
+from relay.session import resume
+
+log = structlog.get_logger()
+
+
+class Neighbours:
+    """The other nodes, as the partners of somebody here may live there."""
+
+    def __init__(self, node: Owner, bus: Bus) -> None:
+        self._node = node
+        self._bus = bus
+
+    def partners(self) -> set[str]:
+        """The nodes that hold a partner of someone here."""
+        return set(self._node.partners.nodes) - {self._node.uid}
+
+    def watched(self) -> set[str]:
+        """The nodes whose death matters here."""
+        return self.partners() | self._bus.waiting()
+
+    def lost(self, uid: str, since: float) -> None:
+        """That node is dead, for so many seconds: its text users are gone, its JSON users may come back elsewhere."""
+        log.warning("node lost", uid=uid, seconds=round(since, 2))
+        self._node.begin()
+        self._bus.forget(uid)
+        for session in list(self._node.sessions.values()):
+            session.node_lost(uid, since)
+            self._node.wake(session)
+
+    def back(self, uid: str) -> None:
+        """That node wasn't dead. What it had to say meanwhile went with the link: ask after each partner there."""
+        log.warning("node back", uid=uid)
+        self._node.begin()
+        for session in list(self._node.sessions.values()):
+            resume.node_back(session, uid)
+
+    def forgot(self, uid: str) -> None:
+        """That node had given us up, mail to it was lost: settle with each partner there what it has."""
+        self._node.begin()
+        for session in self._node.sessions.values():
+            if session.chat is not None and session.chat.partner.uid == uid:
+                self._node.post(uid, session.chat.sync(session.party, reply=True, away=session.detached))

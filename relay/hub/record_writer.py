@@ -1,0 +1,190 @@
+"""Keeps the directory's records in step with the sessions of this node."""
+
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from relay.directory.directory import Body, Directory, NameLost, Unavailable
+from relay.protocol.errors import Reason
+from relay.session.session import Session, State
+from relay.tasks.worker_pool import Crew
+
+# Pause before a record that couldn't be written is written again.
+RETRY_SECONDS: Final = 0.2
+# Records written at the same time when all have to be.
+AT_ONCE: Final = 500
+
+log = structlog.get_logger()
+
+
+class Records:
+    """Writes one session's record at a time in one place, so that an older state never overtakes a newer one.
+
+    `changed()` is called before sessions are told anything.
+    """
+
+    def __init__(self, directory: Directory, tasks: TaskGroup, changed: Callable[[], None]) -> None:
+        self._directory = directory
+        self._crew = Crew(tasks)
+        self._changed = changed
+        self._waiting: dict[Session, list[Callable[[bool], None]]] = {}
+        self._released: dict[Session, Callable[[], None]] = {}
+        self._writing: set[Session] = set()
+
+    def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
+        """Write the record as it is by then. `then(False)`: not now; it's written as soon as that is possible."""
+        waiting = self._waiting.setdefault(session, [])
+        if then is not None:
+            waiting.append(then)
+        self._start(session)
+
+    def release(self, session: Session, then: Callable[[], None]) -> None:
+        """Give the name back, behind what is being written. `then`: that is done, or can't be done now."""
+        self._released[session] = then
+        self._start(session)
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is being written."""
+        return not self._writing
+
+    def _start(self, session: Session) -> None:
+        if session not in self._writing:
+            self._writing.add(session)
+            self._crew.start(self._write, session)
+
+    async def _write(self, session: Session) -> None:
+        try:
+            while session in self._waiting or session in self._released:
+                if session in self._released:
+                    await self._give_back(session)
+                else:
+                    await self._save(session)
+        finally:
+            self._writing.discard(session)
+
+    async def _save(self, session: Session) -> None:
+        waiting = self._waiting.pop(session)
+        written = False
+        if session.state is State.NAMED:
+            try:
+                session.fence = await self._directory.save(session.owned, session.sid, session.fence, body(session))
+                written = True
+            except NameLost:
+                await self._lost(session)
+            except Unavailable:
+                self._waiting.setdefault(session, [])
+            except Exception:  # a defect: who waits has to be told, and the name must not be lost for it
+                log.exception("record not written")
+                self._waiting.setdefault(session, [])
+        self._changed()
+        for then in waiting:
+            _call(then, written)
+        if session in self._waiting and not written:
+            await anyio.sleep(RETRY_SECONDS)
+
+    async def _lost(self, session: Session) -> None:
+        """Another session owns the name: a stranger's, or this very one's, resumed elsewhere."""
+        resumed = None
+        if session.token_hash:
+            try:
+                resumed = await self._directory.resumed(session.owned, session.token_hash)
+            except Unavailable:
+                self._waiting.setdefault(session, [])  # whose it is now shows with the next try
+                return
+        self._changed()
+        if session.state is State.NAMED:
+            if resumed is None:
+                session.name_lost()
+            else:
+                if session.chat is not None and not resumed.body.knows(session.chat.id):
+                    session.part(Reason.LOST)  # it was resumed from what an older server remembered: without this chat
+                session.replaced(resumed.fence)
+
+    async def _give_back(self, session: Session) -> None:
+        try:
+            await self._directory.release(session.owned, session.sid)
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.exception("name not given back")
+            self._told(session)
+            await anyio.sleep(RETRY_SECONDS)
+            return
+        self._told(session)
+        del self._released[session]
+
+    def _told(self, session: Session) -> None:
+        then = self._released[session]
+        self._released[session] = _nobody
+        self._changed()
+        _call(then)
+
+    def give_up(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
+        """A claim got no answer, but may be carried out yet: take it back once Redis can be asked, `after` so long.
+
+        `then`: that time is over, and the name may be had.
+        """
+        self._crew.start(self._take_back, owned, sid, after, then)
+
+    async def _take_back(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
+        await anyio.sleep(after)
+        then()
+        while True:
+            await anyio.sleep(RETRY_SECONDS)
+            try:
+                return await self._directory.release(owned, sid)
+            except Unavailable:
+                continue
+
+    async def write_all(self, sessions: list[Session]) -> None:
+        """Write all of them back, after Redis forgot or the lease lapsed. Raises Unavailable: not all of them now."""
+        for start in range(0, len(sessions), AT_ONCE):
+            await self._write_some(sessions[start : start + AT_ONCE])
+
+    async def _write_some(self, sessions: list[Session]) -> None:
+        done = anyio.Event()
+        left = len(sessions)
+
+        def one_less(_: bool) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                done.set()
+
+        for session in sessions:
+            self.save(session, one_less)
+        await done.wait()
+        if any(session in self._waiting and session.state is State.NAMED for session in sessions):
+            raise Unavailable("not all records could be written")
+
+
+def _nobody() -> None:
+    pass
+
+
+def _call(then: Callable[..., None], *about: object) -> None:
+    """A defect in what one session does next must not keep others, or its own record, from their turn."""
+    try:
+        then(*about)
+    except Exception:
+        log.exception("a step failed")
+
+
+def body(session: Session) -> Body:
+    """What the directory has to know of a session."""
+    chat, partner = session.engaged or ("", None)
+    shown = session.name.shown if session.name else ""
+    return Body(
+        shown,
+        session.grace,
+        session.token_hash,
+        session.detached,
+        chat,
+        partner,
+        session.ended,
+        session.before,
+        session.calling,
+    )

@@ -1,0 +1,133 @@
+"""The ports of a node: bound before anything else, so that one in use is known at once; workers share them."""
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+from relay.config import Config, StartError, show_server
+from relay.net import tcp_health
+
+# What the kernel keeps for a client: so much that it hasn't read and isn't on its way, and so much that the node hasn't
+# read (Linux reckons twice that, with its own; as much as a connection begins with). Left alone both may grow to
+# megabytes, and where all connections together use up what Linux has for TCP (`tcp_mem`), they all stand still, the one
+# to Redis too. A client can say 64 KiB in one round trip, which is 640 KB a second at 100 ms.
+KERNEL_BYTES: Final = 64 * 1024
+
+
+def resolve(host: str) -> str:
+    """The address of a host by its name, of those that it has one of IPv4 if there is any. Raises StartError.
+
+    Call it from the main thread. A resolver that hangs can't be stopped, so it is asked in a thread that nobody waits
+    for at the end: a signal whose handler raises ends this call at once.
+    """
+    outcome: Future[str] = Future()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            outcome.set_result(str(_first(found)[4][0]))
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    try:
+        return outcome.result()
+    except OSError as error:
+        raise StartError(f"can't listen on {host}: {error.strerror or error}") from None
+
+
+def _first(found: list[Any]) -> Any:
+    """What getaddrinfo found for IPv4, if there is any."""
+    return min(found, key=lambda entry: entry[0] != socket.AF_INET)
+
+
+def bind(config: Config) -> dict[str, socket.socket]:
+    """The sockets by what they are for. Raises StartError.
+
+    They listen already, but for shared ones: clients must not be given to a worker that isn't ready for them.
+    """
+    ports = {"address": config.port, "classic": config.classic_port, "http": config.http_port}
+    sockets: dict[str, socket.socket] = {}
+    for role, port in ports.items():
+        if port is None:
+            continue
+        try:
+            share = config.share_ports and role != "http"
+            sockets[role] = _bind(config.host, port, share=share, listen=not share)
+        except StartError:
+            for bound in sockets.values():
+                bound.close()
+            raise
+    return sockets
+
+
+@contextmanager
+def reserved(config: Config) -> Iterator[Config]:
+    """Keep the clients' ports for workers that share them, for as long as the context lasts; raises StartError.
+
+    Yields the settings with the ports that were taken where any free one was asked for. Nobody else may have a port:
+    SO_REUSEPORT alone would let a relay that is already there share it, and get half of the clients.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise StartError("several workers need SO_REUSEPORT, which this system doesn't have")
+    kept: list[socket.socket] = []
+    try:
+        for port in filter(lambda port: port is not None, (config.port, config.classic_port)):
+            with _bind(config.host, port or 0, share=False) as probe:
+                taken = probe.getsockname()[1]
+            kept.append(_bind(config.host, taken, share=True, listen=False))  # that doesn't listen gets no clients
+        port, *classic = (sock.getsockname()[1] for sock in kept)
+        yield replace(config, port=port, classic_port=classic[0] if classic else None)
+    finally:
+        for sock in kept:
+            sock.close()
+
+
+def show(sock: socket.socket) -> str:
+    """Address and port, as one types them."""
+    host, port, *_ = sock.getsockname()
+    return show_server((host, port))
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Whether only this machine reaches the port."""
+    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _bind(host: str, port: int, *, share: bool, listen: bool = True) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = _first(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _in_the_way(host, port, error) from None
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _set_up(sock)
+        sock.bind(address)
+        if listen:
+            sock.listen(1)  # SO_REUSEADDR lets two sockets be bound to a port; only listening shows that it is taken
+    except OSError as error:
+        sock.close()
+        raise _in_the_way(host, port, error) from None
+    return sock
+
+
+def _set_up(sock: socket.socket) -> None:
+    """Connections inherit it from the port that they come to, which saves each some system calls."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tcp_health.keep_alive(sock)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BYTES)
+
+
+def _in_the_way(host: str, port: int, error: OSError) -> StartError:
+    return StartError(f"can't listen on {show_server((host, port))}: {error.strerror or error}")

@@ -1,0 +1,121 @@
+"""A node's reports. Nothing depends on them but `relay status`: one that can't be written is left out."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import structlog
+
+from relay.config import Config
+from relay.hub.hub import Router
+from relay.metrics import Counts
+from relay.observe.duplicate_name import Namesake
+from relay.observe.status_report import VERSION, Report, decode, encode
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.keys import Keys
+
+REPORT_SECONDS: Final = 2.0
+# The last report of a node that died stays for as long as its lapsed lease does; then the next one drops it.
+KEPT_SECONDS: Final = 3600.0
+# For how long it can be seen that a node had this name: some reports.
+PLACE_SECONDS: Final = 10.0
+# Every so many reports a node looks for such.
+TIDY_EVERY: Final = 60
+# Reports read at a time.
+COUNT: Final = 100
+
+log = structlog.get_logger()
+
+
+class Reporter:
+    """Says how this node is, for as long as it serves. `trouble()`: why no new clients should come."""
+
+    def __init__(
+        self, config: Config, uid: str, store: Store, keys: Keys, router: Router, trouble: Callable[[], str]
+    ) -> None:
+        self._config = config
+        self._uid = uid
+        self._store = store
+        self._key, self._place = keys.nodes, keys.called(config.name)
+        self._namesake = Namesake(config.name, uid)
+        self._router = router
+        self._trouble = trouble
+        self._began = self._last = time.monotonic()
+        self._ended = False
+        self._counted = (0, 0)  # messages received and delivered, at the report before
+
+    async def run(self) -> None:
+        """For ever: report, and now and then drop what dead nodes left."""
+        number = 0
+        while not self._ended:
+            try:
+                await self._write(self._report())
+                if number % TIDY_EVERY == 0:
+                    await self._tidy()
+            except Unavailable as error:
+                log.debug("report left out", error=str(error))
+            number += 1
+            await anyio.sleep(REPORT_SECONDS)
+
+    def _report(self) -> Report:
+        router, counts = self._router, self._router.counts
+        now = time.monotonic()
+        received, delivered = self._rates(counts, now - self._last)
+        self._last = now
+        return Report(
+            name=self._config.name,
+            version=VERSION,
+            at=round(time.time(), 3),
+            up=round(now - self._began, 1),
+            lease=self._config.lease,
+            trouble=self._trouble(),
+            connections=len(router.outlets),
+            users=len(router.sessions),
+            chatting=router.partners.chatting,
+            received=received,
+            delivered=delivered,
+            unconfirmed=sum(counts.unconfirmed.values()),
+            memory=router.budget.held,
+        )
+
+    def _rates(self, counts: Counts, seconds: float) -> tuple[float, float]:
+        before, self._counted = self._counted, (counts.taken, counts.delivered)
+        if seconds <= 0:
+            return 0.0, 0.0
+        received, delivered = (round((new - old) / seconds, 1) for new, old in zip(self._counted, before, strict=True))
+        return received, delivered
+
+    async def _write(self, report: Report) -> None:
+        *_, found = await self._store.calls(
+            (
+                ("HSET", self._key, self._uid, encode(report)),
+                ("PEXPIRE", self._key, round(KEPT_SECONDS * 1000)),
+                ("SET", self._place, self._uid, "GET", "PX", round(PLACE_SECONDS * 1000)),
+            )
+        )
+        self._namesake.found((found or b"").decode(errors="backslashreplace"))
+
+    async def _tidy(self) -> None:
+        reports = await read(self._store, self._key)
+        now = time.time()
+        old = [uid for uid, report in reports.items() if report is None or now - report.at > KEPT_SECONDS]
+        if old:
+            await self._store.call("HDEL", self._key, *old)
+
+    async def withdraw(self) -> None:
+        """This node ends: it isn't to be seen any more. Raises Unavailable."""
+        self._ended = True
+        await self._store.call("HDEL", self._key, self._uid)
+
+
+async def read(store: Store, key: str) -> dict[str, Report | None]:
+    """All reports by their nodes' uids, None for what is none. Raises Unavailable."""
+    found: dict[str, Report | None] = {}
+    cursor = 0
+    while True:
+        cursor, fields = await store.call("HSCAN", key, cursor, "COUNT", COUNT)
+        for uid, raw in fields.items():
+            found[uid.decode(errors="backslashreplace")] = decode(raw)
+        if not int(cursor):
+            return found

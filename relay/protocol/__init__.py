@@ -1,0 +1,1 @@
+"""What clients and nodes say to each other: frames, errors, and the dialects that carry them."""

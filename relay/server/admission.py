@@ -1,0 +1,270 @@
+"""What a new connection passes before it is a client's: limits, a balancer's header, TLS."""
+
+import asyncio
+import ssl
+from ipaddress import IPv6Address
+from typing import Any, Final, cast
+
+import structlog
+from msgspec import Struct
+
+from relay.hub.hub import Router
+from relay.hub.rate_limit import MINUTE, Bucket, Origin
+from relay.metrics import Limit
+from relay.net import proxy_protocol
+from relay.net.fd_guard import Descriptors
+from relay.net.tls import TlsTransport
+from relay.server.connection import Connection
+
+# A balancer sends its header at once, with the first bytes on the connection.
+HEADER_SECONDS: Final = 10.0
+# One line in the log for so many seconds in which a limit was met: it's strangers who bring that out.
+SAY_SECONDS: Final = 60.0
+# An owner of IPv6 addresses has 2^64 of them at the least.
+_NETWORK: Final = slice(0, 8)
+
+log = structlog.get_logger()
+
+
+class Terms(Struct, frozen=True):
+    """Who gets in. 0: any number."""
+
+    max_line: int = 65_536
+    connections: int = 50_000
+    connections_per_address: int = 10_000
+    claims_per_address: int = 10_000  # a minute
+    proxied: bool = False  # a balancer says whose each connection is
+
+
+class Gate:
+    """The way in of one node, for all its ports for clients. `context` may be replaced; connections keep theirs."""
+
+    def __init__(self, router: Router, terms: Terms, context: ssl.SSLContext | None = None) -> None:
+        self.context = context
+        self.terms = terms
+        self.router = router
+        self.open = 0  # connections
+        self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
+        self._arriving: set[Arrival] = set()
+        self._neighbours: dict[str, Neighbour] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._said: dict[Limit, float] = {}
+
+    def arrive(self, *, classic: bool) -> "Arrival":
+        """The protocol of a connection that was just accepted."""
+        return Arrival(self, classic)
+
+    @property
+    def why_full(self) -> str:
+        """Why nobody new gets in, if so."""
+        if self.descriptors.short:
+            return "no file descriptors left"
+        return "as many connections as there may be" if 0 < self.terms.connections <= self.open else ""
+
+    def opened(self, arrival: "Arrival") -> bool:
+        """A connection is there. Whether it may stay."""
+        self._arriving.add(arrival)
+        self.open += 1
+        self.descriptors.look()
+        if 0 < self.terms.connections < self.open:
+            return self.refuse(Limit.CONNECTIONS, "--max-connections")
+        return True
+
+    def closed(self) -> None:
+        """A connection is gone."""
+        self.open -= 1
+        self.descriptors.look()
+
+    def settled(self, arrival: "Arrival") -> None:
+        """It is a client's now, or gone."""
+        self._arriving.discard(arrival)
+
+    def admit(self, address: str) -> "Neighbour | None":
+        """Count a connection from there, until it has `left`; None if there are too many."""
+        network = _network(address)
+        neighbour = self._neighbours.get(network)
+        if neighbour is None:
+            claims = self.terms.claims_per_address
+            bucket = Bucket(claims, asyncio.get_running_loop().time()) if claims else None
+            neighbour = self._neighbours[network] = Neighbour(self, network, bucket)
+        elif 0 < self.terms.connections_per_address <= neighbour.connections:
+            self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
+            return None
+        neighbour.connections += 1
+        return neighbour
+
+    def refuse(self, limit: Limit, option: str, address: str = "") -> bool:
+        """Somebody met a limit: count it, and say so once a minute. Always False."""
+        self.router.counts.hit(limit)
+        now = asyncio.get_running_loop().time()
+        if now - self._said.get(limit, -SAY_SECONDS) >= SAY_SECONDS:
+            self._said[limit] = now
+            log.warning("limit met", option=option, **{"address": address} if address else {})
+        return False
+
+    def left(self, neighbour: "Neighbour") -> None:
+        """One of its connections is gone."""
+        self.closed()
+        neighbour.connections -= 1
+        if not neighbour.connections:
+            self._forget(neighbour)
+
+    def _forget(self, neighbour: "Neighbour") -> None:
+        """Forget an address that nobody is connected from, at once or when its claims are back."""
+        loop = asyncio.get_running_loop()
+        if neighbour.claims is None or neighbour.claims.full(loop.time()):
+            del self._neighbours[neighbour.network]
+        elif self._sweeping is None:
+            self._sweeping = loop.call_later(MINUTE, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        for neighbour in [one for one in self._neighbours.values() if not one.connections]:
+            self._forget(neighbour)
+
+    def shut(self) -> None:
+        """Nobody comes in any more; whoever is about to is sent away."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for arrival in list(self._arriving):
+            arrival.abort()
+
+
+class Neighbour(Origin):
+    """An address, or a network of IPv6, that connections come from: one for all of them, 0.4 KB."""
+
+    __slots__ = ("_gate", "connections", "network")
+
+    def __init__(self, gate: Gate, network: str, claims: Bucket | None) -> None:
+        super().__init__(claims)
+        self._gate = gate
+        self.network = network
+        self.connections = 0
+
+    def left(self) -> None:
+        """One of its connections is gone."""
+        self._gate.left(self)
+
+
+class Proxied(Origin):
+    """Where a connection comes from whose address a balancer tells."""
+
+    __slots__ = ("_neighbour",)
+
+    def __init__(self, neighbour: Neighbour, peer: str) -> None:
+        super().__init__(neighbour.claims, peer)
+        self._neighbour = neighbour
+
+    def left(self) -> None:
+        """It is gone."""
+        self._neighbour.left()
+
+
+class Arrival(asyncio.BufferedProtocol):
+    """A connection that isn't a client's yet: it reads the balancer's header, if there must be one, not a byte more."""
+
+    def __init__(self, gate: Gate, classic: bool) -> None:
+        self._gate, self._classic = gate, classic
+        self._header = bytearray()
+        self._buffer = memoryview(b"")
+        self._timer: asyncio.TimerHandle | None = None
+        self._neighbour: Neighbour | None = None
+        self._peer = ""  # whose it is, where a balancer says so
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TCP is there."""
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._gate.opened(self):
+            self.abort()
+        elif self._gate.terms.proxied:
+            self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse)
+        else:
+            self._enter(None)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Room for the rest of the header: what follows is for others to read."""
+        whole = proxy_protocol.PREFIX_BYTES
+        if len(self._header) >= whole:
+            whole += proxy_protocol.rest_bytes(self._header)
+        self._buffer = memoryview(bytearray(max(1, whole - len(self._header))))
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """More of the header came."""
+        self._header += self._buffer[:nbytes]
+        header = bytes(self._header)
+        try:
+            proxy_protocol.check(header)
+            if len(header) < proxy_protocol.PREFIX_BYTES or len(
+                header
+            ) < proxy_protocol.PREFIX_BYTES + proxy_protocol.rest_bytes(header):
+                return
+            address = proxy_protocol.source(header)
+        except proxy_protocol.BadHeader:
+            self._refuse()
+        else:
+            self._enter(address)
+
+    def eof_received(self) -> bool:
+        """It ends before it began."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone without having been a client's."""
+        self._stop_timer()
+        self._gate.settled(self)
+        if self._neighbour is None:
+            self._gate.closed()
+        else:
+            self._gate.left(self._neighbour)
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self._transport.abort()
+
+    def _refuse(self) -> None:
+        self._gate.refuse(Limit.HEADER, "--proxy-protocol")
+        self.abort()
+
+    def _enter(self, address: str | None) -> None:
+        """It is known whose it is: on with TLS, or with the client."""
+        self._stop_timer()
+        if address is not None:
+            self._peer = address
+        else:
+            peer: Any = self._transport.get_extra_info("peername")
+            address = peer[0] if peer else ""
+        self._neighbour = self._gate.admit(address)
+        if self._neighbour is None:
+            self.abort()
+            return
+        context = self._gate.context
+        self._hand_over(self._ready() if context is None else TlsTransport(context, self._ready, self._failed))
+
+    def _hand_over(self, protocol: Connection | TlsTransport) -> None:
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+
+    def _ready(self) -> Connection:
+        gate, neighbour = self._gate, self._neighbour
+        assert neighbour is not None
+        gate.settled(self)
+        origin = Proxied(neighbour, self._peer) if self._peer else neighbour
+        return Connection(gate.router, gate.terms.max_line, classic=self._classic, origin=origin)
+
+    def _failed(self, late: bool) -> None:
+        if late:
+            self._gate.router.counts.hit(Limit.HANDSHAKE_TIME)
+        self.connection_lost(None)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _network(address: str) -> str:
+    """What counts as one: an address of IPv4, 2^64 of IPv6."""
+    if ":" not in address:
+        return address
+    whole = IPv6Address(address.partition("%")[0])
+    return str(whole.ipv4_mapped or whole.packed[_NETWORK].hex())

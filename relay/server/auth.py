@@ -1,0 +1,136 @@
+"""Who may have a name: whoever shows a signed token (JWT, RFC 7519) that says so."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from relay.config import ConfigError
+from relay.names.parse import InvalidName, parse
+from relay.server import jwt_keys
+from relay.server.jwt_keys import Key
+
+# Tokens are some hundred bytes; longer ones aren't looked at.
+TOKEN_CHARACTERS: Final = 8192
+
+log = structlog.get_logger()
+
+
+class Authenticator:
+    """Checks tokens with the keys in a file (see `relay.server.jwt_keys`).
+
+    The kind of key alone decides how a token must be signed: what the token says of it only chooses among the keys.
+
+    Args:
+        file: the keys.
+        audience: what a token's `aud` has to be, or to contain; None: a token may have none.
+        issuer: what its `iss` has to be; None: any, or none.
+        leeway: seconds by which the issuer's clock may differ from ours.
+
+    Raises:
+        ConfigError: from the constructor and from `reload`; the latter then changes nothing.
+    """
+
+    def __init__(
+        self, file: Path, *, audience: str | None = None, issuer: str | None = None, leeway: float = 0.0
+    ) -> None:
+        self._file = file
+        self._expected: dict[str, Any] = {"audience": audience, "issuer": issuer, "leeway": leeway}
+        claims = {"aud": audience, "iss": issuer}
+        self._required = ["exp", "sub", *(claim for claim, value in claims.items() if value is not None)]
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the file again."""
+        if importlib.util.find_spec("jwt") is None or importlib.util.find_spec("cryptography") is None:
+            raise ConfigError("--auth-jwt-key needs PyJWT: pip install 'pair-relay[auth]'")
+        self._keys = jwt_keys.read(self._file)
+        algorithms = ",".join(sorted({key.algorithm for key in self._keys}))
+        kids = ",".join(key.kid for key in self._keys if key.kid is not None)
+        log.info("names need a token", algorithms=algorithms, keys=len(self._keys), kids=kids)
+
+    def vouches(self, name: str, token: str | None) -> bool:
+        """Whether the token is good now, and this name's: its `sub` is the same name, in whatever spelling.
+
+        Why not is nobody's business but the operator's: the log says it at debug, and never the token.
+        """
+        why = self._why_not(name, token)
+        if why:
+            log.debug("token refused", name=name, reason=why)
+        return not why
+
+    def _why_not(self, name: str, token: str | None) -> str:
+        """What is wrong with the token, in words that have nothing of it; empty: nothing."""
+        if token is None:
+            return "there is none"
+        if len(token) > TOKEN_CHARACTERS:
+            return "it is too long"
+        import jwt
+
+        try:
+            subject = self._subject(token)
+        except (jwt.PyJWTError, _NoKey) as error:
+            return _words(error)
+        except Exception as error:  # a token is a stranger's, and may bring out what its reader never thought of
+            return f"it can't be read ({type(error).__name__})"
+        try:
+            return "" if parse(subject).key == parse(name).key else "its sub is another name"
+        except InvalidName:
+            return "its sub is no name"
+
+    def _subject(self, token: str) -> str:
+        """The `sub` of a good token. Raises PyJWTError, and whatever else a stranger's bytes may bring out."""
+        import jwt
+
+        for key in self._candidates(jwt.get_unverified_header(token)):
+            try:
+                said = jwt.decode(
+                    token,
+                    key.key,
+                    algorithms=[key.algorithm],
+                    options={"require": self._required},
+                    **self._expected,
+                )
+                return str(said["sub"])
+            except jwt.InvalidSignatureError as error:
+                wrong = error
+        raise wrong
+
+    def _candidates(self, header: dict[str, Any]) -> list[Key]:
+        """The keys that may have signed it: of its algorithm, and of its `kid` where both have one."""
+        kid = header.get("kid")
+        found = [
+            key
+            for key in self._keys
+            if key.algorithm == header.get("alg") and (None in (kid, key.kid) or kid == key.kid)
+        ]
+        if not found:
+            raise _NoKey
+        return found
+
+
+class _NoKey(Exception):
+    """No key of ours has the token's algorithm and `kid`."""
+
+
+def _words(error: Exception) -> str:
+    """What PyJWT found, without what it quotes."""
+    import jwt
+
+    match error:
+        case _NoKey():
+            return "no key has its alg and kid"
+        case jwt.InvalidSignatureError():
+            return "its signature is wrong"
+        case jwt.ExpiredSignatureError():
+            return "it has expired"
+        case jwt.ImmatureSignatureError():
+            return "its nbf or iat is in the future"
+        case jwt.MissingRequiredClaimError():
+            return f"it has no {error.claim}"
+        case jwt.InvalidAudienceError():
+            return "its aud isn't the one that is expected"
+        case jwt.InvalidIssuerError():
+            return "its iss isn't the one that is expected"
+    return f"it can't be used ({type(error).__name__})"

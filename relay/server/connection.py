@@ -1,0 +1,359 @@
+"""One client's TCP connection. When it is read stands in `read_gate`, what it is told in `write_buffer`."""
+
+import asyncio
+from collections import deque
+from typing import Final, cast
+
+from relay.hub.hub import Router
+from relay.hub.rate_limit import NOWHERE, Origin, Pace
+from relay.metrics import Limit
+from relay.net import tcp_health
+from relay.protocol.dialects import CLASSIC, JSON, TEXT, Framer, Line, LineFramer, RawFramer, choose
+from relay.protocol.errors import Code, Ending
+from relay.protocol.events import Command, Hangup, Say
+from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES, Reading
+from relay.session.memory_budget import PLENTY, SHORT_READ_BYTES
+from relay.session.session import NAMED, Session, State
+
+# One read. What a client floods is taken in such pieces, so that everyone gets a turn; also bounds what one connection
+# can have in memory before it is slowed.
+READ_BYTES: Final = 16 * 1024
+# One read before there is a name: a `hello` or two. In the classic dialect it is as long as a line may be.
+NAMELESS_READ_BYTES: Final = 1024
+# Lines of one client handled in one turn of the loop: under a millisecond for messages, a few for the costliest.
+TURN_LINES: Final = 256
+# A connection that is to be closed waits so long for the client to read what it was told before.
+LINGER_SECONDS: Final = 60.0
+
+_NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(CLASSIC): "classic"}
+
+_buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
+_SHORT_BUFFER: Final = _buffer[:SHORT_READ_BYTES]
+_NAMELESS_BUFFER: Final = _buffer[:NAMELESS_READ_BYTES]
+_CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # a longer line is seen to be one
+
+
+class Connection(Reading):
+    """A client of the shared port: the first byte picks the dialect. `classic`: one of the classic port."""
+
+    __slots__ = (
+        "_before",
+        "_framer",
+        "_gone",
+        "_max_line",
+        "_named",
+        "_origin",
+        "_overdue",
+        "_owing",
+        "_share",
+        "_share_of",
+        "_timer",
+    )
+
+    def __init__(self, router: Router, max_line: int, *, classic: bool = False, origin: Origin = NOWHERE) -> None:
+        pace = Pace(router.limits.lines, router.limits.bytes, router.limits.calls, origin.claims)
+        super().__init__(router, CLASSIC if classic else None, router.plug(self, program=False), pace)
+        self._origin = origin
+        self._max_line = max_line
+        limit = min(max_line, NAMELESS_BYTES)
+        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit)
+        self._named = False  # lines are bounded as those of a client that has a name
+        self._overdue = False  # the time to send a name was over while what the client had sent waited for its turn
+        self._before = 0  # waiting lines that belong to no chat
+        self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._owing = 0  # looks in a row at which the peer owed acknowledgements
+        self._gone = False  # nothing can be written any more; lines that came before are still handled
+
+    @property
+    def peer(self) -> str:
+        """See `Outlet`."""
+        if self._origin.peer:
+            return self._origin.peer
+        host, port = (self._transport.get_extra_info("peername") or ("", ""))[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}".strip(":")
+
+    @property
+    def dialect(self) -> str:
+        """See `Outlet`."""
+        return _NAMES.get(id(self._dialect), "unknown")
+
+    # --- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up."""
+        self._transport = cast(asyncio.Transport, transport)
+        # Paused means exactly: not all of it is in the kernel yet. Acknowledgements depend on that.
+        self._transport.set_write_buffer_limits(high=0)
+        self._mind_name()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next read goes."""
+        if not self._named and self.session.state is not NAMED:
+            return _CLASSIC_BUFFER if self._dialect is CLASSIC else _NAMELESS_BUFFER
+        return _SHORT_BUFFER if self._router.budget.allowance < PLENTY else _buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes came."""
+        if self.closing:
+            return  # said behind a Quit
+        router = self._router
+        router.begin()
+        data = bytes(_buffer[:nbytes])
+        if self._dialect is None:
+            self._dialect = choose(data)
+            self.session.program = self._dialect is JSON
+        if self._named is not (self.session.state is NAMED):
+            self._mind_length()
+        lines = self._framer.feed(data)
+        if lines:
+            self._take(lines)
+        if router.budget.allowance < PLENTY:
+            self._mind_half(whole=bool(lines))
+        if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would go on reading up to 32 times before anyone else's turn
+            self._read_in = router.round
+            router.later(self)
+        self.pump()
+        if not self._named:
+            self._mind_name()
+        if self.pace.spend(len(lines), nbytes):
+            self._slow_down()
+        router.holding.add(self)
+
+    def _mind_half(self, *, whole: bool) -> None:
+        """Memory is short: half a line may have to wait, and a whole one ends its turn."""
+        if not whole:
+            self._mind_reading()
+        elif self._router.halves.done(self):
+            self._router.go_on_with_halves()
+
+    def _mind_length(self) -> None:
+        """A line may be as long as is needed: there is a name now, or none any more."""
+        self._named = self.session.state is NAMED
+        limit = self._max_line if self._named else min(self._max_line, NAMELESS_BYTES)
+        if over := self._framer.bound(limit):
+            self._take(over)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; it may still read."""
+        self._router.begin()
+        self._hang_up()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._router.begin()
+        self._stop_timer()
+        self._read_no_more()
+        self._origin.left()
+        self.closing = self._gone = True
+        self._out.clear()
+        self._out_bytes = 0
+        self._router.unplug(self.session, self)
+        self._router.holding.discard(self)
+        self._router.halves.forget(self)
+        self._hang_up()
+
+    def resume_writing(self) -> None:
+        """The kernel has all that was written."""
+        self._write_paused = False
+        self._router.begin()
+        self._router.touch(self)
+
+    # --- lines
+
+    def _hang_up(self) -> None:
+        if not self._eof:
+            self._eof = True
+            self._framer.eof()
+            self._take([Hangup()])
+            self.pump()
+
+    def pump(self) -> None:
+        """Handle lines in order, until one has to wait for its outcome."""
+        session, lines, router = self.session, self.lines, self._router
+        if session.outlet is not self:
+            self._drop_lines()  # said behind the end, or on a connection that another has replaced
+        elif not router.held:
+            if self._share_of != router.round:
+                self._share_of, self._share = router.round, TURN_LINES
+            while lines and not session.blocked and self._out_bytes <= REPLY_BYTES:
+                if session.state is not NAMED and type(lines[0]) is bytes:
+                    # A stranger who doesn't read gets no more answers.
+                    if self._write_paused or not router.entrance.admits(self):
+                        break
+                elif self._share and router.lines:
+                    self._share -= 1
+                    router.lines -= 1
+                else:
+                    router.later(self)
+                    break
+                command = self._parse(lines.popleft())
+                if self._before:
+                    self._handle_before(command)
+                    continue
+                session.receive(command)
+                if self._overdue:
+                    self._settle_overdue()
+                if lines and type(command) is Say:
+                    self._say_on(command)
+            if lines and session.draining:
+                self._let_pass()
+        if not self.lines:
+            self.lines = ()
+        if self.lines or self._read_paused or self._read_in == router.round or self._out_bytes > REPLY_BYTES:
+            self._mind_reading()
+
+    def _say_on(self, said: Say) -> None:
+        """Handle the messages that follow on one all at once: half the cost of a message in a run of 16 (measured).
+
+        As far as that is not sure to end as one by one would, the lines stay.
+        """
+        outbox, lines = self.session.outbox, self.lines
+        most = min(self._share, self._router.lines, outbox.room(said))
+        if lines and most > 0:
+            assert self._dialect is not None
+            texts = self._dialect.more(said, lines, most, outbox.room_bytes)
+            if texts:
+                for _ in texts:
+                    lines.popleft()
+                self._share -= len(texts)
+                self._router.lines -= len(texts)
+                outbox.say_on(texts)
+
+    def _handle_before(self, command: Command) -> None:
+        """Handle what was said before the chat was announced: it belongs to no chat."""
+        self._before -= 1
+        if isinstance(command, Say) and command.chat is None:
+            self.session.refuse(Code.NOT_PAIRED, id=command.id)
+        else:
+            self.session.receive(command)
+
+    def called(self) -> None:
+        """Lines that wait were not written to the partner that is announced next."""
+        self._before = len(self.lines)
+
+    def _parse(self, line: Line) -> Command:
+        if isinstance(line, bytes):  # what nearly all are
+            assert self._dialect is not None
+            return self._dialect.parse(line, self.session.state is NAMED)
+        if isinstance(line, Hangup):
+            return line
+        assert self._dialect is not None
+        self._router.counts.hit(Limit.LINE)
+        return self._dialect.too_long(line)
+
+    def _let_pass(self) -> None:
+        """Some lines pass those that wait for the outcome of messages."""
+        session = self.session
+        waiting, self.lines = self.lines, ()
+        stay = deque[Line]()
+        for line in waiting:
+            if session.draining and session.passes(command := self._parse(line)):
+                session.receive(command)
+            else:
+                stay.append(line)
+        self.lines = stay
+
+    # --- replies
+
+    def settle(self) -> None:
+        """The end of a turn: handle lines that could wait no longer, and write what gathered."""
+        if self.lines:
+            self.pump()
+        transport = self._transport
+        if self._gone:
+            self._router.holding.discard(self)
+            return
+        if transport.is_closing():  # uvloop raises on a write to such
+            return
+        if not self._write_paused:
+            if self._out:
+                self._write()
+            if not self._out and not self._write_paused and not transport.is_closing():
+                self._all_taken()
+        if self._out or self.lines:  # a window fills by what was read, which has had it looked at already
+            self._router.holding.add(self)
+        if self.lines or self._read_paused or self._out_bytes > REPLY_BYTES:
+            self._mind_reading()
+
+    def _all_taken(self) -> None:
+        """The kernel has all that the client was told: the session may acknowledge it."""
+        if self.closing:
+            self._stop_timer()
+            self._transport.close()
+            return
+        session = self.session
+        if session.outlet is self:
+            session.flushed()
+        if self._timer is not None or session.state is not NAMED:
+            self._mind_name()
+        if self.lines and not session.blocked and not self._router.held:
+            self._router.later(self)
+
+    def check_peer(self) -> None:
+        """Give the connection up if the peer has acknowledged nothing for too long of what was sent to it.
+
+        Called every peer.LOOK_SECONDS. Keep-alive doesn't see that: it pauses while something is on its way, and the
+        kernel would try for 15 minutes. A peer that lives and doesn't read is spared.
+        """
+        if not self._wrote or self._gone:
+            return
+        look = tcp_health.look(self._transport.get_extra_info("socket"))
+        self._wrote = look.waiting
+        self._owing = self._owing + 1 if look.owing else 0
+        if self._owing > tcp_health.OWING_LOOKS or look.deaf:
+            self._transport.abort()
+
+    @property
+    def hung_up(self) -> bool:
+        """The client sends nothing more, and may be gone."""
+        return self._eof
+
+    def serve(self, session: Session) -> None:
+        """Be the client of this session from now on."""
+        self.session = session
+        self._router.holding.add(self)  # for what is under way in its chat
+
+    def close(self) -> None:
+        """Close after what was told; the client may take some time to read it."""
+        self.tell_ack()
+        self.closing = True
+        self._drop_lines()
+        self._stop_timer()
+        if self._gone:
+            return  # a timer would only keep what is left of it
+        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
+        self._router.begin()
+        self._router.touch(self)
+
+    def _mind_name(self) -> None:
+        """The time to send a name runs while there is none, and ends while one is being asked for."""
+        if self.closing:
+            return
+        nameless = self.session.state is State.NAMELESS
+        if not nameless and self._timer is not None:
+            self._stop_timer()
+        elif nameless and self._timer is None and not self._overdue:
+            self._timer = asyncio.get_running_loop().call_later(self._router.limits.name, self._nameless)
+
+    def _nameless(self) -> None:
+        """The time is over: only what the client has sent in time, and waits for its turn, counts any more."""
+        self._timer = None
+        if self.lines and not self._write_paused:
+            self._overdue = True
+        else:
+            self._router.counts.hit(Limit.NAME_TIME)
+            self._transport.abort()
+
+    def _settle_overdue(self) -> None:
+        """What was sent in time was handled: either it asks for a name, or its answer is the last."""
+        self._overdue = False
+        if self.session.state is State.NAMELESS:
+            self._router.counts.hit(Limit.NAME_TIME)
+            self.session.end(Ending.QUIT)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,260 @@
+"""What each command of a client does, in a session that is ready for it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.model import Located
+from relay.names.parse import InvalidName, Name, parse
+from relay.protocol.errors import Code, Ending, Reason
+from relay.protocol.events import (
+    AcceptCall,
+    Block,
+    Bye,
+    Call,
+    Cancel,
+    Claim,
+    Command,
+    Confirm,
+    DeclineCall,
+    Event,
+    GoHome,
+    Hangup,
+    Known,
+    Leave,
+    Malformed,
+    Moving,
+    Nothing,
+    Ping,
+    Pong,
+    Quit,
+    Refused,
+    Say,
+    Type,
+    Unblock,
+    Who,
+)
+from relay.protocol.frame_errors import Ref
+from relay.session.peer_messages import Typing
+
+if TYPE_CHECKING:
+    from relay.session.session import Session
+
+
+def before_name(session: "Session", command: Command) -> None:
+    """Handle a command of a session that owns no name."""
+    match command:
+        case Claim():
+            _claim(session, command)
+        case Quit() | Hangup():
+            session.end(Ending.QUIT)
+        case Malformed():
+            _malformed(session, command)
+        case _:
+            session.refuse(Code.BAD_FRAME)
+
+
+def _claim(session: "Session", command: Claim) -> None:
+    host = session.host
+    if host.authenticates and not session.program:
+        command = _with_token(command)
+    refusal = host.admit(session, command)
+    if refusal is not None:
+        host.counts.claim(refusal)
+        session.refuse(refusal, name=command.name)
+        return
+    name = _name(session, command.name)
+    if name is None:
+        session.host.counts.claim(Code.NAME_INVALID)
+    else:
+        session.claim(name, command)
+
+
+def _with_token(command: Claim) -> Claim:
+    """A person's first line is `name token`."""
+    name, *auth = command.name.split(maxsplit=1) or [""]
+    return Claim(name, auth=auth[0] if auth else None)
+
+
+def _name(session: "Session", typed: str, ref: Ref | None = None) -> Name | None:
+    """The name that was typed, or a refusal."""
+    try:
+        return parse(typed)
+    except InvalidName as error:
+        session.host.tell(session, Refused(Code.NAME_INVALID, str(error), name=typed, ref=ref))
+        return None
+
+
+def _call(session: "Session", command: Call) -> None:
+    if not session.host.admits_call(session):
+        session.pairing.refuse(Code.RATE_LIMITED, command)
+        return
+    name = _name(session, command.name, command.ref)
+    if name is None:
+        session.host.counts.call(Code.NAME_INVALID)
+        return
+    chat = session.chat
+    if name.owned == session.owned:
+        session.pairing.refuse(Code.SELF_CHAT, command)
+    elif chat is not None and chat.partner.owned == name.owned:
+        session.announce(chat, caller=True, ref=command.ref)
+    elif chat is not None and chat.window:
+        session.wait(command)  # a switch takes its place behind the messages before it
+    else:
+        session.pairing.start(name, command)
+
+
+def _say(session: "Session", command: Say) -> None:
+    session.outbox.say(command)
+
+
+def _confirm(session: "Session", command: Confirm) -> None:
+    chat = session.chat
+    if chat is None or not session.acks or command.chat not in (None, chat.id):
+        return
+    ack = chat.confirm(command.id)
+    if ack is not None:
+        session.host.post(chat.partner.uid, ack)
+
+
+def _who(session: "Session", command: Who) -> None:
+    if not session.host.admits_call(session):
+        session.refuse(Code.RATE_LIMITED, name=command.name, ref=command.ref)
+        return
+    name = _name(session, command.name, command.ref)
+    if name is None:
+        return
+
+    def located(found: Located | Code) -> None:
+        if session.pending is not command:
+            return
+        session.pending = None
+        if isinstance(found, Code):
+            session.refuse(found, name=command.name, ref=command.ref)
+        else:
+            session.host.tell(session, Known(command.name, found.state, command.ref))
+
+    session.pending = command
+    session.host.locate(name.owned, located)
+
+
+def _ping(session: "Session", command: Ping) -> None:
+    session.host.tell(session, Pong())
+
+
+def _cancel(session: "Session", command: Cancel) -> None:
+    if not session.cancels(command):
+        return
+    if isinstance(session.pending, Call):  # behind messages: nobody has heard of it yet
+        call, session.pending = session.pending, None
+        session.pairing.refuse(Code.DECLINED, call)
+        session.host.wake(session)
+    else:
+        session.pairing.cancel()
+
+
+def _accept(session: "Session", command: AcceptCall) -> None:
+    session.door.accept(command)
+
+
+def _decline(session: "Session", command: DeclineCall) -> None:
+    session.door.decline(command)
+
+
+def _block(session: "Session", command: Block) -> None:
+    name = _name(session, command.name, command.ref)
+    if name is not None:
+        session.door.block(name, command)
+
+
+def _unblock(session: "Session", command: Unblock) -> None:
+    name = _name(session, command.name, command.ref)
+    if name is not None:
+        session.door.unblock(name, command)
+
+
+def _type(session: "Session", command: Type) -> None:
+    chat = session.chat
+    if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.deaf:
+        return
+    session.host.hint(chat.partner.uid, Typing(chat.partner.owned, chat.id))
+
+
+def _nothing(session: "Session", command: Nothing) -> None:
+    pass
+
+
+def _claim_again(session: "Session", command: Claim) -> None:
+    session.refuse(Code.BAD_FRAME, name=command.name)
+
+
+def _malformed(session: "Session", command: Malformed) -> None:
+    refused = Refused(command.code, command.message, id=command.id, name=command.name, ref=command.ref)
+    session.host.tell(session, refused)
+
+
+def _leave(session: "Session", command: Leave) -> None:
+    if session.chat is None or command.chat not in (None, session.chat.id):
+        session.refuse(Code.NOT_PAIRED, ref=command.ref)
+    elif session.chat.window:
+        session.wait(command)
+    else:
+        session.part(Reason.LEFT, ref=command.ref)
+        session.host.save(session)
+
+
+def _end(session: "Session", command: Command, why: Ending, *last_words: Event) -> None:
+    """Give the name back, once every message before has its outcome."""
+    if _unsettled(session):
+        session.wait(command)
+    else:
+        session.part(Reason.QUIT)
+        session.end(why, *last_words)
+
+
+def _unsettled(session: "Session") -> bool:
+    return session.chat is not None and bool(session.chat.window)
+
+
+def _quit(session: "Session", command: Quit) -> None:
+    if command.now:
+        session.pairing.withdraw(Reason.LEFT)
+        session.pending = None
+        session.part(Reason.QUIT)
+        session.end(Ending.QUIT, Bye())
+    else:
+        _end(session, command, Ending.QUIT, Bye())
+
+
+def _hangup(session: "Session", command: Hangup) -> None:
+    if session.program:
+        session.detach()
+    else:
+        _end(session, command, Ending.HUNG_UP)
+
+
+def _go_home(session: "Session", command: GoHome) -> None:
+    if not _unsettled(session):  # said first: the node may close the connection while the name is being given back
+        session.host.tell(session, Moving())
+    _end(session, command, Ending.DRAINED)
+
+
+COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
+    Say: _say,
+    Confirm: _confirm,
+    Call: _call,
+    Leave: _leave,
+    Who: _who,
+    Cancel: _cancel,
+    AcceptCall: _accept,
+    DeclineCall: _decline,
+    Block: _block,
+    Unblock: _unblock,
+    Type: _type,
+    Ping: _ping,
+    Quit: _quit,
+    Hangup: _hangup,
+    GoHome: _go_home,
+    Nothing: _nothing,
+    Malformed: _malformed,
+    Claim: _claim_again,
+}

@@ -1,0 +1,136 @@
+"""Who may call: the names that a client blocks, and calls that it answers itself (`ask`).
+
+A client that asks is told of a call (`Invited`) and accepts or declines it; until then it is free, and others who call
+hear `busy`. The caller is told that it rings, and may give the call up.
+"""
+
+from collections.abc import Set
+from typing import TYPE_CHECKING, Final
+
+from relay.metrics import Limit
+from relay.names.parse import Name
+from relay.protocol.errors import Code
+from relay.protocol.events import AcceptCall, Block, Blocked, Call, DeclineCall, Invited, Missed, Unblock
+from relay.protocol.frame_errors import Ref
+from relay.session.peer_messages import Decline, Invite, Ringing
+
+if TYPE_CHECKING:
+    from relay.session.session import Session
+
+
+_NOBODY: Final = frozenset[str]()  # a set each would cost an idle client 0.2 KB
+
+
+class Door:
+    """The door of one session. What is blocked lives as long as the session on this node."""
+
+    __slots__ = ("_blocked", "_session", "_told", "asks", "ringing")
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._blocked: Set[str] = _NOBODY  # names in the form that is owned
+        self.asks = False  # the client answers calls itself
+        self.ringing: Invite | None = None  # the call that waits for its answer
+        self._told = False  # the client has heard of it
+
+    def let_go(self) -> None:
+        """The session is over: nothing here refers to it any more."""
+        del self._session
+
+    # --- blocking
+
+    def block(self, name: Name, command: Block) -> None:
+        """Have this user's calls refused from now on; the user hears `busy`."""
+        session = self._session
+        if name.owned == session.owned:
+            session.refuse(Code.SELF_CHAT, name=command.name, ref=command.ref)
+        elif len(self._blocked) >= session.host.limits.blocks and name.owned not in self._blocked:
+            session.host.counts.hit(Limit.BLOCKS)
+            session.refuse(Code.TOO_MANY, name=command.name, ref=command.ref)
+        else:
+            self._blocked |= {name.owned}
+            if self.ringing is not None and self.ringing.caller.owned == name.owned:
+                self.shut(Code.BUSY)
+            session.host.tell(session, Blocked(command.name, True, command.ref))
+
+    def unblock(self, name: Name, command: Unblock) -> None:
+        """Let this user call again."""
+        self._blocked -= {name.owned}
+        self._session.host.tell(self._session, Blocked(command.name, False, command.ref))
+
+    def bars(self, owned: str) -> bool:
+        """Whether this user is blocked."""
+        return owned in self._blocked
+
+    # --- asking
+
+    def ring(self, mail: Invite) -> None:
+        """Ask the client. A caller whose node is too old to wait for an answer hears `busy`."""
+        session, host = self._session, self._session.host
+        if not mail.caller.rings:
+            host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.BUSY))
+            return
+        self.ringing, self._told = mail, False
+        # The record first: whoever hears of the call finds this one busy, on every node.
+        host.save(session, lambda _: self._rung(mail))
+
+    def _rung(self, mail: Invite) -> None:
+        if self.ringing is not mail:
+            return
+        session, host = self._session, self._session.host
+        self._told = True
+        host.post(mail.caller.uid, Ringing(mail.caller.owned, mail.chat))
+        host.tell(session, Invited(mail.caller.shown, mail.chat, host.limits.ask))
+        host.alarm(host.limits.ask, lambda: self._overdue(mail))
+
+    def _overdue(self, mail: Invite) -> None:
+        if self.ringing is mail:
+            self.shut(Code.DECLINED)
+
+    def accept(self, command: AcceptCall, call: Call | None = None) -> None:
+        """The client takes the call. `call`: because it calls the caller."""
+        mail = self._take(command.chat, command.ref)
+        if mail is not None:
+            self._session.pairing.answer(mail, command, call)
+
+    def decline(self, command: DeclineCall) -> None:
+        """The client doesn't take the call."""
+        session, mail = self._session, self._take(command.chat, command.ref)
+        if mail is not None:
+            session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.DECLINED))
+            session.host.save(session)
+
+    def _take(self, chat: str | None, ref: Ref | None) -> Invite | None:
+        mail = self.ringing
+        if mail is None or chat not in (None, mail.chat):
+            self._session.refuse(Code.NOT_CALLED, ref=ref)
+            return None
+        self.ringing = None
+        return mail
+
+    def shut(self, code: Code) -> None:
+        """The call can't be taken any more, if there is one: tell both sides."""
+        mail = self.ringing
+        if mail is not None:
+            self._session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, code))
+            self._miss()
+
+    def concerns(self, chat: str) -> bool:
+        """Whether the call that waits would be this chat."""
+        return self.ringing is not None and self.ringing.chat == chat
+
+    def taken_back(self) -> None:
+        """The caller has given up."""
+        self._miss()
+
+    def node_lost(self, uid: str) -> None:
+        """The caller's node is dead."""
+        if self.ringing is not None and self.ringing.caller.uid == uid:
+            self._miss()
+
+    def _miss(self) -> None:
+        session, mail, self.ringing = self._session, self.ringing, None
+        if mail is not None:
+            if self._told:
+                session.host.tell(session, Missed(mail.caller.shown, mail.chat))
+            session.host.save(session)

@@ -1,0 +1,342 @@
+"""The agreement by which two free users become a pair, seen from one of them.
+
+    caller                                callee
+    Calling   -- Invite -->               Answering (its record is written)
+    Settling  <-- Accept --               Reserved
+    (its record is written)
+    paired    -- Settle -->               paired
+
+A callee whose client answers calls itself (`incoming_calls`) is asked first, and the caller told (`Ringing`).
+
+Both sides hold a step only for a bounded time: a caller gives up after `Host.call_seconds`, a callee that hears nothing
+after one lease, and either at once when the other's node is known to be dead. `Gone` takes back any step. Two who call
+each other at once compare the chat ids that they proposed: the lower one stands, on both sides alike, because mail
+between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at most one pair.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from relay.metrics import Outcome
+from relay.model import Located, Party
+from relay.names.parse import Name
+from relay.protocol.errors import Code, Presence, Reason
+from relay.protocol.events import AcceptCall, Call, Missed, Rings
+from relay.session.chat import Chat
+from relay.session.peer_messages import Accept, Decline, Gone, Invite, Ringing, Settle
+
+if TYPE_CHECKING:
+    from relay.session.session import Session
+
+
+# How soon after a call is overdue in a crowd it is looked at again. The directory itself gives up what waits too long.
+CROWD_SECONDS: Final = 0.2
+
+
+class Calling(Struct):
+    """The caller waits for an answer. `uid` is empty until the callee has been found and invited."""
+
+    chat: str
+    name: Name
+    call: Call
+    uid: str = ""
+    ringing: bool = False  # the callee's client is being asked
+
+
+class Settling(Struct, frozen=True):
+    """The caller was accepted and writes its record."""
+
+    chat: str
+    party: Party
+    call: Call
+
+
+class Answering(Struct, frozen=True):
+    """The callee accepts and writes its record. `call`: its client was calling the same user itself."""
+
+    chat: str
+    party: Party
+    call: Call | None
+    taken: AcceptCall | None = None  # its client accepted the call
+
+
+class Reserved(Struct, frozen=True):
+    """The callee accepted and waits for the caller's word."""
+
+    chat: str
+    party: Party
+    call: Call | None
+    taken: AcceptCall | None = None
+
+
+class Pairing:
+    """At most one agreement under way."""
+
+    __slots__ = ("_session", "step")
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self.step: Calling | Settling | Answering | Reserved | None = None
+
+    @property
+    def promised(self) -> tuple[str, Party] | None:
+        """Chat and partner that the record has to name before the chat is announced."""
+        return None if self.step is None or isinstance(self.step, Calling) else (self.step.chat, self.step.party)
+
+    @property
+    def node(self) -> str | None:
+        """The other side's node, once something is promised."""
+        return None if (promised := self.promised) is None else promised[1].uid
+
+    def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
+        self.step = step
+        self._session.tie()
+
+    def let_go(self) -> None:
+        """The session is over: nothing here refers to it any more, and what is still heard of a step means nothing."""
+        self.step = None
+        del self._session
+
+    # --- as the caller
+
+    @property
+    def call(self) -> Call | None:
+        """The call of our client that has no outcome yet."""
+        return self.step.call if self.step is not None else None
+
+    def start(self, name: Name, call: Call) -> None:
+        """Start an agreement. Ends in a pair or in a refusal that names what was typed."""
+        door = self._session.door
+        if door.ringing is not None and door.ringing.caller.owned == name.owned:
+            door.accept(AcceptCall(), call)
+            return
+        door.shut(Code.BUSY)
+        host = self._session.host
+        chat = host.new_id()
+        self._be(Calling(chat, name, call))
+        host.locate(name.owned, lambda found: self._located(chat, found))
+        host.alarm(host.call_seconds, lambda: self._overdue(chat))
+
+    def _located(self, chat: str, found: Located | Code) -> None:
+        step = self.step
+        if not isinstance(step, Calling) or step.chat != chat:
+            return
+        if isinstance(found, Code):
+            self._refuse(found)
+        elif found.state is Presence.OFFLINE:
+            self._refuse(Code.NO_SUCH_USER)
+        elif found.state is Presence.AWAY:
+            self._refuse(Code.AWAY)
+        else:
+            step.uid = found.uid
+            self._session.host.post(found.uid, Invite(step.name.owned, chat, self._session.party))
+
+    def _overdue(self, chat: str) -> None:
+        step = self.step
+        if isinstance(step, Calling) and step.ringing:
+            return
+        if isinstance(step, Calling | Settling) and step.chat == chat:
+            if self._session.host.crowded:  # who is sent away comes again, and the crowd grows
+                self._session.host.alarm(CROWD_SECONDS, lambda: self._overdue(chat))
+                return
+            self.withdraw(Reason.LEFT)
+            self._refused(step.call, Code.UNAVAILABLE)
+
+    @property
+    def ringing(self) -> bool:
+        """Whether we are calling, and the other side's client is being asked."""
+        return isinstance(self.step, Calling) and self.step.ringing
+
+    def rings(self, mail: Ringing) -> None:
+        """The other side's client is being asked: now the call may take longer."""
+        step, session, host = self.step, self._session, self._session.host
+        if isinstance(step, Calling) and step.chat == mail.chat and not step.ringing:
+            step.ringing = True
+            host.tell(session, Rings(step.call.name, host.limits.ask, mail.chat, step.call.ref))
+            host.save(session)
+            # Its node declines in time, unless it is in trouble.
+            host.alarm(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
+            host.wake(session)
+
+    def _unanswered(self, chat: str) -> None:
+        if self.concerns(chat):
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Give up a call that rings, if there is one."""
+        if self.ringing:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Give up our client's call, however far it has come."""
+        step = self.step
+        if step is not None and step.call is not None:
+            self.withdraw(Reason.LEFT)
+            if isinstance(step, Answering | Reserved):
+                self._miss(step)
+            self._refused(step.call, Code.DECLINED)
+
+    def accepted(self, mail: Accept) -> None:
+        """The callee took the call. It is settled once our own record says so; a call given up is taken back."""
+        step = self.step
+        if not isinstance(step, Calling) or step.chat != mail.chat:
+            self._take_back(mail.chat, mail.callee, Reason.LEFT)
+            return
+        if step.ringing:
+            host = self._session.host
+            host.alarm(host.call_seconds, lambda: self._overdue(mail.chat))
+        self._be(Settling(mail.chat, mail.callee, step.call))
+        self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
+
+    def _settled(self, chat: str, ok: bool) -> None:
+        step = self.step
+        if not isinstance(step, Settling) or step.chat != chat:
+            return
+        if not ok:
+            self.withdraw(Reason.LEFT)
+            self._refused(step.call, Code.UNAVAILABLE)
+            return
+        self._be(None)
+        self._session.host.counts.call(Outcome.PAIRED)
+        self._session.host.post(step.party.uid, Settle(step.party.owned, chat))
+        self._session.begin(Chat(chat, step.party), caller=True, ref=step.call.ref)
+
+    def declined(self, mail: Decline) -> None:
+        """The callee can't be had."""
+        if isinstance(self.step, Calling) and self.step.chat == mail.chat:
+            self._refuse(mail.code)
+
+    def _refuse(self, code: Code) -> None:
+        step = self.step
+        assert isinstance(step, Calling)
+        self._be(None)
+        if step.ringing:  # the record says so
+            self._session.host.save(self._session)
+        self._refused(step.call, code)
+
+    def _refused(self, call: Call, code: Code) -> None:
+        self.refuse(code, call)
+        self._session.proceed()
+
+    def refuse(self, code: Code, call: Call) -> None:
+        """The client's call comes to nothing."""
+        self._session.host.counts.call(code)
+        self._session.refuse(code, name=call.name, ref=call.ref)
+
+    # --- as the callee
+
+    def invited(self, mail: Invite) -> None:
+        """Take the call if free, or if we are calling this very caller and its call is the one that stands."""
+        step, session = self.step, self._session
+        if isinstance(step, Calling) and step.name.owned == mail.caller.owned:
+            if step.uid and step.chat < mail.chat:
+                return  # ours stands: the caller accepts it as soon as it gets there
+        elif session.presence is Presence.AWAY:
+            session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.AWAY))
+            return
+        elif step is not None or session.presence is not Presence.FREE or session.door.bars(mail.caller.owned):
+            session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.BUSY))
+            return
+        elif session.door.asks:
+            session.door.ring(mail)
+            return
+        self._answer(Answering(mail.chat, mail.caller, step.call if step else None))
+
+    def answer(self, mail: Invite, command: AcceptCall, call: Call | None) -> None:
+        """The client accepted the call, maybe with one of its own."""
+        self._answer(Answering(mail.chat, mail.caller, call, command))
+
+    def _answer(self, step: Answering) -> None:
+        self._be(step)
+        self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
+
+    def _answered(self, chat: str, ok: bool) -> None:
+        step = self.step
+        if not isinstance(step, Answering) or step.chat != chat:
+            return
+        session = self._session
+        if not ok:
+            session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
+            self._drop()
+            return
+        self._be(Reserved(chat, step.party, step.call, step.taken))
+        session.host.post(step.party.uid, Accept(step.party.owned, chat, session.party))
+        session.host.alarm(session.host.limits.lease, lambda: self._unsettled(chat))
+
+    def _unsettled(self, chat: str) -> None:
+        if isinstance(self.step, Reserved) and self.step.chat == chat:
+            self._take_back(chat, self.step.party, Reason.LOST)
+            self._drop()
+
+    def settled(self, mail: Settle) -> None:
+        """The caller's word: the chat exists."""
+        step = self.step
+        if isinstance(step, Reserved) and step.chat == mail.chat:
+            self._be(None)
+            if step.call is not None:
+                self._session.host.counts.call(Outcome.PAIRED)
+            asked = step.call or step.taken
+            ref = asked.ref if asked is not None else None
+            self._session.begin(Chat(step.chat, step.party), caller=False, wanted=asked is not None, ref=ref)
+
+    # --- as either
+
+    def concerns(self, chat: str) -> bool:
+        """Whether the agreement under way is about this chat."""
+        return self.step is not None and self.step.chat == chat
+
+    def taken_back(self) -> None:
+        """The other side took the step back."""
+        self._drop()
+
+    def node_lost(self, uid: str) -> None:
+        """The other side's node is dead."""
+        step = self.step
+        if step is not None and uid == (step.uid if isinstance(step, Calling) else step.party.uid):
+            self._drop()
+
+    def _drop(self) -> None:
+        step = self.step
+        self._be(None)
+        if step is None:
+            return
+        if step.call is not None:
+            self.refuse(Code.UNAVAILABLE, step.call)
+        if isinstance(step, Answering | Reserved):
+            self._miss(step)
+        if not isinstance(step, Calling) or step.ringing:
+            self._session.host.save(self._session)
+        self._session.proceed()
+
+    def _miss(self, step: Answering | Reserved) -> None:
+        """The call that the client accepted is over."""
+        if step.taken is not None:
+            self._session.host.tell(self._session, Missed(step.party.shown, step.chat, step.taken.ref))
+
+    def withdraw(self, reason: Reason) -> None:
+        """Take our step back, whatever it is, and tell the other side."""
+        self._session.door.shut(Code.AWAY)
+        step = self.step
+        self._be(None)
+        host = self._session.host
+        if isinstance(step, Calling):
+            if step.uid:
+                host.post(step.uid, Gone(step.name.owned, step.chat, reason, 0, 0))
+            if step.ringing:
+                host.save(self._session)
+        elif step is not None:
+            self._take_back(step.chat, step.party, reason)
+            host.save(self._session)
+
+    def moved(self) -> None:
+        """Another node has the session now, and with it what the record promises: here nothing is taken back any more.
+
+        A call of which the record says nothing yet has nobody to go on with it.
+        """
+        if isinstance(self.step, Calling):
+            self.withdraw(Reason.LEFT)
+        self._be(None)
+
+    def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
+        self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0, 0))

@@ -1,0 +1,234 @@
+"""What a session does with mail from its partner, or from someone who wants to be.
+
+A partner that asks after a chat that the session doesn't have (`Sync`) is told `Gone`: that heals whatever a crash or a
+long pause left half done on the other side.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from relay.protocol.errors import Code, Reason
+from relay.protocol.events import Away as AwayEvent
+from relay.protocol.events import Back, Claim, Messages, Types
+from relay.session import resume
+from relay.session.chat import FLIGHT_BYTES
+from relay.session.peer_messages import (
+    Accept,
+    Ack,
+    Away,
+    Deaf,
+    Decline,
+    Gone,
+    Invite,
+    Knew,
+    Mail,
+    Moved,
+    Ringing,
+    Settle,
+    Sync,
+    Taken,
+    Text,
+    Typing,
+    Unknown,
+)
+from relay.session.runtime import Host
+from relay.session.session import Session
+from relay.session.window import size
+
+
+def receive(session: Session, mail: Mail) -> None:
+    """Handle one piece of mail, in the order in which it came.
+
+    What a client would be told of waits for its welcome, while it is coming back.
+    """
+    if session.pending is not None and type(session.pending) is Claim and type(mail) in _TOLD:
+        session.early.append(mail)
+    else:
+        _MAIL[type(mail)](session, mail)
+
+
+def undeliverable(host: Host, mail: Mail) -> None:
+    """Nobody here owns the name that the mail is for: whoever waits for an answer gets one."""
+    if isinstance(mail, Invite):
+        host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.NO_SUCH_USER))
+    elif isinstance(mail, Accept):
+        host.post(mail.callee.uid, Gone(mail.callee.owned, mail.chat, Reason.LOST, 0, 0))
+    elif isinstance(mail, Sync):
+        host.post(mail.party.uid, Unknown(mail.party.owned, mail.chat, host.uid))
+    elif isinstance(mail, Moved):
+        host.moved(mail)
+
+
+def _invite(session: Session, mail: Invite) -> None:
+    session.pairing.invited(mail)
+
+
+def _accept(session: Session, mail: Accept) -> None:
+    session.pairing.accepted(mail)
+
+
+def _decline(session: Session, mail: Decline) -> None:
+    session.pairing.declined(mail)
+
+
+def _ringing(session: Session, mail: Ringing) -> None:
+    session.pairing.rings(mail)
+
+
+def _typing(session: Session, mail: Typing) -> None:
+    chat = session.chat
+    if session.program and chat is not None and chat.id == mail.chat and session.pending is None:
+        session.host.mention(session, Types(chat.partner.shown, chat.id))
+
+
+def _settle(session: Session, mail: Settle) -> None:
+    session.pairing.settled(mail)
+
+
+def _text(session: Session, mail: Text) -> None:
+    chat = session.chat
+    if chat is None or chat.id != mail.chat or mail.fence < chat.partner.fence:
+        return  # of a chat that is over (its Gone is on the way), or of a stale owner
+    if session.detached:  # to come again after a resume, maybe from another node: it's no later for that
+        chat.times.note(mail.id, len(mail.texts), mail.at)
+        return
+    fresh = chat.take(mail)
+    if fresh is None:
+        if chat.gap:
+            return
+        chat.gap = True
+        session.host.post(chat.partner.uid, chat.sync(session.party, reply=True))
+        return
+    host, partner = session.host, chat.partner
+    if fresh:
+        count = len(fresh)
+        first = chat.received + 1 - count
+        host.counts.delivered += count
+        if chat.times.note(first, count, mail.at):
+            host.tell(session, Messages(first, partner.shown, chat.id, fresh, mail.at))
+        else:
+            chat.retold = chat.received
+            for id, texts, at in chat.times.runs(first, fresh, mail.at):
+                host.tell(session, Messages(id, partner.shown, chat.id, texts, at))
+    else:  # sent again although it is here: say once more how far we are
+        chat.retold = chat.received
+        host.post(partner.uid, chat.ack())
+        chat.untaken = FLIGHT_BYTES
+    if session.acks:
+        chat.untaken += size("".join(fresh))
+
+
+def _ack(session: Session, mail: Ack) -> None:
+    chat = session.chat
+    if chat is not None and chat.id == mail.chat:
+        session.outbox.acked(chat, mail.id, mail.at)
+        if session.pending is not None:
+            session.proceed()
+
+
+def _taken(session: Session, mail: Taken) -> None:
+    chat = session.chat
+    if chat is not None and chat.id == mail.chat:
+        chat.taken = max(chat.taken, mail.id)
+        if chat.held:
+            session.outbox.go_on(chat)
+
+
+def _deaf(session: Session, mail: Deaf) -> None:
+    if session.chat is not None and session.chat.id == mail.chat:
+        session.unheard(Reason.QUIT, mail.last)
+
+
+def _gone(session: Session, mail: Gone) -> None:
+    if session.pairing.concerns(mail.chat):
+        session.pairing.taken_back()
+    elif session.door.concerns(mail.chat):
+        session.door.taken_back()
+    elif _current(session, mail):
+        resume.gone(session, mail.reason, mail.last)
+
+
+def _away(session: Session, mail: Away) -> None:
+    chat = session.chat
+    if chat is not None and _current(session, mail) and not chat.away:
+        chat.gone_away()
+        session.host.tell(session, AwayEvent(chat.partner.shown, mail.grace, chat.id))
+
+
+def _sync(session: Session, mail: Sync) -> None:
+    chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
+    if session.fallback is not None and session.fallback[0] == mail.chat:
+        session.early.append(mail)  # it isn't known yet whether that chat goes on
+        return
+    if chat is None or chat.id != mail.chat or unsettled:
+        reason = session.outbox.fates.why(mail.chat)
+        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, reason, 0, session.fence))
+        if unsettled:  # the other side has moved in the middle of it: so nobody has it
+            session.pairing.taken_back()
+        return
+    if mail.party.fence < chat.partner.fence:
+        return
+    chat.partner = mail.party
+    session.tie()
+    session.outbox.fates.times.learn(mail.timed, mail.times)
+    if isinstance(session.pending, Claim):
+        resume.reunited(session, mail)
+    session.outbox.acked(chat, mail.last)
+    if chat.away and not mail.away:
+        chat.away = False
+        host.tell(session, Back(chat.partner.shown, chat.id))
+    if mail.reply:
+        host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.detached))
+    sent = chat.sent
+    for text in chat.again(session.fence):
+        host.counts.resent += max(0, min(len(text.texts), sent + 1 - text.id))
+        host.post(chat.partner.uid, text)
+    session.proceed()
+
+
+def _unknown(session: Session, mail: Unknown) -> None:
+    if session.chat is not None and session.chat.id == mail.chat:
+        session.chat.times.learn(mail.timed, mail.times)
+        resume.unknown(session, session.chat, mail.uid)
+
+
+def _moved(session: Session, mail: Moved) -> None:
+    if session.sid == mail.sid:
+        session.superseded() if mail.taken else session.replaced(mail.fence, mail.uid)
+    else:
+        session.host.moved(mail)
+
+
+def _knew(session: Session, mail: Knew) -> None:
+    chat = session.chat
+    if chat is not None and chat.id == mail.chat:
+        chat.times.learn(mail.timed, mail.times)
+        session.outbox.fates.times.learn(mail.said, mail.said_times)
+
+
+def _current(session: Session, mail: Gone | Away) -> bool:
+    """The mail is about the present chat, and not from a node that has lost the partner's name meanwhile."""
+    chat = session.chat
+    return chat is not None and chat.id == mail.chat and not (0 < mail.fence < chat.partner.fence)
+
+
+_TOLD: Final = frozenset({Text, Ack, Away, Deaf, Taken})
+
+_MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
+    Text: _text,
+    Ack: _ack,
+    Invite: _invite,
+    Accept: _accept,
+    Decline: _decline,
+    Ringing: _ringing,
+    Typing: _typing,
+    Settle: _settle,
+    Deaf: _deaf,
+    Gone: _gone,
+    Away: _away,
+    Sync: _sync,
+    Moved: _moved,
+    Knew: _knew,
+    Taken: _taken,
+    Unknown: _unknown,
+}

@@ -1,0 +1,274 @@
+"""A program's return to its session: on the node that still holds it, or on any other, from the record.
+
+The client proves itself with the token and says what it has (`last`) and how far it had numbered (`sent`). The node
+asks the partner what that one has, and only then announces the chat, so that `last` in `paired` is as high as it can be
+known to be; a partner that doesn't answer soon is found later, by its own return. Each side sends again what the other
+has not acknowledged, and leaves out what it had already got.
+
+A record that was written in the middle of a switch names two chats: the one that was being agreed on, and the one
+before it (`fallback`). The partner of the former knows whether it exists.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+
+from relay.metrics import Outcome
+from relay.model import Ended, Located, Party
+from relay.names.parse import Name
+from relay.protocol.errors import Code, Presence, Reason
+from relay.protocol.events import Away, Claim, Left, Paired, Resume
+from relay.session.chat import Chat
+from relay.session.peer_messages import Gone, Sync
+
+if TYPE_CHECKING:
+    from relay.session.session import Session
+
+
+class Legacy(Struct, frozen=True):
+    """What the directory remembers of a session that comes back on another node."""
+
+    name: Name
+    sid: str
+    fence: int
+    token_hash: str
+    chat: str  # empty: none
+    partner: Party | None
+    ended: Ended | None
+    before: tuple[str, Party] | None = None  # see `relay.directory.directory.Body`
+
+
+def inherit(session: "Session", legacy: Legacy) -> None:
+    """Be the session that the directory remembers."""
+    session.name, session.sid, session.fence = legacy.name, legacy.sid, legacy.fence
+    session.token_hash, session.ended = legacy.token_hash, legacy.ended
+    if legacy.partner is not None:
+        session.chat, session.fallback = Chat(legacy.chat, legacy.partner), legacy.before
+        session.tie()
+    session.outbox.inherited()
+    if legacy.ended is not None:
+        session.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
+
+
+def come_back(session: "Session", claim: Claim) -> None:
+    """The session has a client again; it is welcomed once the partner has answered, or after `limits.reunion`."""
+    resume = _resume(claim)
+    chat, host = session.chat, session.host
+    away = session.detached
+    host.counts.claim(Outcome.RESUMED)
+    session.attach(claim)
+    session.outbox.resume(resume.sent)
+    if away:
+        host.save(session)
+    if chat is None or _abandoned(chat, resume):
+        announce(session, claim)
+        return
+    if chat.id == resume.chat:
+        _stands(session)
+    _reunite(session, claim, chat)
+
+
+def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
+    """Ask the partner what it has, and wait for that, but not for ever."""
+    host, resume = session.host, _resume(claim)
+    chat.forget_untold()
+    if resume.chat == chat.id:
+        if resume.last and resume.at is not None:
+            chat.times.note(resume.last, 1, resume.at)
+        ack = chat.caught_up(resume.last)
+        if ack is not None:
+            host.post(chat.partner.uid, ack)
+    sync = chat.sync(session.party, reply=True)
+    host.post(chat.partner.uid, sync)
+    look_for_partner(session, chat)
+    session.later(host.limits.reunion, lambda session: _alone(session, claim))
+
+
+def _stands(session: "Session") -> None:
+    """The chat exists: the one before it is left."""
+    fallback, session.fallback = session.fallback, None
+    if fallback is not None:
+        chat, partner = fallback
+        session.outbox.fates.ended(chat, Reason.LEFT)
+        session.host.post(partner.uid, Gone(partner.owned, chat, Reason.LEFT, 0, session.fence))
+        session.host.save(session)
+
+
+def _fall_back(session: "Session", claim: Claim, fallback: tuple[str, Party]) -> None:
+    """The chat came to nothing: the one before it goes on."""
+    session.fallback, session.chat = None, Chat(*fallback)
+    session.tie()
+    session.host.save(session)
+    _reunite(session, claim, session.chat)
+
+
+def look_for_partner(
+    session: "Session", chat: Chat, otherwise: Callable[["Session", Located], None] = lambda *_: None
+) -> None:
+    """The partner may have moved, maybe while nobody was here to be told: the directory knows.
+
+    `otherwise`: what to do a little later if it is still where it was.
+    """
+    known = chat.partner
+
+    def located(found: Located | Code) -> None:
+        if session.chat is not chat:
+            return
+        if chat.partner is not known:  # it has found us meanwhile, so the answer may be older than what we know
+            look_for_partner(session, chat, otherwise)
+        elif isinstance(found, Code):
+            _later(session, chat, lambda session: look_for_partner(session, chat, otherwise))
+        elif found.state is Presence.OFFLINE:
+            gone(session, Reason.LOST, 0)
+        elif found.uid != chat.partner.uid:
+            chat.partner = structs.replace(chat.partner, uid=found.uid)
+            session.tie()
+            _ask(session, chat)
+        elif found.state is Presence.AWAY and not chat.away:
+            partner_away(session, chat, chat.partner.grace)
+        else:
+            _later(session, chat, lambda session: otherwise(session, found))
+
+    session.host.locate(chat.partner.owned, located)
+
+
+def unknown(session: "Session", chat: Chat, uid: str) -> None:
+    """That node knows nobody of the partner's name: it has moved on, is just arriving there, or is gone."""
+    if chat.partner.uid == uid:
+        look_for_partner(session, chat, lambda session, _: _ask(session, chat))
+
+
+def partner_lost(session: "Session", uid: str, since: float) -> None:
+    """That node has been dead for so many seconds."""
+    chat = session.chat
+    if chat is None or chat.partner.uid != uid:
+        return
+    left = chat.partner.grace - since
+    if left <= 0:
+        gone(session, Reason.LOST, 0)
+    else:
+        partner_away(session, chat, left)
+
+
+def partner_away(session: "Session", chat: Chat, left: float) -> None:
+    """Its node can't tell how long the partner may still come back: we have to look at the clock ourselves."""
+    if not chat.away:
+        chat.gone_away()
+        if not isinstance(session.pending, Claim):  # else it's told with the welcome
+            session.host.tell(session, Away(chat.partner.shown, round(left, 3), chat.id))
+    absence = chat.absences
+    session.later(left, lambda session: _overdue(session, chat, absence))
+
+
+def _overdue(session: "Session", chat: Chat, absence: int) -> None:
+    """The partner should be back, as far as is known here; if it came back somewhere, the chat goes on."""
+
+    def still(session: "Session", found: Located) -> None:
+        if found.state is not Presence.AWAY:  # it's there, and its word was lost
+            _ask(session, chat)
+        _overdue(session, chat, absence)
+
+    if session.chat is chat and chat.away and chat.absences == absence:
+        look_for_partner(session, chat, still)
+
+
+def node_back(session: "Session", uid: str) -> None:
+    """That node was taken for dead, and has only slept. What it had to say meanwhile may be lost."""
+    chat = session.chat
+    if chat is not None and chat.partner.uid == uid:
+        _ask(session, chat)
+
+
+def _ask(session: "Session", chat: Chat) -> None:
+    """Ask the partner what it has, and whether it still knows of the chat."""
+    session.host.post(chat.partner.uid, chat.sync(session.party, reply=True, away=session.detached))
+
+
+def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) -> None:
+    def still(session: "Session") -> None:
+        if session.chat is chat:
+            then(session)
+
+    session.later(session.host.limits.reunion, still)
+
+
+def _alone(session: "Session", claim: Claim) -> None:
+    chat, fallback = session.chat, session.fallback
+    if session.pending is not claim:
+        return
+    if chat is not None and fallback is not None and fallback[0] == _resume(claim).chat:  # the client never heard of it
+        host, partner = session.host, chat.partner
+        host.post(partner.uid, Gone(partner.owned, chat.id, Reason.LOST, 0, session.fence))
+        _fall_back(session, claim, fallback)
+    else:
+        announce(session, claim)
+
+
+def reunited(session: "Session", mail: Sync) -> None:
+    """The partner answered."""
+    claim = session.pending
+    if isinstance(claim, Claim) and session.chat is not None:
+        session.outbox.known(session.chat, mail.last)
+        if not mail.away:
+            session.chat.away = False
+        elif not session.chat.away:
+            session.chat.gone_away()
+        announce(session, claim, mail.last)
+
+
+def gone(session: "Session", reason: Reason, last: int) -> None:
+    """The chat is over; a client that is just coming back hears so after its welcome."""
+    claim, chat = session.pending, session.chat
+    if chat is None:
+        return
+    if isinstance(claim, Claim):
+        if session.fallback is not None:
+            _fall_back(session, claim, session.fallback)
+            return
+        _welcome(session, claim)
+    session.over(reason, last)
+
+
+def announce(session: "Session", claim: Claim, last: int = 0) -> None:
+    """Welcome the client, and tell what became of its chat."""
+    host, resume = session.host, _resume(claim)
+    _stands(session)
+    _welcome(session, claim)
+    if session.chat is not None and _abandoned(session.chat, resume):
+        session.part(Reason.LEFT, told=True)
+        host.save(session)
+    chat = session.chat
+    if chat is not None:
+        partner, at = chat.partner, session.outbox.fates.when(last)
+        host.tell(session, Paired(partner.shown, chat.id, partner.acks, resumed=True, last=last, at=at))
+        if chat.away:
+            host.tell(session, Away(partner.shown, partner.grace, chat.id))
+    elif resume.chat is not None:
+        ended = session.ended
+        known = ended is not None and ended.chat == resume.chat
+        name, reason = (ended.name, ended.reason) if ended and known else ("", Reason.LOST)
+        host.tell(session, Left(name, reason, resume.chat))
+    host.wake(session)
+
+
+def _abandoned(chat: Chat, resume: Resume) -> bool:
+    """Whether the client has heard that this chat is over. That was forgotten: the node that said so is dead, or Redis
+    went back to an older state. To go on would bring the client again what it had there before.
+    """
+    return chat.id == resume.left and chat.id != resume.chat
+
+
+def _welcome(session: "Session", claim: Claim) -> None:
+    host = session.host
+    assert session.name is not None
+    session.pending = None
+    for mail in session.early:
+        host.post(host.uid, mail)
+    session.early.clear()
+    session.welcome(_resume(claim).token, resumed=True)
+
+
+def _resume(claim: Claim) -> Resume:
+    assert claim.resume is not None
+    return claim.resume

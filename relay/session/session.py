@@ -1,0 +1,483 @@
+"""One user: what it may ask for in which state, and what it is told. No I/O; time, mail and records come from the host.
+
+    NAMELESS --Claim--> CLAIMING --claimed--> NAMED --Quit, Hangup, grace over--> ENDED
+        ^                  | refused            |
+        +------------------+--------------------+ name lost (JSON)
+
+Commands are handled strictly in order: while one waits for its outcome (`blocked`) the caller keeps the following ones.
+Leaving, quitting and switching wait until every message before them was acknowledged or reported. What each command
+does is in `relay.session.command_handlers`; what partners' sessions send is handled in `relay.session.peer_handlers`.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Final
+from weakref import ref
+
+from relay.metrics import Outcome
+from relay.model import Ended, Party
+from relay.names.parse import Name
+from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
+from relay.protocol.events import (
+    Bye,
+    Call,
+    Cancel,
+    Claim,
+    Command,
+    Confirm,
+    Event,
+    GoHome,
+    Hangup,
+    Leave,
+    Left,
+    Paired,
+    Ping,
+    Quit,
+    Refused,
+    Replaced,
+    Welcome,
+)
+from relay.protocol.frame_errors import Ref
+from relay.session.chat import FLIGHT_BYTES, Chat
+from relay.session.command_handlers import COMMANDS, before_name
+from relay.session.grace_period import Absence
+from relay.session.incoming_calls import Door
+from relay.session.pairing import Pairing
+from relay.session.partner_nodes import NO_TIES
+from relay.session.peer_messages import Deaf, Gone, Knew, Mail, Taken, Unknown
+from relay.session.resume import partner_lost
+from relay.session.runtime import Host
+from relay.session.sent_messages import Outbox
+
+# What takes its place behind the outcome of the messages before it.
+_DEPARTURES: Final = (Leave, Quit, Call, Hangup, GoHome)
+# A timer may ring a little before its time, by another clock.
+MARGIN_SECONDS: Final = 0.02
+
+
+class State(Enum):
+    """How far a session has come."""
+
+    NAMELESS = auto()
+    CLAIMING = auto()
+    NAMED = auto()
+    ENDED = auto()
+
+
+# What every message asks for: on Python 3.11 a member looked up in its class costs ten times a global.
+NAMED: Final = State.NAMED
+_ENDED: Final = State.ENDED
+
+
+class Session:
+    """One user on this node.
+
+    `program`: the client speaks JSON: it numbers its messages, gets their outcomes by number, and may come back after
+    its connection broke. Other sessions end with their connection.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_since",
+        "_ties",
+        "absence",
+        "acks",
+        "began",
+        "chat",
+        "deaf",
+        "detached",
+        "door",
+        "early",
+        "ended",
+        "fallback",
+        "fence",
+        "host",
+        "name",
+        "outbox",
+        "outlet",
+        "pairing",
+        "pending",
+        "program",
+        "sid",
+        "state",
+        "token_hash",
+    )
+
+    def __init__(self, host: Host, *, program: bool = False) -> None:
+        self.host = host
+        self.program = program
+        self.outlet: Any = None  # whatever the host tells events to
+        self.deaf = False  # the connection is gone
+        self._ties = NO_TIES  # as the host knows them
+        self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
+        self._nameless()
+
+    def _nameless(self) -> None:
+        self.state = State.NAMELESS
+        self.name: Name | None = None
+        self.sid = ""  # tells this session from all others that ever owned the name
+        self.fence = 0
+        self.token_hash = ""  # of the token that resumes this session
+        self.acks = False  # the client acknowledges messages itself
+        self.detached = False  # the client is gone and may come back
+        self.absence = Absence(self)
+        self.chat: Chat | None = None
+        self.fallback: tuple[str, Party] | None = None  # see `resume`: goes on unless `chat` turns out to exist
+        self.ended: Ended | None = None  # the last chat that is over
+        self.early: list[Mail] = []  # came while the client was coming back, before its welcome
+        self.outbox = Outbox(self)
+        self.door = Door(self)
+        self.pairing = Pairing(self)
+        self._since = 0.0  # when that began
+        self.pending: Command | None = None  # the command that the following ones wait for, beside an agreement
+
+    # --- what others may know
+
+    @property
+    def owned(self) -> str:
+        """The name in the form that is owned; empty without one."""
+        return self.name.owned if self.name else ""
+
+    @property
+    def party(self) -> Party:
+        """This side, as a partner has to know it."""
+        assert self.name is not None
+        acks = "client" if self.acks else "node"
+        return Party(self.host.uid, self.name.owned, self.name.shown, self.fence, acks, self.grace, rings=True)
+
+    @property
+    def grace(self) -> float:
+        """Seconds that this session outlives its connection."""
+        return self.host.limits.grace if self.program else 0.0
+
+    @property
+    def named(self) -> bool:
+        """Whether it owns a name."""
+        return self.state is State.NAMED
+
+    @property
+    def presence(self) -> Presence:
+        """What others see."""
+        if self.detached:
+            return Presence.AWAY
+        return Presence.BUSY if self.chat or self.pairing.step or self.door.ringing else Presence.FREE
+
+    @property
+    def calling(self) -> bool:
+        """Whether a call rings, here or at whom this one calls: meanwhile others hear `busy`."""
+        return self.pairing.ringing or self.door.ringing is not None
+
+    @property
+    def engaged(self) -> tuple[str, Party] | None:
+        """Chat and partner that the record must name: the chat, or the one that is being agreed on."""
+        return self.pairing.promised or ((self.chat.id, self.chat.partner) if self.chat else None)
+
+    @property
+    def before(self) -> tuple[str, Party] | None:
+        """The chat that the record must name beside that: it goes on if what is being agreed on comes to nothing."""
+        if self.chat is None or self.pairing.promised is None:
+            return self.fallback
+        return self.chat.id, self.chat.partner
+
+    @property
+    def blocked(self) -> bool:
+        """Commands have to wait."""
+        if self.pending is not None or self.pairing.step is not None or self.state is _ENDED:
+            return True
+        chat = self.chat
+        return chat is not None and chat.window.count > 0 and not self.acks and self.outbox.full(chat.window, 0)
+
+    @property
+    def draining(self) -> bool:
+        """What is waited for is the outcome of messages, or of a call: some commands must get past."""
+        return self._behind_messages or self.pairing.ringing or (self.program and self.pairing.call is not None)
+
+    @property
+    def _behind_messages(self) -> bool:
+        return self.chat is not None and isinstance(self.pending, Leave | Quit | Call)
+
+    def passes(self, command: Command) -> bool:
+        """Whether a command gets past those that wait for the outcome of messages.
+
+        Acknowledgements do, else two partners could wait for each other for ever. So does a ping once the wait has
+        lasted for a while: a partner that doesn't read must not make this node look frozen. While a call rings, nobody
+        knows for how long it will. Whoever gives up doesn't wait.
+        """
+        match command:
+            case Confirm():
+                return True
+            case Ping():
+                return self.pairing.ringing or self._waited
+            case Cancel():
+                return self.cancels(command)
+            case Quit():
+                return command.now
+            case _:
+                return False
+
+    def cancels(self, command: Cancel) -> bool:
+        """Whether this gives up the call that is under way."""
+        call = self.pending if isinstance(self.pending, Call) else self.pairing.call
+        return call is not None and command.ref in (None, call.ref)
+
+    @property
+    def _waited(self) -> bool:
+        return self._behind_messages and self.host.instant - self._since >= self.host.limits.patience
+
+    # --- commands
+
+    def receive(self, command: Command) -> None:
+        """Handle the client's next command. Not to be called while `blocked`, except as `draining` allows."""
+        if self.state is NAMED:
+            COMMANDS[type(command)](self, command)
+        elif self.state is State.NAMELESS:
+            before_name(self, command)
+
+    def claim(self, name: Name, command: Claim) -> None:
+        """Ask for a name; ends in `claimed` or `unclaimed`."""
+        self.state, self.pending, self.name = State.CLAIMING, command, name
+        ask = self.host.claim if command.resume is None else self.host.resume
+        ask(self, name, command)
+
+    def claimed(self, sid: str, fence: int, token: str, token_hash: str) -> None:
+        """The name is ours. A client that can't come back gets no token."""
+        claim, host = self.pending, self.host
+        if self.state is State.ENDED:  # the node went away meanwhile
+            self.sid = sid
+            host.release(self, lambda: None, Ending.DRAINED)
+            return
+        assert isinstance(claim, Claim)
+        assert self.name is not None
+        self.state, self.pending = State.NAMED, None
+        self.sid, self.fence, self.acks, self.door.asks = sid, fence, claim.acks, claim.ask
+        self.token_hash = token_hash
+        host.counts.claim(Outcome.GRANTED)
+        self.welcome(token, resumed=False)
+
+    def welcome(self, token: str, *, resumed: bool) -> None:
+        """Tell the client that the name is its own."""
+        assert self.name is not None
+        host, limits = self.host, self.host.limits
+        bounds = limits.grace, limits.window, limits.window_bytes, limits.ping
+        host.tell(self, Welcome(self.name.shown, token, resumed, *bounds, host.node, limits.max_line))
+
+    def unclaimed(self, code: Code) -> None:
+        """The name can't be had; another may be asked for."""
+        if self.state is State.ENDED:
+            return
+        assert isinstance(self.pending, Claim)
+        typed = self.pending.name
+        self.host.counts.claim(code)
+        self.state, self.pending, self.name = State.NAMELESS, None, None
+        self.refuse(code, name=typed)
+
+    def announce(self, chat: Chat, *, caller: bool, ref: Ref | None = None) -> None:
+        """Tell the client of its chat. `ref`: of the request that this answers."""
+        self.host.tell(self, Paired(chat.partner.shown, chat.id, chat.partner.acks, caller, ref=ref))
+
+    def begin(self, chat: Chat, *, caller: bool, wanted: bool = True, ref: Ref | None = None) -> None:
+        """Leave the old chat, if any, and announce the new one. `wanted`: the client had called this partner itself."""
+        switches = self.chat is not None
+        self.part(Reason.LEFT, ref=ref)
+        self.chat = chat
+        self.tie()
+        if switches:  # the record names both
+            self.host.save(self)
+        if not caller and not wanted:
+            self.host.called(self)
+        self.announce(chat, caller=caller, ref=ref)
+        if self.deaf:
+            self.unplugged()
+
+    def tie(self) -> None:
+        """Tell the host where this session's partner is. To be called whenever partner, agreement or state changes."""
+        ties = NO_TIES if self.state is _ENDED else (_node(self.chat), self.pairing.node)
+        if ties != self._ties:
+            self.host.partners.change(self._ties, ties)
+            self._ties = ties
+
+    def refuse(self, code: Code, *, id: int | None = None, name: str | None = None, ref: Ref | None = None) -> None:
+        """Tell the client why not, in the words of the catalogue."""
+        self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name, ref=ref))
+
+    def later(self, delay: float, then: Callable[["Session"], None]) -> None:
+        """Do that so much later, if the session is still there: no timer keeps one that is over."""
+        here = ref(self)
+
+        def ring() -> None:
+            if (session := here()) is not None:
+                then(session)
+
+        self.host.alarm(delay, ring)
+
+    # --- leaving, in its turn
+
+    def wait(self, command: Command) -> None:
+        """A command takes its place behind the messages before it."""
+        host = self.host
+        self.pending, self._since = command, host.instant
+        self.later(host.limits.patience + MARGIN_SECONDS, lambda session: session.host.wake(session))
+
+    def proceed(self) -> None:
+        """Something that was waited for may have happened: carry on with what waits for it."""
+        self.host.wake(self)
+        command = self.pending
+        if isinstance(command, _DEPARTURES) and not (self.chat and self.chat.window):
+            self.pending = None
+            if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
+                self.receive(command)
+
+    def part(self, reason: Reason, *, told: bool = False, ref: Ref | None = None) -> None:
+        """Leave the chat, if any: tell the partner, report what has no outcome, tell the client, unless it was told."""
+        chat, self.chat = self.chat, None
+        if chat is None:
+            return
+        self.tie()
+        self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, reason, chat.confirmed, self.fence))
+        self.outbox.close(chat, reason, 0)
+        self._ended(chat, Reason.LEFT)
+        if reason is Reason.LEFT and not told:
+            self.host.tell(self, Left(chat.partner.shown, Reason.LEFT, chat.id, own=True, ref=ref))
+
+    def over(self, reason: Reason, last: int) -> None:
+        """The partner ended the chat, having had our messages up to `last`."""
+        chat = self.chat
+        assert chat is not None
+        self.chat = None
+        self.tie()
+        self.outbox.close(chat, reason, last)
+        self._ended(chat, reason)
+        ref = self.pending.ref if isinstance(self.pending, Leave) else None  # the partner was first
+        self.host.tell(self, Left(chat.partner.shown, reason, chat.id, ref=ref))
+        self.host.save(self)
+        self.proceed()
+
+    def _ended(self, chat: Chat, reason: Reason) -> None:
+        self.outbox.fates.ended(chat.id, reason)
+        self.ended = Ended(chat.id, chat.partner.shown, reason)
+
+    def unheard(self, reason: Reason, last: int) -> None:
+        """The partner can't be told anything any more: what is under way has its outcome now."""
+        assert self.chat is not None
+        self.chat.deaf = True
+        self.outbox.close(self.chat, reason, last)
+        self.proceed()
+
+    def end(self, why: Ending, *last_words: Event) -> None:
+        """Give the name back, then close: whoever sees the connection closed finds the name free."""
+        self.door.shut(Code.NO_SUCH_USER)
+        named, self.state = self.named, State.ENDED
+        self.tie()
+        if named:
+            self.host.release(self, lambda: self._close(last_words), why)
+        else:
+            self._close(last_words)
+
+    def _close(self, last_words: tuple[Event, ...]) -> None:
+        for event in last_words:
+            self.host.tell(self, event)
+        self.close()
+
+    def close(self) -> None:
+        """It is over: close the connection, if there is one."""
+        self.state = State.ENDED
+        self.tie()
+        self.host.close(self)
+        self.chat = None  # what is still heard about it means nothing
+        self._take_apart()
+
+    def _take_apart(self) -> None:
+        """Have no part refer to it any more: else it would wait for the cyclic collector, which rarely comes."""
+        for part in (self.absence, self.outbox, self.door, self.pairing):
+            part.let_go()
+
+    # --- the connection, the name, the node
+
+    def flushed(self) -> None:
+        """The kernel has everything that the client was told: without acks of its own, that acknowledges it."""
+        chat = self.chat
+        if chat is None:
+            return
+        if not self.acks:
+            if chat.received > chat.confirmed and (ack := chat.confirm(chat.received)):
+                self.host.post(chat.partner.uid, ack)
+        elif chat.untaken >= FLIGHT_BYTES // 2:
+            chat.untaken = 0
+            self.host.post(chat.partner.uid, Taken(chat.partner.owned, chat.id, chat.received))
+
+    def unplugged(self) -> None:
+        """The client can't be told anything any more. What it said before is still handled; `Hangup` follows that."""
+        self.deaf = True
+        self.pairing.hang_up()
+        chat = self.chat
+        if self.program and self._behind_messages:
+            self.pending = None  # nobody is left to hear the outcome: the client may ask again when it's back
+            self.detach()
+        if chat is not None and not self.program:
+            self.host.post(chat.partner.uid, Deaf(chat.partner.owned, chat.id, chat.confirmed))
+
+    def node_lost(self, uid: str, since: float) -> None:
+        """That node has been dead for `since` seconds. A partner there may come back within its grace, or is lost."""
+        self.pairing.node_lost(uid)
+        self.door.node_lost(uid)
+        partner_lost(self, uid, since)
+
+    def detach(self) -> None:
+        """The client is gone, and may come back."""
+        self.absence.begin()
+
+    def attach(self, claim: Claim) -> None:
+        """A client is there again, having resumed; what it had asked for on its old connection it may ask for again."""
+        self.pairing.withdraw(Reason.LEFT)
+        self.state, self.pending = State.NAMED, claim
+        self.acks, self.door.asks, self.detached, self.deaf = claim.acks, claim.ask, False, False
+
+    def replaced(self, fence: int = 0, uid: str = "") -> None:
+        """Another node has the session now. If it had when the client came back here, that will find it there.
+
+        `uid`: that node, if it wants to know when everything was said.
+        """
+        self.door.shut(Code.AWAY)
+        self.pairing.moved()
+        if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
+            partner = self.chat.partner
+            self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid, *self.chat.unsettled))
+            if uid:
+                said = self.outbox.fates.times
+                said.learn(*self.chat.unsettled)
+                self.host.post(uid, Knew(self.owned, self.chat.id, *self.chat.times.latest, *said.latest))
+        if not self.absence.ended_after(fence):
+            self.host.tell(self, Replaced())
+        self.host.forget(self, Ending.REPLACED)
+        self.close()
+
+    def name_lost(self) -> None:
+        """Another owns the name now. A JSON client may claim anew on its connection; others are closed."""
+        self._drop()
+        self.refuse(Code.NAME_LOST)
+        self.host.forget(self, Ending.NAME_LOST)
+        if isinstance(self.pending, Quit):
+            self.host.tell(self, Bye())
+        elif self.program and not self.detached:
+            self._take_apart()
+            self._nameless()
+            return
+        self.close()
+
+    def superseded(self) -> None:
+        """Its user has claimed the name anew. The old client is closed: it would only claim the name back."""
+        self._drop()
+        self.replaced()
+
+    def _drop(self) -> None:
+        """The name is another's: the chat can't go on."""
+        self.pairing.withdraw(Reason.LOST)
+        chat, self.chat = self.chat, None
+        self.tie()
+        if chat is not None:
+            self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence))
+            self.outbox.close(chat, Reason.NAME_LOST, 0)
+
+
+def _node(chat: Chat | None) -> str | None:
+    return None if chat is None else chat.partner.uid

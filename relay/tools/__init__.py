@@ -1,0 +1,1 @@
+"""The commands beside the node itself: load generator, torture, operator's requests and status."""

@@ -1,0 +1,124 @@
+"""Two who chat: what may be said now, and what became of it. No I/O."""
+
+from collections import Counter
+from enum import Enum, auto
+from typing import Final
+
+from relay.tools.bench.histogram import Histogram
+from relay.tools.bench.plan import MAX_IN_FLIGHT
+from relay.tools.bench.speech import Heard, Speech
+
+MAX_LINE: Final = 1 << 20  # a node's line is shorter; what doesn't end by then is no relay
+
+
+class Stage(Enum):
+    """How far one end has come."""
+
+    GREETING = auto()
+    FREE = auto()
+    PAIRED = auto()
+    ENDED = auto()  # refused, or its chat or connection is over
+
+
+class End:
+    """One user."""
+
+    def __init__(self, name: str, speech: Speech) -> None:
+        self.name = name
+        self.stage = Stage.GREETING
+        self.complaints: Counter[str] = Counter()
+        self.later = False  # what was asked last has to be asked again
+        self.received = 0
+        self.answered = 0
+        self.unconfirmed = 0
+        self.window = MAX_IN_FLIGHT
+        self._speech = speech
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Heard | None:
+        """What a read brought; None: no whole line yet."""
+        block, newline, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest
+        if len(rest) > MAX_LINE:
+            self.end("a line without end")
+        if not newline:
+            return None
+        heard = self._speech.read(block + newline)
+        self._note(heard)
+        return heard
+
+    def _note(self, heard: Heard) -> None:
+        self.received += sum(heard.stamps.values())
+        self.answered = max(self.answered, heard.answered)
+        self.unconfirmed += heard.unconfirmed
+        self.window = heard.window or self.window
+        if heard.greeted:
+            self.stage = Stage.FREE
+        if heard.paired:
+            self.stage = Stage.PAIRED
+        if heard.later:
+            self._put_off()
+        for complaint in heard.complaints:
+            self.end(complaint)
+
+    def _put_off(self) -> None:
+        if self.stage is Stage.PAIRED:
+            self.end("unavailable")
+        else:
+            self.later = True
+
+    def end(self, complaint: str) -> None:
+        """Something that a run without trouble doesn't have; nothing more is said here, as ids may be out of step."""
+        self.stage = Stage.ENDED
+        self.complaints[complaint] += 1
+
+
+class Pair:
+    """A sender, a receiver, and the messages from the one to the other."""
+
+    def __init__(self, number: int, tag: str, speech: Speech, *, in_flight: int, answers: bool) -> None:
+        self.number = number
+        self.sender = End(f"{tag}s{number}", speech)
+        self.receiver = End(f"{tag}r{number}", speech)
+        self.sent = 0
+        self._speech = speech
+        self._in_flight = in_flight
+        self._answers = answers  # the dialect tells what became of each message
+
+    @property
+    def ready(self) -> bool:
+        """Both are in the chat."""
+        return self.sender.stage is Stage.PAIRED and self.receiver.stage is Stage.PAIRED
+
+    @property
+    def answered(self) -> int:
+        """Messages whose fate the sender knows."""
+        return self.sender.answered if self._answers else self.sent
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is under way any more."""
+        return self.receiver.received >= self.sent and self.answered >= self.sent
+
+    def room(self) -> int:
+        """How many messages may be said now."""
+        if not self.ready:
+            return 0
+        free = self._in_flight - (self.sent - self.receiver.received)
+        return max(0, min(free, self.sender.window - (self.sent - self.answered)))
+
+    def say(self, count: int, stamp: int) -> bytes:
+        """So many messages, each stamped with the time in nanoseconds."""
+        first = self.sent + 1
+        self.sent += count
+        return self._speech.say(first, count, stamp)
+
+    def hear(self, data: bytes, now: int, latencies: Histogram | None) -> bytes:
+        """What the receiver read. Returns what it answers."""
+        heard = self.receiver.feed(data)
+        if heard is None or not heard.stamps:
+            return b""
+        if latencies is not None:
+            for stamp, count in heard.stamps.items():
+                latencies.add(now - int(stamp), count)
+        return self._speech.confirm(heard.last)

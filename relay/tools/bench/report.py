@@ -1,0 +1,76 @@
+"""The outcome of a run, for people and for programs."""
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from relay.tools.bench.coordinator import Outcome
+
+PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+KEPT_UP: Final = 0.98  # of a steady rate; less means that the cluster, or this machine, couldn't carry it
+
+
+def lines(outcome: Outcome) -> Iterator[str]:
+    """For people."""
+    plan = outcome.plan
+    servers = ", ".join(f"{host}:{port}" for host, port in outcome.servers)
+    acks = "" if plan.dialect == "text" else ", acks by clients" if plan.acks else ", acks by nodes"
+    tls = ", TLS" if plan.tls else ""
+    yield f"{plan.dialect}{acks}{tls}; {plan.pairs} pairs on {servers}; {plan.load}, {plan.seconds:g} s"
+    yield f"{outcome.rate:,.0f} messages/s"
+    found = (f"{name} {_shown(outcome.latencies.percentile(percent))}" for name, percent in PERCENTILES.items())
+    yield f"latency: {', '.join(found)}"
+    yield (
+        f"sent {outcome.sent:,}, delivered {outcome.delivered:,}, lost {outcome.lost:,}, "
+        f"unconfirmed {outcome.unconfirmed:,}, unanswered {outcome.unanswered:,}"
+    )
+    errors = ", ".join(f"{count} × {complaint}" for complaint, count in outcome.complaints.most_common())
+    yield f"errors: {errors or 'none'}"
+    cores = ", ".join(f"{result.busy:.0%}" for result in outcome.results)
+    yield f"load generator: {len(outcome.results)} processes, of a core each used: {cores}"
+    if plan.rate and outcome.rate < plan.rate * KEPT_UP:
+        yield f"note: of {plan.rate:,.0f} messages/s asked for, {outcome.rate:,.0f} were carried"
+    if outcome.limited_by:
+        yield f"note: {outcome.limited_by}"
+
+
+def as_json(outcome: Outcome) -> str:
+    """For programs: one JSON object; times in seconds."""
+    plan = outcome.plan
+    latency = {name: _seconds(outcome.latencies.percentile(percent)) for name, percent in PERCENTILES.items()}
+    return json.dumps(
+        {
+            "servers": [f"{host}:{port}" for host, port in outcome.servers],
+            "dialect": plan.dialect,
+            "acks": plan.acks,
+            "tls": plan.tls,
+            "pairs": plan.pairs,
+            "load": plan.load,
+            "seconds": plan.seconds,
+            "rate": round(outcome.rate, 1),
+            "latency": latency,
+            "sent": outcome.sent,
+            "delivered": outcome.delivered,
+            "lost": outcome.lost,
+            "unconfirmed": outcome.unconfirmed,
+            "unanswered": outcome.unanswered,
+            "errors": dict(outcome.complaints),
+            "met_seconds": round(outcome.met_seconds, 3),
+            "processes": [
+                {"busy": round(result.busy, 3), "waiting": round(result.waiting, 3)} for result in outcome.results
+            ],
+            "limited_by": outcome.limited_by,
+        },
+        ensure_ascii=False,
+    )
+
+
+def _seconds(duration: int | None) -> float | None:
+    return None if duration is None else duration / 1e9
+
+
+def _shown(duration: int | None) -> str:
+    """Nanoseconds for people."""
+    if duration is None:
+        return "unknown"
+    return f"{duration / 1e6:.2f} ms" if duration < 1_000_000_000 else f"{duration / 1e9:.2f} s"

@@ -1,0 +1,86 @@
+"""Tells all nodes what one of them is to do, and watches Redis for what comes of it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+
+from relay.bus.link import UID_LENGTH, Kind, note
+from relay.config import Config, StartError
+from relay.directory import record
+from relay.directory.record import BadRecord
+from relay.redis_client.client import Store
+from relay.redis_client.keys import Keys
+from relay.tools.status.gather import Node, asking
+
+LOOK_SECONDS: Final = 0.1
+# What is told goes by pub/sub, which may lose it.
+AGAIN_EVERY: Final = 10  # looks
+# In a frame, whose sender is nobody.
+OPERATOR: Final = "0" * UID_LENGTH
+
+
+async def drain(told: Config, node: str, timeout: float) -> None:
+    """Have the node of this name, or uid, end as at SIGTERM; return when its lease is gone. Raises StartError."""
+    async with asking(told) as ask:
+
+        async def living() -> list[Node]:
+            return [found for found in await ask.nodes() if node in (found.report.name, found.uid) and _may_live(found)]
+
+        meant = await living()
+        if not meant:
+            raise StartError(f"no node called {node} is there")
+        if len(meant) > 1:
+            which = ", ".join(f"{found.uid} (up for {found.report.up:.0f} s)" for found in meant)
+            raise StartError(f"{len(meant)} nodes are called {node}: say which by its uid, {which}")
+
+        async def gone() -> bool:
+            return all(found.uid != meant[0].uid for found in await living())
+
+        frames = [note(Kind.DRAIN, OPERATOR, body=meant[0].uid.encode())]
+        if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
+            raise StartError(f"{node} hasn't ended in {timeout:g} s")
+
+
+def _may_live(node: Node) -> bool:
+    return node.lives or node.unknown
+
+
+async def kick(told: Config, owned: str, timeout: float) -> None:
+    """Have the session that owns the name end; return when it no longer does. Raises StartError."""
+    async with asking(told) as ask:
+        before = await _owner(ask.store, told.prefix, owned)
+        if before is None:
+            raise StartError("nobody has this name")
+
+        async def gone() -> bool:
+            return await _owner(ask.store, told.prefix, owned) != before
+
+        frames = [note(Kind.KICK, OPERATOR, body=owned.encode())]
+        if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
+            raise StartError(f"nothing has come of it in {timeout:g} s")
+
+
+async def _owner(store: Store, prefix: str, owned: str) -> str | None:
+    """The session that owns a name."""
+    place = Keys(prefix).place(owned)
+    raw = await store.call("HGET", place.key, place.field)
+    try:
+        return None if raw is None else record.decode(raw).sid
+    except BadRecord:
+        return None
+
+
+async def _tell_until(
+    store: Store, prefix: str, frames: list[bytes], done: Callable[[], Awaitable[bool]], timeout: float
+) -> bool:
+    with anyio.move_on_after(timeout):
+        looks = 0
+        while True:
+            if looks % AGAIN_EVERY == 0:
+                await store.publish(Keys(prefix).everyone, frames)
+            if await done():
+                return True
+            looks += 1
+            await anyio.sleep(LOOK_SECONDS)
+    return False

@@ -1,0 +1,185 @@
+"""Everything that Redis knows of a relay: the nodes' reports, their leases, and the servers themselves."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import msgspec
+
+from relay import redis_url
+from relay.config import Config, StartError, first_error, one_start_error, redact
+from relay.directory.lease import TAIL_SECONDS
+from relay.observe.status_publisher import read
+from relay.observe.status_report import Report
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.keys import Keys
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A node as it says that it is, and what its lease says."""
+
+    uid: str
+    report: Report
+    left: float | None  # seconds for which its lease still holds, negative once it has lapsed; None: there is none
+    unknown: bool = False  # the server that has its lease can't be asked
+
+    @property
+    def lives(self) -> bool:
+        """Whether its lease holds."""
+        return self.left is not None and self.left > 0
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the lease was renewed."""
+        return None if self.left is None else round(max(0.0, self.report.lease - self.left), 3)
+
+
+class Server(msgspec.Struct, frozen=True):
+    """One server that holds data."""
+
+    address: str
+    role: str
+    version: str
+    memory: int  # bytes
+    clients: int
+    policy: str  # maxmemory-policy
+    replicas: tuple[str, ...]  # address and state
+    trouble: str = ""  # why it can't be asked; then nothing else is known
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A relay at one moment."""
+
+    prefix: str
+    engine: str  # standalone, sentinel or cluster
+    nodes: tuple[Node, ...]
+    servers: tuple[Server, ...]
+    trouble: str = ""  # why it isn't known which nodes there are
+
+    @property
+    def living(self) -> list[Node]:
+        """The nodes whose lease holds."""
+        return [node for node in self.nodes if node.lives]
+
+    @property
+    def shared_names(self) -> dict[str, int]:
+        """Names that several living nodes have, and how many: they should be told apart."""
+        counts = Counter(node.report.name for node in self.living)
+        return {name: count for name, count in counts.items() if count > 1}
+
+    def total(self, field: str) -> float:
+        """A number of all living nodes together."""
+        return float(sum(getattr(node.report, field) for node in self.living))
+
+    @property
+    def pairs(self) -> int:
+        """Chats. Nodes count their users at different moments, so it may be one off."""
+        return round(self.total("chatting") / 2)
+
+
+class Gatherer:
+    """Asks one Redis about one relay. `run` has to run meanwhile. It writes nothing."""
+
+    def __init__(self, told: Config) -> None:
+        """`told` says which relay is meant. Raises ConfigError where a file that connections need can't be used."""
+        assert told.redis is not None
+        self.store = Store(told.redis, password_file=told.redis_password_file)
+        self._engine = redis_url.parse(told.redis).kind.value
+        self._prefix = told.prefix
+        self._keys = Keys(told.prefix)
+
+    async def look(self) -> Status:
+        """The relay as it is now, as far as that can be seen: what can't be asked is named.
+
+        Raises Unavailable where nothing can.
+        """
+        servers = tuple(_servers(await self.store.servers()))
+        if servers and all(server.trouble for server in servers):
+            raise Unavailable(servers[0].trouble)
+        nodes, trouble = [], ""
+        try:
+            nodes = await self.nodes()
+        except Unavailable as error:
+            trouble = str(error)
+        return Status(self._prefix, self._engine, tuple(nodes), servers, trouble)
+
+    async def nodes(self) -> list[Node]:
+        """The nodes that have told of themselves lately. Raises Unavailable."""
+        reports = {uid: report for uid, report in (await read(self.store, self._keys.nodes)).items() if report}
+        leases = await self.store.each(("PTTL", self._keys.lease(uid)) for uid in reports)
+        nodes = [_node(uid, report, ttl) for (uid, report), ttl in zip(reports.items(), leases, strict=True)]
+        return sorted(_once(nodes), key=lambda node: (node.report.name, node.uid))
+
+
+def _once(nodes: list[Node]) -> list[Node]:
+    """Without the dead who have a successor of their name: one that was started again and again is one node.
+
+    Each process has a uid of its own, and its last report stays for an hour.
+    """
+    last: dict[str, Node] = {}
+    for node in sorted(nodes, key=lambda node: (node.lives or node.unknown, node.report.at)):
+        last[node.report.name] = node
+    return [node for node in nodes if node.lives or node.unknown or last[node.report.name] is node]
+
+
+def _node(uid: str, report: Report, ttl: Any) -> Node:
+    if isinstance(ttl, Unavailable):
+        return Node(uid, report, None, unknown=True)
+    return Node(uid, report, None if ttl < 0 else round(ttl / 1000 - TAIL_SECONDS, 3))
+
+
+def _servers(infos: Mapping[str, Mapping[str, Any] | Unavailable]) -> Iterable[Server]:
+    for address, info in sorted(infos.items()):
+        if isinstance(info, Unavailable):
+            yield Server(address, "away", "-", 0, 0, "unknown", (), trouble=str(info))
+            continue
+        valkey = info.get("valkey_version")
+        yield Server(
+            address=address,
+            role=str(info.get("role", "unknown")),
+            version=f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}",
+            memory=int(info.get("used_memory", 0)),
+            clients=int(info.get("connected_clients", 0)),
+            policy=str(info.get("maxmemory_policy", "unknown")),
+            replicas=tuple(_replicas(info)),
+        )
+
+
+def _replicas(info: Mapping[str, Any]) -> Iterable[str]:
+    for number in range(int(info.get("connected_slaves", 0))):
+        replica = info.get(f"slave{number}")
+        if isinstance(replica, dict):
+            yield f"{replica.get('ip')}:{replica.get('port')} {replica.get('state')}"
+
+
+async def once(told: Config) -> Status:
+    """One look. Raises StartError where Redis can't be asked."""
+    async with asking(told) as gatherer:
+        return await gatherer.look()
+
+
+@asynccontextmanager
+async def asking(told: Config) -> AsyncIterator[Gatherer]:
+    """Somebody to ask, for as long as the block lasts.
+
+    Raises StartError for what will not pass by itself, and where the block raises Unavailable.
+    """
+    gatherer = Gatherer(told)
+    try:
+        with one_start_error():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(gatherer.store.run)
+                with suppress(Unavailable):  # it's told where it matters
+                    await gatherer.store.check()
+                yield gatherer
+                tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:  # what is raised in an `except*` some Pythons wrap in a group again
+        unavailable = group.subgroup(Unavailable)
+        if unavailable is None:
+            raise
+        raise StartError(f"Redis can't be asked at {redact(told.redis or '')}: {first_error(unavailable)}") from None
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+            await gatherer.store.aclose()

@@ -1,0 +1,52 @@
+"""TLS of runs: a certificate for nodes of their own, and what clients trust. `relay bench` uses it too."""
+
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from relay.config import ConfigError, StartError, bounded
+from relay.tools.testbed.process import HOST
+
+Certificate = tuple[Path, Path]  # and its key, PEM
+
+# Python can't make one, and a run should need no more packages than a node does.
+_OPENSSL: Final = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=relay"
+# For clients that look closely, as Python's do since 3.13: whom it stands for, and what it's for.
+_EXTENSIONS: Final = (f"subjectAltName=IP:{HOST}", "keyUsage=critical,digitalSignature,keyCertSign")
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """One for this machine that signs itself, in files there. Raises StartError."""
+    certificate = folder / "node.crt", folder / "node.key"
+    added = [word for extension in _EXTENSIONS for word in ("-addext", extension)]
+    files = ["-out", str(certificate[0]), "-keyout", str(certificate[1])]
+    try:
+        done = subprocess.run([*_OPENSSL.split(), *added, *files], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise StartError(f"--tls needs the command openssl, to make a certificate: {error.strerror}") from None
+    if done.returncode:
+        raise StartError(f"openssl makes no certificate: {done.stderr.strip().rpartition(chr(10))[2]}")
+    return certificate
+
+
+def client_context(ca: str | None) -> ssl.SSLContext:
+    """For clients, which check certificates. `ca`: a file of those to trust; without it, the system's.
+
+    Raises ConfigError.
+    """
+    if ca is None:
+        return ssl.create_default_context()
+    try:
+        with bounded("--ca", Path(ca)) as file:
+            return ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise ConfigError(f"--ca {ca!r} can't be used: it isn't PEM") from None
+
+
+def check(*, tls: bool, ca: str | None, servers: bool) -> None:
+    """Whether these options can go together. `ca`: read too. Raises ConfigError."""
+    if ca is not None:
+        if not tls or not servers:
+            raise ConfigError("--ca needs --tls and --server: nodes of its own show a certificate that it makes itself")
+        client_context(ca)

@@ -1,0 +1,77 @@
+"""Programs of the lab, which can be killed, frozen and started again."""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from relay.process import parent_guard
+from relay.tools.testbed.waiting import until
+
+HOST: Final = "127.0.0.1"
+START_SECONDS: Final = 20.0  # for a node or a server to accept connections
+
+
+class Process:
+    """A program that can't outlive this one, and can be killed, frozen and started again."""
+
+    def __init__(self, command: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> None:
+        self._command = command
+        self._log = log
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, again too."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                parent_guard.command(self._command),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Started, and not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal, if it still runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    async def end(self, number: signal.Signals = signal.SIGKILL) -> int:
+        """Tell it to end, and wait for that. Returns the exit status."""
+        if self._process is None:
+            return 0
+        self.tell(signal.SIGCONT)
+        self.tell(number)
+        process = self._process
+        await until(lambda: process.poll() is not None)
+        if process.stdin is not None:
+            process.stdin.close()
+        return process.returncode
+
+
+def free_port() -> int:
+    """A port that nobody had a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,337 @@
+"""The servers of the lab: one, a primary and a replica under sentinels, or a cluster."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+import redis
+from anyio.abc import TaskGroup
+from redis.asyncio import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from relay.config import StartError
+from relay.process import embedded_redis
+from relay.tools.testbed import topology
+from relay.tools.testbed.engine import Engine
+from relay.tools.testbed.gossip_proxy import Gossip
+from relay.tools.testbed.process import HOST, START_SECONDS, Process, free_port
+from relay.tools.testbed.topology import PRIMARIES, SENTINELS, SERVICE, Member, Step
+from relay.tools.testbed.waiting import LOOK_SECONDS, until
+
+T = TypeVar("T")
+
+# For all to know each other, and for a failover: many times what they take, for a machine that is busy.
+PATIENCE_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 0.5  # for a server that is asked how things stand; it may be frozen
+
+
+class Server(Process):
+    """One Valkey or Redis on the loopback interface; it forgets at its end, unless a snapshot is to be loaded."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self.port = free_port()
+        self.dump = folder / "dump.rdb"
+        settings = {
+            "bind": HOST,
+            "port": str(self.port),
+            "dir": str(folder),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",
+        }
+        words = [word for key, value in settings.items() for word in (f"--{key}", value)]
+        self.log = folder / "server.log"
+        super().__init__([str(embedded_redis.find_program()), *words, *options], self.log)
+        self.client: Any = Redis(host=HOST, port=self.port)
+        self.state = _blocking_client(self.port)  # to ask how things stand, in a thread
+
+    async def serve(self, *, remember: bool = False) -> None:
+        """Start it and wait until it answers. `remember`: with what it had at the last snapshot."""
+        if not remember:
+            self.dump.unlink(missing_ok=True)
+        self.start()
+        await until(lambda: self._answers() or not self.alive, START_SECONDS)
+        if not self._answers():
+            raise StartError(f"the server doesn't start; see {self.log}")
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection((HOST, self.port), START_SECONDS) as probe:
+            probe.sendall(b"PING\r\n")
+            return probe.recv(64).startswith(b"+PONG")
+        return False
+
+    async def retire(self) -> None:
+        """End it for good."""
+        await self.end()
+        await self.client.aclose()
+        self.state.close()
+
+
+class Servers:
+    """Those that hold the data, `members`."""
+
+    def __init__(self, members: list[Server]) -> None:
+        self.members = members
+
+    @property
+    def url(self) -> str:
+        """How a node is told of them."""
+        raise NotImplementedError
+
+    async def start(self, tasks: TaskGroup) -> None:
+        """Start all, and wait until they work together. `tasks`: what stands between them. Raises StartError."""
+        for server in self.members:
+            await server.serve()
+
+    async def end(self) -> None:
+        """End them for good."""
+        for server in self.members:
+            await server.retire()
+
+    async def primaries(self) -> list[Server]:
+        """Those that serve now; empty while that is in doubt."""
+        return await _ask(self._primaries) or []
+
+    async def ready(self) -> bool:
+        """Whether a primary may fail now, because a replica could take its place, and everybody knows."""
+        return bool(await _ask(self._ready))
+
+    async def settle(self) -> None:
+        """Wait until it is so. Raises StartError if that doesn't happen."""
+        await _hold(("the servers work together again", self._ready))
+
+    async def replaced(self, old: Server) -> None:
+        """Wait until another one serves in its place, and all others know. Raises StartError if that doesn't happen."""
+        await _hold((f"another server takes the place of the one on port {old.port}", lambda: self._replaced(old)))
+
+    async def switch(self) -> Server:
+        """Put a replica in a primary's place while that one lives, as for an upgrade. Returns the one of before.
+
+        Raises StartError.
+        """
+        raise NotImplementedError
+
+    def _primaries(self) -> list[Server]:
+        return self.members
+
+    def _ready(self) -> bool:
+        return False
+
+    def _replaced(self, old: Server) -> bool:
+        return False
+
+
+class Endpoint(Servers):
+    """One server that serves, `member`, and one that may take its place behind the address that nodes know.
+
+    That one is started when it is wanted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._spare = Server(folder / "spare", *topology.OPTIONS)
+        super().__init__([Server(folder, *topology.OPTIONS)])
+
+    @property
+    def url(self) -> str:
+        """How a node is told of them."""
+        return f"redis://{HOST}:{self.members[0].port}"
+
+    async def end(self) -> None:
+        """End them for good."""
+        await super().end()
+        await self._spare.retire()
+
+    async def switch(self) -> Server:
+        """See `Servers`. The new one alone serves from now on; the old one is its replica."""
+        (old,), new = self.members, self._spare
+        await new.serve()
+        await anyio.to_thread.run_sync(topology.demote, new.state, old.port)
+        await _hold(("the replica is in step", lambda: topology.replicates(new.state)))
+        await anyio.to_thread.run_sync(topology.put_in_place, new.state)
+        self.members, self._spare = [new], old
+        await anyio.to_thread.run_sync(topology.demote, old.state, new.port)
+        return old
+
+    def _ready(self) -> bool:
+        return True  # the other one is made a replica when it's wanted
+
+
+class Sentinel(Process):
+    """A sentinel that begins with the primary on that port."""
+
+    def __init__(self, folder: Path, primary: int) -> None:
+        folder.mkdir()
+        self.port = free_port()
+        settings = folder / "sentinel.conf"  # it writes there what it learns
+        settings.write_text(topology.sentinel_settings(folder, self.port, primary))
+        super().__init__([str(embedded_redis.find_program()), str(settings), "--sentinel"], folder / "sentinel.log")
+        self.state = _blocking_client(self.port)
+
+    async def retire(self) -> None:
+        """End it for good."""
+        await self.end()
+        self.state.close()
+
+
+class Watched(Servers):
+    """A primary, a replica, and sentinels that put one in the other's place."""
+
+    def __init__(self, folder: Path) -> None:
+        primary = Server(folder / "server0", *topology.OPTIONS)
+        replica = Server(folder / "server1", *topology.OPTIONS, "--replicaof", HOST, str(primary.port))
+        super().__init__([primary, replica])
+        self._sentinels = [Sentinel(folder / f"sentinel{number}", primary.port) for number in range(SENTINELS)]
+
+    @property
+    def url(self) -> str:
+        """The sentinels, and what they call the service."""
+        return f"redis+sentinel://{','.join(f'{HOST}:{sentinel.port}' for sentinel in self._sentinels)}/{SERVICE}"
+
+    async def start(self, tasks: TaskGroup) -> None:
+        """The servers first: a sentinel asks the primary at once who its replicas are."""
+        await super().start(tasks)
+        await _hold(("the replica is in step", lambda: topology.replicates(self.members[1].state)))
+        for sentinel in self._sentinels:
+            sentinel.start()
+        await _hold(("the sentinels know all others", self._ready))
+
+    async def end(self) -> None:
+        """The sentinels first, so that they make nothing of the servers' end."""
+        for sentinel in self._sentinels:
+            await sentinel.retire()
+        await super().end()
+
+    async def switch(self) -> Server:
+        """See `Servers`."""
+        (old,) = await self.primaries()
+        await anyio.to_thread.run_sync(topology.order_failover, self._sentinels[0].state)
+        await self.replaced(old)
+        return old
+
+    def _primaries(self) -> list[Server]:
+        ports = {topology.named(sentinel.state) for sentinel in self._sentinels}
+        return [server for server in self.members if {server.port} == ports]
+
+    def _ready(self) -> bool:
+        replicas = len(self.members) - 1
+        return bool(self._primaries()) and all(topology.knows_all(s.state, replicas) for s in self._sentinels)
+
+    def _replaced(self, old: Server) -> bool:
+        return old not in (self._primaries() or [old])
+
+
+class Cluster(Servers):
+    """Three primaries with a share of the slots each, and a replica for each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._buses = [free_port() for _ in range(2 * PRIMARIES)]
+        self.gossip = Gossip(self._buses)
+        super().__init__([])
+
+    @property
+    def url(self) -> str:
+        """The primaries of the beginning, as operators name them: they tell of the others, and may be away."""
+        return f"redis+cluster://{','.join(f'{HOST}:{server.port}' for server in self.members[:PRIMARIES])}"
+
+    async def start(self, tasks: TaskGroup) -> None:
+        """Start all, and have them share the slots. Raises StartError."""
+        await tasks.start(self.gossip.run)
+        pairs = list(zip(self._buses, self.gossip.ports, strict=True))
+        self.members = [
+            Server(self._folder / f"server{number}", *topology.cluster_options(bus, port))
+            for number, (bus, port) in enumerate(pairs)
+        ]
+        await super().start(tasks)
+        steps = topology.form_cluster(
+            [
+                Member(server.state, server.port, port)
+                for server, port in zip(self.members, self.gossip.ports, strict=True)
+            ]
+        )
+        while (step := await anyio.to_thread.run_sync(next, steps, None)) is not None:
+            await _hold(step)
+
+    async def switch(self) -> Server:
+        """See `Servers`."""
+        old, new = await anyio.to_thread.run_sync(self._pair)
+        await anyio.to_thread.run_sync(topology.take_over, new.state)
+        await self.replaced(old)
+        return old
+
+    def _pair(self) -> tuple[Server, Server]:
+        """A primary and its replica."""
+        new = next(server for server in self.members if topology.replicates(server.state))
+        port = topology.primary_of(new.state)
+        return next(server for server in self.members if server.port == port), new
+
+    async def cut_off(self, server: Server) -> None:
+        """Let nothing pass between a server and the others; clients reach it."""
+        id = await anyio.to_thread.run_sync(server.state.cluster, "MYID")
+        self.gossip.cut(self.members.index(server), id)
+
+    async def patience(self, seconds: float) -> None:
+        """Have a server called failed after so long a silence."""
+        await anyio.to_thread.run_sync(topology.set_timeout, [server.state for server in self.members], seconds)
+
+    async def shares(self) -> list[tuple[range, int]]:
+        """Ranges of slots, and the port of the primary of each."""
+        return await _ask(lambda: topology.shares(self.members[0].state)) or []
+
+    def _primaries(self) -> list[Server]:
+        ports = topology.serving(self.members[0].state)
+        return [server for server in self.members if server.port in ports]
+
+    def _ready(self) -> bool:
+        replicas = [server for server in self.members if server not in self._primaries()]
+        whole = all(topology.is_whole(server.state, len(self.members)) for server in self.members)
+        return whole and len(replicas) == PRIMARIES and all(topology.replicates(server.state) for server in replicas)
+
+    def _replaced(self, old: Server) -> bool:
+        others = [server.state for server in self.members if server is not old]
+        return all(topology.is_whole(s, len(self.members)) and old.port not in topology.serving(s) for s in others)
+
+
+def make(engine: Engine, folder: Path) -> Servers:
+    """The servers of an engine, not started, with their files in an empty folder."""
+    match engine:
+        case Engine.STANDALONE:
+            return Endpoint(folder)
+        case Engine.SENTINEL:
+            return Watched(folder)
+        case Engine.CLUSTER:
+            return Cluster(folder)
+
+
+def _blocking_client(port: int) -> redis.Redis:
+    return redis.Redis(
+        host=HOST,
+        port=port,
+        decode_responses=True,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+async def _ask(question: Callable[[], T]) -> T | None:
+    """The answer; None where a server gives none."""
+    with suppress(RedisError, OSError):
+        return await anyio.to_thread.run_sync(question)
+    return None
+
+
+async def _hold(step: Step) -> None:
+    what, true = step
+    with anyio.move_on_after(PATIENCE_SECONDS):
+        while not await _ask(true):  # noqa: ASYNC110  no server tells of it
+            await anyio.sleep(LOOK_SECONDS)
+        return
+    raise StartError(f"not within {PATIENCE_SECONDS:g} s: {what}")

@@ -1,0 +1,299 @@
+"""Breaks parts of the lab, one after the other and sometimes two at once, and keeps a log of it."""
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from random import Random
+from typing import Final
+
+import anyio
+from redis.crc import key_slot
+from redis.exceptions import RedisError
+
+from relay.redis_client.keys import PARTITIONS, Keys
+from relay.tools.testbed.engine import NODE_TIMEOUT
+from relay.tools.testbed.process import HOST
+from relay.tools.testbed.topology import EVERYWHERE
+from relay.tools.testbed.waiting import until
+from relay.tools.torture.history import Fault, Span
+from relay.tools.torture.lab import PREFIX, Lab, Node
+from relay.tools.torture.plan import ALIVE_SECONDS, FREE_SECONDS, LEASE, REPLACING
+
+# Seconds between faults: enough for sessions to come back now and then, not enough for all to be quiet.
+PAUSE_SECONDS: Final = (0.3, 2.5)
+# How often a fault begins while another one lasts.
+TOGETHER: Final = 0.3
+KILL_EVERY_SECONDS: Final = 0.1  # the subscribers', at 10 Hz
+# A network's delay in one direction: the longest on earth, and less than makes a call or a renewal of the lease late.
+SLOW_SECONDS: Final = (0.02, 0.1)
+# A shard that is silent for a while isn't replaced with this for a node time-out.
+PATIENT_SECONDS: Final = 60.0
+
+# What of new users on these nodes, whose names are in these slots, doesn't work within so many seconds.
+Alive = Callable[[list[int], Sequence[range], float], Awaitable[list[str]]]
+
+
+class Nemesis:
+    """Draws faults of the given kinds from its own random numbers. `faults` is the log.
+
+    After each fault, and while another server is in a primary's place, everything has to work again within a bound,
+    whatever comes later: `alive(nodes, slots, seconds)` says what doesn't, of new users on these nodes whose names are
+    in these slots. `dead` is the log of that.
+    """
+
+    def __init__(self, lab: Lab, kinds: list[str], rng: Random, clock: Callable[[], float], alive: Alive) -> None:
+        self._lab = lab
+        self._kinds = kinds
+        self._rng = rng
+        self._clock = clock
+        self._alive = alive
+        self._server_broken = False  # away or frozen: there is nothing to break in it at the moment
+        self._breaking = 0  # faults that are under way
+        self._looking = 0  # looks whether everything works, which no fault may disturb
+        self._turn = anyio.Lock()
+        self.faults: list[Fault] = []
+        self.dead: list[str] = []
+
+    async def rage(self, seconds: float) -> None:
+        """Break things for so long; when this returns everything is whole again."""
+        end = self._clock() + seconds
+        async with anyio.create_task_group() as tasks:
+            while self._clock() < end:
+                await anyio.sleep(self._rng.uniform(*PAUSE_SECONDS))
+                if not self._kinds:
+                    continue
+                kind = self._rng.choice(self._kinds)
+                if self._rng.random() < TOGETHER:
+                    tasks.start_soon(self._break, kind)
+                else:
+                    await self._break(kind)
+
+    async def _break(self, kind: str) -> None:
+        await until(lambda: not self._looking)
+        self._breaking += 1
+        try:
+            node = self._rng.choice(self._lab.nodes)
+            if await self._possible(kind, node):
+                await self._do(kind, node)
+        finally:
+            self._breaking -= 1
+
+    async def _possible(self, kind: str, node: Node) -> bool:
+        if kind in _NODE:
+            return node.wanted
+        if kind in REPLACING and not await self._lab.servers.ready():
+            return False  # the one before has left its traces still
+        return not self._server_broken
+
+    async def _do(self, kind: str, node: Node) -> None:
+        fault = Fault(kind, Span(self._clock()), node.number if kind in _NODE else -1)
+        self.faults.append(fault)
+        with suppress(RedisError, OSError):  # the server is down at the moment: nothing more to break there
+            await (_NODE[kind](self, node) if kind in _NODE else _SERVER[kind](self))
+        fault.span.ended = self._clock()
+        await self._look(f"after {kind}")
+
+    @asynccontextmanager
+    async def _calm(self) -> AsyncIterator[None]:
+        """Once all other faults are over, and while none begins; for one at a time."""
+        self._breaking -= 1
+        self._looking += 1
+        await until(lambda: not self._breaking)
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._looking -= 1
+            await until(lambda: not self._looking)
+            self._breaking += 1
+
+    async def _look(self, when: str) -> None:
+        """Whether everything works soon, which takes a while after what was broken."""
+        async with self._calm():
+            began = self._clock()
+            nodes = [node.number for node in self._lab.nodes]
+            self._bury(f"{when}, at {began:.1f} s", await self._alive(nodes, EVERYWHERE, ALIVE_SECONDS))
+
+    def _bury(self, when: str, found: list[str]) -> None:
+        self.dead.extend(f"{when}: {what}" for what in found)
+
+    # --- nodes
+
+    async def _kill(self, node: Node) -> None:
+        await self._replace(node, signal.SIGKILL)
+
+    async def _term(self, node: Node) -> None:
+        await self._replace(node, signal.SIGTERM)
+
+    async def _replace(self, node: Node, how: signal.Signals) -> None:
+        """End a node, and start it anew: at once, soon, or when its lease has lapsed."""
+        node.wanted = False
+        await node.end(how)
+        await anyio.sleep(self._rng.choice((0.0, 0.5, LEASE + 1)))
+        await node.listen()
+        node.wanted = True
+
+    async def _pause(self, node: Node) -> None:
+        node.wanted = False
+        node.tell(signal.SIGSTOP)
+        await anyio.sleep(LEASE * self._rng.choice((0.2, 0.5, 1.1, 2.5)))
+        node.tell(signal.SIGCONT)
+        node.wanted = True
+
+    async def _partition(self, node: Node) -> None:
+        node.wanted = False
+        self._lab.proxies[node.number].hold()
+        await anyio.sleep(LEASE * self._rng.choice((0.3, 0.7, 1.5, 2.5)))
+        self._lab.proxies[node.number].release(cut=self._rng.random() < 0.5)
+        node.wanted = True
+
+    async def _slow(self, node: Node) -> None:
+        node.wanted = False
+        self._lab.proxies[node.number].delay = self._rng.uniform(*SLOW_SECONDS)
+        await anyio.sleep(LEASE * self._rng.choice((0.5, 1.0, 2.0)))
+        self._lab.proxies[node.number].delay = 0.0
+        node.wanted = True
+
+    async def _deaf(self, node: Node) -> None:
+        self._lab.proxies[node.number].deafen()
+
+    # --- the server
+
+    async def _pubsub(self) -> None:
+        for _ in range(self._rng.randint(1, 20)):
+            await self._lab.server.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            await anyio.sleep(KILL_EVERY_SECONDS)
+
+    async def _buffer(self) -> None:
+        client = self._lab.server.client
+        usual = (await client.config_get("client-output-buffer-limit"))["client-output-buffer-limit"]
+        await client.config_set("client-output-buffer-limit", "pubsub 1 1 1")
+        await anyio.sleep(self._rng.uniform(0.2, 1.0))
+        await client.config_set("client-output-buffer-limit", usual)
+
+    async def _flush(self) -> None:
+        await self._lab.server.client.flushall()
+
+    async def _evict(self) -> None:
+        keys = Keys(PREFIX)
+        some = self._rng.sample(range(PARTITIONS), PARTITIONS // self._rng.choice((2, 4, 16)))
+        await self._lab.server.client.delete(*map(keys.partition, some))
+
+    async def _redis_down(self) -> None:
+        self._server_broken = True
+        await self._lab.server.end()
+        await anyio.sleep(LEASE * self._rng.choice((0.0, 0.3, 1.5)))
+        await self._lab.server.serve()
+        self._server_broken = False
+
+    async def _redis_freeze(self) -> None:
+        self._server_broken = True
+        self._lab.server.tell(signal.SIGSTOP)
+        await anyio.sleep(LEASE * self._rng.choice((0.2, 0.6, 1.5)))
+        self._lab.server.tell(signal.SIGCONT)
+        self._server_broken = False
+
+    async def _rollback(self) -> None:
+        """A replica that had not heard the latest is promoted: everything since the snapshot is undone."""
+        self._server_broken = True
+        with suppress(RedisError):
+            await self._lab.server.client.save()
+            await anyio.sleep(self._rng.uniform(0.2, LEASE))
+        await self._lab.server.end()
+        await self._lab.server.serve(remember=True)
+        self._server_broken = False
+
+    async def _failover(self) -> None:
+        """A primary dies or freezes; its replica takes its place; long after that it comes back, empty or as it was."""
+        self._server_broken = True
+        server = self._rng.choice(await self._lab.servers.primaries())
+        killed = self._rng.random() < 0.5
+        if killed:
+            await server.end()
+        else:
+            server.tell(signal.SIGSTOP)
+        await self._lab.servers.replaced(server)
+        await self._look(f"the primary on port {server.port} {'killed' if killed else 'frozen'} and replaced")
+        await anyio.sleep(LEASE * self._rng.choice((0.0, 0.5, 1.5)))
+        if killed:
+            await server.serve()
+        else:
+            server.tell(signal.SIGCONT)
+        self._server_broken = False
+
+    async def _switch(self) -> None:
+        """A replica takes a primary's place while that one lives, and keeps whoever is connected to it."""
+        self._server_broken = True
+        old = await self._lab.servers.switch()
+        for proxy in self._lab.proxies:
+            proxy.target = (HOST, self._lab.server.port)
+        await self._look(f"the primary on port {old.port} demoted")
+        if self._lab.proxies:
+            await old.end()
+        self._server_broken = False
+
+    async def _isolate(self) -> None:
+        """A primary of a cluster hears the others no more, nor they it; clients reach it."""
+        self._server_broken = True
+        cluster = self._lab.cluster
+        server = self._rng.choice(await cluster.primaries())
+        await cluster.cut_off(server)
+        await cluster.replaced(server)
+        await self._look(f"the primary on port {server.port} isolated and replaced")
+        cluster.gossip.heal()
+        self._server_broken = False
+
+    async def _shard_freeze(self) -> None:
+        """A primary of a cluster is silent for so long that leases lapse, and not for so long that it is replaced."""
+        self._server_broken = True
+        cluster = self._lab.cluster
+        server = self._rng.choice(await cluster.primaries())
+        seconds = LEASE * self._rng.choice((0.6, 1.5, 3.0))
+        await cluster.patience(PATIENT_SECONDS)
+        async with self._calm():
+            shares = await cluster.shares()
+            spared = await self._spared(shares, server.port)
+            server.tell(signal.SIGSTOP)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.sleep, seconds)
+                healthy = [slots for slots, port in shares if port != server.port]
+                self._bury(
+                    f"the primary on port {server.port} silent", await self._alive(spared, healthy, FREE_SECONDS)
+                )
+            server.tell(signal.SIGCONT)
+        await cluster.patience(NODE_TIMEOUT)
+        self._server_broken = False
+
+    async def _spared(self, shares: list[tuple[range, int]], port: int) -> list[int]:
+        """The nodes that have neither their lease nor their inbox on that server."""
+        sick = [slots for slots, other in shares if other == port]
+        keys = Keys(PREFIX)
+        uids = await self._lab.uids()
+        return [
+            number
+            for number, uid in uids.items()
+            if not any(key_slot(key.encode()) in slots for key in (keys.lease(uid), keys.inbox(uid)) for slots in sick)
+        ]
+
+
+_NODE: Final[dict[str, Callable[[Nemesis, Node], Awaitable[None]]]] = {
+    "kill": Nemesis._kill,
+    "term": Nemesis._term,
+    "pause": Nemesis._pause,
+    "partition": Nemesis._partition,
+    "slow": Nemesis._slow,
+    "deaf": Nemesis._deaf,
+}
+_SERVER: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {
+    "pubsub": Nemesis._pubsub,
+    "buffer": Nemesis._buffer,
+    "flush": Nemesis._flush,
+    "evict": Nemesis._evict,
+    "redis-down": Nemesis._redis_down,
+    "redis-freeze": Nemesis._redis_freeze,
+    "rollback": Nemesis._rollback,
+    "failover": Nemesis._failover,
+    "switch": Nemesis._switch,
+    "isolate": Nemesis._isolate,
+    "shard-freeze": Nemesis._shard_freeze,
+}

@@ -1,0 +1,138 @@
+"""What one run is to do. A value that can't work raises ConfigError."""
+
+import secrets
+import shlex
+import sys
+from typing import Final
+
+from msgspec import Struct
+
+from relay.config import GRACE_SECONDS, LEASE_SECONDS, ConfigError, check_range, show_server
+from relay.tools.testbed import certificates
+from relay.tools.testbed.engine import DOWN_AFTER, NODE_TIMEOUT, Engine
+
+LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
+GRACE: Final = 8.0
+DRAIN: Final = 1.0
+# How a node is started; its options follow.
+NODE: Final = (sys.executable, "-P", "-m", "relay", "node")
+
+# What the nemesis can break, in words for people.
+FAULTS: Final = {
+    "kill": "SIGKILL of a node",
+    "term": "SIGTERM of a node",
+    "pause": "SIGSTOP of a node, for longer than its lease or not",
+    "partition": "a node's network to Redis goes silent",
+    "slow": "a node's network to Redis is slow, so that what takes several steps meets other things under way",
+    "deaf": "a node's subscription is half open",
+    "pubsub": "CLIENT KILL TYPE pubsub at 10 Hz",
+    "buffer": "subscribers are cut off for their output buffers",
+    "flush": "FLUSHALL",
+    "evict": "some of the directory's keys are gone",
+    "redis-down": "SIGKILL of Redis, restarted empty",
+    "redis-freeze": "SIGSTOP of Redis",
+    "rollback": "Redis comes back with an older state, as after a failover that lost writes",
+    "failover": "SIGKILL or SIGSTOP of a primary, until well after its replica has taken its place",
+    "switch": "a replica takes a primary's place, which goes on as its replica and keeps its connections",
+    "isolate": "a primary of a cluster is cut off from the others, and not from its clients",
+    "shard-freeze": "SIGSTOP of a primary of a cluster, for less than its node time-out",
+}
+
+
+# What an engine has. Sentinels and clusters tell a node themselves where the servers are: no proxy stands between.
+_WITH_FAILOVER: Final = ("kill", "term", "pause", "failover", "switch")
+FAULTS_OF: Final = {
+    Engine.STANDALONE: tuple(fault for fault in FAULTS if fault not in ("failover", "isolate", "shard-freeze")),
+    Engine.SENTINEL: _WITH_FAILOVER,
+    Engine.CLUSTER: (*_WITH_FAILOVER, "isolate", "shard-freeze"),
+}
+# Those for which a replica has to be ready, where an engine has replicas of its own.
+REPLACING: Final = frozenset({"failover", "switch", "isolate", "shard-freeze"})
+
+# What a failover may take after a primary was called failed.
+FAILOVER_SECONDS: Final = 5.0
+# After each fault, and once a failover is over although the old primary is still away, everything has to work for new
+# users within 5 seconds and the lease for which new names wait where Redis forgot.
+ALIVE_SECONDS: Final = 5.0 + LEASE
+# While one shard of a cluster is silent, everything that needs others only has to work within so many.
+FREE_SECONDS: Final = 3.0
+# After the last fault everything has to work again for all within so many seconds.
+RECOVERY_SECONDS: Final = {
+    Engine.STANDALONE: 10.0,
+    Engine.SENTINEL: 10.0 + DOWN_AFTER + FAILOVER_SECONDS,
+    Engine.CLUSTER: 10.0 + NODE_TIMEOUT + FAILOVER_SECONDS,
+}
+
+# Bounds that catch a wrong unit; a day of torture is a fine thing.
+_BOUNDS: Final = {"--seconds": (1, 24 * 3600), "--nodes": (1, 16), "--users": (2, 1000)}
+
+
+class Plan(Struct, frozen=True):
+    """The settings of one run; the same plan draws the same traffic and the same faults."""
+
+    seconds: float = 60.0
+    seed: int = 0
+    faults: tuple[str, ...] = FAULTS_OF[Engine.STANDALONE]
+    nodes: int = 3
+    users: int = 40
+    servers: tuple[tuple[str, int], ...] = ()  # of a cluster that runs already; empty: one of our own
+    lease: float = LEASE  # the nodes' settings, in seconds
+    grace: float = GRACE
+    command: tuple[str, ...] = NODE  # how a node is started
+    engine: Engine = Engine.STANDALONE
+    tls: bool = False  # between clients and nodes
+    ca: str | None = None  # certificates to trust, a file; None: the system's, or that of nodes of our own
+
+    def __post_init__(self) -> None:
+        for option, value in (("--seconds", self.seconds), ("--nodes", self.nodes), ("--users", self.users)):
+            check_range(option, value, _BOUNDS[option], "")
+        check_range("--lease", self.lease, LEASE_SECONDS, "seconds")
+        check_range("--grace", self.grace, GRACE_SECONDS, "seconds")
+        for fault in self.faults:
+            if fault not in FAULTS:
+                raise ConfigError(f"--fault knows {', '.join(FAULTS)}, not {fault!r}")
+            if fault not in FAULTS_OF[self.engine]:
+                known = ", ".join(FAULTS_OF[self.engine])
+                raise ConfigError(f"--fault {fault} isn't possible with --engine {self.engine}, which has {known}")
+        if self.servers and self.faults:
+            raise ConfigError("--fault needs a cluster of its own: leave --server out")
+        if self.servers and self.engine is not Engine.STANDALONE:
+            raise ConfigError("--engine needs a cluster of its own: leave --server out")
+        certificates.check(tls=self.tls, ca=self.ca, servers=bool(self.servers))
+
+    @property
+    def recovery(self) -> float:
+        """Seconds after the last fault within which everything has to work again."""
+        return RECOVERY_SECONDS[self.engine]
+
+    @property
+    def again(self) -> str:
+        """The command that repeats it."""
+        words = ["relay", "torture", "--seed", str(self.seed), "--seconds", f"{self.seconds:g}"]
+        words += ["--tls"] * self.tls
+        if self.servers:
+            words += ["--ca", shlex.quote(self.ca)] if self.ca else []
+            return " ".join([*words, *(f"--server {show_server(server)}" for server in self.servers)])
+        if self.engine is not Engine.STANDALONE:
+            words += ["--engine", self.engine]
+        words += ["--nodes", str(self.nodes), "--users", str(self.users)]
+        return " ".join([*words, "--fault", ",".join(self.faults) or "none"])
+
+
+def parse_engine(text: str) -> Engine:
+    """`cluster`. Raises ConfigError."""
+    if text not in tuple(Engine):
+        raise ConfigError(f"--engine must be one of {', '.join(Engine)}, not {text!r}")
+    return Engine(text)
+
+
+def parse_faults(text: str, engine: Engine = Engine.STANDALONE) -> tuple[str, ...]:
+    """`kill,pause`; `all` that the engine has, and `none`."""
+    if text in ("all", "none"):
+        return FAULTS_OF[engine] if text == "all" else ()
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def new_seed() -> int:
+    """A seed that fits on a command line."""
+    return secrets.randbelow(1_000_000)

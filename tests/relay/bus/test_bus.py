@@ -1,0 +1,82 @@
+"""What leaves a node for others, and when: all mail of a turn in one frame, acknowledgements not too often."""
+
+import time
+
+import pytest
+
+from relay.bus import bus as bus_module
+from relay.bus import publisher
+from relay.bus.link import FLIGHT_BYTES
+from relay.session.peer_messages import Ack, Text
+from tests.relay.bus_desk import OTHER, THERE, Desk
+from tests.relay.desk import until
+
+pytestmark = pytest.mark.anyio
+
+ACKS = [Ack("ann", "c1", id) for id in range(1, 5)]
+TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
+
+
+async def test_all_mail_of_a_turn_leaves_in_one_frame() -> None:
+    assert Desk().turn(TEXT, *ACKS) == [[TEXT, *ACKS]]
+
+
+class TestAcknowledgements:
+    async def test_one_leaves_at_once_when_nothing_left_before(self) -> None:
+        assert Desk().turn(ACKS[0]) == [[ACKS[0]]]
+
+    async def test_others_gather_for_a_pause_and_leave_by_themselves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.05)
+        desk, began = Desk(), time.monotonic()
+        desk.turn(ACKS[0])
+        assert desk.turn(ACKS[1]) == []
+        assert desk.turn(ACKS[2]) == []
+        await until(lambda: desk.publisher.mail)
+        assert desk.publisher.mail == [ACKS[1:3]]
+        assert time.monotonic() - began >= 0.05
+
+    async def test_other_mail_takes_them_along(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 60.0)
+        desk = Desk()
+        desk.turn(ACKS[0])
+        assert desk.turn(ACKS[1]) == []
+        assert desk.turn(TEXT) == [[ACKS[1], TEXT]]
+
+    async def test_those_that_found_no_room_leave_when_there_is_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(publisher, "UNDER_WAY", 1)
+        desk = Desk()
+        desk.turn(TEXT)
+        monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.0)
+        assert desk.turn(ACKS[0]) == []
+        desk.bus._publishing._heard(1)
+        assert desk.publisher.mail == [[ACKS[0]]]
+
+
+class TestHints:
+    """What is only good now leaves with the next flush, or not at all."""
+
+    async def test_there_is_room_on_a_bus_that_can_publish(self) -> None:
+        desk = Desk()
+        assert desk.bus.flowing(THERE)
+        desk.turn(TEXT)
+        assert desk.bus.flowing(THERE)
+
+    async def test_there_is_none_while_the_server_is_behind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(publisher, "UNDER_WAY", 1)
+        desk = Desk()
+        desk.turn(TEXT)
+        assert not desk.bus.flowing(THERE)
+
+    async def test_there_is_none_without_a_connection_or_a_lease(self) -> None:
+        desk = Desk()
+        desk.bus._standing = lambda: False
+        assert not desk.bus.flowing(THERE)
+        desk = Desk()
+        desk.bus._publishing._publisher = None
+        assert not desk.bus.flowing(THERE)
+
+    async def test_there_is_none_to_a_node_that_acknowledges_nothing(self) -> None:
+        desk = Desk()
+        desk.turn(Text("ann", "c1", 1, 1, 0, 1.0, ["x" * FLIGHT_BYTES]))
+        assert not desk.bus.flowing(THERE)
+        assert desk.bus.flowing(OTHER)

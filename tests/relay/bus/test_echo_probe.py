@@ -1,0 +1,175 @@
+"""How a node knows that others hear it, and that it hears them: by its own probes, there and back."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.bus import echo_probe
+from relay.bus.link import Kind, note, unpack
+from relay.bus.sharded_publisher import SILENT_SECONDS
+from relay.clock import clock
+from tests.relay.bus_desk import HERE, Desk
+
+LATE = echo_probe.DEAF_SECONDS + 0.1
+
+
+class Scene:
+    """A node whose two connections work; what passes on them is the test's choice."""
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        self.bus, self.voice = self.desk.bus, self.desk.bus._voice
+        self.publisher, self.receiver = self.desk.publisher, self.desk.receiver
+        self.bus._subscription.connection = cast(Any, self.receiver)
+        self.bus._subscription.since = clock()
+        self.voice.anew()
+        self.answer()
+        self.echo()
+
+    def answer(self, reply: object = 1) -> None:
+        """The server answers what was published last."""
+        self.bus._publishing._heard(reply)
+
+    def echo(self, probe: int = -1) -> None:
+        """A probe comes back."""
+        self.bus._subscription._pushed([b"message", b"t:inbox", self.publisher.probes[probe][2]])
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, by making everything older, and look."""
+        self.voice._heard -= seconds
+        self.voice._echoed -= seconds
+        self.bus._subscription.since -= seconds
+        self.voice._look()
+
+    @property
+    def given_up(self) -> tuple[bool, bool]:
+        """Whether the node has given up the connection that it publishes on, and the one that it hears on."""
+        return self.publisher.aborted, self.receiver.aborted
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_one_that_hears_itself_is_well(scene: Scene) -> None:
+    scene.pass_time(0.0)
+    assert (scene.bus.hearing, scene.bus.publishing, scene.bus.trouble) == (True, True, "")
+    assert scene.bus.ready.is_set()
+    assert scene.given_up == (False, False)
+
+
+def test_a_probe_says_its_number_and_has_to_be_answered(scene: Scene) -> None:
+    scene.voice.probe()
+    frames = [unpack(frame) for _, _, frame in scene.publisher.probes]
+    assert [(frame.kind, frame.uid, frame.number) for frame in frames] == [(Kind.PROBE, HERE, 1), (Kind.PROBE, HERE, 2)]
+
+
+def test_what_was_said_before_a_failure_is_no_proof_after_it(scene: Scene) -> None:
+    scene.voice.probe()
+    scene.voice.doubt()
+    scene.echo()
+    assert not scene.bus.hearing
+    assert scene.bus.trouble == "deaf: no echo of the own probe"
+    scene.voice.probe()
+    scene.echo()
+    assert scene.bus.hearing
+
+
+@pytest.mark.parametrize("number", [0, 2, 2**60])
+def test_a_probe_that_was_never_sent_is_no_echo(scene: Scene, number: int) -> None:
+    scene.voice.doubt()
+    scene.bus._subscription._pushed([b"message", b"t:inbox", note(Kind.PROBE, HERE, number)])
+    assert not scene.bus.hearing
+
+
+def test_without_an_echo_both_connections_are_made_anew_and_that_is_said_once(scene: Scene) -> None:
+    with capture_logs() as lines:
+        for _ in range(5):
+            scene.pass_time(LATE)
+    assert scene.given_up == (True, True)
+    assert scene.desk.counts.deaf == 5
+    assert [(line["event"], line["server"]) for line in lines] == [
+        ("deaf: no echo of the own probe, connecting anew", "redis:2")
+    ]
+
+
+def test_without_answers_the_connection_that_publishes_is_made_anew_although_there_are_echoes(scene: Scene) -> None:
+    scene.publisher.silence = SILENT_SECONDS
+    scene.publisher.trouble = "no answer from redis:1 for 1.2 s"
+    with capture_logs() as lines:
+        scene.pass_time(0.0)
+    assert scene.given_up == (True, False)
+    assert (scene.desk.counts.mute, scene.desk.counts.deaf) == (1, 0)
+    assert [(line["event"], line["server"]) for line in lines] == [
+        ("mute: no answer to what is published, connecting anew", "redis:1")
+    ]
+    assert not scene.bus.publishing
+    assert scene.bus.trouble == "can't publish: no answer from redis:1 for 1.2 s"
+
+
+def test_that_goes_on_being_said_until_an_answer_comes(scene: Scene) -> None:
+    """Also while the new connection is there and has still to show that it is better."""
+    scene.publisher.silence = SILENT_SECONDS
+    scene.publisher.trouble = "no answer from redis:1 for 1.2 s"
+    scene.pass_time(0.0)
+    scene.publisher.silence, scene.publisher.trouble = 0.0, ""
+    scene.voice.anew()
+    scene.echo()
+    assert scene.bus.hearing
+    assert scene.bus.trouble == "can't publish: no answer from redis:1 for 1.2 s"
+    scene.answer()
+    assert scene.bus.trouble == ""
+
+
+class TestRefusals:
+    def test_one_is_said_with_the_server_s_words(self, scene: Scene) -> None:
+        scene.answer(Exception("NOPERM no permissions"))
+        assert not scene.bus.publishing
+        assert scene.bus.trouble == "can't publish: redis:1 refuses: NOPERM no permissions"
+
+    def test_many_are_one_line_and_cost_no_connection(self, scene: Scene) -> None:
+        with capture_logs() as lines:
+            for _ in range(100):
+                scene.answer(Exception("NOPERM no permissions"))
+                scene.pass_time(LATE)
+        assert scene.given_up == (False, False)
+        assert scene.desk.counts.publish_refused == 100
+        assert [(line["event"], line["error"]) for line in lines] == [("publish refused", "NOPERM no permissions")]
+
+    def test_one_among_others_that_are_accepted_is_trouble_until_there_is_none(self, scene: Scene) -> None:
+        with capture_logs() as lines:
+            for _ in range(3):
+                scene.answer()
+                scene.answer(Exception("NOPERM no permissions"))
+                scene.answer()
+                scene.pass_time(0.0)
+                assert not scene.bus.publishing
+            scene.answer()
+            scene.pass_time(0.0)
+        assert scene.bus.publishing
+        assert [line["event"] for line in lines] == ["publish refused", "publishing is accepted again"]
+        assert lines[1]["times"] == 3
+
+    def test_the_node_has_to_hear_itself_after_it(self, scene: Scene) -> None:
+        scene.voice.probe()
+        scene.answer(Exception("OOM"))
+        scene.pass_time(0.0)
+        scene.answer()
+        scene.pass_time(0.0)
+        scene.echo()
+        assert scene.bus.trouble == "deaf: no echo of the own probe"
+        scene.voice.probe()
+        scene.echo()
+        assert scene.bus.trouble == ""
+
+    @pytest.mark.parametrize("error", ["MASTERDOWN Link with MASTER is down", "LOADING Redis is loading", "READONLY"])
+    def test_one_that_says_that_this_server_is_the_wrong_one_has_it_left(self, scene: Scene, error: str) -> None:
+        doubts: list[str] = []
+        scene.bus._publishing._store = cast(Any, SimpleNamespace(doubt=lambda: doubts.append(error)))
+        scene.answer(Exception(error))
+        assert scene.given_up == (True, False)
+        assert doubts == [error]
+        assert scene.bus.trouble == f"can't publish: redis:1 refuses: {error}"

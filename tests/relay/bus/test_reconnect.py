@@ -1,0 +1,47 @@
+"""A connection of the bus that can't be made is tried again and again; the log isn't flooded with that."""
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from relay.bus import reconnect
+from relay.directory.directory import Unavailable
+from relay.redis_client import connection
+from tests.relay.desk import until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "RECONNECT_SECONDS", 0.0)
+    tries = 0
+    told: set[str] = set()
+
+    async def fail() -> reconnect.Ended:
+        nonlocal tries
+        tries += 1
+        if tries == 30:
+            return reconnect.Ended(True, "redis:1")
+        raise Unavailable("redis:1 is not the primary")
+
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reconnect.keep, fail, "publisher", told.add)
+            await until(lambda: tries > 30)
+            tasks.cancel_scope.cancel()
+    assert told == {"redis:1 is not the primary"}
+    assert [line["event"] for line in lines] == [
+        "bus connection not made",
+        "bus connection made again",
+        "bus connection lost",
+        "bus connection not made",
+    ]
+    assert lines[0] == {
+        "event": "bus connection not made",
+        "log_level": "warning",
+        "error": "redis:1 is not the primary",
+        "role": "publisher",
+    }
+    assert (lines[1]["times"], lines[2]["server"]) == (29, "redis:1")

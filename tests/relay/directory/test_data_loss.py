@@ -1,0 +1,232 @@
+"""All partitions of a server that forgot begin anew together, and a server's clock that was set is noticed."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from relay.clock import clock
+from relay.directory.data_loss import Shards
+from relay.directory.lease import TAIL_SECONDS, Lease
+from relay.directory.node_liveness import Peers
+from relay.redis_client.client import Store
+from relay.redis_client.keys import PARTITIONS, Keys
+from relay.redis_client.pipeline import Line
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+US, THEM = "a" * 16, "b" * 16
+LEASE = 0.5  # seconds
+STEP = 40.0  # seconds by which a clock is set
+
+
+class Told:
+    """What a node is told of its partitions."""
+
+    def __init__(self) -> None:
+        self.forgotten: set[int] = set()
+        self.put_back: set[int] = set()
+
+    def forget(self, *partitions: int) -> None:
+        self.forgotten.update(partitions)
+
+    def write_back(self, *partitions: int) -> None:
+        self.put_back.update(partitions)
+
+    async def look(self, shards: Shards) -> None:
+        """Once; again only where the server, on a busy machine, didn't answer in time."""
+        self.forgotten, self.put_back = set(), set()
+        failures = shards._store._counts.redis_failures
+        await shards.look(self.forget, self.write_back)
+        while (
+            any(shard.doubted for shard in shards._shards.values()) or shards._store._counts.redis_failures > failures
+        ):
+            failures = shards._store._counts.redis_failures
+            await shards.look(self.forget, self.write_back)
+
+
+class Desk:
+    """Two nodes' looks at the same partitions."""
+
+    def __init__(self, store: Store, prefix: str, client: redis.Redis) -> None:
+        self.store, self.keys, self.client = store, Keys(prefix), client
+        self.lease = Lease(store, self.keys, US, LEASE)
+        self.shards = Shards(store, self.keys, self.lease)
+        self.others = Shards(store, self.keys, self.lease)
+        self.told, self.others_told = Told(), Told()
+
+    def partitions(self) -> list[str]:
+        return [self.keys.partition(number) for number in range(PARTITIONS)]
+
+    def epochs(self) -> list[str | None]:
+        with self.client.pipeline(transaction=False) as pipeline:
+            for key in self.partitions():
+                pipeline.hget(key, "@")
+            return pipeline.execute()
+
+
+@asynccontextmanager
+async def a_desk(server: RedisServer, prefix: str, client: redis.Redis) -> AsyncIterator[Desk]:
+    store = Store(server.url)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        yield Desk(store, prefix, client)
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+
+
+@pytest.fixture
+async def desk(redis_server: RedisServer, prefix: str, redis_store: redis.Redis) -> AsyncIterator[Desk]:
+    async with a_desk(redis_server, prefix, redis_store) as desk:
+        await desk.told.look(desk.shards)
+        await desk.others_told.look(desk.others)
+        yield desk
+
+
+def trust(desk: Desk) -> None:
+    """The server has served for a lease."""
+    desk.shards._shards[""].unsure = float("-inf")
+
+
+async def test_a_first_look_makes_what_is_not_there_and_calls_for_its_owners(desk: Desk) -> None:
+    assert desk.told.forgotten == set(range(PARTITIONS))
+    assert desk.others_told.forgotten == set(), "they were quicker"
+    assert None not in desk.epochs()
+
+
+async def test_a_look_at_a_server_that_remembers_tells_nothing_and_asks_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    ask = Line.ask
+
+    async def counted(self: Line, commands: Any) -> Any:
+        asked.extend(commands)
+        return await ask(self, commands)
+
+    monkeypatch.setattr(Line, "ask", counted)
+    await desk.told.look(desk.shards)
+    assert (desk.told.forgotten, desk.told.put_back) == (set(), set())
+    assert len(asked) == 1
+
+
+async def test_once_it_forgot_all_partitions_begin_in_one_look(desk: Desk) -> None:
+    before = desk.epochs()
+    desk.client.delete(*desk.partitions())
+    await desk.told.look(desk.shards)
+    assert desk.told.forgotten == set(range(PARTITIONS))
+    after = desk.epochs()
+    assert not set(before) & set(after)
+    times = [int(str(epoch).split()[0]) for epoch in after]
+    assert max(times) - min(times) < 5_000_000
+
+
+async def test_a_node_that_was_not_the_first_to_notice_writes_back_too(desk: Desk) -> None:
+    """Whoever hears no roll call, because pub/sub was lost with the server, finds the new epoch."""
+    desk.client.delete(*desk.partitions())
+    await desk.told.look(desk.shards)
+    await desk.others_told.look(desk.others)
+    assert desk.others_told.forgotten == set()
+    assert desk.others_told.put_back == set(range(PARTITIONS))
+    await desk.others_told.look(desk.others)
+    assert desk.others_told.put_back == set(), "once"
+
+
+async def test_a_partition_that_somebody_touched_first_is_no_reason_to_leave_the_others(desk: Desk) -> None:
+    desk.client.delete(*desk.partitions())
+    desk.client.hset(desk.keys.partition(0), "@", "1")  # by a claim
+    await desk.told.look(desk.shards)
+    assert desk.told.forgotten == set(range(1, PARTITIONS))
+    assert desk.told.put_back == {0}
+    desk.client.pexpire(desk.keys.partition(0), 1000)
+
+
+async def test_partitions_that_were_evicted_are_found_though_nobody_asks(desk: Desk) -> None:
+    """Each look is at another one; the first that is missing has all of them looked at."""
+    gone = {5, 500, 1000}
+    desk.client.delete(*map(desk.keys.partition, gone))
+    desk.shards._turn = 499
+    await desk.told.look(desk.shards)
+    assert desk.told.forgotten == set()
+    await desk.told.look(desk.shards)
+    assert desk.told.forgotten == gone
+
+
+async def test_a_partition_that_moved_to_another_server_is_looked_at(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust(desk)
+    moved = {desk.keys.partition(number): number for number in (7, 8, 900)}
+    monkeypatch.setattr(desk.store, "home", lambda key: "other" if key in moved else "")
+    monkeypatch.setattr(desk.store._engine, "version", desk.store.layout + 1)
+    desk.client.delete(desk.keys.partition(8))  # what is there names another server, as does what isn't there
+    await desk.told.look(desk.shards)
+    assert desk.told.forgotten == {8}
+    await desk.others_told.look(desk.others)
+    assert desk.others_told.put_back == {8}, "also where others were quicker"
+    assert not desk.shards.steady(desk.keys.partition(7)), "a server that is new has not served for a lease"
+    assert desk.shards.steady(desk.keys.partition(1))
+
+
+# --- clocks
+
+
+@pytest.fixture
+def lease_key(desk: Desk) -> Iterator[str]:
+    key = desk.keys.lease(THEM)
+    yield key
+    desk.client.delete(key)
+
+
+async def settled(desk: Desk) -> Peers:
+    """Our own lease has been held for so long that others may be called dead."""
+    await desk.lease.take()
+    desk.lease._since = float("-inf")
+    desk.lease.deadline = float("inf")
+    return Peers(desk.store, desk.keys, desk.lease, desk.shards)
+
+
+def time_of(desk: Desk) -> float:
+    seconds, micro = desk.client.time()
+    return int(seconds) + int(micro) / 1e6
+
+
+async def test_nobody_is_dead_by_a_clock_that_was_set_forward(desk: Desk, lease_key: str) -> None:
+    """Redis has every lease lapsed then. Whoever lives notices at its next renewal, and takes another one."""
+    peers = await settled(desk)
+    trust(desk)
+    desk.client.set(lease_key, "1", px=round((TAIL_SECONDS - STEP + LEASE) * 1000))
+    desk.shards.timed(lease_key, clock(), time_of(desk) - STEP)  # before it was set
+    trust(desk)
+    with capture_logs() as log:
+        assert await peers.lapsed(THEM) is None
+    assert [(line["event"], line["seconds"]) for line in log] == [("the clock of redis was set", STEP)]
+    trust(desk)  # a lease later it still has not renewed
+    assert await peers.lapsed(THEM) is not None
+
+
+async def test_a_clock_that_was_set_back_lets_no_dead_node_live_on(desk: Desk, lease_key: str) -> None:
+    """Its last renewal seems to hold for so much longer; it says itself for how long it had asked."""
+    peers = await settled(desk)
+    trust(desk)
+    desk.client.set(lease_key, f"1  {round(LEASE * 1000)}", px=round((TAIL_SECONDS + STEP + LEASE) * 1000))
+    assert await peers.lapsed(THEM) is None
+    with anyio.fail_after(10):
+        while await peers.lapsed(THEM) is None:  # noqa: ASYNC110
+            await anyio.sleep(LEASE / 10)
+
+
+async def test_a_clock_that_was_set_back_is_noticed_and_one_that_is_inexact_is_none(desk: Desk) -> None:
+    key, now = desk.keys.partition(1), time_of(desk)
+    trust(desk)
+    desk.shards._shards[""].clock = None
+    desk.shards.timed(key, clock(), now)
+    desk.shards.timed(key, clock(), now + 0.05)
+    assert desk.shards.steady(key)
+    desk.shards.timed(key, clock(), now - STEP)
+    assert not desk.shards.steady(key)

@@ -1,0 +1,166 @@
+"""Which nodes are dead, by their leases, and which had only slept."""
+
+import anyio
+import pytest
+import redis
+
+from relay.clock import clock
+from relay.directory.data_loss import Shards
+from relay.directory.lease import TAIL_SECONDS, Lease
+from relay.directory.node_liveness import TIDY, Peers, _Promise
+from relay.redis_client.client import Store
+from relay.redis_client.keys import Keys
+from tests.relay.desk import until
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+US, THEM = "a" * 16, "b" * 16
+LEASE = 0.5  # seconds
+
+
+async def nothing() -> None:
+    pass
+
+
+def them() -> set[str]:
+    return {THEM}
+
+
+def nobody() -> set[str]:
+    return set()
+
+
+async def test_one_that_slept_is_reported_lost_and_then_back(
+    redis_server: RedisServer, redis_store: redis.Redis, prefix: str
+) -> None:
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    told: list[str] = []
+    lapsed, held = round(TAIL_SECONDS * 1000), round((TAIL_SECONDS + 60) * 1000)
+    redis_store.set(keys.lease(THEM), "1", px=lapsed)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        tasks.start_soon(lease.keep, nothing, lambda: None)
+        tasks.start_soon(
+            Peers(store, keys, lease, Shards(store, keys, lease)).watch,
+            them,
+            lambda uid, _: told.append(f"lost {uid}"),
+            told.append,
+        )
+        await until(lambda: told)
+        redis_store.set(keys.lease(THEM), "2", px=held)
+        await until(lambda: len(told) > 1)
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert told == [f"lost {THEM}", THEM]
+
+
+async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
+    redis_server: RedisServer, redis_store: redis.Redis, prefix: str
+) -> None:
+    """As where a primary of a cluster is silent."""
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    told: list[str] = []
+    beyond = {f"{n:016}" for n in range(20)}
+    for uid in beyond:
+        redis_store.lpush(keys.lease(uid), "no lease")
+        redis_store.expire(keys.lease(uid), 60)
+    redis_store.set(keys.lease(THEM), "1", px=round(TAIL_SECONDS * 1000))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        tasks.start_soon(lease.keep, nothing, lambda: None)
+        peers = Peers(store, keys, lease, Shards(store, keys, lease))
+        tasks.start_soon(peers.watch, lambda: beyond | {THEM}, lambda uid, _: told.append(uid), told.append)
+        await until(lambda: told)
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert told == [THEM]
+
+
+async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
+    redis_server: RedisServer, prefix: str
+) -> None:
+    """Who wants a dead user's name may ask once a minute: it's the node that looks all the time."""
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    peers = Peers(store, keys, lease, Shards(store, keys, lease))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        tasks.start_soon(lease.keep, nothing, lambda: None)
+        tasks.start_soon(peers.watch, nobody, lambda _uid, _since: None, lambda _uid: None)
+        assert await peers.lapsed(THEM) is None  # it may have been forgotten, and be put back
+        with anyio.fail_after(10):  # a look that came late, on a busy machine, means that it begins anew
+            await anyio.sleep(2 * LEASE)  # and nobody asks
+            while (since := await peers.lapsed(THEM)) is None:  # noqa: ASYNC110
+                await anyio.sleep(2 * LEASE)
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert since is not None
+    assert since >= LEASE
+
+
+async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
+    redis_server: RedisServer, redis_store: redis.Redis, prefix: str
+) -> None:
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    peers = Peers(store, keys, lease, Shards(store, keys, lease))
+    held = round((TAIL_SECONDS + 2 * LEASE) * 1000)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        tasks.start_soon(lease.keep, nothing, lambda: None)
+        tasks.start_soon(peers.watch, nobody, lambda _uid, _since: None, lambda _uid: None)
+        assert await peers.lapsed(THEM) is None
+        await anyio.sleep(LEASE / 2)
+        redis_store.set(keys.lease(THEM), "1", px=held)
+        await anyio.sleep(LEASE)
+        redis_store.delete(keys.lease(THEM))
+        await anyio.sleep(1.5 * LEASE)
+        first = await peers.lapsed(THEM)  # it had promised to live until now
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert first is None or first < LEASE
+
+
+async def test_who_is_without_a_lease_is_told_once_our_own_was_held_for_long_enough(
+    redis_server: RedisServer, redis_store: redis.Redis, prefix: str
+) -> None:
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    peers = Peers(store, keys, lease, Shards(store, keys, lease))
+    held, lapsed, missing = (digit * 16 for digit in "cde")
+    redis_store.set(keys.lease(held), "1", px=round((TAIL_SECONDS + 60) * 1000))
+    redis_store.set(keys.lease(lapsed), "1", px=round(TAIL_SECONDS * 1000) - 1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await lease.take()
+        assert await peers.absent([held, lapsed, missing]) == set(), "who lives must have had time to come back"
+        lease._since -= 2 * LEASE
+        assert await peers.absent([held, lapsed, missing]) == {lapsed, missing}
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+    assert await peers.absent([]) == set()
+
+
+async def test_what_is_known_of_leases_that_lapsed_long_ago_is_dropped_a_little_at_a_time(
+    redis_server: RedisServer, prefix: str
+) -> None:
+    store, keys = Store(redis_server.url), Keys(prefix)
+    lease = Lease(store, keys, US, LEASE)
+    peers = Peers(store, keys, lease, Shards(store, keys, lease))
+    now = clock()
+    old = {f"{n:016}": _Promise(now - TAIL_SECONDS - 1, 0.0) for n in range(2 * TIDY)}
+    peers._promises = {THEM: _Promise(now - TAIL_SECONDS + 60, 0.0), **old}
+    peers._tidy()
+    assert len(peers._promises) == TIDY + 2
+    peers._tidy()
+    peers._tidy()
+    assert list(peers._promises) == [THEM]
+    peers.forget([THEM, US])
+    assert not peers._promises

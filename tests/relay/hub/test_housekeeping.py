@@ -1,0 +1,71 @@
+"""What a node looks after from time to time doesn't hold up those who talk."""
+
+from typing import Any, cast
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from structlog.testing import capture_logs
+
+from relay.hub import housekeeping
+from tests.relay.bus_desk import THERE, Desk
+from tests.relay.desk import until
+
+pytestmark = pytest.mark.anyio
+
+CLIENTS = 3 * housekeeping.SLICE
+
+
+class Client:
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def check_peer(self) -> None:
+        self.looks += 1
+
+
+class Router:
+    def __init__(self) -> None:
+        self.outlets = [Client() for _ in range(CLIENTS)]
+
+    @property
+    def looks(self) -> int:
+        return sum(client.looks for client in self.outlets)
+
+
+async def test_whether_peers_are_there_is_looked_at_in_slices() -> None:
+    router = Router()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(housekeeping.mind_peers, cast(Any, router), 0.0)
+        most = before = 0
+        while router.looks < 2 * CLIENTS:
+            await checkpoint()
+            most, before = max(most, router.looks - before), router.looks
+        tasks.cancel_scope.cancel()
+    assert most == housekeeping.SLICE
+    assert {client.looks for client in router.outlets} == {2}, "each in its turn"
+
+
+async def test_dead_nodes_are_forgotten_wherever_they_were_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "LINKS_SECONDS", 0.001)
+    desk = Desk()
+    forgotten: list[str] = []
+    gone: list[str] = []
+
+    class Peers:
+        async def absent(self, uids: list[str]) -> set[str]:
+            return set(uids)
+
+        def forget(self, uids: list[str]) -> None:
+            forgotten.extend(uids)
+
+    desk.bus._links._lease = 0.0
+    desk.bus._links.open(THERE, 0.0)
+    monkeypatch.setattr(desk.bus._publishing, "forget", gone.append)
+    with capture_logs() as lines:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(housekeeping.mind_links, desk.bus, cast(Any, Peers()))
+            await until(lambda: forgotten)
+            tasks.cancel_scope.cancel()
+    assert (forgotten, gone, desk.bus.links) == ([THERE], [THERE], 0)
+    assert [(line["nodes"], line["uids"]) for line in lines] == [(1, THERE)]

@@ -1,0 +1,327 @@
+"""Whose a name is, where several ask at once: on one node core, and on two that share a real directory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+import redis
+
+from relay.directory.directory import Record, Unavailable
+from relay.hub.hub import Router
+from relay.hub.name_claims import PATIENCE_SECONDS
+from relay.hub.record_writer import RETRY_SECONDS
+from relay.model import Party
+from relay.protocol.events import Call
+from relay.redis_client.keys import Keys
+from relay.session.chat import Chat
+from relay.session.grace_period import RIVALS_US
+from relay.session.pairing import Settling
+from relay.session.peer_messages import Mail, Moved
+from relay.session.runtime import Limits
+from relay.session.session import State
+from tests.relay.desk import Guests, a_router, answer, token_of, until
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = Limits(grace=20.0, reunion=0.05)
+
+
+@pytest.fixture
+async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, LIMITS) as router:
+        yield router
+
+
+@pytest.fixture
+async def there(redis_server: RedisServer, prefix: str, here: Router) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as router:
+        yield router
+
+
+@pytest.fixture
+async def guests() -> AsyncIterator[Guests]:
+    guests = Guests()
+    yield guests
+    guests.close()
+
+
+async def test_a_resume_waits_for_the_outcome_of_a_strangers_claim(here: Router, there: Router, guests: Guests) -> None:
+    """The name is being asked for here; that the very session with this token has it elsewhere isn't known yet."""
+    token = await token_of(guests.at(there))
+    stranger = guests.at(here)
+    again = guests.at(here, token=token)
+    assert (await answer(stranger))["code"] == "name_taken"
+    welcome = await answer(again)
+    assert (welcome["type"], welcome["resumed"]) == ("welcome", True)
+
+
+async def test_of_two_resumes_at_once_on_one_node_the_later_one_wins(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    token = await token_of(guests.at(there))
+    first, second = guests.at(here, token=token), guests.at(here, token=token)
+    assert (await answer(second))["resumed"] is True
+    await until(lambda: first.closed)
+    assert b'"replaced"' in first.sent
+
+
+async def test_of_two_resumes_at_once_on_two_nodes_neither_is_told_that_there_is_no_session(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    token = await token_of(guests.at(there))
+    again = [guests.at(router, token=token) for router in (here, there, here, there)]
+    for wire in again:
+        assert (await answer(wire))["type"] in ("welcome", "replaced")
+
+
+async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word that the session has moved on comes before the answer that makes it a session of this node."""
+    token = await token_of(guests.at(there))
+    take_over, taken, told, sids = here._directory.take_over, anyio.Event(), anyio.Event(), []
+
+    async def told_late(holder: Record, owned: str, sid: str) -> int | None:
+        fence = await take_over(holder, owned, sid)
+        sids.append(sid)
+        taken.set()
+        await told.wait()
+        return fence
+
+    monkeypatch.setattr(here._directory, "take_over", told_late)
+    first = guests.at(here, token=token)
+    await taken.wait()
+    second = guests.at(there, token=token)
+    assert (await answer(second))["resumed"] is True
+    here.receive([Moved("ann", sids[0])])
+    told.set()
+    await until(lambda: first.closed)
+    assert b'"replaced"' in first.sent
+    assert "ann" not in here.sessions
+    assert not here._claims._moved
+
+
+async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Router, guests: Guests) -> None:
+    stranger = guests.at(here)
+    again = guests.at(here, token="wrong")
+    await token_of(stranger)
+    assert (await answer(again))["code"] == "bad_token"
+
+
+async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    """The word of the move was lost: the old node's session is stale, and only the directory says so."""
+    old = guests.at(there)
+    token = await token_of(old)
+    old.reset()
+    await until(lambda: there.sessions["ann"].detached and there._records.quiet)
+    moved = guests.at(here, token=token)
+    await token_of(moved)
+    stale = there.sessions["ann"]
+    again = guests.at(there, token=token)
+    assert (await answer(again))["resumed"] is True
+    assert there.sessions["ann"] is not stale
+    assert stale.state is State.ENDED
+
+
+async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and_ends_it_nowhere(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ann was calling says nothing: the one she was chatting with, and she herself, know of one chat only."""
+    token = await token_of(guests.at(there))
+    old = there.sessions["ann"]
+    ben, cid = (Party("nowhere", name, name, 1, "node", 0.0) for name in ("ben", "cid"))
+    old.chat, old.pairing.step = Chat("old", ben), Settling("new", cid, Call("cid"))
+    there.save(old)
+    await until(lambda: there._records.quiet)
+    monkeypatch.setattr(here, "locate", lambda *_: None)
+    again = guests.at(here, token=token, chat="old")
+    await until(lambda: here.sessions["ann"].fallback is not None)
+    there.save(old)
+    await until(lambda: old.state is State.ENDED)
+    assert old.ended is None
+    await until(lambda: b'"paired"' in again.sent)
+    assert b'"chat":"old"' in again.sent
+
+
+@pytest.mark.parametrize("hears", ["from the directory", "from the other node"])
+async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_and_not_told_that_another_has_it(
+    here: Router,
+    there: Router,
+    guests: Guests,
+    redis_store: redis.Redis,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    hears: str,
+) -> None:
+    """The stale session was the first to write itself back, so for a moment the directory believes it, too."""
+    posted = list[Mail]()
+    monkeypatch.setattr(here._bus, "post", lambda _, mail: posted.append(mail))
+    old, keys = guests.at(there), Keys(prefix)
+    token = await token_of(old)
+    old.reset()
+    await until(lambda: there.sessions["ann"].detached and there._records.quiet)
+    moved = guests.at(here, token=token)
+    await token_of(moved)
+    moved.reset()
+    await until(lambda: here.sessions["ann"].detached and here._records.quiet)
+    stale = there.sessions["ann"]
+    redis_store.delete(keys.place("ann").key)
+    there.write_back(keys.partition_of("ann"))
+    await until(lambda: redis_store.hexists(keys.place("ann").key, keys.place("ann").field))
+    await anyio.sleep(RIVALS_US / 1e6)  # nobody is away for less, or the two count as rivals
+    again = guests.at(there, token=token)
+    assert (await answer(again))["resumed"] is True
+    here.write_back(keys.partition_of("ann"))
+    await until(lambda: here._records.quiet)
+    if hears == "from the directory":
+        there.write_back(keys.partition_of("ann"))
+    else:  # late: its mail waited for Redis
+        there.receive([mail for mail in posted if isinstance(mail, Moved)])
+    await until(lambda: again.closed)
+    assert stale.state is State.ENDED
+    assert b'"replaced"' not in again.sent
+    assert (await answer(guests.at(there, token=token)))["resumed"] is True
+
+
+async def test_once_a_node_is_over_its_timers_do_nothing(here: Router) -> None:
+    """They may ring between the end of its tasks and the end of its process."""
+    rung, later = [], anyio.Event()
+    here.alarm(0.0, lambda: rung.append("before"))
+    await until(lambda: rung)
+    here.alarm(0.0, lambda: rung.append("after"))
+    here.over = True
+    asyncio.get_running_loop().call_later(0.001, later.set)
+    await later.wait()
+    assert rung == ["before"]
+
+
+async def test_a_stale_owner_refuses_nobody(
+    here: Router, there: Router, guests: Guests, redis_server: RedisServer
+) -> None:
+    """The name has gone to another session, and the old owner's node doesn't know it yet."""
+    old = guests.at(there)
+    await token_of(old)
+    stale = there.sessions["ann"]
+    await there._directory.release("ann", stale.sid)
+    token = await token_of(guests.at(here))
+    again = guests.at(there, token=token)
+    assert (await answer(again))["resumed"] is True
+    assert b'"name_lost"' in old.sent
+    assert there.sessions["ann"] is not stale
+
+
+async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    """A node that was stopped finds the words of a client that gave it up and was served elsewhere."""
+    owner = guests.at(there)
+    token = await token_of(owner)
+    ghost = guests.at(here, token=token)
+    ghost.end()
+    assert (await answer(ghost))["code"] == "bad_token"
+    owner.send(b'{"type":"ping"}\n')
+    assert (await answer(owner))["type"] == "pong"
+    assert there.sessions["ann"].outlet is owner.connection
+
+
+async def test_a_client_that_has_hung_up_takes_nothing_from_its_own_next_try(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    token = await token_of(guests.at(there))
+    await until(lambda: there._records.quiet)
+    live = guests.at(here, token=token)
+    ghost = guests.at(here, token=token)
+    ghost.end()
+    assert (await answer(live))["resumed"] is True
+    assert (await answer(ghost))["code"] == "bad_token"
+    assert not live.closed
+
+
+async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    owner = guests.at(there)
+    token = await token_of(owner)
+    owner.reset()
+    await until(lambda: there.quiet or there.sessions["ann"].detached)
+    await until(lambda: there._records.quiet)
+    script = guests.at(here, token=token)
+    script.end()
+    assert (await answer(script))["resumed"] is True
+
+
+async def test_a_token_is_not_called_bad_while_nobody_can_know(
+    here: Router, there: Router, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """Redis forgot the name, and its owner's node doesn't hear the roll call."""
+    token = await token_of(guests.at(there))
+    await until(lambda: there._records.quiet)
+    redis_store.delete(Keys(prefix).place("ann").key)
+    assert (await answer(guests.at(here, token=token)))["code"] == "unavailable"
+    there.write_back(Keys(prefix).partition_of("ann"))
+    await until(lambda: redis_store.hexists(Keys(prefix).place("ann").key, Keys(prefix).place("ann").field))
+    assert (await answer(guests.at(here, token=token)))["resumed"] is True
+
+
+async def test_nor_where_a_server_that_went_back_remembers_a_session_before_it(
+    here: Router,
+    there: Router,
+    guests: Guests,
+    redis_store: redis.Redis,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place, waits = Keys(prefix).place("ann"), list[int]()
+    first = guests.at(there)
+    await token_of(first)
+    before = redis_store.hget(place.key, place.field) or ""
+    first.send(b'{"type":"quit"}\n')
+    await until(lambda: first.closed)
+    token = await token_of(guests.at(there))
+    redis_store.hset(place.key, mapping={place.field: before, "@": "1 another"})
+    monkeypatch.setattr(here._directory, "_forgotten", waits.append)
+    again = guests.at(here, token=token)
+    await until(lambda: len(waits) > 1)  # at first the partition was another server's
+    assert not again.lines()
+    there.write_back(place.partition)
+    assert (await answer(again))["resumed"] is True
+
+
+async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
+    here: Router, guests: Guests, redis_store: redis.Redis, prefix: str
+) -> None:
+    """Its partition was forgotten, so the claim waits for a lease; meanwhile the client hangs up."""
+    redis_store.delete(Keys(prefix).place("ann").key)
+    guests.at(here).end()
+    await until(lambda: "ann" in here.sessions)
+    await anyio.sleep(PATIENCE_SECONDS)
+    redis_store.hset(Keys(prefix).place("ann").key, "@", "0")  # and the lease is over
+    await until(lambda: "ann" not in here.sessions)
+    await token_of(guests.at(here))
+
+
+async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has carried it out, or does later: then the session is this node's, and is still only the client's."""
+    token = await token_of(guests.at(there))
+    take_over = here._directory.take_over
+
+    async def unanswered(*about: Any) -> int | None:
+        await take_over(*about)
+        raise Unavailable("no answer in time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here._directory, "take_over", unanswered)
+        assert (await answer(guests.at(here, token=token)))["code"] == "unavailable"
+    with anyio.fail_after(5):
+        await until(lambda: here._records.quiet)
+        await anyio.sleep(2 * RETRY_SECONDS)  # what is given up is taken back about now, but not this
+        for router in (here, there):
+            assert (await answer(guests.at(router)))["code"] == "name_taken"
+        assert (await answer(guests.at(here, token=token)))["resumed"] is True

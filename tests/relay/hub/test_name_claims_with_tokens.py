@@ -1,0 +1,220 @@
+"""Whose a name is where names need proof: its user's, on the connection that brought it last, on whatever node."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from relay.directory.directory import Body, Record
+from relay.hub.hub import Router
+from relay.hub.name_claims import TRIES
+from relay.hub.rate_limit import Bucket
+from relay.metrics import Limit
+from relay.session.peer_messages import Moved
+from relay.session.runtime import Limits
+from relay.session.session import State
+from tests.relay.desk import Guests, Wire, a_router, answer, token_of, until
+from tests.support.server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = Limits(calls=1)
+
+
+@pytest.fixture
+async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, LIMITS) as router:
+        yield needing_proof(router)
+
+
+@pytest.fixture
+async def there(redis_server: RedisServer, prefix: str, here: Router) -> AsyncIterator[Router]:
+    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as router:
+        yield needing_proof(router)
+
+
+def needing_proof(router: Router) -> Router:
+    router.vouch, router.authenticates = lambda name, token: token == "good", True
+    return router
+
+
+@pytest.fixture
+async def guests() -> AsyncIterator[Guests]:
+    guests = Guests(auth="good")
+    yield guests
+    guests.close()
+
+
+def says(wire: Wire, **frame: str) -> None:
+    wire.send(json.dumps(frame).encode() + b"\n")
+
+
+async def code(wire: Wire) -> str:
+    return str((await answer(wire))["code"])
+
+
+async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted: list[tuple[str, Any]] = []
+    old = guests.at(there)
+    await token_of(old)
+    sid = there.sessions["ann"].sid
+    monkeypatch.setattr(here, "post", lambda uid, mail: posted.append((uid, mail)))
+    await token_of(guests.at(here))
+    assert posted == [(there.uid, Moved("ann", sid, taken=True))]
+    there.receive([Moved("ann", sid, taken=True)])
+    await until(lambda: old.closed)
+    assert "ann" not in there.sessions
+
+
+async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_name(here: Router, guests: Guests) -> None:
+    first, second = guests.at(here), guests.at(here)
+    await token_of(second)
+    await until(lambda: first.closed)
+    assert here.sessions["ann"].outlet is second.connection
+
+
+@pytest.mark.parametrize("program", [True, False])
+async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobody(
+    here: Router, guests: Guests, program: bool
+) -> None:
+    """It is the same user's, and waits behind a claim; it is gone before its turn."""
+    first = guests.at(here)
+    broken = guests.connect(here)
+    broken.send(b'{"type":"hello","name":"ann","auth":"good"}\n' if program else b"ann good\n")
+    broken.reset()
+    await until(lambda: here.sessions["ann"].state is State.NAMED and not here._claims._behind)
+    await until(lambda: broken.connection.session.state in (State.ENDED, State.NAMELESS))
+    assert here.sessions["ann"].outlet is first.connection
+    assert not first.closed
+    await token_of(first)
+
+
+async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_told(
+    here: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the name is still that of the user's older connection here."""
+    old = guests.at(here)
+    await token_of(old)
+    take_over, taken, told, sids = here._directory.take_over, anyio.Event(), anyio.Event(), []
+
+    async def told_late(holder: Record, owned: str, sid: str, body: Body) -> int | None:
+        fence = await take_over(holder, owned, sid, body)
+        sids.append(sid)
+        taken.set()
+        await told.wait()
+        return fence
+
+    monkeypatch.setattr(here._directory, "take_over", told_late)
+    new = guests.at(here)
+    await taken.wait()
+    here.receive([Moved("ann", sids[0], taken=True)])
+    told.set()
+    await until(lambda: new.closed)
+    assert b'"replaced"' in new.sent
+    assert old.closed
+    assert "ann" not in here.sessions
+
+
+async def test_without_the_proof_nobody_has_it(here: Router, guests: Guests) -> None:
+    assert await code(guests.at(here, auth="bad")) == "bad_auth"
+
+
+async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await token_of(guests.at(there))
+    find, sid = here._directory.find, there.sessions["ann"].sid
+
+    async def find_late(owned: str) -> Record | None:
+        await there._directory.release("ann", sid)
+        return await find(owned)
+
+    monkeypatch.setattr(here._directory, "find", find_late)
+    await token_of(guests.at(here))
+
+
+async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
+    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a thousand others with the same proof."""
+    tries: list[str] = []
+    token = await token_of(guests.at(there))
+
+    async def overtaken(holder: Record, *about: Any) -> int | None:
+        tries.append(holder.sid)
+        return None
+
+    monkeypatch.setattr(here._directory, "take_over", overtaken)
+    assert await code(guests.at(here)) == "name_taken"
+    assert len(tries) == TRIES
+    assert await code(guests.at(here, token=token)) == "bad_token"
+    assert len(tries) == 2 * TRIES
+
+
+async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Router, guests: Guests) -> None:
+    wire = guests.connect(here)
+    wire.connection.pace._claims = Bucket(1, here.now)
+    says(wire, type="hello", name="ann", auth="bad")
+    assert await code(wire) == "bad_auth"
+    says(wire, type="hello", name="ann", auth="good")
+    assert await code(wire) == "rate_limited"
+    assert here.counts.limits[Limit.CLAIMS] == 1
+
+
+@pytest.mark.parametrize("type", ["to", "who"])
+async def test_who_calls_or_looks_up_too_often_is_refused_and_counted(type: str, here: Router, guests: Guests) -> None:
+    ann = guests.at(here)
+    await token_of(ann)
+    says(ann, type="to", name="zoe")
+    assert await code(ann) == "no_such_user"
+    says(ann, type=type, name="zoe")
+    assert await answer(ann) | {"message": ""} == {
+        "type": "error",
+        "code": "rate_limited",
+        "message": "",
+        "name": "zoe",
+    }
+    assert here.counts.limits[Limit.CALLS] == 1
+
+
+# What no test can foresee: a defect of ours that one client brings out.
+
+
+async def broken(*about: Any, **more: Any) -> Any:
+    raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize("step", ["claim", "take_over", "find_token", "locate"])
+async def test_a_defect_in_a_step_is_logged_and_costs_that_client_its_answer_only(
+    step: str, here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await token_of(guests.at(there))
+    ben = guests.at(here, "ben")
+    await token_of(ben)
+    node = there if step == "find_token" else here  # there the session is still to be found
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(node._directory, step, broken)
+        if step == "locate":
+            says(ben, type="who", name="ann")
+            assert await code(ben) == "unavailable"
+        else:
+            more = {"name": "zoe"} if step == "claim" else {"token": token}
+            assert await code(guests.at(node, **more)) == "unavailable"
+    assert [line["log_level"] for line in log] == ["error"]
+    says(ben, type="ping")
+    assert (await answer(ben))["type"] == "pong"
+
+
+async def test_a_defect_behind_an_answer_is_logged_and_the_node_goes_on(
+    here: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(here._claims, "_known", lambda *about: 1 / 0)
+        await token_of(guests.at(here))
+        await until(lambda: [line for line in log if line["event"] == "a step failed"])
+    await token_of(guests.at(here, "ben"))

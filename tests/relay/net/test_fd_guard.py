@@ -1,0 +1,148 @@
+"""Ports that leave newcomers in the kernel, on asyncio's own loop; a node's is uvloop's (test_limits.py)."""
+
+import asyncio
+import resource
+import socket
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from relay.net.fd_guard import RELIEF, SPARE, Descriptors, Port, raise_limit
+
+pytestmark = pytest.mark.anyio
+
+BACKLOG = 16
+
+
+class Greeter(asyncio.Protocol):
+    """Says that it is there, and closes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"hello")
+        transport.close()
+
+
+class Door:
+    """A port in the test, and what it was told."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket()
+        self.sock.setblocking(False)
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen(1)
+        self.port = Port(self.sock, Greeter, BACKLOG)
+
+    async def knock(self) -> bytes:
+        reader, writer = await asyncio.open_connection(*self.sock.getsockname())
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    door = Door()
+    async with anyio.create_task_group() as tasks:
+        await door.port.open()
+        tasks.start_soon(door.port.mind)
+        yield door
+        door.port.pause()
+        tasks.cancel_scope.cancel()
+    door.sock.close()
+
+
+async def test_who_comes_while_it_is_paused_waits_and_is_served_afterwards(door: Door) -> None:
+    assert await door.knock() == b"hello"
+    for _ in range(3):
+        door.port.pause()
+        heard: list[bytes] = []
+
+        async def knock(heard: list[bytes] = heard) -> None:
+            heard.append(await door.knock())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(knock)
+            await anyio.sleep(0.05)  # nothing comes, which has no event
+            assert heard == []
+            door.port.resume()
+        assert heard == [b"hello"]
+
+
+async def test_a_pause_while_it_opens_again_holds(door: Door) -> None:
+    door.port.pause()
+    door.port.resume()
+    await anyio.lowlevel.checkpoint()  # it is opening now
+    door.port.pause()
+    await anyio.sleep(0.05)  # likewise
+    assert door.port._server is None
+    door.port.resume()
+    assert await door.knock() == b"hello"
+
+
+async def test_a_port_that_cannot_be_opened_again_is_tried_again(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.net.fd_guard.RETRY_SECONDS", 0.01)
+    loop = asyncio.get_running_loop()
+    opening, failures = loop.create_server, 3
+
+    async def create_server(*args: object, **options: object) -> object:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OSError(24, "Too many open files")
+        return await opening(*args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(loop, "create_server", create_server)
+    door.port.pause()
+    door.port.resume()
+    assert await door.knock() == b"hello"
+    assert failures == 0
+
+
+class Line(Port):
+    """A port that only notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+
+async def test_accepting_stops_before_the_last_and_goes_on_after_some_relief(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients, met, line = 0, list[bool](), Line()
+    descriptors = Descriptors(lambda: clients, lambda: met.append(True))
+    descriptors.look()  # before it has begun: nothing to mind
+    descriptors.start([line])
+    limit = descriptors._others + 100
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    for count in (100 - SPARE, 100 - SPARE + 1, 100 - SPARE, 100 - SPARE - RELIEF + 1, 100 - SPARE - RELIEF):
+        clients = count
+        descriptors.look()
+    assert line.told == ["pause", "resume"]
+    assert met == [True]
+    assert not descriptors.short
+
+
+async def test_a_process_without_a_limit_never_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line()
+    descriptors = Descriptors(lambda: 10**9, lambda: None)
+    descriptors.start([line])
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    descriptors.look()
+    assert line.told == []
+
+
+def test_the_soft_limit_becomes_the_hard_one() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        raise_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

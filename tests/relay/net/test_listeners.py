@@ -1,0 +1,55 @@
+"""The ports of a node: what connections inherit from them."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from relay.config import Config
+from relay.net import listeners, tcp_health
+
+MOST = 4 * listeners.KERNEL_BYTES  # the kernel reckons twice as much as was asked for, and takes a piece more
+
+
+@pytest.fixture
+def port() -> Iterator[socket.socket]:
+    with listeners.bind(Config(port=0, classic_port=None, http_port=None))["address"] as port:
+        port.setblocking(True)
+        yield port
+
+
+def send_all(sock: socket.socket) -> int:
+    """How many bytes a socket takes whose other end reads nothing."""
+    sock.setblocking(False)
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while sent < 64 * MOST:
+            sent += sock.send(b"x" * 4096)
+    return sent
+
+
+def test_the_kernel_sends_at_once_and_looks_after_the_peer(port: socket.socket) -> None:
+    with socket.create_connection(port.getsockname()):
+        served, _ = port.accept()
+    with served:
+        assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert served.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        expected = [tcp_health.KEEP_IDLE, tcp_health.KEEP_INTERVAL, tcp_health.KEEP_COUNT]
+        assert [served.getsockopt(socket.IPPROTO_TCP, option) for option in options] == expected
+
+
+def test_a_client_that_does_not_read_or_is_not_read_costs_the_kernel_little(port: socket.socket) -> None:
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(socket.socket())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, listeners.KERNEL_BYTES)  # what it takes isn't the node's
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, listeners.KERNEL_BYTES)
+        client.connect(port.getsockname())
+        served, _ = port.accept()
+        stack.callback(served.close)
+        assert 0 < send_all(served) <= MOST
+        for _ in range(200):  # the kernel gives more to one who is read
+            assert send_all(client) <= MOST
+            served.recv(MOST)
+        assert served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * listeners.KERNEL_BYTES

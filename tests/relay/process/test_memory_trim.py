@@ -1,0 +1,35 @@
+"""When memory is given back to the system."""
+
+from relay.process.memory_trim import REST_BYTES, REST_LOOKS, WORTH_BYTES, Heap
+
+
+def test_it_is_once_much_has_become_free() -> None:
+    free, given = [0], list[int]()
+    heap = Heap(lambda: free[0], lambda: given.append(free[0]))
+    for free[0], times in (
+        (WORTH_BYTES - 1, 0),
+        (WORTH_BYTES, 1),
+        (WORTH_BYTES, 1),  # it was given back
+        (2 * WORTH_BYTES - 1, 1),
+        (0, 1),  # used again
+        (WORTH_BYTES, 2),
+        (3 * WORTH_BYTES, 3),
+    ):
+        heap.look()
+        assert len(given) == times
+
+
+def test_a_rest_is_once_nobody_has_used_it_for_a_while() -> None:
+    """A crowd that goes slowly: most of what it had was given back before the last of it were gone."""
+    free, given = [WORTH_BYTES], list[int]()
+    heap = Heap(lambda: free[0], lambda: given.append(free[0]))
+    heap.look()
+    free[0] += REST_BYTES - 1
+    for _ in range(2 * REST_LOOKS):
+        heap.look()
+    assert given == [WORTH_BYTES], "too little to be worth it"
+    free[0] += 1
+    for _ in range(REST_LOOKS):
+        assert len(given) == 1
+        heap.look()
+    assert given == [WORTH_BYTES, free[0]]

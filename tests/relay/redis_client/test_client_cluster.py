@@ -1,0 +1,337 @@
+"""Calls to a cluster: each goes to the server that has its key by now, and waits for no other one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from anyio import fail_after
+from anyio.lowlevel import checkpoint
+
+from relay.redis_client import client as store_module
+from relay.redis_client import dns_lookup, response_timeout
+from relay.redis_client import request_queue as shard_module
+from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.dns_lookup import Place
+from relay.redis_client.slot_map import SLOTS, slot_of
+from relay.tools.testbed.process import free_port
+from tests.relay.desk import until
+from tests.support.clocks import own_clock
+
+pytestmark = pytest.mark.anyio
+
+HOST = "127.0.0.1"
+OTHER_HOST = "127.0.0.2"
+HALF = SLOTS // 2
+LOW, HIGH = "b", "a"  # keys in the lower and in the upper half of the slots
+CALL_SECONDS = 0.3  # after which a call is given up
+MOMENT = 10.0  # seconds; on a busy machine too
+OK = b"+OK\r\n"
+
+Owner = tuple[int, int, "Member", int]  # first and last slot, primary, epoch
+
+
+def test_the_keys_are_where_these_tests_say() -> None:
+    assert slot_of(LOW.encode()) < HALF <= slot_of(HIGH.encode())
+
+
+class Member:
+    """One server of a cluster. `refusal` is what it answers to GET in place of its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.host, self.port = HOST, 0
+        self.view: list[Owner] = []
+        self.refusal: bytes | None = None
+        self.silent = False
+        self.connections = 0  # that were ever made
+        self.open: set[asyncio.StreamWriter] = set()
+        self.asked: list[list[str]] = []
+        self.published: list[list[str]] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open.add(writer)
+        try:
+            while command := await _command(reader):
+                await until(lambda: not self.silent)
+                writer.write(self._answer(command))
+        except (ConnectionError, EOFError, ValueError):  # hung up in the middle of a command
+            pass
+        finally:
+            writer.close()
+            self.open.discard(writer)
+
+    async def hang_up(self) -> None:
+        """Close all connections, and wait for that."""
+        self.silent = False
+        for writer in self.open:
+            writer.transport.abort()
+        await until(lambda: not self.open)
+        await checkpoint()
+
+    def _answer(self, command: list[str]) -> bytes:
+        match command:
+            case ["CLUSTER", "SLOTS"]:
+                rows = [[first, last, [it.host, it.port, it.name]] for first, last, it, _ in self.view]
+                return _reply(rows)
+            case ["CLUSTER", "NODES"]:
+                return _reply(
+                    "".join(f"{it.name} :0@0 master - 0 0 {epoch} connected\n" for *_, it, epoch in self.view)
+                )
+            case ["GET", *_]:
+                self.asked.append(command)
+                return self.refusal or _reply(self.name)
+            case ["PUBLISH", *_]:
+                self.published.append(command)
+            case ["ASKING"]:
+                self.asked.append(command)
+        return OK
+
+
+def _reply(value: Any) -> bytes:
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    if isinstance(value, str):
+        return b"$%d\r\n%s\r\n" % (len(value), value.encode())
+    return b"*%d\r\n" % len(value) + b"".join(map(_reply, value))
+
+
+async def _command(reader: asyncio.StreamReader) -> list[str]:
+    head = await reader.readline()
+    words = []
+    for _ in range(int(head[1:] or 0)):
+        length = int((await reader.readline())[1:])
+        words.append((await reader.readexactly(length + 2))[:-2].decode())
+    return words
+
+
+class Scene:
+    """Three members, two of which serve a half each."""
+
+    def __init__(self, members: list[Member]) -> None:
+        self.low, self.high, self.third = members
+        self.everybody_sees((0, HALF - 1, self.low, 1), (HALF, SLOTS - 1, self.high, 2))
+
+    def everybody_sees(self, *owners: Owner, unless: Member | None = None) -> None:
+        for member in (self.low, self.high, self.third):
+            if member is not unless:
+                member.view = list(owners)
+
+
+@asynccontextmanager
+async def listening(member: Member, host: str = HOST, port: int = 0) -> AsyncIterator[None]:
+    server = await asyncio.start_server(member.serve, host, port)
+    member.host, member.port = host, server.sockets[0].getsockname()[1]
+    try:
+        yield
+    finally:
+        server.close()
+        await member.hang_up()
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    async with AsyncExitStack() as stack:
+        members = [Member(name) for name in ("low", "high", "third")]
+        for member in members:
+            await stack.enter_async_context(listening(member))
+        yield Scene(members)
+
+
+@asynccontextmanager
+async def a_store(given: Iterable[str]) -> AsyncIterator[Store]:
+    store = Store("redis+cluster://" + ",".join(given))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.run)
+        await store.look()
+        yield store
+        tasks.cancel_scope.cancel()
+    await store.aclose()
+
+
+def give_up_after(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (store_module, shard_module):
+        monkeypatch.setattr(module, "CALL_SECONDS", seconds)
+
+
+@pytest.fixture
+async def store(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    """In a hurry."""
+    monkeypatch.setattr(store_module, "GLANCE_SECONDS", 0.02)
+    give_up_after(CALL_SECONDS, monkeypatch)
+    async with a_store(f"{HOST}:{member.port}" for member in (scene.low, scene.third)) as store:
+        yield store
+
+
+async def test_each_goes_to_the_primary_of_its_slot(scene: Scene, store: Store) -> None:
+    assert [await store.call("GET", key) for key in (LOW, HIGH)] == [b"low", b"high"]
+    assert await store.calls([("GET", HIGH), ("GET", LOW)]) == [b"high", b"low"]
+
+
+async def test_to_one_that_another_names_it_goes_at_once_and_so_does_the_next(scene: Scene, store: Store) -> None:
+    scene.low.refusal = b"-MOVED %d %s:%d\r\n" % (slot_of(LOW.encode()), HOST.encode(), scene.high.port)
+    scene.everybody_sees((0, SLOTS - 1, scene.high, 3))
+    assert await store.call("GET", LOW) == b"high"
+    assert await store.calls([("GET", LOW)]) == [b"high"]
+    assert len(scene.low.asked) == 1
+
+
+async def test_a_slot_that_is_on_its_way_is_asked_for_there_and_the_next_begins_where_it_was(
+    scene: Scene, store: Store
+) -> None:
+    scene.low.refusal = b"-ASK %d %s:%d\r\n" % (slot_of(LOW.encode()), HOST.encode(), scene.third.port)
+    for _ in range(2):
+        assert await store.call("GET", LOW) == b"third"
+    assert scene.third.asked == [["ASKING"], ["GET", LOW]] * 2
+    assert len(scene.low.asked) == 2
+
+
+@pytest.mark.parametrize("refusal", ["TRYAGAIN later", "CLUSTERDOWN Hash slot not served", "LOADING", "MOVED 1 ?:1"])
+async def test_what_may_pass_is_tried_again_wherever_the_slot_is_by_then(
+    scene: Scene, store: Store, refusal: str
+) -> None:
+    scene.low.refusal = f"-{refusal}\r\n".encode()
+    scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
+    with fail_after(MOMENT):
+        while True:
+            try:
+                assert await store.call("GET", LOW) == b"third"
+                break
+            except Unavailable:
+                continue
+
+
+async def test_two_that_name_each_other_are_given_up(scene: Scene, store: Store) -> None:
+    slot = slot_of(LOW.encode())
+    scene.low.refusal = b"-MOVED %d %s:%d\r\n" % (slot, HOST.encode(), scene.high.port)
+    scene.high.refusal = b"-MOVED %d %s:%d\r\n" % (slot, HOST.encode(), scene.low.port)
+    with pytest.raises(Unavailable, match="MOVED"):
+        await store.call("GET", LOW)
+
+
+async def test_one_that_is_silent_holds_up_nobody_else(scene: Scene, store: Store) -> None:
+    scene.low.silent = True
+    refused: list[float] = []
+
+    async def ask(began: float) -> None:
+        with pytest.raises(Unavailable):
+            await store.call("GET", LOW)
+        refused.append(clock() - began)
+
+    answered = 0
+    async with own_clock() as clock, anyio.create_task_group() as tasks:
+        while clock() < 1.5 * CALL_SECONDS:
+            tasks.start_soon(ask, clock())
+            assert await store.call("GET", HIGH) == b"high"
+            assert await store.call("GET", HIGH, urgent=True) == b"high"
+            answered += 2
+            await anyio.sleep(0.01)
+    assert max(refused) < CALL_SECONDS + 1.0
+    assert answered > 10
+    assert not store.answering
+    scene.low.silent = False
+    with fail_after(MOMENT):
+        while not store.answering:
+            with anyio.move_on_after(MOMENT):
+                try:
+                    await store.call("GET", LOW)
+                except Unavailable:
+                    continue
+
+
+async def test_one_that_others_have_replaced_is_left_though_it_answers(scene: Scene, store: Store) -> None:
+    assert await store.call("GET", LOW) == b"low"
+    before = store.layout
+    scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
+    await until(lambda: store.layout != before)
+    assert store.home(LOW) == f"{HOST}:{scene.third.port}"
+    assert await store.call("GET", LOW) == b"third"
+
+
+async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
+    scene: Scene, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_up_after(MOMENT, monkeypatch)
+    scene.low.silent = True
+    async with anyio.create_task_group() as tasks:
+        answers: list[Any] = []
+
+        async def ask() -> None:
+            answers.append(await store.call("GET", LOW))
+
+        for _ in range(100):
+            tasks.start_soon(ask)
+        await until(lambda: (shard := store._shards.get(f"{HOST}:{scene.low.port}")) and shard._queue)
+        scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
+        await store.look()
+    assert answers == [b"third"] * 100
+    scene.low.silent = False
+
+
+async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replaced(
+    scene: Scene, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
+        monkeypatch.setattr(response_timeout, wait, MOMENT)
+    scene.low.silent = True
+    home, before = store.home(LOW), scene.low.connections
+    async with anyio.create_task_group() as tasks:
+
+        async def connect() -> None:
+            with pytest.raises(Unavailable, match="another server has the place of"):
+                await store.connect(home)
+
+        tasks.start_soon(connect)
+        await until(lambda: scene.low.connections > before)
+        scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
+        await store.look()
+    scene.low.silent = False
+
+
+async def test_what_is_for_everyone_is_said_at_another_one_where_its_own_is_away(scene: Scene, store: Store) -> None:
+    gone = Member("gone")
+    gone.port = free_port()
+    scene.everybody_sees((0, HALF - 1, gone, 3), (HALF, SLOTS - 1, scene.high, 2))
+    await store.look()
+    await store.publish(LOW, [b"one", b"two"])
+    assert scene.high.published == [["PUBLISH", LOW, "one"], ["PUBLISH", LOW, "two"]]
+
+
+async def test_slots_that_nobody_serves_are_unavailable_and_the_others_are_not(scene: Scene) -> None:
+    scene.everybody_sees((HALF, SLOTS - 1, scene.high, 2))
+    async with a_store([f"{HOST}:{scene.third.port}"]) as store:
+        nobody, there = await store.each([("GET", LOW), ("GET", HIGH)])
+        assert str(nobody) == "no server serves this key"
+        assert there == b"high"
+
+
+async def test_members_that_are_all_elsewhere_are_found_by_the_name_that_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    addresses, port = [HOST], free_port()
+
+    def places(host: str, port: int, flags: int = 0) -> list[Place]:
+        return before(addresses[0] if host == "members.example" and not flags else host, port, flags)
+
+    before = dns_lookup._places
+    monkeypatch.setattr(dns_lookup, "_places", places)
+    old, new = Member("old"), Member("new")
+    async with listening(new, OTHER_HOST, port):
+        async with listening(old, HOST, port):
+            old.view, new.view = [(0, SLOTS - 1, old, 1)], [(0, SLOTS - 1, new, 1)]
+            context = a_store([f"members.example:{port}"])
+            store = await context.__aenter__()
+            assert await store.call("GET", LOW) == b"old"
+        old.silent, old.refusal = False, b"-LOADING\r\n"
+        addresses[0] = OTHER_HOST
+        with fail_after(MOMENT):
+            while store.home(LOW) != f"{OTHER_HOST}:{port}":
+                try:
+                    await store.call("GET", LOW)
+                except Unavailable:
+                    continue
+        assert await store.call("GET", LOW) == b"new"
+        await context.__aexit__(None, None, None)

@@ -1,0 +1,253 @@
+"""What stands before a client's connection: who is counted where, how long a header may take, what stays of it."""
+
+import asyncio
+import gc
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.hub.hub import Router
+from relay.hub.rate_limit import NOWHERE, Origin
+from relay.metrics import Limit
+from relay.net import tls
+from relay.server import admission as module
+from relay.server.admission import Arrival, Gate, Terms
+from relay.server.connection import Connection
+from tests.relay.desk import Tcp, until
+from tests.support.certificates import Authority
+
+pytestmark = pytest.mark.anyio
+
+HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x01\x00\x01\x27\x0f"
+
+
+class Visitor(Tcp):
+    """A connection from an address."""
+
+    def __init__(self, gate: Gate, address: str, sock: socket.socket) -> None:
+        super().__init__()
+        self.address, self.socket = address, sock
+        self.protocol: Any = gate.arrive(classic=False)
+        self.protocol.connection_made(self)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return (self.address, 1) if name == "peername" else self.socket
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def abort(self) -> None:
+        super().abort()
+        self.protocol.connection_lost(None)
+
+    def say(self, data: bytes) -> None:
+        """What the network brings, as far as each buffer takes it."""
+        while data and not self.aborted:
+            room = self.protocol.get_buffer(-1)
+            count = min(len(room), len(data))
+            room[:count] = data[:count]
+            data = data[count:]
+            self.protocol.buffer_updated(count)
+
+
+Come = Callable[..., Visitor]
+
+
+@pytest.fixture
+async def come(router: Router) -> AsyncIterator[Come]:
+    """Connects somebody at a gate."""
+    came: list[Visitor] = []
+    sock = socket.socket()
+
+    def connect(gate: Gate, address: str = "192.0.2.1") -> Visitor:
+        came.append(Visitor(gate, address, sock))
+        return came[-1]
+
+    yield connect
+    for one in came:
+        if not one.aborted:
+            one.abort()
+    sock.close()
+
+
+async def test_a_connection_is_a_client_s_at_once_where_nothing_stands_before(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms())
+    one = come(gate)
+    assert isinstance(one.protocol, Connection)
+    assert gate.open == 1
+    one.abort()
+    assert gate.open == 0
+
+
+async def test_those_of_an_address_are_counted_until_they_are_gone(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(connections_per_address=2))
+    first, second, third = (come(gate) for _ in range(3))
+    assert [one.aborted for one in (first, second, third)] == [False, False, True]
+    assert gate.open == 2
+    other = come(gate, "192.0.2.2")
+    assert not other.aborted
+    first.abort()
+    assert not come(gate).aborted
+    assert router.counts.limits[Limit.ADDRESS] == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("", "", True),
+    ],
+)
+async def test_what_counts_as_one_address(one: str, other: str, same: bool, router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(connections_per_address=1))
+    come(gate, one)
+    assert come(gate, other).aborted is same
+
+
+async def test_nothing_is_kept_of_an_address_that_is_gone(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms())
+    stays = come(gate, "192.0.2.9")
+    for number in range(50):
+        come(gate, f"198.51.100.{number}").abort()
+    assert list(gate._neighbours) == ["192.0.2.9"]
+    assert gate._sweeping is None
+    assert not stays.aborted
+
+
+async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
+    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MINUTE", 0.01)
+    gate = Gate(router, Terms(claims_per_address=3000))  # one in 20 ms
+    one = come(gate)
+    assert one.protocol.pace.may_claim(asyncio.get_running_loop().time())
+    one.abort()
+    assert len(gate._neighbours) == 1
+    await until(lambda: not gate._neighbours)
+    assert gate._sweeping is None
+
+
+async def test_what_is_forgotten_of_an_address_is_gone_at_once(router: Router, come: Come) -> None:
+    """Else a crowd with an address each would stay until Python happens to look for cycles."""
+    gate = Gate(router, Terms(proxied=True))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(50):
+            one = come(gate)
+            one.say(HEADER)
+            one.abort()
+            one.protocol = None
+        assert not gate._neighbours
+        await until(lambda: not [one for one in gc.get_objects() if isinstance(one, Origin) and one is not NOWHERE])
+    finally:
+        gc.enable()
+
+
+async def test_an_address_is_remembered_for_as_long_as_its_claims_are_used_up(
+    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MINUTE", 0.01)
+    gate = Gate(router, Terms(claims_per_address=1))
+    first = come(gate)
+    assert first.protocol.pace.may_claim(asyncio.get_running_loop().time())
+    first.abort()
+    await asyncio.sleep(0.05)  # several sweeps, which leave no trace
+    assert not come(gate).protocol.pace.may_claim(asyncio.get_running_loop().time())
+    gate.shut()
+
+
+async def test_a_header_is_read_and_not_a_byte_more(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(proxied=True, connections_per_address=1))
+    one = come(gate, "10.0.0.1")
+    one.say(HEADER[:5])
+    assert isinstance(one.protocol, Arrival)
+    one.say(HEADER[5:] + b"nobody")
+    assert isinstance(one.protocol, Connection)
+    assert list(gate._neighbours) == ["192.0.2.7"]
+    assert bytes(one.protocol._framer._rest) == b"nobody"  # type: ignore[attr-defined]
+
+
+async def test_a_start_that_can_be_no_header_is_not_waited_for(router: Router, come: Come) -> None:
+    one = come(Gate(router, Terms(proxied=True)))
+    one.say(HEADER[:12])
+    assert not one.aborted
+    one.say(b"\x31")  # version 3, and nothing more comes
+    assert one.aborted
+    assert router.counts.limits[Limit.HEADER] == 1
+
+
+async def test_one_that_does_not_come_is_not_waited_for(
+    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEADER_SECONDS", 0.05)
+    gate = Gate(router, Terms(proxied=True))
+    silent, prompt = come(gate), come(gate)
+    prompt.say(HEADER)
+    await until(lambda: silent.aborted)
+    assert not prompt.aborted
+    assert router.counts.limits[Limit.HEADER] == 1
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_handshake_that_is_not_done_in_time_is_counted(
+    router: Router, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.05)
+    gate = Gate(router, Terms(), tls.server_context(*Authority(tmp_path).issue("node"), None))
+    stranger = come(gate)
+    if not late:
+        stranger.abort()
+    await until(lambda: stranger.aborted)
+    assert router.counts.limits[Limit.HANDSHAKE_TIME] == late
+    assert gate.open == 0
+
+
+async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(proxied=True))
+    waiting, there = come(gate), come(gate)
+    there.say(HEADER)
+    gate.shut()
+    assert waiting.aborted
+    assert not there.aborted
+
+
+async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(router: Router, come: Come) -> None:
+    gate = Gate(router, Terms(connections=1))
+    first, second = come(gate), come(gate)
+    assert [one.aborted for one in (first, second)] == [False, True]
+    assert gate.why_full == "as many connections as there may be"
+    assert router.counts.limits[Limit.CONNECTIONS] == 1
+    first.abort()
+    assert (gate.why_full, gate.open) == ("", 0)
+    assert not come(gate).aborted
+
+
+async def test_addresses_whose_claims_are_used_up_are_looked_at_together(
+    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One timer for all of them, however many there are."""
+    gate = Gate(router, Terms(claims_per_address=1))
+    for number in range(3):
+        one = come(gate, f"192.0.2.{number}")
+        assert one.protocol.pace.may_claim(asyncio.get_running_loop().time())
+        one.abort()
+    gate.shut()
+    loop, timers = asyncio.get_running_loop(), list[object]()
+    call_later = loop.call_later
+
+    def counted(*about: Any) -> asyncio.TimerHandle:
+        timers.append(about)
+        return call_later(*about)
+
+    monkeypatch.setattr(loop, "call_later", counted)
+    gate._sweep()
+    gate.shut()
+    assert len(timers) == 1
+    assert len(gate._neighbours) == 3

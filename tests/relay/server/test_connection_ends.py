@@ -1,0 +1,170 @@
+"""How one client's connection ends: asked to, cut off, without a name, or with a peer that is gone."""
+
+import time
+
+import anyio
+import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from relay.hub.hub import Router
+from relay.net import tcp_health
+from relay.server import connection
+from relay.server.read_gate import REPLY_BYTES
+from relay.session.runtime import Limits
+from relay.session.session import State
+from tests.relay.desk import Connect, paired, text, until
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = Limits(window=8)
+
+
+class TestASpan:
+    @pytest.mark.parametrize("step", [-172_800.0, 172_800.0])
+    async def test_how_long_a_session_was_is_right_whatever_the_clock_of_the_machine_does(
+        self, step: float, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with capture_logs() as lines:
+            client = await text(wire, b"ann")
+            now = time.time
+            monkeypatch.setattr(time, "time", lambda: now() + step)
+            client.send(b"Quit\n")
+            await until(lambda: client.closed)
+        (ended,) = (line for line in lines if line["event"] == "session ended")
+        assert 0 <= ended["seconds"] < 3600
+
+
+class TestClosing:
+    async def test_it_waits_for_what_was_told(self, router: Router, wire: Connect) -> None:
+        client = await text(wire, b"ann")
+        client.full = True
+        client.send(b"To:ann\nQuit\n")
+        await until(lambda: "ann" not in router.sessions)
+        await anyio.sleep(0.02)
+        assert not client.closed
+        client.read()
+        await until(lambda: client.closed)
+        assert client.lines()[-1] == b"Quit"
+
+    async def test_nothing_is_handled_after_quit(self, wire: Connect) -> None:
+        client = await text(wire, b"ann")
+        client.send(b"Quit\nTo:ann\n")
+        await until(lambda: client.closed)
+        assert client.lines() == [b"Quit"]
+
+    async def test_the_name_is_free_once_the_connection_is_closed(self, wire: Connect) -> None:
+        for _ in range(3):
+            client = await text(wire, b"ann")
+            client.send(b"Quit\n")
+            await until(lambda client=client: client.closed)  # type: ignore[misc]
+
+    async def test_one_that_is_lost_with_unread_replies_gives_its_name_back(
+        self, router: Router, wire: Connect
+    ) -> None:
+        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
+        await paired(ann, ben, b"ben")
+        ben.full = True
+        ann.send(b"x\n")
+        await until(lambda: ben.sent)
+        ann.send(b"y" * 60_000 + b"\n" + b"y" * 60_000 + b"\n")
+        await until(lambda: ben.connection._out_bytes > REPLY_BYTES and not ben.reading)
+        ben.reset()
+        await until(lambda: "ben" not in router.sessions)
+        await until(lambda: ann.sent.endswith(b"Quit.\n"))
+
+    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(
+        self, router: Router, wire: Connect
+    ) -> None:
+        """A node that slept asks first what it still owns; meanwhile the end of a client waits with its last lines."""
+        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
+        await paired(ann, ben, b"ben")
+        router.stand()
+        router._lease.deadline, deadline = float("-inf"), router._lease.deadline
+        ann.send(b"x\n")
+        ann.reset()
+        await anyio.lowlevel.checkpoint()
+        assert "ann" in router.sessions
+        router._lease.deadline = deadline
+        router.stand()
+        await until(lambda: "ann" not in router.sessions)
+        assert [line.rpartition(b": ")[2] for line in ben.lines()] == [b"(x)", b"Quit."]
+
+    async def test_what_is_said_behind_a_quit_takes_no_memory(self, wire: Connect) -> None:
+        ann = await text(wire, b"ann")
+        ann.full = True
+        ann.send(b"To:ann\n")
+        await until(lambda: ann.sent)
+        ann.send(b"Quit\n")
+        await until(lambda: ann.connection.closing)
+        for _ in range(20):
+            ann.send(b"x\n" * 30_000)
+            await anyio.lowlevel.checkpoint()
+        assert not ann.connection.lines
+
+    async def test_a_client_that_does_not_read_its_last_words_is_cut_off_in_the_end(
+        self, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection, "LINGER_SECONDS", 0.01)
+        ann = await text(wire, b"ann")
+        ann.full = True
+        ann.send(b"To:ann\nQuit\n")
+        await until(lambda: ann.aborted)
+
+    async def test_one_that_was_cut_off_leaves_no_timer(self, router: Router, wire: Connect) -> None:
+        """Its session ends after that; a timer would keep what is left of the connection for a minute."""
+        ann = await text(wire, b"ann")
+        ann.reset()
+        await until(lambda: "ann" not in router.sessions and ann.connection.session.outlet is None)
+        assert ann.connection._timer is None
+
+
+class TestTheNameTimeOut:
+    async def test_a_connection_that_sends_no_name_is_closed(self, router: Router, wire: Connect) -> None:
+        router.limits = replace(router.limits, name=0.01)
+        client = wire()
+        await until(lambda: client.aborted)
+
+    async def test_one_with_a_name_is_not(self, router: Router, wire: Connect) -> None:
+        router.limits = replace(router.limits, name=0.5)
+        client = await text(wire, b"ann")
+        assert client.connection._timer is None
+        assert client.connection.session.state is State.NAMED
+
+
+class TestAPeerThatIsGone:
+    """What the kernel says of the peer, look by look, and whether the connection is given up."""
+
+    OWING = tcp_health.Look(unacknowledged=1, silent=6)
+    FINE = tcp_health.Look(unacknowledged=1, silent=1)
+    NOTHING = tcp_health.Look(silent=99)
+
+    @pytest.mark.parametrize(
+        ("looks", "given_up"),
+        [
+            ([OWING] * 3, False),
+            ([OWING] * 4, True),
+            ([OWING, OWING, OWING, FINE, OWING, OWING, OWING], False),
+            ([FINE, OWING, OWING, OWING, OWING], True),
+            ([OWING, NOTHING, OWING, OWING, OWING], False),  # not looked at any more: nothing is on its way
+            ([tcp_health.Look(probes=3, silent=16, unsent=9)], True),
+            ([tcp_health.Look(probes=2, silent=99, unsent=9)] * 9, False),
+            ([tcp_health.Look(probes=0, silent=99, unsent=9)] * 9, False),  # lives, and doesn't read
+        ],
+    )
+    async def test_is_given_up_and_others_are_not(
+        self, looks: list[tcp_health.Look], given_up: bool, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ann = await text(wire, b"ann")
+        for look in looks:
+            assert not ann.aborted
+            monkeypatch.setattr(tcp_health, "look", lambda _, look=look: look)
+            ann.connection.check_peer()
+        assert ann.aborted is given_up
+
+    async def test_the_kernel_is_not_asked_where_nothing_was_written(
+        self, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = wire()
+        monkeypatch.setattr(tcp_health, "look", None)
+        client.connection.check_peer()

@@ -1,0 +1,217 @@
+"""What a connection may cost before it has a name, and half a line after that."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from relay.hub.hub import Router
+from relay.metrics import Limit
+from relay.names.parse import Name
+from relay.protocol.errors import Code
+from relay.server.auth import TOKEN_CHARACTERS
+from relay.server.connection import NAMELESS_READ_BYTES
+from relay.server.read_gate import NAMELESS_BYTES
+from relay.session.memory_budget import PLENTY
+from relay.session.session import State
+from tests.relay.desk import Connect, Wire, program, text, until
+
+pytestmark = pytest.mark.anyio
+
+DIALECTS = ["text", "json", "classic"]
+TOO_LONG = f"line too long: at most {NAMELESS_BYTES} bytes".encode()
+
+
+def connected(wire: Connect, dialect: str) -> Wire:
+    return wire(classic=dialect == "classic")
+
+
+def hello(dialect: str, name: str, auth: str = "") -> bytes:
+    """What a client says first."""
+    if dialect == "json":
+        return json.dumps({"type": "hello", "name": name, "auth": auth}).encode() + b"\n"
+    return f"{name} {auth}".strip().encode() + b"\n"
+
+
+def welcomed(client: Wire) -> bool:
+    return b"OK" in client.sent or b'"welcome"' in client.sent
+
+
+class TestALineBeforeAName:
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    async def test_holds_the_longest_token(self, router: Router, wire: Connect, dialect: str) -> None:
+        seen = list[str | None]()
+        router.authenticates = True
+        router.vouch = lambda name, token: bool(seen.append(token) or True)  # type: ignore[func-returns-value]
+        client = connected(wire, dialect)
+        client.send(hello(dialect, "ann", "x" * TOKEN_CHARACTERS))
+        await until(lambda: welcomed(client))
+        assert seen == ["x" * TOKEN_CHARACTERS]
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    async def test_holds_no_more_than_that_and_another_may_follow(self, wire: Connect, dialect: str) -> None:
+        client = connected(wire, dialect)
+        start = b'{"type":"hello","auth":"' if dialect == "json" else b""
+        for _ in range(65):
+            client.send(start + b"x" * 1000)
+            assert client.connection._framer.half <= NAMELESS_BYTES
+            start = b""
+        if dialect != "classic":  # there each of these reads is a line
+            await until(lambda: TOO_LONG in client.sent)
+        client.lines()
+        client.send(hello(dialect, "ann") if dialect == "classic" else b"\n" + hello(dialect, "ann"))
+        await until(lambda: welcomed(client))
+
+    async def test_the_first_line_behind_it_may_be_as_long_as_any(self, wire: Connect) -> None:
+        """It was said before the node knew of the name."""
+        client, other = wire(), await text(wire, b"ben")
+        client.send(b"ann\nTo:ben\n" + b"x" * 60_000 + b"\n")
+        await until(lambda: b"x" * 60_000 in other.sent)
+
+    async def test_once_the_name_is_lost_it_is_short_again(self, router: Router, wire: Connect) -> None:
+        client = await program(wire, b"ann")
+        client.send(b'{"type":"msg","id":1,"text":"' + b"x" * 60_000)
+        await until(lambda: client.connection.half > 60_000)
+        router.begin()
+        router.sessions["ann"].name_lost()
+        client.send(b"x")
+        assert client.connection._framer.half == 0
+        await until(lambda: TOO_LONG in client.sent)
+        client.lines()
+        client.send(b'"}\n' + hello("json", "ann"))
+        await until(lambda: welcomed(client))
+
+
+class TestWhatWaitsBeforeAName:
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    async def test_is_one_read_or_one_line(self, router: Router, wire: Connect, dialect: str) -> None:
+        router.held = True
+        client = connected(wire, dialect)
+        client.send(b"ab\n" * 50_000)
+        waiting = sum(len(line) + 1 for line in client.connection.lines if isinstance(line, bytes))
+        assert waiting <= (2 * NAMELESS_BYTES if dialect == "classic" else NAMELESS_READ_BYTES)
+        assert client.unsent > 100_000
+        router.held = False
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    async def test_of_answers_is_a_few_that_the_client_does_not_read(self, wire: Connect, dialect: str) -> None:
+        client = connected(wire, dialect)
+        client.full = True
+        for _ in range(300):
+            client.send(b"a b\n" if dialect != "json" else b"{}\n")
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert client.connection._out_bytes < 4096
+        client.read()
+        await until(lambda: len(client.sent) > 300 * 20 or not client.connection.lines)
+        client.send(b"\n" + hello(dialect, "ann") if dialect == "json" else hello(dialect, "ann"))
+        await until(lambda: welcomed(client))
+
+
+class TestHalfALineOfOneWithAName:
+    async def test_counts_in_the_budget(self, router: Router, wire: Connect) -> None:
+        client = await text(wire, b"ann")
+        assert client.connection.held_bytes == 0
+        client.send(b"x" * 60_000)
+        await until(lambda: client.connection.held_bytes == 60_000)
+        client.send(b"\n")
+        await until(lambda: client.connection.held_bytes == 0)
+
+    async def test_beyond_its_share_is_read_on_when_it_is_its_turn(self, router: Router, wire: Connect) -> None:
+        router.budget.look([router.budget._bound])
+        router.budget.allowance = 20_000
+        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
+        for client in (ann, ben):
+            client.send(b"x" * 60_000)
+            await until(lambda client=client: client.connection.half > 20_000)  # type: ignore[misc]
+            await until(lambda client=client: not client.reading)  # type: ignore[misc]
+            assert client.unsent > 30_000
+        router.go_on_with_halves()  # no room for both
+        await until(lambda: not ann.unsent)
+        assert ben.unsent > 30_000
+        ann.send(b"\n")
+        await until(lambda: b"chating" in ann.sent)
+        router.go_on_with_halves()
+        await until(lambda: not ben.unsent)
+
+    async def test_goes_on_when_there_is_memory_again(self, router: Router, wire: Connect) -> None:
+        router.budget.look([router.budget._bound])
+        router.budget.allowance = 1_000
+        ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
+        for client in (ann, ben):
+            client.send(b"x" * 60_000)
+            await until(lambda client=client: not client.reading)  # type: ignore[misc]
+        router.budget.look([])
+        assert router.budget.allowance == PLENTY
+        router.go_on_with_halves()
+        await until(lambda: not ann.unsent and not ben.unsent)
+
+    async def test_waits_no_more_once_it_is_gone(self, router: Router, wire: Connect) -> None:
+        router.budget.look([router.budget._bound])
+        router.budget.allowance = 1_000
+        ann = await text(wire, b"ann")
+        ann.send(b"x" * 60_000)
+        await until(lambda: not ann.reading)
+        ann.reset()
+        assert not router.halves._waiting
+
+
+class TestTheTimeToSendAName:
+    @pytest.fixture
+    def slow(self, router: Router, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+        """Claims wait until they are told how they end."""
+        router.limits = replace(router.limits, name=0.02)
+        asked: list[Any] = []
+
+        def claim(session: Any, name: Name) -> None:
+            asked.append((session, name))
+
+        def answer(granted: bool) -> None:
+            router.begin()
+            session, _ = asked.pop()
+            if granted:
+                session.claimed("s", 1, "token", "hash")
+            else:
+                session.unclaimed(Code.NAME_TAKEN)
+            router.wake(session)
+
+        monkeypatch.setattr(router._claims, "claim", claim)
+        return answer
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    async def test_ends_when_it_was_sent(self, wire: Connect, dialect: str, slow: Callable[[bool], None]) -> None:
+        client = connected(wire, dialect)
+        client.send(hello(dialect, "ann"))
+        await asyncio.sleep(0.1)  # five times as long
+        assert not client.aborted
+        slow(True)
+        await until(lambda: welcomed(client))
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    async def test_begins_anew_when_it_can_not_be_had(
+        self, router: Router, wire: Connect, dialect: str, slow: Callable[[bool], None]
+    ) -> None:
+        client = connected(wire, dialect)
+        client.send(hello(dialect, "ann"))
+        await asyncio.sleep(0.1)
+        slow(False)
+        await until(lambda: b"Reuse" in client.sent or b"name_taken" in client.sent)  # so it wasn't over before
+        await until(lambda: client.aborted)
+        assert router.counts.limits[Limit.NAME_TIME] == 1
+
+    async def test_does_not_count_while_a_name_waits_for_its_turn(self, router: Router, wire: Connect) -> None:
+        router.limits = replace(router.limits, name=0.02)
+        router.held = True
+        ann, bad = wire(b"ann\n"), wire(b"not a name\nneither this\n")
+        await asyncio.sleep(0.1)
+        assert not ann.aborted
+        router.held = False
+        router.wake_all()
+        await until(lambda: ann.sent == b"OK\n")
+        assert ann.connection.session.state is State.NAMED
+        await until(lambda: bad.closed)  # after its answer
+        assert len(bad.lines()) == 1
+        assert router.counts.limits[Limit.NAME_TIME] == 1

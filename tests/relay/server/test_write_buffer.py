@@ -1,0 +1,132 @@
+"""Acknowledgements that are held back: told once where they would be told many times, and never late."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from relay.session.runtime import Limits
+from tests.relay.desk import Wire, until
+from tests.relay.twins import Twins
+
+pytestmark = pytest.mark.anyio
+
+MAX_LINE = 1000
+
+
+class Scene:
+    """Ann, who keeps several messages under way, and ben, who acknowledges when the test says so."""
+
+    def __init__(self) -> None:
+        self.twins = Twins(Limits(), MAX_LINE)
+        self.ann, self.ben = self.twins.wire(0), self.twins.wire(0)
+
+    async def begin(self, hello: bytes) -> None:
+        self.ann.send(hello)
+        self.ben.send(b'{"type":"hello","name":"ben","acks":true}\n')
+        await self.twins.settle()
+        self.ben.send(b'{"type":"to","name":"ann"}\n')
+        await self.twins.settle()
+        self.ann.lines()
+
+    async def happens(self, who: Wire, data: bytes) -> None:
+        who.send(data)
+        await self.twins.settle()
+
+    @staticmethod
+    def hears(who: Wire) -> list[tuple[str, Any]]:
+        """Type, and what matters of it, of all that came since."""
+        frames = [json.loads(line) for line in who.lines()]
+        return [(frame["type"], frame.get("id", frame.get("from"))) for frame in frames]
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    await scene.begin(b'{"type":"hello","name":"ann"}\n')
+    yield scene
+    scene.twins.close()
+
+
+def say(id: int) -> bytes:
+    return b'{"type":"msg","id":%d,"text":"hi"}\n' % id
+
+
+def ack(id: int) -> bytes:
+    return b'{"type":"ack","id":%d}\n' % id
+
+
+async def test_one_that_is_waited_for_is_told_at_once(scene: Scene) -> None:
+    await scene.happens(scene.ann, say(1))
+    await scene.happens(scene.ben, ack(1))
+    assert scene.hears(scene.ann) == [("ack", 1)]
+
+
+async def test_one_of_many_is_told_by_the_next(scene: Scene) -> None:
+    await scene.happens(scene.ann, say(1) + say(2) + say(3))
+    await scene.happens(scene.ben, ack(1))
+    await scene.happens(scene.ben, ack(2))
+    assert scene.hears(scene.ann) == []
+    await scene.happens(scene.ben, ack(3))
+    assert scene.hears(scene.ann) == [("ack", 3)]
+
+
+async def test_it_is_told_after_a_while_if_no_other_comes(scene: Scene) -> None:
+    await scene.happens(scene.ann, say(1) + say(2))
+    await scene.happens(scene.ben, ack(1))
+    await until(lambda: scene.ann.writes)
+    assert scene.hears(scene.ann) == [("ack", 1)]
+
+
+async def test_it_goes_before_whatever_is_told(scene: Scene) -> None:
+    await scene.happens(scene.ann, say(1) + say(2))
+    await scene.happens(scene.ben, ack(1))
+    await scene.happens(scene.ben, say(1))
+    assert scene.hears(scene.ann) == [("ack", 1), ("msg", 1)]
+
+
+async def test_it_goes_before_the_fate_of_the_others(scene: Scene) -> None:
+    await scene.happens(scene.ann, say(1) + say(2))
+    await scene.happens(scene.ben, ack(1))
+    await scene.happens(scene.ben, b'{"type":"leave"}\n')
+    assert scene.hears(scene.ann) == [("ack", 1), ("unconfirmed", 2), ("left", None)]
+
+
+async def test_one_that_was_repeated_takes_none_back(scene: Scene) -> None:
+    """The client sends 1 again, whose acknowledgement it may not have seen, while that of 2 is held back."""
+    await scene.happens(scene.ann, say(1) + say(2) + say(3))
+    await scene.happens(scene.ben, ack(2))
+    await scene.happens(scene.ann, say(1))
+    await until(lambda: scene.ann.writes)
+    assert scene.hears(scene.ann) == [("ack", 2)]
+
+
+async def test_it_is_told_before_the_connection_closes(scene: Scene) -> None:
+    await scene.happens(scene.ann, say(1) + say(2))
+    await scene.happens(scene.ben, ack(1))
+    scene.ann.connection.close()
+    await scene.twins.settle()
+    assert scene.hears(scene.ann) == [("ack", 1)]
+
+
+async def test_one_of_another_chat_is_told_by_itself(scene: Scene) -> None:
+    """The outcome of an id of a chat that is over, asked for while acknowledgements of the present one are held."""
+    await scene.happens(scene.ann, say(1))
+    await scene.happens(scene.ben, ack(1) + b'{"type":"leave"}\n')
+    await scene.happens(scene.ben, b'{"type":"to","name":"ann"}\n')
+    await scene.happens(scene.ann, say(2) + say(3))
+    scene.hears(scene.ann)
+    await scene.happens(scene.ben, ack(2))
+    await scene.happens(scene.ann, say(1))
+    assert scene.hears(scene.ann) == [("ack", 2), ("ack", 1)]
+
+
+async def test_text_clients_are_told_nothing() -> None:
+    scene = Scene()
+    await scene.begin(b"ann\n")
+    await scene.happens(scene.ann, b"hi\nho\n")
+    await scene.happens(scene.ben, ack(1))
+    await scene.happens(scene.ben, ack(2))
+    assert scene.ann.writes == []
+    scene.twins.close()

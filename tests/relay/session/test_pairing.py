@@ -1,0 +1,330 @@
+"""The agreement of two users, seen from one of them: every step and every event, as a table."""
+
+from collections.abc import Callable
+
+import pytest
+
+from relay.model import Party
+from relay.protocol.errors import Code, Presence, Reason
+from relay.protocol.events import Call, Hangup
+from relay.session import peer_handlers
+from relay.session.pairing import Answering
+from relay.session.peer_messages import Accept, Decline, Gone, Invite, Mail, Settle
+from relay.session.session import State
+from tests.relay.world import User, World, enter, in_words
+
+BEN = Party("n2", "ben", "Ben", 9, "client", 30.0)
+CAS = Party("n3", "cas", "Cas", 8, "node", 0.0)
+LOW, HIGH = "a", "zzz"  # chat ids below and above all that are proposed here
+
+
+class Desk:
+    """Ann on n1. Her mail to n2 and n3 isn't delivered: the test reads it and answers in the others' place."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.place = self.world.place("n1")
+        self.ann = enter(self.place, "Ann")
+        self.ben = enter(self.world.place("n2"), "Ben")
+        enter(self.world.place("n3"), "Cas")
+        self.chat = ""  # that she proposed
+
+    @property
+    def step(self) -> str:
+        """Where she is."""
+        step = self.ann.session.pairing.step
+        if step is not None:
+            return type(step).__name__
+        return "paired" if self.ann.session.chat else "free"
+
+    def call(self) -> None:
+        self.ann.says(Call("Ben"))
+        step = self.ann.session.pairing.step
+        assert step is not None
+        self.chat = step.chat
+
+    def answer(self) -> None:
+        """The directory answers what it was asked first."""
+        self.world.happen("directory")
+
+    def refuse(self) -> None:
+        """The directory can't be had."""
+        self.world.available = False
+        self.world.happen("directory")
+
+    def hears(self, mail: Mail) -> None:
+        peer_handlers.receive(self.ann.session, mail)
+        self.ann.pump()
+
+    def posted(self) -> list[str]:
+        """What she sent since last asked: kind, to whom."""
+        mail = [m for queue in self.world.links.values() for m in queue]
+        self.world.links.clear()
+        return [f"{type(m).__name__} {m.to}{f' {m.code}' if isinstance(m, Decline) else ''}" for m in mail]
+
+    def told(self) -> list[str]:
+        return [in_words(event) for event in self.ann.hears()]
+
+
+Deed = Callable[[Desk], None]
+
+
+def _calling(desk: Desk) -> None:
+    desk.call()
+    desk.answer()
+
+
+def _settling(desk: Desk) -> None:
+    _calling(desk)
+    desk.hears(Accept("ann", desk.chat, BEN))
+
+
+def _answering(desk: Desk) -> None:
+    desk.hears(Invite("ann", HIGH, BEN))
+
+
+def _reserved(desk: Desk) -> None:
+    _answering(desk)
+    desk.answer()
+
+
+def _paired(desk: Desk) -> None:
+    _reserved(desk)
+    desk.hears(Settle("ann", HIGH))
+
+
+def _answering_whom_she_called(desk: Desk) -> None:
+    _calling(desk)
+    desk.hears(Invite("ann", LOW, BEN))
+
+
+def _reserved_for_whom_she_called(desk: Desk) -> None:
+    _answering_whom_she_called(desk)
+    desk.answer()
+
+
+def _away(desk: Desk) -> None:
+    desk.ann.says(Hangup())
+
+
+STEPS: dict[str, Deed] = {
+    "free": lambda _: None,
+    "away": _away,
+    "looking": Desk.call,
+    "calling": _calling,
+    "settling": _settling,
+    "answering": _answering,
+    "reserved": _reserved,
+    "paired": _paired,
+    "answering whom she called": _answering_whom_she_called,
+    "reserved for whom she called": _reserved_for_whom_she_called,
+}
+
+
+def _located(presence: Presence | None) -> Deed:
+    def deed(desk: Desk) -> None:
+        if presence is Presence.AWAY:
+            desk.ben.session.detached = True
+        elif presence is Presence.OFFLINE:
+            del desk.world.records["ben"]
+        desk.answer() if presence else desk.refuse()
+
+    return deed
+
+
+def _in_her_chat(mail: Callable[[str], Mail]) -> Deed:
+    def deed(desk: Desk) -> None:
+        step = desk.ann.session.pairing.step
+        desk.hears(mail(step.chat if step else HIGH))
+
+    return deed
+
+
+EVENTS: dict[str, Deed] = {
+    "found": _located(Presence.FREE),
+    "found away": _located(Presence.AWAY),
+    "not found": _located(Presence.OFFLINE),
+    "no directory": _located(None),
+    "record written": Desk.answer,
+    "record not written": Desk.refuse,
+    "invite": lambda desk: desk.hears(Invite("ann", "x", CAS)),
+    "invite back, lower": lambda desk: desk.hears(Invite("ann", LOW, BEN)),
+    "invite back, higher": lambda desk: desk.hears(Invite("ann", HIGH, BEN)),
+    "accept": _in_her_chat(lambda chat: Accept("ann", chat, BEN)),
+    "accept of another call": lambda desk: desk.hears(Accept("ann", "x", CAS)),
+    "decline": _in_her_chat(lambda chat: Decline("ann", chat, Code.BUSY)),
+    "decline of another call": lambda desk: desk.hears(Decline("ann", "x", Code.BUSY)),
+    "settle": _in_her_chat(lambda chat: Settle("ann", chat)),
+    "settle of another call": lambda desk: desk.hears(Settle("ann", "x")),
+    "gone": _in_her_chat(lambda chat: Gone("ann", chat, Reason.LEFT, 0)),
+    "gone of another call": lambda desk: desk.hears(Gone("ann", "x", Reason.LEFT, 0)),
+    "call overdue": lambda desk: desk.world.pass_time(desk.world.limits.call),
+    "lease over": lambda desk: desk.world.pass_time(desk.world.limits.lease),
+    "node lost": lambda desk: desk.ann.session.node_lost("n2", 0.0),
+    "another node lost": lambda desk: desk.ann.session.node_lost("n3", 0.0),
+    "name lost": lambda desk: desk.ann.session.name_lost(),
+}
+
+LOST = "name_lost None"
+
+# Step, event: step after it, mail that she sends, what she is told.
+TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
+    ("free", "invite", "Answering", [], []),
+    ("free", "accept of another call", "free", ["Gone cas"], []),
+    ("free", "decline of another call", "free", [], []),
+    ("free", "settle of another call", "free", [], []),
+    ("free", "gone of another call", "free", [], []),
+    ("away", "invite", "free", ["Decline cas away"], []),
+    ("looking", "found", "Calling", ["Invite ben"], []),
+    ("looking", "found away", "free", [], ["away Ben"]),
+    ("looking", "not found", "free", [], ["no_such_user Ben"]),
+    ("looking", "no directory", "free", [], ["unavailable Ben"]),
+    ("looking", "invite", "Calling", ["Decline cas busy"], []),
+    ("looking", "invite back, lower", "Answering", [], []),
+    ("looking", "invite back, higher", "Answering", [], []),
+    ("looking", "node lost", "Calling", [], []),
+    ("looking", "call overdue", "free", [], ["unavailable Ben"]),
+    ("looking", "name lost", "free", [], [LOST]),
+    ("calling", "accept", "Settling", [], []),
+    ("calling", "accept of another call", "Calling", ["Gone cas"], []),
+    ("calling", "decline", "free", [], ["busy Ben"]),
+    ("calling", "decline of another call", "Calling", [], []),
+    ("calling", "settle", "Calling", [], []),
+    ("calling", "gone", "free", [], ["unavailable Ben"]),
+    ("calling", "gone of another call", "Calling", [], []),
+    ("calling", "invite", "Calling", ["Decline cas busy"], []),
+    ("calling", "invite back, lower", "Answering", [], []),
+    ("calling", "invite back, higher", "Calling", [], []),
+    ("calling", "node lost", "free", [], ["unavailable Ben"]),
+    ("calling", "another node lost", "Calling", [], []),
+    ("calling", "call overdue", "free", ["Gone ben"], ["unavailable Ben"]),
+    ("calling", "name lost", "free", ["Gone ben"], [LOST]),
+    ("settling", "record written", "paired", ["Settle ben"], ["calling Ben"]),
+    ("settling", "record not written", "free", ["Gone ben"], ["unavailable Ben"]),
+    ("settling", "accept of another call", "Settling", ["Gone cas"], []),
+    ("settling", "decline", "Settling", [], []),
+    ("settling", "settle", "Settling", [], []),
+    ("settling", "gone", "free", [], ["unavailable Ben"]),
+    ("settling", "invite", "Settling", ["Decline cas busy"], []),
+    ("settling", "invite back, lower", "Settling", ["Decline ben busy"], []),
+    ("settling", "node lost", "free", [], ["unavailable Ben"]),
+    ("settling", "another node lost", "Settling", [], []),
+    ("settling", "call overdue", "free", ["Gone ben"], ["unavailable Ben"]),
+    ("settling", "name lost", "free", ["Gone ben"], [LOST]),
+    ("answering", "record written", "Reserved", ["Accept ben"], []),
+    ("answering", "record not written", "free", ["Decline ben unavailable"], []),
+    ("answering", "accept of another call", "Answering", ["Gone cas"], []),
+    ("answering", "decline", "Answering", [], []),
+    ("answering", "settle", "Answering", [], []),
+    ("answering", "gone", "free", [], []),
+    ("answering", "gone of another call", "Answering", [], []),
+    ("answering", "invite", "Answering", ["Decline cas busy"], []),
+    ("answering", "node lost", "free", [], []),
+    ("answering", "another node lost", "Answering", [], []),
+    ("answering", "name lost", "free", ["Gone ben"], [LOST]),
+    ("reserved", "settle", "paired", [], ["called by Ben"]),
+    ("reserved", "settle of another call", "Reserved", [], []),
+    ("reserved", "decline", "Reserved", [], []),
+    ("reserved", "gone", "free", [], []),
+    ("reserved", "gone of another call", "Reserved", [], []),
+    ("reserved", "invite", "Reserved", ["Decline cas busy"], []),
+    ("reserved", "node lost", "free", [], []),
+    ("reserved", "another node lost", "Reserved", [], []),
+    ("reserved", "call overdue", "Reserved", [], []),
+    ("reserved", "lease over", "free", ["Gone ben"], []),
+    ("reserved", "name lost", "free", ["Gone ben"], [LOST]),
+    ("answering whom she called", "record written", "Reserved", ["Accept ben"], []),
+    ("answering whom she called", "record not written", "free", ["Decline ben unavailable"], ["unavailable Ben"]),
+    ("answering whom she called", "gone", "free", [], ["unavailable Ben"]),
+    ("answering whom she called", "call overdue", "Answering", [], []),
+    ("answering whom she called", "node lost", "free", [], ["unavailable Ben"]),
+    ("reserved for whom she called", "settle", "paired", [], ["called by Ben"]),
+    ("reserved for whom she called", "gone", "free", [], ["unavailable Ben"]),
+    ("reserved for whom she called", "call overdue", "Reserved", [], []),
+    ("reserved for whom she called", "lease over", "free", ["Gone ben"], ["unavailable Ben"]),
+    ("reserved for whom she called", "node lost", "free", [], ["unavailable Ben"]),
+    ("paired", "invite", "paired", ["Decline cas busy"], []),
+    ("paired", "accept of another call", "paired", ["Gone cas"], []),
+    ("paired", "decline", "paired", [], []),
+    ("paired", "settle", "paired", [], []),
+    ("paired", "gone", "free", [], ["Ben left"]),
+    ("paired", "gone of another call", "paired", [], []),
+    ("paired", "lease over", "paired", [], []),
+    ("paired", "another node lost", "paired", [], []),
+]
+
+
+@pytest.mark.parametrize(
+    ("step", "event", "after", "mail", "told"), TABLE, ids=[f"{row[0]}: {row[1]}" for row in TABLE]
+)
+def test_each_event_leads_from_step_to_step_as_the_table_says(
+    step: str, event: str, after: str, mail: list[str], told: list[str]
+) -> None:
+    desk = Desk()
+    STEPS[step](desk)
+    desk.posted()
+    desk.told()
+    EVENTS[event](desk)
+    assert (desk.step, desk.posted(), desk.told()) == (after, mail, told)
+
+
+def test_no_event_is_left_out_of_the_table() -> None:
+    assert {row[1] for row in TABLE} == EVENTS.keys()
+    assert {row[0] for row in TABLE} == STEPS.keys()
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step not in ("free", "away", "paired")])
+def test_no_step_lasts_longer_than_a_lease_and_lines_wait_meanwhile(step: str) -> None:
+    desk = Desk()
+    STEPS[step](desk)
+    assert desk.ann.session.blocked
+    desk.world.available = False
+    for _ in range(2):
+        desk.world.pass_time(desk.world.limits.lease)
+        while desk.world.answers:
+            desk.answer()
+    assert desk.step == "free"
+    assert not desk.ann.session.blocked
+
+
+@pytest.mark.parametrize(
+    ("step", "chat"),
+    [("looking", None), ("calling", None), ("settling", "its"), ("answering", "its"), ("reserved", "its")],
+)
+def test_the_record_names_the_partner_as_soon_as_one_is_promised(step: str, chat: str | None) -> None:
+    desk = Desk()
+    STEPS[step](desk)
+    engaged = desk.ann.session.engaged
+    assert (engaged is None) is (chat is None)
+    assert engaged is None or engaged[1] == BEN
+
+
+@pytest.mark.parametrize("step", ["looking", "calling", "settling"])
+def test_a_call_in_a_crowd_takes_the_time_that_its_turn_takes(step: str) -> None:
+    """Who is sent away because others come first would only come again."""
+    desk = Desk()
+    STEPS[step](desk)
+    desk.world.crowded = True
+    desk.world.pass_time(5 * desk.world.limits.call)
+    assert desk.ann.session.blocked
+    assert desk.told() == []
+    desk.world.crowded = False  # the rest were answered, or nobody is any more
+    desk.world.pass_time(desk.world.limits.call)
+    assert desk.step == "free"
+    assert desk.told() == ["unavailable Ben"]
+
+
+@pytest.mark.parametrize("ends", ["replaced", "name_lost", "superseded"])
+@pytest.mark.parametrize("available", [True, False])
+def test_what_is_heard_of_a_step_after_the_end_means_nothing(
+    world: World, ann: User, ben: User, ends: str, available: bool
+) -> None:
+    """The record of a callee is being written while its session ends."""
+    ann.says(Call("Ben"))
+    world.happen("directory")  # where ben is
+    world.happen(("n1", "n2"))
+    assert isinstance(ben.session.pairing.step, Answering)
+    getattr(ben.session, ends)()
+    world.available = available
+    world.settle()
+    assert ben.session.state is not State.NAMED

@@ -1,0 +1,124 @@
+"""Pairing against a small model: whatever the users do and in whatever order mail arrives, in the end all agree."""
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from relay.protocol.errors import Code
+from relay.protocol.events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say
+from relay.session.session import State
+from tests.relay.world import User, World, enter
+
+NAMES = ("ann", "ben", "cas", "dot", "eve")
+names = st.sampled_from(NAMES)
+
+
+class Pairings(RuleBasedStateMachine):
+    """Five users on three nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.users: dict[str, User] = {}
+        self.calls = dict.fromkeys(NAMES, 0)  # calls that a user made
+        for number, name in enumerate(NAMES):
+            self._enter(name, number)
+
+    def _enter(self, name: str, number: int) -> None:
+        self.users[name] = enter(self.world.place(f"n{number % 3}"), name)
+        self.calls[name] = 0
+
+    @rule(caller=names, callee=names)
+    def call(self, caller: str, callee: str) -> None:
+        if caller != callee:
+            self.calls[caller] += 1
+            self.users[caller].says(Call(callee))
+
+    @rule(name=names)
+    def leave(self, name: str) -> None:
+        self.users[name].says(Leave())
+
+    @rule(name=names, text=st.text("xyz", min_size=1, max_size=3))
+    def say(self, name: str, text: str) -> None:
+        self.users[name].says(Say(f"{name}:{text}"))
+
+    @rule(name=names, data=st.data())
+    def quit_and_return(self, name: str, data: st.DataObject) -> None:
+        self.users[name].says(Quit())
+        self._quiet()
+        assert self.users[name].closed
+        self._enter(name, data.draw(st.integers(0, 2)))
+
+    @precondition(lambda self: self.world.choices())
+    @rule(data=st.data())
+    def something_happens(self, data: st.DataObject) -> None:
+        self.world.happen(data.draw(st.sampled_from(self.world.choices())))
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 6.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule()
+    def all_is_quiet(self) -> None:
+        self._quiet()
+
+    def _acknowledge(self) -> None:
+        for user in self.users.values():
+            if user.session.state is State.NAMED:
+                user.session.flushed()
+
+    def _quiet(self) -> None:
+        """Everything arrives, and the kernel takes all that was told."""
+        while True:
+            self.world.settle()
+            self._acknowledge()
+            if not self.world.choices():
+                break
+        self._agreement()
+
+    def _agreement(self) -> None:
+        for name, user in self.users.items():
+            session = user.session
+            if session.state is not State.NAMED:
+                continue
+            assert not session.blocked, f"{name} waits for ever: {session.pairing.step}"
+            believed = user.partner
+            actual = session.chat.partner.shown if session.chat else None
+            assert believed == actual, f"{name} was told {believed} and has {actual}"
+            if actual is not None:
+                other = self.users[actual].session
+                assert session.chat is not None
+                assert other.chat is not None, f"{name} talks to {actual}, who talks to nobody"
+                assert other.chat.id == session.chat.id
+            answers = [e for e in user.told if (isinstance(e, Paired) and e.caller) or _refuses_a_call(e)]
+            assert len(answers) >= self.calls[name] or _answered_by_a_mutual_call(user), f"{name}: {user.told}"
+
+    @invariant()
+    def nobody_hears_anyone_but_a_partner(self) -> None:
+        for user in self.users.values():
+            partner = None
+            for event in user.told:
+                if isinstance(event, Paired):
+                    partner = event.name
+                elif isinstance(event, Left):
+                    partner = None
+                elif isinstance(event, Messages):
+                    assert event.sender == partner
+                    assert all(text.startswith(f"{partner}:") for text in event.texts)
+
+    def teardown(self) -> None:
+        self._quiet()
+
+
+def _refuses_a_call(event: Any) -> bool:
+    return isinstance(event, Refused) and event.code in (Code.BUSY, Code.AWAY, Code.NO_SUCH_USER, Code.UNAVAILABLE)
+
+
+def _answered_by_a_mutual_call(user: User) -> bool:
+    return any(isinstance(event, Paired) and not event.caller for event in user.told)
+
+
+TestPairings = Pairings.TestCase
+TestPairings.settings = settings(max_examples=max(120, settings().max_examples), stateful_step_count=40, deadline=None)

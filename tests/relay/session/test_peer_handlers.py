@@ -1,0 +1,272 @@
+"""What mail from a partner does: which is told, which is refused, and how two sides find together again."""
+
+import pytest
+
+from relay.model import Party
+from relay.protocol.errors import Code, Reason
+from relay.protocol.events import Acked, Away, Back, Call, Confirm, Event, Hangup, Left, Messages, Say, Unconfirmed
+from relay.session import peer_handlers
+from relay.session.peer_messages import Accept, Ack, Deaf, Decline, Gone, Invite, Mail, Settle, Sync, Text, Unknown
+from relay.session.peer_messages import Away as AwayMail
+from relay.session.session import Session
+from tests.relay.world import World, enter, pair
+
+NOON = 1_795_404_840.0
+
+
+class Desk:
+    """Ann in a chat with Ben, who lives on n2. Mail to him stays where the test can read it."""
+
+    def __init__(self, *, acks: bool = True) -> None:
+        self.world = World()
+        self.ann = enter(self.world.place("n1"), "Ann", acks=acks)
+        ben = enter(self.world.place("n2"), "Ben", acks=True)
+        self.chat = pair(self.ann, ben)
+        self.ben = ben.session.party
+
+    @property
+    def session(self) -> Session:
+        return self.ann.session
+
+    def gets(self, *mails: Mail) -> list[Event]:
+        """Mail arrives; what she is told of it."""
+        for mail in mails:
+            peer_handlers.receive(self.session, mail)
+        return self.ann.hears()
+
+    def text(self, id: int, *texts: str, prev: int | None = None, fence: int | None = None, chat: str = "") -> Text:
+        """Mail from Ben."""
+        fence = self.ben.fence if fence is None else fence
+        return Text("ann", chat or self.chat, fence, id, id - 1 if prev is None else prev, NOON, list(texts))
+
+    def sync(self, last: int, *, reply: bool = True, chat: str = "", party: Party | None = None) -> Sync:
+        """Ben says where he lives and what he has."""
+        return Sync("ann", chat or self.chat, party or self.ben, last, reply)
+
+    def posted(self) -> list[tuple[str, Mail]]:
+        """What she sent since last asked, and to which node."""
+        mails = [(link[1], mail) for link, queue in self.world.links.items() for mail in queue]
+        self.world.links.clear()
+        return mails
+
+    def moved(self, uid: str) -> Party:
+        """Ben has come back on another node."""
+        self.world.place(uid)
+        old = self.ben
+        return Party(uid, old.owned, old.shown, old.fence + 1, old.acks, old.grace)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+class TestText:
+    def test_it_is_told_with_who_when_and_which_chat(self, desk: Desk) -> None:
+        assert desk.gets(desk.text(1, "a", "b")) == [
+            Messages(1, "Ben", desk.chat, ["a", "b"], NOON),
+        ]
+
+    def test_what_comes_twice_is_told_once(self, desk: Desk) -> None:
+        desk.gets(desk.text(1, "a"))
+        told = desk.gets(desk.text(1, "a"), desk.text(1, "a", "b", prev=0))
+        assert [(event.id, event.texts) for event in told if isinstance(event, Messages)] == [(2, ["b"])]
+
+    def test_that_of_another_chat_is_told_to_nobody(self, desk: Desk) -> None:
+        assert desk.gets(desk.text(1, "secret", chat="old")) == []
+
+    def test_that_of_a_stale_owner_is_told_to_nobody(self, desk: Desk) -> None:
+        assert desk.gets(desk.text(1, "forged", fence=desk.ben.fence - 1)) == []
+
+    def test_a_gap_asks_for_what_is_missing(self, desk: Desk) -> None:
+        desk.gets(desk.text(1, "a"))
+        assert desk.gets(desk.text(3, "c")) == []
+        ((uid, sync),) = desk.posted()
+        assert uid == "n2"
+        assert isinstance(sync, Sync)
+        assert (sync.to, sync.chat, sync.reply, sync.party) == ("ben", desk.chat, True, desk.session.party)
+
+    def test_the_gap_is_filled_in_order(self, desk: Desk) -> None:
+        desk.gets(desk.text(1, "a"), desk.text(3, "c"))
+        told = desk.gets(desk.text(2, "b", "c", prev=0))
+        assert [text for event in told if isinstance(event, Messages) for text in event.texts] == ["b", "c"]
+
+    def test_someone_away_gets_it_when_back(self, desk: Desk) -> None:
+        desk.ann.says(Hangup())
+        desk.posted()
+        assert desk.gets(desk.text(1, "a")) == []
+        assert desk.posted() == []
+        assert desk.session.chat is not None
+        assert desk.session.chat.received == 0
+
+
+class TestAcknowledgements:
+    def test_they_are_passed_on(self, desk: Desk) -> None:
+        desk.ann.says(Say("a", 1))
+        assert desk.gets(Ack("ann", desk.chat, 1)) == [Acked(1, desk.chat, NOON)]
+
+    def test_those_of_another_chat_mean_nothing(self, desk: Desk) -> None:
+        desk.ann.says(Say("a", 1))
+        assert desk.gets(Ack("ann", "old", 1)) == []
+
+
+class TestTheEnd:
+    def test_what_the_partner_had_is_acknowledged_and_the_rest_reported(self, desk: Desk) -> None:
+        desk.ann.says(Say("a", 1), Say("b", 2))
+        assert desk.gets(Gone("ann", desk.chat, Reason.LOST, 1)) == [
+            Acked(1, desk.chat, NOON),
+            Unconfirmed(2, 2, Reason.LOST, ("b",), desk.chat),
+            Left("Ben", Reason.LOST, desk.chat),
+        ]
+
+    def test_that_of_another_chat_ends_nothing(self, desk: Desk) -> None:
+        assert desk.gets(Gone("ann", "old", Reason.QUIT, 0)) == []
+        assert desk.session.chat is not None
+
+    def test_it_is_heard_once(self, desk: Desk) -> None:
+        gone = Gone("ann", desk.chat, Reason.QUIT, 0)
+        assert desk.gets(gone, gone) == [Left("Ben", Reason.QUIT, desk.chat)]
+
+    def test_last_words_of_one_who_cannot_be_told_any_more_are_heard(self, desk: Desk) -> None:
+        told = desk.gets(Deaf("ann", desk.chat, 0), desk.text(1, "bye"), Gone("ann", desk.chat, Reason.QUIT, 0))
+        assert told == [Messages(1, "Ben", desk.chat, ["bye"], NOON), Left("Ben", Reason.QUIT, desk.chat)]
+
+    def test_that_of_another_chat_makes_nobody_deaf(self, desk: Desk) -> None:
+        desk.gets(Deaf("ann", "old", 0))
+        assert desk.session.chat is not None
+        assert not desk.session.chat.deaf
+
+
+class TestAway:
+    def test_it_is_told_once(self, desk: Desk) -> None:
+        away = AwayMail("ann", desk.chat, 30.0)
+        assert desk.gets(away, away) == [Away("Ben", 30.0, desk.chat)]
+
+    def test_that_of_another_chat_is_not_told(self, desk: Desk) -> None:
+        assert desk.gets(AwayMail("ann", "old", 30.0)) == []
+
+
+class TestSync:
+    def test_what_came_after_goes_again_to_where_the_partner_lives_now(self, desk: Desk) -> None:
+        desk.ann.says(Say("a", 1), Say("b", 2), Say("c", 3))
+        desk.posted()
+        desk.gets(desk.sync(1, party=desk.moved("n3")))
+        posted = desk.posted()
+        assert {uid for uid, _ in posted} == {"n3"}
+        sync, text = (mail for _, mail in posted)
+        assert isinstance(text, Text)
+        assert (text.id, text.prev, text.texts) == (2, 0, ["b", "c"])
+        assert isinstance(sync, Sync)
+        assert not sync.reply
+
+    def test_what_it_has_is_acknowledged(self, desk: Desk) -> None:
+        desk.ann.says(Say("a", 1))
+        assert desk.gets(desk.sync(1)) == [Acked(1, desk.chat, NOON)]
+
+    def test_an_answer_is_not_answered(self, desk: Desk) -> None:
+        desk.gets(desk.sync(0, reply=False))
+        assert desk.posted() == []
+
+    def test_one_who_was_away_is_back(self, desk: Desk) -> None:
+        desk.gets(AwayMail("ann", desk.chat, 30.0))
+        assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == [Back("Ben", desk.chat)]
+        assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == []
+
+    def test_one_who_was_on_a_dead_node_is_back_in_time(self, desk: Desk) -> None:
+        desk.session.node_lost("n2", 0.0)
+        assert desk.gets(desk.sync(0, party=desk.moved("n3"))) == [Away("Ben", 30.0, desk.chat), Back("Ben", desk.chat)]
+        desk.world.pass_time(60.0)
+        assert desk.ann.hears() == []
+
+    def test_one_who_came_back_and_went_again_has_its_grace_anew(self, desk: Desk) -> None:
+        desk.session.node_lost("n2", 0.0)
+        desk.world.pass_time(20.0)
+        desk.gets(desk.sync(0, party=desk.moved("n3")))
+        desk.session.node_lost("n3", 0.0)
+        desk.world.pass_time(20.0)
+        assert desk.ann.hears() == [Away("Ben", 30.0, desk.chat)]
+        desk.world.records.clear()
+        desk.world.pass_time(10.0)
+        desk.world.settle()
+        assert desk.ann.hears() == [Left("Ben", Reason.LOST, desk.chat)]
+
+    def test_a_stale_owner_changes_nothing(self, desk: Desk) -> None:
+        new = desk.moved("n3")
+        desk.gets(desk.sync(0, party=new))
+        desk.posted()
+        desk.gets(desk.sync(0))
+        assert desk.posted() == []
+        assert desk.session.chat is not None
+        assert desk.session.chat.partner == new
+
+    def test_for_a_chat_that_is_over_it_is_answered_with_gone(self, desk: Desk) -> None:
+        desk.gets(desk.sync(0, chat="old"))
+        assert desk.posted() == [("n2", Gone("ben", "old", Reason.LOST, 0, fence=1))]
+        assert desk.session.chat is not None
+
+    def test_two_sides_that_missed_everything_find_together_again(self) -> None:
+        """Both nodes forget the link between them; each side asks once."""
+        world = World()
+        ann, ben = enter(world.place("n1"), "Ann", acks=True), enter(world.place("n2"), "Ben", acks=True)
+        pair(ann, ben)
+        ann.says(*(Say(f"a{id}", id) for id in range(1, 4)))
+        ben.says(*(Say(f"b{id}", id) for id in range(1, 4)))
+        world.links.clear()
+        chat = ann.session.chat
+        assert chat is not None
+        ann.session.host.post("n2", chat.sync(ann.session.party, reply=True))
+        world.settle()
+        assert ann.texts() == ["b1", "b2", "b3"]
+        assert ben.texts() == ["a1", "a2", "a3"]
+        for user in (ann, ben):
+            user.hears()
+            user.says(Confirm(3))
+        world.settle()
+        assert [type(event) for user in (ann, ben) for event in user.hears()] == [Acked, Acked]
+
+
+class TestNobodyHere:
+    """Mail for a name that nobody owns here: whoever waits for an answer gets one."""
+
+    CAS = Party("n2", "cas", "Cas", 1, "node", 0.0)
+
+    @pytest.mark.parametrize(
+        ("mail", "answer"),
+        [
+            (Invite("ann", "c", CAS), [Decline("cas", "c", Code.NO_SUCH_USER)]),
+            (Accept("ann", "c", CAS), [Gone("cas", "c", Reason.LOST, 0)]),
+            (Sync("ann", "c", CAS, 0, True), [Unknown("cas", "c", "n1")]),
+            (Settle("ann", "c"), []),
+            (Text("ann", "c", 1, 1, 0, NOON, ["x"]), []),
+            (Ack("ann", "c", 1), []),
+            (Gone("ann", "c", Reason.QUIT, 0), []),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_whoever_waits_for_an_answer_gets_one_and_nobody_else(self, mail: Mail, answer: list[Mail]) -> None:
+        world = World()
+        place = world.place("n1")
+        world.place("n2")
+        place.deliver(mail)
+        assert [m for queue in world.links.values() for m in queue] == answer
+
+
+def test_a_caller_of_someone_who_forgot_the_chat_is_told(desk: Desk) -> None:
+    """The other side knows of no chat: this one is over here too, and a new call is possible."""
+    desk.gets(Gone("ann", desk.chat, Reason.LOST, 0))
+    desk.ann.says(Call("Ben"))
+    assert desk.session.pairing.step is not None
+
+
+def test_what_a_program_has_not_acknowledged_is_not_acknowledged_by_a_sync() -> None:
+    world = World()
+    ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben", acks=True)
+    pair(ann, ben)
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+    chat = ben.session.chat
+    assert chat is not None
+    ben.session.host.post("n1", chat.sync(ben.session.party, reply=True))  # as when a node had forgotten the link
+    world.settle()
+    assert not [event for event in ann.hears() if isinstance(event, Acked)]

@@ -1,0 +1,312 @@
+"""Clients that come back on another node, one of two partners or both of them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from relay.directory.directory import Body
+from relay.hub.record_writer import body
+from relay.protocol.errors import MESSAGES, Code, Presence, Reason
+from relay.protocol.events import (
+    Acked,
+    Away,
+    Back,
+    Call,
+    Confirm,
+    Hangup,
+    Left,
+    Messages,
+    Paired,
+    Quit,
+    Refused,
+    Say,
+    Unconfirmed,
+    Welcome,
+)
+from relay.session import resume
+from relay.session.pairing import Reserved, Settling
+from relay.session.session import Session
+from tests.relay import movers
+from tests.relay.movers import GRACE
+from tests.relay.world import CHAT, NOON, User, World, comes_back, enter, pair
+
+world, ann, ben = movers.world, movers.ann, movers.ben
+
+
+def test_one_who_comes_back_goes_on_where_it_was(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    ann.says(Say("a", 1))
+    again = comes_back(ben, world.place("n3"), chat)
+    world.settle()
+    assert [type(event) for event in again.hears()[:2]] == [Welcome, Paired]
+    assert again.session.chat is not None
+    assert again.session.chat.received == 1
+    assert ann.hears() == [Away("ben", GRACE, CHAT), Back("ben", CHAT)]
+
+
+@pytest.mark.parametrize("partner", ["away", "just back", "lost with its node"])
+@pytest.mark.parametrize("id", [1, 3, 7])
+def test_where_nobody_knows_how_far_the_client_numbered_the_first_id_is_right(
+    world: World, ann: User, ben: User, partner: str, id: int
+) -> None:
+    chat = pair(ann, ben)
+    ann.says(Say("a", 1), Say("b", 2))
+    world.settle()
+    ben.says(Hangup())
+    world.settle()
+    if partner == "just back":
+        ben = comes_back(ben, world.place("n4"), chat)
+        world.settle()
+    elif partner == "lost with its node":
+        world.crash("n2")
+        world.records["ben"] = ben.session
+    world.crash("n1")
+    world.records["ann"] = ann.session
+    again = comes_back(ann, world.place("n3"), chat, sent=None)
+    world.settle()
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    again.hears()
+    again.says(Say("x", id), Say("y", id + 1), Say("z", id + 3))
+    assert [event.expected for event in again.hears() if isinstance(event, Refused)] == [id + 2]
+    assert again.session.chat is not None
+    assert list(again.session.chat.window) == [(id, "x"), (id + 1, "y")]
+
+
+def test_where_the_node_or_the_partner_knows_that_counts(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    here = comes_back(ann, world.place("n1"), chat, sent=None)  # as another node would, but it numbered nothing yet
+    world.settle()
+    here.says(Say("a", 1), Say("b", 2))
+    world.settle()
+    ben.says(Confirm(2))
+    world.settle()
+    again = comes_back(here, world.place("n3"), chat, sent=None)
+    world.settle()
+    again.hears()
+    again.says(Say("x", 4))
+    assert [event.expected for event in again.hears() if isinstance(event, Refused)] == [3]
+
+
+def test_a_client_that_says_it_used_none_begins_with_one(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    again = comes_back(ann, world.place("n3"), chat, sent=0)
+    world.settle()
+    again.hears()
+    again.says(Say("x", 2))
+    assert [event.expected for event in again.hears() if isinstance(event, Refused)] == [1]
+
+
+def test_a_chat_that_the_client_knows_to_be_over_does_not_go_on(world: World, ann: User, ben: User) -> None:
+    """Its node had told it so, and was killed before the record said it. Ann's text would reach ben once more."""
+    chat = pair(ann, ben)
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+    ann.hears()
+    again = comes_back(ben, world.place("n3"), left=chat)
+    world.settle()
+    assert [type(event) for event in again.hears()] == [Welcome]
+    assert again.session.chat is None
+    assert ann.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("a",), CHAT), Left("ben", Reason.LEFT, CHAT)]
+    assert not world.records["ben"].chat
+    assert pair(ann, again) != chat
+
+
+def test_a_chat_that_goes_on_for_the_client_is_not_the_one_that_it_left(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    again = comes_back(ben, world.place("n3"), chat, left=chat)
+    world.settle()
+    assert [type(event) for event in again.hears()] == [Welcome, Paired]
+    assert ann.hears() == []
+
+
+def test_a_call_that_was_taken_by_one_who_moves_at_once_goes_on_where_it_moved_to(
+    world: World, ann: User, ben: User
+) -> None:
+    """The old place waits for the caller's word in vain. It must not take the chat back: the new one has it."""
+    ann.says(Call("ben"))
+    while ann.session.chat is None:
+        world.happen(world.choices()[0])
+    assert isinstance(ben.session.pairing.step, Reserved)
+    again = comes_back(ben, world.place("n3"))
+    world.happen("directory")
+    world.settle()
+    world.pass_time(world.limits.lease + 1)
+    world.settle()
+    assert [type(event) for event in again.hears()] == [Welcome, Paired]
+    assert [type(event) for event in ann.hears()] == [Paired]
+
+
+def test_an_agreement_in_which_the_callee_moves_before_it_is_settled_comes_to_nothing_on_both_sides(
+    world: World, ann: User, ben: User
+) -> None:
+    ann.says(Call("ben"))
+    while not isinstance(ann.session.pairing.step, Settling):
+        world.happen(world.choices()[0])
+    record_written = world.answers.popleft()
+    again = comes_back(ben, world.place("n3"))
+    world.settle()
+    record_written()
+    world.settle()
+    world.pass_time(world.limits.lease + 1)
+    world.settle()
+    assert ann.hears() == [Refused(Code.UNAVAILABLE, MESSAGES[Code.UNAVAILABLE], name="ben")]
+    assert [type(event) for event in again.hears()] == [Welcome, Left]
+    for user in (ann, again):
+        assert user.session.chat is None
+        assert not user.session.blocked
+    assert pair(ann, again)
+
+
+class TestASwitchInWhichTheCallerMoves:
+    """Ann chats with ben and calls cid. Her record names both chats; whichever it is, exactly one of them goes on."""
+
+    @pytest.fixture
+    def cid(self, world: World) -> User:
+        return enter(world.place("n4"), "cid", acks=True)
+
+    def settling(self, world: World, ann: User) -> Callable[[], None]:
+        """Her record is about to be written. Returns what tells her so."""
+        ann.says(Call("cid"))
+        while not isinstance(ann.session.pairing.step, Settling):
+            world.happen(world.choices()[0])
+        return world.answers.popleft()
+
+    def test_before_it_is_settled_keeps_the_chat_that_she_was_in(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
+        chat = pair(ann, ben)
+        ben.says(Say("a", 1))
+        self.settling(world, ann)
+        again = comes_back(ann, world.place("n3"), chat)
+        world.settle()
+        assert [type(event) for event in again.hears()] == [Welcome, Paired, Messages]
+        assert again.session.chat is not None
+        assert again.session.chat.id == chat
+        assert ben.hears() == []
+        again.says(Say("b", 1))
+        again.says(Confirm(1, chat))
+        world.settle()
+        assert ben.texts() == ["b"]
+        assert Acked(1, chat, NOON) in ben.hears()
+        assert cid.hears() == []
+        assert cid.session.presence is Presence.FREE
+        assert pair(enter(world.place("n1"), "dan"), cid)
+
+    def test_once_it_is_settled_goes_on_in_the_new_one(self, world: World, ann: User, ben: User, cid: User) -> None:
+        """Her node dies before she hears of it, and before her record says that the old chat is over."""
+        old = pair(ann, ben)
+        written = self.settling(world, ann)
+        both = ann.session.before
+        written()
+        while cid.session.chat is None:
+            world.happen(("n1", "n4"))
+        ann.session.fallback = both
+        world.links.clear()
+        again = comes_back(ann, world.place("n3"), old)
+        del world.nodes["n1"]
+        world.settle()
+        assert [type(event) for event in again.hears()] == [Welcome, Paired]
+        assert again.session.chat is not None
+        assert again.session.chat.id == cid.session.chat.id
+        assert again.session.before is None
+        assert ben.hears() == [Left("ann", Reason.LEFT, "chat4")]
+        assert [type(event) for event in cid.hears()] == [Paired]
+
+    def test_is_asked_by_the_old_partner_and_answers_when_it_knows(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
+        """Ben's node looks for ann as soon as it hears that she has moved, and would take no for an answer."""
+        chat = pair(ann, ben)
+        self.settling(world, ann)
+        again = comes_back(ann, world.place("n3"), chat)
+        world.happen("directory")
+        chat_of_ben = ben.session.chat
+        assert chat_of_ben is not None
+        resume.look_for_partner(ben.session, chat_of_ben)
+        while ("n2", "n3") not in world.choices():
+            world.happen(next(choice for choice in world.choices() if choice != ("n3", "n4")))
+        world.happen(("n2", "n3"))
+        assert len(again.session.early) == 1
+        world.settle()
+        assert [type(event) for event in again.hears()] == [Welcome, Paired]
+        assert ben.session.chat is chat_of_ben
+        assert ben.hears() == []
+
+    @pytest.mark.parametrize("ends", ["replaced", "name_lost", "superseded"])
+    def test_that_has_ended_meanwhile_means_nothing_to_the_search_for_it(
+        self, world: World, ann: User, ben: User, ends: str
+    ) -> None:
+        """Where ann is, is heard of when nobody here asks for it any more."""
+        pair(ann, ben)
+        chat = ben.session.chat
+        assert chat is not None
+        ben.says(Say("hi", 1))
+        resume.look_for_partner(ben.session, chat)
+        getattr(ben.session, ends)()
+        del world.records["ann"]
+        ben.hears()
+        world.settle()
+        assert not ben.session.named
+        assert ben.hears() == []
+
+    def test_and_hears_of_it_goes_back_to_nobody_when_that_chat_ends(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
+        """She knows of the new chat, and so of the end of the old one, whatever her record says."""
+        pair(ann, ben)
+        written = self.settling(world, ann)
+        both = ann.session.before
+        written()
+        new = ann.session.chat
+        assert new is not None
+        ann.session.fallback = both
+        world.links.clear()
+        again = comes_back(ann, world.place("n3"), new.id)
+        del world.nodes["n1"]
+        cid.says(Quit())
+        world.settle()
+        assert [type(event) for event in again.hears()] == [Welcome, Left]
+        assert again.session.chat is None
+        assert ben.hears() == [Left("ann", Reason.LEFT, "chat4")]
+
+    def test_and_the_callees_node_is_silent_keeps_the_chat_that_she_knows_of(
+        self, world: World, ann: User, ben: User, cid: User
+    ) -> None:
+        chat = pair(ann, ben)
+        self.settling(world, ann)
+        again = comes_back(ann, world.place("n3"), chat)
+        del world.nodes["n4"]
+        world.settle()
+        world.pass_time(world.limits.reunion)
+        world.settle()
+        assert [event.chat for event in again.hears() if isinstance(event, Paired)] == [chat]
+        assert ben.hears() == []
+
+
+def test_the_record_of_a_switch_names_one_chat_again_once_it_is_settled(
+    world: World, ann: User, ben: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cid = enter(world.place("n4"), "cid")
+    old = pair(ann, ben)
+    saved: list[Body] = []
+    save = world.place("n1").save
+
+    def noted(session: Session, then: Callable[[bool], None] | None = None) -> None:
+        saved.append(body(session))
+        save(session, then)
+
+    monkeypatch.setattr(world.place("n1"), "save", noted)
+    ann.says(Call("cid"))
+    world.settle()
+    assert cid.session.chat is not None
+    new = cid.session.chat.id
+    first, last = saved
+    assert (first.chat, first.before) == (new, (old, ben.session.party))
+    assert first.knows(old)
+    assert first.knows(new)
+    assert (last.chat, last.before) == (new, None)
+    assert not last.knows(old)

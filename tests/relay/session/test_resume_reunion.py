@@ -1,0 +1,222 @@
+"""How a session that came back and its partner find each other again, or learn that there is nothing to find."""
+
+import pytest
+
+from relay.model import Located
+from relay.protocol.errors import Presence, Reason
+from relay.protocol.events import Acked, Away, Hangup, Leave, Left, Messages, Paired, Say, Welcome
+from relay.session import resume
+from relay.session.peer_messages import Text
+from tests.relay import movers
+from tests.relay.movers import GRACE
+from tests.relay.world import CHAT, User, World, comes_back, enter, pair
+
+world, ann, ben = movers.world, movers.ann, movers.ben
+
+
+def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:
+    """Each looks where the other was; that node answers that it knows nobody of that name, which ends nothing."""
+    chat = pair(ann, ben)
+    for user in (ann, ben):
+        user.says(Hangup())
+    world.settle()
+    ann, ben = comes_back(ann, world.place("n3"), chat), comes_back(ben, world.place("n4"), chat)
+    world.happen("directory")
+    world.happen("directory")
+    world.settle()
+    for user in (ann, ben):
+        assert not [event for event in user.hears() if isinstance(event, Left)]
+        assert user.session.chat is not None
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+
+
+def test_a_slow_answer_does_not_overrule_a_partner_that_has_moved_and_found_us_meanwhile(
+    world: World, ann: User, ben: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their nodes stop, and both move at once. Where ben is said to be there is nobody any more who could answer."""
+    chat = pair(ann, ben)
+    for user in (ann, ben):
+        user.says(Hangup())
+    world.settle()
+    place, answers = world.place("n3"), []
+    with monkeypatch.context() as patch:
+        patch.setattr(place, "locate", lambda owned, then: answers.append(then))
+        ann = comes_back(ann, place, chat)
+        world.settle()
+    ben = comes_back(ben, place, chat)
+    world.settle()
+    world.crash("n2")
+    (late,) = answers
+    late(Located(Presence.AWAY, "n2"))
+    world.settle()
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+
+
+def test_a_partner_that_nobody_knows_any_more_is_lost(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    ann.says(Hangup())
+    world.settle()
+    world.nodes["n2"].sessions.clear()
+    world.records.pop("ben")
+    again = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    assert again.hears()[-1] == Left("ben", Reason.LOST, CHAT)
+
+
+def test_one_that_is_just_arriving_is_waited_for(world: World, ann: User, ben: User) -> None:
+    """The directory names a node that doesn't know the partner yet: it's asked again, and nobody is told anything."""
+    chat = pair(ann, ben)
+    ann.says(Hangup())
+    world.settle()
+    arriving = world.nodes["n2"].sessions.pop("ben")
+    ann = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    world.nodes["n2"].sessions["ben"] = arriving
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    ben.says(Say("b", 1))
+    world.settle()
+    assert ann.texts() == ["b"]
+    assert not [event for event in ann.hears() if isinstance(event, Left)]
+
+
+def test_a_redis_that_is_away_is_asked_again(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    ann.says(Hangup())
+    world.settle()
+    ann = comes_back(ann, world.place("n3"), chat)
+    ben = comes_back(ben, world.place("n4"), chat)
+    world.happen("directory")
+    world.happen("directory")
+    world.available = False
+    world.settle()
+    world.available = True
+    world.pass_time(1.0)
+    world.settle()
+    ann.says(Say("a", 1))
+    world.settle()
+    assert ben.texts() == ["a"]
+
+
+def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann: User, ben: User) -> None:
+    """The partner's node died, it came back elsewhere, and no word of that got through: the directory knows."""
+    chat = pair(ann, ben)
+    ann.session.node_lost("n2", 0.0)
+    again = comes_back(ben, world.place("n3"), chat)
+    world.happen("directory")
+    world.links.clear()
+    world.answers.clear()
+    world.pass_time(GRACE)
+    world.settle()
+    assert not [event for event in ann.hears() if isinstance(event, Left)]
+    ann.says(Say("a", 1))
+    world.settle()
+    assert again.texts() == ["a"]
+    again.session.host.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
+    world.settle()
+    assert ann.hears()[-1] == Acked(1, chat, world.time)
+
+
+def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world: World, ann: User, ben: User) -> None:
+    """Ben's node was cut off, and taken for dead; meanwhile he left, and the word of that went with the link."""
+    pair(ann, ben)
+    ann.session.node_lost("n2", 0.0)
+    ben.says(Leave())
+    world.links.clear()
+    resume.node_back(ann.session, "n2")
+    world.settle()
+    assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LEFT, CHAT)]
+
+
+def test_or_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
+    """Nobody noticed that the node was back."""
+    pair(ann, ben)
+    ann.session.node_lost("n2", 0.0)
+    ben.says(Leave())
+    world.links.clear()
+    world.pass_time(GRACE)
+    world.settle()
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LEFT, CHAT)]
+
+
+def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) -> None:
+    """While the node waits for the partner's word mail may come already: from the partner, on its way before."""
+    chat = pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    again = comes_back(ben, world.place("n3"), chat)
+    world.happen("directory")
+    world.nodes["n3"].deliver(Text("ben", chat, ann.session.fence, 1, 0, world.time, ["a"]))
+    assert again.hears() == []
+    world.settle()
+    told = again.hears()
+    assert [type(event) for event in told] == [Welcome, Paired, Messages]
+
+
+def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, ben: User) -> None:
+    """Everyone on this node had been told before this one came to it."""
+    chat = pair(ann, ben)
+    ann.says(Hangup())
+    world.settle()
+    ben.session.detached = True  # as far as the directory knows
+    del world.nodes["n2"]
+    again = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    world.pass_time(1)
+    assert again.hears()[2:] == [Away("ben", GRACE, CHAT)]
+    world.records.pop("ben")
+    world.pass_time(GRACE)
+    world.settle()
+    assert again.hears() == [Left("ben", Reason.LOST, CHAT)]
+
+
+def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: World, ann: User) -> None:
+    """The new place told a node that was taken for dead; it learns of the move from the directory only."""
+    tom = enter(world.place("n1"), "tom", program=False)
+    chat = pair(ann, tom)
+    ann.says(Hangup())
+    world.settle()
+    asleep = world.nodes.pop("n1")
+    again = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    world.nodes["n1"] = asleep
+    ann.session.replaced()
+    tom.says(Say("b"))
+    world.settle()
+    world.pass_time(1)
+    world.settle()
+    assert again.texts() == ["b"]
+
+
+def test_a_program_on_a_dead_node_is_lost_after_the_welcome(world: World, ann: User) -> None:
+    tom = enter(world.place("n2"), "tom", program=False)
+    chat = pair(ann, tom)
+    ann.says(Hangup())
+    world.settle()
+    again = comes_back(ann, world.place("n3"), chat)
+    world.happen("directory")
+    again.session.node_lost("n2", 0.0)
+    assert [type(event) for event in again.hears()] == [Welcome, Left]
+
+
+def test_the_grace_doesnt_end_while_nobody_could_come_back(world: World, ann: User, ben: User) -> None:
+    pair(ann, ben)
+    ben.says(Hangup())
+    world.settle()
+    world.available = False
+    world.pass_time(GRACE)
+    world.settle()
+    assert ben.session.named
+    world.available = True
+    world.pass_time(GRACE)
+    world.settle()
+    assert not ben.session.named
+    assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LOST, CHAT)]

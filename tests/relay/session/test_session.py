@@ -1,0 +1,230 @@
+"""One user: what may be asked for in which state, and what waits for what. How it ends: see test_session_ends."""
+
+import pytest
+
+from relay.protocol.errors import Code, Presence
+from relay.protocol.events import (
+    Acked,
+    Call,
+    Claim,
+    Command,
+    Confirm,
+    Event,
+    Hangup,
+    Known,
+    Leave,
+    Malformed,
+    Nothing,
+    Ping,
+    Pong,
+    Quit,
+    Refused,
+    Resume,
+    Say,
+    Welcome,
+    Who,
+)
+from relay.session.runtime import Limits
+from relay.session.session import State
+from tests.relay.world import NOON, User, World, codes, enter, pair
+
+GRACE = 20.0
+LIMITS = Limits(grace=GRACE)
+
+
+class TestBeforeTheName:
+    @pytest.mark.parametrize(
+        "command", [Call("ben"), Say("hi", 1), Confirm(1), Leave(), Who("ben"), Ping(), Nothing()], ids=repr
+    )
+    def test_nothing_else_is_understood(self, command: Command, world: World) -> None:
+        user = world.place("n1").user()
+        user.says(command)
+        assert codes(user) == [Code.BAD_FRAME]
+
+    def test_what_could_not_be_understood_is_refused_as_it_says(self, world: World) -> None:
+        user = world.place("n1").user()
+        user.says(Malformed(Code.BAD_VERSION, "what?", 7, "x"))
+        assert user.hears() == [Refused(Code.BAD_VERSION, "what?", id=7, name="x")]
+
+    @pytest.mark.parametrize("command", [Quit(), Hangup()], ids=repr)
+    def test_whoever_goes_is_let_go_without_a_word(self, command: Command, world: World) -> None:
+        user = world.place("n1").user()
+        user.says(command)
+        assert (user.closed, user.hears(), user.session.state) == (True, [], State.ENDED)
+
+
+class TestClaiming:
+    def test_the_welcome_says_what_the_client_has_to_know(self, world: World) -> None:
+        user = world.place("n1").user()
+        user.says(Claim("Ann"))
+        world.settle()
+        limits = world.limits
+        (welcome,) = user.hears()
+        assert isinstance(welcome, Welcome)
+        assert welcome.token
+        assert welcome == Welcome(
+            "Ann", welcome.token, False, GRACE, limits.window, limits.window_bytes, limits.ping, "n1", limits.max_line
+        )
+
+    def test_what_follows_waits_for_the_outcome(self, world: World) -> None:
+        user = world.place("n1").user()
+        user.says(Claim("ann"), Ping())
+        assert user.hears() == []
+        assert user.session.state is State.CLAIMING
+        world.settle()
+        assert [type(event) for event in user.hears()] == [Welcome, Pong]
+
+    @pytest.mark.parametrize("name", ["", "a b", "x" * 33, "quit", "a:b", "\u0430dmin"])
+    def test_an_invalid_name_is_refused_and_another_may_follow(self, name: str, world: World) -> None:
+        user = world.place("n1").user()
+        user.says(Claim(name))
+        assert [(e.code, e.name) for e in user.hears() if isinstance(e, Refused)] == [(Code.NAME_INVALID, name)]
+        user.says(Claim("ann"))
+        world.settle()
+        assert isinstance(user.hears()[0], Welcome)
+
+    def test_a_name_that_is_taken_is_refused_and_another_may_follow(self, world: World, ann: User) -> None:
+        user = world.place("n2").user()
+        user.says(Claim("aNN"), Claim("anna"))
+        world.settle()
+        refused, welcome = user.hears()
+        assert isinstance(refused, Refused)
+        assert (refused.code, refused.name) == (Code.NAME_TAKEN, "aNN")
+        assert isinstance(welcome, Welcome)
+
+    def test_without_a_directory_it_is_unavailable(self, world: World) -> None:
+        user = world.place("n1").user()
+        world.available = False
+        user.says(Claim("ann"))
+        world.settle()
+        assert codes(user) == [Code.UNAVAILABLE]
+        assert user.session.state is State.NAMELESS
+
+    def test_a_second_one_is_out_of_place(self, ann: User) -> None:
+        ann.says(Claim("other"))
+        assert codes(ann) == [Code.BAD_FRAME]
+        assert ann.session.owned == "ann"
+
+    def test_a_token_that_nobody_knows_is_refused(self, world: World) -> None:
+        user = world.place("n1").user()
+        user.says(Claim("ann", resume=Resume("no such token")))
+        world.settle()
+        assert codes(user) == [Code.BAD_TOKEN]
+
+
+class TestAlone:
+    def test_a_ping_is_answered(self, ann: User) -> None:
+        ann.says(Ping())
+        assert ann.hears() == [Pong()]
+
+    def test_an_empty_line_is_ignored(self, tim: User) -> None:
+        tim.says(Nothing())
+        assert tim.hears() == []
+
+    def test_there_is_nobody_to_leave(self, ann: User) -> None:
+        ann.says(Leave())
+        assert codes(ann) == [Code.NOT_PAIRED]
+
+    def test_there_is_nothing_to_acknowledge(self, ben: User) -> None:
+        ben.says(Confirm(1))
+        assert ben.hears() == []
+
+    def test_what_could_not_be_understood_is_refused_as_it_says(self, ann: User) -> None:
+        ann.says(Malformed(Code.TOO_LONG, "too long", 7, "x"))
+        assert ann.hears() == [Refused(Code.TOO_LONG, "too long", id=7, name="x")]
+
+
+class TestWho:
+    def presence(self, world: World, ann: User, name: str) -> Presence:
+        ann.says(Who(name))
+        assert ann.session.blocked
+        world.settle()
+        (known,) = ann.hears()
+        assert isinstance(known, Known)
+        assert known.name == name
+        return known.state
+
+    def test_it_tells_what_others_do(self, world: World, ann: User, ben: User, tim: User) -> None:
+        assert self.presence(world, ann, "ben") is Presence.FREE
+        pair(tim, ben)
+        assert self.presence(world, ann, "BEN") is Presence.BUSY
+        ben.says(Hangup())
+        assert self.presence(world, ann, "ben") is Presence.AWAY
+        assert self.presence(world, ann, "nobody") is Presence.OFFLINE
+        assert self.presence(world, ann, "ann") is Presence.FREE
+
+    def test_an_invalid_name_is_refused(self, ann: User) -> None:
+        ann.says(Who("a b"))
+        assert codes(ann) == [Code.NAME_INVALID]
+
+    def test_without_a_directory_it_is_unavailable(self, world: World, ann: User) -> None:
+        world.available = False
+        ann.says(Who("ben"))
+        world.settle()
+        assert codes(ann) == [Code.UNAVAILABLE]
+
+    def test_the_answer_for_a_session_that_lost_its_name_is_dropped(self, world: World, ann: User) -> None:
+        ann.says(Who("ben"))
+        ann.session.name_lost()
+        ann.hears()
+        world.settle()
+        assert ann.hears() == []
+
+
+class TestWhatWaits:
+    """`blocked`: the connection keeps the lines. `draining`: acknowledgements and pings among them get past."""
+
+    @pytest.mark.parametrize(
+        ("command", "blocked", "draining"),
+        [
+            (Say("b", 2), False, False),
+            (Ping(), False, False),
+            (Confirm(1), False, False),
+            (Nothing(), False, False),
+            (Who("tim"), True, False),
+            (Leave(), True, True),
+            (Quit(), True, True),
+            (Call("tim"), True, True),
+            (Call("ben"), False, False),
+            (Hangup(), False, False),
+        ],
+        ids=repr,
+    )
+    def test_behind_a_message_without_outcome(
+        self, command: Command, blocked: bool, draining: bool, ann: User, ben: User
+    ) -> None:
+        pair(ann, ben)
+        ann.says(Say("a", 1), command)
+        assert (ann.session.blocked, ann.session.draining) == (blocked, draining)
+
+    @pytest.mark.parametrize("acks", [True, False])
+    def test_acknowledgements_are_taken_only_from_clients_that_said_so(self, acks: bool, world: World) -> None:
+        ada, ann = enter(world.place("n1"), "ada", acks=acks), enter(world.place("n2"), "ann")
+        chat = pair(ann, ada)
+        ann.says(Say("a", 1))
+        world.settle()
+        ada.says(Confirm(1, "another chat"))
+        world.settle()
+        assert ann.hears() == []
+        ada.says(Confirm(1, chat))
+        world.settle()
+        assert ann.hears() == ([Acked(1, chat, NOON)] if acks else [])
+
+    def test_a_client_that_acknowledges_itself_is_not_acknowledged_for_by_the_kernel(
+        self, world: World, ann: User, ben: User
+    ) -> None:
+        pair(ann, ben)
+        ann.says(Say("a", 1))
+        world.settle()
+        ben.reads()
+        assert ann.hears() == []
+
+
+def test_two_users_with_one_name_are_one_name(world: World, ann: User) -> None:
+    told: list[Event] = []
+    for name in ("ann", "ANN", "\uff21nn"):
+        user = world.place("n3").user()
+        user.says(Claim(name))
+        world.settle()
+        told += user.hears()
+    assert [event.code for event in told if isinstance(event, Refused)] == [Code.NAME_TAKEN] * 3

@@ -1,0 +1,33 @@
+"""Programs of a lab: what was never started can be told and ended like any other."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from relay.tools.testbed.process import Process
+
+pytestmark = pytest.mark.anyio
+
+
+def in_words(process: Process) -> str:
+    assert process.alive is (process.status is None)
+    return "runs" if process.alive else f"ended with {process.status}"
+
+
+async def test_what_was_never_started_has_no_status_and_ends_at_once(tmp_path: Path) -> None:
+    process = Process(["true"], tmp_path / "log")
+    assert not process.alive
+    assert process.status is None
+    process.tell(signal.SIGTERM)
+    assert await process.end() == 0
+
+
+async def test_one_that_ends_leaves_its_status_and_can_be_started_again(tmp_path: Path) -> None:
+    process = Process(["sh", "-c", "echo here; exec sleep 600"], tmp_path / "log")
+    for _ in range(2):
+        process.start()
+        assert in_words(process) == "runs"
+        process.tell(signal.SIGSTOP)  # as a fault would
+        assert await process.end(signal.SIGTERM) == -signal.SIGTERM
+        assert in_words(process) == f"ended with {-signal.SIGTERM}"
