@@ -1,5 +1,6 @@
 """A node that dies or freezes: names come free in time, partners are told, and it speaks for nobody any more."""
 
+import json
 import random
 import time
 
@@ -170,15 +171,28 @@ def test_a_program_on_a_frozen_node_that_lost_its_name_is_back_before_hello(
     bob.expect("msg", text="it is me")
 
 
+def uid_of(name: str, redis_store: redis.Redis, prefix: str) -> str:
+    """The uid of the node of this name, by what it says of itself in Redis; empty as long as it hasn't."""
+    reports = {str(uid): json.loads(report) for uid, report in redis_store.hgetall(f"{prefix}:nodes").items()}
+    return next((uid for uid, report in reports.items() if report["name"] == name), "")
+
+
 @pytest.mark.parametrize("frozen", ["the sender's", "the receiver's"])
 def test_nobody_notices_a_node_frozen_for_half_a_lease(
-    guests: Guests, survivor: Node, victim: Node, frozen: str
+    guests: Guests, survivor: Node, victim: Node, redis_store: redis.Redis, prefix: str, frozen: str
 ) -> None:
+    uid = wait_until(lambda: uid_of(victim.name, redis_store, prefix), "the victim has said who it is")
+
+    def renewed() -> bool:
+        """Whether the victim has just renewed its lease: what is left of it must outlast the freeze."""
+        return redis_store.pttl(f"{prefix}:lease:{uid}") > TAIL_MS + 900 * LEASE
+
     alice, bob = guests.json(victim, "alice"), guests.json(survivor, "bob")
     chat = alice.call("bob")["chat"]
     bob.expect("paired")
     sender, receiver = (alice, bob) if frozen == "the sender's" else (bob, alice)
     for n in (1, 2, 3):
+        wait_until(renewed, "the victim has renewed its lease")
         victim.pause()
         sender.send("msg", id=n, text=str(n))
         time.sleep(LEASE / 2)  # the length of the freeze is what is tested

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.integration.test_workers import listening, pids, start
 from tests.support.node import START_PATIENCE
-from tests.support.process import Process, descendants, runs, wait_until
+from tests.support.process import Process, descendants, is_stopped, runs, wait_until
 from tests.support.server import RedisServer
 
 UP = [sys.executable, "-m", "relay", "up", "--nodes", "1", "--port", "0"]
@@ -26,6 +26,7 @@ def test_who_asks_twice_does_not_wait_for_a_node_that_hangs(tmp_path: Path) -> N
         members = descendants(up.pid)
         node = next(pid for pid in members if b"\0node\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(node, signal.SIGSTOP)
+        wait_until(lambda: is_stopped(node), "the node is stopped")
         up.interrupt()
         wait_until(lambda: has_waiting(node, signal.SIGTERM), "the node is told, and does nothing about it")
         up.interrupt()

@@ -46,6 +46,11 @@ def own_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped. SIGSTOP takes a moment, in which it may still take signals of lower numbers."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 class Process:
     """A child process; both its output streams go to a file that can be read while it runs. A context kills it."""
 
@@ -105,7 +110,7 @@ class Process:
 
     @property
     def paused(self) -> bool:
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return is_stopped(self.pid)
 
     def resume(self) -> None:
         self._child.send_signal(signal.SIGCONT)
