@@ -169,9 +169,13 @@ class Claims:
                 old.superseded()
             self._node.sessions[name.owned] = session
 
-    def _refused(self, session: Session, name: Name, sid: str, code: Code, grace: float = 0.0) -> None:
+    def _unseat(self, session: Session, name: Name) -> None:
+        """The session asks for the name no longer."""
         if self._node.sessions.get(name.owned) is session:
             del self._node.sessions[name.owned]
+
+    def _refused(self, session: Session, name: Name, sid: str, code: Code, grace: float = 0.0) -> None:
+        self._unseat(session, name)
         session.unclaimed(code)
         if code is Code.UNAVAILABLE:
             # A session that was to be resumed may be ours now: its client has its grace to try again. Until then its
@@ -268,13 +272,17 @@ class Claims:
             self._refused(session, name, sid, code, session.grace)
         else:
             holder, fence = taken
-            body = holder.body
-            legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended, body.before)
-            resume.inherit(session, legacy)
-            self._node.began(session, resumed=True)
             self._node.post(holder.uid, Moved(name.owned, holder.sid, fence=fence, uid=self._node.uid))
-            resume.come_back(session, claim)
-            self._seated(sid)
+            if session.state is State.ENDED:  # the node goes away: with its token the client may go on elsewhere
+                self._unseat(session, name)
+                self.forget(sid)
+            else:
+                body = holder.body
+                legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended, body.before)
+                resume.inherit(session, legacy)
+                self._node.began(session, resumed=True)
+                resume.come_back(session, claim)
+                self._seated(sid)
         self._known(session, name)
 
     async def _take_over(self, session: Session, name: Name, sid: str, token_hash: str) -> tuple[Record, int] | None:

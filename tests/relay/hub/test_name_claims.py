@@ -255,6 +255,20 @@ async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
     assert (await answer(script))["resumed"] is True
 
 
+async def test_a_resume_that_comes_through_once_the_node_is_being_stopped_is_left_to_another_node(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    old = guests.at(there)
+    token = await token_of(old)
+    old.reset()
+    await until(lambda: there.sessions["ann"].detached and there._records.quiet)
+    late = guests.at(here, token=token)
+    here.dismiss()
+    await until(lambda: not here.sessions)
+    assert not late.sent
+    assert (await answer(guests.at(there, token=token)))["resumed"] is True
+
+
 async def test_a_token_is_not_called_bad_while_nobody_can_know(
     here: Router, there: Router, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:
