@@ -136,7 +136,7 @@ class Claims:
         else:
             self._seat(session, name)
             session.claimed(sid, fence, token, token_hash)
-            if session.state is State.NAMED:  # else the node goes away
+            if session.named:  # else the node goes away
                 self._node.began(session, resumed=False)
                 self._seated(sid)
         self._known(session, name)
@@ -200,7 +200,7 @@ class Claims:
             self._crew.start(self._resume, session, name, claim, token_hash)
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
-        elif here.state is State.NAMED:
+        elif here.named:
             self._crew.start(self._come_back, session, here, name, claim, token_hash)
         else:
             session.unclaimed(Code.BAD_TOKEN)
@@ -236,7 +236,7 @@ class Claims:
             return
         if self._node.sessions.get(name.owned) is not here:
             self.resume(session, name, claim)
-        elif ours and (here.detached or not _gone(session)):
+        elif ours and (here.away or not _gone(session)):
             self._hand_over(session, here)
             resume.come_back(here, claim)
         else:
@@ -279,7 +279,7 @@ class Claims:
             else:
                 body = holder.body
                 legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended, body.before)
-                resume.inherit(session, legacy)
+                session.inherit(legacy)
                 self._node.began(session, resumed=True)
                 resume.come_back(session, claim)
                 self._seated(sid)
@@ -304,7 +304,7 @@ class Claims:
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
         """Find the owner of a name: here, or in the directory."""
         here = self._node.sessions.get(owned)
-        if here is not None and here.state is State.NAMED:
+        if here is not None and here.named:
             then(Located(here.presence, self._node.uid))
         else:
             self._crew.start(self._locate, owned, then)

@@ -45,4 +45,4 @@ class Neighbours:
         self._node.begin()
         for session in self._node.sessions.values():
             if session.chat is not None and session.chat.partner.uid == uid:
-                self._node.post(uid, session.chat.sync(session.party, reply=True, away=session.detached))
+                self._node.post(uid, session.chat.sync(session.party, reply=True, away=session.away))

@@ -1,15 +1,14 @@
 """One user: what it may ask for in which state, and what it is told. No I/O; time, mail and records come from the host.
 
-    NAMELESS --Claim--> CLAIMING --claimed--> NAMED --Quit, Hangup, grace over--> ENDED
-        ^                  | refused            |
-        +------------------+--------------------+ name lost (JSON)
+`TRANSITIONS` says how the state may change, and `Session._move` is the only place where it does. Other modules call the
+method of the session that stands for what has happened; none of them assigns what belongs to the state.
 
 Commands are handled strictly in order: while one waits for its outcome (`blocked`) the caller keeps the following ones.
 Leaving, quitting and switching wait until every message before them was acknowledged or reported. What each command
 does is in `relay.session.command_handlers`; what partners' sessions send is handled in `relay.session.peer_handlers`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Any, Final
 from weakref import ref
@@ -45,7 +44,7 @@ from relay.session.incoming_calls import Door
 from relay.session.pairing import Pairing
 from relay.session.partner_nodes import NO_TIES
 from relay.session.peer_messages import Deaf, Gone, Knew, Mail, Taken, Unknown
-from relay.session.resume import partner_lost
+from relay.session.resume import Legacy, partner_lost
 from relay.session.runtime import Host
 from relay.session.sent_messages import Outbox
 
@@ -59,14 +58,50 @@ class State(Enum):
     """How far a session has come."""
 
     NAMELESS = auto()
-    CLAIMING = auto()
-    NAMED = auto()
+    CLAIMING = auto()  # the directory has been asked for the name
+    ACTIVE = auto()
+    RESUMING = auto()  # the client is back, and waits for the partner's answer until it is welcomed
+    AWAY = auto()  # the client is gone and may come back
     ENDED = auto()
 
 
+class Transition(Enum):
+    """What changes a session's state, in the words of a caption."""
+
+    CLAIM = "the client asks for a name"
+    REFUSE = "the name can't be had"
+    GRANT = "the name is its own"
+    RESUME = "a client comes back with its token"
+    WELCOME = "the partner has answered, or there was none"
+    DETACH = "the client of a program is gone"
+    LOSE_NAME = "another owns the name now"
+    END = "quit, replaced, kicked, grace over"
+
+
+# For each transition: from which states it leads where. All others are defects.
+TRANSITIONS: Final[Mapping[Transition, Mapping[State, State]]] = {
+    Transition.CLAIM: {State.NAMELESS: State.CLAIMING},
+    Transition.REFUSE: {State.CLAIMING: State.NAMELESS},
+    Transition.GRANT: {State.CLAIMING: State.ACTIVE},
+    Transition.RESUME: dict.fromkeys((State.CLAIMING, State.ACTIVE, State.RESUMING, State.AWAY), State.RESUMING),
+    Transition.WELCOME: {State.RESUMING: State.ACTIVE},
+    Transition.DETACH: {State.ACTIVE: State.AWAY, State.RESUMING: State.AWAY},
+    Transition.LOSE_NAME: {State.ACTIVE: State.NAMELESS, State.RESUMING: State.NAMELESS},
+    Transition.END: dict.fromkeys(
+        State, State.ENDED
+    ),  # from ENDED too: the connection is closed after the name is free
+}
+# The states in which a session owns its name.
+NAMED: Final = frozenset({State.ACTIVE, State.RESUMING, State.AWAY})
+
 # What every message asks for: on Python 3.11 a member looked up in its class costs ten times a global.
-NAMED: Final = State.NAMED
+RESUMING: Final = State.RESUMING
+AWAY: Final = State.AWAY
 _ENDED: Final = State.ENDED
+
+
+class IllegalTransition(AssertionError):
+    """A defect: a session was asked for a transition that its state doesn't have."""
 
 
 class Session:
@@ -85,7 +120,6 @@ class Session:
         "began",
         "chat",
         "deaf",
-        "detached",
         "door",
         "early",
         "ended",
@@ -93,6 +127,7 @@ class Session:
         "fence",
         "host",
         "name",
+        "named",
         "outbox",
         "outlet",
         "pairing",
@@ -110,16 +145,23 @@ class Session:
         self.deaf = False  # the connection is gone
         self._ties = NO_TIES  # as the host knows them
         self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
+        self.state = State.NAMELESS
+        self.named = False  # its state is one of `NAMED`: what every message asks for
         self._nameless()
 
+    def _move(self, transition: Transition) -> None:
+        """Change the state as the table says. Raises IllegalTransition, and changes nothing then."""
+        state = TRANSITIONS[transition].get(self.state)
+        if state is None:
+            raise IllegalTransition(f"{transition.name} in the state {self.state.name}")
+        self.state, self.named = state, state in NAMED
+
     def _nameless(self) -> None:
-        self.state = State.NAMELESS
         self.name: Name | None = None
         self.sid = ""  # tells this session from all others that ever owned the name
         self.fence = 0
         self.token_hash = ""  # of the token that resumes this session
         self.acks = False  # the client acknowledges messages itself
-        self.detached = False  # the client is gone and may come back
         self.absence = Absence(self)
         self.chat: Chat | None = None
         self.fallback: tuple[str, Party] | None = None  # see `resume`: goes on unless `chat` turns out to exist
@@ -151,14 +193,19 @@ class Session:
         return self.host.limits.grace if self.program else 0.0
 
     @property
-    def named(self) -> bool:
-        """Whether it owns a name."""
-        return self.state is State.NAMED
+    def away(self) -> bool:
+        """Whether the client is gone and may come back."""
+        return self.state is AWAY
+
+    @property
+    def returning(self) -> Claim | None:
+        """The claim of a client that is back and waits for its welcome."""
+        return self.pending if self.state is RESUMING and isinstance(self.pending, Claim) else None
 
     @property
     def presence(self) -> Presence:
         """What others see."""
-        if self.detached:
+        if self.state is AWAY:
             return Presence.AWAY
         return Presence.BUSY if self.chat or self.pairing.step or self.door.ringing else Presence.FREE
 
@@ -228,14 +275,15 @@ class Session:
 
     def receive(self, command: Command) -> None:
         """Handle the client's next command. Not to be called while `blocked`, except as `draining` allows."""
-        if self.state is NAMED:
+        if self.named:
             COMMANDS[type(command)](self, command)
         elif self.state is State.NAMELESS:
             before_name(self, command)
 
     def claim(self, name: Name, command: Claim) -> None:
         """Ask for a name; ends in `claimed` or `unclaimed`."""
-        self.state, self.pending, self.name = State.CLAIMING, command, name
+        self._move(Transition.CLAIM)
+        self.pending, self.name = command, name
         ask = self.host.claim if command.resume is None else self.host.resume
         ask(self, name, command)
 
@@ -248,7 +296,8 @@ class Session:
             return
         assert isinstance(claim, Claim)
         assert self.name is not None
-        self.state, self.pending = State.NAMED, None
+        self._move(Transition.GRANT)
+        self.pending = None
         self.sid, self.fence, self.acks, self.door.asks = sid, fence, claim.acks, claim.ask
         self.token_hash = token_hash
         host.counts.claim(Outcome.GRANTED)
@@ -268,7 +317,8 @@ class Session:
         assert isinstance(self.pending, Claim)
         typed = self.pending.name
         self.host.counts.claim(code)
-        self.state, self.pending, self.name = State.NAMELESS, None, None
+        self._move(Transition.REFUSE)
+        self.pending = self.name = None
         self.refuse(code, name=typed)
 
     def announce(self, chat: Chat, *, caller: bool, ref: Ref | None = None) -> None:
@@ -310,7 +360,22 @@ class Session:
 
         self.host.alarm(delay, ring)
 
-    # --- leaving, in its turn
+    # --- commands that the following ones wait for
+
+    def await_answer(self, command: Command) -> None:
+        """A command waits for an answer from elsewhere; `answered` ends that."""
+        self.pending = command
+
+    def answered(self, command: Command) -> bool:
+        """The answer to a command is there. Returns whether it is still what was waited for."""
+        if self.pending is not command:
+            return False
+        self.pending = None
+        return True
+
+    def drop_pending(self) -> None:
+        """Nobody waits for the outcome of that command any more."""
+        self.pending = None
 
     def wait(self, command: Command) -> None:
         """A command takes its place behind the messages before it."""
@@ -323,9 +388,11 @@ class Session:
         self.host.wake(self)
         command = self.pending
         if isinstance(command, _DEPARTURES) and not (self.chat and self.chat.window):
-            self.pending = None
+            self.drop_pending()
             if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
                 self.receive(command)
+
+    # --- leaving, in its turn
 
     def part(self, reason: Reason, *, told: bool = False, ref: Ref | None = None) -> None:
         """Leave the chat, if any: tell the partner, report what has no outcome, tell the client, unless it was told."""
@@ -366,7 +433,8 @@ class Session:
     def end(self, why: Ending, *last_words: Event) -> None:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
         self.door.shut(Code.NO_SUCH_USER)
-        named, self.state = self.named, State.ENDED
+        named = self.named
+        self._move(Transition.END)
         self.tie()
         if named:
             self.host.release(self, lambda: self._close(last_words), why)
@@ -380,7 +448,7 @@ class Session:
 
     def close(self) -> None:
         """It is over: close the connection, if there is one."""
-        self.state = State.ENDED
+        self._move(Transition.END)
         self.tie()
         self.host.close(self)
         self.chat = None  # what is still heard about it means nothing
@@ -411,7 +479,7 @@ class Session:
         self.pairing.hang_up()
         chat = self.chat
         if self.program and self._behind_messages:
-            self.pending = None  # nobody is left to hear the outcome: the client may ask again when it's back
+            self.drop_pending()  # nobody is left to hear the outcome: the client may ask again when it's back
             self.detach()
         if chat is not None and not self.program:
             self.host.post(chat.partner.uid, Deaf(chat.partner.owned, chat.id, chat.confirmed))
@@ -423,14 +491,58 @@ class Session:
         partner_lost(self, uid, since)
 
     def detach(self) -> None:
-        """The client is gone, and may come back."""
+        """The client is gone, and may come back. If it was just coming back, its welcome is for nobody any more."""
+        if self.state is RESUMING:
+            self._hand_out()
+        self._move(Transition.DETACH)
         self.absence.begin()
 
     def attach(self, claim: Claim) -> None:
         """A client is there again, having resumed; what it had asked for on its old connection it may ask for again."""
         self.pairing.withdraw(Reason.LEFT)
-        self.state, self.pending = State.NAMED, claim
-        self.acks, self.door.asks, self.detached, self.deaf = claim.acks, claim.ask, False, False
+        self._move(Transition.RESUME)
+        self.pending = claim
+        self.acks, self.door.asks, self.deaf = claim.acks, claim.ask, False
+
+    def inherit(self, legacy: Legacy) -> None:
+        """Be the session that the directory remembers."""
+        self.name, self.sid, self.fence = legacy.name, legacy.sid, legacy.fence
+        self.token_hash, self.ended = legacy.token_hash, legacy.ended
+        if legacy.partner is not None:
+            self.chat, self.fallback = Chat(legacy.chat, legacy.partner), legacy.before
+            self.tie()
+        self.outbox.inherited()
+        if legacy.ended is not None:
+            self.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
+
+    def drop_fallback(self) -> tuple[str, Party] | None:
+        """The chat exists. Returns the one that would have gone on in its place."""
+        fallback, self.fallback = self.fallback, None
+        return fallback
+
+    def fall_back(self) -> Chat:
+        """The chat came to nothing. Returns the one that goes on in its place."""
+        assert self.fallback is not None
+        self.chat, self.fallback = Chat(*self.fallback), None
+        self.tie()
+        return self.chat
+
+    def postpone(self, mail: Mail) -> None:
+        """This is for after the welcome of the client that is coming back."""
+        self.early.append(mail)
+
+    def welcome_back(self, token: str) -> None:
+        """The client that came back hears that it has its session again, and then what has come meanwhile."""
+        self._move(Transition.WELCOME)
+        self._hand_out()
+        self.welcome(token, resumed=True)
+
+    def _hand_out(self) -> None:
+        """Nothing waits for the welcome of a client any more: have what came early handled in its turn."""
+        self.pending = None
+        for mail in self.early:
+            self.host.post(self.host.uid, mail)
+        self.early.clear()
 
     def replaced(self, fence: int = 0, uid: str = "") -> None:
         """Another node has the session now. If it had when the client came back here, that will find it there.
@@ -458,7 +570,8 @@ class Session:
         self.host.forget(self, Ending.NAME_LOST)
         if isinstance(self.pending, Quit):
             self.host.tell(self, Bye())
-        elif self.program and not self.detached:
+        elif self.program and not self.away:
+            self._move(Transition.LOSE_NAME)
             self._take_apart()
             self._nameless()
             return

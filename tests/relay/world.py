@@ -166,7 +166,7 @@ class Place:
     def deliver(self, mail: Mail) -> None:
         """Mail arrives here."""
         session = self.sessions.get(mail.to)
-        if session is None or session.state is not State.NAMED:
+        if session is None or not session.named:
             peer_handlers.undeliverable(self, mail)
         else:
             peer_handlers.receive(session, mail)
@@ -219,7 +219,7 @@ class Place:
             assert claim.resume is not None
             if not self.world.available:
                 session.unclaimed(Code.UNAVAILABLE)
-            elif old is None or old.sid != claim.resume.token or old.state is not State.NAMED:
+            elif old is None or old.sid != claim.resume.token or not old.named:
                 session.unclaimed(Code.BAD_TOKEN)
             else:
                 self._inherit(session, old, claim)
@@ -233,7 +233,7 @@ class Place:
         chat, partner = old.engaged or ("", None)
         self.world.records[old.owned] = self.sessions[old.owned] = session
         fence = self.world.ids
-        resume.inherit(session, Legacy(old.name, old.sid, fence, "hash", chat, partner, old.ended, old.before))
+        session.inherit(Legacy(old.name, old.sid, fence, "hash", chat, partner, old.ended, old.before))
         if old.host.uid in self.world.nodes:
             old.replaced(fence, self.uid)
         resume.come_back(session, claim)

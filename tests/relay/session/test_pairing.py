@@ -124,7 +124,7 @@ STEPS: dict[str, Deed] = {
 def _located(presence: Presence | None) -> Deed:
     def deed(desk: Desk) -> None:
         if presence is Presence.AWAY:
-            desk.ben.session.detached = True
+            desk.ben.session.state = State.AWAY
         elif presence is Presence.OFFLINE:
             del desk.world.records["ben"]
         desk.answer() if presence else desk.refuse()
@@ -327,4 +327,4 @@ def test_what_is_heard_of_a_step_after_the_end_means_nothing(
     getattr(ben.session, ends)()
     world.available = available
     world.settle()
-    assert ben.session.state is not State.NAMED
+    assert not ben.session.named
