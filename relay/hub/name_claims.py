@@ -118,7 +118,7 @@ class Claims:
         self._sids.add(sid)
         fence, code = None, Code.NAME_TAKEN
         try:
-            body = Body(name.shown, session.grace, token_hash, False, "", None)
+            body = Body(name.shown, session.grace, token_hash, away=False, chat="", partner=None)
             fence = await self._directory.claim(name.owned, sid, body)
             if fence is None and self._node.authenticates:
                 fence = await self._supersede(session, name, sid, body)
@@ -278,8 +278,8 @@ class Claims:
                 self.forget(sid)
             else:
                 body = holder.body
-                legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended, body.before)
-                session.inherit(legacy)
+                chat, ended = body.engaged, body.ended
+                session.inherit(Legacy(name, sid, fence, token_hash, chat=chat, ended=ended, before=body.before))
                 self._node.began(session, resumed=True)
                 resume.come_back(session, claim)
                 self._seated(sid)

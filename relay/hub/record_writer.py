@@ -175,16 +175,15 @@ def _call(then: Callable[..., None], *about: object) -> None:
 
 def body(session: Session) -> Body:
     """What the directory has to know of a session."""
-    chat, partner = session.engaged or ("", None)
-    shown = session.name.shown if session.name else ""
+    engaged = session.engaged
     return Body(
-        shown,
-        session.grace,
-        session.token_hash,
-        session.away,
-        chat,
-        partner,
-        session.ended,
-        session.before,
-        session.calling,
+        shown=session.name.shown if session.name else "",
+        grace=session.grace,
+        token=session.token_hash,
+        away=session.away,
+        chat=engaged.id if engaged else "",
+        partner=engaged.partner if engaged else None,
+        ended=session.ended,
+        before=session.before,
+        calling=session.calling,
     )

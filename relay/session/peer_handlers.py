@@ -157,7 +157,7 @@ def _away(session: Session, mail: Away) -> None:
 
 def _sync(session: Session, mail: Sync) -> None:
     chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
-    if session.fallback is not None and session.fallback[0] == mail.chat:
+    if session.fallback is not None and session.fallback.id == mail.chat:
         session.postpone(mail)  # it isn't known yet whether that chat goes on
         return
     if chat is None or chat.id != mail.chat or unsettled:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from relay.metrics import Outcome
-from relay.model import Ended, Located, Party
+from relay.model import ChatRef, Ended, Located
 from relay.names.parse import Name
 from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.events import Away, Claim, Left, Paired, Resume
@@ -33,10 +33,9 @@ class Legacy(Struct, frozen=True):
     sid: str
     fence: int
     token_hash: str
-    chat: str  # empty: none
-    partner: Party | None
+    chat: ChatRef | None
     ended: Ended | None
-    before: tuple[str, Party] | None = None  # see `relay.directory.directory.Body`
+    before: ChatRef | None = None  # see `relay.directory.directory.Body`
 
 
 def come_back(session: "Session", claim: Claim) -> None:
@@ -184,7 +183,7 @@ def _alone(session: "Session", claim: Claim) -> None:
     chat, fallback = session.chat, session.fallback
     if session.returning is not claim:
         return
-    if chat is not None and fallback is not None and fallback[0] == _resume(claim).chat:  # the client never heard of it
+    if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # the client never heard of it
         host, partner = session.host, chat.partner
         host.post(partner.uid, Gone(partner.owned, chat.id, Reason.LOST, 0, session.fence))
         _fall_back(session, claim)

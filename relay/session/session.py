@@ -14,7 +14,7 @@ from typing import Any, Final
 from weakref import ref
 
 from relay.metrics import Outcome
-from relay.model import Ended, Party
+from relay.model import ChatRef, Ended, Party
 from relay.names.parse import Name
 from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
 from relay.protocol.events import (
@@ -164,7 +164,7 @@ class Session:
         self.acks = False  # the client acknowledges messages itself
         self.absence = Absence(self)
         self.chat: Chat | None = None
-        self.fallback: tuple[str, Party] | None = None  # see `resume`: goes on unless `chat` turns out to exist
+        self.fallback: ChatRef | None = None  # see `resume`: goes on unless `chat` turns out to exist
         self.ended: Ended | None = None  # the last chat that is over
         self.early: list[Mail] = []  # came while the client was coming back, before its welcome
         self.outbox = Outbox(self)
@@ -215,16 +215,16 @@ class Session:
         return self.pairing.ringing or self.door.ringing is not None
 
     @property
-    def engaged(self) -> tuple[str, Party] | None:
-        """Chat and partner that the record must name: the chat, or the one that is being agreed on."""
-        return self.pairing.promised or ((self.chat.id, self.chat.partner) if self.chat else None)
+    def engaged(self) -> ChatRef | None:
+        """What the record must name: the chat, or the one that is being agreed on."""
+        return self.pairing.promised or (ChatRef(self.chat.id, self.chat.partner) if self.chat else None)
 
     @property
-    def before(self) -> tuple[str, Party] | None:
+    def before(self) -> ChatRef | None:
         """The chat that the record must name beside that: it goes on if what is being agreed on comes to nothing."""
         if self.chat is None or self.pairing.promised is None:
             return self.fallback
-        return self.chat.id, self.chat.partner
+        return ChatRef(self.chat.id, self.chat.partner)
 
     @property
     def blocked(self) -> bool:
@@ -508,14 +508,14 @@ class Session:
         """Be the session that the directory remembers."""
         self.name, self.sid, self.fence = legacy.name, legacy.sid, legacy.fence
         self.token_hash, self.ended = legacy.token_hash, legacy.ended
-        if legacy.partner is not None:
-            self.chat, self.fallback = Chat(legacy.chat, legacy.partner), legacy.before
+        if legacy.chat is not None:
+            self.chat, self.fallback = Chat(*legacy.chat), legacy.before
             self.tie()
         self.outbox.inherited()
         if legacy.ended is not None:
             self.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
 
-    def drop_fallback(self) -> tuple[str, Party] | None:
+    def drop_fallback(self) -> ChatRef | None:
         """The chat exists. Returns the one that would have gone on in its place."""
         fallback, self.fallback = self.fallback, None
         return fallback

@@ -132,7 +132,7 @@ class Place:
             if session.chat is not None:
                 seen[session.chat.partner.uid] += 1
             if session.pairing.promised is not None:
-                seen[session.pairing.promised[1].uid] += 1
+                seen[session.pairing.promised.partner.uid] += 1
         assert self.partners._counts == seen
         assert self.partners.chatting == sum(session.chat is not None for session in living)
 
@@ -230,10 +230,10 @@ class Place:
     def _inherit(self, session: Session, old: Session, claim: Claim) -> None:
         self.world.ids += 1
         assert old.name is not None
-        chat, partner = old.engaged or ("", None)
+        engaged = old.engaged
         self.world.records[old.owned] = self.sessions[old.owned] = session
         fence = self.world.ids
-        session.inherit(Legacy(old.name, old.sid, fence, "hash", chat, partner, old.ended, old.before))
+        session.inherit(Legacy(old.name, old.sid, fence, "hash", engaged, old.ended, old.before))
         if old.host.uid in self.world.nodes:
             old.replaced(fence, self.uid)
         resume.come_back(session, claim)

@@ -296,7 +296,7 @@ def test_the_record_names_the_partner_as_soon_as_one_is_promised(step: str, chat
     STEPS[step](desk)
     engaged = desk.ann.session.engaged
     assert (engaged is None) is (chat is None)
-    assert engaged is None or engaged[1] == BEN
+    assert engaged is None or engaged.partner == BEN
 
 
 @pytest.mark.parametrize("step", ["looking", "calling", "settling"])
