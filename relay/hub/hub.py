@@ -156,7 +156,7 @@ class Router(Turns):
     def plug(self, outlet: Outlet, *, program: bool) -> Session:
         """A session for a new client."""
         session = Session(self, program=program)
-        session.outlet = outlet
+        session.connect(outlet)
         self._outlets.add(outlet)
         self.counts.connections += 1
         return session
@@ -249,7 +249,7 @@ class Router(Turns):
 
     def close(self, session: Session) -> None:
         """See `Host`."""
-        outlet, session.outlet = session.outlet, None
+        outlet = session.disconnect()
         if outlet is not None:
             outlet.close()
 

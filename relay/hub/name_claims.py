@@ -245,14 +245,14 @@ class Claims:
 
     def _hand_over(self, session: Session, here: Session) -> None:
         """The connection of a new session becomes that of an old one."""
-        old, new = here.outlet, session.outlet
-        session.outlet, here.outlet = None, new
+        old, new = here.disconnect(), session.disconnect()
         session.close()
         here.absence.ended_us = time.time_ns() // 1000
         if old is not None:
             old.tell(Replaced())
             old.close()
         if new is not None:
+            here.connect(new)
             new.serve(here)
             self._node.touch(new)
 

@@ -461,6 +461,15 @@ class Session:
 
     # --- the connection, the name, the node
 
+    def connect(self, outlet: Any) -> None:
+        """Have the client told there."""
+        self.outlet = outlet
+
+    def disconnect(self) -> Any:
+        """Tell the client nothing any more. Returns where it was told, if anywhere."""
+        outlet, self.outlet = self.outlet, None
+        return outlet
+
     def flushed(self) -> None:
         """The kernel has everything that the client was told: without acks of its own, that acknowledges it."""
         chat = self.chat

@@ -141,7 +141,7 @@ class Place:
         session = Session(self, program=program)
         self.begun.append(session)
         user = User(session)
-        session.outlet = user
+        session.connect(user)
         return user
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
@@ -280,7 +280,7 @@ class Place:
 
     def close(self, session: Session) -> None:
         """See `Host`."""
-        outlet, session.outlet = session.outlet, None
+        outlet = session.disconnect()
         if outlet is not None:
             outlet.closed = True
 
