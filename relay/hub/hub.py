@@ -10,7 +10,6 @@ from anyio.abc import TaskGroup
 
 from relay.bus.bus import Bus
 from relay.directory.directory import Directory
-from relay.hub.client_connection import Outlet
 from relay.hub.delayed_acks import Held
 from relay.hub.lease_guard import Standing
 from relay.hub.login_queue import Entrance
@@ -25,6 +24,7 @@ from relay.names.parse import Name
 from relay.protocol.errors import Code, Ending
 from relay.protocol.events import Claim, Event
 from relay.session import peer_handlers
+from relay.session.client_connection import Outlet
 from relay.session.drain import dismiss
 from relay.session.memory_budget import Budget
 from relay.session.partner_nodes import Partners

@@ -12,7 +12,6 @@ from anyio.abc import TaskGroup
 
 from relay.clock import clock
 from relay.directory.directory import Body, Directory, Record, Unavailable
-from relay.hub.client_connection import Outlet
 from relay.hub.record_writer import Records
 from relay.logs import Spell
 from relay.model import Located
@@ -20,6 +19,7 @@ from relay.names.parse import Name, parse
 from relay.protocol.errors import Code
 from relay.protocol.events import Claim, Replaced
 from relay.session import resume
+from relay.session.client_connection import Outlet
 from relay.session.partner_nodes import Partners
 from relay.session.peer_messages import Mail, Moved
 from relay.session.resume import Legacy
@@ -323,7 +323,7 @@ class Claims:
 
 def _gone(session: Session) -> bool:
     """The client has hung up."""
-    return session.outlet is None or bool(session.outlet.hung_up)
+    return session.outlet is None or session.outlet.hung_up
 
 
 def hash_token(token: str) -> str:

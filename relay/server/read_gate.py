@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, cast
 
-from relay.hub.client_connection import Outlet
 from relay.hub.hub import Router
 from relay.hub.rate_limit import Pace
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC, Dialect, Framer, Line
 from relay.server.write_buffer import Replies
+from relay.session.client_connection import Outlet
 from relay.session.memory_budget import LINE_BYTES, MESSAGE_BYTES, PLENTY
 from relay.session.session import Session
 

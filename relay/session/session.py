@@ -10,7 +10,7 @@ does is in `relay.session.command_handlers`; what partners' sessions send is han
 
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 from weakref import ref
 
 from relay.metrics import Outcome
@@ -38,6 +38,7 @@ from relay.protocol.events import (
 )
 from relay.protocol.frame_errors import Ref
 from relay.session.chat import FLIGHT_BYTES, Chat
+from relay.session.client_connection import Outlet
 from relay.session.command_handlers import COMMANDS, before_name
 from relay.session.grace_period import Absence
 from relay.session.incoming_calls import Door
@@ -141,7 +142,7 @@ class Session:
     def __init__(self, host: Host, *, program: bool = False) -> None:
         self.host = host
         self.program = program
-        self.outlet: Any = None  # whatever the host tells events to
+        self.outlet: Outlet | None = None  # where the host tells events
         self.deaf = False  # the connection is gone
         self._ties = NO_TIES  # as the host knows them
         self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
@@ -461,11 +462,11 @@ class Session:
 
     # --- the connection, the name, the node
 
-    def connect(self, outlet: Any) -> None:
+    def connect(self, outlet: Outlet) -> None:
         """Have the client told there."""
         self.outlet = outlet
 
-    def disconnect(self) -> Any:
+    def disconnect(self) -> Outlet | None:
         """Tell the client nothing any more. Returns where it was told, if anywhere."""
         outlet, self.outlet = self.outlet, None
         return outlet
