@@ -185,8 +185,8 @@ class Session:
     def party(self) -> Party:
         """This side, as a partner has to know it."""
         assert self.name is not None
-        acks = "client" if self.acks else "node"
-        return Party(self.host.uid, self.name.owned, self.name.shown, self.fence, acks, self.grace, rings=True)
+        uid, name, acks = self.host.uid, self.name, "client" if self.acks else "node"
+        return Party(uid, name.owned, name.shown, self.fence, acks=acks, grace=self.grace, rings=True)
 
     @property
     def grace(self) -> float:
@@ -307,9 +307,19 @@ class Session:
     def welcome(self, token: str, *, resumed: bool) -> None:
         """Tell the client that the name is its own."""
         assert self.name is not None
-        host, limits = self.host, self.host.limits
-        bounds = limits.grace, limits.window, limits.window_bytes, limits.ping
-        host.tell(self, Welcome(self.name.shown, token, resumed, *bounds, host.node, limits.max_line))
+        limits = self.host.limits
+        welcome = Welcome(
+            self.name.shown,
+            token,
+            resumed,
+            grace=limits.grace,
+            window=limits.window,
+            window_bytes=limits.window_bytes,
+            ping=limits.ping,
+            node=self.host.node,
+            max_line=limits.max_line,
+        )
+        self.host.tell(self, welcome)
 
     def unclaimed(self, code: Code) -> None:
         """The name can't be had; another may be asked for."""
@@ -565,9 +575,10 @@ class Session:
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid, *self.chat.unsettled))
             if uid:
-                said = self.outbox.fates.times
-                said.learn(*self.chat.unsettled)
-                self.host.post(uid, Knew(self.owned, self.chat.id, *self.chat.times.latest, *said.latest))
+                self.outbox.fates.times.learn(*self.chat.unsettled)
+                timed, times = self.chat.times.latest
+                said, said_times = self.outbox.fates.times.latest
+                self.host.post(uid, Knew(self.owned, self.chat.id, timed, times, said=said, said_times=said_times))
         if not self.absence.ended_after(fence):
             self.host.tell(self, Replaced())
         self.host.forget(self, Ending.REPLACED)
