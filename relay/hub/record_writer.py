@@ -71,7 +71,8 @@ class Records:
         written = False
         if session.named:
             try:
-                session.fence = await self._directory.save(session.owned, session.sid, session.fence, body(session))
+                owned, sid, fence = session.owned, session.sid, session.fence
+                session.written(await self._directory.save(owned, sid, fence, body(session)))
                 written = True
             except NameLost:
                 await self._lost(session)

@@ -168,8 +168,7 @@ def _sync(session: Session, mail: Sync) -> None:
         return
     if mail.party.fence < chat.partner.fence:
         return
-    chat.partner = mail.party
-    session.tie()
+    session.partner_is(mail.party)
     session.outbox.fates.times.learn(mail.timed, mail.times)
     if session.state is RESUMING:
         resume.reunited(session, mail)

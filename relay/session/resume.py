@@ -108,8 +108,7 @@ def look_for_partner(
         elif found.state is Presence.OFFLINE:
             gone(session, Reason.LOST, 0)
         elif found.uid != chat.partner.uid:
-            chat.partner = structs.replace(chat.partner, uid=found.uid)
-            session.tie()
+            session.partner_is(structs.replace(chat.partner, uid=found.uid))
             _ask(session, chat)
         elif found.state is Presence.AWAY and not chat.away:
             partner_away(session, chat, chat.partner.grace)

@@ -357,6 +357,16 @@ class Session:
             self.host.partners.change(self._ties, ties)
             self._ties = ties
 
+    def partner_is(self, party: Party) -> None:
+        """The partner lives elsewhere now, or says something else of itself."""
+        assert self.chat is not None
+        self.chat.partner = party
+        self.tie()
+
+    def written(self, fence: int) -> None:
+        """The record was written under this fence, which is higher than before if the node's lease had lapsed."""
+        self.fence = fence
+
     def refuse(self, code: Code, *, id: int | None = None, name: str | None = None, ref: Ref | None = None) -> None:
         """Tell the client why not, in the words of the catalogue."""
         self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name, ref=ref))

@@ -1,20 +1,26 @@
 """The states of a session: what its table of transitions promises, and that nobody changes them past the table."""
 
 import ast
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 import relay
+from relay.session import peer_handlers
 from relay.session import session as owner
+from relay.session.peer_messages import Typing
+from relay.session.runtime import Limits
 from relay.session.session import NAMED, TRANSITIONS, IllegalTransition, Session, State, Transition
+from tests.relay.twins import Twins
 from tests.relay.world import World, enter
 
 ROOT = Path(relay.__file__).parent
 OWNER = Path(owner.__file__)
 # What a session alone assigns. Others read it, and call the method that stands for what has happened.
-OWNED = {"state", "named", "pending", "chat", "fallback", "early", "outlet"}
+OWNED = {"state", "named", "pending", "chat", "fallback", "early", "outlet", "partner", "fence"}
 
 MOVES = [(transition, state) for transition in Transition for state in State]
 
@@ -51,6 +57,34 @@ def test_every_transition_has_a_row_and_a_method_that_makes_it() -> None:
     assert set(TRANSITIONS) == set(Transition)
     for transition in Transition:
         assert f"self._move(Transition.{transition.name})" in source
+
+
+async def told_after_a_defect() -> tuple[list[str], bytes]:
+    """What is in the log of both nodes once ben's session was asked for what it can't do, and what he hears then."""
+    twins = Twins(Limits(), max_line=120)
+    ann, ben = twins.wire(0), twins.wire(1)
+    ann.send(b'{"type":"hello","name":"ann"}\n')
+    ben.send(b'{"type":"hello","name":"ben"}\n')
+    await twins.settle()
+    ann.send(b'{"type":"to","name":"ben"}\n')
+    await twins.settle()
+    ben.lines()
+    with capture_logs() as log:
+        ann.send(b'{"type":"typing"}\n')
+        await twins.settle()
+    ann.send(b'{"type":"msg","id":1,"text":"a"}\n')
+    await twins.settle()
+    told = ben.sent
+    twins.close()
+    return [line["event"] for line in log], told
+
+
+def test_a_defect_of_one_session_is_logged_and_its_node_serves_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(peer_handlers._MAIL, Typing, lambda session, mail: session.welcome_back("token"))
+    log, told = asyncio.run(told_after_a_defect())
+    assert log == ["a step failed"]
+    assert b'"text":"a"' in told
+    assert b"welcome" not in told
 
 
 def trespasses(source: str) -> Iterator[str]:
