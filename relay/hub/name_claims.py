@@ -230,11 +230,11 @@ class Claims:
             return
         moved = holder is not None and (holder.uid, holder.sid) != (self._node.uid, here.sid)
         self._node.begin()
-        if moved and self._node.sessions.get(name.owned) is here:
+        if moved and self._owns(here, name):
             (here.replaced if ours else here.name_lost)()
         if session.state is not State.CLAIMING:
             return
-        if self._node.sessions.get(name.owned) is not here:
+        if not self._owns(here, name):
             self.resume(session, name, claim)
         elif ours and (here.away or not _gone(session)):
             self._hand_over(session, here)
@@ -242,6 +242,10 @@ class Claims:
         else:
             session.unclaimed(Code.BAD_TOKEN)
         self._node.wake(session)
+
+    def _owns(self, session: Session, name: Name) -> bool:
+        """Whether the name is this session's. One that has lost it may be asking for it again."""
+        return session.named and self._node.sessions.get(name.owned) is session
 
     def _hand_over(self, session: Session, here: Session) -> None:
         """The connection of a new session becomes that of an old one."""

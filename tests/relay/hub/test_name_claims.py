@@ -269,6 +269,22 @@ async def test_a_resume_that_comes_through_once_the_node_is_being_stopped_is_lef
     assert (await answer(guests.at(there, token=token)))["resumed"] is True
 
 
+async def test_a_resume_is_refused_by_a_session_that_lost_its_name_and_has_claimed_it_anew(
+    here: Router, guests: Guests
+) -> None:
+    first = guests.at(here)
+    token = await token_of(first)
+    session = here.sessions["ann"]
+    again = guests.at(here, token=token)
+    here.begin()
+    session.name_lost()
+    first.send(b'{"type":"hello","name":"ann"}\n')
+    assert here.sessions["ann"] is session
+    assert (await answer(again))["code"] == "bad_token"
+    assert session.named
+    assert not first.closed
+
+
 async def test_a_token_is_not_called_bad_while_nobody_can_know(
     here: Router, there: Router, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:
