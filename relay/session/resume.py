@@ -158,8 +158,8 @@ def _overdue(session: "Session", chat: Chat, absence: int) -> None:
         look_for_partner(session, chat, still)
 
 
-def node_back(session: "Session", uid: str) -> None:
-    """That node was taken for dead, and has only slept. What it had to say meanwhile may be lost."""
+def ask_partner_on(session: "Session", uid: str) -> None:
+    """Mail from or to that node may be lost: if the partner is there, ask it what it has."""
     chat = session.chat
     if chat is not None and chat.partner.uid == uid:
         _ask(session, chat)

@@ -74,7 +74,7 @@ class Transition(Enum):
     GRANT = "the name is its own"
     RESUME = "a client comes back with its token"
     WELCOME = "the partner has answered, or there was none"
-    DETACH = "the client of a program is gone"
+    DETACH = "a client that may come back is gone"
     LOSE_NAME = "another owns the name now"
     END = "quit, replaced, kicked, grace over"
 
@@ -88,9 +88,8 @@ TRANSITIONS: Final[Mapping[Transition, Mapping[State, State]]] = {
     Transition.WELCOME: {State.RESUMING: State.ACTIVE},
     Transition.DETACH: {State.ACTIVE: State.AWAY, State.RESUMING: State.AWAY},
     Transition.LOSE_NAME: {State.ACTIVE: State.NAMELESS, State.RESUMING: State.NAMELESS},
-    Transition.END: dict.fromkeys(
-        State, State.ENDED
-    ),  # from ENDED too: the connection is closed after the name is free
+    # Also from ENDED: the connection is closed once the name is given back.
+    Transition.END: dict.fromkeys(State, State.ENDED),
 }
 # The states in which a session owns its name.
 NAMED: Final = frozenset({State.ACTIVE, State.RESUMING, State.AWAY})

@@ -132,7 +132,7 @@ def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world
     ann.session.node_lost("n2", 0.0)
     ben.says(Leave())
     world.links.clear()
-    resume.node_back(ann.session, "n2")
+    resume.ask_partner_on(ann.session, "n2")
     world.settle()
     assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LEFT, CHAT)]
 
