@@ -84,7 +84,7 @@ schemas: $(VENV)/.developed ## Write the JSON Schemas of the frames in docs/.
 reference: $(VENV)/.developed ## Write docs/library-reference.md from the docstrings of pairchat.
 	$(BIN)/python -m tools.reference
 
-pictures: $(VENV)/.created ## Draw the pictures of docs/architecture.md.
+pictures: $(VENV)/.installed ## Draw the pictures of docs/architecture.md.
 	$(BIN)/python tools/pictures.py
 
 screenshot: $(VENV)/.developed ## Take the picture of pairchat in the README.

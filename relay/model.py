@@ -1,5 +1,7 @@
 """What several packages know of a user: the side of a chat, a chat that ended, and where a name lives."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from relay.protocol.errors import Presence, Reason
@@ -15,6 +17,13 @@ class Party(msgspec.Struct, array_like=True, frozen=True):
     acks: str  # who acknowledges what this side receives: "client" or "node"
     grace: float  # seconds that a broken session waits for its client; 0: it ends with its connection
     rings: bool = False  # its node understands `Ringing` and `Typing`; those before didn't
+
+
+class ChatRef(NamedTuple):
+    """A chat, as everyone has to know it who isn't in it. In JSON it is an array of exactly these two."""
+
+    id: str
+    partner: Party
 
 
 class Ended(msgspec.Struct, array_like=True, frozen=True):

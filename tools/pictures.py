@@ -1,12 +1,15 @@
-"""Draw the two pictures of docs/architecture.md (`make pictures`): the layers, out of the import contract in
-pyproject.toml, and a message's trip. tests/docs/test_pictures.py says when they are out of date.
+"""Draw the pictures of docs/architecture.md (`make pictures`): the layers, out of the contract in pyproject.toml,
+a message's trip, the states of a session, out of its table of transitions, and how a session is resumed.
+tests/docs/test_pictures.py says when they are out of date.
 """
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from xml.sax.saxutils import escape
+
+from relay.session.session import NAMED, TRANSITIONS, State, Transition
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
@@ -26,11 +29,41 @@ RECEIVING: Final = (
 )
 FILES: Final = {file for file, _, _ in (*SENDING, *RECEIVING)}
 
+
+class Step(NamedTuple):
+    """Something that happens while a session is resumed on another node, from whom to whom."""
+
+    sender: str
+    receiver: str
+    what: str  # a frame, a piece of mail, or a script, and what it has
+    transition: Transition | None = None  # of the session on the new node
+    former: Transition | None = None  # of the session on the node that held it
+
+
+PARTIES: Final = ("client", "new node", "Redis", "former node", "partner's node")
+CLIENT, NEW, DIRECTORY, FORMER, PARTNER = PARTIES
+RESUME: Final = (
+    Step(CLIENT, NEW, "hello: name, token, chat, last", Transition.CLAIM),
+    Step(NEW, DIRECTORY, "find: the record of the name"),
+    Step(NEW, DIRECTORY, "claim: that record, higher fence"),
+    Step(DIRECTORY, NEW, "fence: the name is owned here", Transition.RESUME),
+    Step(NEW, FORMER, "Moved: its node and fence"),
+    Step(NEW, PARTNER, "Sync: the last message here"),
+    Step(FORMER, PARTNER, "Unknown: it is no longer here"),
+    Step(FORMER, NEW, "Knew: when messages were said", None, Transition.END),
+    Step(PARTNER, NEW, "Sync: the last message there", Transition.WELCOME),
+    Step(NEW, CLIENT, "welcome, then paired: last"),
+    Step(PARTNER, NEW, "Text: those not acknowledged"),
+    Step(NEW, CLIENT, "msg: the same messages"),
+)
+STEP_WIDTH: Final = 250  # from one party to the next
+
 INK: Final = "#1f2933"
 LINE: Final = "#7b8794"
 PURE: Final = "#d9f2e3"  # does no I/O
 SHELL: Final = "#dbe7f6"
 STORE: Final = "#fbe3d6"
+PLAIN: Final = "#ffffff"
 ROW: Final = 34
 LINES: Final = 16  # from one line of a package's modules to the next
 PACKAGE: Final = 44  # characters of such a line
@@ -63,6 +96,13 @@ class Drawing:
     def arrow(self, *points: tuple[float, float]) -> None:
         path = " ".join(f"{x:g},{y:g}" for x, y in points)
         self._parts.append(f'<polyline points="{path}" fill="none" stroke="{LINE}" marker-end="url(#tip)"/>')
+
+    def line(self, *points: tuple[float, float]) -> None:
+        path = " ".join(f"{x:g},{y:g}" for x, y in points)
+        self._parts.append(f'<polyline points="{path}" fill="none" stroke="{LINE}" stroke-dasharray="3 3"/>')
+
+    def dot(self, x: float, y: float) -> None:
+        self._parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="4" fill="{LINE}"/>')
 
     def svg(self) -> str:
         return "\n".join([*self._parts, "</svg>"]) + "\n"
@@ -143,6 +183,59 @@ def trip() -> str:
     return drawing.svg()
 
 
+def states() -> str:
+    """The states of a session and what leads from one to another: a row for each transition of the table."""
+    left, column, top = 400, 104, 20
+    width, bottom = left + column * len(State), top + ROW * (len(TRANSITIONS) + 1) + 10
+    drawing = Drawing("The states of a session", width, bottom + 34)
+    places = {state: left + column * (number + 0.5) for number, state in enumerate(State)}
+    for state, x in places.items():
+        drawing.line((x, top + 10), (x, bottom))
+        drawing.box(x - 46, top - 12, 92, 24, PURE if state in NAMED else PLAIN)
+        drawing.text(x, top + 4, state.name, bold=True, middle=True)
+    for number, (transition, moves) in enumerate(TRANSITIONS.items(), start=1):
+        y = top + ROW * number + 10
+        drawing.text(14, y + 4, transition.name, bold=True)
+        drawing.text(110, y + 4, transition.value)
+        for before, after in moves.items():
+            if before is not after:
+                drawing.dot(places[before], y)
+                drawing.arrow((places[before], y), (places[after], y))
+    drawing.box(left, bottom + 12, 14, 14, PURE)
+    drawing.text(left + 22, bottom + 23, "owns its name")
+    return drawing.svg()
+
+
+def resumed() -> str:
+    """A session that is resumed on another node, and the states that the table gives it meanwhile."""
+    top, step = 20, 46
+    bottom = top + step * len(RESUME) + 20
+    drawing = Drawing("How a session is resumed on another node", STEP_WIDTH * (len(PARTIES) - 1) + 140, bottom + 10)
+    places = {party: 70.0 + STEP_WIDTH * number for number, party in enumerate(PARTIES)}
+    for party, x in places.items():
+        drawing.line((x, top + 10), (x, bottom))
+        drawing.box(x - 60, top - 12, 120, 24, STORE if party == DIRECTORY else SHELL)
+        drawing.text(x, top + 4, party, bold=True, middle=True)
+    here, there = State.NAMELESS, State.ACTIVE
+    for number, (sender, receiver, what, transition, former) in enumerate(RESUME, start=1):
+        y, (start, end) = top + step * number, (places[sender], places[receiver])
+        drawing.arrow((start, y), (end, y))
+        drawing.text(min(start, end) + 8, y - 6, what)
+        if transition is not None:
+            here = TRANSITIONS[transition][here]
+            state_box(drawing, places[NEW], y + 16, here)
+        if former is not None:
+            there = TRANSITIONS[former][there]
+            state_box(drawing, places[FORMER], y + 16, there)
+    return drawing.svg()
+
+
+def state_box(drawing: Drawing, x: float, y: float, state: State) -> None:
+    """What a session is from here on."""
+    drawing.box(x - 42, y - 12, 84, 20, PURE if state in NAMED else PLAIN)
+    drawing.text(x, y + 2, state.name, middle=True)
+
+
 def wrapped(text: str, most: int) -> Iterable[str]:
     """Its words in lines; none for an empty text."""
     line = ""
@@ -157,7 +250,8 @@ def wrapped(text: str, most: int) -> Iterable[str]:
 
 def pictures() -> dict[Path, str]:
     """Each file, and what has to be in it."""
-    return {DOCS / "layers.svg": layers(contracts(), modules()), DOCS / "trip.svg": trip()}
+    drawn = {"layers": layers(contracts(), modules()), "trip": trip(), "states": states(), "resume": resumed()}
+    return {DOCS / f"{name}.svg": picture for name, picture in drawn.items()}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from relay.model import Ended, Party
+from relay.model import ChatRef, Ended, Party
 
 
 class Body(msgspec.Struct, array_like=True, frozen=True):
@@ -15,12 +15,17 @@ class Body(msgspec.Struct, array_like=True, frozen=True):
     chat: str  # the chat it is in; empty: none
     partner: Party | None
     ended: Ended | None = None  # the last chat that is over
-    before: tuple[str, Party] | None = None  # the chat that goes on if `chat` is being agreed on and comes to nothing
+    before: ChatRef | None = None  # the chat that goes on if `chat` is being agreed on and comes to nothing
     calling: bool = False  # a call rings at it, or it waits for one that does: others hear `busy`
+
+    @property
+    def engaged(self) -> ChatRef | None:
+        """The chat it is in, or that is being agreed on."""
+        return None if self.partner is None else ChatRef(self.chat, self.partner)
 
     def knows(self, chat: str) -> bool:
         """Whether the session is in this chat, or may be."""
-        return chat == self.chat or (self.before is not None and chat == self.before[0])
+        return chat == self.chat or (self.before is not None and chat == self.before.id)
 
 
 class Record(msgspec.Struct, frozen=True):

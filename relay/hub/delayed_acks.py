@@ -3,8 +3,8 @@
 import asyncio
 from typing import Final
 
-from relay.hub.client_connection import Outlet
 from relay.hub.name_claims import Owner
+from relay.session.client_connection import Outlet
 
 # While more messages of its chat are under way, an acknowledgement waits so long for theirs, and goes with whatever is
 # told first. Who waits for it before going on has nothing else under way, and gets it at once.

@@ -10,7 +10,6 @@ from anyio.abc import TaskGroup
 
 from relay.bus.bus import Bus
 from relay.directory.directory import Directory
-from relay.hub.client_connection import Outlet
 from relay.hub.delayed_acks import Held
 from relay.hub.lease_guard import Standing
 from relay.hub.login_queue import Entrance
@@ -25,12 +24,13 @@ from relay.names.parse import Name
 from relay.protocol.errors import Code, Ending
 from relay.protocol.events import Claim, Event
 from relay.session import peer_handlers
+from relay.session.client_connection import Outlet
 from relay.session.drain import dismiss
 from relay.session.memory_budget import Budget
 from relay.session.partner_nodes import Partners
 from relay.session.peer_messages import Ack, Mail, Moved
 from relay.session.runtime import Limits
-from relay.session.session import NAMED, Session
+from relay.session.session import Session
 from relay.tasks.batches import in_slices
 from relay.tasks.worker_pool import Crew
 
@@ -156,7 +156,7 @@ class Router(Turns):
     def plug(self, outlet: Outlet, *, program: bool) -> Session:
         """A session for a new client."""
         session = Session(self, program=program)
-        session.outlet = outlet
+        session.connect(outlet)
         self._outlets.add(outlet)
         self.counts.connections += 1
         return session
@@ -249,7 +249,7 @@ class Router(Turns):
 
     def close(self, session: Session) -> None:
         """See `Host`."""
-        outlet, session.outlet = session.outlet, None
+        outlet = session.disconnect()
         if outlet is not None:
             outlet.close()
 
@@ -275,7 +275,7 @@ class Router(Turns):
 
     def _deliver(self, mail: Mail) -> None:
         session = self.sessions.get(mail.to)
-        if session is None or session.state is not NAMED:
+        if session is None or not session.named:
             peer_handlers.undeliverable(self, mail)
             return
         peer_handlers.receive(session, mail)
@@ -287,7 +287,7 @@ class Router(Turns):
 
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
-        await self._records.write_all([s for s in self.sessions.values() if s.state is NAMED])
+        await self._records.write_all([s for s in self.sessions.values() if s.named])
         self.begin()
         for uid in self.neighbours.partners():
             self.neighbours.forgot(uid)
@@ -302,14 +302,14 @@ class Router(Turns):
     async def _write_back(self) -> None:
         partitions, self._forgotten = self._forgotten, set()
         async for session in in_slices(list(self.sessions.values()), SLICE):
-            if session.state is NAMED and self._directory.keys.partition_of(session.owned) in partitions:
+            if session.named and self._directory.keys.partition_of(session.owned) in partitions:
                 self._records.save(session)
         await self._directory.tidy(partitions)
 
     @property
     def quiet(self) -> bool:
         """Everyone is told, and every name given back or written down."""
-        claiming = any(session.state is not NAMED for session in self.sessions.values())
+        claiming = any(not session.named for session in self.sessions.values())
         return not self._outlets and not claiming and self._records.quiet
 
     def here(self, sid: str) -> bool:
@@ -321,7 +321,7 @@ class Router(Turns):
         self.begin()
         for session in list(self.sessions.values()):
             dismiss(session)
-            if session.state is NAMED:  # resumed elsewhere, if at all
+            if session.named:  # resumed elsewhere, if at all
                 self._ended(session, Ending.DRAINED)
         for outlet in list(self._outlets):
             outlet.close()

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from relay.hub.client_connection import Outlet
+from relay.session.client_connection import Outlet
 
 # While others talk: so many in each tick, a fifth of a core.
 TICK_SECONDS: Final = 0.005

@@ -12,7 +12,6 @@ from anyio.abc import TaskGroup
 
 from relay.clock import clock
 from relay.directory.directory import Body, Directory, Record, Unavailable
-from relay.hub.client_connection import Outlet
 from relay.hub.record_writer import Records
 from relay.logs import Spell
 from relay.model import Located
@@ -20,6 +19,7 @@ from relay.names.parse import Name, parse
 from relay.protocol.errors import Code
 from relay.protocol.events import Claim, Replaced
 from relay.session import resume
+from relay.session.client_connection import Outlet
 from relay.session.partner_nodes import Partners
 from relay.session.peer_messages import Mail, Moved
 from relay.session.resume import Legacy
@@ -118,7 +118,7 @@ class Claims:
         self._sids.add(sid)
         fence, code = None, Code.NAME_TAKEN
         try:
-            body = Body(name.shown, session.grace, token_hash, False, "", None)
+            body = Body(name.shown, session.grace, token_hash, away=False, chat="", partner=None)
             fence = await self._directory.claim(name.owned, sid, body)
             if fence is None and self._node.authenticates:
                 fence = await self._supersede(session, name, sid, body)
@@ -136,7 +136,7 @@ class Claims:
         else:
             self._seat(session, name)
             session.claimed(sid, fence, token, token_hash)
-            if session.state is State.NAMED:  # else the node goes away
+            if session.named:  # else the node goes away
                 self._node.began(session, resumed=False)
                 self._seated(sid)
         self._known(session, name)
@@ -169,9 +169,13 @@ class Claims:
                 old.superseded()
             self._node.sessions[name.owned] = session
 
-    def _refused(self, session: Session, name: Name, sid: str, code: Code, grace: float = 0.0) -> None:
+    def _unseat(self, session: Session, name: Name) -> None:
+        """The session asks for the name no longer."""
         if self._node.sessions.get(name.owned) is session:
             del self._node.sessions[name.owned]
+
+    def _refused(self, session: Session, name: Name, sid: str, code: Code, grace: float = 0.0) -> None:
+        self._unseat(session, name)
         session.unclaimed(code)
         if code is Code.UNAVAILABLE:
             # A session that was to be resumed may be ours now: its client has its grace to try again. Until then its
@@ -196,7 +200,7 @@ class Claims:
             self._crew.start(self._resume, session, name, claim, token_hash)
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.owned, []).append(lambda: self._resume_now(session, name, claim))
-        elif here.state is State.NAMED:
+        elif here.named:
             self._crew.start(self._come_back, session, here, name, claim, token_hash)
         else:
             session.unclaimed(Code.BAD_TOKEN)
@@ -226,29 +230,33 @@ class Claims:
             return
         moved = holder is not None and (holder.uid, holder.sid) != (self._node.uid, here.sid)
         self._node.begin()
-        if moved and self._node.sessions.get(name.owned) is here:
+        if moved and self._owns(here, name):
             (here.replaced if ours else here.name_lost)()
         if session.state is not State.CLAIMING:
             return
-        if self._node.sessions.get(name.owned) is not here:
+        if not self._owns(here, name):
             self.resume(session, name, claim)
-        elif ours and (here.detached or not _gone(session)):
+        elif ours and (here.away or not _gone(session)):
             self._hand_over(session, here)
             resume.come_back(here, claim)
         else:
             session.unclaimed(Code.BAD_TOKEN)
         self._node.wake(session)
 
+    def _owns(self, session: Session, name: Name) -> bool:
+        """Whether the name is this session's. One that has lost it may be asking for it again."""
+        return session.named and self._node.sessions.get(name.owned) is session
+
     def _hand_over(self, session: Session, here: Session) -> None:
         """The connection of a new session becomes that of an old one."""
-        old, new = here.outlet, session.outlet
-        session.outlet, here.outlet = None, new
+        old, new = here.disconnect(), session.disconnect()
         session.close()
         here.absence.ended_us = time.time_ns() // 1000
         if old is not None:
             old.tell(Replaced())
             old.close()
         if new is not None:
+            here.connect(new)
             new.serve(here)
             self._node.touch(new)
 
@@ -268,13 +276,17 @@ class Claims:
             self._refused(session, name, sid, code, session.grace)
         else:
             holder, fence = taken
-            body = holder.body
-            legacy = Legacy(name, sid, fence, token_hash, body.chat, body.partner, body.ended, body.before)
-            resume.inherit(session, legacy)
-            self._node.began(session, resumed=True)
             self._node.post(holder.uid, Moved(name.owned, holder.sid, fence=fence, uid=self._node.uid))
-            resume.come_back(session, claim)
-            self._seated(sid)
+            if session.state is State.ENDED:  # the node goes away: with its token the client may go on elsewhere
+                self._unseat(session, name)
+                self.forget(sid)
+            else:
+                body = holder.body
+                chat, ended = body.engaged, body.ended
+                session.inherit(Legacy(name, sid, fence, token_hash, chat=chat, ended=ended, before=body.before))
+                self._node.began(session, resumed=True)
+                resume.come_back(session, claim)
+                self._seated(sid)
         self._known(session, name)
 
     async def _take_over(self, session: Session, name: Name, sid: str, token_hash: str) -> tuple[Record, int] | None:
@@ -296,7 +308,7 @@ class Claims:
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
         """Find the owner of a name: here, or in the directory."""
         here = self._node.sessions.get(owned)
-        if here is not None and here.state is State.NAMED:
+        if here is not None and here.named:
             then(Located(here.presence, self._node.uid))
         else:
             self._crew.start(self._locate, owned, then)
@@ -315,7 +327,7 @@ class Claims:
 
 def _gone(session: Session) -> bool:
     """The client has hung up."""
-    return session.outlet is None or bool(session.outlet.hung_up)
+    return session.outlet is None or session.outlet.hung_up
 
 
 def hash_token(token: str) -> str:

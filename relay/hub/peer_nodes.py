@@ -38,11 +38,10 @@ class Neighbours:
         log.warning("node back", uid=uid)
         self._node.begin()
         for session in list(self._node.sessions.values()):
-            resume.node_back(session, uid)
+            resume.ask_partner_on(session, uid)
 
     def forgot(self, uid: str) -> None:
         """That node had given us up, mail to it was lost: settle with each partner there what it has."""
         self._node.begin()
         for session in self._node.sessions.values():
-            if session.chat is not None and session.chat.partner.uid == uid:
-                self._node.post(uid, session.chat.sync(session.party, reply=True, away=session.detached))
+            resume.ask_partner_on(session, uid)

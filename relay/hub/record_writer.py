@@ -9,7 +9,7 @@ from anyio.abc import TaskGroup
 
 from relay.directory.directory import Body, Directory, NameLost, Unavailable
 from relay.protocol.errors import Reason
-from relay.session.session import Session, State
+from relay.session.session import Session
 from relay.tasks.worker_pool import Crew
 
 # Pause before a record that couldn't be written is written again.
@@ -69,9 +69,10 @@ class Records:
     async def _save(self, session: Session) -> None:
         waiting = self._waiting.pop(session)
         written = False
-        if session.state is State.NAMED:
+        if session.named:
             try:
-                session.fence = await self._directory.save(session.owned, session.sid, session.fence, body(session))
+                owned, sid, fence = session.owned, session.sid, session.fence
+                session.written(await self._directory.save(owned, sid, fence, body(session)))
                 written = True
             except NameLost:
                 await self._lost(session)
@@ -96,7 +97,7 @@ class Records:
                 self._waiting.setdefault(session, [])  # whose it is now shows with the next try
                 return
         self._changed()
-        if session.state is State.NAMED:
+        if session.named:
             if resumed is None:
                 session.name_lost()
             else:
@@ -157,7 +158,7 @@ class Records:
         for session in sessions:
             self.save(session, one_less)
         await done.wait()
-        if any(session in self._waiting and session.state is State.NAMED for session in sessions):
+        if any(session in self._waiting and session.named for session in sessions):
             raise Unavailable("not all records could be written")
 
 
@@ -175,16 +176,15 @@ def _call(then: Callable[..., None], *about: object) -> None:
 
 def body(session: Session) -> Body:
     """What the directory has to know of a session."""
-    chat, partner = session.engaged or ("", None)
-    shown = session.name.shown if session.name else ""
+    engaged = session.engaged
     return Body(
-        shown,
-        session.grace,
-        session.token_hash,
-        session.detached,
-        chat,
-        partner,
-        session.ended,
-        session.before,
-        session.calling,
+        shown=session.name.shown if session.name else "",
+        grace=session.grace,
+        token=session.token_hash,
+        away=session.away,
+        chat=engaged.id if engaged else "",
+        partner=engaged.partner if engaged else None,
+        ended=session.ended,
+        before=session.before,
+        calling=session.calling,
     )

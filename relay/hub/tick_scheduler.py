@@ -15,8 +15,8 @@ import structlog
 
 from relay.bus.bus import Bus
 from relay.directory.directory import Lease
-from relay.hub.client_connection import Outlet
 from relay.hub.lease_guard import Standing
+from relay.session.client_connection import Outlet
 from relay.session.peer_messages import Mail
 
 # Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.

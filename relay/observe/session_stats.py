@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from relay.hub.hub import Router
 from relay.metrics import Counts
 from relay.protocol.errors import Presence
-from relay.session.session import Session, State
+from relay.session.session import Session
 from relay.tasks.batches import in_slices
 
 # Looked at in one turn of the loop: some tenths of a millisecond.
@@ -31,7 +31,7 @@ class Tally(Struct):
 
     def add(self, session: Session, dialect: str) -> None:
         """Count a session."""
-        named = session.state is State.NAMED
+        named = session.named
         key = dialect, session.presence if named else NAMELESS
         self.sessions[key] = self.sessions.get(key, 0) + 1
         self.users += named
@@ -45,7 +45,7 @@ async def count(router: Router) -> Tally:
     async for outlet in in_slices(outlets, SLICE):
         tally.add(outlet.session, outlet.dialect)
     async for session in in_slices(list(router.sessions.values()), SLICE):
-        if session.outlet is None and session.state is State.NAMED:
+        if session.outlet is None and session.named:
             tally.add(session, "json")  # the only ones that outlive their connection
     return tally
 

@@ -13,7 +13,7 @@ from relay.protocol.errors import Code, Ending
 from relay.protocol.events import Command, Hangup, Say
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES, Reading
 from relay.session.memory_budget import PLENTY, SHORT_READ_BYTES
-from relay.session.session import NAMED, Session, State
+from relay.session.session import Session, State
 
 # One read. What a client floods is taken in such pieces, so that everyone gets a turn; also bounds what one connection
 # can have in memory before it is slowed.
@@ -89,7 +89,7 @@ class Connection(Reading):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next read goes."""
-        if not self._named and self.session.state is not NAMED:
+        if not self._named and not self.session.named:
             return _CLASSIC_BUFFER if self._dialect is CLASSIC else _NAMELESS_BUFFER
         return _SHORT_BUFFER if self._router.budget.allowance < PLENTY else _buffer
 
@@ -103,7 +103,7 @@ class Connection(Reading):
         if self._dialect is None:
             self._dialect = choose(data)
             self.session.program = self._dialect is JSON
-        if self._named is not (self.session.state is NAMED):
+        if self._named is not self.session.named:
             self._mind_length()
         lines = self._framer.feed(data)
         if lines:
@@ -129,7 +129,7 @@ class Connection(Reading):
 
     def _mind_length(self) -> None:
         """A line may be as long as is needed: there is a name now, or none any more."""
-        self._named = self.session.state is NAMED
+        self._named = self.session.named
         limit = self._max_line if self._named else min(self._max_line, NAMELESS_BYTES)
         if over := self._framer.bound(limit):
             self._take(over)
@@ -178,7 +178,7 @@ class Connection(Reading):
             if self._share_of != router.round:
                 self._share_of, self._share = router.round, TURN_LINES
             while lines and not session.blocked and self._out_bytes <= REPLY_BYTES:
-                if session.state is not NAMED and type(lines[0]) is bytes:
+                if not session.named and type(lines[0]) is bytes:
                     # A stranger who doesn't read gets no more answers.
                     if self._write_paused or not router.entrance.admits(self):
                         break
@@ -236,7 +236,7 @@ class Connection(Reading):
     def _parse(self, line: Line) -> Command:
         if isinstance(line, bytes):  # what nearly all are
             assert self._dialect is not None
-            return self._dialect.parse(line, self.session.state is NAMED)
+            return self._dialect.parse(line, self.session.named)
         if isinstance(line, Hangup):
             return line
         assert self._dialect is not None
@@ -286,7 +286,7 @@ class Connection(Reading):
         session = self.session
         if session.outlet is self:
             session.flushed()
-        if self._timer is not None or session.state is not NAMED:
+        if self._timer is not None or not session.named:
             self._mind_name()
         if self.lines and not session.blocked and not self._router.held:
             self._router.later(self)

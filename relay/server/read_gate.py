@@ -5,14 +5,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, cast
 
-from relay.hub.client_connection import Outlet
 from relay.hub.hub import Router
 from relay.hub.rate_limit import Pace
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC, Dialect, Framer, Line
 from relay.server.write_buffer import Replies
+from relay.session.client_connection import Outlet
 from relay.session.memory_budget import LINE_BYTES, MESSAGE_BYTES, PLENTY
-from relay.session.session import NAMED, Session
+from relay.session.session import Session
 
 # Replies that a client hasn't read; above it, its lines aren't read either.
 REPLY_BYTES: Final = 64 * 1024
@@ -98,7 +98,7 @@ class Reading(Replies):
             return True
         if not self.session.draining and self._dialect is not CLASSIC:
             return False
-        most = AHEAD_BYTES if self.session.state is NAMED else NAMELESS_BYTES
+        most = AHEAD_BYTES if self.session.named else NAMELESS_BYTES
         return len(self.lines) <= AHEAD_LINES and self._ahead_bytes() <= most
 
     def _ahead_bytes(self) -> int:
@@ -112,7 +112,7 @@ class Reading(Replies):
     @property
     def half(self) -> int:
         """Bytes of a line that isn't whole yet; they count once there is a name."""
-        return self._framer.half if self.session.state is NAMED else 0
+        return self._framer.half if self.session.named else 0
 
     @property
     def unsaid(self) -> int:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import cast
 
-from relay.hub.client_connection import Outlet
 from relay.hub.hub import Router
 from relay.protocol.dialects import CLASSIC, JSON, Dialect
 from relay.protocol.events import Acked, Event, Messages
+from relay.session.client_connection import Outlet
 from relay.session.session import Session
 
 

@@ -136,7 +136,7 @@ class Chat:
             run.texts.append(text)
             self._out = id
             return None
-        run = Text(self.partner.owned, self.id, fence, id, self._out, at, [text])
+        run = Text(self.partner.owned, self.id, fence, id, self._out, at=at, texts=[text])
         self._run, self._turn, self._out = run, turn, id
         return run
 
@@ -169,7 +169,7 @@ class Chat:
         mails: list[Text] = []
         for id, text, at in leaving:
             if not mails or id != self._out + 1 or at != mails[-1].at:
-                mails.append(Text(self.partner.owned, self.id, fence, id, self._out, at, []))
+                mails.append(Text(self.partner.owned, self.id, fence, id, self._out, at=at, texts=[]))
             mails[-1].texts.append(text)
             self._out = id
         self._run = None
@@ -242,4 +242,4 @@ class Chat:
         if reply:
             at = self.times.of(self.confirmed)
             timed, times = (self.confirmed, [at]) if at is not None else (0, [])
-        return Sync(self.partner.owned, self.id, party, self.confirmed, reply, away, timed, times)
+        return Sync(self.partner.owned, self.id, party, self.confirmed, reply, away=away, timed=timed, times=times)

@@ -125,15 +125,14 @@ def _who(session: "Session", command: Who) -> None:
         return
 
     def located(found: Located | Code) -> None:
-        if session.pending is not command:
+        if not session.answered(command):
             return
-        session.pending = None
         if isinstance(found, Code):
             session.refuse(found, name=command.name, ref=command.ref)
         else:
             session.host.tell(session, Known(command.name, found.state, command.ref))
 
-    session.pending = command
+    session.await_answer(command)
     session.host.locate(name.owned, located)
 
 
@@ -144,8 +143,9 @@ def _ping(session: "Session", command: Ping) -> None:
 def _cancel(session: "Session", command: Cancel) -> None:
     if not session.cancels(command):
         return
-    if isinstance(session.pending, Call):  # behind messages: nobody has heard of it yet
-        call, session.pending = session.pending, None
+    call = session.pending
+    if isinstance(call, Call):  # behind messages: nobody has heard of it yet
+        session.drop_pending()
         session.pairing.refuse(Code.DECLINED, call)
         session.host.wake(session)
     else:
@@ -218,7 +218,7 @@ def _unsettled(session: "Session") -> bool:
 def _quit(session: "Session", command: Quit) -> None:
     if command.now:
         session.pairing.withdraw(Reason.LEFT)
-        session.pending = None
+        session.drop_pending()
         session.part(Reason.QUIT)
         session.end(Ending.QUIT, Bye())
     else:

@@ -19,7 +19,7 @@ class Drain:
     def look(self) -> bool:
         """Tell whoever is to be told by now. Returns whether nobody has to be waited for any more."""
         self._begin()
-        there = [session for session in self._sessions.values() if not session.detached]
+        there = [session for session in self._sessions.values() if not session.away]
         programs = [session for session in there if session.program]
         for session in programs:
             if session.named and session not in self._told:
@@ -43,5 +43,5 @@ def dismiss(session: Session) -> None:
         session.host.tell(session, Moving())
         session.part(Reason.QUIT)
         session.end(Ending.DRAINED)
-    elif not session.detached:
+    elif not session.away:
         session.detach()

@@ -32,7 +32,6 @@ class Absence:
     def begin(self) -> None:
         """The client is gone."""
         session = self._session
-        session.detached = True
         session.door.shut(Code.AWAY)
         session.host.close(session)
         if session.chat is not None:
@@ -66,7 +65,7 @@ class Absence:
         self._session.host.alarm(self._session.grace, ask)
 
     def _lasts(self, number: int) -> bool:
-        return self._number == number and self._session.detached and self._session.named
+        return self._number == number and self._session.away
 
     def let_go(self) -> None:
         """The session is over: nothing here refers to it any more."""

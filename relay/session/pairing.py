@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from relay.metrics import Outcome
-from relay.model import Located, Party
+from relay.model import ChatRef, Located, Party
 from relay.names.parse import Name
 from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.events import AcceptCall, Call, Missed, Rings
@@ -80,14 +80,14 @@ class Pairing:
         self.step: Calling | Settling | Answering | Reserved | None = None
 
     @property
-    def promised(self) -> tuple[str, Party] | None:
+    def promised(self) -> ChatRef | None:
         """Chat and partner that the record has to name before the chat is announced."""
-        return None if self.step is None or isinstance(self.step, Calling) else (self.step.chat, self.step.party)
+        return None if self.step is None or isinstance(self.step, Calling) else ChatRef(self.step.chat, self.step.party)
 
     @property
     def node(self) -> str | None:
         """The other side's node, once something is promised."""
-        return None if (promised := self.promised) is None else promised[1].uid
+        return None if (promised := self.promised) is None else promised.partner.uid
 
     def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
         self.step = step

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from relay.protocol.errors import Code, Reason
 from relay.protocol.events import Away as AwayEvent
-from relay.protocol.events import Back, Claim, Messages, Types
+from relay.protocol.events import Back, Messages, Types
 from relay.session import resume
 from relay.session.chat import FLIGHT_BYTES
 from relay.session.peer_messages import (
@@ -32,7 +32,7 @@ from relay.session.peer_messages import (
     Unknown,
 )
 from relay.session.runtime import Host
-from relay.session.session import Session
+from relay.session.session import AWAY, RESUMING, Session
 from relay.session.window import size
 
 
@@ -41,8 +41,8 @@ def receive(session: Session, mail: Mail) -> None:
 
     What a client would be told of waits for its welcome, while it is coming back.
     """
-    if session.pending is not None and type(session.pending) is Claim and type(mail) in _TOLD:
-        session.early.append(mail)
+    if session.state is RESUMING and type(mail) in _TOLD:
+        session.postpone(mail)
     else:
         _MAIL[type(mail)](session, mail)
 
@@ -89,7 +89,7 @@ def _text(session: Session, mail: Text) -> None:
     chat = session.chat
     if chat is None or chat.id != mail.chat or mail.fence < chat.partner.fence:
         return  # of a chat that is over (its Gone is on the way), or of a stale owner
-    if session.detached:  # to come again after a resume, maybe from another node: it's no later for that
+    if session.state is AWAY:  # to come again after a resume, maybe from another node: it's no later for that
         chat.times.note(mail.id, len(mail.texts), mail.at)
         return
     fresh = chat.take(mail)
@@ -157,8 +157,8 @@ def _away(session: Session, mail: Away) -> None:
 
 def _sync(session: Session, mail: Sync) -> None:
     chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
-    if session.fallback is not None and session.fallback[0] == mail.chat:
-        session.early.append(mail)  # it isn't known yet whether that chat goes on
+    if session.fallback is not None and session.fallback.id == mail.chat:
+        session.postpone(mail)  # it isn't known yet whether that chat goes on
         return
     if chat is None or chat.id != mail.chat or unsettled:
         reason = session.outbox.fates.why(mail.chat)
@@ -168,17 +168,16 @@ def _sync(session: Session, mail: Sync) -> None:
         return
     if mail.party.fence < chat.partner.fence:
         return
-    chat.partner = mail.party
-    session.tie()
+    session.partner_is(mail.party)
     session.outbox.fates.times.learn(mail.timed, mail.times)
-    if isinstance(session.pending, Claim):
+    if session.state is RESUMING:
         resume.reunited(session, mail)
     session.outbox.acked(chat, mail.last)
     if chat.away and not mail.away:
         chat.away = False
         host.tell(session, Back(chat.partner.shown, chat.id))
     if mail.reply:
-        host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.detached))
+        host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.away))
     sent = chat.sent
     for text in chat.again(session.fence):
         host.counts.resent += max(0, min(len(text.texts), sent + 1 - text.id))

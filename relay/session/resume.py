@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from relay.metrics import Outcome
-from relay.model import Ended, Located, Party
+from relay.model import ChatRef, Ended, Located
 from relay.names.parse import Name
 from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.events import Away, Claim, Left, Paired, Resume
@@ -33,29 +33,16 @@ class Legacy(Struct, frozen=True):
     sid: str
     fence: int
     token_hash: str
-    chat: str  # empty: none
-    partner: Party | None
+    chat: ChatRef | None
     ended: Ended | None
-    before: tuple[str, Party] | None = None  # see `relay.directory.directory.Body`
-
-
-def inherit(session: "Session", legacy: Legacy) -> None:
-    """Be the session that the directory remembers."""
-    session.name, session.sid, session.fence = legacy.name, legacy.sid, legacy.fence
-    session.token_hash, session.ended = legacy.token_hash, legacy.ended
-    if legacy.partner is not None:
-        session.chat, session.fallback = Chat(legacy.chat, legacy.partner), legacy.before
-        session.tie()
-    session.outbox.inherited()
-    if legacy.ended is not None:
-        session.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
+    before: ChatRef | None = None  # see `relay.directory.directory.Body`
 
 
 def come_back(session: "Session", claim: Claim) -> None:
     """The session has a client again; it is welcomed once the partner has answered, or after `limits.reunion`."""
     resume = _resume(claim)
     chat, host = session.chat, session.host
-    away = session.detached
+    away = session.away
     host.counts.claim(Outcome.RESUMED)
     session.attach(claim)
     session.outbox.resume(resume.sent)
@@ -87,7 +74,7 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
 
 def _stands(session: "Session") -> None:
     """The chat exists: the one before it is left."""
-    fallback, session.fallback = session.fallback, None
+    fallback = session.drop_fallback()
     if fallback is not None:
         chat, partner = fallback
         session.outbox.fates.ended(chat, Reason.LEFT)
@@ -95,12 +82,11 @@ def _stands(session: "Session") -> None:
         session.host.save(session)
 
 
-def _fall_back(session: "Session", claim: Claim, fallback: tuple[str, Party]) -> None:
+def _fall_back(session: "Session", claim: Claim) -> None:
     """The chat came to nothing: the one before it goes on."""
-    session.fallback, session.chat = None, Chat(*fallback)
-    session.tie()
+    chat = session.fall_back()
     session.host.save(session)
-    _reunite(session, claim, session.chat)
+    _reunite(session, claim, chat)
 
 
 def look_for_partner(
@@ -122,8 +108,7 @@ def look_for_partner(
         elif found.state is Presence.OFFLINE:
             gone(session, Reason.LOST, 0)
         elif found.uid != chat.partner.uid:
-            chat.partner = structs.replace(chat.partner, uid=found.uid)
-            session.tie()
+            session.partner_is(structs.replace(chat.partner, uid=found.uid))
             _ask(session, chat)
         elif found.state is Presence.AWAY and not chat.away:
             partner_away(session, chat, chat.partner.grace)
@@ -155,7 +140,7 @@ def partner_away(session: "Session", chat: Chat, left: float) -> None:
     """Its node can't tell how long the partner may still come back: we have to look at the clock ourselves."""
     if not chat.away:
         chat.gone_away()
-        if not isinstance(session.pending, Claim):  # else it's told with the welcome
+        if session.returning is None:  # else it's told with the welcome
             session.host.tell(session, Away(chat.partner.shown, round(left, 3), chat.id))
     absence = chat.absences
     session.later(left, lambda session: _overdue(session, chat, absence))
@@ -173,8 +158,8 @@ def _overdue(session: "Session", chat: Chat, absence: int) -> None:
         look_for_partner(session, chat, still)
 
 
-def node_back(session: "Session", uid: str) -> None:
-    """That node was taken for dead, and has only slept. What it had to say meanwhile may be lost."""
+def ask_partner_on(session: "Session", uid: str) -> None:
+    """Mail from or to that node may be lost: if the partner is there, ask it what it has."""
     chat = session.chat
     if chat is not None and chat.partner.uid == uid:
         _ask(session, chat)
@@ -182,7 +167,7 @@ def node_back(session: "Session", uid: str) -> None:
 
 def _ask(session: "Session", chat: Chat) -> None:
     """Ask the partner what it has, and whether it still knows of the chat."""
-    session.host.post(chat.partner.uid, chat.sync(session.party, reply=True, away=session.detached))
+    session.host.post(chat.partner.uid, chat.sync(session.party, reply=True, away=session.away))
 
 
 def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) -> None:
@@ -195,20 +180,20 @@ def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) ->
 
 def _alone(session: "Session", claim: Claim) -> None:
     chat, fallback = session.chat, session.fallback
-    if session.pending is not claim:
+    if session.returning is not claim:
         return
-    if chat is not None and fallback is not None and fallback[0] == _resume(claim).chat:  # the client never heard of it
+    if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # the client never heard of it
         host, partner = session.host, chat.partner
         host.post(partner.uid, Gone(partner.owned, chat.id, Reason.LOST, 0, session.fence))
-        _fall_back(session, claim, fallback)
+        _fall_back(session, claim)
     else:
         announce(session, claim)
 
 
 def reunited(session: "Session", mail: Sync) -> None:
     """The partner answered."""
-    claim = session.pending
-    if isinstance(claim, Claim) and session.chat is not None:
+    claim = session.returning
+    if claim is not None and session.chat is not None:
         session.outbox.known(session.chat, mail.last)
         if not mail.away:
             session.chat.away = False
@@ -219,14 +204,14 @@ def reunited(session: "Session", mail: Sync) -> None:
 
 def gone(session: "Session", reason: Reason, last: int) -> None:
     """The chat is over; a client that is just coming back hears so after its welcome."""
-    claim, chat = session.pending, session.chat
+    claim, chat = session.returning, session.chat
     if chat is None:
         return
-    if isinstance(claim, Claim):
+    if claim is not None:
         if session.fallback is not None:
-            _fall_back(session, claim, session.fallback)
+            _fall_back(session, claim)
             return
-        _welcome(session, claim)
+        session.welcome_back(_resume(claim).token)
     session.over(reason, last)
 
 
@@ -234,7 +219,7 @@ def announce(session: "Session", claim: Claim, last: int = 0) -> None:
     """Welcome the client, and tell what became of its chat."""
     host, resume = session.host, _resume(claim)
     _stands(session)
-    _welcome(session, claim)
+    session.welcome_back(resume.token)
     if session.chat is not None and _abandoned(session.chat, resume):
         session.part(Reason.LEFT, told=True)
         host.save(session)
@@ -257,16 +242,6 @@ def _abandoned(chat: Chat, resume: Resume) -> bool:
     went back to an older state. To go on would bring the client again what it had there before.
     """
     return chat.id == resume.left and chat.id != resume.chat
-
-
-def _welcome(session: "Session", claim: Claim) -> None:
-    host = session.host
-    assert session.name is not None
-    session.pending = None
-    for mail in session.early:
-        host.post(host.uid, mail)
-    session.early.clear()
-    session.welcome(_resume(claim).token, resumed=True)
 
 
 def _resume(claim: Claim) -> Resume:

@@ -1,21 +1,20 @@
 """One user: what it may ask for in which state, and what it is told. No I/O; time, mail and records come from the host.
 
-    NAMELESS --Claim--> CLAIMING --claimed--> NAMED --Quit, Hangup, grace over--> ENDED
-        ^                  | refused            |
-        +------------------+--------------------+ name lost (JSON)
+`TRANSITIONS` says how the state may change, and `Session._move` is the only place where it does. Other modules call the
+method of the session that stands for what has happened; none of them assigns what belongs to the state.
 
 Commands are handled strictly in order: while one waits for its outcome (`blocked`) the caller keeps the following ones.
 Leaving, quitting and switching wait until every message before them was acknowledged or reported. What each command
 does is in `relay.session.command_handlers`; what partners' sessions send is handled in `relay.session.peer_handlers`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 from weakref import ref
 
 from relay.metrics import Outcome
-from relay.model import Ended, Party
+from relay.model import ChatRef, Ended, Party
 from relay.names.parse import Name
 from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
 from relay.protocol.events import (
@@ -39,13 +38,14 @@ from relay.protocol.events import (
 )
 from relay.protocol.frame_errors import Ref
 from relay.session.chat import FLIGHT_BYTES, Chat
+from relay.session.client_connection import Outlet
 from relay.session.command_handlers import COMMANDS, before_name
 from relay.session.grace_period import Absence
 from relay.session.incoming_calls import Door
 from relay.session.pairing import Pairing
 from relay.session.partner_nodes import NO_TIES
 from relay.session.peer_messages import Deaf, Gone, Knew, Mail, Taken, Unknown
-from relay.session.resume import partner_lost
+from relay.session.resume import Legacy, partner_lost
 from relay.session.runtime import Host
 from relay.session.sent_messages import Outbox
 
@@ -59,14 +59,49 @@ class State(Enum):
     """How far a session has come."""
 
     NAMELESS = auto()
-    CLAIMING = auto()
-    NAMED = auto()
+    CLAIMING = auto()  # the directory has been asked for the name
+    ACTIVE = auto()
+    RESUMING = auto()  # the client is back, and waits for the partner's answer until it is welcomed
+    AWAY = auto()  # the client is gone and may come back
     ENDED = auto()
 
 
+class Transition(Enum):
+    """What changes a session's state, in the words of a caption."""
+
+    CLAIM = "the client asks for a name"
+    REFUSE = "the name can't be had"
+    GRANT = "the name is its own"
+    RESUME = "a client comes back with its token"
+    WELCOME = "the partner has answered, or there was none"
+    DETACH = "a client that may come back is gone"
+    LOSE_NAME = "another owns the name now"
+    END = "quit, replaced, kicked, grace over"
+
+
+# For each transition: from which states it leads where. All others are defects.
+TRANSITIONS: Final[Mapping[Transition, Mapping[State, State]]] = {
+    Transition.CLAIM: {State.NAMELESS: State.CLAIMING},
+    Transition.REFUSE: {State.CLAIMING: State.NAMELESS},
+    Transition.GRANT: {State.CLAIMING: State.ACTIVE},
+    Transition.RESUME: dict.fromkeys((State.CLAIMING, State.ACTIVE, State.RESUMING, State.AWAY), State.RESUMING),
+    Transition.WELCOME: {State.RESUMING: State.ACTIVE},
+    Transition.DETACH: {State.ACTIVE: State.AWAY, State.RESUMING: State.AWAY},
+    Transition.LOSE_NAME: {State.ACTIVE: State.NAMELESS, State.RESUMING: State.NAMELESS},
+    # Also from ENDED: the connection is closed once the name is given back.
+    Transition.END: dict.fromkeys(State, State.ENDED),
+}
+# The states in which a session owns its name.
+NAMED: Final = frozenset({State.ACTIVE, State.RESUMING, State.AWAY})
+
 # What every message asks for: on Python 3.11 a member looked up in its class costs ten times a global.
-NAMED: Final = State.NAMED
+RESUMING: Final = State.RESUMING
+AWAY: Final = State.AWAY
 _ENDED: Final = State.ENDED
+
+
+class IllegalTransition(AssertionError):
+    """A defect: a session was asked for a transition that its state doesn't have."""
 
 
 class Session:
@@ -85,7 +120,6 @@ class Session:
         "began",
         "chat",
         "deaf",
-        "detached",
         "door",
         "early",
         "ended",
@@ -93,6 +127,7 @@ class Session:
         "fence",
         "host",
         "name",
+        "named",
         "outbox",
         "outlet",
         "pairing",
@@ -106,23 +141,30 @@ class Session:
     def __init__(self, host: Host, *, program: bool = False) -> None:
         self.host = host
         self.program = program
-        self.outlet: Any = None  # whatever the host tells events to
+        self.outlet: Outlet | None = None  # where the host tells events
         self.deaf = False  # the connection is gone
         self._ties = NO_TIES  # as the host knows them
         self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
+        self.state = State.NAMELESS
+        self.named = False  # its state is one of `NAMED`: what every message asks for
         self._nameless()
 
+    def _move(self, transition: Transition) -> None:
+        """Change the state as the table says. Raises IllegalTransition, and changes nothing then."""
+        state = TRANSITIONS[transition].get(self.state)
+        if state is None:
+            raise IllegalTransition(f"{transition.name} in the state {self.state.name}")
+        self.state, self.named = state, state in NAMED
+
     def _nameless(self) -> None:
-        self.state = State.NAMELESS
         self.name: Name | None = None
         self.sid = ""  # tells this session from all others that ever owned the name
         self.fence = 0
         self.token_hash = ""  # of the token that resumes this session
         self.acks = False  # the client acknowledges messages itself
-        self.detached = False  # the client is gone and may come back
         self.absence = Absence(self)
         self.chat: Chat | None = None
-        self.fallback: tuple[str, Party] | None = None  # see `resume`: goes on unless `chat` turns out to exist
+        self.fallback: ChatRef | None = None  # see `resume`: goes on unless `chat` turns out to exist
         self.ended: Ended | None = None  # the last chat that is over
         self.early: list[Mail] = []  # came while the client was coming back, before its welcome
         self.outbox = Outbox(self)
@@ -142,8 +184,8 @@ class Session:
     def party(self) -> Party:
         """This side, as a partner has to know it."""
         assert self.name is not None
-        acks = "client" if self.acks else "node"
-        return Party(self.host.uid, self.name.owned, self.name.shown, self.fence, acks, self.grace, rings=True)
+        uid, name, acks = self.host.uid, self.name, "client" if self.acks else "node"
+        return Party(uid, name.owned, name.shown, self.fence, acks=acks, grace=self.grace, rings=True)
 
     @property
     def grace(self) -> float:
@@ -151,14 +193,19 @@ class Session:
         return self.host.limits.grace if self.program else 0.0
 
     @property
-    def named(self) -> bool:
-        """Whether it owns a name."""
-        return self.state is State.NAMED
+    def away(self) -> bool:
+        """Whether the client is gone and may come back."""
+        return self.state is AWAY
+
+    @property
+    def returning(self) -> Claim | None:
+        """The claim of a client that is back and waits for its welcome."""
+        return self.pending if self.state is RESUMING and isinstance(self.pending, Claim) else None
 
     @property
     def presence(self) -> Presence:
         """What others see."""
-        if self.detached:
+        if self.state is AWAY:
             return Presence.AWAY
         return Presence.BUSY if self.chat or self.pairing.step or self.door.ringing else Presence.FREE
 
@@ -168,16 +215,16 @@ class Session:
         return self.pairing.ringing or self.door.ringing is not None
 
     @property
-    def engaged(self) -> tuple[str, Party] | None:
-        """Chat and partner that the record must name: the chat, or the one that is being agreed on."""
-        return self.pairing.promised or ((self.chat.id, self.chat.partner) if self.chat else None)
+    def engaged(self) -> ChatRef | None:
+        """What the record must name: the chat, or the one that is being agreed on."""
+        return self.pairing.promised or (ChatRef(self.chat.id, self.chat.partner) if self.chat else None)
 
     @property
-    def before(self) -> tuple[str, Party] | None:
+    def before(self) -> ChatRef | None:
         """The chat that the record must name beside that: it goes on if what is being agreed on comes to nothing."""
         if self.chat is None or self.pairing.promised is None:
             return self.fallback
-        return self.chat.id, self.chat.partner
+        return ChatRef(self.chat.id, self.chat.partner)
 
     @property
     def blocked(self) -> bool:
@@ -228,14 +275,15 @@ class Session:
 
     def receive(self, command: Command) -> None:
         """Handle the client's next command. Not to be called while `blocked`, except as `draining` allows."""
-        if self.state is NAMED:
+        if self.named:
             COMMANDS[type(command)](self, command)
         elif self.state is State.NAMELESS:
             before_name(self, command)
 
     def claim(self, name: Name, command: Claim) -> None:
         """Ask for a name; ends in `claimed` or `unclaimed`."""
-        self.state, self.pending, self.name = State.CLAIMING, command, name
+        self._move(Transition.CLAIM)
+        self.pending, self.name = command, name
         ask = self.host.claim if command.resume is None else self.host.resume
         ask(self, name, command)
 
@@ -248,7 +296,8 @@ class Session:
             return
         assert isinstance(claim, Claim)
         assert self.name is not None
-        self.state, self.pending = State.NAMED, None
+        self._move(Transition.GRANT)
+        self.pending = None
         self.sid, self.fence, self.acks, self.door.asks = sid, fence, claim.acks, claim.ask
         self.token_hash = token_hash
         host.counts.claim(Outcome.GRANTED)
@@ -257,9 +306,19 @@ class Session:
     def welcome(self, token: str, *, resumed: bool) -> None:
         """Tell the client that the name is its own."""
         assert self.name is not None
-        host, limits = self.host, self.host.limits
-        bounds = limits.grace, limits.window, limits.window_bytes, limits.ping
-        host.tell(self, Welcome(self.name.shown, token, resumed, *bounds, host.node, limits.max_line))
+        limits = self.host.limits
+        welcome = Welcome(
+            self.name.shown,
+            token,
+            resumed,
+            grace=limits.grace,
+            window=limits.window,
+            window_bytes=limits.window_bytes,
+            ping=limits.ping,
+            node=self.host.node,
+            max_line=limits.max_line,
+        )
+        self.host.tell(self, welcome)
 
     def unclaimed(self, code: Code) -> None:
         """The name can't be had; another may be asked for."""
@@ -268,7 +327,8 @@ class Session:
         assert isinstance(self.pending, Claim)
         typed = self.pending.name
         self.host.counts.claim(code)
-        self.state, self.pending, self.name = State.NAMELESS, None, None
+        self._move(Transition.REFUSE)
+        self.pending = self.name = None
         self.refuse(code, name=typed)
 
     def announce(self, chat: Chat, *, caller: bool, ref: Ref | None = None) -> None:
@@ -296,6 +356,16 @@ class Session:
             self.host.partners.change(self._ties, ties)
             self._ties = ties
 
+    def partner_is(self, party: Party) -> None:
+        """The partner lives elsewhere now, or says something else of itself."""
+        assert self.chat is not None
+        self.chat.partner = party
+        self.tie()
+
+    def written(self, fence: int) -> None:
+        """The record was written under this fence, which is higher than before if the node's lease had lapsed."""
+        self.fence = fence
+
     def refuse(self, code: Code, *, id: int | None = None, name: str | None = None, ref: Ref | None = None) -> None:
         """Tell the client why not, in the words of the catalogue."""
         self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name, ref=ref))
@@ -310,7 +380,22 @@ class Session:
 
         self.host.alarm(delay, ring)
 
-    # --- leaving, in its turn
+    # --- commands that the following ones wait for
+
+    def await_answer(self, command: Command) -> None:
+        """A command waits for an answer from elsewhere; `answered` ends that."""
+        self.pending = command
+
+    def answered(self, command: Command) -> bool:
+        """The answer to a command is there. Returns whether it is still what was waited for."""
+        if self.pending is not command:
+            return False
+        self.pending = None
+        return True
+
+    def drop_pending(self) -> None:
+        """Nobody waits for the outcome of that command any more."""
+        self.pending = None
 
     def wait(self, command: Command) -> None:
         """A command takes its place behind the messages before it."""
@@ -323,9 +408,11 @@ class Session:
         self.host.wake(self)
         command = self.pending
         if isinstance(command, _DEPARTURES) and not (self.chat and self.chat.window):
-            self.pending = None
+            self.drop_pending()
             if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
                 self.receive(command)
+
+    # --- leaving, in its turn
 
     def part(self, reason: Reason, *, told: bool = False, ref: Ref | None = None) -> None:
         """Leave the chat, if any: tell the partner, report what has no outcome, tell the client, unless it was told."""
@@ -366,7 +453,8 @@ class Session:
     def end(self, why: Ending, *last_words: Event) -> None:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
         self.door.shut(Code.NO_SUCH_USER)
-        named, self.state = self.named, State.ENDED
+        named = self.named
+        self._move(Transition.END)
         self.tie()
         if named:
             self.host.release(self, lambda: self._close(last_words), why)
@@ -380,7 +468,7 @@ class Session:
 
     def close(self) -> None:
         """It is over: close the connection, if there is one."""
-        self.state = State.ENDED
+        self._move(Transition.END)
         self.tie()
         self.host.close(self)
         self.chat = None  # what is still heard about it means nothing
@@ -392,6 +480,15 @@ class Session:
             part.let_go()
 
     # --- the connection, the name, the node
+
+    def connect(self, outlet: Outlet) -> None:
+        """Have the client told there."""
+        self.outlet = outlet
+
+    def disconnect(self) -> Outlet | None:
+        """Tell the client nothing any more. Returns where it was told, if anywhere."""
+        outlet, self.outlet = self.outlet, None
+        return outlet
 
     def flushed(self) -> None:
         """The kernel has everything that the client was told: without acks of its own, that acknowledges it."""
@@ -411,7 +508,7 @@ class Session:
         self.pairing.hang_up()
         chat = self.chat
         if self.program and self._behind_messages:
-            self.pending = None  # nobody is left to hear the outcome: the client may ask again when it's back
+            self.drop_pending()  # nobody is left to hear the outcome: the client may ask again when it's back
             self.detach()
         if chat is not None and not self.program:
             self.host.post(chat.partner.uid, Deaf(chat.partner.owned, chat.id, chat.confirmed))
@@ -423,14 +520,58 @@ class Session:
         partner_lost(self, uid, since)
 
     def detach(self) -> None:
-        """The client is gone, and may come back."""
+        """The client is gone, and may come back. If it was just coming back, its welcome is for nobody any more."""
+        if self.state is RESUMING:
+            self._hand_out()
+        self._move(Transition.DETACH)
         self.absence.begin()
 
     def attach(self, claim: Claim) -> None:
         """A client is there again, having resumed; what it had asked for on its old connection it may ask for again."""
         self.pairing.withdraw(Reason.LEFT)
-        self.state, self.pending = State.NAMED, claim
-        self.acks, self.door.asks, self.detached, self.deaf = claim.acks, claim.ask, False, False
+        self._move(Transition.RESUME)
+        self.pending = claim
+        self.acks, self.door.asks, self.deaf = claim.acks, claim.ask, False
+
+    def inherit(self, legacy: Legacy) -> None:
+        """Be the session that the directory remembers."""
+        self.name, self.sid, self.fence = legacy.name, legacy.sid, legacy.fence
+        self.token_hash, self.ended = legacy.token_hash, legacy.ended
+        if legacy.chat is not None:
+            self.chat, self.fallback = Chat(*legacy.chat), legacy.before
+            self.tie()
+        self.outbox.inherited()
+        if legacy.ended is not None:
+            self.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
+
+    def drop_fallback(self) -> ChatRef | None:
+        """The chat exists. Returns the one that would have gone on in its place."""
+        fallback, self.fallback = self.fallback, None
+        return fallback
+
+    def fall_back(self) -> Chat:
+        """The chat came to nothing. Returns the one that goes on in its place."""
+        assert self.fallback is not None
+        self.chat, self.fallback = Chat(*self.fallback), None
+        self.tie()
+        return self.chat
+
+    def postpone(self, mail: Mail) -> None:
+        """This is for after the welcome of the client that is coming back."""
+        self.early.append(mail)
+
+    def welcome_back(self, token: str) -> None:
+        """The client that came back hears that it has its session again, and then what has come meanwhile."""
+        self._move(Transition.WELCOME)
+        self._hand_out()
+        self.welcome(token, resumed=True)
+
+    def _hand_out(self) -> None:
+        """Nothing waits for the welcome of a client any more: have what came early handled in its turn."""
+        self.pending = None
+        for mail in self.early:
+            self.host.post(self.host.uid, mail)
+        self.early.clear()
 
     def replaced(self, fence: int = 0, uid: str = "") -> None:
         """Another node has the session now. If it had when the client came back here, that will find it there.
@@ -443,9 +584,10 @@ class Session:
             partner = self.chat.partner
             self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid, *self.chat.unsettled))
             if uid:
-                said = self.outbox.fates.times
-                said.learn(*self.chat.unsettled)
-                self.host.post(uid, Knew(self.owned, self.chat.id, *self.chat.times.latest, *said.latest))
+                self.outbox.fates.times.learn(*self.chat.unsettled)
+                timed, times = self.chat.times.latest
+                said, said_times = self.outbox.fates.times.latest
+                self.host.post(uid, Knew(self.owned, self.chat.id, timed, times, said=said, said_times=said_times))
         if not self.absence.ended_after(fence):
             self.host.tell(self, Replaced())
         self.host.forget(self, Ending.REPLACED)
@@ -458,7 +600,8 @@ class Session:
         self.host.forget(self, Ending.NAME_LOST)
         if isinstance(self.pending, Quit):
             self.host.tell(self, Bye())
-        elif self.program and not self.detached:
+        elif self.program and not self.away:
+            self._move(Transition.LOSE_NAME)
             self._take_apart()
             self._nameless()
             return

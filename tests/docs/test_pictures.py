@@ -3,10 +3,13 @@
 import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from relay.protocol.frames import ClientFrame, NodeFrame
+from relay.session.peer_messages import Mail
+from relay.session.session import NAMED, TRANSITIONS, State, Transition
 from tools import pictures
 
 
@@ -55,3 +58,36 @@ def test_the_page_follows_a_message_through_the_files_of_the_picture() -> None:
     page = (pictures.DOCS / "architecture.md").read_text(encoding="utf-8")
     for file in pictures.FILES:
         assert f"`{file}`" in page.partition("## One message")[2], file
+
+
+def test_the_states_are_drawn_with_every_transition_of_the_table() -> None:
+    drawn = pictures.states()
+    for name in (*State, *Transition):
+        assert drawn.count(f">{name.name}<") == 1
+    moves = [
+        (before, after) for moves in TRANSITIONS.values() for before, after in moves.items() if before is not after
+    ]
+    assert drawn.count("marker-end") == drawn.count("<circle") == len(moves)
+    assert drawn.count(pictures.PURE) == len(NAMED) + 1, "the states with a name, and the legend"
+
+
+@pytest.mark.parametrize("step", pictures.RESUME, ids=lambda step: step.what)
+def test_each_step_of_a_resume_is_something_that_there_is_and_fits(step: pictures.Step) -> None:
+    scripts = {file.stem for file in (pictures.ROOT / "relay" / "directory" / "scripts").glob("*.lua")}
+    known = {
+        (pictures.CLIENT, pictures.NEW): {str(frame.__struct_config__.tag) for frame in get_args(ClientFrame)},
+        (pictures.NEW, pictures.CLIENT): {str(frame.__struct_config__.tag) for frame in get_args(NodeFrame)},
+        (pictures.NEW, pictures.DIRECTORY): scripts,
+        (pictures.DIRECTORY, pictures.NEW): {"fence"},
+    }
+    mail = {kind.__name__ for kind in get_args(Mail)}
+    assert re.split(r"\W", step.what)[0] in known.get((step.sender, step.receiver), mail)
+    assert len(step.what) * pictures.CHARACTER < pictures.STEP_WIDTH - 8
+
+
+def test_a_resume_ends_with_one_session_that_is_active() -> None:
+    here, there = State.NAMELESS, State.ACTIVE
+    for step in pictures.RESUME:
+        here = TRANSITIONS[step.transition][here] if step.transition is not None else here
+        there = TRANSITIONS[step.former][there] if step.former is not None else there
+    assert (here, there) == (State.ACTIVE, State.ENDED)

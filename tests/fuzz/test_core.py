@@ -12,7 +12,6 @@ from relay.protocol import frames
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong
 from relay.protocol.events import Acked, Claim, Confirm, Messages, Say
 from relay.session.peer_messages import Mail
-from relay.session.session import State
 from tests.fuzz.shapes import cut, joined, shapes
 from tests.relay.world import User, World, enter, pair
 
@@ -138,4 +137,4 @@ def test_mail_that_no_node_would_write_ends_no_node(mail: list[Mail]) -> None:
     late = world.place("n1").user()
     late.says(Claim("late", False))
     world.settle()
-    assert late.session.state is State.NAMED, "the node serves on"
+    assert late.session.named, "the node serves on"

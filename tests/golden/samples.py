@@ -51,6 +51,8 @@ def _values(of: Any, place: int) -> Iterator[Any]:
         yield tuple(next(_values(kind, place + number)) for number, kind in enumerate(arguments))
     elif isinstance(of, type) and issubclass(of, Struct):
         yield from (value for what, value in reversed([*samples(of)][:2]))
+    elif isinstance(of, type) and issubclass(of, tuple):  # one whose fields have names
+        yield of(*(next(_values(kind, place + number)) for number, kind in enumerate(get_type_hints(of).values())))
     else:
         yield from _plain(of, place)
 

@@ -19,7 +19,7 @@ from relay.protocol.errors import Code, Ending, Presence
 from relay.protocol.events import Claim
 from relay.redis_client.keys import Keys
 from relay.session.runtime import Limits
-from relay.session.session import Session, State
+from relay.session.session import Session
 from tests.relay.desk import Wire
 
 # Turns of the loop without anything to do, after which nothing more will come.
@@ -101,7 +101,7 @@ class Twin(Router):
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
         if then is not None:
-            then(session.state is State.NAMED)
+            then(session.named)
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
         self.forget(session, why)

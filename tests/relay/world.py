@@ -6,7 +6,7 @@ Nothing happens by itself. `settle()` lets all of it happen in a fixed order; `h
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from relay.metrics import Counts
 from relay.model import Located
@@ -14,6 +14,7 @@ from relay.names.parse import Name
 from relay.protocol.errors import Code, Ending, Presence
 from relay.protocol.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Resume, Welcome
 from relay.session import peer_handlers, resume
+from relay.session.client_connection import Outlet
 from relay.session.memory_budget import PLENTY
 from relay.session.partner_nodes import Partners
 from relay.session.peer_messages import Mail, Moved
@@ -132,7 +133,7 @@ class Place:
             if session.chat is not None:
                 seen[session.chat.partner.uid] += 1
             if session.pairing.promised is not None:
-                seen[session.pairing.promised[1].uid] += 1
+                seen[session.pairing.promised.partner.uid] += 1
         assert self.partners._counts == seen
         assert self.partners.chatting == sum(session.chat is not None for session in living)
 
@@ -141,7 +142,7 @@ class Place:
         session = Session(self, program=program)
         self.begun.append(session)
         user = User(session)
-        session.outlet = user
+        session.connect(cast(Outlet, user))
         return user
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
@@ -154,8 +155,9 @@ class Place:
 
     def tell(self, session: Session, event: Event) -> None:
         """See `Host`."""
-        if session.outlet is not None:
-            session.outlet.told.append(event)
+        user = user_of(session)
+        if user is not None:
+            user.told.append(event)
 
     def post(self, uid: str, mail: Mail) -> None:
         """See `Host`."""
@@ -166,7 +168,7 @@ class Place:
     def deliver(self, mail: Mail) -> None:
         """Mail arrives here."""
         session = self.sessions.get(mail.to)
-        if session is None or session.state is not State.NAMED:
+        if session is None or not session.named:
             peer_handlers.undeliverable(self, mail)
         else:
             peer_handlers.receive(session, mail)
@@ -174,8 +176,9 @@ class Place:
 
     def pump(self, session: Session) -> None:
         """Lines that waited."""
-        if session.outlet is not None:
-            session.outlet.pump()
+        user = user_of(session)
+        if user is not None:
+            user.pump()
 
     def pump_all(self) -> None:
         """Lines that waited for something that isn't mail."""
@@ -219,7 +222,7 @@ class Place:
             assert claim.resume is not None
             if not self.world.available:
                 session.unclaimed(Code.UNAVAILABLE)
-            elif old is None or old.sid != claim.resume.token or old.state is not State.NAMED:
+            elif old is None or old.sid != claim.resume.token or not old.named:
                 session.unclaimed(Code.BAD_TOKEN)
             else:
                 self._inherit(session, old, claim)
@@ -230,10 +233,10 @@ class Place:
     def _inherit(self, session: Session, old: Session, claim: Claim) -> None:
         self.world.ids += 1
         assert old.name is not None
-        chat, partner = old.engaged or ("", None)
+        engaged = old.engaged
         self.world.records[old.owned] = self.sessions[old.owned] = session
         fence = self.world.ids
-        resume.inherit(session, Legacy(old.name, old.sid, fence, "hash", chat, partner, old.ended, old.before))
+        session.inherit(Legacy(old.name, old.sid, fence, "hash", engaged, old.ended, old.before))
         if old.host.uid in self.world.nodes:
             old.replaced(fence, self.uid)
         resume.come_back(session, claim)
@@ -280,9 +283,10 @@ class Place:
 
     def close(self, session: Session) -> None:
         """See `Host`."""
-        outlet, session.outlet = session.outlet, None
-        if outlet is not None:
-            outlet.closed = True
+        user = user_of(session)
+        session.disconnect()
+        if user is not None:
+            user.closed = True
 
     def called(self, session: Session) -> None:
         """See `Host`: here no line waits without being asked for."""
@@ -344,6 +348,11 @@ class User:
     def texts(self) -> list[str]:
         """The messages that it was told."""
         return [text for event in self.told if isinstance(event, Messages) for text in event.texts]
+
+
+def user_of(session: Session) -> User | None:
+    """The client of a session; None if it has none any more. Here no session has another kind of connection."""
+    return cast("User | None", session.outlet)
 
 
 def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) -> User:

@@ -118,7 +118,7 @@ async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
     old = guests.at(there)
     token = await token_of(old)
     old.reset()
-    await until(lambda: there.sessions["ann"].detached and there._records.quiet)
+    await until(lambda: there.sessions["ann"].away and there._records.quiet)
     moved = guests.at(here, token=token)
     await token_of(moved)
     stale = there.sessions["ann"]
@@ -164,11 +164,11 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     old, keys = guests.at(there), Keys(prefix)
     token = await token_of(old)
     old.reset()
-    await until(lambda: there.sessions["ann"].detached and there._records.quiet)
+    await until(lambda: there.sessions["ann"].away and there._records.quiet)
     moved = guests.at(here, token=token)
     await token_of(moved)
     moved.reset()
-    await until(lambda: here.sessions["ann"].detached and here._records.quiet)
+    await until(lambda: here.sessions["ann"].away and here._records.quiet)
     stale = there.sessions["ann"]
     redis_store.delete(keys.place("ann").key)
     there.write_back(keys.partition_of("ann"))
@@ -248,11 +248,41 @@ async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
     owner = guests.at(there)
     token = await token_of(owner)
     owner.reset()
-    await until(lambda: there.quiet or there.sessions["ann"].detached)
+    await until(lambda: there.quiet or there.sessions["ann"].away)
     await until(lambda: there._records.quiet)
     script = guests.at(here, token=token)
     script.end()
     assert (await answer(script))["resumed"] is True
+
+
+async def test_a_resume_that_comes_through_once_the_node_is_being_stopped_is_left_to_another_node(
+    here: Router, there: Router, guests: Guests
+) -> None:
+    old = guests.at(there)
+    token = await token_of(old)
+    old.reset()
+    await until(lambda: there.sessions["ann"].away and there._records.quiet)
+    late = guests.at(here, token=token)
+    here.dismiss()
+    await until(lambda: not here.sessions)
+    assert not late.sent
+    assert (await answer(guests.at(there, token=token)))["resumed"] is True
+
+
+async def test_a_resume_is_refused_by_a_session_that_lost_its_name_and_has_claimed_it_anew(
+    here: Router, guests: Guests
+) -> None:
+    first = guests.at(here)
+    token = await token_of(first)
+    session = here.sessions["ann"]
+    again = guests.at(here, token=token)
+    here.begin()
+    session.name_lost()
+    first.send(b'{"type":"hello","name":"ann"}\n')
+    assert here.sessions["ann"] is session
+    assert (await answer(again))["code"] == "bad_token"
+    assert session.named
+    assert not first.closed
 
 
 async def test_a_token_is_not_called_bad_while_nobody_can_know(

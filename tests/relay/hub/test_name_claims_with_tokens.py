@@ -87,7 +87,7 @@ async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobod
     broken = guests.connect(here)
     broken.send(b'{"type":"hello","name":"ann","auth":"good"}\n' if program else b"ann good\n")
     broken.reset()
-    await until(lambda: here.sessions["ann"].state is State.NAMED and not here._claims._behind)
+    await until(lambda: here.sessions["ann"].named and not here._claims._behind)
     await until(lambda: broken.connection.session.state in (State.ENDED, State.NAMELESS))
     assert here.sessions["ann"].outlet is first.connection
     assert not first.closed

@@ -193,7 +193,7 @@ class TestSaving:
         assert (await desk.directory.find_token("ann", ann.token_hash)) is not None
         monkeypatch.setattr(type(ann), "name_lost", None)
         desk.records.save(ann)
-        await until(lambda: ann.state is not State.NAMED)
+        await until(lambda: not ann.named)
 
     async def test_nobody_has_lost_a_name_while_it_cannot_be_asked_whose_it_is(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
@@ -209,13 +209,13 @@ class TestSaving:
             asked.append(about)
             if len(asked) == 1:
                 raise Unavailable
-            assert ann.state is State.NAMED
+            assert ann.named
             return await resumed(*about)
 
         monkeypatch.setattr(desk.directory, "resumed", silent)
         monkeypatch.setattr(type(ann), "name_lost", None)
         desk.records.save(ann)
-        await until(lambda: ann.state is not State.NAMED)
+        await until(lambda: not ann.named)
 
 
 class TestReleasing:

@@ -13,7 +13,7 @@ from relay.protocol import dialects
 from relay.protocol.errors import Presence
 from relay.server import connection
 from relay.session.runtime import Limits
-from relay.session.session import Session, State
+from relay.session.session import Session
 from tests.relay.desk import Connect, until
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ async def test_everyone_by_dialect_and_state(router: Router, wire: Connect) -> N
     ann.send(b"To:ben\n")
     await until(lambda: b"You are" in ann.sent)
     cas.reset()
-    await until(lambda: router.sessions["cas"].detached and router.sessions["dan"].state is State.NAMED)
+    await until(lambda: router.sessions["cas"].away and router.sessions["dan"].named)
     tally = await session_stats.count(router)
     assert tally.sessions == {
         ("unknown", session_stats.NAMELESS): 1,

@@ -88,7 +88,7 @@ class TestOrder:
         ann.end()
         await until(lambda: ben.lines() == [b"* ann is away."])
         assert ann.closed
-        assert router.sessions["ann"].detached
+        assert router.sessions["ann"].away
 
     async def test_lines_that_came_before_a_reset_are_still_handled(self, router: Router, wire: Connect) -> None:
         ben = await text(wire, b"ben")

@@ -12,7 +12,6 @@ from relay.net import tcp_health
 from relay.server import connection
 from relay.server.read_gate import REPLY_BYTES
 from relay.session.runtime import Limits
-from relay.session.session import State
 from tests.relay.desk import Connect, paired, text, until
 
 pytestmark = pytest.mark.anyio
@@ -129,7 +128,7 @@ class TestTheNameTimeOut:
         router.limits = replace(router.limits, name=0.5)
         client = await text(wire, b"ann")
         assert client.connection._timer is None
-        assert client.connection.session.state is State.NAMED
+        assert client.connection.session.named
 
 
 class TestAPeerThatIsGone:

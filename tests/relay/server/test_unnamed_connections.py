@@ -16,7 +16,6 @@ from relay.server.auth import TOKEN_CHARACTERS
 from relay.server.connection import NAMELESS_READ_BYTES
 from relay.server.read_gate import NAMELESS_BYTES
 from relay.session.memory_budget import PLENTY
-from relay.session.session import State
 from tests.relay.desk import Connect, Wire, program, text, until
 
 pytestmark = pytest.mark.anyio
@@ -211,7 +210,7 @@ class TestTheTimeToSendAName:
         router.held = False
         router.wake_all()
         await until(lambda: ann.sent == b"OK\n")
-        assert ann.connection.session.state is State.NAMED
+        assert ann.connection.session.named
         await until(lambda: bad.closed)  # after its answer
         assert len(bad.lines()) == 1
         assert router.counts.limits[Limit.NAME_TIME] == 1

@@ -124,7 +124,7 @@ STEPS: dict[str, Deed] = {
 def _located(presence: Presence | None) -> Deed:
     def deed(desk: Desk) -> None:
         if presence is Presence.AWAY:
-            desk.ben.session.detached = True
+            desk.ben.session.state = State.AWAY
         elif presence is Presence.OFFLINE:
             del desk.world.records["ben"]
         desk.answer() if presence else desk.refuse()
@@ -296,7 +296,7 @@ def test_the_record_names_the_partner_as_soon_as_one_is_promised(step: str, chat
     STEPS[step](desk)
     engaged = desk.ann.session.engaged
     assert (engaged is None) is (chat is None)
-    assert engaged is None or engaged[1] == BEN
+    assert engaged is None or engaged.partner == BEN
 
 
 @pytest.mark.parametrize("step", ["looking", "calling", "settling"])
@@ -327,4 +327,4 @@ def test_what_is_heard_of_a_step_after_the_end_means_nothing(
     getattr(ben.session, ends)()
     world.available = available
     world.settle()
-    assert ben.session.state is not State.NAMED
+    assert not ben.session.named

@@ -8,7 +8,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay.protocol.errors import Code
 from relay.protocol.events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say
-from relay.session.session import State
 from tests.relay.world import User, World, enter
 
 NAMES = ("ann", "ben", "cas", "dot", "eve")
@@ -66,7 +65,7 @@ class Pairings(RuleBasedStateMachine):
 
     def _acknowledge(self) -> None:
         for user in self.users.values():
-            if user.session.state is State.NAMED:
+            if user.session.named:
                 user.session.flushed()
 
     def _quiet(self) -> None:
@@ -81,7 +80,7 @@ class Pairings(RuleBasedStateMachine):
     def _agreement(self) -> None:
         for name, user in self.users.items():
             session = user.session
-            if session.state is not State.NAMED:
+            if not session.named:
                 continue
             assert not session.blocked, f"{name} waits for ever: {session.pairing.step}"
             believed = user.partner

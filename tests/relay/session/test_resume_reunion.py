@@ -4,9 +4,12 @@ import pytest
 
 from relay.model import Located
 from relay.protocol.errors import Presence, Reason
-from relay.protocol.events import Acked, Away, Hangup, Leave, Left, Messages, Paired, Say, Welcome
+from relay.protocol.events import Acked, Away, Hangup, Leave, Left, Messages, Paired, Refused, Say, Welcome
 from relay.session import resume
+from relay.session.drain import dismiss
+from relay.session.kick import kick
 from relay.session.peer_messages import Text
+from relay.session.session import State
 from tests.relay import movers
 from tests.relay.movers import GRACE
 from tests.relay.world import CHAT, User, World, comes_back, enter, pair
@@ -129,7 +132,7 @@ def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world
     ann.session.node_lost("n2", 0.0)
     ben.says(Leave())
     world.links.clear()
-    resume.node_back(ann.session, "n2")
+    resume.ask_partner_on(ann.session, "n2")
     world.settle()
     assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LEFT, CHAT)]
 
@@ -161,12 +164,39 @@ def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) 
     assert [type(event) for event in told] == [Welcome, Paired, Messages]
 
 
+def test_one_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    ann.says(Hangup())
+    world.settle()
+    again = comes_back(ann, world.place("n3"), chat)
+    world.happen("directory")
+    assert again.session.state is State.RESUMING
+    world.nodes["n3"].deliver(Text("ann", chat, ben.session.fence, 1, 0, world.time, ["a"]))
+    dismiss(again.session)
+    world.settle()
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    assert (again.hears(), again.session.state, again.session.early) == ([], State.AWAY, [])
+
+
+def test_one_who_is_kicked_before_its_welcome_is_not_welcomed(world: World, ann: User, ben: User) -> None:
+    chat = pair(ann, ben)
+    ann.says(Hangup())
+    world.settle()
+    again = comes_back(ann, world.place("n3"), chat)
+    world.happen("directory")
+    kick(again.session)
+    world.pass_time(world.limits.reunion)
+    world.settle()
+    assert [type(event) for event in again.hears()] == [Refused]
+
+
 def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, ben: User) -> None:
     """Everyone on this node had been told before this one came to it."""
     chat = pair(ann, ben)
     ann.says(Hangup())
     world.settle()
-    ben.session.detached = True  # as far as the directory knows
+    ben.session.state = State.AWAY  # as far as the directory knows
     del world.nodes["n2"]
     again = comes_back(ann, world.place("n3"), chat)
     world.settle()

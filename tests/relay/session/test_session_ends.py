@@ -138,7 +138,7 @@ class TestALostConnection:
     def test_a_program_s_does_not_wait_behind_its_messages(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         ann.says(Say("a", 1), Hangup())
-        assert ann.session.detached
+        assert ann.session.away
 
     def test_messages_to_someone_away_are_kept_in_the_window(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)

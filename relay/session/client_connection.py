@@ -1,19 +1,32 @@
-"""What the sessions of a node need of a connection."""
+"""What a node needs of a client's connection. A session only keeps it, for its host."""
 
 from collections.abc import Sized
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from relay.hub.rate_limit import Pace
 from relay.protocol.events import Event
-from relay.session.session import Session
+
+if TYPE_CHECKING:
+    from relay.session.session import Session
+
+
+class RequestLimits(Protocol):
+    """How much a client may ask for. Each question counts."""
+
+    def may_claim(self, now: float) -> bool:
+        """Whether it may ask for a name now."""
+
+    def may_call(self, now: float) -> bool:
+        """Whether it may call, or look, somebody up now."""
 
 
 class Outlet(Protocol):
     """Where a session's client is told things: a connection."""
 
-    pace: Pace  # how much it may ask for
+    session: "Session"  # that it is the client of
 
-    session: Session  # that it is the client of
+    @property
+    def pace(self) -> RequestLimits:
+        """What bounds its claims and calls."""
 
     @property
     def peer(self) -> str:
@@ -33,6 +46,10 @@ class Outlet(Protocol):
         """Handle lines that wait, as far as the session lets them; write what the client is told."""
 
     @property
+    def behind(self) -> bool:
+        """The client has still to read what it was told before."""
+
+    @property
     def lines(self) -> Sized:
         """What the client said and waits for its turn."""
 
@@ -49,7 +66,7 @@ class Outlet(Protocol):
     def held_bytes(self) -> int:
         """Memory that this client's messages and replies hold at the moment."""
 
-    def serve(self, session: Session) -> None:
+    def serve(self, session: "Session") -> None:
         """Be the client of this session from now on."""
 
     @property
