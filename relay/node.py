@@ -125,17 +125,13 @@ class Node:
             self._store,
             self._keys,
             uid,
-            standing=lambda: self._lease.standing,
-            room=self._router.begin,
-            deliver=self._router.receive,
-            reset=lambda uid: self._router.neighbours.forgot(uid),
-            notice=lambda frame: self._notices.heed(frame),
-            connected=self._lease.reconnected,
-            lease=config.lease,
+            lease=self._lease,
+            delegate=self._router,
             counts=self._counts,
         )
         self._reporter = Reporter(config, uid, self._store, self._keys, self._router, self._why_not_ready)
         self._notices = Notices(uid, self._directory, self._bus, self._router, drain=self._told.set)
+        self._router.notices = self._notices
 
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""

@@ -9,8 +9,10 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.bus.bus import Bus
+from relay.bus.link import Frame
 from relay.directory.directory import Directory
 from relay.hub.client_connection import Outlet
+from relay.hub.control_messages import Notices
 from relay.hub.delayed_acks import Held
 from relay.hub.lease_guard import Standing
 from relay.hub.login_queue import Entrance
@@ -73,6 +75,8 @@ class Router(Turns):
         self._forgotten: set[int] = set()  # partitions to be written back
         self._outlets: set[Outlet] = set()
         self.held_acks = Held(self)
+
+    notices: Notices
 
     def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
         """Everything is there: go."""
@@ -284,6 +288,14 @@ class Router(Turns):
             self._dirty[outlet] = None
 
     # --- Redis and other nodes
+
+    def forgot(self, uid: str) -> None:
+        """See `BusDelegate`."""
+        self.neighbours.forgot(uid)
+
+    def heed(self, frame: Frame) -> None:
+        """See `BusDelegate`."""
+        self.notices.heed(frame)
 
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""

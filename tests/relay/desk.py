@@ -61,13 +61,8 @@ async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> Asy
         store,
         keys,
         uid,
-        standing=lambda: lease.standing,
-        deliver=router.receive,
-        reset=lambda uid: router.neighbours.forgot(uid),
-        room=router.begin,
-        notice=lambda _: None,
-        connected=lambda: None,
-        lease=5.0,
+        lease=lease,
+        delegate=router,
     )
     with patient():
         async with anyio.create_task_group() as tasks:

@@ -1,7 +1,7 @@
 """What a node says of itself: whether new clients may come, what `/metrics` and `relay status` are told."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
@@ -48,8 +48,8 @@ def serving() -> Node:
     node = Node(Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3))
     node._notices.serving = True
     node._lease.incarnation, node._lease.deadline = 1, clock() + LEASE
-    node._bus._publishing._publisher = cast(Any, Publisher())
-    node._bus._publishing._heard(1)
+    node._bus._publishing._publisher = Publisher()
+    node._bus._publishing.answered(1)
     node._bus._voice.anew()
     node._bus._voice.echo(node._bus._voice._number)
     return node
@@ -83,7 +83,7 @@ def go_deaf(node: Node) -> None:
 
 
 def refuse(node: Node) -> None:
-    node._bus._publishing._heard(Exception("NOPERM"))
+    node._bus._publishing.answered(Exception("NOPERM"))
     node._bus._voice.echo(node._bus._voice._number)
 
 

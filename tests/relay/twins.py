@@ -28,6 +28,10 @@ QUIET_TURNS = 4
 
 class _Lease:
     standing, failing = True, False
+    seconds = 5.0
+
+    def reconnected(self) -> None:
+        raise AssertionError("there are no connections")
 
 
 class _Directory:
@@ -52,7 +56,7 @@ class Redis:
         self.busy = True
         by, channel, frame = self._waiting.popleft()
         self.nodes[channel.decode().rsplit(":")[-1]]._subscription._pushed([b"message", channel, frame])
-        by._publishing._heard(1)
+        by._publishing.answered(1)
 
 
 class _Publisher:
@@ -77,13 +81,8 @@ class Twin(Router):
             cast(Any, None),
             Keys("t"),
             uid,
-            standing=lambda: True,
-            room=self.begin,
-            deliver=self.receive,
-            reset=lambda uid: self.neighbours.forgot(uid),
-            notice=lambda _: None,
-            connected=lambda: None,
-            lease=limits.lease,
+            lease=_Lease(),
+            delegate=self,
         )
         bus._publishing._publisher = cast(Publisher, _Publisher(redis, bus))
         self.start(asyncio.get_running_loop(), cast(Any, None), cast(Directory, _Directory()), bus)

@@ -48,7 +48,7 @@ class TestAcknowledgements:
         desk.turn(TEXT)
         monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.0)
         assert desk.turn(ACKS[0]) == []
-        desk.bus._publishing._heard(1)
+        desk.bus._publishing.answered(1)
         assert desk.publisher.mail == [[ACKS[0]]]
 
 
@@ -69,7 +69,7 @@ class TestHints:
 
     async def test_there_is_none_without_a_connection_or_a_lease(self) -> None:
         desk = Desk()
-        desk.bus._standing = lambda: False
+        desk.lease.standing = False
         assert not desk.bus.flowing(THERE)
         desk = Desk()
         desk.bus._publishing._publisher = None
