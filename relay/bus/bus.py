@@ -41,9 +41,9 @@ class Bus:
         store: Store,
         keys: Keys,
         uid: str,
+        delegate: BusDelegate,
         *,
         lease: NodeLease,
-        delegate: BusDelegate,
         counts: Counts | None = None,
     ) -> None:
         self._store = store
@@ -141,7 +141,7 @@ class Bus:
             self._pay(now)
         if not self._dirty:
             return
-        if not self._may_publish():
+        if not (self._publishing.open and self._lease.standing):
             self._publishing.held_up = True
             return
         dirty, self._dirty = self._dirty, set()  # what a link keeps back leaves when it hears an acknowledgement

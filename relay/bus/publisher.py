@@ -113,7 +113,7 @@ class Publishing:
         if frames and self._publisher is not None:
             inbox = self._keys.inbox
             self._under_way += len(frames)
-            self._publisher.send(*(("PUBLISH", inbox(uid), frame) for uid, frame in frames))
+            self._publisher.send(*[("PUBLISH", inbox(uid), frame) for uid, frame in frames])
 
     def tell(self, uid: str, kind: Kind, number: int = 0) -> None:
         """Tell one node something that isn't mail."""

@@ -29,13 +29,11 @@ class Node(Protocol):
 
     sessions: dict[str, Session]  # by owned name
 
-    @property
-    def begin(self) -> Callable[[], None]:
-        """To be called before a session is told anything."""
+    def begin(self) -> None:
+        """Open a tick. This has to be called before a session is told anything."""
 
-    @property
-    def alarm(self) -> Callable[[float, Callable[[], None]], None]:
-        """Calls something after so many seconds."""
+    def alarm(self, delay: float, then: Callable[[], None]) -> None:
+        """Call `then` after so many seconds, in a tick of that time."""
 
     def write_back(self, *partitions: int) -> None:
         """Write the records of these partitions again."""

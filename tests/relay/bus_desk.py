@@ -91,8 +91,8 @@ class Desk:
             cast(Any, None),
             Keys("t"),
             HERE,
+            self,
             lease=self.lease,
-            delegate=self,
             counts=self.counts,
         )
         self.publisher, self.receiver = Publisher(), Receiver()

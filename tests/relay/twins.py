@@ -7,11 +7,12 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from relay.bus.bus import Bus
 from relay.bus.pipelined_publisher import Publisher
-from relay.directory.directory import Directory
+from relay.directory.directory import DirectoryDelegate
 from relay.hub.hub import Router
 from relay.model import Located
 from relay.names.parse import Name
@@ -37,6 +38,13 @@ class _Lease:
 class _Directory:
     lease = _Lease()
     latency = 0.0  # seconds
+
+    def __init__(self, _delegate: DirectoryDelegate) -> None:
+        pass
+
+
+def _stay() -> None:
+    raise AssertionError("nobody tells this node to end")
 
 
 class Redis:
@@ -74,18 +82,19 @@ class Twin(Router):
     """A node whose directory answers at once."""
 
     def __init__(self, uid: str, redis: Redis, limits: Limits, names: dict[str, Session]) -> None:
-        super().__init__(uid, uid, limits)
+        super().__init__(
+            uid,
+            uid,
+            limits,
+            cast(Any, None),  # a directory that answers at once needs no tasks
+            directory=cast(Any, _Directory),
+            bus=partial(Bus, cast(Any, None), Keys("t"), uid, lease=_Lease()),
+            drain=_stay,
+        )
         self._names = names
         self._ids = 0
-        bus = redis.nodes[uid] = Bus(
-            cast(Any, None),
-            Keys("t"),
-            uid,
-            lease=_Lease(),
-            delegate=self,
-        )
-        bus._publishing._publisher = cast(Publisher, _Publisher(redis, bus))
-        self.start(asyncio.get_running_loop(), cast(Any, None), cast(Directory, _Directory()), bus)
+        redis.nodes[uid] = self.bus
+        self.bus._publishing._publisher = cast(Publisher, _Publisher(redis, self.bus))
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         if name.owned in self._names:
