@@ -24,10 +24,12 @@ class Publisher:
     def __init__(self) -> None:
         self.trouble = ""
         self.mail: list[list[Mail]] = []
+        self.frames: list[bytes] = []
         self.probes: list[tuple[str, str, bytes]] = []
         self.aborted = False
 
     def send(self, *commands: tuple[str, str, bytes]) -> None:
+        self.frames += [frame for _, _, frame in commands]
         self.mail += [decode(unpack(frame).body) for _, _, frame in commands]
 
     def probe(self, command: tuple[str, str, bytes]) -> None:
@@ -85,6 +87,7 @@ class Desk:
     def __init__(self) -> None:
         self.lease = Lease()
         self.forgetful: list[str] = []  # nodes that had forgotten this one
+        self.begun = 0  # how often the bus asked for a tick
         self.heard: list[Frame | list[Mail]] = []
         self.counts = Counts()
         self.bus = Bus(
@@ -100,6 +103,7 @@ class Desk:
         self.bus._subscription._receiver = cast(Any, self.receiver)
 
     def begin(self) -> None:
+        self.begun += 1
         self.bus.flush()
 
     def receive(self, mails: list[Mail]) -> None:
@@ -110,6 +114,10 @@ class Desk:
 
     def heed(self, frame: Frame) -> None:
         self.heard.append(frame)
+
+    def hear(self, frame: bytes) -> None:
+        """A frame comes on the node's own channel."""
+        self.bus._subscription._pushed([b"message", b"t:inbox", frame])
 
     def turn(self, *mail: Mail) -> list[list[Mail]]:
         """Post, flush, and see which frames left."""
