@@ -118,7 +118,9 @@ class Node:
         )
         self._directory, self._bus, self._notices = self._router.directory, self._router.bus, self._router.notices
         self._gate = Gate(self._router, _terms(config), self._context)
-        self._reporter = Reporter(config, uid, self._store, self._keys, self._router, self._why_not_ready)
+        self._reporter = Reporter(
+            config, uid, self._store, self._keys, router=self._router, trouble=self._why_not_ready
+        )
 
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""

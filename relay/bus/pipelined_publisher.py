@@ -35,7 +35,7 @@ class Publisher(Answered):
         """Take over a connection that is set up and idle."""
         super().__init__(connection, answered)
         self._silent = 0  # sent since then without asking for an answer
-        self._may_skip: bool | None = None  # not known yet
+        self._may_skip = False  # not known yet
         self._owe([0])
         RespConnection.send(self, _SKIP, trial, trial)
 
@@ -76,12 +76,13 @@ class Publisher(Answered):
         return True
 
     def _heard(self, reply: object) -> None:
-        if self._may_skip is None:
-            self._may_skip = not _refuses_to_skip(reply)
-            if not self._may_skip:
-                self._owed.appendleft(0)  # this refusal is followed by both trials' answers
-                return
-        super()._heard(reply)
+        """Learn from the first reply whether answers may be skipped. All others are answers and no more."""
+        self._on_reply = super()._heard
+        self._may_skip = not _refuses_to_skip(reply)
+        if self._may_skip:
+            super()._heard(reply)
+        else:
+            self._owed.appendleft(0)  # this refusal is followed by both trials' answers
 
 
 def _refuses_to_skip(reply: object) -> bool:
