@@ -24,7 +24,6 @@ from relay.bus.link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.hub import housekeeping
-from relay.hub.control_messages import Notices
 from relay.hub.hub import Router
 from relay.logs import Spell
 from relay.metrics import Counts
@@ -87,6 +86,7 @@ class Node:
         self._counts = Counts()
         self._store = Store(config.redis, self._counts, config.redis_password_file)
         self._auth = _authenticator(config)
+        self._context = _context(config)
         self._told = anyio.Event()  # to stop
         self._reloads: list[tuple[str, Callable[[], None]]] = []  # what the log calls it, and what reads it again
         if self._auth is not None:
@@ -98,44 +98,29 @@ class Node:
         self._stopping = False
         self._waits = ""  # why it can't start yet
         self._waiting = Spell("waiting for redis", "redis is there")
-        self._assemble(secrets.token_hex(8))
 
-    def _assemble(self, uid: str) -> None:
+    def _assemble(self, uid: str, tasks: TaskGroup) -> None:
         """Put the parts together that know the node's id. Nothing runs yet."""
         config = self._config
         self._uid = uid
+        self._lease = Lease(self._store, self._keys, uid, config.lease, self._counts)
         self._router = Router(
             uid,
             config.name,
             _limits(config),
-            config.memory * MEBIBYTE,
-            self._counts,
+            tasks,
+            directory=partial(Directory, self._store, self._keys, self._lease),
+            bus=partial(Bus, self._store, self._keys, uid, lease=self._lease, counts=self._counts),
+            drain=self._told.set,
+            memory=config.memory * MEBIBYTE,
+            counts=self._counts,
             vouch=self._auth.vouches if self._auth is not None else None,
         )
-        self._gate = Gate(self._router, _terms(config), _context(config))
-        self._lease = Lease(self._store, self._keys, uid, config.lease, self._counts)
-        self._directory = Directory(
-            self._store,
-            self._keys,
-            self._lease,
-            forgotten=lambda *partitions: self._notices.forgotten(*partitions),
-            here=self._router.here,
+        self._directory, self._bus, self._notices = self._router.directory, self._router.bus, self._router.notices
+        self._gate = Gate(self._router, _terms(config), self._context)
+        self._reporter = Reporter(
+            config, uid, self._store, self._keys, router=self._router, trouble=self._why_not_ready
         )
-        self._bus = Bus(
-            self._store,
-            self._keys,
-            uid,
-            standing=lambda: self._lease.standing,
-            room=self._router.begin,
-            deliver=self._router.receive,
-            reset=lambda uid: self._router.neighbours.forgot(uid),
-            notice=lambda frame: self._notices.heed(frame),
-            connected=self._lease.reconnected,
-            lease=config.lease,
-            counts=self._counts,
-        )
-        self._reporter = Reporter(config, uid, self._store, self._keys, self._router, self._why_not_ready)
-        self._notices = Notices(uid, self._directory, self._bus, self._router, drain=self._told.set)
 
     async def run(self) -> None:
         """Start, serve, stop. Raises StartError, by itself or in a group."""
@@ -146,12 +131,15 @@ class Node:
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
             with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
-                    if reloads:
-                        Upkeep(tasks).start("reload", self._reload_when_told)
-                    await self._serve(sockets, signals, tasks)
+                    self._assemble(secrets.token_hex(8), tasks)
+                    try:
+                        if reloads:
+                            Upkeep(tasks).start("reload", self._reload_when_told)
+                        await self._serve(sockets, signals, tasks)
+                    finally:
+                        self._router.halt()
                     tasks.cancel_scope.cancel()
         finally:
-            self._router.over = True
             for sock in sockets.values():
                 sock.close()
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
@@ -188,9 +176,8 @@ class Node:
 
     async def _start(self, tasks: TaskGroup) -> None:
         """Subscribe, wait for the confirmation, see that all partitions are there, and only then take the lease."""
-        await self._reach_redis()
+        await self._reach_redis(tasks)
         await self._warn_of_eviction()
-        self._router.start(asyncio.get_running_loop(), tasks, self._directory, self._bus)
         upkeep = Upkeep(tasks)
         upkeep.start("redis", self._store.run)
         upkeep.start("bus", self._bus.run)
@@ -221,15 +208,15 @@ class Node:
         self._waits = why
         self._waiting.again(url=redact(self._config.redis or ""), error=why)
 
-    async def _reach_redis(self) -> None:
+    async def _reach_redis(self, tasks: TaskGroup) -> None:
         while True:
             try:
-                return self._settle_among(await self._store.check())
+                return self._settle_among(await self._store.check(), tasks)
             except Unavailable as error:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
 
-    def _settle_among(self, homes: set[str]) -> None:
+    def _settle_among(self, homes: set[str], tasks: TaskGroup) -> None:
         """Have an id whose lease and inbox are at one of these servers: on a cluster others may be away for long."""
         uid = self._uid
         for _ in range(DRAWS):
@@ -237,7 +224,7 @@ class Node:
                 break
             uid = secrets.token_hex(8)
         if uid != self._uid:
-            self._assemble(uid)
+            self._assemble(uid, tasks)
 
     async def _hear_ourselves(self) -> None:
         while not self._bus.ready.is_set():
@@ -303,7 +290,7 @@ class Node:
             log.info("reloaded", file=file)
 
     def _renew_certificate(self) -> None:
-        self._gate.context = _context(self._config)
+        self._context = self._gate.context = _context(self._config)
 
     def _why_not_ready(self) -> str:
         if self._stopping:

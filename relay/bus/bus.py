@@ -6,11 +6,12 @@ mail taken, while the lease doesn't stand.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import anyio
 
+from relay.bus.delegates import BusDelegate, NodeLease
 from relay.bus.echo_probe import Voice
 from relay.bus.link import MAIL, MISSING, Frame, Kind, Link
 from relay.bus.link_table import Links
@@ -33,62 +34,30 @@ TICK_SECONDS: Final = 0.05
 
 
 class Bus:
-    """The mail service of one node.
-
-    `standing()`: whether the node's lease holds. `room()`: what gathered may be flushed now. `deliver(mail)`: mail that
-    came, in order. `reset(uid)`: that node had forgotten us, what was under way to it is lost. `notice(frame)`: a frame
-    that isn't mail. `connected()`: a connection to Redis was made. `lease`: seconds for which nodes hold theirs.
-    """
+    """The mail service of one node, which hands what comes to its `delegate`."""
 
     def __init__(
         self,
         store: Store,
         keys: Keys,
         uid: str,
+        delegate: BusDelegate,
         *,
-        standing: Callable[[], bool],
-        room: Callable[[], None],
-        deliver: Callable[[list[Mail]], None],
-        reset: Callable[[str], None],
-        notice: Callable[[Frame], None],
-        connected: Callable[[], None],
-        lease: float,
+        lease: NodeLease,
         counts: Counts | None = None,
     ) -> None:
         self._store = store
-        self._standing = standing
-        self._room = room
-        self._deliver = deliver
-        self._reset = reset
-        self._notice = notice
+        self._lease = lease
+        self._delegate = delegate
         self._counts = counts or Counts()
-        self._links = Links(uid, self._counts, lease)
+        self._links = Links(uid, self._counts, lease.seconds)
         self._too_many = Spell("mail from a node too many")
         self._unreadable = Spell("unreadable mail")
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
         self._resting = False  # a timer will look after those
-        self._publishing = Publishing(
-            store,
-            keys,
-            uid,
-            self._counts,
-            answered=self._answered,
-            made=connected,
-            anew=lambda: self._voice.anew(),
-            lost=lambda: self._voice.doubt(),
-            again=lambda: self._send_again(uid for uid, _ in self._links.busy()),
-            rerouted=self._rerouted,
-        )
-        self._subscription = Subscription(
-            store,
-            keys,
-            uid,
-            received=self._received,
-            echo=lambda number: self._voice.echo(number),
-            hears=self._hears,
-            lost=lambda: self._voice.doubt(),
-        )
+        self._publishing = Publishing(store, keys, uid, counts=self._counts, delegate=self)
+        self._subscription = Subscription(store, keys, uid, delegate=self)
         self._voice = Voice(self._publishing, self._subscription, self._counts)
         self._publish = self._publishing.publish
 
@@ -161,7 +130,7 @@ class Bus:
         return self._may_publish() and (link is None or not link.full)
 
     def _may_publish(self) -> bool:
-        return self._publishing.open and self._standing()
+        return self._publishing.open and self._lease.standing
 
     def flush(self) -> None:
         """Publish what has gathered, if that is possible now; otherwise it keeps gathering."""
@@ -170,7 +139,10 @@ class Bus:
         now = clock()
         if self._owing:
             self._pay(now)
-        if not self._dirty or not self._may_publish():
+        if not self._dirty:
+            return
+        if not (self._publishing.open and self._lease.standing):
+            self._publishing.held_up = True
             return
         dirty, self._dirty = self._dirty, set()  # what a link keeps back leaves when it hears an acknowledgement
         get = self._links.get
@@ -191,7 +163,7 @@ class Bus:
 
     def _rested(self) -> None:
         self._resting = False
-        self._room()
+        self._delegate.begin()
 
     def tell(self, uid: str, kind: Kind, number: int = 0) -> None:
         """Tell one node something that isn't mail."""
@@ -217,16 +189,17 @@ class Bus:
             self._publishing.forget(uid)
         return gone
 
-    def _answered(self) -> None:
-        if self._dirty:
-            self._room()
+    def has_room(self) -> None:
+        """See `ConnectionDelegate`."""
+        self._delegate.begin()
 
     # --- receiving
 
-    def _received(self, frame: Frame) -> None:
+    def received(self, frame: Frame) -> None:
+        """See `ConnectionDelegate`."""
         if frame.kind is not MAIL and frame.kind > MISSING:
-            self._notice(frame)
-        elif self._standing():
+            self._delegate.heed(frame)
+        elif self._lease.standing:
             self._take(frame)
 
     def _take(self, frame: Frame) -> None:
@@ -234,7 +207,7 @@ class Bus:
         if link is None:
             return
         if link.lost(frame):
-            self._reset(frame.uid)
+            self._delegate.forgot(frame.uid)
         link.heard = now = clock()
         wanted, replies = link.take(frame, now)
         self._links.touch(frame.uid)
@@ -242,38 +215,59 @@ class Bus:
             self._publish([(frame.uid, reply) for reply in replies])
         if link.waiting and frame.uid not in self._owing:
             self._dirty.add(frame.uid)
-            self._room()
+            self._delegate.begin()
         if wanted:
             try:
                 mail = decode(frame.body)
             except BadMail as error:
                 self._unreadable.again(uid=frame.uid, error=str(error))
                 return
-            self._deliver(mail)
+            self._delegate.receive(mail)
+
+    def echoed(self, number: int) -> None:
+        """See `ConnectionDelegate`."""
+        self._voice.echo(number)
 
     # --- what may have been lost
 
-    def _hears(self) -> None:
+    def connected(self) -> None:
+        """See `ConnectionDelegate`."""
+        self._lease.reconnected()
+
+    def doubt(self) -> None:
+        """See `ConnectionDelegate`."""
+        self._voice.doubt()
+
+    def subscribed(self) -> None:
+        """See `ConnectionDelegate`."""
         self._voice.anew()
         self.ask()
+
+    def publishing_anew(self) -> None:
+        """See `ConnectionDelegate`."""
+        self._voice.anew()
+        self._send_again(uid for uid, _ in self._links.busy())
+
+    def rerouted(self, uids: set[str], *, own: bool) -> None:
+        """See `ConnectionDelegate`."""
+        if own:
+            self._voice.anew()
+        self._publish([(uid, link.ask()) for uid in uids if (link := self._links.get(uid)) is not None])
+        self._send_again(uids)
 
     def ask(self) -> None:
         """Have every counterpart send again what we may have missed, and publish what had to wait."""
         self._publish([(uid, link.ask()) for uid, link in self._links.items()])
         self._dirty.update(uid for uid, _ in self._links.busy())
-        self._room()
+        self._delegate.begin()
 
     def _send_again(self, uids: Iterable[str]) -> None:
         now = clock()
         links = [(uid, link) for uid in uids if (link := self._links.get(uid)) is not None]
-        if self._standing():
+        if self._lease.standing:
             self._publish([(uid, frame) for uid, link in links for frame in link.again(now)])
         self._dirty.update(uid for uid, _ in links)
-        self._room()
-
-    def _rerouted(self, uids: set[str]) -> None:
-        self._publish([(uid, link.ask()) for uid in uids if (link := self._links.get(uid)) is not None])
-        self._send_again(uids)
+        self._delegate.begin()
 
     # --- life
 
@@ -287,8 +281,8 @@ class Bus:
             tasks.start_soon(follow, self._store, self._connections)
 
     def _connections(self) -> list[RespConnection]:
-        both = (self._subscription.connection, self._publishing.connection)
-        return [connection for connection in both if connection is not None]
+        receiver = self._subscription.connection
+        return [*([] if receiver is None else [receiver]), *self._publishing.connections]
 
     async def _tick(self) -> None:
         while True:

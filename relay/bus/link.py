@@ -103,7 +103,8 @@ def unpack(raw: bytes) -> Frame:
     if version != VERSION:
         raise BadFrame(f"version {version}")
     try:
-        return Frame(_KINDS[kind], uid.decode("ascii"), stream, number, ack_stream, ack, raw[HEADER_BYTES:])
+        sender = uid.decode("ascii")
+        return Frame(_KINDS[kind], sender, stream, number, ack_stream=ack_stream, ack=ack, body=raw[HEADER_BYTES:])
     except (KeyError, ValueError) as error:
         raise BadFrame(str(error)) from None
 
@@ -194,7 +195,9 @@ class Link:
 
     def _pack(self, sent: _Sent) -> bytes:
         self._owed = self._owed_bytes = 0
-        return pack(MAIL, self._uid, self._stream, sent.number, self._their_stream, self._got, sent.body)
+        return pack(
+            MAIL, self._uid, self._stream, sent.number, ack_stream=self._their_stream, ack=self._got, body=sent.body
+        )
 
     def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:
         """Handle a frame of this link. Returns whether its body is to be delivered, and frames to send back."""
@@ -254,7 +257,7 @@ class Link:
 
     def _answer(self, kind: Kind) -> bytes:
         self._owed = self._owed_bytes = 0
-        return pack(kind, self._uid, _NO_STREAM, 0, self._their_stream, self._got)
+        return pack(kind, self._uid, _NO_STREAM, 0, ack_stream=self._their_stream, ack=self._got)
 
     def tick(self, now: float) -> list[bytes]:
         """What has become due: an acknowledgement without a frame to ride on, frames that were never acknowledged."""

@@ -8,8 +8,9 @@ noticed as well. The node's own probe is always answered.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
+from relay.bus.reconnect import SILENT_SECONDS
 from relay.redis_client.connection import Answered, RespConnection
 from relay.redis_client.dialing import Command, Connection, pack
 
@@ -30,11 +31,11 @@ class Publisher(Answered):
     or a user without that right answers everything.
     """
 
-    def __init__(self, connection: Connection, answered: Callable[[Any, int], None], trial: Command) -> None:
+    def __init__(self, connection: Connection, answered: Callable[[object, int], None], trial: Command) -> None:
         """Take over a connection that is set up and idle."""
         super().__init__(connection, answered)
         self._silent = 0  # sent since then without asking for an answer
-        self._may_skip: bool | None = None  # not known yet
+        self._may_skip = False  # not known yet
         self._owe([0])
         RespConnection.send(self, _SKIP, trial, trial)
 
@@ -55,14 +56,34 @@ class Publisher(Answered):
         """Write a command that is answered in any case: the answer shows that this connection works both ways."""
         self.send(command, ask=True)
 
-    def _heard(self, reply: Any) -> None:
-        if self._may_skip is None:
-            self._may_skip = not _refuses_to_skip(reply)
-            if not self._may_skip:
-                self._owed.appendleft(0)  # this refusal is followed by both trials' answers
-                return
-        super()._heard(reply)
+    @property
+    def connections(self) -> tuple[RespConnection, ...]:
+        """The connection to the only server that there is."""
+        return (self,)
+
+    def silent(self, trouble: str) -> int:
+        """One, if there is trouble with the only server that there is."""
+        return int(bool(trouble))
+
+    def forget(self, channel: str) -> None:
+        """Nothing is remembered here of a channel."""
+
+    def give_up_silent(self) -> bool:
+        """Give the connection up, and return True, if its answers don't come."""
+        if self.silence < SILENT_SECONDS:
+            return False
+        self.abort()
+        return True
+
+    def _heard(self, reply: object) -> None:
+        """Learn from the first reply whether answers may be skipped. All others are answers and no more."""
+        self._on_reply = super()._heard
+        self._may_skip = not _refuses_to_skip(reply)
+        if self._may_skip:
+            super()._heard(reply)
+        else:
+            self._owed.appendleft(0)  # this refusal is followed by both trials' answers
 
 
-def _refuses_to_skip(reply: Any) -> bool:
+def _refuses_to_skip(reply: object) -> bool:
     return isinstance(reply, Exception) and any(sign in str(reply).lower() for sign in _SKIP_REFUSED)

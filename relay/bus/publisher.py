@@ -1,13 +1,14 @@
 """The end of the bus on which frames leave: PUBLISH commands, a few at once; the connection is made anew when lost."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Final, Protocol
 
+from relay.bus.delegates import ConnectionDelegate
 from relay.bus.link import Kind, note
 from relay.bus.pipelined_publisher import Publisher
 from relay.bus.reconnect import Ended, connected, keep
-from relay.bus.sharded_publisher import SILENT_SECONDS, Fan
+from relay.bus.sharded_publisher import Fan
 from relay.logs import Spell
 from relay.metrics import Counts
 from relay.redis_client.client import Store
@@ -20,39 +21,55 @@ from relay.redis_client.topology import wrong_server
 UNDER_WAY: Final = 32
 
 
+Command = tuple[str, str, bytes]
+
+
+class PublisherBackend(Protocol):
+    """What carries PUBLISH commands out: one connection to one server (`Publisher`), or a cluster's (`Fan`)."""
+
+    @property
+    def address(self) -> str:
+        """The server on which this node's own probes go."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be published on the way of the probes now; empty if it can, as far as is known."""
+
+    @property
+    def connections(self) -> tuple[RespConnection, ...]:
+        """Those that are to be left when another server takes the place of theirs."""
+
+    def silent(self, trouble: str) -> int:
+        """The number of servers at which nothing can be published now; `trouble` is all that is known of the node's."""
+
+    def send(self, *commands: Command) -> None:
+        """Publish. What can't be sent is lost."""
+
+    def probe(self, command: Command) -> None:
+        """Publish this, and have it answered in any case."""
+
+    def forget(self, channel: str) -> None:
+        """Nobody listens to this channel any more."""
+
+    def abort(self) -> None:
+        """Give up the connections that may be broken."""
+
+    def give_up_silent(self) -> bool:
+        """Give up the connection if its answers don't come, and return whether that was so."""
+
+
 class Publishing:
-    """Publishes to nodes by their uid. What can't leave now is lost, as it could be on the way: links make up for it.
+    """Publishes to nodes by their uid. What can't leave now is lost, as on the way: links make up for it."""
 
-    `answered()`: commands were carried out. `made()`: a connection to Redis was made. `anew()`: the one on which this
-    node's own probes go was. `lost()`: it is gone, or doesn't do what it should. `again()`: what was under way may be
-    lost. `rerouted(uids)`: so may be what was under way to and from these nodes.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        keys: Keys,
-        uid: str,
-        counts: Counts,
-        *,
-        answered: Callable[[], None],
-        made: Callable[[], None],
-        anew: Callable[[], None],
-        lost: Callable[[], None],
-        again: Callable[[], None],
-        rerouted: Callable[[set[str]], None],
-    ) -> None:
+    def __init__(self, store: Store, keys: Keys, uid: str, *, counts: Counts, delegate: ConnectionDelegate) -> None:
         self._store = store
         self._keys = keys
         self._uid = uid
         self._counts = counts
-        self._answered = answered
-        self._made = made
-        self._anew = anew
-        self._lost = lost
-        self._again = again
-        self._rerouted = rerouted
-        self._publisher: Publisher | Fan | None = None
+        self._inbox = keys.inbox(uid)
+        self._delegate = delegate
+        self._publisher: PublisherBackend | None = None
+        self.held_up = False  # mail waits until an answer makes room: the delegate wants to hear of that
         self._under_way = 0
         self._served = False  # the connection has carried out a command
         self._why = "not connected yet"  # why nothing can be published; empty once a command was carried out
@@ -66,25 +83,19 @@ class Publishing:
         return self._publisher is not None and self._under_way < UNDER_WAY
 
     @property
-    def connection(self) -> RespConnection | None:
+    def connections(self) -> tuple[RespConnection, ...]:
         """The connection to the only server that there is; a cluster has many, and looks after them itself."""
-        return self._publisher if isinstance(self._publisher, RespConnection) else None
+        return self._publisher.connections if self._publisher is not None else ()
 
     @property
     def address(self) -> str:
         """The server on which this node's own probes go."""
-        if isinstance(self._publisher, Fan):
-            return self._store.home(self._keys.inbox(self._uid)) or ""
         return self._publisher.address if self._publisher is not None else ""
 
     @property
     def trouble(self) -> str:
         """Why nothing can be published now; empty if it can, as far as is known."""
-        publisher, why = self._publisher, self._refusal
-        if isinstance(publisher, Fan):
-            why = why or publisher.trouble(self._keys.inbox(self._uid))
-        else:
-            why = why or self._why or (publisher.trouble if publisher is not None else "")
+        why = self._refusal or self._why or (self._publisher.trouble if self._publisher is not None else "")
         return f"can't publish: {why}" if why else ""
 
     @property
@@ -95,14 +106,14 @@ class Publishing:
     @property
     def silent(self) -> int:
         """Servers at which nothing can be published now."""
-        return self._publisher.silent if isinstance(self._publisher, Fan) else int(not self.well)
+        return self._publisher.silent(self.trouble) if self._publisher is not None else 1
 
     def publish(self, frames: list[tuple[str, bytes]]) -> None:
         """Send frames to nodes."""
         if frames and self._publisher is not None:
             inbox = self._keys.inbox
             self._under_way += len(frames)
-            self._publisher.send(*(("PUBLISH", inbox(uid), frame) for uid, frame in frames))
+            self._publisher.send(*[("PUBLISH", inbox(uid), frame) for uid, frame in frames])
 
     def tell(self, uid: str, kind: Kind, number: int = 0) -> None:
         """Tell one node something that isn't mail."""
@@ -114,8 +125,8 @@ class Publishing:
             self._under_way += 1
             self._publisher.probe(self._probe(number))
 
-    def _probe(self, number: int) -> tuple[str, str, bytes]:
-        return "PUBLISH", self._keys.inbox(self._uid), note(Kind.PROBE, self._uid, number)
+    def _probe(self, number: int) -> Command:
+        return "PUBLISH", self._inbox, note(Kind.PROBE, self._uid, number)
 
     def announce(self, kind: Kind, number: int = 0) -> bool:
         """Tell every node; False if that isn't possible now."""
@@ -127,7 +138,7 @@ class Publishing:
 
     def forget(self, uid: str) -> None:
         """That node is dead."""
-        if isinstance(self._publisher, Fan):
+        if self._publisher is not None:
             self._publisher.forget(self._keys.inbox(uid))
 
     def abort(self) -> None:
@@ -138,18 +149,20 @@ class Publishing:
     def give_up_silent(self) -> bool:
         """Give up the connection if its answers don't come. (On a cluster each is looked after by itself.)"""
         publisher = self._publisher
-        if publisher is None or isinstance(publisher, Fan) or publisher.silence < SILENT_SECONDS:
+        if publisher is None:
             return False
-        self._why = publisher.trouble
-        publisher.abort()
-        return True
+        trouble = publisher.trouble
+        given_up = publisher.give_up_silent()
+        if given_up:
+            self._why = trouble
+        return given_up
 
     def look(self) -> None:
         """To be called now and then: whether what was refused is accepted by now."""
         if self._refusal and not self._refused and self._accepted:
             self._refusal = ""
             self._refusals.over()
-            self._lost()
+            self._delegate.doubt()
         self._refused = self._accepted = 0
 
     async def run(self) -> None:
@@ -165,60 +178,61 @@ class Publishing:
     async def _session(self) -> Ended:
         self._under_way = 0
         self._served = False
-        take_over = partial(Publisher, answered=self._heard, trial=self._probe(0))
-        async with connected(self._store, self._keys.inbox(self._uid), take_over) as publisher:
+        take_over = partial(Publisher, answered=self.answered, trial=self._probe(0))
+        async with connected(self._store, self._inbox, take_over) as publisher:
             self._publisher = publisher
             try:
-                self._made()
-                self._anew()
-                self._again()
+                self._delegate.connected()
+                self._delegate.publishing_anew()
                 await publisher.lost.wait()
             finally:
                 self._publisher, self._why = None, self._why or f"connection lost to {publisher.address}"
-                self._lost()
+                self._delegate.doubt()
         return Ended(self._served, publisher.address)
 
     async def _fan(self) -> None:
-        self._publisher = Fan(
-            self._store,
-            self._keys,
-            answered=self._heard,
-            unanswered=self._unanswered,
-            again=self._lines_anew,
-            connected=self._made,
-            mute=self._mute,
-        )
-        await self._publisher.run()
+        self._publisher = fan = Fan(self._store, self._keys, self._inbox, delegate=self)
+        self._why = ""  # each of its connections has its own reason
+        await fan.run()
 
-    def _heard(self, reply: Any, count: int = 1, where: str = "") -> None:
+    # --- what became of commands and connections
+
+    def answered(self, reply: object, count: int = 1, server: str = "") -> None:
+        """See `PublisherDelegate`; `server` is empty where there is only one."""
         self._under_way -= count
         if isinstance(reply, Exception):
-            self._refuse(str(reply), where or self.address)
+            self._refuse(str(reply), server or self.address)
             if wrong_server(reply):
                 self._store.doubt()
                 self.abort()
         else:
             self._served, self._why = True, ""
             self._accepted += 1
-        self._answered()
+        if self.held_up:
+            self.held_up = False
+            self._delegate.has_room()
 
-    def _refuse(self, error: str, where: str) -> None:
+    def _refuse(self, error: str, server: str) -> None:
         self._refused += 1
         self._counts.publish_refused += 1
-        self._refusals.again(server=where, error=error)
+        self._refusals.again(server=server, error=error)
         if not self._refusal:
-            self._lost()
-        self._refusal = f"{where} refuses: {error}"
+            self._delegate.doubt()
+        self._refusal = f"{server} refuses: {error}"
 
-    def _unanswered(self, count: int) -> None:
+    def unanswered(self, count: int) -> None:
+        """See `PublisherDelegate`."""
         self._under_way -= count
 
-    def _mute(self) -> None:
+    def gave_up(self) -> None:
+        """See `PublisherDelegate`."""
         self._counts.mute += 1
 
-    def _lines_anew(self, inboxes: Iterable[str]) -> None:
-        """The way to these was made anew."""
-        uids = {inbox.rpartition(":")[2] for inbox in inboxes}
-        if self._uid in uids:
-            self._anew()
-        self._rerouted(uids)
+    def connected(self) -> None:
+        """See `PublisherDelegate`."""
+        self._delegate.connected()
+
+    def rerouted(self, channels: Iterable[str]) -> None:
+        """See `PublisherDelegate`."""
+        uids = {channel.rpartition(":")[2] for channel in channels}
+        self._delegate.rerouted(uids, own=self._uid in uids)

@@ -1,6 +1,6 @@
 """What both ends of the bus have in common: a connection to the server of the own inbox, made anew when it is lost."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # How often a node makes sure that it isn't at a server whose place another one has taken.
 LOOK_SECONDS: Final = 1.0
+# A server that owes an answer for so long is frozen, or cut off.
+SILENT_SECONDS: Final = 1.2
 
 _Taken = TypeVar("_Taken", bound=RespConnection)
 
@@ -58,7 +60,7 @@ async def connected(store: Store, inbox: str, take_over: "Callable[[Connection],
         connection.abort()
 
 
-async def follow(store: Store, connections: Callable[[], list[RespConnection]]) -> None:
+async def follow(store: Store, connections: Callable[[], Iterable[RespConnection]]) -> None:
     """Leave a server whose place another one has taken, also where it goes on serving: others aren't there."""
     while True:
         await anyio.sleep(LOOK_SECONDS)

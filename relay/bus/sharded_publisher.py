@@ -4,21 +4,20 @@ Slots move, and replicas take their primary's place. Whatever shows it (a lost c
 a refusal), the topology is read again, channels go to where they are served now, and what was under way goes again.
 """
 
-from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
+from relay.bus.delegates import PublisherDelegate
+from relay.bus.reconnect import SILENT_SECONDS
 from relay.logs import Spell
 from relay.redis_client.client import Store, Unavailable
-from relay.redis_client.connection import Answered, next_pause
+from relay.redis_client.connection import Answered, RespConnection, next_pause
 from relay.redis_client.keys import Keys
 from relay.redis_client.topology import wrong_server
 
-# A primary that owes an answer for so long is frozen, or cut off.
-SILENT_SECONDS: Final = 1.2
 # How often primaries are looked after, and how soon after a refusal the topology is read again.
 WATCH_SECONDS: Final = 0.2
 # Inboxes whose primary is remembered. Far above any cluster; bounds what garbage on the channel can cost.
@@ -61,31 +60,14 @@ class _Line:
 
 
 class Fan:
-    """Takes a publisher's place. What can't be sent now is lost, as it could be on the way.
+    """Publishes on a cluster. What can't be sent now is lost, as it could be on the way."""
 
-    `answered(reply, count, primary)`: so many commands were carried out, or refused. `unanswered(count)`: so many never
-    will be, or their channel is elsewhere. `again(channels)`: what is under way to these may be lost. `connected()`: a
-    connection to a primary was made. `mute()`: one was given up because its answers didn't come.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        keys: Keys,
-        *,
-        answered: Callable[[Any, int, str], None],
-        unanswered: Callable[[int], None],
-        again: Callable[[Iterable[str]], None],
-        connected: Callable[[], None],
-        mute: Callable[[], None],
-    ) -> None:
+    def __init__(self, store: Store, keys: Keys, inbox: str, *, delegate: PublisherDelegate) -> None:
+        """`inbox`: the channel of this node itself, on which its probes go."""
         self._store = store
         self._keys = keys
-        self._answered = answered
-        self._unanswered = unanswered
-        self._again = again
-        self._connected = connected
-        self._mute = mute
+        self._inbox = inbox
+        self._delegate = delegate
         self._lines: dict[str, _Line] = {}
         self._homes: dict[str, _Line] = {}  # of channels
         self._refused: set[_Line] = set()
@@ -101,19 +83,29 @@ class Fan:
                 if self._refused:
                     await self._look()
                     refused, self._refused = self._refused, set()
-                    self._again([channel for channel, line in self._homes.items() if line in refused])
+                    self._delegate.rerouted([channel for channel, line in self._homes.items() if line in refused])
                 elif self._version != self._store.layout:
                     self._reroute()
 
     @property
-    def silent(self) -> int:
+    def address(self) -> str:
+        """The primary of the own inbox; empty while none is known."""
+        return self._store.home(self._inbox) or ""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be published to the own inbox now; empty if it can, as far as is known."""
+        line = self._homes.get(self._inbox)
+        return "no server serves the own inbox" if line is None else line.trouble
+
+    @property
+    def connections(self) -> tuple[RespConnection, ...]:
+        """None that anybody else has to look after."""
+        return ()
+
+    def silent(self, trouble: str) -> int:
         """Primaries that can't be published at now: there is no connection, or its answers don't come."""
         return sum(bool(line.trouble) for line in self._lines.values())
-
-    def trouble(self, channel: str) -> str:
-        """Why nothing can be published on this channel now; empty if it can, as far as is known."""
-        line = self._homes.get(channel)
-        return "no server serves the own inbox" if line is None else line.trouble
 
     # --- sending
 
@@ -133,7 +125,7 @@ class Fan:
         for connection, batch in batches.items():
             connection.send(*batch)
         if lost:
-            self._unanswered(lost)
+            self._delegate.unanswered(lost)
 
     def probe(self, command: Command) -> None:
         """Publish this, and have every other primary answer too: a way that is broken is noticed before it's needed."""
@@ -151,23 +143,27 @@ class Fan:
         """Give up the connections that may be broken."""
         self._give_up(SILENT_SECONDS / 2)
 
+    def give_up_silent(self) -> bool:
+        """Nothing is given up here: each connection is looked after by itself."""
+        return False
+
     def _give_up(self, seconds: float) -> None:
         for line in self._lines.values():
             if line.connection is not None and (silence := line.connection.silence) > seconds:
                 line.fails(f"no answer from {line.home} for {silence:.1f} s")
-                self._mute()
+                self._delegate.gave_up()
                 line.connection.abort()
 
-    def _heard(self, line: _Line, reply: Any, count: int) -> None:
+    def _heard(self, line: _Line, reply: object, count: int) -> None:
         if not isinstance(reply, Exception):
             line.serves()
         elif wrong_server(reply):
             self._refused.add(line)
             if not str(reply).startswith(_MOVED):
                 line.fails(f"{line.home} refuses: {reply}")
-            self._unanswered(count)
+            self._delegate.unanswered(count)
             return
-        self._answered(reply, count, line.home)
+        self._delegate.answered(reply, count, line.home)
 
     # --- where things are
 
@@ -202,7 +198,7 @@ class Fan:
             if line.connection is not None and line not in self._homes.values():
                 line.connection.abort()
         if moved:
-            self._again(moved)
+            self._delegate.rerouted(moved)
 
     # --- connections
 
@@ -227,18 +223,18 @@ class Fan:
         """Until the connection is lost; whether it has served."""
         served = False
 
-        def heard(reply: Any, count: int) -> None:
+        def heard(reply: object, count: int) -> None:
             nonlocal served
             served = True
             self._heard(line, reply, count)
 
         connection = line.connection = Answered(await self._store.connect(line.home), heard)
         try:
-            self._connected()
-            self._again([channel for channel, its in self._homes.items() if its is line])
+            self._delegate.connected()
+            self._delegate.rerouted([channel for channel, its in self._homes.items() if its is line])
             await connection.lost.wait()
         finally:
             line.connection = None
-            self._unanswered(connection.unanswered)
+            self._delegate.unanswered(connection.unanswered)
             connection.abort()
         return served

@@ -1,13 +1,13 @@
 """The end of the bus on which frames come: a node's subscription."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
-from relay.bus.link import BadFrame, Frame, Kind, unpack
+from relay.bus.delegates import ConnectionDelegate
+from relay.bus.link import BadFrame, Kind, unpack
 from relay.bus.reconnect import Ended, connected, keep
 from relay.clock import clock
 from relay.logs import Spell
@@ -20,30 +20,13 @@ CONFIRM_SECONDS: Final = 1.2
 
 
 class Subscription:
-    """Hears the node's inbox and what is for everyone.
+    """Hears the node's inbox and what is for everyone."""
 
-    `received(frame)`: a frame from another node. `echo(number)`: a probe of this node. `hears()`: the subscription is
-    there anew. `lost()`: it is gone.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        keys: Keys,
-        uid: str,
-        *,
-        received: Callable[[Frame], None],
-        echo: Callable[[int], None],
-        hears: Callable[[], None],
-        lost: Callable[[], None],
-    ) -> None:
+    def __init__(self, store: Store, keys: Keys, uid: str, *, delegate: ConnectionDelegate) -> None:
         self._store = store
         self._uid = uid
         self._inbox, self._everyone = keys.inbox(uid), keys.everyone
-        self._received = received
-        self._echo = echo
-        self._hears = hears
-        self._lost = lost
+        self._delegate = delegate
         self._why_lost = "not subscribed yet"
         self._refusal = ""
         self._bad_frames = Spell("bad frame on the bus")
@@ -98,14 +81,14 @@ class Subscription:
             self._refusal = ""
             self.connection, self.since = receiver, clock()
             try:
-                self._hears()
+                self._delegate.subscribed()
                 await receiver.lost.wait()
             finally:
                 self.connection, self._why_lost = None, f"connection lost to {where}"
-                self._lost()
+                self._delegate.doubt()
         return Ended(True, where)
 
-    def _pushed(self, push: Any) -> None:
+    def _pushed(self, push: object) -> None:
         if not isinstance(push, list) or len(push) != 3:
             self._refusal = f"refuses to subscribe: {push}"
             self._refusals.again(reply=str(push))
@@ -117,9 +100,9 @@ class Subscription:
                 self._bad_frames.again(error=str(error))
                 return
             if frame.uid != self._uid:
-                self._received(frame)
+                self._delegate.received(frame)
             elif frame.kind is Kind.PROBE:
-                self._echo(frame.number)
+                self._delegate.echoed(frame.number)
         elif push[0] == b"sunsubscribe":  # the slot of our inbox has moved
             self._refused()
         else:

@@ -9,8 +9,7 @@ something.
 """
 
 import secrets
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import structlog
@@ -33,7 +32,12 @@ _FOUND: Final = Script("found")
 
 log = structlog.get_logger()
 
-Told = Callable[..., None]  # partitions are told
+
+class Told(Protocol):
+    """Somebody who is told of partitions."""
+
+    def __call__(self, *partitions: int) -> None:
+        """Take notice of them."""
 
 
 class _Shard(Struct):

@@ -6,9 +6,9 @@ unknown. Records count only while their node's lease does.
 """
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, Protocol
 
 import anyio
 import msgspec
@@ -50,23 +50,26 @@ class NameLost(Exception):
     """Another session owns the name."""
 
 
+class DirectoryDelegate(Protocol):
+    """Whom the directory serves: the node's hub."""
+
+    def forgotten(self, *partitions: int) -> None:
+        """Redis has lost these partitions: have every node write its users back."""
+
+    def here(self, sid: str) -> bool:
+        """Whether a session of this node is alive."""
+
+
 class Directory:
-    """This node's view of the directory. Methods raise Unavailable when Redis doesn't answer within a second.
+    """This node's view of the directory. Methods raise Unavailable when Redis doesn't answer within a second."""
 
-    `forgotten(*partitions)` is called when Redis has lost some: every node has to write its users back.
-    `here(sid)` says whether a session of this node is alive.
-    """
-
-    def __init__(
-        self, store: Store, keys: Keys, lease: Lease, forgotten: Callable[..., None], here: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, store: Store, keys: Keys, lease: Lease, delegate: DirectoryDelegate) -> None:
         self.keys = keys
         self.lease = lease
         self.shards = Shards(store, keys, lease)
         self.peers = Peers(store, keys, lease, self.shards)
         self._store = store
-        self._forgotten = forgotten
-        self._here = here
+        self._delegate = delegate
         self._highest = 0  # fence
         self._ttl = PARTITION_SECONDS * 1000
 
@@ -104,7 +107,7 @@ class Directory:
         """The record that is there, if it has this token, whatever else is known of it."""
         place = self.keys.place(owned)
         while (answer := await self._store.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
-            self._forgotten(place.partition)
+            self._delegate.forgotten(place.partition)
         holder = _read(answer[1], place) if answer[0] == b"found" else None
         return holder if holder is not None and _shows(holder, token_hash) else None
 
@@ -154,18 +157,18 @@ class Directory:
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
         )
         if answer[0] == b"forgot":
-            self._forgotten(place.partition)
+            self._delegate.forgotten(place.partition)
             raise Unavailable("the partition was forgotten")
         return self._fence(answer[1]) if answer[0] == b"ok" else None
 
     async def _wait(self, place: Place) -> None:
-        self._forgotten(place.partition)  # also while it waits: the call may have been lost on its way
+        self._delegate.forgotten(place.partition)  # also while it waits: the call may have been lost on its way
         await anyio.sleep(FORGOTTEN_SECONDS)
 
     async def _vacant(self, holder: Record) -> bool:
         """Whether the owner is dead for good: its node has been for longer than its session could be resumed."""
         if holder.uid == self.lease.uid:
-            return not self._here(holder.sid)
+            return not self._delegate.here(holder.sid)
         lapsed = await self.peers.lapsed(holder.uid)
         return lapsed is not None and lapsed >= holder.body.grace
 
@@ -198,7 +201,7 @@ class Directory:
         if answer[0] == b"lost":
             raise NameLost
         if answer[0] == b"forgot":
-            self._forgotten(place.partition)
+            self._delegate.forgotten(place.partition)
         return self._fence(answer[1])
 
     async def release(self, owned: str, sid: str) -> None:
@@ -231,7 +234,7 @@ class Directory:
         if fence <= FENCE_MAX:
             self._highest = max(self._highest, fence)
 
-    async def found(self, alone: Callable[[], Any]) -> None:
+    async def found(self, alone: Callable[[], Awaitable[bool]]) -> None:
         """Make the partitions that aren't there: at the first start of a cluster, or when Redis has forgotten.
 
         `await alone()` says whether no other node has users; then nobody has to be waited for. Those of a server that
@@ -248,7 +251,7 @@ class Directory:
         log.info("directory founded", partitions=len(missing), empty=empty)
         made = await self._store.scripts(_FOUND, missing, int(empty), self._ttl)
         if not empty:
-            self._forgotten(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
+            self._delegate.forgotten(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
 
     async def tidy(self, partitions: Iterable[int]) -> None:
         """Drop what doesn't live any more from partitions that were forgotten: an older server may remember more."""

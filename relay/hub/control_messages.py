@@ -1,7 +1,7 @@
 """What nodes, and operators, tell each other beside mail: roll calls, farewells, who is to go."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import structlog
@@ -10,8 +10,8 @@ from relay.bus.bus import Bus
 from relay.bus.link import Frame, Kind
 from relay.clock import clock
 from relay.directory.directory import Directory
-from relay.hub.hub import Router
 from relay.session.kick import kick
+from relay.session.session import Session
 
 # A new cluster on an empty Redis asks whether anyone has users. Long enough for a node that Redis' restart has
 # disconnected to be back (it tries every half second at the most).
@@ -24,14 +24,29 @@ NEWS_SECONDS: Final = 0.5
 log = structlog.get_logger()
 
 
+class Node(Protocol):
+    """What control messages need of the hub."""
+
+    sessions: dict[str, Session]  # by owned name
+
+    def begin(self) -> None:
+        """Open a tick. This has to be called before a session is told anything."""
+
+    def alarm(self, delay: float, then: Callable[[], None]) -> None:
+        """Call `then` after so many seconds, in a tick of that time."""
+
+    def write_back(self, *partitions: int) -> None:
+        """Write the records of these partitions again."""
+
+
 class Notices:
     """Heeds what this node is told, and tells the others. `drain()`: this node is to end."""
 
-    def __init__(self, uid: str, directory: Directory, bus: Bus, router: Router, drain: Callable[[], None]) -> None:
+    def __init__(self, uid: str, directory: Directory, bus: Bus, node: Node, drain: Callable[[], None]) -> None:
         self._uid = uid
         self._directory = directory
         self._bus = bus
-        self._router = router
+        self._node = node
         self._drain = drain
         self.serving = False  # has accepted clients: others have to reckon with our users
         self._answered = anyio.Event()
@@ -48,7 +63,7 @@ class Notices:
             case Kind.ROLL_CALL if self.serving:
                 self._bus.tell(frame.uid, Kind.HERE, self._directory.highest)
                 if frame.number:
-                    self._router.write_back(frame.number - 1)
+                    self._node.write_back(frame.number - 1)
             case Kind.HERE:
                 self._directory.know(frame.number)
                 self._answered.set()
@@ -61,9 +76,9 @@ class Notices:
                 self._kick(frame.body.decode(errors="replace"))
 
     def _kick(self, owned: str) -> None:
-        session = self._router.sessions.get(owned)
+        session = self._node.sessions.get(owned)
         if session is not None and session.named:
-            self._router.begin()
+            self._node.begin()
             kick(session)
 
     async def alone(self) -> bool:
@@ -82,10 +97,10 @@ class Notices:
         # While one waits for its owners, each question about it leads here. That is no news.
         news = sum(pause > self._directory.lease.seconds for pause in pauses.values())
         if news and not self._news:
-            self._router.alarm(NEWS_SECONDS, self._say)
+            self._node.alarm(NEWS_SECONDS, self._say)
         self._news += news
         for partition in due:
             self._called[partition] = now
             self._bus.announce(Kind.ROLL_CALL, partition + 1)
         if due:
-            self._router.write_back(*due)
+            self._node.write_back(*due)

@@ -2,14 +2,19 @@
 
 import asyncio
 import secrets
+import time
+from collections import deque
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 import structlog
 from anyio.abc import TaskGroup
 
 from relay.bus.bus import Bus
-from relay.directory.directory import Directory
+from relay.bus.delegates import BusDelegate
+from relay.bus.link import Frame
+from relay.directory.directory import Directory, DirectoryDelegate
+from relay.hub.control_messages import Notices
 from relay.hub.delayed_acks import Held
 from relay.hub.lease_guard import Standing
 from relay.hub.login_queue import Entrance
@@ -17,7 +22,7 @@ from relay.hub.name_claims import Claims
 from relay.hub.partial_lines import Halves
 from relay.hub.peer_nodes import Neighbours
 from relay.hub.record_writer import Records
-from relay.hub.tick_scheduler import Turns
+from relay.hub.tick_scheduler import TickScheduler, log_defect
 from relay.metrics import Counts, Limit
 from relay.model import Located
 from relay.names.parse import Name
@@ -41,49 +46,103 @@ FORGOTTEN_SECONDS: Final = 0.02
 CALL_TRIPS: Final = 16
 # Users looked at in one turn of the loop for that: half a millisecond.
 SLICE: Final = 500
+# Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
+ROUND_LINES: Final = 4096
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 
 log = structlog.get_logger()
 
 
-class Router(Turns):
-    """The host of all sessions of a node (see `relay.session.runtime.Host`)."""
+class Router:
+    """The host of all sessions of a node (see `relay.session.runtime.Host`), and whom its bus and directory serve."""
 
     def __init__(
         self,
         uid: str,
         node: str,
         limits: Limits,
+        tasks: TaskGroup,
+        *,
+        directory: Callable[[DirectoryDelegate], Directory],
+        bus: Callable[[BusDelegate], Bus],
+        drain: Callable[[], None],
         memory: int = DEFAULT_MEMORY,
         counts: Counts | None = None,
         vouch: Callable[[str, str | None], bool] | None = None,
     ) -> None:
-        """`vouch(name, token)`: whether the token proves that the name may be had; None: no name needs proof."""
-        super().__init__()
-        self.vouch, self.authenticates = vouch, vouch is not None
+        """To be made in a running loop.
+
+        `directory` and `bus` make those parts for the hub, which they don't call before they are used. `drain()` is
+        called when the node is told to end. `vouch(name, token)` says whether the token proves that the name may be
+        had; without it no name needs proof.
+        """
         self.uid = uid
         self.node = node
         self.limits = limits
         self.counts = counts or Counts()
-        self.budget = Budget(memory)
-        self.halves = Halves(self.budget)
+        self.vouch, self.authenticates = vouch, vouch is not None
         self.sessions: dict[str, Session] = {}  # by owned name
         self.partners = Partners()
         self.held = False  # clients' lines have to wait until it is known what this node still owns
-        self._forgotten: set[int] = set()  # partitions to be written back
+        self.holding: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
         self._outlets: set[Outlet] = set()
-        self.held_acks = Held(self)
+        self._forgotten: set[int] = set()  # partitions to be written back
 
-    def start(self, loop: asyncio.AbstractEventLoop, tasks: TaskGroup, directory: Directory, bus: Bus) -> None:
-        """Everything is there: go."""
-        self._loop, self._bus, self._lease = loop, bus, directory.lease
+        # The tick: `now` and `instant` see `Host`.
+        self.now = self.instant = 0.0
+        self.turn = 0  # changes whenever mail is delivered or leaves
+        self.round = 0  # ticks that there have been
+        self.lines = ROUND_LINES  # lines that may still be handled in this tick, all clients together
+
+        self._loop = asyncio.get_running_loop()
+        self.bus = bus(self)
+        self.directory = directory(self)
+        self._lease = self.directory.lease
+        self._ticks = TickScheduler(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
+        # Most inputs and messages call these: each is the scheduler's own method.
+        self.begin, self.touch, self.later = self._ticks.begin, self._ticks.touch, self._ticks.later
+        self.receive, self.alarm = self._ticks.receive, self._ticks.alarm
+
+        self.budget = Budget(memory)
+        self.halves = Halves(self.budget)
+        self.held_acks = Held(self)
+        self.entrance = Entrance(self._loop.call_later, self._call_in)
+        self.neighbours = Neighbours(self, self.bus)
+        self.notices = Notices(uid, self.directory, self.bus, self, drain)
+        self._standing = Standing(self._lease, self._loop.call_later, self._hold, self._let_go)
         self._crew = Crew(tasks)
-        self._directory = directory
-        self._standing = Standing(self._lease, loop.call_later, self._hold, self._let_go)
-        self._records = Records(directory, tasks, self.begin)
-        self.neighbours = Neighbours(self, bus)
-        self._claims = Claims(self, directory, self._records, tasks)
-        self.entrance = Entrance(loop.call_later, self._call_in)
+        self._records = Records(self.directory, tasks, self.begin)
+        self._claims = Claims(self, self.directory, self._records, tasks)
+
+    # --- ticks (see `TickScheduler`)
+
+    def _opened(self) -> None:
+        self.turn += 1
+        self.round += 1
+        self.lines = ROUND_LINES
+        self.now, self.instant = int(time.time() * 1000) / 1000, time.monotonic()
+        if self._standing.watching and not self._lease.standing:
+            self._standing.overdue()
+
+    def _deliver(self, mails: deque[Mail]) -> None:
+        self.turn += 1
+        while mails:
+            mail = mails.popleft()
+            try:
+                session = self.sessions.get(mail.to)
+                if session is None or not session.named:
+                    peer_handlers.undeliverable(self, mail)
+                    continue
+                peer_handlers.receive(session, mail)
+                outlet = session.outlet
+                if outlet is not None and (outlet.lines or type(mail) is not Ack):
+                    self._ticks.dirty[outlet] = None
+            except Exception:
+                log_defect()
+
+    def halt(self) -> None:
+        """Nobody carries anything out any more: timers that are left do nothing."""
+        self._ticks.halted = True
 
     # --- who may go on
 
@@ -99,7 +158,7 @@ class Router(Turns):
         self._standing.stands()
 
     def _call_in(self, newcomer: Outlet) -> None:
-        if not self.over:
+        if not self._ticks.halted:
             self.begin()
             self.touch(newcomer)
 
@@ -116,30 +175,33 @@ class Router(Turns):
     @property
     def call_seconds(self) -> float:
         """See `Host`."""
-        return self.limits.call + CALL_TRIPS * self._directory.latency
+        return self.limits.call + CALL_TRIPS * self.directory.latency
 
     @property
     def crowded(self) -> bool:
         """See `Host`."""
-        return self._directory.crowded
+        return self.directory.crowded
 
     def wake_all(self) -> None:
         """Everyone may go on, as far as there is anything; also whoever was cut off with lines that had to wait."""
         self.begin()
-        self._dirty.update(dict.fromkeys(self._outlets))
-        self._dirty.update((s.outlet, None) for s in self.sessions.values() if s.outlet is not None)
+        self._ticks.dirty.update(dict.fromkeys(self._outlets))
+        self._ticks.dirty.update((s.outlet, None) for s in self.sessions.values() if s.outlet is not None)
 
     def call_on(self) -> None:
         """Whoever has lines that wait may try again, some in each turn."""
         self.begin()
-        self._later.update((outlet, None) for outlet in self._outlets if outlet.lines)
+        for outlet in self._outlets:
+            if outlet.lines:
+                self.later(outlet)
 
     def go_on_with_halves(self) -> None:
         """The budget was shared out: whose turn it is to say the rest of a line is read on."""
         called = self.halves.look(self._loop.time())
         if called:
             self.begin()
-            self._later.update(dict.fromkeys(cast(list[Outlet], called)))
+            for one in called:
+                self.later(one)
 
     # --- connections
 
@@ -173,14 +235,14 @@ class Router(Turns):
         """See `Host`."""
         outlet = session.outlet
         if outlet is not None and outlet.tell(event):
-            self._dirty[outlet] = None
+            self._ticks.dirty[outlet] = None
 
     def post(self, uid: str, mail: Mail) -> None:
         """See `Host`."""
         if uid == self.uid:
-            self._mail.append(mail)
+            self._ticks.mail.append(mail)
         else:
-            self._bus.post(uid, mail)
+            self.bus.post(uid, mail)
 
     def mention(self, session: Session, event: Event) -> None:
         """See `Host`."""
@@ -189,7 +251,7 @@ class Router(Turns):
 
     def hint(self, uid: str, mail: Mail) -> None:
         """See `Host`."""
-        if uid == self.uid or self._bus.flowing(uid):
+        if uid == self.uid or self.bus.flowing(uid):
             self.post(uid, mail)
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
@@ -265,7 +327,7 @@ class Router(Turns):
     def wake(self, session: Session) -> None:
         """See `Host`."""
         if session.outlet is not None:
-            self._dirty[session.outlet] = None
+            self._ticks.dirty[session.outlet] = None
 
     # --- mail
 
@@ -273,17 +335,19 @@ class Router(Turns):
         """See `Host`."""
         self._claims.moved(mail)
 
-    def _deliver(self, mail: Mail) -> None:
-        session = self.sessions.get(mail.to)
-        if session is None or not session.named:
-            peer_handlers.undeliverable(self, mail)
-            return
-        peer_handlers.receive(session, mail)
-        outlet = session.outlet
-        if outlet is not None and (outlet.lines or type(mail) is not Ack):
-            self._dirty[outlet] = None
-
     # --- Redis and other nodes
+
+    def forgot(self, uid: str) -> None:
+        """See `BusDelegate`."""
+        self.neighbours.forgot(uid)
+
+    def heed(self, frame: Frame) -> None:
+        """See `BusDelegate`."""
+        self.notices.heed(frame)
+
+    def forgotten(self, *partitions: int) -> None:
+        """See `DirectoryDelegate`."""
+        self.notices.forgotten(*partitions)
 
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
@@ -291,7 +355,7 @@ class Router(Turns):
         self.begin()
         for uid in self.neighbours.partners():
             self.neighbours.forgot(uid)
-        self._bus.ask()
+        self.bus.ask()
 
     def write_back(self, *partitions: int) -> None:
         """Redis forgot these partitions: put the records of them back that are ours, shortly."""
@@ -302,9 +366,9 @@ class Router(Turns):
     async def _write_back(self) -> None:
         partitions, self._forgotten = self._forgotten, set()
         async for session in in_slices(list(self.sessions.values()), SLICE):
-            if session.named and self._directory.keys.partition_of(session.owned) in partitions:
+            if session.named and self.directory.keys.partition_of(session.owned) in partitions:
                 self._records.save(session)
-        await self._directory.tidy(partitions)
+        await self.directory.tidy(partitions)
 
     @property
     def quiet(self) -> bool:
@@ -313,7 +377,7 @@ class Router(Turns):
         return not self._outlets and not claiming and self._records.quiet
 
     def here(self, sid: str) -> bool:
-        """Whether a session of this node has this id."""
+        """See `DirectoryDelegate`."""
         return self._claims.holds(sid)
 
     def dismiss(self) -> None:

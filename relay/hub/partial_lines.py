@@ -5,14 +5,15 @@ Without turns nobody might ever finish: what would free memory may be an acknowl
 
 from typing import Final, Protocol
 
+from relay.hub.tick_scheduler import Settling
 from relay.session.memory_budget import Budget
 
 # How long a client may take to say the rest of its line before it is the next one's turn: 64 KiB at 50 kbit/s.
 TURN_SECONDS: Final = 10.0
 
 
-class Half(Protocol):
-    """A connection."""
+class Half(Settling, Protocol):
+    """A connection, in the middle of a line."""
 
     @property
     def half(self) -> int:

@@ -1,7 +1,7 @@
 """Keeps the directory's records in step with the sessions of this node."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVarTuple
 
 import anyio
 import structlog
@@ -16,6 +16,8 @@ from relay.tasks.worker_pool import Crew
 RETRY_SECONDS: Final = 0.2
 # Records written at the same time when all have to be.
 AT_ONCE: Final = 500
+
+_About = TypeVarTuple("_About")
 
 log = structlog.get_logger()
 
@@ -166,7 +168,7 @@ def _nobody() -> None:
     pass
 
 
-def _call(then: Callable[..., None], *about: object) -> None:
+def _call(then: Callable[[*_About], None], *about: *_About) -> None:
     """A defect in what one session does next must not keep others, or its own record, from their turn."""
     try:
         then(*about)

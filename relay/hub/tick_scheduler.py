@@ -1,26 +1,19 @@
-"""The turns of the loop of a node.
+"""Ticks: all that one turn of the loop brings is handled, and then goes out at once.
 
 Inputs (a client's bytes, mail, an answer of the directory, a timer) are handled one by one; what they cause gathers and
-goes out at the end of the turn: one write a client, one PUBLISH a node.
+goes out at the end of the tick: one write a client, one PUBLISH a node.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
-from relay.bus.bus import Bus
-from relay.directory.directory import Lease
-from relay.hub.lease_guard import Standing
-from relay.session.client_connection import Outlet
 from relay.session.peer_messages import Mail
 
-# Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
-ROUND_LINES: Final = 4096
 # Clients that flood get their turn so many at a time: 256 KiB of text at most, some milliseconds. With all of 2,000 at
 # once others' messages took twice as long (docs/decisions/0010).
 FLOODS_AT_ONCE: Final = 16
@@ -28,88 +21,86 @@ FLOODS_AT_ONCE: Final = 16
 log = structlog.get_logger()
 
 
-class Turns:
-    """Opens a turn with its first input, and closes it. The half of `relay.hub.hub` that knows no sessions."""
+class Settling(Protocol):
+    """Somebody whose work gathers until the end of a tick: a client's connection."""
 
-    _loop: asyncio.AbstractEventLoop
-    _bus: Bus
-    _lease: Lease
-    _standing: Standing
+    def settle(self) -> None:
+        """Do it."""
 
-    def __init__(self) -> None:
-        self.now = 0.0  # see `Host`
-        self.instant = 0.0
-        self.turn = 0
-        self.lines = ROUND_LINES  # lines that may still be handled in this turn of the loop, all clients together
-        self.round = 0  # turns of the loop in which there was something to do
-        self.over = False  # nobody carries anything out any more: timers that are left do nothing
-        self.holding: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
-        self._scheduled = False
-        self._mail: deque[Mail] = deque()
-        self._dirty: dict[Outlet, None] = {}
-        self._later: dict[Outlet, None] = {}
+
+class TickScheduler:
+    """Opens a tick with its first input, and closes it once nothing is left to be done."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        opened: Callable[[], None],
+        deliver: Callable[[deque[Mail]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """`opened` is called before the first input of a tick is handled, and `flush` when all of them were.
+
+        `deliver` hands out the mail for sessions of this node, and empties the queue; it is called before those who are
+        `dirty` settle, also where there is no mail.
+        """
+        self._loop = loop
+        self._opened = opened
+        self._deliver = deliver
+        self._flush = flush
+        self.mail: Final = deque[Mail]()  # for sessions here; whoever adds something has opened a tick
+        self.dirty: dict[Settling, None] = {}  # those who settle in this tick; likewise
+        self._later: dict[Settling, None] = {}
+        self._open = False
+        self.halted = False  # nobody carries anything out any more: alarms that are left do nothing
 
     def begin(self) -> None:
-        """To be called before any input is handled: opens a turn, if none is open, and looks at the lease."""
-        if self._scheduled:
+        """Open a tick, if none is open. This has to be called before any input is handled."""
+        if self._open:
             return
-        self._scheduled = True
-        self.round += 1
-        self.lines = ROUND_LINES
-        self._loop.call_soon(self._end_turn)
-        self.now, self.instant = int(time.time() * 1000) / 1000, time.monotonic()
-        if self._standing.watching and not self._lease.standing:
-            self._standing.overdue()
+        self._open = True
+        self._loop.call_soon(self._close)
+        self._opened()
 
-    def _end_turn(self) -> None:
-        """Carry out everything that this turn's inputs caused, and what that causes in turn, until nothing is left."""
-        while self._mail or self._dirty:
-            self.turn += 1
-            while self._mail:
+    def _close(self) -> None:
+        """Carry out everything that this tick's inputs caused, and what that causes in turn, until nothing is left."""
+        while self.mail or self.dirty:
+            self._deliver(self.mail)
+            dirty, self.dirty = self.dirty, {}
+            for one in dirty:
                 try:
-                    self._deliver(self._mail.popleft())
+                    one.settle()
                 except Exception:
-                    _log_defect()
-            dirty, self._dirty = self._dirty, {}
-            for outlet in dirty:
-                try:
-                    outlet.settle()
-                except Exception:
-                    _log_defect()
-        self.turn += 1
-        self._bus.flush()
-        self._scheduled = False
+                    log_defect()
+        self._flush()
+        self._open = False
         if self._later:
-            self._dirty = {outlet: self._later.pop(outlet) for outlet in list(islice(self._later, FLOODS_AT_ONCE))}
+            self.dirty = {one: self._later.pop(one) for one in list(islice(self._later, FLOODS_AT_ONCE))}
             self.begin()
 
-    def _deliver(self, mail: Mail) -> None:
-        """Mail to a session here."""
-        raise NotImplementedError
+    def touch(self, one: Settling) -> None:
+        """Have it settle at the end of this tick."""
+        self.dirty[one] = None
 
-    def touch(self, outlet: Outlet) -> None:
-        """Have the outlet pump and flush at the end of this turn."""
-        self._dirty[outlet] = None
-
-    def later(self, outlet: Outlet) -> None:
-        """Have the outlet pump and flush in a later turn: it has had its share of this one."""
-        self._later[outlet] = None
+    def later(self, one: Settling) -> None:
+        """Have it settle in a later tick: it has had its share of this one."""
+        self._later[one] = None
 
     def receive(self, mails: list[Mail]) -> None:
-        """Mail from another node."""
+        """Take mail from another node for sessions here."""
         self.begin()
-        self._mail.extend(mails)
+        self.mail.extend(mails)
 
     def alarm(self, delay: float, then: Callable[[], None]) -> None:
-        """Do that so much later, in a turn of that time."""
+        """Call `then` after so many seconds, in a tick of that time."""
         self._loop.call_later(delay, self._ring, then)
 
     def _ring(self, then: Callable[[], None]) -> None:
-        if not self.over:
+        if not self.halted:
             self.begin()
             then()
 
 
-def _log_defect() -> None:
-    """A defect that one client or one piece of mail brings out must not stop the node for all the others."""
+def log_defect() -> None:
+    """Log a defect that one client or one piece of mail brings out: it must not stop the node for all the others."""
     log.exception("a step failed")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from relay.hub.hub import Router
+from relay.hub.partial_lines import Half
 from relay.hub.rate_limit import Pace
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC, Dialect, Framer, Line
@@ -58,7 +59,7 @@ class Reading(Replies):
             return
         pause = self._router.held or self._out_bytes > REPLY_BYTES or self._read_in == self._router.round
         pause = pause or self._slowed is not None or not self._may_read_ahead()
-        pause = pause or (self._router.budget.allowance < PLENTY and not self._router.halves.admits(self))
+        pause = pause or (self._router.budget.allowance < PLENTY and not self._router.halves.admits(cast(Half, self)))
         if pause is not self._read_paused:
             self._read_paused = pause
             if pause:

@@ -6,6 +6,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -53,33 +54,31 @@ def patient() -> Iterator[None]:
 @asynccontextmanager
 async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> AsyncIterator[Router]:
     """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
-    router = Router(uid, "n1", limits)
     store, keys = Store(url), Keys(prefix)
     lease = Lease(store, keys, uid, LEASE_SECONDS)
-    directory = Directory(store, keys, lease, router.write_back, router.here)
-    bus = Bus(
-        store,
-        keys,
-        uid,
-        standing=lambda: lease.standing,
-        deliver=router.receive,
-        reset=lambda uid: router.neighbours.forgot(uid),
-        room=router.begin,
-        notice=lambda _: None,
-        connected=lambda: None,
-        lease=5.0,
-    )
     with patient():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             await lease.take()
-            await _founded(directory)
-            router.start(asyncio.get_running_loop(), tasks, directory, bus)
+            router = Router(
+                uid,
+                "n1",
+                limits,
+                tasks,
+                directory=partial(Directory, store, keys, lease),
+                bus=partial(Bus, store, keys, uid, lease=lease),
+                drain=_stay,
+            )
+            await _founded(router.directory)
             yield router
             await until(lambda: router._records.quiet)
-            router.over = True
+            router.halt()
             tasks.cancel_scope.cancel()
     await store.aclose()
+
+
+def _stay() -> None:
+    raise AssertionError("nobody tells this node to end")
 
 
 async def _founded(directory: Directory) -> None:

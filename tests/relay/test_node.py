@@ -1,10 +1,11 @@
 """What a node says of itself: whether new clients may come, what `/metrics` and `relay status` are told."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 from structlog.testing import capture_logs
 
 from relay import node as node_module
@@ -21,6 +22,7 @@ from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
+UID = "1" * 16
 TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
 LEASE = 5.0
 # All that a node runs for ever; "reload" does nothing else and isn't run without files to read again.
@@ -43,13 +45,20 @@ TASKS = [
 ]
 
 
-def serving() -> Node:
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
     """A node that serves clients, holds its lease and hears itself; nothing of it runs."""
+    async with anyio.create_task_group() as tasks:
+        yield _serving(tasks)
+
+
+def _serving(tasks: TaskGroup) -> Node:
     node = Node(Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3))
+    node._assemble(UID, tasks)
     node._notices.serving = True
     node._lease.incarnation, node._lease.deadline = 1, clock() + LEASE
-    node._bus._publishing._publisher = cast(Any, Publisher())
-    node._bus._publishing._heard(1)
+    node._bus._publishing._publisher = Publisher()
+    node._bus._publishing.answered(1)
     node._bus._voice.anew()
     node._bus._voice.echo(node._bus._voice._number)
     return node
@@ -83,7 +92,7 @@ def go_deaf(node: Node) -> None:
 
 
 def refuse(node: Node) -> None:
-    node._bus._publishing._heard(Exception("NOPERM"))
+    node._bus._publishing.answered(Exception("NOPERM"))
     node._bus._voice.echo(node._bus._voice._number)
 
 
@@ -115,8 +124,7 @@ def fill(node: Node) -> None:
         (fill, "as many connections as there may be"),
     ],
 )
-async def test_each_trouble_alone_keeps_new_clients_away(trouble: Callable[[Node], None], why: str) -> None:
-    node = serving()
+async def test_each_trouble_alone_keeps_new_clients_away(node: Node, trouble: Callable[[Node], None], why: str) -> None:
     trouble(node)
     assert node._why_not_ready() == why
     reading = await node._read()
@@ -124,8 +132,7 @@ async def test_each_trouble_alone_keeps_new_clients_away(trouble: Callable[[Node
     assert (node._reporter._report()).trouble == why
 
 
-async def test_metrics_are_told_of_lease_bus_and_memory() -> None:
-    node = serving()
+async def test_metrics_are_told_of_lease_bus_and_memory(node: Node) -> None:
     node._router.budget.look([100, 200])
     node._bus.post("2" * 16, TEXT)
     reading = await node._read()
@@ -140,8 +147,7 @@ async def test_metrics_are_told_of_lease_bus_and_memory() -> None:
     assert 2 * LEASE <= reading.lease_age < 3 * LEASE
 
 
-async def test_a_report_tells_rates_since_the_one_before() -> None:
-    node = serving()
+async def test_a_report_tells_rates_since_the_one_before(node: Node) -> None:
     counts, reporter = node._router.counts, node._reporter
     reporter._report()
     reporter._last -= 10.0
@@ -195,6 +201,7 @@ async def test_a_node_that_does_not_hear_itself_at_the_start_says_so(monkeypatch
     node = Node(Config(redis="redis://127.0.0.1:1"))
     with capture_logs() as lines:
         async with anyio.create_task_group() as tasks:
+            node._assemble(UID, tasks)
             tasks.start_soon(node._hear_ourselves)
             await until(lambda: lines)
             node._bus._voice.ready.set()

@@ -7,11 +7,12 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from relay.bus.bus import Bus
 from relay.bus.pipelined_publisher import Publisher
-from relay.directory.directory import Directory
+from relay.directory.directory import DirectoryDelegate
 from relay.hub.hub import Router
 from relay.model import Located
 from relay.names.parse import Name
@@ -28,11 +29,22 @@ QUIET_TURNS = 4
 
 class _Lease:
     standing, failing = True, False
+    seconds = 5.0
+
+    def reconnected(self) -> None:
+        raise AssertionError("there are no connections")
 
 
 class _Directory:
     lease = _Lease()
     latency = 0.0  # seconds
+
+    def __init__(self, _delegate: DirectoryDelegate) -> None:
+        pass
+
+
+def _stay() -> None:
+    raise AssertionError("nobody tells this node to end")
 
 
 class Redis:
@@ -52,7 +64,7 @@ class Redis:
         self.busy = True
         by, channel, frame = self._waiting.popleft()
         self.nodes[channel.decode().rsplit(":")[-1]]._subscription._pushed([b"message", channel, frame])
-        by._publishing._heard(1)
+        by._publishing.answered(1)
 
 
 class _Publisher:
@@ -70,23 +82,19 @@ class Twin(Router):
     """A node whose directory answers at once."""
 
     def __init__(self, uid: str, redis: Redis, limits: Limits, names: dict[str, Session]) -> None:
-        super().__init__(uid, uid, limits)
+        super().__init__(
+            uid,
+            uid,
+            limits,
+            cast(Any, None),  # a directory that answers at once needs no tasks
+            directory=cast(Any, _Directory),
+            bus=partial(Bus, cast(Any, None), Keys("t"), uid, lease=_Lease()),
+            drain=_stay,
+        )
         self._names = names
         self._ids = 0
-        bus = redis.nodes[uid] = Bus(
-            cast(Any, None),
-            Keys("t"),
-            uid,
-            standing=lambda: True,
-            room=self.begin,
-            deliver=self.receive,
-            reset=lambda uid: self.neighbours.forgot(uid),
-            notice=lambda _: None,
-            connected=lambda: None,
-            lease=limits.lease,
-        )
-        bus._publishing._publisher = cast(Publisher, _Publisher(redis, bus))
-        self.start(asyncio.get_running_loop(), cast(Any, None), cast(Directory, _Directory()), bus)
+        redis.nodes[uid] = self.bus
+        self.bus._publishing._publisher = cast(Publisher, _Publisher(redis, self.bus))
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         if name.owned in self._names:

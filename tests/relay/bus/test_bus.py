@@ -6,8 +6,9 @@ import pytest
 
 from relay.bus import bus as bus_module
 from relay.bus import publisher
-from relay.bus.link import FLIGHT_BYTES
-from relay.session.peer_messages import Ack, Text
+from relay.bus.link import FLIGHT_BYTES, Frame, Kind, Link, note, pack, unpack
+from relay.metrics import Counts
+from relay.session.peer_messages import Ack, Text, encode
 from tests.relay.bus_desk import OTHER, THERE, Desk
 from tests.relay.desk import until
 
@@ -48,8 +49,49 @@ class TestAcknowledgements:
         desk.turn(TEXT)
         monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.0)
         assert desk.turn(ACKS[0]) == []
-        desk.bus._publishing._heard(1)
+        desk.bus._publishing.answered(1)
         assert desk.publisher.mail == [[ACKS[0]]]
+        assert desk.begun == 1
+
+
+class TestAnswers:
+    """They make room for what was held back."""
+
+    async def test_one_asks_for_nothing_where_nothing_was_held_back(self) -> None:
+        desk = Desk()
+        desk.turn(TEXT, TEXT)
+        desk.bus.post(THERE, TEXT)  # leaves at the end of the tick in which it was posted, without being asked for
+        desk.bus._publishing.answered(1)
+        assert desk.begun == 0
+
+    async def test_mail_that_waited_for_the_lease_leaves_with_the_next_one(self) -> None:
+        desk = Desk()
+        desk.lease.standing = False
+        assert desk.turn(TEXT) == []
+        desk.lease.standing = True
+        desk.bus._publishing.answered(1)
+        assert desk.publisher.mail == [[TEXT]]
+
+
+class TestDelegate:
+    async def test_it_hears_of_a_node_that_had_forgotten_this_one(self) -> None:
+        desk, there, anew = Desk(), Link(THERE, Counts()), Link(THERE, Counts())
+        desk.turn(TEXT)
+        there.take(unpack(desk.publisher.frames[-1]), 0.0)
+        desk.hear(there.ask())
+        assert desk.forgetful == []
+        desk.turn(TEXT)
+        _, (what_is_missing,) = anew.take(unpack(desk.publisher.frames[-1]), 0.0)
+        desk.hear(what_is_missing)
+        assert desk.forgetful == [THERE]
+
+    async def test_it_is_handed_what_is_no_mail_also_without_a_lease(self) -> None:
+        desk = Desk()
+        desk.lease.standing = False
+        desk.hear(note(Kind.FAREWELL, THERE))
+        desk.hear(pack(Kind.MAIL, THERE, b"streamed", 1, body=encode([TEXT])))
+        assert [frame.kind for frame in desk.heard if isinstance(frame, Frame)] == [Kind.FAREWELL]
+        assert len(desk.heard) == 1
 
 
 class TestHints:
@@ -69,7 +111,7 @@ class TestHints:
 
     async def test_there_is_none_without_a_connection_or_a_lease(self) -> None:
         desk = Desk()
-        desk.bus._standing = lambda: False
+        desk.lease.standing = False
         assert not desk.bus.flowing(THERE)
         desk = Desk()
         desk.bus._publishing._publisher = None

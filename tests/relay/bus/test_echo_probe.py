@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from relay.bus import echo_probe
 from relay.bus.link import Kind, note, unpack
-from relay.bus.sharded_publisher import SILENT_SECONDS
+from relay.bus.reconnect import SILENT_SECONDS
 from relay.clock import clock
 from tests.relay.bus_desk import HERE, Desk
 
@@ -30,7 +30,7 @@ class Scene:
 
     def answer(self, reply: object = 1) -> None:
         """The server answers what was published last."""
-        self.bus._publishing._heard(reply)
+        self.bus._publishing.answered(reply)
 
     def echo(self, probe: int = -1) -> None:
         """A probe comes back."""

@@ -97,24 +97,24 @@ class Scene:
         self.fan = Fan(
             cast(Store, self.topology),
             KEYS,
-            answered=self._answered,
-            unanswered=self._unanswered,
-            again=self._again,
-            connected=lambda: None,
-            mute=self._mute,
+            "a",
+            delegate=self,
         )
 
-    def _answered(self, reply: Any, count: int, primary: str) -> None:
-        assert primary in self.ports
+    def answered(self, reply: object, count: int, server: str) -> None:
+        assert server in self.ports
         self.answers += [reply] * count
 
-    def _mute(self) -> None:
+    def gave_up(self) -> None:
         self.mute += 1
 
-    def _unanswered(self, count: int) -> None:
+    def unanswered(self, count: int) -> None:
         self.lost += count
 
-    def _again(self, channels: Iterable[str]) -> None:
+    def connected(self) -> None:
+        pass
+
+    def rerouted(self, channels: Iterable[str]) -> None:
         self.repeated += channels
 
     def say(self, *channels: str) -> None:
@@ -233,7 +233,7 @@ async def test_a_probe_has_every_primary_answer_also_those_where_nothing_is_publ
     assert scene.primaries[0].published == [(b"SPUBLISH", b"a", b"hi")]
     assert scene.primaries[1].published == [(b"SPUBLISH", KEYS.beside("b").encode(), b"")]
     assert key_slot(KEYS.beside("t:inbox:x").encode()) == key_slot(b"t:inbox:x")
-    assert (scene.answers, scene.lost, scene.fan.silent) == ([1], 0, 0)
+    assert (scene.answers, scene.lost, scene.fan.silent("")) == ([1], 0, 0)
 
 
 async def test_a_primary_that_no_longer_answers_is_noticed_although_nothing_is_published_there(scene: Scene) -> None:
@@ -244,33 +244,33 @@ async def test_a_primary_that_no_longer_answers_is_noticed_although_nothing_is_p
             await anyio.sleep(0.01)
         await until(lambda: scene.mute)
     assert scene.repeated == ["b"]
-    assert scene.fan.trouble("a") == ""
-    assert "no answer" in scene.fan.trouble("b")
-    assert scene.fan.silent == 1
+    assert scene.fan.trouble == ""
+    assert "no answer" in lines[0]["error"]
+    assert scene.fan.silent("") == 1
     assert lines[0]["event"] == "a primary can't be published at"
     assert lines[0]["primary"] == scene.ports[1]
     scene.primaries[1].answer = b":0\r\n"
     scene.fan.probe(("PUBLISH", "a", b"hi"))
-    await until(lambda: not scene.fan.silent)
+    await until(lambda: not scene.fan.silent(""))
 
 
 async def test_a_refusal_is_the_trouble_of_its_primary_unless_the_channel_only_moved(scene: Scene) -> None:
     scene.primaries[0].answer = b"-CLUSTERDOWN Hash slot not served\r\n"
     scene.say("a")
     await until(lambda: scene.lost)
-    assert scene.fan.trouble("a") == f"{scene.ports[0]} refuses: CLUSTERDOWN Hash slot not served"
+    assert scene.fan.trouble == f"{scene.ports[0]} refuses: CLUSTERDOWN Hash slot not served"
     scene.primaries[0].answer = b":1\r\n"
     scene.say("a")
     await until(lambda: scene.answers)
     scene.primaries[0].answer = b"-MOVED 1 127.0.0.1:1\r\n"
     scene.say("a")
     await until(lambda: scene.lost == 2)
-    assert scene.fan.trouble("a") == ""
+    assert scene.fan.trouble == ""
 
 
 async def test_an_inbox_that_is_forgotten_is_looked_for_anew(scene: Scene) -> None:
     scene.fan.forget("a")
-    assert scene.fan.trouble("a") == "no server serves the own inbox"
+    assert scene.fan.trouble == "no server serves the own inbox"
     scene.topology.known["a"] = scene.ports[1]
     scene.say("a")
     await until(lambda: scene.answers)

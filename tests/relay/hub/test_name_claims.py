@@ -82,7 +82,7 @@ async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told
 ) -> None:
     """The word that the session has moved on comes before the answer that makes it a session of this node."""
     token = await token_of(guests.at(there))
-    take_over, taken, told, sids = here._directory.take_over, anyio.Event(), anyio.Event(), []
+    take_over, taken, told, sids = here.directory.take_over, anyio.Event(), anyio.Event(), []
 
     async def told_late(holder: Record, owned: str, sid: str) -> int | None:
         fence = await take_over(holder, owned, sid)
@@ -91,7 +91,7 @@ async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told
         await told.wait()
         return fence
 
-    monkeypatch.setattr(here._directory, "take_over", told_late)
+    monkeypatch.setattr(here.directory, "take_over", told_late)
     first = guests.at(here, token=token)
     await taken.wait()
     second = guests.at(there, token=token)
@@ -160,7 +160,7 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
 ) -> None:
     """The stale session was the first to write itself back, so for a moment the directory believes it, too."""
     posted = list[Mail]()
-    monkeypatch.setattr(here._bus, "post", lambda _, mail: posted.append(mail))
+    monkeypatch.setattr(here.bus, "post", lambda _, mail: posted.append(mail))
     old, keys = guests.at(there), Keys(prefix)
     token = await token_of(old)
     old.reset()
@@ -194,7 +194,7 @@ async def test_once_a_node_is_over_its_timers_do_nothing(here: Router) -> None:
     here.alarm(0.0, lambda: rung.append("before"))
     await until(lambda: rung)
     here.alarm(0.0, lambda: rung.append("after"))
-    here.over = True
+    here.halt()
     asyncio.get_running_loop().call_later(0.001, later.set)
     await later.wait()
     assert rung == ["before"]
@@ -207,7 +207,7 @@ async def test_a_stale_owner_refuses_nobody(
     old = guests.at(there)
     await token_of(old)
     stale = there.sessions["ann"]
-    await there._directory.release("ann", stale.sid)
+    await there.directory.release("ann", stale.sid)
     token = await token_of(guests.at(here))
     again = guests.at(there, token=token)
     assert (await answer(again))["resumed"] is True
@@ -314,7 +314,7 @@ async def test_nor_where_a_server_that_went_back_remembers_a_session_before_it(
     await until(lambda: first.closed)
     token = await token_of(guests.at(there))
     redis_store.hset(place.key, mapping={place.field: before, "@": "1 another"})
-    monkeypatch.setattr(here._directory, "_forgotten", waits.append)
+    monkeypatch.setattr(here, "forgotten", waits.append)
     again = guests.at(here, token=token)
     await until(lambda: len(waits) > 1)  # at first the partition was another server's
     assert not again.lines()
@@ -340,14 +340,14 @@ async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
 ) -> None:
     """Redis has carried it out, or does later: then the session is this node's, and is still only the client's."""
     token = await token_of(guests.at(there))
-    take_over = here._directory.take_over
+    take_over = here.directory.take_over
 
     async def unanswered(*about: Any) -> int | None:
         await take_over(*about)
         raise Unavailable("no answer in time")
 
     with monkeypatch.context() as patch:
-        patch.setattr(here._directory, "take_over", unanswered)
+        patch.setattr(here.directory, "take_over", unanswered)
         assert (await answer(guests.at(here, token=token)))["code"] == "unavailable"
     with anyio.fail_after(5):
         await until(lambda: here._records.quiet)

@@ -100,7 +100,7 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
     """Until then the name is still that of the user's older connection here."""
     old = guests.at(here)
     await token_of(old)
-    take_over, taken, told, sids = here._directory.take_over, anyio.Event(), anyio.Event(), []
+    take_over, taken, told, sids = here.directory.take_over, anyio.Event(), anyio.Event(), []
 
     async def told_late(holder: Record, owned: str, sid: str, body: Body) -> int | None:
         fence = await take_over(holder, owned, sid, body)
@@ -109,7 +109,7 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
         await told.wait()
         return fence
 
-    monkeypatch.setattr(here._directory, "take_over", told_late)
+    monkeypatch.setattr(here.directory, "take_over", told_late)
     new = guests.at(here)
     await taken.wait()
     here.receive([Moved("ann", sids[0], taken=True)])
@@ -128,13 +128,13 @@ async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
     here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await token_of(guests.at(there))
-    find, sid = here._directory.find, there.sessions["ann"].sid
+    find, sid = here.directory.find, there.sessions["ann"].sid
 
     async def find_late(owned: str) -> Record | None:
-        await there._directory.release("ann", sid)
+        await there.directory.release("ann", sid)
         return await find(owned)
 
-    monkeypatch.setattr(here._directory, "find", find_late)
+    monkeypatch.setattr(here.directory, "find", find_late)
     await token_of(guests.at(here))
 
 
@@ -149,7 +149,7 @@ async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
         tries.append(holder.sid)
         return None
 
-    monkeypatch.setattr(here._directory, "take_over", overtaken)
+    monkeypatch.setattr(here.directory, "take_over", overtaken)
     assert await code(guests.at(here)) == "name_taken"
     assert len(tries) == TRIES
     assert await code(guests.at(here, token=token)) == "bad_token"
@@ -198,7 +198,7 @@ async def test_a_defect_in_a_step_is_logged_and_costs_that_client_its_answer_onl
     await token_of(ben)
     node = there if step == "find_token" else here  # there the session is still to be found
     with monkeypatch.context() as patch, capture_logs() as log:
-        patch.setattr(node._directory, step, broken)
+        patch.setattr(node.directory, step, broken)
         if step == "locate":
             says(ben, type="who", name="ann")
             assert await code(ben) == "unavailable"

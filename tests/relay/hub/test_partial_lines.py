@@ -19,6 +19,9 @@ class One:
     def unsaid(self) -> int:
         return LINE - self.half
 
+    def settle(self) -> None:
+        """See `Half`."""
+
 
 @pytest.fixture
 def budget() -> Budget:

@@ -29,7 +29,7 @@ class Desk:
     def __init__(self, server: RedisServer, prefix: str, tasks: TaskGroup) -> None:
         self.store, self.keys = Store(server.url), Keys(prefix)
         lease = Lease(self.store, self.keys, UID, LEASE_SECONDS)
-        self.directory = Directory(self.store, self.keys, lease, lambda _: None, lambda _: True)
+        self.directory = Directory(self.store, self.keys, lease, self)
         self.turns = 0
         self.records = Records(self.directory, tasks, self._changed)
         self.world = World()
@@ -38,6 +38,13 @@ class Desk:
 
     def _changed(self) -> None:
         self.turns += 1
+
+    def forgotten(self, *partitions: int) -> None:
+        """See `DirectoryDelegate`."""
+
+    def here(self, sid: str) -> bool:
+        """See `DirectoryDelegate`."""
+        return True
 
     def user(self, name: str) -> Session:
         """A session that has claimed its name elsewhere."""

@@ -6,7 +6,7 @@ from collections import Counter
 import anyio
 import pytest
 
-from relay.hub import tick_scheduler
+from relay.hub import hub, tick_scheduler
 from relay.hub.hub import Router
 from relay.server.connection import TURN_LINES
 from relay.server.read_gate import AHEAD_LINES, REPLY_BYTES
@@ -58,7 +58,7 @@ class TestTheEntrance:
         self, router: Router, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It has turns of its own; else floods that fill the loop's would keep it outside for ever."""
-        monkeypatch.setattr(tick_scheduler, "ROUND_LINES", 0)
+        monkeypatch.setattr(hub, "ROUND_LINES", 0)
         await text(wire, b"ann")
 
 
