@@ -76,7 +76,7 @@ class Connection(asyncio.BufferedProtocol):
         self._dialect: Dialect | None = CLASSIC if classic else None
         limit = min(max_line, NAMELESS_BYTES)
         self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit)
-        self.pace = Pace(router.limits.lines, router.limits.bytes, router.limits.calls, origin.claims)
+        self.pace = Pace(router.limits, origin.claims)
         self.session = router.plug(self, program=False)
         self.lines: deque[Line] | tuple[()] = ()  # wait for their turn; an empty deque costs every idle client 0.7 KB
         self._before = 0  # waiting lines that belong to no chat

@@ -40,16 +40,15 @@ class ReadGate:
     collector, with the session that the connection refers to.
     """
 
-    __slots__ = ("_closed", "_limit", "_router", "_slowed", "_transport", "paused", "resting_in")
+    __slots__ = ("_limit", "_router", "_slowed", "_transport", "paused", "resting_in")
 
     def __init__(self, router: Router, transport: asyncio.ReadTransport) -> None:
         self._router = router
-        self._transport = transport
+        self._transport: asyncio.ReadTransport | None = transport  # None once the gate is closed
         self.paused = False
         self.resting_in = -1  # the turn of the loop in which nothing more is read
         self._slowed: asyncio.TimerHandle | None = None  # runs while the client has said too much at once
         self._limit: Limit | None = None  # for which reading has stopped
-        self._closed = False
 
     def rest(self) -> None:
         """Read nothing more in this turn of the loop. Takes effect with the next `adjust`."""
@@ -57,18 +56,18 @@ class ReadGate:
 
     def adjust(self, connection: GatedConnection) -> None:
         """Pause or resume: read no faster than the session handles lines and the client reads replies."""
-        if self._closed or self._transport.is_closing():
+        transport, router = self._transport, self._router
+        if transport is None or transport.is_closing():
             return
-        router = self._router
         pause = router.held or connection.write_buffer.size > REPLY_BYTES or self.resting_in == router.round
         pause = pause or self._slowed is not None or not self._may_read_ahead(connection)
         pause = pause or (router.budget.allowance < PLENTY and not router.halves.admits(connection))
         if pause is not self.paused:
             self.paused = pause
             if pause:
-                self._transport.pause_reading()
+                transport.pause_reading()
             else:
-                self._transport.resume_reading()
+                transport.resume_reading()
         limit = self._reached(connection) if pause else None
         if limit is not self._limit:
             self._limit = limit
@@ -107,7 +106,7 @@ class ReadGate:
 
     def close(self) -> None:
         """Leave the transport as it is from now on: nothing more that comes will be handled."""
-        self._closed = True
+        self._transport = None
         if self._slowed is not None:
             self._slowed.cancel()
             self._slowed = None
