@@ -25,8 +25,7 @@ Line = bytes | TooLong | Hangup  # what a connection has to handle, in order
 
 def too_long(mark: TooLong, about: About = NOTHING) -> Malformed:
     """The refusal to give in the place of the line."""
-    message = f"line too long: at most {mark.limit} bytes"
-    return Malformed(Code.TOO_LONG, message, about.id, about.name, about.ref)
+    return Malformed(Code.TOO_LONG, f"line too long: at most {mark.limit} bytes", about)
 
 
 class Framer(Protocol):
