@@ -378,11 +378,11 @@ def _limits(config: Config) -> Limits:
 
 def _terms(config: Config) -> Terms:
     return Terms(
-        config.max_line,
-        config.max_connections,
-        config.max_connections_per_address,
-        config.max_claims,
-        config.proxy_protocol,
+        max_line=config.max_line,
+        connections=config.max_connections,
+        connections_per_address=config.max_connections_per_address,
+        claims_per_address=config.max_claims,
+        proxied=config.proxy_protocol,
     )
 
 

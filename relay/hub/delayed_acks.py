@@ -1,10 +1,10 @@
-"""Those who hold an acknowledgement back for a moment (`write_buffer`): one timer for all clients of a node."""
+"""Acknowledgements that wait for more to join them (see `write_buffer`): one timer for all clients of a node."""
 
 import asyncio
 from typing import Final
 
 from relay.hub.name_claims import Owner
-from relay.session.client_connection import Outlet
+from relay.session.session import Session
 
 # While more messages of its chat are under way, an acknowledgement waits so long for theirs, and goes with whatever is
 # told first. Who waits for it before going on has nothing else under way, and gets it at once.
@@ -12,21 +12,22 @@ ACK_PAUSE_SECONDS: Final = 0.01
 
 
 class Held:
-    """Has each tell what it holds back, if nothing else has made it do so before."""
+    """Has each client told what is held back from it, if nothing else has caused that before."""
 
     def __init__(self, node: Owner) -> None:
         self._node = node
-        self._outlets: set[Outlet] = set()
+        self._sessions: set[Session] = set()
 
-    def add(self, outlet: Outlet) -> None:
-        """This one holds something back from now on."""
-        if not self._outlets:
+    def add(self, session: Session) -> None:
+        """An acknowledgement is held back from this session's client from now on."""
+        if not self._sessions:
             asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._tell)
-        self._outlets.add(outlet)
+        self._sessions.add(session)
 
     def _tell(self) -> None:
-        outlets, self._outlets = self._outlets, set()
+        sessions, self._sessions = self._sessions, set()
         self._node.begin()
-        for outlet in outlets:
-            if outlet.tell_ack():
+        for session in sessions:
+            outlet = session.outlet
+            if outlet is not None and outlet.write_buffer.tell_ack():
                 self._node.touch(outlet)

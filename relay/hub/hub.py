@@ -234,7 +234,7 @@ class Router:
     def tell(self, session: Session, event: Event) -> None:
         """See `Host`."""
         outlet = session.outlet
-        if outlet is not None and outlet.tell(event):
+        if outlet is not None and outlet.write_buffer.tell(event):
             self._ticks.dirty[outlet] = None
 
     def post(self, uid: str, mail: Mail) -> None:
@@ -246,7 +246,7 @@ class Router:
 
     def mention(self, session: Session, event: Event) -> None:
         """See `Host`."""
-        if session.outlet is not None and not session.outlet.behind:
+        if session.outlet is not None and not session.outlet.write_buffer.behind:
             self.tell(session, event)
 
     def hint(self, uid: str, mail: Mail) -> None:

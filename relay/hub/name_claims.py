@@ -253,7 +253,7 @@ class Claims:
         session.close()
         here.absence.ended_us = time.time_ns() // 1000
         if old is not None:
-            old.tell(Replaced())
+            old.write_buffer.tell(Replaced())
             old.close()
         if new is not None:
             here.connect(new)

@@ -3,6 +3,8 @@
 from math import inf
 from typing import Final
 
+from relay.session.runtime import Limits
+
 MINUTE: Final = 60.0
 
 
@@ -49,18 +51,18 @@ NOWHERE: Final = Origin()
 
 
 class Pace:
-    """What one client may say: so many lines and bytes a second (0: any number), and so many calls a minute.
+    """What one client may say: lines and bytes a second and calls a minute, as its limits have it.
 
     `claims`: those of its address. Lines and bytes are refilled only once they are used up, so a client that was silent
     may say two seconds' worth at once.
     """
 
-    __slots__ = ("_a_minute", "_at", "_bytes", "_bytes_left", "_calls", "_claims", "_lines", "_lines_left")
+    __slots__ = ("_at", "_bytes_left", "_calls", "_claims", "_limits", "_lines_left")
 
-    def __init__(self, lines: int, bytes: int, calls: int, claims: Bucket | None = None) -> None:
-        self._lines, self._bytes, self._a_minute = lines, bytes, calls
-        self._lines_left: float = lines or inf
-        self._bytes_left: float = bytes or inf
+    def __init__(self, limits: Limits, claims: Bucket | None = None) -> None:
+        self._limits = limits
+        self._lines_left: float = limits.lines or inf
+        self._bytes_left: float = limits.bytes or inf
         self._at = -inf
         self._claims = claims
         self._calls: Bucket | None = None  # most clients call once
@@ -74,13 +76,13 @@ class Pace:
     def debt(self, now: float) -> float:
         """For how many seconds nothing more should be read, now that what came back meanwhile is counted."""
         passed, self._at = now - self._at, now
-        owed = 0.0
-        if self._lines:
-            self._lines_left = min(self._lines, self._lines_left + passed * self._lines)
-            owed = max(owed, -self._lines_left / self._lines)
-        if self._bytes:
-            self._bytes_left = min(self._bytes, self._bytes_left + passed * self._bytes)
-            owed = max(owed, -self._bytes_left / self._bytes)
+        lines, bytes, owed = self._limits.lines, self._limits.bytes, 0.0
+        if lines:
+            self._lines_left = min(lines, self._lines_left + passed * lines)
+            owed = max(owed, -self._lines_left / lines)
+        if bytes:
+            self._bytes_left = min(bytes, self._bytes_left + passed * bytes)
+            owed = max(owed, -self._bytes_left / bytes)
         return owed
 
     def may_claim(self, now: float) -> bool:
@@ -89,8 +91,8 @@ class Pace:
 
     def may_call(self, now: float) -> bool:
         """Whether it may call, or look, somebody up once more."""
-        if not self._a_minute:
+        if not self._limits.calls:
             return True
         if self._calls is None:
-            self._calls = Bucket(self._a_minute, now)
+            self._calls = Bucket(self._limits.calls, now)
         return self._calls.take(now)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from relay.config import Config, StartError, show_server
 from relay.net import tcp_health
@@ -29,8 +29,7 @@ def resolve(host: str) -> str:
 
     def ask() -> None:
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            outcome.set_result(str(_first(found)[4][0]))
+            outcome.set_result(str(_find(host, None).address[0]))
         except Exception as error:
             outcome.set_exception(error)
 
@@ -41,9 +40,20 @@ def resolve(host: str) -> str:
         raise StartError(f"can't listen on {host}: {error.strerror or error}") from None
 
 
-def _first(found: list[Any]) -> Any:
-    """What getaddrinfo found for IPv4, if there is any."""
-    return min(found, key=lambda entry: entry[0] != socket.AF_INET)
+class _Address(NamedTuple):
+    """What getaddrinfo finds, and a socket is made of."""
+
+    family: socket.AddressFamily
+    kind: socket.SocketKind
+    protocol: int
+    canonical: str
+    address: tuple[str | int, ...] | tuple[int, bytes]
+
+
+def _find(host: str, port: int | None) -> _Address:
+    """The host's first address of IPv4, or its first one if it has none of that. Raises OSError."""
+    found = (_Address(*entry) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    return min(found, key=lambda entry: entry.family != socket.AF_INET)
 
 
 def bind(config: Config) -> dict[str, socket.socket]:
@@ -101,8 +111,8 @@ def is_loopback(sock: socket.socket) -> bool:
 
 def _bind(host: str, port: int, *, share: bool, listen: bool = True) -> socket.socket:
     try:
-        family, kind, protocol, _, address = _first(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        sock = socket.socket(family, kind, protocol)
+        found = _find(host, port)
+        sock = socket.socket(found.family, found.kind, found.protocol)
     except OSError as error:
         raise _in_the_way(host, port, error) from None
     try:
@@ -111,7 +121,7 @@ def _bind(host: str, port: int, *, share: bool, listen: bool = True) -> socket.s
         if share:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _set_up(sock)
-        sock.bind(address)
+        sock.bind(found.address)
         if listen:
             sock.listen(1)  # SO_REUSEADDR lets two sockets be bound to a port; only listening shows that it is taken
     except OSError as error:

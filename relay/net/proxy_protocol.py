@@ -4,7 +4,7 @@ https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2.2. Versio
 """
 
 import socket
-from typing import Final
+from typing import Final, NamedTuple
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 PREFIX_BYTES: Final = len(SIGNATURE) + 4  # version and command, family and transport, length of the rest
@@ -13,7 +13,17 @@ REST_BYTES: Final = 4096
 
 _LOCAL, _PROXY = 0x20, 0x21  # version 2; of the balancer itself, or for a client
 _UNSPECIFIED, _UNIX = 0x00, 0x31
-_SIZES: Final = {0x11: (socket.AF_INET, 4, 12), 0x21: (socket.AF_INET6, 16, 36)}  # over TCP: of one address, of all
+
+
+class _Family(NamedTuple):
+    """A family of addresses, over TCP."""
+
+    number: socket.AddressFamily
+    address_bytes: int
+    both_bytes: int  # two addresses and two ports
+
+
+_FAMILIES: Final = {0x11: _Family(socket.AF_INET, 4, 12), 0x21: _Family(socket.AF_INET6, 16, 36)}
 
 
 class BadHeader(Exception):
@@ -28,11 +38,11 @@ def check(start: bytes) -> None:
     if command and command[0] not in (_LOCAL, _PROXY):
         raise BadHeader("the header is of another version, or asks for something else")
     for_client = bool(family) and command[0] == _PROXY
-    if for_client and family[0] not in (_UNSPECIFIED, _UNIX, *_SIZES):
+    if for_client and family[0] not in (_UNSPECIFIED, _UNIX, *_FAMILIES):
         raise BadHeader("the header is of another protocol")
     if int.from_bytes(size.ljust(2, b"\0"), "big") > REST_BYTES:
         raise BadHeader("the header is too long")
-    if for_client and family[0] in _SIZES and len(size) == 2 and rest_bytes(start) < _SIZES[family[0]][2]:
+    if for_client and family[0] in _FAMILIES and len(size) == 2 and rest_bytes(start) < _FAMILIES[family[0]].both_bytes:
         raise BadHeader("the header lacks its addresses")
 
 
@@ -50,7 +60,7 @@ def source(header: bytes) -> str | None:
     if len(header) < PREFIX_BYTES or len(header) != PREFIX_BYTES + rest_bytes(header):
         raise BadHeader("the header isn't whole")
     command, family = header[len(SIGNATURE)], header[len(SIGNATURE) + 1]
-    if command == _LOCAL or family not in _SIZES:
+    if command == _LOCAL or family not in _FAMILIES:
         return None
-    kind, size, _ = _SIZES[family]
-    return socket.inet_ntop(kind, header[PREFIX_BYTES : PREFIX_BYTES + size])
+    addresses = _FAMILIES[family]
+    return socket.inet_ntop(addresses.number, header[PREFIX_BYTES : PREFIX_BYTES + addresses.address_bytes])

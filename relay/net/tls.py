@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Final, NoReturn, cast
 
 from relay.config import ConfigError, bounded
 
@@ -306,6 +306,6 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """That of TCP; it is what is held back here."""
         self._tcp.set_write_buffer_limits(high, low)
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
+    def get_extra_info(self, name: str, default: object = None) -> object:
         """What TCP knows."""
         return self._tcp.get_extra_info(name, default)

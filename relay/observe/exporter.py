@@ -15,6 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from relay.metrics import Counts, Histogram
+from relay.observe.probe_server import Page
 from relay.observe.session_stats import DIALECTS, STATES, Tally
 
 VERSION: Final = importlib.metadata.version("pair-relay")
@@ -49,21 +50,21 @@ class Exporter:
         self._process = ProcessCollector(registry=None)
         self._one_at_a_time = Lock()
 
-    async def page(self, accept: str) -> tuple[str, bytes]:
-        """Content type and text; `accept`: what the client takes (the header)."""
+    async def page(self, accept: str) -> Page:
+        """Make the page. `accept` is what the client takes (the header)."""
         async with self._one_at_a_time:
             # In a thread: it counts open files by looking at each of them.
             process = await to_thread.run_sync(lambda: list(self._process.collect()))
             reading = await self._read()
-        page = _Page([*families(reading), *process])
+        metrics = _Metrics([*families(reading), *process])
         try:
             encode, content_type = choose_encoder(accept if accept.isprintable() else "")
         except (TypeError, ValueError):  # a version that is no number
-            return CONTENT_TYPE_PLAIN, generate_latest(page)
-        return content_type, encode(page)
+            return Page(CONTENT_TYPE_PLAIN, generate_latest(metrics))
+        return Page(content_type, encode(metrics))
 
 
-class _Page(Collector):
+class _Metrics(Collector):
     """What the encoders of `prometheus_client` take."""
 
     def __init__(self, metrics: list[Metric]) -> None:

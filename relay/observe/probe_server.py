@@ -9,6 +9,7 @@ from typing import Final, cast
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from msgspec import Struct
 
 from relay.logs import Spell
 
@@ -32,7 +33,13 @@ RETRY_SECONDS: Final = 0.1
 
 log = structlog.get_logger()
 
-Page = Callable[[str], Awaitable[tuple[str, bytes]]]
+
+class Page(Struct, frozen=True):
+    """A page and its content type, as it stands in the header."""
+
+    content_type: str
+    body: bytes
+
 
 TEXT: Final = "text/plain; charset=utf-8"
 _REASONS: Final = {
@@ -50,11 +57,13 @@ class Probes:
     operators should know of a node that is ready all the same.
 
     Not ready is 404, not 503: a balancer must keep the connections of a node that is alive. `metrics(accept)` makes the
-    page /metrics: its content type and its bytes. That takes time; the other pages are answered as soon as the request
+    page /metrics. That takes time; the other pages are answered as soon as the request
     is there, whatever else goes on.
     """
 
-    def __init__(self, ready: Callable[[], str], metrics: Page, but: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self, ready: Callable[[], str], metrics: Callable[[str], Awaitable[Page]], but: Callable[[], str] = lambda: ""
+    ) -> None:
         self._ready = ready
         self._but = but
         self._metrics = metrics
@@ -154,7 +163,7 @@ class Probes:
     async def made(self, request: bytes) -> bytes:
         """The response with the metrics; one that says so where they can't be made."""
         try:
-            response = _response(200, *await self._metrics(_header(request, b"accept")))
+            response = _response(200, await self._metrics(_header(request, b"accept")))
         except Exception:  # a defect here must not end the node
             log.exception("page not made")
             response = _say(500, "page not made")
@@ -223,15 +232,15 @@ def _header(request: bytes, name: bytes) -> str:
 
 
 def _say(status: int, text: str) -> bytes:
-    return _response(status, TEXT, text.encode() + b"\n")
+    return _response(status, Page(TEXT, text.encode() + b"\n"))
 
 
-def _response(status: int, content_type: str, body: bytes) -> bytes:
+def _response(status: int, page: Page) -> bytes:
     head = (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {page.content_type}\r\n"
+        f"Content-Length: {len(page.body)}\r\nConnection: close\r\n\r\n"
     )
-    return head.encode() + body
+    return head.encode() + page.body
 
 
 def _fit(method: bytes, response: bytes) -> bytes:

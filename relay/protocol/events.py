@@ -6,7 +6,7 @@ A dialect turns bytes into commands and events into bytes; a session turns comma
 from msgspec import Struct
 
 from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.frame_errors import Ref
+from relay.protocol.frame_errors import NOTHING, About, Ref
 
 
 class Resume(Struct, frozen=True, gc=False):
@@ -136,9 +136,7 @@ class Malformed(Struct, frozen=True, gc=False):
 
     code: Code
     message: str
-    id: int | None = None  # echoed, where the line had one
-    name: str | None = None  # likewise
-    ref: Ref | None = None  # likewise
+    about: About = NOTHING  # what the refusal echoes
 
 
 Command = (

@@ -87,22 +87,29 @@ def about_beginning(start: bytes) -> About:
     text = start.decode(errors="replace")
     found: dict[str, Raw] = {}
     at, last = _SPACE.match(text).end(), "{"  # type: ignore[union-attr]
-    while text[at : at + 1] == last and (key := _value(text, at + 1)) and text[key[1] : key[1] + 1] == ":":
-        value = _value(text, key[1] + 1)
-        if value is None or text[value[1] : value[1] + 1] not in (",", "}") or not value[1] < len(text):
+    while text[at : at + 1] == last and (key := _value(text, at + 1)) and text[key.end : key.end + 1] == ":":
+        value = _value(text, key.end + 1)
+        if value is None or text[value.end : value.end + 1] not in (",", "}") or not value.end < len(text):
             break  # what is cut off may go on
-        found[str(key[0])] = Raw(json.dumps(value[0]).encode())
-        at, last = value[1], ","
+        found[str(key.value)] = Raw(json.dumps(value.value).encode())
+        at, last = value.end, ","
     return _about(_Hints(**{key: found[key] for key in ("id", "name", "ref") if key in found}))
 
 
-def _value(text: str, at: int) -> tuple[object, int] | None:
-    """The JSON value that begins here, white space left out, and where what follows on it begins."""
+class _Found(Struct, frozen=True):
+    """A JSON value in a text, and where what follows on it begins."""
+
+    value: object
+    end: int
+
+
+def _value(text: str, at: int) -> _Found | None:
+    """The JSON value that begins here, white space left out."""
     try:
         value, end = _PYTHON.raw_decode(text, _SPACE.match(text, at).end())  # type: ignore[union-attr]
     except (ValueError, RecursionError):
         return None
-    return value, _SPACE.match(text, end).end()  # type: ignore[union-attr]
+    return _Found(value, _SPACE.match(text, end).end())  # type: ignore[union-attr]
 
 
 def _about(hints: _Hints) -> About:

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from ipaddress import IPv6Address
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import structlog
 from msgspec import Struct
@@ -232,7 +232,7 @@ class Arrival(asyncio.BufferedProtocol):
         if address is not None:
             self._peer = address
         else:
-            peer: Any = self._transport.get_extra_info("peername")
+            peer: tuple[str, int] | None = self._transport.get_extra_info("peername")
             address = peer[0] if peer else ""
         self._neighbour = self._gate.admit(address)
         if self._neighbour is None:

@@ -1,8 +1,9 @@
 """Who may have a name: whoever shows a signed token (JWT, RFC 7519) that says so."""
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -36,7 +37,7 @@ class Authenticator:
         self, file: Path, *, audience: str | None = None, issuer: str | None = None, leeway: float = 0.0
     ) -> None:
         self._file = file
-        self._expected: dict[str, Any] = {"audience": audience, "issuer": issuer, "leeway": leeway}
+        self._audience, self._issuer, self._leeway = audience, issuer, leeway
         claims = {"aud": audience, "iss": issuer}
         self._required = ["exp", "sub", *(claim for claim, value in claims.items() if value is not None)]
         self.reload()
@@ -90,14 +91,16 @@ class Authenticator:
                     key.key,
                     algorithms=[key.algorithm],
                     options={"require": self._required},
-                    **self._expected,
+                    audience=self._audience,
+                    issuer=self._issuer,
+                    leeway=self._leeway,
                 )
                 return str(said["sub"])
             except jwt.InvalidSignatureError as error:
                 wrong = error
         raise wrong
 
-    def _candidates(self, header: dict[str, Any]) -> list[Key]:
+    def _candidates(self, header: Mapping[str, object]) -> list[Key]:
         """The keys that may have signed it: of its algorithm, and of its `kid` where both have one."""
         kid = header.get("kid")
         found = [

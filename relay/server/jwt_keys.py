@@ -8,10 +8,16 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.config import ConfigError, read_file
+
+if TYPE_CHECKING:  # they may be missing where no name needs a token
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 # RFC 7518, section 3.2: a secret shorter than the hash could be guessed from one token.
 SECRET_BYTES: Final = 32
@@ -32,7 +38,7 @@ class Key(NamedTuple):
     """A key, the only algorithm that it is good for, and its name in tokens' headers, if it has one."""
 
     algorithm: str
-    key: Any
+    key: "Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey | bytes"
     kid: str | None = None
 
 
@@ -91,7 +97,7 @@ def _from_pem(text: bytes) -> list[Key]:
     return keys
 
 
-def _public(key: Any, kid: str | None = None) -> Key:
+def _public(key: object, kid: str | None = None) -> Key:
     """Raises ValueError for a kind of key that isn't good for signatures here."""
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -110,7 +116,7 @@ def _public(key: Any, kid: str | None = None) -> Key:
 # --- JWK
 
 
-def _json(text: bytes) -> Any:
+def _json(text: bytes) -> object:
     """The object or list that the file holds; None if it isn't JSON of that kind."""
     if not text.lstrip().startswith((b"{", b"[")):
         return None
@@ -120,7 +126,7 @@ def _json(text: bytes) -> Any:
         raise _Unfit("isn't a JWK set: it isn't JSON") from None
 
 
-def _from_jwks(found: Any) -> list[Key]:
+def _from_jwks(found: object) -> list[Key]:
     """Those of a set, or of one JWK, that can be used. Others are left out, as RFC 7517, section 5, has it."""
     entries = found.get("keys", [found]) if isinstance(found, dict) else None
     if not isinstance(entries, list):
@@ -131,11 +137,15 @@ def _from_jwks(found: Any) -> list[Key]:
     return keys
 
 
-def _from_jwk(jwk: dict[str, Any]) -> Key | None:
+def _from_jwk(jwk: dict[str, object]) -> Key | None:
     import jwt
     from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-    kinds: dict[Any, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
+    kinds: dict[str, type[RSAAlgorithm | ECAlgorithm | OKPAlgorithm]] = {
+        "RSA": RSAAlgorithm,
+        "EC": ECAlgorithm,
+        "OKP": OKPAlgorithm,
+    }
     kind, kid = jwk.get("kty"), jwk.get("kid")
     if jwk.get("use", "sig") != "sig" or not isinstance(kid, str | None) or not isinstance(kind, str):
         return None
@@ -198,7 +208,7 @@ def _is_der(content: bytes) -> bool:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
-    loaders: list[Any] = [
+    loaders: list[Callable[[bytes], object]] = [
         load_der_public_key,
         x509.load_der_x509_certificate,
         lambda der: load_der_private_key(der, password=None),

@@ -1,49 +1,52 @@
-"""What one client is told: gathered in the turn of the loop, written once. The writing half of a connection."""
+"""Write-side buffer of one connection: what its client is told gathers in a turn of the loop, and is written once."""
 
 import asyncio
 from collections.abc import Iterable
-from typing import cast
 
-from relay.hub.hub import Router
+from relay.hub.delayed_acks import Held
 from relay.protocol.dialects import CLASSIC, JSON, Dialect
 from relay.protocol.events import Acked, Event, Messages
-from relay.session.client_connection import Outlet
+from relay.session.memory_budget import MESSAGE_BYTES
 from relay.session.session import Session
 
 
-class Replies(asyncio.BufferedProtocol):
-    """Knows a dialect, once that has been picked, and the session that speaks it."""
+class WriteBuffer:
+    """Renders events, and hands their bytes to the transport. An acknowledgement may be held back for a moment.
+
+    The transport needs a write buffer limit of 0: it pauses exactly while the kernel hasn't got everything.
+    """
 
     __slots__ = (
         "_ack",
-        "_dialect",
+        "_held_acks",
         "_out",
-        "_out_bytes",
-        "_router",
         "_transport",
-        "_write_paused",
-        "_wrote",
-        "closing",
+        "behind",
+        "closed",
+        "dialect",
         "session",
+        "size",
+        "wrote",
     )
 
-    _transport: asyncio.Transport
-
-    def __init__(self, router: Router, dialect: Dialect | None, session: Session) -> None:
-        self._router = router
-        self._dialect = dialect
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-        self._ack: Acked | None = None  # held back: more are to come
-        self._write_paused = False  # something isn't in the kernel yet
-        self._wrote = False  # something may be on its way to the peer
-        self.closing = False  # nothing will be told any more; what was is still written
+    def __init__(
+        self, transport: asyncio.WriteTransport, dialect: Dialect | None, session: Session, held_acks: Held
+    ) -> None:
+        self._transport = transport
+        self.dialect = dialect  # None until the client has said something; until then it is told nothing
         self.session = session
+        self._held_acks = held_acks
+        self._out: list[bytes] | tuple[()] = ()  # an empty list would cost every idle client 64 bytes
+        self.size = 0  # bytes that wait in `_out`
+        self._ack: Acked | None = None  # is held back, because more are to come
+        self.behind = False  # the transport is paused: the client has still to read what was written
+        self.wrote = False  # something may be on its way to the peer
+        self.closed = False  # nothing more is added; what was added before is still written
 
     def tell(self, event: Event) -> bool:
-        """See `Outlet`."""
-        dialect = self._dialect
-        if dialect is None or self.closing:
+        """Add an event to what the client is told. Returns False if no flush is needed: the ack was held back."""
+        dialect = self.dialect
+        if dialect is None or self.closed:
             return True
         if type(event) is Acked:
             if dialect is JSON and self._hold(event):
@@ -54,8 +57,11 @@ class Replies(asyncio.BufferedProtocol):
             for one in _apart(event):
                 self.tell(one)
         elif data := dialect.render(event):
-            self._out.append(data)
-            self._out_bytes += len(data)
+            if self._out:
+                self._out.append(data)
+            else:
+                self._out = [data]
+            self.size += len(data)
         return True
 
     def _hold(self, ack: Acked) -> bool:
@@ -75,45 +81,54 @@ class Replies(asyncio.BufferedProtocol):
         if held is None or held.id < ack.id:
             self._ack = ack
         if held is None:
-            self._router.held_acks.add(cast(Outlet, self))  # the other half is there
+            self._held_acks.add(self.session)
         return True
 
     def tell_ack(self) -> bool:
-        """Tell the acknowledgement that was held back. False: there is none."""
+        """Add the acknowledgement that was held back. Returns False if there is none."""
         ack, self._ack = self._ack, None
-        if ack is None or self._dialect is None or self.closing:
+        if ack is None or self.dialect is None or self.closed:
             return False
-        data = self._dialect.render(ack)
-        self._out.append(data)
-        self._out_bytes += len(data)
+        data = self.dialect.render(ack)
+        if self._out:
+            self._out.append(data)
+        else:
+            self._out = [data]
+        self.size += len(data)
         return True
 
-    @property
-    def behind(self) -> bool:
-        """The client has still to read what it was told before."""
-        return self._write_paused
-
-    def pause_writing(self) -> None:
-        """The kernel takes no more."""
-        self._write_paused = True
-
-    def _write(self) -> None:
-        """Give the kernel what gathered."""
-        out, self._out, self._out_bytes = self._out, [], 0
-        self._wrote = True
-        if self._dialect is CLASSIC:
+    def flush(self) -> None:
+        """Write everything that gathered; a classic client may get only the first part of it now."""
+        out, self._out, self.size = self._out, (), 0
+        self.wrote = True
+        if self.dialect is CLASSIC:
             self._write_apart(out)
         else:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
-    def _write_apart(self, out: list[bytes]) -> None:
-        """Each reply by itself: the classic client takes what one read returns for one reply."""
+    def _write_apart(self, out: list[bytes] | tuple[()]) -> None:
+        """Write each reply by itself: the classic client takes what one read returns for one reply."""
         for index, data in enumerate(out):
-            if self._write_paused:
-                self._out = out[index:]
-                self._out_bytes = sum(map(len, self._out))
+            if self.behind:
+                self._out = list(out[index:])
+                self.size = sum(map(len, self._out))
                 return
             self._transport.write(data)
+
+    def close(self) -> None:
+        """Add nothing more from now on, but for the acknowledgement that was held back."""
+        self.tell_ack()
+        self.closed = True
+
+    def clear(self) -> None:
+        """Close, and forget what wasn't written: nobody is left to read it."""
+        self.closed = True
+        self._out, self.size = (), 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it holds at the moment."""
+        return self.size + MESSAGE_BYTES * len(self._out)
 
 
 def _apart(event: Messages) -> Iterable[Messages]:

@@ -19,8 +19,22 @@ class RequestLimits(Protocol):
         """Whether it may call, or look, somebody up now."""
 
 
+class ClientWriter(Protocol):
+    """What a client is told goes through it, in order."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether the client has still to read what it was told before."""
+
+    def tell(self, event: Event) -> bool:
+        """Add an event to what the client is told. Returns False if no flush is needed: the ack was held back."""
+
+    def tell_ack(self) -> bool:
+        """Add the acknowledgement that was held back. Returns False if there is none."""
+
+
 class Outlet(Protocol):
-    """Where a session's client is told things: a connection."""
+    """The connection of a session's client."""
 
     session: "Session"  # that it is the client of
 
@@ -36,18 +50,12 @@ class Outlet(Protocol):
     def dialect(self) -> str:
         """What the client speaks: `text`, `json`, `classic`, or `unknown` as long as it has said nothing."""
 
-    def tell(self, event: Event) -> bool:
-        """Add to what the client is told. False: nothing is to be done about it in this turn."""
-
-    def tell_ack(self) -> bool:
-        """Tell the acknowledgement that was held back. False: there is none."""
+    @property
+    def write_buffer(self) -> ClientWriter:
+        """Where the client is told things."""
 
     def settle(self) -> None:
         """Handle lines that wait, as far as the session lets them; write what the client is told."""
-
-    @property
-    def behind(self) -> bool:
-        """The client has still to read what it was told before."""
 
     @property
     def lines(self) -> Sized:

@@ -188,8 +188,8 @@ def _claim_again(session: "Session", command: Claim) -> None:
 
 
 def _malformed(session: "Session", command: Malformed) -> None:
-    refused = Refused(command.code, command.message, id=command.id, name=command.name, ref=command.ref)
-    session.host.tell(session, refused)
+    about = command.about
+    session.host.tell(session, Refused(command.code, command.message, id=about.id, name=about.name, ref=about.ref))
 
 
 def _leave(session: "Session", command: Leave) -> None:

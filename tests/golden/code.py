@@ -28,7 +28,7 @@ from relay.metrics import Counts
 from relay.names import parse
 from relay.observe import status_report
 from relay.observe.exporter import Reading, families
-from relay.observe.probe_server import Probes
+from relay.observe.probe_server import Page, Probes
 from relay.observe.session_stats import Tally
 from relay.options import VARIABLES
 from relay.protocol import errors
@@ -74,7 +74,8 @@ def refusal_of(dialect: str, line: bytes, *, named: bool) -> Struct | None:
     said = DIALECTS[dialect].parse(line, named)
     if not isinstance(said, Malformed):
         return None
-    return Refused(said.code, said.message, said.id, said.name, ref=said.ref)
+    about = said.about
+    return Refused(said.code, said.message, about.id, about.name, ref=about.ref)
 
 
 def name(typed: str) -> tuple[str, str] | str:
@@ -212,7 +213,7 @@ def log_spell() -> list[MutableMapping[str, Any]]:
 def probe(request: bytes, why_not: str, but: str) -> bytes:
     """The answer to an HTTP request, but for the page with the metrics."""
 
-    async def page(_accept: str) -> tuple[str, bytes]:
+    async def page(_accept: str) -> Page:
         raise AssertionError("not asked for")
 
     return Probes(lambda: why_not, page, lambda: but).at_once(request) or b""

@@ -16,7 +16,7 @@ import yaml
 
 from relay import cli, node
 from relay.config import Config
-from relay.observe.probe_server import Probes
+from relay.observe.probe_server import Page, Probes
 from relay.process import supervisor
 
 ROOT = Path(__file__).parents[2]
@@ -144,7 +144,7 @@ class TestKubernetes:
     async def test_probes_ask_for_what_there_is(self, probe: str, busy: bytes) -> None:
         """A node that takes nobody new isn't ready, and must not be restarted for it."""
 
-        async def no_page(_accept: str) -> tuple[str, bytes]:
+        async def no_page(_accept: str) -> Page:
             raise AssertionError
 
         get = container()[probe]["httpGet"]

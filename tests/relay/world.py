@@ -187,7 +187,8 @@ class Place:
 
     def mention(self, session: Session, event: Event) -> None:
         """See `Host`: every client reads at once, unless the test says otherwise."""
-        if session.outlet is not None and not session.outlet.behind:
+        user = user_of(session)
+        if user is not None and not user.behind:
             self.tell(session, event)
 
     def moved(self, mail: Moved) -> None:

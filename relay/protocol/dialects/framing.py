@@ -25,8 +25,7 @@ Line = bytes | TooLong | Hangup  # what a connection has to handle, in order
 
 def too_long(mark: TooLong, about: About = NOTHING) -> Malformed:
     """The refusal to give in the place of the line."""
-    message = f"line too long: at most {mark.limit} bytes"
-    return Malformed(Code.TOO_LONG, message, about.id, about.name, about.ref)
+    return Malformed(Code.TOO_LONG, f"line too long: at most {mark.limit} bytes", about)
 
 
 class Framer(Protocol):
@@ -63,7 +62,8 @@ class LineFramer:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._rest = bytearray()  # the unfinished line; grows in place, so that single bytes cost no copies
+        # The unfinished line. It grows in place, so that single bytes cost no copies; most clients have none.
+        self._rest: bytearray | bytes = b""
         self._skipping = False  # the unfinished line was too long and has been reported
 
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
@@ -71,7 +71,7 @@ class LineFramer:
         if not self._rest and not self._skipping and len(data) <= self.limit and data.find(b"\r") < 0:  # nearly always
             lines = data.split(b"\n")
             if rest := lines.pop():
-                self._rest += rest
+                self._rest = bytearray(rest)
             return lines
         if self._rest or self._skipping:
             if data.find(b"\n") < 0:  # find, here and below: half the time of `in`, which first tries for an integer
@@ -88,7 +88,7 @@ class LineFramer:
 
     def eof(self) -> None:
         """See `Framer`."""
-        self._rest.clear()
+        self._rest = b""
         self._skipping = False
 
     @property
@@ -99,8 +99,7 @@ class LineFramer:
     def bound(self, limit: int) -> Sequence[bytes | TooLong]:
         """See `Framer`."""
         self.limit = limit
-        rest = bytes(self._rest)
-        self._rest.clear()
+        rest, self._rest = bytes(self._rest), b""
         return self._keep(rest)
 
     def _keep(self, rest: bytes) -> list[bytes | TooLong]:
@@ -109,10 +108,13 @@ class LineFramer:
             return []
         size = len(self._rest) + len(rest)
         if size <= self.limit or (size == self.limit + 1 and rest.endswith(b"\r")):
-            self._rest += rest
+            if self._rest:
+                self._rest += rest
+            else:
+                self._rest = bytearray(rest)
             return []
         beginning = self._rest[:BEGINNING_BYTES] + rest[:BEGINNING_BYTES]
-        self._rest.clear()
+        self._rest = b""
         self._skipping = True
         return [_cut(beginning, self.limit)]
 

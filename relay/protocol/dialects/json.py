@@ -174,7 +174,7 @@ class JsonDialect:
             frame = decode_client(line)
         except BadFrame as bad:
             # A second `hello` is out of place whatever its version.
-            return _malformed(Code.BAD_FRAME if named else bad.code, bad.message, bad.about)
+            return Malformed(Code.BAD_FRAME if named else bad.code, bad.message, bad.about)
         if type(frame) is ClientMsg and named:  # what nearly all frames are
             return Say(frame.text, frame.id, frame.chat)
         if named is isinstance(frame, ClientHello):
@@ -219,11 +219,7 @@ class JsonDialect:
 def _out_of_place(frame: ClientFrame, named: bool) -> Malformed:
     message = "a second hello" if named else "nothing may come before hello"
     about = About(getattr(frame, "id", None), getattr(frame, "name", None), getattr(frame, "ref", None))
-    return _malformed(Code.BAD_FRAME, message, about)
-
-
-def _malformed(code: Code, message: str, about: About) -> Malformed:
-    return Malformed(code, message, about.id, about.name, about.ref)
+    return Malformed(Code.BAD_FRAME, message, about)
 
 
 JSON: Final = JsonDialect()

@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.hub.rate_limit import Bucket, Pace
+from relay.session.runtime import Limits
 
 LINES, BYTES, CALLS = 100, 10_000, 60
 
 
 @pytest.fixture
 def pace() -> Pace:
-    return Pace(LINES, BYTES, CALLS)
+    return Pace(Limits(lines=LINES, bytes=BYTES, calls=CALLS))
 
 
 class TestABucket:
@@ -60,14 +61,14 @@ class TestAPace:
         assert pace.debt(51.5) == 0.0
 
     def test_any_number_where_there_is_no_limit(self) -> None:
-        pace = Pace(0, 0, 0)
+        pace = Pace(Limits(lines=0, bytes=0, calls=0))
         assert not pace.spend(10**9, 10**15)
         assert pace.debt(1.0) == 0.0
         assert all(pace.may_call(1.0) for _ in range(10_000))
         assert all(pace.may_claim(1.0) for _ in range(10_000))
 
     def test_one_limit_alone(self) -> None:
-        pace = Pace(0, BYTES, 0)
+        pace = Pace(Limits(lines=0, bytes=BYTES))
         assert pace.spend(10**9, 3 * BYTES)
         pace.debt(1.0)
         assert pace.spend(10**9, 2 * BYTES)
@@ -75,7 +76,8 @@ class TestAPace:
 
     def test_calls_are_its_own_and_claims_its_address_s(self) -> None:
         address = Bucket(1, now=0.0)
-        one, two = Pace(0, 0, 1, address), Pace(0, 0, 1, address)
+        limits = Limits(calls=1)
+        one, two = Pace(limits, address), Pace(limits, address)
         assert one.may_claim(0.0)
         assert not two.may_claim(0.0)
         assert one.may_call(0.0)
@@ -86,7 +88,7 @@ class TestAPace:
     def test_who_waits_as_told_says_no_more_than_the_rate_and_two_seconds_worth(
         self, reads: list[tuple[int, float]]
     ) -> None:
-        pace, now, said = Pace(LINES, 0, 0), 0.0, 0
+        pace, now, said = Pace(Limits(lines=LINES, bytes=0)), 0.0, 0
         for lines, pause in reads:
             now += pause
             said += lines

@@ -33,9 +33,25 @@ def names() -> dict[str, list[dict[str, str]]]:
     """What a node shows: the labels of every sample, by its name."""
 
     async def read() -> Reading:
-        return Reading("n1", Counts(), Tally(), True, True, True, 0, True, 0.0, 0, True, 0, 0, False, True)
+        return Reading(
+            node="n1",
+            counts=Counts(),
+            tally=Tally(),
+            ready=True,
+            redis=True,
+            hearing=True,
+            waiting=0,
+            lease=True,
+            lease_age=0.0,
+            memory=0,
+            publishing=True,
+            links=0,
+            silent=0,
+            unwatched=False,
+            writable=True,
+        )
 
-    _, text = asyncio.run(Exporter(read).page(""))
+    text = asyncio.run(Exporter(read).page("")).body
     found: dict[str, list[dict[str, str]]] = {"up": [{}]}
     for family in parser.text_string_to_metric_families(text.decode()):
         for sample in family.samples:

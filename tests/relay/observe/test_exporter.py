@@ -9,6 +9,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from relay.metrics import Counts, Histogram
 from relay.observe.exporter import Exporter, Reading, families
+from relay.observe.probe_server import Page
 from relay.observe.session_stats import Tally
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +19,23 @@ OPEN = "application/openmetrics-text; version=1.0.0"
 
 def reading(counts: Counts | None = None) -> Reading:
     tally = Tally(7, {("text", "busy"): 3, ("json", "away"): 2}, 5, 4)
-    return Reading("n1", counts or Counts(), tally, True, True, True, 0, True, 1.5, 4096, True, 0, 0, False, True)
+    return Reading(
+        node="n1",
+        counts=counts or Counts(),
+        tally=tally,
+        ready=True,
+        redis=True,
+        hearing=True,
+        waiting=0,
+        lease=True,
+        lease_age=1.5,
+        memory=4096,
+        publishing=True,
+        links=0,
+        silent=0,
+        unwatched=False,
+        writable=True,
+    )
 
 
 def each_its_own() -> Counts:
@@ -44,7 +61,7 @@ def numbers_of(counts: Counts) -> Iterator[float]:
             yield value
 
 
-async def page(reading: Reading, accept: str = "") -> tuple[str, bytes]:
+async def page(reading: Reading, accept: str = "") -> Page:
     async def read() -> Reading:
         return reading
 
@@ -53,8 +70,8 @@ async def page(reading: Reading, accept: str = "") -> tuple[str, bytes]:
 
 async def samples(reading: Reading) -> dict[tuple[str, str], float]:
     """What Prometheus would read: values by name and label values."""
-    _, text = await page(reading)
-    found = parser.text_string_to_metric_families(text.decode())
+    made = await page(reading)
+    found = parser.text_string_to_metric_families(made.body.decode())
     return {(s.name, " ".join(s.labels.values())): s.value for family in found for s in family.samples}
 
 
@@ -114,9 +131,10 @@ async def test_the_process_is_there_too() -> None:
 
 
 async def test_open_metrics_for_those_who_ask() -> None:
-    content_type, text = await page(reading(), OPEN)
-    assert content_type.startswith("application/openmetrics-text")
-    names = [family.name for family in openmetrics.text_string_to_metric_families(text.decode())]  # type: ignore[no-untyped-call]
+    made = await page(reading(), OPEN)
+    assert made.content_type.startswith("application/openmetrics-text")
+    text = made.body.decode()
+    names = [family.name for family in openmetrics.text_string_to_metric_families(text)]  # type: ignore[no-untyped-call]
     assert names[: len(names) // 2] == [family.name for family in families(reading())][: len(names) // 2]
 
 
@@ -124,9 +142,9 @@ async def test_open_metrics_for_those_who_ask() -> None:
     "accept", ["", "*/*", "\x00", "application/openmetrics-text;version=no", "text/plain;version=-"]
 )
 async def test_any_wish_gets_a_page(accept: str) -> None:
-    content_type, text = await page(reading(), accept)
-    assert content_type.isprintable()
-    assert b"relay_node_info" in text
+    made = await page(reading(), accept)
+    assert made.content_type.isprintable()
+    assert b"relay_node_info" in made.body
 
 
 def test_names_and_texts_follow_the_rules() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from relay.observe import probe_server
-from relay.observe.probe_server import PLACES, REQUEST_BYTES, SCRAPES, Probes
+from relay.observe.probe_server import PLACES, REQUEST_BYTES, SCRAPES, Page, Probes
 
 pytestmark = pytest.mark.anyio
 
@@ -25,9 +25,9 @@ def status(response: bytes) -> int:
     return int(response.split()[1])
 
 
-async def page(accept: str) -> tuple[str, bytes]:
+async def page(accept: str) -> Page:
     """What stands at /metrics."""
-    return "text/x; for=" + accept, b"some 1\n"
+    return Page("text/x; for=" + accept, b"some 1\n")
 
 
 def probes(ready: Callable[[], str]) -> Probes:
@@ -87,7 +87,7 @@ class TestAnswers:
         assert b"Content-Type: text/x; for=a/b;q=1" in response.split(b"\r\n")
 
     async def test_a_defect_in_a_page_is_an_answer_too(self) -> None:
-        async def broken(accept: str) -> tuple[str, bytes]:
+        async def broken(accept: str) -> Page:
             raise ValueError
 
         assert status(await answer(Probes(str, broken), GET % b"/metrics")) == 500
@@ -131,7 +131,7 @@ class TestCrowds:
     async def test_a_page_that_takes_long_holds_up_no_other_one(self) -> None:
         asked, go_on, got = list[str](), anyio.Event(), list[int]()
 
-        async def slow(accept: str) -> tuple[str, bytes]:
+        async def slow(accept: str) -> Page:
             asked.append(accept)
             await go_on.wait()
             return await page(accept)

@@ -216,7 +216,7 @@ class TestReading:
         for _ in range(100):
             client.send(b'{"type":"ping"}\n' * TURN_LINES)
             await anyio.lowlevel.checkpoint()
-        assert client.connection._out_bytes < 2 * REPLY_BYTES
+        assert client.connection.write_buffer.size < 2 * REPLY_BYTES
 
     async def test_lines_ahead_are_bounded_while_acknowledgements_may_be_among_them(self, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await program(wire, b"ben", b"true")

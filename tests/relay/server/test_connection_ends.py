@@ -67,7 +67,7 @@ class TestClosing:
         ann.send(b"x\n")
         await until(lambda: ben.sent)
         ann.send(b"y" * 60_000 + b"\n" + b"y" * 60_000 + b"\n")
-        await until(lambda: ben.connection._out_bytes > REPLY_BYTES and not ben.reading)
+        await until(lambda: ben.connection.write_buffer.size > REPLY_BYTES and not ben.reading)
         ben.reset()
         await until(lambda: "ben" not in router.sessions)
         await until(lambda: ann.sent.endswith(b"Quit.\n"))
@@ -95,7 +95,7 @@ class TestClosing:
         ann.send(b"To:ann\n")
         await until(lambda: ann.sent)
         ann.send(b"Quit\n")
-        await until(lambda: ann.connection.closing)
+        await until(lambda: ann.connection.write_buffer.closed)
         for _ in range(20):
             ann.send(b"x\n" * 30_000)
             await anyio.lowlevel.checkpoint()

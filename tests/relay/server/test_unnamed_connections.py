@@ -103,7 +103,7 @@ class TestWhatWaitsBeforeAName:
             client.send(b"a b\n" if dialect != "json" else b"{}\n")
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
-        assert client.connection._out_bytes < 4096
+        assert client.connection.write_buffer.size < 4096
         client.read()
         await until(lambda: len(client.sent) > 300 * 20 or not client.connection.lines)
         client.send(b"\n" + hello(dialect, "ann") if dialect == "json" else hello(dialect, "ann"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.session.runtime import Limits
-from tests.relay.desk import Wire, until
+from tests.relay.desk import Connect, Wire, program, token_of, until
 from tests.relay.twins import Twins
 
 pytestmark = pytest.mark.anyio
@@ -120,6 +120,24 @@ async def test_one_of_another_chat_is_told_by_itself(scene: Scene) -> None:
     await scene.happens(scene.ben, ack(2))
     await scene.happens(scene.ann, say(1))
     assert scene.hears(scene.ann) == [("ack", 2), ("ack", 1)]
+
+
+async def test_who_came_back_is_told_once_too(wire: Connect) -> None:
+    """Its new connection knows the chat of the session that it goes on with."""
+    ann = wire(b'{"type":"hello","name":"ann"}\n')
+    token = await token_of(ann)
+    ben = await program(wire, b"ben", acks=b"true")
+    ben.send(b'{"type":"to","name":"ann"}\n')
+    await until(lambda: b'"paired"' in ann.sent)
+    again = wire(b'{"type":"hello","name":"ann","sent":0,"token":"%b"}\n' % token.encode())
+    await until(lambda: b'"paired"' in again.sent)
+    again.lines()
+    again.send(say(1) + say(2) + say(3))
+    await until(lambda: ben.sent.count(b'"msg"') == 3)
+    ben.send(ack(1))
+    ben.send(ack(2))  # in the same turn of the loop
+    await until(lambda: again.writes)
+    assert Scene.hears(again) == [("ack", 2)]
 
 
 async def test_text_clients_are_told_nothing() -> None:

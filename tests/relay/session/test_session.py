@@ -24,6 +24,7 @@ from relay.protocol.events import (
     Welcome,
     Who,
 )
+from relay.protocol.frame_errors import About
 from relay.session.runtime import Limits
 from relay.session.session import State
 from tests.relay.world import NOON, User, World, codes, enter, pair
@@ -43,7 +44,7 @@ class TestBeforeTheName:
 
     def test_what_could_not_be_understood_is_refused_as_it_says(self, world: World) -> None:
         user = world.place("n1").user()
-        user.says(Malformed(Code.BAD_VERSION, "what?", 7, "x"))
+        user.says(Malformed(Code.BAD_VERSION, "what?", About(7, "x")))
         assert user.hears() == [Refused(Code.BAD_VERSION, "what?", id=7, name="x")]
 
     @pytest.mark.parametrize("command", [Quit(), Hangup()], ids=repr)
@@ -130,7 +131,7 @@ class TestAlone:
         assert ben.hears() == []
 
     def test_what_could_not_be_understood_is_refused_as_it_says(self, ann: User) -> None:
-        ann.says(Malformed(Code.TOO_LONG, "too long", 7, "x"))
+        ann.says(Malformed(Code.TOO_LONG, "too long", About(7, "x")))
         assert ann.hears() == [Refused(Code.TOO_LONG, "too long", id=7, name="x")]
 
 

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from relay.hub.hub import Router
+from relay.metrics import Limit
 from relay.session.drain import dismiss
 from relay.session.runtime import Limits
 from relay.session.session import Session
@@ -226,6 +228,15 @@ async def goes_on_elsewhere(stage: Stage) -> None:
     await ann.hears(b"now belongs to another", b"replaced")
 
 
+async def says_too_much_at_once(stage: Stage) -> None:
+    """It is cut off while it isn't read for what it said, which is for longer than the test waits."""
+    stage.router.limits = replace(stage.router.limits, bytes=1)
+    ann = stage.client()
+    await ann.enters("ann")
+    ann.says("what nobody hears", type="ping")
+    assert stage.router.counts.limits[Limit.RATE] == 1
+
+
 async def is_sent_home(stage: Stage) -> None:
     await stage.client().enters("ann")
     stage.client()
@@ -248,6 +259,7 @@ async def is_sent_home(stage: Stage) -> None:
         calls_and_is_called,
         loses_its_name,
         goes_on_elsewhere,
+        says_too_much_at_once,
         is_sent_home,
     ],
 )

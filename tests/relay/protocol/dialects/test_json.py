@@ -49,7 +49,7 @@ from relay.protocol.events import (
     Welcome,
     Who,
 )
-from relay.protocol.frame_errors import MAX_REF, Ref
+from relay.protocol.frame_errors import MAX_REF, About, Ref
 from relay.protocol.frames import MAX_ID, ClientFrame
 from relay.session.command_handlers import COMMANDS as HANDLED
 
@@ -116,22 +116,22 @@ def test_after_hello_every_frame_is_its_command(line: bytes, command: Command) -
 
 @pytest.mark.parametrize(("line", "command"), FRAMES)
 def test_nothing_may_come_before_hello(line: bytes, command: Command) -> None:
-    about = (getattr(command, key, None) for key in ("id", "name", "ref"))
-    assert JSON.parse(line, named=False) == Malformed(Code.BAD_FRAME, "nothing may come before hello", *about)
+    about = About(*(getattr(command, key, None) for key in ("id", "name", "ref")))
+    assert JSON.parse(line, named=False) == Malformed(Code.BAD_FRAME, "nothing may come before hello", about)
 
 
 @pytest.mark.parametrize("ref", ["1.5", "true", "[]", "{}", '"' + "r" * (MAX_REF + 1) + '"', str(MAX_ID + 1)])
 def test_a_ref_is_a_short_string_or_an_integer(ref: str) -> None:
     command = JSON.parse(b'{"type":"who","name":"bob","ref":%s}' % ref.encode(), named=True)
     assert isinstance(command, Malformed)
-    assert (command.code, command.name, command.ref) == (Code.BAD_FRAME, "bob", None)
+    assert (command.code, command.about) == (Code.BAD_FRAME, About(name="bob"))
 
 
 @pytest.mark.parametrize("ref", ["r" * MAX_REF, "ü" * MAX_REF, MAX_ID, -MAX_ID, 0, ""])
 def test_a_refusal_echoes_the_ref(ref: Ref) -> None:
     command = JSON.parse(dumps({"type": "who", "ref": ref}).encode(), named=True)
     assert isinstance(command, Malformed)
-    assert command.ref == ref
+    assert command.about.ref == ref
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_line_that_is_too_long_says_at_its_beginning_what_it_is(
     start: bytes, id: int | None, name: str | None, ref: Ref | None
 ) -> None:
     refusal = JSON.too_long(TooLong(1000, start))
-    assert refusal == Malformed(Code.TOO_LONG, "line too long: at most 1000 bytes", id, name, ref)
+    assert refusal == Malformed(Code.TOO_LONG, "line too long: at most 1000 bytes", About(id, name, ref))
 
 
 @given(st.binary(max_size=40) | st.text(alphabet='{}[]":,id7 \\').map(str.encode))
@@ -172,7 +172,7 @@ def test_whatever_a_line_begins_with_it_is_refused_as_too_long(start: bytes) -> 
 def test_a_second_hello_is_out_of_place_whatever_its_version(version: bytes) -> None:
     command = JSON.parse(b'{"type":"hello","v":%s,"name":"alice"}' % version, named=True)
     assert isinstance(command, Malformed)
-    assert (command.code, command.name) == (Code.BAD_FRAME, "alice")
+    assert (command.code, command.about) == (Code.BAD_FRAME, About(name="alice"))
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -191,13 +191,13 @@ def test_a_malformed_frame_is_refused_with_what_it_is_about(
 ) -> None:
     command = JSON.parse(line, named)
     assert isinstance(command, Malformed)
-    assert (command.code, command.id, command.name) == (Code.BAD_FRAME, id, name)
+    assert (command.code, command.about) == (Code.BAD_FRAME, About(id, name))
 
 
 def test_another_version_is_refused_as_such() -> None:
     command = JSON.parse(b'{"type":"hello","v":2,"name":"alice"}', named=False)
     assert isinstance(command, Malformed)
-    assert (command.code, command.name) == (Code.BAD_VERSION, "alice")
+    assert (command.code, command.about) == (Code.BAD_VERSION, About(name="alice"))
 
 
 TOLD: list[tuple[Event, bytes]] = [
