@@ -8,8 +8,8 @@ from typing import Final
 import structlog
 
 from relay.config import ConfigError, bounded, read_file
-from relay.redis_client.threads import in_thread
 from relay.redis_url import Login, Tls
+from relay.tasks.threads import in_thread
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
