@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from relay.config import ConfigError, bounded, read_file
+from relay.net.openssl_errors import in_words
 from relay.redis_url import Login, Tls
 from relay.tasks.threads import in_thread
 
@@ -132,16 +133,15 @@ def client_context(tls: Tls) -> ssl.SSLContext:
     if tls.certfile is not None:
         key = tls.keyfile or tls.certfile
         try:
-            with ExitStack() as files:
-                cert_file = key_file = files.enter_context(bounded("--redis: ssl_certfile", tls.certfile))
+            with ExitStack() as opened:
+                cert_file = key_file = opened.enter_context(bounded("--redis: ssl_certfile", tls.certfile))
                 if key != tls.certfile:
-                    key_file = files.enter_context(bounded("--redis: ssl_keyfile", key))
+                    key_file = opened.enter_context(bounded("--redis: ssl_keyfile", key))
                 # Without a password OpenSSL would ask for one at the terminal.
                 context.load_cert_chain(cert_file, key_file, password=lambda: tls.password or "")
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"--redis: ssl_certfile {str(tls.certfile)!r} and ssl_keyfile {str(key)!r} can't be used: {why(error)}"
-            ) from None
+            files = f"ssl_certfile {str(tls.certfile)!r} and ssl_keyfile {str(key)!r}"
+            raise ConfigError(f"--redis: {files} can't be used: {in_words(error)}") from None
     return context
 
 
@@ -157,13 +157,4 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
             context.load_verify_locations(ca_certs, tls.ca_path, tls.ca_data)
     except (OSError, ValueError) as error:
         named = "ssl_ca_data" if tls.ca_certs is None else f"ssl_ca_certs {str(tls.ca_certs)!r}"
-        raise ConfigError(f"--redis: {named} can't be used: {why(error)}") from None
-
-
-def why(error: Exception) -> str:
-    """What OpenSSL says, in words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return error.reason.lower().replace("_", " ") if error.reason else "it isn't PEM"
-    return str(error)
+        raise ConfigError(f"--redis: {named} can't be used: {in_words(error)}") from None
