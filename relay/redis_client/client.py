@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
+from relay.redis_client.backoff import Backoff
 from relay.redis_client.dialing import Connection
 from relay.redis_client.pipeline import Line
 from relay.redis_client.replies import formed, info
@@ -31,8 +32,9 @@ LOOK_SECONDS: Final = 0.05
 # How often to find out where things are although nothing is wrong: a server whose place another one has taken may go on
 # answering.
 GLANCE_SECONDS: Final = 1.0
-# The pause between two looks after something went wrong: the first, and up to the second while nothing changes.
-DOUBT_SECONDS: Final = (0.1, 0.5)
+# The pause between two looks after something went wrong: the first where things have changed, and longer ones while
+# nothing changes.
+DOUBT_SECONDS: Final = (0.1, 0.2, 0.4, 0.5)
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5
 # What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
@@ -90,7 +92,7 @@ class Store:
 
     async def _follow(self) -> None:
         """For ever: look where things are, at once when something was wrong, and now and then otherwise."""
-        pause = least = DOUBT_SECONDS[0]
+        backoff = Backoff(DOUBT_SECONDS)
         while True:
             with anyio.move_on_after(GLANCE_SECONDS):
                 await self._doubtful.wait()
@@ -101,8 +103,7 @@ class Store:
             except _FAILED as error:
                 log.debug("redis can't be looked for", error=str(error))
             if doubtful:
-                pause = least if before != self._engine.version else min(DOUBT_SECONDS[1], 2 * pause)
-                await anyio.sleep(pause)
+                await anyio.sleep(backoff.after(well=before != self._engine.version))
 
     def doubt(self) -> None:
         """Something went wrong that another server may make good: have it looked where things are now."""
