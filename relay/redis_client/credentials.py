@@ -58,7 +58,7 @@ class Credentials:
     @property
     def files(self) -> tuple[Path, ...]:
         """What is followed."""
-        return (*(_files(self._tls) if self._tls is not None else ()), *([] if self._file is None else [self._file]))
+        return (*(self._tls.files if self._tls is not None else ()), *([] if self._file is None else [self._file]))
 
     async def refresh(self) -> None:
         """Have `login` and `context` follow their files."""
@@ -86,7 +86,7 @@ class Credentials:
 
     def _read(self) -> None:
         if self._tls is not None:
-            stamp = _stamp(_files(self._tls))
+            stamp = _stamp(self._tls.files)
             if stamp != self._stamp:
                 self.context = client_context(self._tls)
                 self._stamp = stamp
@@ -103,15 +103,6 @@ def read_password(file: Path, option: str) -> str:
     if not password:
         raise ConfigError(f"{option} {str(file)!r} is empty")
     return password
-
-
-def _files(tls: Tls) -> tuple[Path, ...]:
-    if tls.ca_certs is None and tls.ca_path is None and tls.ca_data is None:
-        system = ssl.get_default_verify_paths()
-        authorities = [Path(one) for one in (system.cafile, system.capath) if one is not None]
-    else:
-        authorities = [one for one in (tls.ca_certs, tls.ca_path) if one is not None]
-    return (*authorities, *(one for one in (tls.certfile, tls.keyfile) if one is not None))
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
