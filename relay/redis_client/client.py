@@ -21,7 +21,7 @@ from relay.redis_client.pipeline import Line
 from relay.redis_client.replies import formed, info
 from relay.redis_client.request_queue import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
 from relay.redis_client.slot_map import redirection
-from relay.redis_client.topology import SECTIONS, wrong_server
+from relay.redis_client.topology import ASKING_FAILED, SECTIONS, wrong_server
 
 __all__ = ["Script", "Store", "Unavailable"]
 
@@ -37,8 +37,6 @@ GLANCE_SECONDS: Final = 1.0
 DOUBT_SECONDS: Final = (0.1, 0.2, 0.4, 0.5)
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5
-# What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
-_FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError)
 # Commands whose key comes behind a script and a number.
 _SCRIPTS: Final = ("EVALSHA", "EVAL")
 
@@ -100,7 +98,7 @@ class Store:
             before = self._engine.version
             try:
                 await (self._engine.look() if doubtful else self._engine.glance())
-            except _FAILED as error:
+            except ASKING_FAILED as error:
                 log.debug("redis can't be looked for", error=str(error))
             if doubtful:
                 await anyio.sleep(backoff.after(well=before != self._engine.version))
@@ -238,7 +236,7 @@ class Store:
         """
         try:
             await self._engine.look()
-        except _FAILED as error:
+        except ASKING_FAILED as error:
             raise _refused(error) from None
         answers = await self._infos("server")
         there, failed, silent = set[str](), list[Exception](), False
@@ -285,7 +283,7 @@ class Store:
         async def ask(home: str) -> None:
             try:
                 answers[home] = await _info(await self._engine.connect(home), sections)
-            except _FAILED as error:
+            except ASKING_FAILED as error:
                 answers[home] = error
 
         async with anyio.create_task_group() as tasks:
@@ -323,7 +321,7 @@ class Store:
                 tasks.start_soon(self._unless_left, home, tasks.cancel_scope)
                 try:
                     made.append(await self._engine.connect(home))
-                except _FAILED as why:
+                except ASKING_FAILED as why:
                     error = why
                 tasks.cancel_scope.cancel()
         except BaseException:
@@ -359,7 +357,7 @@ class Store:
         try:
             for message in messages:
                 await connection.ask(("PUBLISH", channel, message))
-        except _FAILED as error:
+        except ASKING_FAILED as error:
             raise Unavailable(_words(error)) from None
         finally:
             connection.close()
@@ -368,7 +366,7 @@ class Store:
         """Find out where the server is now. Raises Unavailable."""
         try:
             await self._engine.look()
-        except _FAILED as error:
+        except ASKING_FAILED as error:
             raise Unavailable(_words(error)) from None
 
     @property

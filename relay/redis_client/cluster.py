@@ -16,6 +16,7 @@ import structlog
 
 from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import Line
+from relay.redis_client.replies import text
 from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
 from relay.redis_client.topology import Looks, ask_all
 from relay.redis_url import RedisUrl
@@ -111,7 +112,7 @@ class Cluster:
         rows, lines = await self._line(place).ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
         if isinstance(rows, Exception):
             raise rows
-        epochs = "" if isinstance(lines, Exception) else lines.decode()  # that may be refused
+        epochs = text(lines) if isinstance(lines, bytes) else ""  # that may be refused
         return read(rows, epochs, place, given=place in self._given)
 
     def _drop(self, places: set[str]) -> None:
