@@ -136,9 +136,21 @@ def parse(url: str) -> RedisUrl:
             raise BadUrl(f"{scheme}:// needs the name of a service after the hosts: /mymaster")
     database = options.database(number)
     tls = options.tls() if secure else None
-    guards = options.guards(tls) if kind is Kind.SENTINEL else (Login(), None, None)
+    sentinel_login, sentinel_password_file, sentinel_tls = (
+        options.sentinels(tls) if kind is Kind.SENTINEL else (Login(), None, None)
+    )
     options.end()
-    return RedisUrl(kind, tuple(hosts), None, unquote(service), database, login, tls, *guards)
+    return RedisUrl(
+        kind,
+        tuple(hosts),
+        service=unquote(service),
+        database=database,
+        login=login,
+        tls=tls,
+        sentinel_login=sentinel_login,
+        sentinel_password_file=sentinel_password_file,
+        sentinel_tls=sentinel_tls,
+    )
 
 
 class _Options:
@@ -168,7 +180,7 @@ class _Options:
             raise BadUrl("a cluster has no database but 0")
         return int(option or 0)
 
-    def guards(self, servers: Tls | None) -> tuple[Login, Path | None, Tls | None]:
+    def sentinels(self, servers: Tls | None) -> tuple[Login, Path | None, Tls | None]:
         """Who the relay is for sentinels, and their TLS: what isn't said of it is as the servers'."""
         login = Login(*(_sayable(self._left.pop(name, None)) for name in SENTINEL_LOGIN))
         file = _path(self._left.pop("sentinel_password_file", None))

@@ -224,7 +224,7 @@ class Dialer:
         except BaseException:
             sock.close()
             raise
-        connection = Connection(host, port, address, reader, writer, answering)
+        connection = Connection(host, port, address, reader=reader, writer=writer, round_trip=answering)
         try:
             await self._set_up(connection, question)
         except BaseException:
