@@ -188,9 +188,8 @@ class Config:
     def reloads(self) -> bool:
         """Whether SIGHUP has files read again; else it ends a node as SIGTERM does, but not under systemd."""
         files = (self.tls_cert, self.auth_jwt_key, self.redis_password_file)
-        return any(file is not None for file in files) or (
-            self.redis is not None and redis_url.parse(self.redis).follows_files
-        )
+        of_redis = () if self.redis is None else redis_url.parse(self.redis).files
+        return bool(of_redis) or any(file is not None for file in files)
 
 
 def check_host(option: str, host: str) -> str:

@@ -127,7 +127,7 @@ class Node:
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = listeners.bind(self._config)
         try:
-            reloads = bool(self._reloads) or systemd_notify.managed()
+            reloads = self._config.reloads or systemd_notify.managed()
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
             with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:

@@ -1,6 +1,7 @@
 """What a URL of a Redis or Valkey says, and which URLs are none: every option that isn't known is refused."""
 
 import re
+import ssl
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -73,6 +74,16 @@ class Tls:
     min_version: str = "1.2"
     ciphers: str | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that a connection needs, those that the system trusts included."""
+        if self.ca_certs is None and self.ca_path is None and self.ca_data is None:
+            system = ssl.get_default_verify_paths()
+            authorities = [Path(one) for one in (system.cafile, system.capath) if one is not None]
+        else:
+            authorities = [one for one in (self.ca_certs, self.ca_path) if one is not None]
+        return (*authorities, *(one for one in (self.certfile, self.keyfile) if one is not None))
+
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
@@ -90,9 +101,10 @@ class RedisUrl:
     sentinel_tls: Tls | None = None
 
     @property
-    def follows_files(self) -> bool:
-        """Whether it takes files to make connections: those for TLS, or with the sentinels' password."""
-        return any(one is not None for one in (self.tls, self.sentinel_tls, self.sentinel_password_file))
+    def files(self) -> tuple[Path, ...]:
+        """The files that connections need: those for TLS, and the one with the sentinels' password."""
+        of_tls = [file for tls in (self.tls, self.sentinel_tls) if tls is not None for file in tls.files]
+        return (*of_tls, *([] if self.sentinel_password_file is None else [self.sentinel_password_file]))
 
 
 def parse(url: str) -> RedisUrl:
@@ -124,9 +136,21 @@ def parse(url: str) -> RedisUrl:
             raise BadUrl(f"{scheme}:// needs the name of a service after the hosts: /mymaster")
     database = options.database(number)
     tls = options.tls() if secure else None
-    guards = options.guards(tls) if kind is Kind.SENTINEL else (Login(), None, None)
+    sentinel_login, sentinel_password_file, sentinel_tls = (
+        options.sentinels(tls) if kind is Kind.SENTINEL else (Login(), None, None)
+    )
     options.end()
-    return RedisUrl(kind, tuple(hosts), None, unquote(service), database, login, tls, *guards)
+    return RedisUrl(
+        kind,
+        tuple(hosts),
+        service=unquote(service),
+        database=database,
+        login=login,
+        tls=tls,
+        sentinel_login=sentinel_login,
+        sentinel_password_file=sentinel_password_file,
+        sentinel_tls=sentinel_tls,
+    )
 
 
 class _Options:
@@ -156,7 +180,7 @@ class _Options:
             raise BadUrl("a cluster has no database but 0")
         return int(option or 0)
 
-    def guards(self, servers: Tls | None) -> tuple[Login, Path | None, Tls | None]:
+    def sentinels(self, servers: Tls | None) -> tuple[Login, Path | None, Tls | None]:
         """Who the relay is for sentinels, and their TLS: what isn't said of it is as the servers'."""
         login = Login(*(_sayable(self._left.pop(name, None)) for name in SENTINEL_LOGIN))
         file = _path(self._left.pop("sentinel_password_file", None))

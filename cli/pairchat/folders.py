@@ -1,4 +1,8 @@
-"""Where files of this user belong (XDG)."""
+"""This module says where files of this user belong (XDG).
+
+It does so itself since platformdirs would put them in another place on macOS, would take a relative path in a variable,
+and would make a folder that is called `~` for a user without a home.
+"""
 
 import os
 from pathlib import Path

@@ -212,10 +212,19 @@ class ClientProtocol:
         """The saved form of this session for `recall` in another process, or None without a session."""
         if self.name is None or self.token is None or self.state is State.OVER:
             return None
-        sent, said, blocked = self.outbox.sent, self.outbox.memory, tuple(self.blocked)
-        name, token, partner = self.name, self.token, self.partner
-        had, at = self.acknowledged, self.acknowledged_at
-        return Memory(name, token, sent, self.chat, partner, self.acks, had, said, blocked, self.left, at)
+        return Memory(
+            self.name,
+            self.token,
+            sent=self.outbox.sent,
+            chat=self.chat,
+            partner=self.partner,
+            acks=self.acks,
+            last=self.acknowledged,
+            pending=self.outbox.memory,
+            blocked=tuple(self.blocked),
+            left=self.left,
+            at=self.acknowledged_at,
+        )
 
     # --- connections
 

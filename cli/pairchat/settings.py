@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from pairchat.errors import BadSettings
 from pairchat.files import read_file
 from pairchat.folders import user_folder
@@ -15,11 +17,11 @@ FILE: Final = "config.toml"
 THEMES: Final = ("auto", "dark", "light")
 NOTIFY: Final = ("off", "bell", "auto", "osc9", "osc777", "osc99")
 
-# What the file may hold: the option of the same name, and what its value has to be.
-_KEYS: Final[dict[str, type]] = {
+# What the file may hold: the option of the same name, and the type of its value.
+_KEYS: Final[dict[str, Any]] = {
     "name": str,
     "to": str,
-    "server": list,
+    "server": list[str],
     "theme": str,
     "notify": str,
     "mouse": bool,
@@ -86,17 +88,18 @@ def read(path: Path, *, must_exist: bool) -> dict[str, Any]:
 
 
 def _checked(path: Path, key: str, value: Any) -> Any:
-    key_type = _KEYS.get(key)
-    if key_type is None:
+    wanted = _KEYS.get(key)
+    if wanted is None:
         raise BadSettings(f"{path}: there is no {key!r}; known are {', '.join(_KEYS)}")
     if key == "server" and isinstance(value, str):
         value = [value]
-    if not isinstance(value, key_type) or (isinstance(value, list) and not all(isinstance(one, str) for one in value)):
-        raise BadSettings(f"{path}: {key!r} has to be {_WORDS[key_type]}")
-    return value
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError:
+        raise BadSettings(f"{path}: {key!r} has to be {_WORDS[wanted]}") from None
 
 
-_WORDS: Final = {str: "a text", list: "a text, or a list of texts", bool: "true or false"}
+_WORDS: Final[dict[Any, str]] = {str: "a text", list[str]: "a text, or a list of texts", bool: "true or false"}
 
 
 def write(path: Path, values: dict[str, Any]) -> None:

@@ -8,8 +8,9 @@ import anyio
 import structlog
 
 from relay.logs import Spell
+from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
 from relay.redis_client.client import Store, Unavailable
-from relay.redis_client.connection import RespConnection, next_pause
+from relay.redis_client.connection import RespConnection
 from relay.redis_client.dialing import Connection
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Ended(NamedTuple):
 
 async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Callable[[str], None]) -> None:
     """Run one `session` after the other, for ever. `not_made(error)`: there is none, and why."""
-    pause = 0.0
+    backoff = Backoff(RECONNECT_SECONDS)
     lost = Spell("bus connection lost")
     failed = Spell("bus connection not made", "bus connection made again")
     while True:
@@ -46,8 +47,7 @@ async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Cal
             served = False
             not_made(str(error))
             failed.again(role=role, error=str(error))
-        pause = next_pause(pause, served)
-        await anyio.sleep(pause)
+        await anyio.sleep(backoff.after(well=served))
 
 
 @asynccontextmanager

@@ -13,8 +13,9 @@ from anyio.abc import TaskGroup
 from relay.bus.delegates import PublisherDelegate
 from relay.bus.reconnect import SILENT_SECONDS
 from relay.logs import Spell
+from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
 from relay.redis_client.client import Store, Unavailable
-from relay.redis_client.connection import Answered, RespConnection, next_pause
+from relay.redis_client.connection import Answered, RespConnection
 from relay.redis_client.keys import Keys
 from relay.redis_client.topology import wrong_server
 
@@ -204,7 +205,7 @@ class Fan:
 
     async def _keep(self, line: _Line) -> None:
         """Keep the connection to one primary, for as long as it serves anybody."""
-        pause = 0.0
+        backoff = Backoff(RECONNECT_SECONDS)
         try:
             while line in self._homes.values():
                 served = False
@@ -213,8 +214,7 @@ class Fan:
                     line.fails(line.why or "connection lost")
                 except Unavailable as error:
                     line.fails(str(error))
-                pause = next_pause(pause, served)
-                await anyio.sleep(pause)
+                await anyio.sleep(backoff.after(well=served))
                 await self._look()
         finally:
             del self._lines[line.home]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NoReturn, cast
 
 from relay.config import ConfigError, bounded
+from relay.net.openssl_errors import in_words
 
 # From the connection to the end of the handshake. Two round trips, and a certificate that is looked at: less than a
 # second nearly everywhere; whoever takes longer than this holds a place that others could have.
@@ -63,7 +64,9 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     except (OSError, ValueError) as error:
         _must_hold(cert, "--tls-cert", "certificate")
         _must_hold(key, "--tls-key", "private key")
-        raise ConfigError(f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {_why(error)}") from None
+        raise ConfigError(
+            f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {in_words(error)}"
+        ) from None
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
@@ -71,7 +74,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
                 context.load_verify_locations(client_ca_file)
         except (OSError, ValueError) as error:
             _must_hold(client_ca, "--tls-client-ca", "certificate")
-            raise ConfigError(f"--tls-client-ca {str(client_ca)!r} can't be used: {_why(error)}") from None
+            raise ConfigError(f"--tls-client-ca {str(client_ca)!r} can't be used: {in_words(error)}") from None
     return context
 
 
@@ -80,12 +83,6 @@ def _must_hold(file: Path, option: str, kind: str) -> None:
     # The last words of "BEGIN TRUSTED CERTIFICATE", "BEGIN EC PRIVATE KEY", and the like
     if file.is_file() and f"{kind.upper()}-----".encode() not in file.read_bytes():
         raise ConfigError(f"{option} {str(file)!r} holds no {kind} in PEM") from None
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return error.reason.lower().replace("_", " ") if error.reason else "it isn't PEM"
-    return str(error)
 
 
 class Inward(Enum):

@@ -15,12 +15,13 @@ from anyio.abc import TaskGroup
 from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
+from relay.redis_client.backoff import Backoff
 from relay.redis_client.dialing import Connection
 from relay.redis_client.pipeline import Line
 from relay.redis_client.replies import formed, info
 from relay.redis_client.request_queue import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
 from relay.redis_client.slot_map import redirection
-from relay.redis_client.topology import SECTIONS, wrong_server
+from relay.redis_client.topology import ASKING_FAILED, SECTIONS, wrong_server
 
 __all__ = ["Script", "Store", "Unavailable"]
 
@@ -31,12 +32,11 @@ LOOK_SECONDS: Final = 0.05
 # How often to find out where things are although nothing is wrong: a server whose place another one has taken may go on
 # answering.
 GLANCE_SECONDS: Final = 1.0
-# The pause between two looks after something went wrong: the first, and up to the second while nothing changes.
-DOUBT_SECONDS: Final = (0.1, 0.5)
+# The pause between two looks after something went wrong: the first where things have changed, and longer ones while
+# nothing changes.
+DOUBT_SECONDS: Final = (0.1, 0.2, 0.4, 0.5)
 # Servers that name another one, for one call. While a slot moves there are two.
 HOPS: Final = 5
-# What asking may end in. uvloop raises RuntimeError on a connection that broke while it was being set up.
-_FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError)
 # Commands whose key comes behind a script and a number.
 _SCRIPTS: Final = ("EVALSHA", "EVAL")
 
@@ -90,7 +90,7 @@ class Store:
 
     async def _follow(self) -> None:
         """For ever: look where things are, at once when something was wrong, and now and then otherwise."""
-        pause = least = DOUBT_SECONDS[0]
+        backoff = Backoff(DOUBT_SECONDS)
         while True:
             with anyio.move_on_after(GLANCE_SECONDS):
                 await self._doubtful.wait()
@@ -98,11 +98,10 @@ class Store:
             before = self._engine.version
             try:
                 await (self._engine.look() if doubtful else self._engine.glance())
-            except _FAILED as error:
+            except ASKING_FAILED as error:
                 log.debug("redis can't be looked for", error=str(error))
             if doubtful:
-                pause = least if before != self._engine.version else min(DOUBT_SECONDS[1], 2 * pause)
-                await anyio.sleep(pause)
+                await anyio.sleep(backoff.after(well=before != self._engine.version))
 
     def doubt(self) -> None:
         """Something went wrong that another server may make good: have it looked where things are now."""
@@ -237,7 +236,7 @@ class Store:
         """
         try:
             await self._engine.look()
-        except _FAILED as error:
+        except ASKING_FAILED as error:
             raise _refused(error) from None
         answers = await self._infos("server")
         there, failed, silent = set[str](), list[Exception](), False
@@ -284,7 +283,7 @@ class Store:
         async def ask(home: str) -> None:
             try:
                 answers[home] = await _info(await self._engine.connect(home), sections)
-            except _FAILED as error:
+            except ASKING_FAILED as error:
                 answers[home] = error
 
         async with anyio.create_task_group() as tasks:
@@ -322,7 +321,7 @@ class Store:
                 tasks.start_soon(self._unless_left, home, tasks.cancel_scope)
                 try:
                     made.append(await self._engine.connect(home))
-                except _FAILED as why:
+                except ASKING_FAILED as why:
                     error = why
                 tasks.cancel_scope.cancel()
         except BaseException:
@@ -358,7 +357,7 @@ class Store:
         try:
             for message in messages:
                 await connection.ask(("PUBLISH", channel, message))
-        except _FAILED as error:
+        except ASKING_FAILED as error:
             raise Unavailable(_words(error)) from None
         finally:
             connection.close()
@@ -367,7 +366,7 @@ class Store:
         """Find out where the server is now. Raises Unavailable."""
         try:
             await self._engine.look()
-        except _FAILED as error:
+        except ASKING_FAILED as error:
             raise Unavailable(_words(error)) from None
 
     @property

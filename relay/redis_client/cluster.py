@@ -16,15 +16,15 @@ import structlog
 
 from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import Line
+from relay.redis_client.replies import text
 from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
-from relay.redis_client.topology import Looks
+from relay.redis_client.topology import Looks, ask_all
 from relay.redis_url import RedisUrl
 
 # Members that are asked at once, beside the addresses that were given: more than can be wrong at a time.
 ASKED: Final = 8
 # Once one has answered, the others have as long again and so much longer: those that are frozen aren't waited for.
 REST_SECONDS: Final = 0.2
-_FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError, ValueError)
 
 log = structlog.get_logger()
 
@@ -98,22 +98,7 @@ class Cluster:
 
     async def _ask(self, places: Sequence[str]) -> tuple[list[View], list[Exception]]:
         """What members say, asked side by side."""
-        views: list[View] = []
-        errors: list[Exception] = []
-        began = anyio.current_time()
-
-        async def ask(place: str) -> None:
-            try:
-                views.append(await self._view(place))
-            except _FAILED as error:
-                errors.append(error)
-            if len(views) == 1:
-                now = anyio.current_time()
-                tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, now + (now - began) + REST_SECONDS)
-
-        async with anyio.create_task_group() as tasks:
-            for place in places:
-                tasks.start_soon(ask, place)
+        views, errors = await ask_all(places, self._view, lambda _, seconds: seconds + REST_SECONDS)
         self._drop({*self._lines} - self._map.members)
         return views, errors
 
@@ -127,7 +112,7 @@ class Cluster:
         rows, lines = await self._line(place).ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
         if isinstance(rows, Exception):
             raise rows
-        epochs = "" if isinstance(lines, Exception) else lines.decode()  # that may be refused
+        epochs = text(lines) if isinstance(lines, bytes) else ""  # that may be refused
         return read(rows, epochs, place, given=place in self._given)
 
     def _drop(self, places: set[str]) -> None:

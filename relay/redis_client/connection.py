@@ -15,16 +15,8 @@ import hiredis
 
 from relay.redis_client.dialing import Command, Connection, pack
 
-# Pauses before a broken connection is made anew; the first try is at once.
-RECONNECT_SECONDS: Final = 0.1
-RECONNECT_MAX_SECONDS: Final = 0.5
 # A server that owes an answer for so long isn't called well any more.
 DOUBTFUL_SECONDS: Final = 1.0
-
-
-def next_pause(pause: float, served: bool) -> float:
-    """How long to wait before the next try, after that pause and a connection that served, if only for a moment."""
-    return 0.0 if served else min(RECONNECT_MAX_SECONDS, pause + RECONNECT_SECONDS)
 
 
 class RespConnection(asyncio.Protocol):

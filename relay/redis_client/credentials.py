@@ -8,8 +8,9 @@ from typing import Final
 import structlog
 
 from relay.config import ConfigError, bounded, read_file
-from relay.redis_client.threads import in_thread
+from relay.net.openssl_errors import in_words
 from relay.redis_url import Login, Tls
+from relay.tasks.threads import in_thread
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -57,7 +58,7 @@ class Credentials:
     @property
     def files(self) -> tuple[Path, ...]:
         """What is followed."""
-        return (*(_files(self._tls) if self._tls is not None else ()), *([] if self._file is None else [self._file]))
+        return (*(self._tls.files if self._tls is not None else ()), *([] if self._file is None else [self._file]))
 
     async def refresh(self) -> None:
         """Have `login` and `context` follow their files."""
@@ -85,7 +86,7 @@ class Credentials:
 
     def _read(self) -> None:
         if self._tls is not None:
-            stamp = _stamp(_files(self._tls))
+            stamp = _stamp(self._tls.files)
             if stamp != self._stamp:
                 self.context = client_context(self._tls)
                 self._stamp = stamp
@@ -102,15 +103,6 @@ def read_password(file: Path, option: str) -> str:
     if not password:
         raise ConfigError(f"{option} {str(file)!r} is empty")
     return password
-
-
-def _files(tls: Tls) -> tuple[Path, ...]:
-    if tls.ca_certs is None and tls.ca_path is None and tls.ca_data is None:
-        system = ssl.get_default_verify_paths()
-        authorities = [Path(one) for one in (system.cafile, system.capath) if one is not None]
-    else:
-        authorities = [one for one in (tls.ca_certs, tls.ca_path) if one is not None]
-    return (*authorities, *(one for one in (tls.certfile, tls.keyfile) if one is not None))
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
@@ -132,16 +124,15 @@ def client_context(tls: Tls) -> ssl.SSLContext:
     if tls.certfile is not None:
         key = tls.keyfile or tls.certfile
         try:
-            with ExitStack() as files:
-                cert_file = key_file = files.enter_context(bounded("--redis: ssl_certfile", tls.certfile))
+            with ExitStack() as opened:
+                cert_file = key_file = opened.enter_context(bounded("--redis: ssl_certfile", tls.certfile))
                 if key != tls.certfile:
-                    key_file = files.enter_context(bounded("--redis: ssl_keyfile", key))
+                    key_file = opened.enter_context(bounded("--redis: ssl_keyfile", key))
                 # Without a password OpenSSL would ask for one at the terminal.
                 context.load_cert_chain(cert_file, key_file, password=lambda: tls.password or "")
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"--redis: ssl_certfile {str(tls.certfile)!r} and ssl_keyfile {str(key)!r} can't be used: {why(error)}"
-            ) from None
+            files = f"ssl_certfile {str(tls.certfile)!r} and ssl_keyfile {str(key)!r}"
+            raise ConfigError(f"--redis: {files} can't be used: {in_words(error)}") from None
     return context
 
 
@@ -157,13 +148,4 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
             context.load_verify_locations(ca_certs, tls.ca_path, tls.ca_data)
     except (OSError, ValueError) as error:
         named = "ssl_ca_data" if tls.ca_certs is None else f"ssl_ca_certs {str(tls.ca_certs)!r}"
-        raise ConfigError(f"--redis: {named} can't be used: {why(error)}") from None
-
-
-def why(error: Exception) -> str:
-    """What OpenSSL says, in words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return error.reason.lower().replace("_", " ") if error.reason else "it isn't PEM"
-    return str(error)
+        raise ConfigError(f"--redis: {named} can't be used: {in_words(error)}") from None

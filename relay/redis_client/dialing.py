@@ -18,7 +18,8 @@ import hiredis
 import redis.exceptions
 
 from relay.config import show_server
-from relay.redis_client.credentials import Credentials, why
+from relay.net.openssl_errors import in_words
+from relay.redis_client.credentials import Credentials
 from relay.redis_client.dns_lookup import Lookup, Place
 from relay.redis_client.error_replies import refusal
 from relay.redis_client.response_timeout import RoundTrip
@@ -223,7 +224,7 @@ class Dialer:
         except BaseException:
             sock.close()
             raise
-        connection = Connection(host, port, address, reader, writer, answering)
+        connection = Connection(host, port, address, reader=reader, writer=writer, round_trip=answering)
         try:
             await self._set_up(connection, question)
         except BaseException:
@@ -291,7 +292,7 @@ def _words(error: Exception) -> str:
         case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "PACKET_LENGTH_TOO_LONG"):
             return "it doesn't speak TLS"
         case ssl.SSLError():
-            return why(error)
+            return in_words(error)
         case socket.gaierror():
             return f"no address for this name: {(error.strerror or str(error)).lower()}"
         case OSError(errno=int(number)) if number > 0:  # asyncio puts words of its own in the place of the system's

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import anyio
 
-from relay.redis_client.threads import in_thread
+from relay.tasks.threads import in_thread
 
 # How long a name server may take. One that answers at all takes some milliseconds.
 LOOKUP_SECONDS: Final = 2.0

@@ -7,14 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import anyio
 import redis.exceptions
 
 from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
 from relay.redis_client.replies import pairs, text
 from relay.redis_client.standalone import PRIMARY, Server
-from relay.redis_client.topology import Looks
+from relay.redis_client.topology import Looks, ask_all
 from relay.redis_url import MAX_PORT, Address, RedisUrl
 
 # Sentinels that others tell of are remembered. An installation has three or five.
@@ -101,27 +100,15 @@ class Sentinels(Server):
 
     async def _ask(self, guards: dict[Address, str]) -> tuple[list[_View], list[Exception]]:
         """What these say, asked side by side."""
-        views: list[_View] = []
-        errors: list[Exception] = []
 
-        async def ask(address: Address, name: str) -> None:
-            try:
-                views.append(await self._view(address, name))
-            except redis.exceptions.RedisError as error:
-                errors.append(error)
-            if views:
-                rest = MOST_SECONDS if 2 * len(views) > len(guards) else FEW_SECONDS
-                scope = tasks.cancel_scope
-                scope.deadline = min(scope.deadline, anyio.current_time() + rest)
+        def rest(answers: int, _seconds: float) -> float:
+            return MOST_SECONDS if 2 * answers > len(guards) else FEW_SECONDS
 
-        async with anyio.create_task_group() as tasks:
-            for address, name in guards.items():
-                tasks.start_soon(ask, address, name)
-        return views, errors
+        return await ask_all(guards.items(), self._view, rest)
 
-    async def _view(self, address: Address, name: str) -> _View:
-        """What one sentinel says. `name`: the id that it has to have, if it isn't empty."""
-        service = self._url.service
+    async def _view(self, guard: tuple[Address, str]) -> _View:
+        """What one sentinel says; its id has to be the one given, if that isn't empty."""
+        (address, name), service = guard, self._url.service
         at, about, others, own = await self._replies(
             address,
             ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service),
@@ -133,11 +120,12 @@ class Sentinels(Server):
             raise at
         if name and not isinstance(own, Exception) and text(own) != name:
             raise redis.exceptions.ConnectionError(f"{show(*address)} is another sentinel now")
-        primary = None if at is None else _address(*at)
+        primary = _address(*at) if isinstance(at, list) and len(at) == 2 else None
         if primary is None:
             raise redis.exceptions.ConnectionError(f"{show(*address)} knows no service {service!r}")
-        epoch = 0 if isinstance(about, Exception) else text(pairs(about).get(b"config-epoch", b"0"))
-        return _View(primary, int(epoch), {} if isinstance(others, Exception) else dict(_others(others)))
+        epoch = text(pairs(about).get(b"config-epoch", b"")) if isinstance(about, list) else ""
+        number = int(epoch) if epoch.isascii() and epoch.isdecimal() else 0
+        return _View(primary, number, dict(_others(others)))
 
     async def _replies(self, address: Address, *commands: Command) -> list[Any]:
         """What a sentinel answers, on the connection of the last time where that still works."""

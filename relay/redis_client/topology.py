@@ -1,8 +1,8 @@
 """What every kind of Redis installation offers to the client: one server, a primary that sentinels name, a cluster."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import anyio
 import redis.exceptions
@@ -20,6 +20,11 @@ _WRONG_KINDS: Final = (
     redis.exceptions.BusyLoadingError,
     redis.exceptions.ClusterDownError,
 )
+# How a question may fail: also on a connection that breaks while uvloop sets it up, and by an answer that is none.
+ASKING_FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError, ValueError)
+
+Place = TypeVar("Place")
+View = TypeVar("View")
 
 
 class WrongServer(redis.exceptions.ConnectionError):
@@ -60,6 +65,33 @@ class Looks:
             failure = self._failure
         if failure is not None:
             raise failure
+
+
+async def ask_all(
+    places: Iterable[Place], ask: Callable[[Place], Awaitable[View]], rest: Callable[[int, float], float]
+) -> tuple[list[View], list[Exception]]:
+    """Ask several servers side by side, and return what they answer and the errors of the others.
+
+    `rest(answers, seconds)`: how much longer the others are waited for, once so many have answered and so much time has
+    passed. A server that is frozen by then is in neither list.
+    """
+    views: list[View] = []
+    errors: list[Exception] = []
+    began = anyio.current_time()
+
+    async def one(place: Place) -> None:
+        try:
+            views.append(await ask(place))
+        except ASKING_FAILED as error:
+            errors.append(error)
+            return
+        now, scope = anyio.current_time(), tasks.cancel_scope
+        scope.deadline = min(scope.deadline, now + rest(len(views), now - began))
+
+    async with anyio.create_task_group() as tasks:
+        for place in places:
+            tasks.start_soon(one, place)
+    return views, errors
 
 
 class Engine(Protocol):

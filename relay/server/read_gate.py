@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from relay.hub.hub import Router
 from relay.hub.partial_lines import Half
+from relay.hub.rate_limit import Pace
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC
 from relay.server.write_buffer import WriteBuffer
@@ -22,6 +23,10 @@ NAMELESS_BYTES: Final = 10 * 1024
 
 class GatedConnection(Outlet, Half, Protocol):
     """What a gate looks at of the connection that it belongs to."""
+
+    @property
+    def pace(self) -> Pace:
+        """How much the client may say."""
 
     @property
     def write_buffer(self) -> WriteBuffer:

@@ -41,7 +41,11 @@ def test_options_go_over_the_environment_and_that_over_the_file(node: ScriptedNo
         ("name = ", "is not TOML"),
         ('nmae = "x"', "there is no 'nmae'"),
         ("name = 1", "'name' has to be a text"),
+        ("name = 1979-05-27", "'name' has to be a text"),
         ("server = [1]", "'server' has to be a text, or a list of texts"),
+        ('server = [["x"]]', "'server' has to be a text, or a list of texts"),
+        ("server = 1", "'server' has to be a text, or a list of texts"),
+        ("mouse = 1", "'mouse' has to be true or false"),
         ('mouse = "yes"', "'mouse' has to be true or false"),
     ],
 )
@@ -53,6 +57,12 @@ def test_what_is_wrong_with_the_file_is_told(start: Start, text: str, complaint:
 
 def test_a_file_that_was_named_must_exist(start: Start) -> None:
     assert start("alice", "--config", "/nowhere.toml", stdin=subprocess.DEVNULL).ended()[0] == 2
+
+
+def test_a_server_is_a_text_or_a_list_of_texts(tmp_path: Path) -> None:
+    for text, servers in {'"a:1"': ["a:1"], '["a:1", "b:2"]': ["a:1", "b:2"], "[]": []}.items():
+        (tmp_path / "config.toml").write_text(f"server = {text}\n")
+        assert read(tmp_path / "config.toml", must_exist=True) == {"server": servers}
 
 
 def test_a_byte_order_mark_before_it_is_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -13,6 +14,7 @@ from relay import settings
 from relay.config import MAX_FILE_BYTES, Config, ConfigError, default_name, parse_server, read_file, redact, show_server
 from relay.net import tls
 from relay.redis_client import credentials
+from relay.redis_client.client import Store
 from relay.redis_url import Tls
 from relay.server import jwt_keys
 from relay.tools.testbed.certificates import client_context
@@ -158,6 +160,54 @@ def test_default_names_differ_and_are_names() -> None:
     assert len(names) == 10
     for name in names:
         Config(name=name)
+
+
+# --- files that are read again
+
+
+def urls_with_files(authority: Authority, folder: Path) -> dict[str, bool]:
+    """URLs of a Redis, and whether connections there need files."""
+    cert, key = authority.issue("client")
+    text = quote(authority.file.read_text())
+    (folder / "password").write_text("secret")
+    return {
+        "redis://h": False,
+        "unix:///run/redis.sock": False,
+        "redis+sentinel://h/s": False,
+        "redis+cluster://h": False,
+        f"rediss://h?ssl_ca_data={text}": False,
+        f"rediss+cluster://h?ssl_ca_data={text}": False,
+        f"rediss://h?ssl_ca_certs={authority.file}": True,
+        f"rediss://h?ssl_ca_path={folder}": True,
+        f"rediss://h?ssl_ca_data={text}&ssl_certfile={cert}&ssl_keyfile={key}": True,
+        f"redis+sentinel://h/s?sentinel_username=me&sentinel_password_file={folder}/password": True,
+        f"redis+sentinel://h/s?sentinel_ssl=true&sentinel_ssl_ca_certs={authority.file}": True,
+    }
+
+
+def test_files_for_redis_are_read_again_where_there_are_any(tmp_path: Path) -> None:
+    """A node and a supervisor, which makes no connections, must agree on whether SIGHUP ends them."""
+    expected = urls_with_files(Authority(tmp_path), tmp_path)
+    assert {url: Config(redis=url).reloads for url in expected} == expected
+    assert {url: bool(Store(url).files) for url in expected} == expected
+
+
+def test_what_the_system_trusts_is_read_again() -> None:
+    """Some systems have neither of its places."""
+    assert Config(redis="rediss://h").reloads is bool(Store("rediss://h").files)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tls_cert": Path("c"), "tls_key": Path("k")},
+        {"auth_jwt_key": Path("k")},
+        {"redis": "redis://h", "redis_password_file": Path("p")},
+    ],
+)
+def test_files_that_options_name_are_read_again(settings: dict[str, Any]) -> None:
+    assert Config(**settings).reloads
+    assert not Config().reloads
 
 
 # --- files that an option names, which may be anything

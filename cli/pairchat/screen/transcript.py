@@ -84,7 +84,7 @@ class History:
         """We said something. Whoever writes has read."""
         self.clear_new()
         self.speakers[who] = None
-        return self.add(Entry(Kind.TEXT, outgoing.text, datetime.now(), who, outgoing, partner))
+        return self.add(Entry(Kind.TEXT, outgoing.text, datetime.now(), who, outgoing=outgoing, partner=partner))
 
     def notice(self, text: str) -> Entry:
         """Something happened."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.config import ConfigError, StartError, bounded
+from relay.net.openssl_errors import in_words
 from relay.tools.testbed.process import HOST
 
 Certificate = tuple[Path, Path]  # and its key, PEM
@@ -40,8 +41,8 @@ def client_context(ca: str | None) -> ssl.SSLContext:
     try:
         with bounded("--ca", Path(ca)) as file:
             return ssl.create_default_context(cafile=file)
-    except ssl.SSLError:
-        raise ConfigError(f"--ca {ca!r} can't be used: it isn't PEM") from None
+    except ssl.SSLError as error:
+        raise ConfigError(f"--ca {ca!r} can't be used: {in_words(error)}") from None
 
 
 def check(*, tls: bool, ca: str | None, servers: bool) -> None:

@@ -12,7 +12,7 @@ import anyio.abc
 from anyio.abc import ByteStream
 
 from relay.config import StartError, show_server
-from relay.redis_client.threads import in_thread
+from relay.tasks.threads import in_thread
 
 Address = tuple[str, int]
 

@@ -2,11 +2,11 @@
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from structlog.testing import capture_logs
 
 from relay.bus import reconnect
 from relay.directory.directory import Unavailable
-from relay.redis_client import connection
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "RECONNECT_SECONDS", 0.0)
+    monkeypatch.setattr(reconnect, "RECONNECT_SECONDS", (0.0,))
     tries = 0
     told: set[str] = set()
 
@@ -45,3 +45,20 @@ async def test_a_connection_that_is_not_made_again_and_again_is_logged_now_and_t
         "role": "publisher",
     }
     assert (lines[1]["times"], lines[2]["server"]) == (29, "redis:1")
+
+
+async def test_one_that_served_is_made_anew_at_once_and_one_that_did_not_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconnect, "RECONNECT_SECONDS", (0.0, 3600.0))
+    served = [True, True, False]
+
+    async def serve() -> reconnect.Ended:
+        return reconnect.Ended(served.pop(0), "redis:1")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reconnect.keep, serve, "publisher", lambda _: None)
+        await until(lambda: not served)
+        for _ in range(10):  # a further session would end the test: there is none
+            await checkpoint()
+        tasks.cancel_scope.cancel()

@@ -308,6 +308,40 @@ async def test_slots_that_nobody_serves_are_unavailable_and_the_others_are_not(s
         assert there == b"high"
 
 
+async def test_changes_that_follow_one_another_are_looked_for_without_a_pause(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "DOUBT_SECONDS", (0.0, 3600.0))
+    monkeypatch.setattr(store_module, "GLANCE_SECONDS", 3600.0)
+    async with a_store([f"{HOST}:{scene.low.port}"]) as store:
+        for epoch, owner in enumerate((scene.third, scene.high, scene.low), 3):
+            scene.everybody_sees((0, SLOTS - 1, owner, epoch))
+            store.doubt()
+            with fail_after(MOMENT):
+                await until(lambda: store.home(HIGH) == f"{HOST}:{owner.port}")  # noqa: B023
+
+
+@pytest.mark.parametrize("answer", [b":5\r\n", b"+OK\r\n", b"*1\r\n:5\r\n"])
+async def test_members_whose_answers_make_no_sense_are_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    for member in (scene.low, scene.high, scene.third):
+        monkeypatch.setattr(member, "_answer", lambda command: OK if command == ["PING"] else answer)
+    store = Store(f"redis+cluster://{HOST}:{scene.low.port},{HOST}:{scene.high.port}")
+    with pytest.raises(Unavailable, match="answers CLUSTER SLOTS in a way that can't be understood"):
+        await store.check()
+    await store.aclose()
+
+
+async def test_epochs_that_make_no_sense_are_done_without(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = scene.low._answer
+    monkeypatch.setattr(
+        scene.low, "_answer", lambda command: b":5\r\n" if command == ["CLUSTER", "NODES"] else answer(command)
+    )
+    async with a_store([f"{HOST}:{scene.low.port}"]) as store:
+        assert await store.call("GET", LOW) == b"low"
+
+
 async def test_members_that_are_all_elsewhere_are_found_by_the_name_that_was_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

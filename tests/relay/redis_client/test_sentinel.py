@@ -127,6 +127,23 @@ async def test_what_they_may_not_say_is_done_without(start: Start) -> None:
     assert await found(await start(guard)) == NEW
 
 
+@pytest.mark.parametrize("nonsense", [b":5\r\n", b"+OK\r\n", b"*1\r\n:5\r\n", b"*2\r\n$12\r\nconfig-epoch\r\n+x\r\n"])
+async def test_what_makes_no_sense_costs_only_the_one_that_says_it(start: Start, nonsense: bytes) -> None:
+    guard, sane = Guard(OLD), Guard(NEW)
+    guard.answer = lambda words: b"+PONG\r\n" if words[0] == b"PING" else nonsense  # type: ignore[method-assign]
+    assert await found(await start(guard, sane)) == NEW
+
+
+@pytest.mark.parametrize("epoch", ["", "-1", "x", "\u0663"])
+async def test_an_epoch_that_is_no_number_is_older_than_any(start: Start, epoch: str) -> None:
+    guard, sane = Guard(OLD), Guard(NEW, 1)
+    guard.epoch = epoch  # type: ignore[assignment]
+    sentinels = await start(guard, sane)
+    assert await found(sentinels) == NEW
+    sane.refused = {"SENTINEL GET-MASTER-ADDR-BY-NAME"}
+    assert await found(sentinels) == OLD
+
+
 async def test_those_that_they_tell_of_are_asked_when_none_of_the_url_answers(start: Start) -> None:
     first, other = Guard(OLD), Guard(NEW, 2)
     sentinels = await start(first, other, given=1)

@@ -43,7 +43,8 @@ def test_what_openssl_says_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(b"nonsense", "used: it isn't PEM"), (None, "read: No such file or directory")]
+    ("content", "why"),
+    [(b"nonsense", "used: it holds no certificate in PEM"), (None, "read: No such file or directory")],
 )
 def test_a_file_that_is_no_certificate_is_refused(content: bytes | None, why: str, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"

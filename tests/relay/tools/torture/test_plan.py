@@ -161,7 +161,10 @@ def test_help_names_every_fault() -> None:
         (["--ca", "ca.pem", "--server", "a:1"], "--ca needs --tls and --server"),
         (["--ca", "ca.pem", "--tls"], "--ca needs --tls and --server"),
         (["--ca", "none.pem", "--tls", "--server", "a:1"], "--ca 'none.pem' can't be read: No such file or directory"),
-        (["--ca", "pyproject.toml", "--tls", "--server", "a:1"], "--ca 'pyproject.toml' can't be used: it isn't PEM"),
+        (
+            ["--ca", "pyproject.toml", "--tls", "--server", "a:1"],
+            "--ca 'pyproject.toml' can't be used: it holds no certificate in PEM",
+        ),
     ],
 )
 def test_a_wrong_option_is_one_line_and_status_2(

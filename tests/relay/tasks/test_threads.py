@@ -7,7 +7,7 @@ import textwrap
 import anyio
 import pytest
 
-from relay.redis_client.threads import in_thread
+from relay.tasks.threads import in_thread
 from tests.support.process import own_environment
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ async def test_whoever_gives_up_leaves_it_to_itself() -> None:
 def test_a_look_up_that_hangs_keeps_no_process_alive() -> None:
     program = """
         import anyio, time
-        from relay.redis_client.threads import in_thread
+        from relay.tasks.threads import in_thread
 
         async def main():
             with anyio.move_on_after(0.01):

@@ -1,0 +1,23 @@
+"""How long is waited between tries."""
+
+from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
+
+
+def test_pauses_grow_with_each_failure_up_to_the_last() -> None:
+    backoff = Backoff((0.0, 0.1, 0.5))
+    assert [backoff.after(well=False) for _ in range(4)] == [0.1, 0.5, 0.5, 0.5]
+
+
+def test_they_begin_anew_once_a_try_went_well() -> None:
+    backoff = Backoff((0.0, 0.1, 0.5))
+    assert [backoff.after(well=well) for well in (False, False, True, False, True, True)] == [0.1, 0.5, 0, 0.1, 0, 0]
+
+
+def test_a_table_of_one_pause_never_changes() -> None:
+    backoff = Backoff((1.0,))
+    assert [backoff.after(well=well) for well in (False, False, True)] == [1.0, 1.0, 1.0]
+
+
+def test_a_connection_that_served_is_made_anew_at_once_and_none_is_waited_for_longer_than_half_a_second() -> None:
+    assert (RECONNECT_SECONDS[0], max(RECONNECT_SECONDS)) == (0.0, 0.5)
+    assert list(RECONNECT_SECONDS) == sorted(RECONNECT_SECONDS)
