@@ -23,7 +23,7 @@ commands = st.sampled_from(
 
 
 class Lives(RuleBasedStateMachine):
-    """Three users on three nodes, who come and go in every way that there is."""
+    """Three users on three nodes, two of them in a chat, who come and go in every way that there is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,6 +31,9 @@ class Lives(RuleBasedStateMachine):
         self.users: dict[str, User] = {}
         for number, name in enumerate(NAMES):
             self._connect(name, f"n{number % 3 + 1}", program=name != "cas")
+        self.world.settle()
+        self.users["ann"].says(Call("ben"))
+        self.world.settle()
 
     def _connect(self, name: str, node: str, *, program: bool = True) -> None:
         self.users[name] = self.world.place(node).user(program=program)
