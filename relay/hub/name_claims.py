@@ -251,7 +251,7 @@ class Claims:
         """The connection of a new session becomes that of an old one."""
         old, new = here.disconnect(), session.disconnect()
         session.close()
-        here.absence.ended_us = time.time_ns() // 1000
+        here.absence.end(time.time_ns() // 1000)
         if old is not None:
             old.write_buffer.tell(Replaced())
             old.close()

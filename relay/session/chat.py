@@ -219,6 +219,10 @@ class Chat:
         self.away = True
         self.absences += 1
 
+    def came_back(self) -> None:
+        """The partner's client is there again."""
+        self.away = False
+
     def forget_untold(self) -> None:
         """The client is gone: what it hasn't acknowledged will have to come again."""
         self.received = self.confirmed

@@ -29,6 +29,10 @@ class Absence:
         """Whether the client came back here when its session had long been elsewhere, under this fence (0: unknown)."""
         return 0 < fence < self.ended_us - RIVALS_US
 
+    def end(self, at_us: int) -> None:
+        """A client has come back to the session on this node, at this time."""
+        self.ended_us = at_us
+
     def begin(self) -> None:
         """The client is gone."""
         session = self._session

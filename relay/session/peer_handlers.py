@@ -174,7 +174,7 @@ def _sync(session: Session, mail: Sync) -> None:
         resume.reunited(session, mail)
     session.outbox.acked(chat, mail.last)
     if chat.away and not mail.away:
-        chat.away = False
+        chat.came_back()
         host.tell(session, Back(chat.partner.shown, chat.id))
     if mail.reply:
         host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.away))

@@ -196,7 +196,7 @@ def reunited(session: "Session", mail: Sync) -> None:
     if claim is not None and session.chat is not None:
         session.outbox.known(session.chat, mail.last)
         if not mail.away:
-            session.chat.away = False
+            session.chat.came_back()
         elif not session.chat.away:
             session.chat.gone_away()
         announce(session, claim, mail.last)

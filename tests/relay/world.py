@@ -221,6 +221,8 @@ class Place:
         def answer() -> None:
             old = self.world.records.get(name.owned)
             assert claim.resume is not None
+            if session.state is State.ENDED:
+                return
             if not self.world.available:
                 session.unclaimed(Code.UNAVAILABLE)
             elif old is None or old.sid != claim.resume.token or not old.named:

@@ -20,7 +20,7 @@ from tests.relay.world import World, enter
 ROOT = Path(relay.__file__).parent
 OWNER = Path(owner.__file__)
 # What a session alone assigns. Others read it, and call the method that stands for what has happened.
-OWNED = {"state", "named", "pending", "chat", "fallback", "early", "outlet", "partner", "fence"}
+OWNED = {"state", "named", "pending", "chat", "fallback", "early", "outlet", "partner", "away", "fence"}
 
 MOVES = [(transition, state) for transition in Transition for state in State]
 

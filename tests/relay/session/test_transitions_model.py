@@ -1,0 +1,148 @@
+"""Whatever happens to sessions and in whatever order, their states follow the table, and mean what they say."""
+
+from typing import Any, cast
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from relay.protocol.events import Call, Claim, Command, Confirm, Hangup, Leave, Quit, Resume, Say, Who
+from relay.session import resume
+from relay.session.client_connection import Outlet
+from relay.session.drain import dismiss
+from relay.session.kick import kick
+from relay.session.session import NAMED, Session, State
+from tests.relay.world import User, World, comes_back
+
+NAMES = ("ann", "ben", "cas")
+names = st.sampled_from(NAMES)
+nodes = st.sampled_from(["n1", "n2", "n3"])
+commands = st.sampled_from(
+    [*map(Call, NAMES), Say("a"), Say("b"), Confirm(1), Leave(), Who("ben"), Quit(), Quit(now=True)]
+)
+
+
+class Lives(RuleBasedStateMachine):
+    """Three users on three nodes, two of them in a chat, who come and go in every way that there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.users: dict[str, User] = {}
+        for number, name in enumerate(NAMES):
+            self._connect(name, f"n{number % 3 + 1}", program=name != "cas")
+        self.world.settle()
+        self.users["ann"].says(Call("ben"))
+        self.world.settle()
+
+    def _connect(self, name: str, node: str, *, program: bool = True) -> None:
+        self.users[name] = self.world.place(node).user(program=program)
+        self.users[name].says(Claim(name, acks=program))
+
+    @rule(name=names, command=commands)
+    def say(self, name: str, command: Command) -> None:
+        user = self.users[name]
+        if not user.closed and Hangup() not in user.lines:
+            user.says(command)
+
+    @rule(name=names)
+    def break_off(self, name: str) -> None:
+        """The connection is lost, as `Connection.connection_lost` tells it."""
+        user = self.users[name]
+        if user.session.outlet is cast(Outlet, user) and Hangup() not in user.lines:
+            user.session.unplugged()
+            user.says(Hangup())
+
+    @rule(name=names, node=nodes, known=st.booleans())
+    def come_back(self, name: str, node: str, known: bool) -> None:
+        session = self.users[name].session
+        chat = session.chat.id if known and session.chat is not None else ""
+        if not session.named or not session.program:
+            if session.state is not State.CLAIMING:
+                self._connect(name, node, program=session.program)
+        elif node == session.host.uid:
+            self._come_back_here(name, session, chat)
+        else:
+            self.users[name] = comes_back(self.users[name], self.world.place(node), chat)
+
+    def _come_back_here(self, name: str, session: Session, chat: str) -> None:
+        """The node of the session still has it, as `relay.hub.name_claims` goes on then."""
+        old = cast("User | None", session.disconnect())
+        if old is not None:
+            old.closed = True
+            old.lines.clear()
+        self.users[name] = user = User(session)
+        session.connect(cast(Outlet, user))
+        resume.come_back(session, Claim(name, acks=True, resume=Resume(session.sid, chat or None, None, 0)))
+        user.pump()
+
+    @rule(name=names)
+    def stop_the_node_for(self, name: str) -> None:
+        if self.users[name].session.state is not State.ENDED:
+            dismiss(self.users[name].session)
+
+    @rule(name=names)
+    def kick(self, name: str) -> None:
+        if self.users[name].session.named:
+            kick(self.users[name].session)
+
+    @rule(name=names)
+    def lose_the_name(self, name: str) -> None:
+        session = self.users[name].session
+        if session.named and self.world.records.get(name) is session:
+            del self.world.records[name]
+            session.name_lost()
+
+    @precondition(lambda self: self.world.choices())
+    @rule(data=st.data())
+    def something_happens(self, data: st.DataObject) -> None:
+        self.world.happen(data.draw(st.sampled_from(self.world.choices())))
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 6.0, 30.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule(available=st.booleans())
+    def redis_comes_or_goes(self, available: bool) -> None:
+        self.world.available = available
+
+    @rule()
+    def all_is_quiet(self) -> None:
+        self.world.settle()
+        for user in self.users.values():
+            if user.session.named:
+                user.session.flushed()
+
+    @invariant()
+    def states_mean_what_they_say(self) -> None:
+        for place in self.world.nodes.values():
+            for session in place.begun:
+                check(session)
+
+
+def check(session: Session) -> None:
+    """What a state says of the rest of a session."""
+    state, claims = session.state, isinstance(session.pending, Claim)
+    assert session.named is (state in NAMED)
+    assert not session.named or session.owned
+    assert not session.named or session.sid
+    assert (session.returning is not None) is (state is State.RESUMING)
+    match state:
+        case State.NAMELESS:
+            assert (session.name, session.pending, session.chat) == (None, None, None)
+        case State.CLAIMING:
+            assert claims
+        case State.ACTIVE:
+            assert not claims
+            assert not session.early
+        case State.RESUMING:
+            assert claims
+        case State.AWAY:
+            assert not claims
+            assert session.outlet is None
+        case State.ENDED:
+            assert session.chat is None
+
+
+TestLives: Any = Lives.TestCase
+TestLives.settings = settings(stateful_step_count=30)
