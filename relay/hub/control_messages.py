@@ -24,7 +24,7 @@ NEWS_SECONDS: Final = 0.5
 log = structlog.get_logger()
 
 
-class Node(Protocol):
+class ControlledNode(Protocol):
     """What control messages need of the hub."""
 
     sessions: dict[str, Session]  # by owned name
@@ -42,7 +42,9 @@ class Node(Protocol):
 class Notices:
     """Heeds what this node is told, and tells the others. `drain()`: this node is to end."""
 
-    def __init__(self, uid: str, directory: Directory, bus: Bus, node: Node, drain: Callable[[], None]) -> None:
+    def __init__(
+        self, uid: str, directory: Directory, bus: Bus, node: ControlledNode, drain: Callable[[], None]
+    ) -> None:
         self._uid = uid
         self._directory = directory
         self._bus = bus

@@ -28,7 +28,7 @@ async def node(redis_server: RedisServer, prefix: str) -> AsyncIterator[Node]:
     """One of which nothing runs but its connection to Redis."""
     node = Node(Config(redis=redis_server.url, prefix=prefix))
     async with anyio.create_task_group() as tasks:
-        node._assemble("0123456789abcdef", tasks)
+        node._assemble("1" * 16, tasks)
         tasks.start_soon(node._store.run)
         yield node
         tasks.cancel_scope.cancel()
