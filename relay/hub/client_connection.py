@@ -9,7 +9,7 @@ from relay.session.session import Session
 
 
 class ClientWriter(Protocol):
-    """What a client is told goes through it, in order."""
+    """Takes what a client is told, in order."""
 
     @property
     def behind(self) -> bool:
