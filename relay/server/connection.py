@@ -39,7 +39,10 @@ _CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # a longer line is seen 
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A client of the shared port: the first byte picks the dialect. `classic`: one of the classic port."""
+    """Has a session handle what the client says, in order and a share in each turn of the loop.
+
+    On the shared port the first byte picks the dialect; the classic port (`classic`) has its own.
+    """
 
     __slots__ = (
         "_before",
@@ -64,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         "write_buffer",
     )
 
-    # They are there from `connection_made` on, which whoever makes a connection calls at once.
+    # These are set by `connection_made`, which has to be called before anything else.
     _transport: asyncio.Transport
     read_gate: ReadGate
     write_buffer: WriteBuffer

@@ -20,7 +20,7 @@ class RequestLimits(Protocol):
 
 
 class ClientWriter(Protocol):
-    """What a client is told goes through it, in order."""
+    """Takes what a client is told, in order."""
 
     @property
     def behind(self) -> bool:
