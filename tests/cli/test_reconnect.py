@@ -141,6 +141,7 @@ async def test_the_next_server_takes_over_and_nothing_is_told_twice(node: Script
 
 async def test_a_server_that_takes_nobody_back_is_left(node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pairchat.reconnector.WELCOME_WAIT", 0.1)
+    monkeypatch.setattr("pairchat.dial.PAUSE", 0.01)
 
     def relay() -> None:
         peer = node.accept()
@@ -253,7 +254,10 @@ def test_plain_asyncio_will_do(node: ScriptedNode) -> None:
     asyncio.run(both())
 
 
-async def test_a_server_that_gives_no_answer_to_the_first_words_is_left_for_another() -> None:
+async def test_a_server_that_gives_no_answer_to_the_first_words_is_left_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pairchat.reconnector.CLAIM_WAIT", 0.5)  # a busy machine answers sooner
     # The second one is frozen: its kernel takes the connection, and nobody looks at it.
     with ScriptedNode() as closing, ScriptedNode() as frozen, ScriptedNode() as good:
 
