@@ -19,7 +19,8 @@ RUNS = 6
 # What is missing, the faults under which that shows soonest, seconds, and the rules of which one must be broken.
 MISSING = [
     ("fence", "pause,partition", 14, {"two owners", "forgotten", "unfounded", "unreported", "lopsided"}),
-    ("window", "pubsub", 6, {"unreported"}),
+    # `test_a_failure_says_which_promise_and_keeps_the_logs` has the same run.
+    pytest.param("window", "pubsub", 6, {"unreported"}, marks=pytest.mark.slow),
     ("early-ack", "kill", 8, {"lost"}),
     ("no-reservation", "slow", 10, {"unasked", "unreported", "unfounded", "lopsided"}),
     ("no-agreement", "none", 4, {"lopsided"}),
