@@ -4,7 +4,9 @@ import ast
 
 import pytest
 
+from tools.rename import verify_names
 from tools.rename.moves import split_off
+from tools.rename.names import Names, applied, edits
 from tools.rename.pages import wrapped
 from tools.rename.rewrite import rewritten
 from tools.rename.table import Split, Table
@@ -106,3 +108,45 @@ def test_a_paragraph_that_became_too_wide_is_wrapped_and_no_other() -> None:
     lines = wrapped(f"{wide}\n", "").splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("  word")
+
+
+HERE = "class Old:\n    pass\n\n\ndef f(x: 'Old') -> Old:\n    return Old()\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("from relay.a import Old\nOld()\n", "from relay.a import New\nNew()\n"),
+        ("from relay.a import Old as Other\nOther()\n", "from relay.a import New as Other\nOther()\n"),
+        ("from relay import a\na.Old()\n", "from relay import a\na.New()\n"),
+        ("from relay import a\nsetattr(a, 'Old', 1)\n", "from relay import a\nsetattr(a, 'Old', 1)\n"),
+        ("from relay import a\npatch.setattr(a, 'Old', 1)\n", 'from relay import a\npatch.setattr(a, "New", 1)\n'),
+        ("from relay.a import Old\ndef f(Old):\n    Old()\n", "from relay.a import New\ndef f(Old):\n    Old()\n"),
+        ("Old = 1\nprint(Old)\n", "Old = 1\nprint(Old)\n"),
+        ("x = 1  # see `Old.name`, and an Old one\n", "x = 1  # see `New.name`, and an Old one\n"),
+        (HERE, HERE.replace("Old", "New")),
+    ],
+)
+def test_a_definition_has_its_new_name_wherever_it_is_meant(before: str, after: str) -> None:
+    module = "relay/a.py" if before is HERE else "tests/b.py"
+    names = Names({"relay/__init__.py": "", "relay/a.py": HERE, module: before}, {"globals": {"relay.a.Old": "New"}})
+    assert applied(before, edits(module.removesuffix(".py").replace("/", "."), before, names)) == after
+
+
+@pytest.mark.parametrize(
+    ("new", "same"),
+    [
+        ("def f(node_id): return node_id + other\n", True),
+        ("def f(node_id): return node_id + third\n", False),
+        ("def f(node_id): return uid + other\n", True),  # which mypy and the linter find
+        ("def f(node_id, other): return node_id + other\n", False),
+    ],
+)
+def test_the_proof_of_names_allows_the_pairs_of_the_table_only(new: str, same: bool) -> None:
+    old = ast.parse("def f(uid): return uid + other\n")
+    assert (not list(verify_names.compared(old, ast.parse(new), {("uid", "node_id")}))) == same
+
+
+def test_two_names_that_became_one_are_noticed() -> None:
+    old, new = (ast.parse(f"def f({words}): return 1\n") for words in ("uid, node_id", "node_id, node_id"))
+    assert list(verify_names.compared(old, new, {("uid", "node_id")}))

@@ -10,4 +10,9 @@ rewrite.py     one source file with its new imports, names, strings and comments
 pages.py       pages whose lines became too long
 moves.py       carries the moves out on the work tree
 verify.py      compares the syntax trees of before and after
+names.toml     what classes and functions are called
+names.py       renames them
+members.toml   what members, parameters and words are called
+members.py     renames them, with what types.py has mypy tell
+verify_names.py  compares the syntax trees of before and after
 """

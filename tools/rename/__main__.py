@@ -1,8 +1,13 @@
-"""`python -m tools.rename moves` carries out the table; `python -m tools.rename verify REVISION` proves that it did."""
+"""Usage: python -m tools.rename COMMAND, which carries out a table on the work tree, or proves that one was.
+
+moves, names, members              carry out moves.toml, names.toml, members.toml; in this order, each committed
+verify REVISION                    proves that nothing has changed since but by moves.toml
+verify-names TABLE REVISION        the same of names, members, or names+members
+"""
 
 import sys
 
-from tools.rename import moves, verify
+from tools.rename import members, moves, names, verify, verify_names
 
 
 def main(arguments: list[str]) -> int:
@@ -10,6 +15,12 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["moves"]:
             return moves.main()
+        case ["names"]:
+            return names.main()
+        case ["members"]:
+            return members.main()
+        case ["verify-names", ("names" | "members" | "names+members") as tables, revision]:
+            return verify_names.main(tables, revision)
         case ["verify", revision]:
             return verify.main(revision)
         case _:

@@ -1,5 +1,6 @@
-"""Wraps anew the paragraphs of a page whose lines have become too long."""
+"""Wraps anew the paragraphs of a page, or of a docstring, whose lines have become too long."""
 
+import ast
 import re
 import textwrap
 from collections.abc import Iterator
@@ -50,3 +51,41 @@ def _wrapped(text: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     ) + ("\n" if text.endswith("\n") else "")
+
+
+def wrapped_docstrings(text: str) -> str:
+    """A source whose docstrings have short lines, but for their first."""
+    lines = text.split("\n")
+    spans = [
+        (node.lineno, node.end_lineno or 0)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.col_offset in (0, 4, 8)
+    ]
+    for first, last in sorted(spans, reverse=True):
+        paragraph: list[int] = []
+        for number in range(last, first, -1):
+            if lines[number - 1].strip() in ("", '"""') or number == first + 1:
+                paragraph += [number - 1] * (number == first + 1 and bool(lines[number - 1].strip()))
+                _wrap_lines(lines, sorted(paragraph))
+                paragraph = []
+            else:
+                paragraph.append(number - 1)
+    return "\n".join(lines)
+
+
+def _wrap_lines(lines: list[str], numbers: list[int]) -> None:
+    if not numbers or all(len(lines[number]) <= WIDTH for number in numbers):
+        return
+    indents = {len(lines[number]) - len(lines[number].lstrip()) for number in numbers}
+    if len(indents) == 1:
+        indent = " " * indents.pop()
+        words = " ".join(lines[number].strip() for number in numbers)
+        filled = textwrap.wrap(
+            words,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines[numbers[0] : numbers[-1] + 1] = filled

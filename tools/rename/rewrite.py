@@ -24,7 +24,7 @@ class Source:
     def __init__(self, text: str) -> None:
         self.text = text
         self.tree = ast.parse(text)
-        self._lines = text.splitlines(keepends=True)
+        self._lines = [f"{line}\n" for line in text.split("\n")]  # only these end a line for Python
         self._starts = [0]
         for line in self._lines:
             self._starts.append(self._starts[-1] + len(line))

@@ -26,7 +26,7 @@ def main(revision: str) -> int:
     status = same = 0
     for path in (path for path in table.files if path.endswith(".py") and not path.startswith(LEFT_ALONE)):
         new = table.paths[path]
-        differences = list(compared(path, _old(revision, path), _new(new), table))
+        differences = list(compared(path, old_tree(revision, path), new_tree(new), table))
         if not differences:
             same += 1
         elif new in edited:
@@ -40,12 +40,14 @@ def main(revision: str) -> int:
     return status
 
 
-def _old(revision: str, path: str) -> ast.Module:
+def old_tree(revision: str, path: str) -> ast.Module:
+    """The syntax tree of a file of a revision."""
     told = subprocess.run(["git", "show", f"{revision}:{path}"], cwd=ROOT, check=True, capture_output=True)
     return ast.parse(told.stdout)
 
 
-def _new(path: str) -> ast.Module:
+def new_tree(path: str) -> ast.Module:
+    """The syntax tree of a file of now, empty where there is none."""
     file = ROOT / path
     return ast.parse(file.read_bytes()) if file.is_file() else ast.Module([], [])
 
@@ -67,9 +69,9 @@ def _moved_whole(revision: str, target: str, table: Table) -> bool:
     pairs: set[tuple[str, str]] = set()
     for split in (split for split in table.splits if split.target == target):
         [path] = [path for path in table.files if module_of(path) == split.source]
-        wanted += [node for node in _old(revision, path).body if defined(node) & set(split.names)]
+        wanted += [node for node in old_tree(revision, path).body if defined(node) & set(split.names)]
         pairs |= set(split.renamed.items())
-    new = _new(f"{target.replace('.', '/')}.py")
+    new = new_tree(f"{target.replace('.', '/')}.py")
     found = [node for node in new.body if not isinstance(node, _IMPORTS)][1:]
     differences = list(Comparison(pairs, table, 0).nodes(ast.Module(wanted, []), ast.Module(found, [])))
     if differences:
