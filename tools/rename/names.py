@@ -118,10 +118,11 @@ def edited(edits: list[dict[str, str]]) -> Iterator[str]:
 
 
 def formatted() -> None:
-    """Sort imports and `__all__`, and lay the code out."""
+    """Sort imports and `__all__`, lay the code out, and make the pages anew that are made from it."""
     for words in (["check", "--quiet", "--select", "I,RUF022,RUF023", "--fix", "."], ["format", "--quiet", "."]):
         subprocess.run([str(_BIN / "ruff"), *words], cwd=ROOT, check=False)
-    subprocess.run([sys.executable, "-m", "tools.pictures"], cwd=ROOT, check=False)
+    for page in ("pictures", "schemas", "reference"):  # what is made from the code
+        subprocess.run([sys.executable, "-m", f"tools.{page}"], cwd=ROOT, check=False)
 
 
 def applied(text: str, edits: Iterable[Edit]) -> str:
