@@ -24,7 +24,7 @@ from relay.bus.link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.hub import housekeeping
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.logs import Spell
 from relay.metrics import Counts
 from relay.net import listeners
@@ -34,13 +34,13 @@ from relay.net.tls import server_context
 from relay.observe import loop_lag, session_stats
 from relay.observe.exporter import Exporter, Reading
 from relay.observe.probe_server import Probes
-from relay.observe.status_publisher import Reporter
+from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
 from relay.process.memory_trim import mind_heap
 from relay.process.signals import unless_ignored
-from relay.redis_client.client import Store
+from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
-from relay.server.admission import Gate, Terms
+from relay.server.admission import Admission, AdmissionLimits
 from relay.server.auth import Authenticator
 from relay.session.drain import Drain
 from relay.session.runtime import Limits
@@ -84,7 +84,7 @@ class Node:
         self._config = config
         self._keys = Keys(config.prefix)
         self._counts = Counts()
-        self._store = Store(config.redis, self._counts, config.redis_password_file)
+        self._store = RedisClient(config.redis, self._counts, config.redis_password_file)
         self._auth = _authenticator(config)
         self._context = _context(config)
         self._told = anyio.Event()  # to stop
@@ -104,7 +104,7 @@ class Node:
         config = self._config
         self._uid = uid
         self._lease = Lease(self._store, self._keys, uid, config.lease, self._counts)
-        self._router = Router(
+        self._router = Hub(
             uid,
             config.name,
             _limits(config),
@@ -117,8 +117,8 @@ class Node:
             vouch=self._auth.vouches if self._auth is not None else None,
         )
         self._directory, self._bus, self._notices = self._router.directory, self._router.bus, self._router.notices
-        self._gate = Gate(self._router, _terms(config), self._context)
-        self._reporter = Reporter(
+        self._gate = Admission(self._router, _terms(config), self._context)
+        self._reporter = StatusPublisher(
             config, uid, self._store, self._keys, router=self._router, trouble=self._why_not_ready
         )
 
@@ -376,8 +376,8 @@ def _limits(config: Config) -> Limits:
     )
 
 
-def _terms(config: Config) -> Terms:
-    return Terms(
+def _terms(config: Config) -> AdmissionLimits:
+    return AdmissionLimits(
         max_line=config.max_line,
         connections=config.max_connections,
         connections_per_address=config.max_connections_per_address,

@@ -17,14 +17,14 @@ DOCS: Final = ROOT / "docs"
 # A message's trip: file, function, what happens there. First down on the sender's node, then up on the receiver's.
 SENDING: Final = (
     ("server/connection.py", "Connection.pump", "bytes to lines to commands; waits while the session is blocked"),
-    ("session/sent_messages.py", "Outbox.say", "checks the id, puts the text into the window, makes mail of it"),
-    ("hub/hub.py", "Router.post", "the partner is here: to _deliver. Else to the box of its node"),
+    ("session/sent_messages.py", "SentMessages.say", "checks the id, puts the text into the window, makes mail of it"),
+    ("hub/hub.py", "Hub.post", "the partner is here: to _deliver. Else to the box of its node"),
     ("bus/bus.py", "Bus.flush", "at the end of the turn: one numbered frame a node, one write"),
 )
 RECEIVING: Final = (
     ("server/connection.py", "Connection.settle", "at the end of the turn: one write; then Ack goes back the same way"),
     ("session/peer_handlers.py", "receive", "checks chat, fence and number, and tells the client, once"),
-    ("hub/hub.py", "Router._deliver", "finds the session by the name that it owns"),
+    ("hub/hub.py", "Hub._deliver", "finds the session by the name that it owns"),
     ("bus/bus.py", "Bus._take", "lets through what is next in the stream, and asks for what is missing"),
 )
 FILES: Final = {file for file, _, _ in (*SENDING, *RECEIVING)}

@@ -19,10 +19,10 @@ from pairchat.events import (
     Blocked,
     Bye,
     Complaint,
+    DeliveryStatus,
     Dropped,
     Event,
     Expired,
-    Fate,
     Invited,
     Joined,
     Left,
@@ -37,13 +37,14 @@ from pairchat.events import (
     Settled,
     Typing,
 )
-from pairchat.protocol import ClientProtocol, Proof, Tap
+from pairchat.protocol import AuthToken, ClientProtocol, Trace
 from pairchat.receipt import Receipt
 from pairchat.requests import Request
-from pairchat.saved_session import Memory
+from pairchat.saved_session import SessionState
 from pairchat.states import State
 
 __all__ = [
+    "AuthToken",
     "Away",
     "Back",
     "BadServer",
@@ -55,15 +56,14 @@ __all__ = [
     "Complaint",
     "ConnectionFailed",
     "ConnectionLost",
+    "DeliveryStatus",
     "Dropped",
     "Event",
     "Expired",
-    "Fate",
     "Invited",
     "Joined",
     "Left",
     "Lost",
-    "Memory",
     "Message",
     "Missed",
     "Moving",
@@ -74,14 +74,14 @@ __all__ = [
     "PairchatError",
     "Paired",
     "Presence",
-    "Proof",
     "Receipt",
     "Refused",
     "Request",
     "Ringing",
+    "SessionState",
     "Settled",
     "State",
-    "Tap",
+    "Trace",
     "Typing",
     "connect",
     "escape",

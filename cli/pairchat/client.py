@@ -25,9 +25,9 @@ from pairchat.credentials import Auth
 from pairchat.dial import BROKEN, Route
 from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError, Refused
 from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence, Ref
-from pairchat.protocol import ClientProtocol, Tap
+from pairchat.protocol import ClientProtocol, Trace
 from pairchat.receipt import Receipt
-from pairchat.reconnector import CONNECT_WAIT, READ_BYTES, Link
+from pairchat.reconnector import CONNECT_WAIT, READ_BYTES, Reconnector
 from pairchat.requests import Request
 from pairchat.states import State
 from pairchat.store import Store
@@ -69,7 +69,7 @@ class Chat:
         *,
         patience: float | None,
         state: Path | None,
-        tap: Tap | None,
+        tap: Trace | None,
         tls: ssl.SSLContext | None,
         ask: bool,
         auth: Auth | None = None,
@@ -79,7 +79,7 @@ class Chat:
         route = Route(addresses[first:] + addresses[:first], tls)
         self._servers, self._state = servers, state
         self._protocol = ClientProtocol(tap=tap, ask=ask, proof=lambda: self._link.proof)
-        self._link = Link(self._protocol, route, self._take, patience, auth)
+        self._link = Reconnector(self._protocol, route, self._take, patience, auth)
         self._turn = anyio.Lock()  # senders go in the order in which they came
         self._tell, self._told = anyio.create_memory_object_stream[Event](EVENTS_AHEAD)
         self._happened = 0  # events told
@@ -425,7 +425,7 @@ async def connect(
     name: str | None = None,
     patience: float | None = None,
     state: Path | None = None,
-    tap: Tap | None = None,
+    tap: Trace | None = None,
     tls: ssl.SSLContext | None = None,
     ask: bool = False,
     auth: Auth | None = None,

@@ -11,14 +11,14 @@ from typing import Final
 
 from pairchat.errors import BadSettings
 from pairchat.files import read_file
-from pairchat.protocol import Proof
+from pairchat.protocol import AuthToken
 
 Auth = Callable[[], str | Awaitable[str | None] | None]
 
 VARIABLE: Final = "PAIRCHAT_AUTH"
 
 
-def proof(file: str | None) -> Proof | None:
+def proof(file: str | None) -> AuthToken | None:
     """Reads the token again for each connection, since it expires; None: there is none. Raises `BadSettings`.
 
     A file that can't be read any more later on proves nothing.

@@ -10,7 +10,7 @@ Ref = str | int  # a program's own label for a request
 # Structs, because two dozen dataclasses would take a tenth of the time in which the program starts.
 
 
-class Fate(StrEnum):
+class DeliveryStatus(StrEnum):
     """The outcome of a text."""
 
     PENDING = "pending"  # it is on its way; after the connection was lost for good, the outcome is unknown
@@ -28,7 +28,7 @@ class Outgoing:
     chat: str
     by: str  # the side that acknowledges: "client" (the partner's program) or "node" (the partner's node)
     size: int  # bytes of the text in UTF-8, which is its share of the window
-    fate: Fate = Fate.PENDING
+    fate: DeliveryStatus = DeliveryStatus.PENDING
     detail: str = ""  # the reason if UNCONFIRMED; the code if REFUSED, or `not_sent` if the chat ended first
     at: float | None = None  # its Unix time as the partner sees it; only the last text of an acknowledgement has one
     written: bool = field(default=False, repr=False)  # handed to the connection since the node last wanted it

@@ -19,9 +19,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from pairchat import events
 from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, Refused
-from pairchat.events import Event, Fate, Lost, Settled
+from pairchat.events import DeliveryStatus, Event, Lost, Settled
 from pairchat.requests import GIVEN_UP
-from pairchat.retry import reach
+from pairchat.retry import call_with_retry
 from pairchat.stdio import LineReader, LineTooLong, write_all
 from pairchat.tasks import alongside
 from pairchat.wording import Exit
@@ -99,7 +99,7 @@ class Frames:
     async def _reach(self, call: _Call, wait: bool) -> None:
         try:
             with call.trying:
-                await reach(self._chat, call.command["name"], wait=wait)
+                await call_with_retry(self._chat, call.command["name"], wait=wait)
                 return
             raise Refused(GIVEN_UP, "the call was given up")
         except Refused:
@@ -115,7 +115,7 @@ class Frames:
             await self._write(_frame_of(event))
             self._told += 1
             self._wake()
-            if isinstance(event, Settled) and event.text.fate is not Fate.DELIVERED:
+            if isinstance(event, Settled) and event.text.fate is not DeliveryStatus.DELIVERED:
                 self._status = Exit.NOT_CONFIRMED
             if isinstance(event, events.Invited):
                 self._invited = event
@@ -284,7 +284,7 @@ def _frame_of(event: Event) -> dict[str, Any]:
             return _frame("welcome", **joined)
         case events.Message():
             return _frame("msg", id=event.id, **{"from": event.sender}, chat=event.chat, text=event.text, at=event.at)
-        case Settled() if event.text.fate is Fate.DELIVERED:
+        case Settled() if event.text.fate is DeliveryStatus.DELIVERED:
             return _frame("ack", id=event.text.id, chat=event.text.chat, by=event.text.by, at=event.text.at)
         case Settled():
             text = event.text

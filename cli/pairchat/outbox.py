@@ -12,7 +12,7 @@ text may have gone out on the connection before: it is not refused, but unconfir
 from collections.abc import Callable, Iterable
 
 from pairchat.errors import NotARelay
-from pairchat.events import Fate, Outgoing
+from pairchat.events import DeliveryStatus, Outgoing
 from pairchat.saved_session import Said
 
 NOT_SENT = "not_sent"  # beside the node's codes: a text that was never handed to a connection
@@ -87,7 +87,7 @@ class Outbox:
 
         Only right after a resume: the node was told of these ids, so leaving them out makes no jump.
         """
-        return self._settle(lambda entry: not entry.tried and entry.chat != chat, Fate.REFUSED, NOT_SENT)
+        return self._settle(lambda entry: not entry.tried and entry.chat != chat, DeliveryStatus.REFUSED, NOT_SENT)
 
     @property
     def memory(self) -> tuple[Said, ...]:
@@ -109,17 +109,17 @@ class Outbox:
         for entry in self.pending:
             if entry.id == last and entry.chat == chat:
                 entry.at = at
-        return self._settle(lambda entry: entry.id <= last and entry.chat == chat, Fate.DELIVERED, "")
+        return self._settle(lambda entry: entry.id <= last and entry.chat == chat, DeliveryStatus.DELIVERED, "")
 
     def unconfirmed(self, first: int, last: int, reason: str) -> list[Outgoing]:
         """No acknowledgement will come for these ids, both ends included."""
         self._held = False
-        return self._settle(lambda entry: first <= entry.id <= last, Fate.UNCONFIRMED, reason)
+        return self._settle(lambda entry: first <= entry.id <= last, DeliveryStatus.UNCONFIRMED, reason)
 
     def abandon(self, reason: str) -> list[Outgoing]:
         """The session is over: no acknowledgement will come for anything. What never left has surely not arrived."""
-        tried = self._settle(lambda entry: entry.tried, Fate.UNCONFIRMED, reason)
-        return tried + self._settle(lambda entry: True, Fate.REFUSED, NOT_SENT)
+        tried = self._settle(lambda entry: entry.tried, DeliveryStatus.UNCONFIRMED, reason)
+        return tried + self._settle(lambda entry: True, DeliveryStatus.REFUSED, NOT_SENT)
 
     def refused(self, id: int, code: str) -> list[Outgoing]:
         """The node did not take the text `id`, nor what followed it. Returns what is settled by that."""
@@ -158,7 +158,7 @@ class Outbox:
                 self._stale += entry.id > first
 
     def _give_up(self, gone: Outgoing, code: str) -> list[Outgoing]:
-        fate = Fate.UNCONFIRMED if gone.earlier else Fate.REFUSED
+        fate = DeliveryStatus.UNCONFIRMED if gone.earlier else DeliveryStatus.REFUSED
         settled = self._settle(lambda entry: entry is gone, fate, code)
         if gone.id <= self._floor:
             return settled
@@ -168,12 +168,12 @@ class Outbox:
         self.sent -= 1
         return settled
 
-    def _settle(self, which: Callable[[Outgoing], bool], fate: Fate, detail: str) -> list[Outgoing]:
+    def _settle(self, which: Callable[[Outgoing], bool], fate: DeliveryStatus, detail: str) -> list[Outgoing]:
         settled = [entry for entry in self.pending if which(entry)]
         for entry in settled:
             entry.fate = fate
             entry.detail = detail
-        self.pending = [entry for entry in self.pending if entry.fate is Fate.PENDING]
+        self.pending = [entry for entry in self.pending if entry.fate is DeliveryStatus.PENDING]
         self._bytes = _total(self.pending)
         return settled
 

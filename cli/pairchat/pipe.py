@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, PairchatError, Refused
 from pairchat.escape import lines, word
-from pairchat.events import Fate, Left, Lost, Message, Paired, Settled
-from pairchat.retry import reach
+from pairchat.events import DeliveryStatus, Left, Lost, Message, Paired, Settled
+from pairchat.retry import call_with_retry
 from pairchat.stdio import LineReader, LineTooLong, StreamFailed, write_all
 from pairchat.tasks import alongside
 from pairchat.wording import Exit, notice, refusal, unsettled
@@ -42,7 +42,7 @@ class Pipe:
         if to is not None:
             self._listening = False
             try:
-                self._with = await reach(chat, to, wait=wait)
+                self._with = await call_with_retry(chat, to, wait=wait)
             except Refused as error:
                 self._say(refusal(error))
                 return Exit.PARTNER
@@ -61,7 +61,7 @@ class Pipe:
             match event:
                 case Message():
                     await write_all(self._sink, _plain(event))
-                case Settled() if event.text.fate is not Fate.DELIVERED:
+                case Settled() if event.text.fate is not DeliveryStatus.DELIVERED:
                     self._status = Exit.NOT_CONFIRMED
                 case Paired():
                     if event.resumed and self._with is None:  # a program before us was in this chat

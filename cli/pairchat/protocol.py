@@ -27,13 +27,13 @@ from pairchat.events import Event, Outgoing, Ref
 from pairchat.frame_handlers import answer
 from pairchat.outbox import Outbox, size_of
 from pairchat.requests import Kind, Request, Requests
-from pairchat.saved_session import Memory
+from pairchat.saved_session import SessionState
 from pairchat.states import State
 from pairchat.wire import MAX_LINE, Lines, decode
 from relay.protocol import frames
 
-Tap = Callable[[str, bytes], None]
-Proof = Callable[[], str | None]
+Trace = Callable[[str, bytes], None]
+AuthToken = Callable[[], str | None]
 
 
 class ClientProtocol:
@@ -52,7 +52,7 @@ class ClientProtocol:
     """
 
     def __init__(
-        self, *, max_line: int = MAX_LINE, ask: bool = False, tap: Tap | None = None, proof: Proof | None = None
+        self, *, max_line: int = MAX_LINE, ask: bool = False, tap: Trace | None = None, proof: AuthToken | None = None
     ) -> None:
         self.state = State.NAMELESS
         self.stranded = False  # this node stops, or can't resume the session now: connect to another one
@@ -90,7 +90,7 @@ class ClientProtocol:
         """
         return self._ask(Kind.CLAIM, self._hello_as(name), name)
 
-    def recall(self, memory: Memory) -> Request:
+    def recall(self, memory: SessionState) -> Request:
         """Resume a saved session. The outcome is `Joined` or `Refused`. It needs a new object and replaces `claim`."""
         self.name, self.token, self.chat, self.partner = memory.name, memory.token, memory.chat, memory.partner
         self.acks, self.last, self.acknowledged = memory.acks, memory.last, memory.last
@@ -208,11 +208,11 @@ class ClientProtocol:
         return bool(self.outbox.pending) and bool(self.requests.open)
 
     @property
-    def memory(self) -> Memory | None:
+    def memory(self) -> SessionState | None:
         """The saved form of this session for `recall` in another process, or None without a session."""
         if self.name is None or self.token is None or self.state is State.OVER:
             return None
-        return Memory(
+        return SessionState(
             self.name,
             self.token,
             sent=self.outbox.sent,

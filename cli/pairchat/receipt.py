@@ -1,14 +1,14 @@
 """What `Chat.send` returns."""
 
 from pairchat.errors import NotConfirmed, Refused
-from pairchat.events import Fate, Outgoing
-from pairchat.reconnector import Link
+from pairchat.events import DeliveryStatus, Outgoing
+from pairchat.reconnector import Reconnector
 
 
 class Receipt:
     """The outcome of one text, as `Chat.send` returns it."""
 
-    def __init__(self, link: Link, text: Outgoing) -> None:
+    def __init__(self, link: Reconnector, text: Outgoing) -> None:
         self._link = link
         self._text = text
 
@@ -23,7 +23,7 @@ class Receipt:
         return self._text.text
 
     @property
-    def fate(self) -> Fate:
+    def fate(self) -> DeliveryStatus:
         """The outcome as far as it is known now."""
         return self._text.fate
 
@@ -42,9 +42,9 @@ class Receipt:
         `ConnectionLost` if the connection is gone for good, so that the outcome stays unknown.
         """
         text = self._text
-        await self._link.until(lambda: text.fate is not Fate.PENDING)
-        if text.fate is Fate.UNCONFIRMED:
+        await self._link.until(lambda: text.fate is not DeliveryStatus.PENDING)
+        if text.fate is DeliveryStatus.UNCONFIRMED:
             raise NotConfirmed(text.detail)
-        if text.fate is Fate.REFUSED:
+        if text.fate is DeliveryStatus.REFUSED:
             raise Refused(text.detail, f"the relay refused the text ({text.detail})")
         return text.by

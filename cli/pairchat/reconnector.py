@@ -19,7 +19,7 @@ from pairchat.dial import BROKEN, Route, pauses
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
 from pairchat.protocol import ClientProtocol
-from pairchat.saved_session import Memory
+from pairchat.saved_session import SessionState
 from pairchat.states import State
 from pairchat.store import Store
 from pairchat.trust import explain, refused
@@ -42,7 +42,7 @@ READ_BYTES = 65_536
 _TLS_ALERT = b"\x15\x03"  # the beginning of what a TLS server may say to plain words
 
 
-class Link:
+class Reconnector:
     """The connections of one session, one after another."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Link:
         self._telling = False  # the reader waits for the program, not for the node
         self._reading = anyio.CancelScope()
         self._why: PairchatError | None = None  # the present connection was given up
-        self._kept: Memory | None = None  # what was to be saved last
+        self._kept: SessionState | None = None  # what was to be saved last
         self._unkept = False  # and could not be
         self.no_store: OSError | None = None  # why there is no store, as long as that isn't told
         self.stream: ByteStream | None = None

@@ -11,7 +11,7 @@ PAUSE = 1.0
 _FOR_NOW = frozenset({"no_such_user", "busy", "away", "unavailable", "declined", "rate_limited"})
 
 
-async def reach(chat: Chat, name: str, *, wait: bool) -> str:
+async def call_with_retry(chat: Chat, name: str, *, wait: bool) -> str:
     """Chat with somebody; `wait`: as soon as that one can be had. Raises `Refused`."""
     while True:
         try:

@@ -17,7 +17,7 @@ class Said(msgspec.Struct, frozen=True):
     tried: bool  # True if it may have reached a node
 
 
-class Memory(msgspec.Struct, frozen=True):
+class SessionState(msgspec.Struct, frozen=True):
     """A saved session. The token in it is a secret."""
 
     name: str
@@ -38,15 +38,15 @@ class BadMemory(ValueError):
     """Bytes that are no memory of this version."""
 
 
-def encode(memory: Memory) -> bytes:
+def encode(memory: SessionState) -> bytes:
     """As JSON."""
     return msgspec.json.encode(memory)
 
 
-def decode(data: bytes) -> Memory:
+def decode(data: bytes) -> SessionState:
     """What `encode` made. Raises `BadMemory`."""
     try:
-        memory = msgspec.json.decode(data, type=Memory)
+        memory = msgspec.json.decode(data, type=SessionState)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMemory(str(error)) from None
     if memory.version != VERSION:

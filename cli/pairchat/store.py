@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from pairchat.files import read_file
 from pairchat.folders import user_folder
-from pairchat.saved_session import BadMemory, Memory, decode, encode
+from pairchat.saved_session import BadMemory, SessionState, decode, encode
 
 # Seconds after which nobody resumes a session any more, whatever its grace: what is left of it on disk is removed. They
 # count from the last sign of the program, not from the last change.
@@ -44,13 +44,13 @@ class Store:
         self._sign = time.monotonic()  # the last one of this program
         _sweep(folder, self._path)
 
-    def load(self) -> Memory | None:
+    def load(self) -> SessionState | None:
         """What was saved last; None if nothing was, or nothing that can be read and that this version understands."""
         with suppress(OSError, BadMemory):
             return decode(read_file(self._path, _MAX_BYTES, patience=0.0))
         return None
 
-    def save(self, memory: Memory) -> None:
+    def save(self, memory: SessionState) -> None:
         """Replace what was saved. Raises OSError; nothing is saved then: what was before would lie."""
         fresh = self._path.with_suffix(".new")
         try:

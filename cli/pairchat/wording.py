@@ -10,10 +10,10 @@ from pairchat.events import (
     Back,
     Blocked,
     Complaint,
+    DeliveryStatus,
     Dropped,
     Event,
     Expired,
-    Fate,
     Invited,
     Joined,
     Left,
@@ -114,7 +114,7 @@ def exit_status(error: PairchatError) -> Exit:
 
 def why_unsettled(text: Outgoing) -> str:
     """Why a text failed: in small letters, because it stands behind or below the text."""
-    if text.fate is Fate.REFUSED:
+    if text.fate is DeliveryStatus.REFUSED:
         return f"not sent ({_NOT_SENT.get(text.detail) or word(text.detail)})"
     return f"may not have arrived ({_NOT_CONFIRMED.get(text.detail) or word(text.detail) or 'no acknowledgement'})"
 
@@ -135,7 +135,7 @@ def notice(event: Event) -> str | None:
             return f"{word(event.name)} is away and may come back within {event.grace:.0f} s."
         case Back():
             return f"{word(event.name)} is back."
-        case Settled() if event.text.fate is not Fate.DELIVERED:
+        case Settled() if event.text.fate is not DeliveryStatus.DELIVERED:
             return unsettled(event.text)
         case Dropped():
             return f"{_capital(word(event.reason))}; connecting again."

@@ -12,16 +12,16 @@ from typing import Final
 import anyio
 
 from relay.bus.delegates import BusDelegate, NodeLease
-from relay.bus.echo_probe import Voice
+from relay.bus.echo_probe import EchoProbe
 from relay.bus.link import MAIL, MISSING, Frame, Kind, Link
-from relay.bus.link_table import Links
-from relay.bus.publisher import Publishing
+from relay.bus.link_table import LinkTable
+from relay.bus.publisher import Publisher
 from relay.bus.reconnect import follow
-from relay.bus.subscriber import Subscription
+from relay.bus.subscriber import Subscriber
 from relay.clock import clock
 from relay.logs import Spell
 from relay.metrics import Counts, Limit
-from relay.redis_client.client import Store
+from relay.redis_client.client import RedisClient
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 from relay.session.peer_messages import Ack, BadMail, Mail, decode
@@ -38,7 +38,7 @@ class Bus:
 
     def __init__(
         self,
-        store: Store,
+        store: RedisClient,
         keys: Keys,
         uid: str,
         delegate: BusDelegate,
@@ -50,15 +50,15 @@ class Bus:
         self._lease = lease
         self._delegate = delegate
         self._counts = counts or Counts()
-        self._links = Links(uid, self._counts, lease.seconds)
+        self._links = LinkTable(uid, self._counts, lease.seconds)
         self._too_many = Spell("mail from a node too many")
         self._unreadable = Spell("unreadable mail")
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
         self._resting = False  # a timer will look after those
-        self._publishing = Publishing(store, keys, uid, counts=self._counts, delegate=self)
-        self._subscription = Subscription(store, keys, uid, delegate=self)
-        self._voice = Voice(self._publishing, self._subscription, self._counts)
+        self._publishing = Publisher(store, keys, uid, counts=self._counts, delegate=self)
+        self._subscription = Subscriber(store, keys, uid, delegate=self)
+        self._voice = EchoProbe(self._publishing, self._subscription, self._counts)
         self._publish = self._publishing.publish
 
     @property

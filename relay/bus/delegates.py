@@ -71,7 +71,7 @@ class ConnectionDelegate(Protocol):
 
 
 class PublisherDelegate(Protocol):
-    """Whom a publisher on a cluster tells what became of its commands and connections: `Publishing`."""
+    """Whom a publisher on a cluster tells what became of its commands and connections: `Publisher`."""
 
     def answered(self, reply: object, count: int, server: str) -> None:
         """The server carried out, or refused, so many commands; `reply` is an exception if it refused."""

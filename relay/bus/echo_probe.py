@@ -8,8 +8,8 @@ from typing import Final
 
 import anyio
 
-from relay.bus.publisher import Publishing
-from relay.bus.subscriber import Subscription
+from relay.bus.publisher import Publisher
+from relay.bus.subscriber import Subscriber
 from relay.clock import clock
 from relay.logs import Spell
 from relay.metrics import Counts
@@ -21,10 +21,10 @@ DEAF_SECONDS: Final = 1.2
 MEASURED: Final = 64
 
 
-class Voice:
+class EchoProbe:
     """Sends the probes and waits for their echoes. Only what was sent since the last failure counts as heard."""
 
-    def __init__(self, publishing: Publishing, subscription: Subscription, counts: Counts) -> None:
+    def __init__(self, publishing: Publisher, subscription: Subscriber, counts: Counts) -> None:
         self._publishing = publishing
         self._subscription = subscription
         self._counts = counts

@@ -22,7 +22,7 @@ def cost(mail: Mail) -> int:
     return MAIL_BYTES + sum(map(len, mail.texts)) if type(mail) is Text else MAIL_BYTES
 
 
-class Backlog:
+class FairQueue:
     """What waits, in the order in which it is to leave."""
 
     def __init__(self) -> None:

@@ -17,13 +17,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.bus.fair_queue import Backlog, cost
+from relay.bus.fair_queue import FairQueue, cost
 from relay.metrics import Counts
 from relay.session.peer_messages import VERSION, Mail, encode
 
 _HEADER: Final = struct.Struct("!BB16s8sQ8sQ")
 HEADER_BYTES: Final = _HEADER.size
-UID_LENGTH: Final = 16
+NODE_ID_LENGTH: Final = 16
 _NO_STREAM: Final = bytes(8)
 
 # Without an acknowledgement for so long a frame is sent again. Far above any round trip; gaps are reported at once.
@@ -122,7 +122,7 @@ class Link:
         self._uid = uid
         self._counts = counts
         self.outbox: list[Mail] = []
-        self._backlog = Backlog()  # came before that, and waits for acknowledgements
+        self._backlog = FairQueue()  # came before that, and waits for acknowledgements
         self.flushed = float("-inf")  # when mail last left
         self.heard = float("-inf")  # when a frame last came
         self._new_stream()

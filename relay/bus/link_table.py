@@ -23,7 +23,7 @@ LOOKS: Final = 256
 LIVELY_LOOKS: Final = 8
 
 
-class Links:
+class LinkTable:
     """The links of the node `uid`, by the other nodes' uids. `lease`: for how long one is held, in seconds."""
 
     def __init__(self, uid: str, counts: Counts, lease: float) -> None:

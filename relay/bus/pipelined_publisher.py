@@ -24,7 +24,7 @@ _SKIPPED: Final = pack(_SKIP)
 _SKIP_REFUSED: Final = ("'client", "subcommand")
 
 
-class Publisher(Answered):
+class PipelinedPublisher(Answered):
     """Calls `answered(reply, count)`: so many commands were carried out, or refused.
 
     Whether the server lets answers be skipped is tried with `trial`, a command that may be carried out twice; a server

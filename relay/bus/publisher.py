@@ -6,12 +6,12 @@ from typing import Final, Protocol
 
 from relay.bus.delegates import ConnectionDelegate
 from relay.bus.link import Kind, note
-from relay.bus.pipelined_publisher import Publisher
+from relay.bus.pipelined_publisher import PipelinedPublisher
 from relay.bus.reconnect import Ended, connected, keep
-from relay.bus.sharded_publisher import Fan
+from relay.bus.sharded_publisher import ShardedPublisher
 from relay.logs import Spell
 from relay.metrics import Counts
-from relay.redis_client.client import Store
+from relay.redis_client.client import RedisClient
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 from relay.redis_client.topology import wrong_server
@@ -25,7 +25,7 @@ Command = tuple[str, str, bytes]
 
 
 class PublisherBackend(Protocol):
-    """What carries PUBLISH commands out: one connection to one server (`Publisher`), or a cluster's (`Fan`)."""
+    """Carries PUBLISH commands out: `PipelinedPublisher` on one server, `ShardedPublisher` on a cluster."""
 
     @property
     def address(self) -> str:
@@ -58,10 +58,12 @@ class PublisherBackend(Protocol):
         """Give up the connection if its answers don't come, and return whether that was so."""
 
 
-class Publishing:
+class Publisher:
     """Publishes to nodes by their uid. What can't leave now is lost, as on the way: links make up for it."""
 
-    def __init__(self, store: Store, keys: Keys, uid: str, *, counts: Counts, delegate: ConnectionDelegate) -> None:
+    def __init__(
+        self, store: RedisClient, keys: Keys, uid: str, *, counts: Counts, delegate: ConnectionDelegate
+    ) -> None:
         self._store = store
         self._keys = keys
         self._uid = uid
@@ -178,7 +180,7 @@ class Publishing:
     async def _session(self) -> Ended:
         self._under_way = 0
         self._served = False
-        take_over = partial(Publisher, answered=self.answered, trial=self._probe(0))
+        take_over = partial(PipelinedPublisher, answered=self.answered, trial=self._probe(0))
         async with connected(self._store, self._inbox, take_over) as publisher:
             self._publisher = publisher
             try:
@@ -191,7 +193,7 @@ class Publishing:
         return Ended(self._served, publisher.address)
 
     async def _fan(self) -> None:
-        self._publisher = fan = Fan(self._store, self._keys, self._inbox, delegate=self)
+        self._publisher = fan = ShardedPublisher(self._store, self._keys, self._inbox, delegate=self)
         self._why = ""  # each of its connections has its own reason
         await fan.run()
 

@@ -9,7 +9,7 @@ import structlog
 
 from relay.logs import Spell
 from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.dialing import Connection
 
@@ -51,7 +51,9 @@ async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Cal
 
 
 @asynccontextmanager
-async def connected(store: Store, inbox: str, take_over: "Callable[[Connection], _Taken]") -> "AsyncIterator[_Taken]":
+async def connected(
+    store: RedisClient, inbox: str, take_over: "Callable[[Connection], _Taken]"
+) -> "AsyncIterator[_Taken]":
     """A connection to the server that serves this inbox, closed in the end. Raises Unavailable."""
     connection = take_over(await store.connect(store.home(inbox)))
     try:
@@ -60,7 +62,7 @@ async def connected(store: Store, inbox: str, take_over: "Callable[[Connection],
         connection.abort()
 
 
-async def follow(store: Store, connections: Callable[[], Iterable[RespConnection]]) -> None:
+async def follow(store: RedisClient, connections: Callable[[], Iterable[RespConnection]]) -> None:
     """Leave a server whose place another one has taken, also where it goes on serving: others aren't there."""
     while True:
         await anyio.sleep(LOOK_SECONDS)

@@ -14,7 +14,7 @@ from relay.bus.delegates import PublisherDelegate
 from relay.bus.reconnect import SILENT_SECONDS
 from relay.logs import Spell
 from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.connection import Answered, RespConnection
 from relay.redis_client.keys import Keys
 from relay.redis_client.topology import wrong_server
@@ -60,10 +60,10 @@ class _Line:
             self._spell.over(primary=self.home)
 
 
-class Fan:
+class ShardedPublisher:
     """Publishes on a cluster. What can't be sent now is lost, as it could be on the way."""
 
-    def __init__(self, store: Store, keys: Keys, inbox: str, *, delegate: PublisherDelegate) -> None:
+    def __init__(self, store: RedisClient, keys: Keys, inbox: str, *, delegate: PublisherDelegate) -> None:
         """`inbox`: the channel of this node itself, on which its probes go."""
         self._store = store
         self._keys = keys

@@ -11,7 +11,7 @@ from relay.bus.link import BadFrame, Kind, unpack
 from relay.bus.reconnect import Ended, connected, keep
 from relay.clock import clock
 from relay.logs import Spell
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 
@@ -19,10 +19,10 @@ from relay.redis_client.keys import Keys
 CONFIRM_SECONDS: Final = 1.2
 
 
-class Subscription:
+class Subscriber:
     """Hears the node's inbox and what is for everyone."""
 
-    def __init__(self, store: Store, keys: Keys, uid: str, *, delegate: ConnectionDelegate) -> None:
+    def __init__(self, store: RedisClient, keys: Keys, uid: str, *, delegate: ConnectionDelegate) -> None:
         self._store = store
         self._uid = uid
         self._inbox, self._everyone = keys.inbox(uid), keys.everyone

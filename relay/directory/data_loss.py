@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from relay.clock import clock
 from relay.directory.lease import Lease
-from relay.redis_client.client import Script, Store, Unavailable
+from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.tasks.batches import in_slices, slices
 
@@ -52,7 +52,7 @@ class _Shard(Struct):
 class Shards:
     """The servers that hold partitions. `watch` has to run."""
 
-    def __init__(self, store: Store, keys: Keys, lease: Lease) -> None:
+    def __init__(self, store: RedisClient, keys: Keys, lease: Lease) -> None:
         self._store = store
         self._lease = lease
         self._keys = [keys.partition(number) for number in range(PARTITIONS)]

@@ -17,14 +17,14 @@ import structlog
 from relay.directory import record
 from relay.directory.data_loss import PARTITION_SECONDS, Shards
 from relay.directory.lease import Lease
-from relay.directory.node_liveness import Peers
-from relay.directory.record import BadRecord, Body, Record
+from relay.directory.node_liveness import NodeLiveness
+from relay.directory.record import BadRecord, Record, SessionRecord
 from relay.model import Located
 from relay.protocol.errors import Presence
-from relay.redis_client.client import Script, Store, Unavailable
-from relay.redis_client.keys import PARTITIONS, Keys, Place
+from relay.redis_client.client import RedisClient, Script, Unavailable
+from relay.redis_client.keys import PARTITIONS, Keys, RecordKey
 
-__all__ = ["Body", "Directory", "Lease", "NameLost", "Record", "Unavailable"]
+__all__ = ["Directory", "Lease", "NameLost", "Record", "SessionRecord", "Unavailable"]
 
 # A node visits one partition this often, to refresh its TTL and drop what dead nodes left: all of them in three hours.
 SWEEP_SECONDS: Final = 10.0
@@ -63,17 +63,17 @@ class DirectoryDelegate(Protocol):
 class Directory:
     """This node's view of the directory. Methods raise Unavailable when Redis doesn't answer within a second."""
 
-    def __init__(self, store: Store, keys: Keys, lease: Lease, delegate: DirectoryDelegate) -> None:
+    def __init__(self, store: RedisClient, keys: Keys, lease: Lease, delegate: DirectoryDelegate) -> None:
         self.keys = keys
         self.lease = lease
         self.shards = Shards(store, keys, lease)
-        self.peers = Peers(store, keys, lease, self.shards)
+        self.peers = NodeLiveness(store, keys, lease, self.shards)
         self._store = store
         self._delegate = delegate
         self._highest = 0  # fence
         self._ttl = PARTITION_SECONDS * 1000
 
-    async def claim(self, owned: str, sid: str, body: Body) -> int | None:
+    async def claim(self, owned: str, sid: str, body: SessionRecord) -> int | None:
         """Own a name: its fence, or None if it is taken. Waits while a forgotten partition hears its owners first."""
         place = self.keys.place(owned)
         seen = ""
@@ -128,7 +128,7 @@ class Directory:
                 raise
             return holder  # whoever has its token may go on, whether or not the node that had it lives
 
-    async def _find(self, place: Place, token_hash: str | None = None) -> Record | None:
+    async def _find(self, place: RecordKey, token_hash: str | None = None) -> Record | None:
         """The record that is there, dead or alive. Waits, within bounds, where Redis has forgotten; see `find`."""
         settle = round(self.lease.seconds * 1e6)
         for _ in range(FORGOTTEN_TRIES):
@@ -142,7 +142,7 @@ class Directory:
             await self._wait(place)
         raise Unavailable("the partition was forgotten")
 
-    async def take_over(self, holder: Record, owned: str, sid: str, body: Body | None = None) -> int | None:
+    async def take_over(self, holder: Record, owned: str, sid: str, body: SessionRecord | None = None) -> int | None:
         """Own a name whose token was shown, if the record is still the one that was seen: the fence, or None.
 
         `body`: what is known of the new session; without it, what was known of the old one.
@@ -161,7 +161,7 @@ class Directory:
             raise Unavailable("the partition was forgotten")
         return self._fence(answer[1]) if answer[0] == b"ok" else None
 
-    async def _wait(self, place: Place) -> None:
+    async def _wait(self, place: RecordKey) -> None:
         self._delegate.forgotten(place.partition)  # also while it waits: the call may have been lost on its way
         await anyio.sleep(FORGOTTEN_SECONDS)
 
@@ -181,7 +181,7 @@ class Directory:
             return Located(Presence.AWAY, holder.uid)
         return Located(Presence.BUSY if holder.body.chat or holder.body.calling else Presence.FREE, holder.uid)
 
-    async def save(self, owned: str, sid: str, fence: int, body: Body) -> int:
+    async def save(self, owned: str, sid: str, fence: int, body: SessionRecord) -> int:
         """Write a record that this session owns, and put it back where Redis forgot it. Returns the fence.
 
         Raises NameLost if another session owns the name.
@@ -290,7 +290,7 @@ def _shows(holder: Record, token_hash: str) -> bool:
     return hmac.compare_digest(holder.body.token, token_hash)
 
 
-def _read(raw: bytes, place: Place) -> Record | None:
+def _read(raw: bytes, place: RecordKey) -> Record | None:
     try:
         return record.decode(raw)
     except BadRecord as error:

@@ -9,7 +9,7 @@ import structlog
 from relay.clock import CLOCK_ID, clock, read_clock
 from relay.logs import Spell
 from relay.metrics import Counts
-from relay.redis_client.client import Script, Store, Unavailable
+from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import Keys
 
 # The key of a lapsed lease is kept for so long: by its TTL others see since when it has lapsed. No grace is longer.
@@ -34,7 +34,7 @@ class Lease:
     snapshot loaded) keeps the lease, but has to settle as well: that server may not know of all that is owned.
     """
 
-    def __init__(self, store: Store, keys: Keys, uid: str, seconds: float, counts: Counts | None = None) -> None:
+    def __init__(self, store: RedisClient, keys: Keys, uid: str, seconds: float, counts: Counts | None = None) -> None:
         self.uid = uid
         self.seconds = seconds
         self.incarnation = 0

@@ -11,7 +11,7 @@ from msgspec import Struct
 from relay.clock import clock
 from relay.directory.data_loss import Shards
 from relay.directory.lease import TAIL_SECONDS, Lease
-from relay.redis_client.client import Script, Store, Unavailable
+from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import Keys
 
 # How long after a lease should have lapsed it is looked at: its lapse is seen at once, a late renewal isn't missed.
@@ -46,14 +46,14 @@ class _Promise(Struct):
     expires: float  # when Redis would drop the key, by Redis' clock: later after each renewal
 
 
-class Peers:
+class NodeLiveness:
     """Watches the nodes that hold a partner of someone here, and those whose lease is missing.
 
     How long a lease still runs is Redis' word once for each renewal; whether that time has passed is told by our own
     clock. So it doesn't matter that Redis' clock may be set.
     """
 
-    def __init__(self, store: Store, keys: Keys, lease: Lease, shards: Shards) -> None:
+    def __init__(self, store: RedisClient, keys: Keys, lease: Lease, shards: Shards) -> None:
         self._store = store
         self._keys = keys
         self._lease = lease

@@ -5,7 +5,7 @@ import msgspec
 from relay.model import ChatRef, Ended, Party
 
 
-class Body(msgspec.Struct, array_like=True, frozen=True):
+class SessionRecord(msgspec.Struct, array_like=True, frozen=True):
     """The part of a record that only nodes read."""
 
     shown: str  # the name as its owner typed it
@@ -35,7 +35,7 @@ class Record(msgspec.Struct, frozen=True):
     uid: str
     incarnation: str
     sid: str
-    body: Body
+    body: SessionRecord
 
     @property
     def version(self) -> str:
@@ -49,10 +49,10 @@ def owner(uid: str, incarnation: str, sid: str) -> str:
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Body)
+_decoder = msgspec.json.Decoder(SessionRecord)
 
 
-def encode(body: Body) -> bytes:
+def encode(body: SessionRecord) -> bytes:
     """The body as it stands in Redis. It carries names and ids, no text of a message and no token."""
     return _encoder.encode(body)
 

@@ -39,7 +39,7 @@ class ControlledNode(Protocol):
         """Write the records of these partitions again."""
 
 
-class Notices:
+class ControlMessages:
     """Heeds what this node is told, and tells the others. `drain()`: this node is to end."""
 
     def __init__(

@@ -11,7 +11,7 @@ from relay.session.session import Session
 ACK_PAUSE_SECONDS: Final = 0.01
 
 
-class Held:
+class DelayedAcks:
     """Has each client told what is held back from it, if nothing else has caused that before."""
 
     def __init__(self, node: Owner) -> None:

@@ -6,8 +6,8 @@ import anyio
 import structlog
 
 from relay.bus.bus import Bus
-from relay.directory.node_liveness import Peers
-from relay.hub.hub import Router
+from relay.directory.node_liveness import NodeLiveness
+from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.tasks.batches import in_slices
 
@@ -26,7 +26,7 @@ NAMED: Final = 8
 log = structlog.get_logger()
 
 
-async def mind_memory(router: Router) -> None:
+async def mind_memory(router: Hub) -> None:
     """For ever: look at what is held, and share the budget out."""
     budget = router.budget
     heard_of = budget.allowance  # the least that those who wait may know of
@@ -49,7 +49,7 @@ async def mind_memory(router: Router) -> None:
             router.call_on()
 
 
-async def mind_peers(router: Router, seconds: float) -> None:
+async def mind_peers(router: Hub, seconds: float) -> None:
     """For ever, every so often: look for clients whose machine is gone."""
     while True:
         await anyio.sleep(seconds)
@@ -57,7 +57,7 @@ async def mind_peers(router: Router, seconds: float) -> None:
             outlet.check_peer()
 
 
-async def mind_links(bus: Bus, peers: Peers) -> None:
+async def mind_links(bus: Bus, peers: NodeLiveness) -> None:
     """For ever: forget nodes that have been silent, and have had no lease, for long enough."""
     while True:
         await anyio.sleep(LINKS_SECONDS)

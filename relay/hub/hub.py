@@ -14,14 +14,14 @@ from relay.bus.bus import Bus
 from relay.bus.delegates import BusDelegate
 from relay.bus.link import Frame
 from relay.directory.directory import Directory, DirectoryDelegate
-from relay.hub.control_messages import Notices
-from relay.hub.delayed_acks import Held
-from relay.hub.lease_guard import Standing
-from relay.hub.login_queue import Entrance
-from relay.hub.name_claims import Claims
-from relay.hub.partial_lines import Halves
-from relay.hub.peer_nodes import Neighbours
-from relay.hub.record_writer import Records
+from relay.hub.control_messages import ControlMessages
+from relay.hub.delayed_acks import DelayedAcks
+from relay.hub.lease_guard import LeaseGuard
+from relay.hub.login_queue import LoginQueue
+from relay.hub.name_claims import NameClaims
+from relay.hub.partial_lines import PartialLines
+from relay.hub.peer_nodes import PeerNodes
+from relay.hub.record_writer import RecordWriter
 from relay.hub.tick_scheduler import TickScheduler, log_defect
 from relay.metrics import Counts, Limit
 from relay.model import Located
@@ -29,15 +29,15 @@ from relay.names.parse import Name
 from relay.protocol.errors import Code, Ending
 from relay.protocol.events import Claim, Event
 from relay.session import peer_handlers
-from relay.session.client_connection import Outlet
+from relay.session.client_connection import ClientConnection
 from relay.session.drain import dismiss
-from relay.session.memory_budget import Budget
-from relay.session.partner_nodes import Partners
-from relay.session.peer_messages import Ack, Mail, Moved
+from relay.session.memory_budget import MemoryBudget
+from relay.session.partner_nodes import PartnerNodes
+from relay.session.peer_messages import Ack, Mail, SessionMoved
 from relay.session.runtime import Limits
 from relay.session.session import Session
 from relay.tasks.batches import in_slices
-from relay.tasks.worker_pool import Crew
+from relay.tasks.worker_pool import WorkerPool
 
 # Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
 FORGOTTEN_SECONDS: Final = 0.02
@@ -53,8 +53,8 @@ DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 log = structlog.get_logger()
 
 
-class Router:
-    """The host of all sessions of a node (see `relay.session.runtime.Host`), and whom its bus and directory serve."""
+class Hub:
+    """Runs all sessions of a node (see `relay.session.runtime.SessionRuntime`); its bus and directory serve it."""
 
     def __init__(
         self,
@@ -82,13 +82,13 @@ class Router:
         self.counts = counts or Counts()
         self.vouch, self.authenticates = vouch, vouch is not None
         self.sessions: dict[str, Session] = {}  # by owned name
-        self.partners = Partners()
+        self.partners = PartnerNodes()
         self.held = False  # clients' lines have to wait until it is known what this node still owns
-        self.holding: set[Outlet] = set()  # those that may hold something: the quiet ones cost nothing
-        self._outlets: set[Outlet] = set()
+        self.holding: set[ClientConnection] = set()  # those that may hold something: the quiet ones cost nothing
+        self._outlets: set[ClientConnection] = set()
         self._forgotten: set[int] = set()  # partitions to be written back
 
-        # The tick: `now` and `instant` see `Host`.
+        # The tick: `now` and `instant` see `SessionRuntime`.
         self.now = self.instant = 0.0
         self.turn = 0  # changes whenever mail is delivered or leaves
         self.round = 0  # ticks that there have been
@@ -103,16 +103,16 @@ class Router:
         self.begin, self.touch, self.later = self._ticks.begin, self._ticks.touch, self._ticks.later
         self.receive, self.alarm = self._ticks.receive, self._ticks.alarm
 
-        self.budget = Budget(memory)
-        self.halves = Halves(self.budget)
-        self.held_acks = Held(self)
-        self.entrance = Entrance(self._loop.call_later, self._call_in)
-        self.neighbours = Neighbours(self, self.bus)
-        self.notices = Notices(uid, self.directory, self.bus, self, drain)
-        self._standing = Standing(self._lease, self._loop.call_later, self._hold, self._let_go)
-        self._crew = Crew(tasks)
-        self._records = Records(self.directory, tasks, self.begin)
-        self._claims = Claims(self, self.directory, self._records, tasks)
+        self.budget = MemoryBudget(memory)
+        self.halves = PartialLines(self.budget)
+        self.held_acks = DelayedAcks(self)
+        self.entrance = LoginQueue(self._loop.call_later, self._call_in)
+        self.neighbours = PeerNodes(self, self.bus)
+        self.notices = ControlMessages(uid, self.directory, self.bus, self, drain)
+        self._standing = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
+        self._crew = WorkerPool(tasks)
+        self._records = RecordWriter(self.directory, tasks, self.begin)
+        self._claims = NameClaims(self, self.directory, self._records, tasks)
 
     # --- ticks (see `TickScheduler`)
 
@@ -157,7 +157,7 @@ class Router:
         """The lease holds; from now on it's watched."""
         self._standing.stands()
 
-    def _call_in(self, newcomer: Outlet) -> None:
+    def _call_in(self, newcomer: ClientConnection) -> None:
         if not self._ticks.halted:
             self.begin()
             self.touch(newcomer)
@@ -169,17 +169,17 @@ class Router:
 
     @property
     def allowance(self) -> int:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         return self.budget.allowance
 
     @property
     def call_seconds(self) -> float:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         return self.limits.call + CALL_TRIPS * self.directory.latency
 
     @property
     def crowded(self) -> bool:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         return self.directory.crowded
 
     def wake_all(self) -> None:
@@ -206,16 +206,16 @@ class Router:
     # --- connections
 
     @property
-    def outlets(self) -> list[Outlet]:
+    def outlets(self) -> list[ClientConnection]:
         """Everyone who is connected."""
         return list(self._outlets)
 
-    def holders(self) -> list[Outlet]:
+    def holders(self) -> list[ClientConnection]:
         """Those of them that may hold something; who is gone is forgotten."""
         self.holding &= self._outlets
         return list(self.holding)
 
-    def plug(self, outlet: Outlet, *, program: bool) -> Session:
+    def plug(self, outlet: ClientConnection, *, program: bool) -> Session:
         """A session for a new client."""
         session = Session(self, program=program)
         session.connect(outlet)
@@ -223,7 +223,7 @@ class Router:
         self.counts.connections += 1
         return session
 
-    def unplug(self, session: Session, outlet: Outlet) -> None:
+    def unplug(self, session: Session, outlet: ClientConnection) -> None:
         """The client's connection is gone."""
         self._outlets.discard(outlet)
         if session.outlet is outlet:
@@ -232,56 +232,56 @@ class Router:
     # --- the host of sessions
 
     def tell(self, session: Session, event: Event) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         outlet = session.outlet
         if outlet is not None and outlet.write_buffer.tell(event):
             self._ticks.dirty[outlet] = None
 
     def post(self, uid: str, mail: Mail) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         if uid == self.uid:
             self._ticks.mail.append(mail)
         else:
             self.bus.post(uid, mail)
 
     def mention(self, session: Session, event: Event) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         if session.outlet is not None and not session.outlet.write_buffer.behind:
             self.tell(session, event)
 
     def hint(self, uid: str, mail: Mail) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         if uid == self.uid or self.bus.flowing(uid):
             self.post(uid, mail)
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         if session.outlet is not None and not session.outlet.pace.may_claim(self._loop.time()):
             self.counts.hit(Limit.CLAIMS)
             return Code.RATE_LIMITED
         return Code.BAD_AUTH if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
 
     def admits_call(self, session: Session) -> bool:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         if session.outlet is None or session.outlet.pace.may_call(self._loop.time()):
             return True
         self.counts.hit(Limit.CALLS)
         return False
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self._claims.claim(session, name)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self._claims.resume(session, name, claim)
 
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self._claims.locate(owned, then)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self._records.save(session, then)
 
     def began(self, session: Session, *, resumed: bool) -> None:
@@ -298,41 +298,41 @@ class Router:
         session.began = 0.0
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self.forget(session, why)
         self._records.release(session, then)
 
     def forget(self, session: Session, why: Ending) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self._ended(session, why)
         if self.sessions.get(session.owned) is session:
             del self.sessions[session.owned]
         self._claims.forget(session.sid)
 
     def close(self, session: Session) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         outlet = session.disconnect()
         if outlet is not None:
             outlet.close()
 
     def new_id(self) -> str:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         return secrets.token_urlsafe(12)
 
     def called(self, session: Session) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         if session.outlet is not None:
             session.outlet.called()
 
     def wake(self, session: Session) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         if session.outlet is not None:
             self._ticks.dirty[session.outlet] = None
 
     # --- mail
 
-    def moved(self, mail: Moved) -> None:
-        """See `Host`."""
+    def moved(self, mail: SessionMoved) -> None:
+        """See `SessionRuntime`."""
         self._claims.moved(mail)
 
     # --- Redis and other nodes

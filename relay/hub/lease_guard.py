@@ -22,7 +22,7 @@ class _State(Enum):
     ADRIFT = auto()  # Redis can't be asked: chats on this node go on
 
 
-class Standing:
+class LeaseGuard:
     """Watches the lease from when it first holds. `hold()` makes clients' lines wait, `let_go()` ends that."""
 
     def __init__(

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from relay.session.client_connection import Outlet
+from relay.session.client_connection import ClientConnection
 
 # While others talk: so many in each tick, a fifth of a core.
 TICK_SECONDS: Final = 0.005
@@ -23,20 +23,20 @@ TURN: Final = 16
 TALK_SECONDS: Final = 2.0
 
 
-class Entrance:
+class LoginQueue:
     """The queue of a node's newcomers. A turn is good for one line: a name, or a token.
 
     `call(newcomer)` is called when the newcomer's turn has come: it's to ask again at once.
     """
 
     def __init__(
-        self, call_later: Callable[[float, Callable[[], None]], object], call: Callable[[Outlet], None]
+        self, call_later: Callable[[float, Callable[[], None]], object], call: Callable[[ClientConnection], None]
     ) -> None:
         self._call_later = call_later
         self._call = call
-        self._waiting: OrderedDict[Outlet, None] = OrderedDict()
+        self._waiting: OrderedDict[ClientConnection, None] = OrderedDict()
         self._crowd = 0  # the most that waited, since nobody did
-        self._called: set[Outlet] = set()
+        self._called: set[ClientConnection] = set()
         self._left = AT_ONCE
         self._armed = False
         self._said = 0
@@ -50,7 +50,7 @@ class Entrance:
         left = TALK_SECONDS if said != self._said else max(0.0, self._talk - seconds)
         self._talk, self._said = 0.0 if away else left, said
 
-    def admits(self, newcomer: Outlet) -> bool:
+    def admits(self, newcomer: ClientConnection) -> bool:
         """Whether it's this one's turn now; so it is if nobody waits. Else it is called when it is."""
         if newcomer in self._called:
             self._called.discard(newcomer)

@@ -11,20 +11,20 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.clock import clock
-from relay.directory.directory import Body, Directory, Record, Unavailable
-from relay.hub.record_writer import Records
+from relay.directory.directory import Directory, Record, SessionRecord, Unavailable
+from relay.hub.record_writer import RecordWriter
 from relay.logs import Spell
 from relay.model import Located
 from relay.names.parse import Name, parse
 from relay.protocol.errors import Code
 from relay.protocol.events import Claim, Replaced
 from relay.session import resume
-from relay.session.client_connection import Outlet
-from relay.session.partner_nodes import Partners
-from relay.session.peer_messages import Mail, Moved
-from relay.session.resume import Legacy
+from relay.session.client_connection import ClientConnection
+from relay.session.partner_nodes import PartnerNodes
+from relay.session.peer_messages import Mail, SessionMoved
+from relay.session.resume import RestoredState
 from relay.session.session import Session, State
-from relay.tasks.worker_pool import Crew
+from relay.tasks.worker_pool import WorkerPool
 
 # Times that a resume is tried when somebody with the same token was quicker: one client can't be so quick so often.
 TRIES: Final = 4
@@ -40,7 +40,7 @@ class Owner(Protocol):
     uid: str
     authenticates: bool
     sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
-    partners: Partners  # of all of them
+    partners: PartnerNodes  # of all of them
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """A session begins on this node."""
@@ -51,26 +51,26 @@ class Owner(Protocol):
     def wake(self, session: Session) -> None:
         """Commands that waited may be handled now."""
 
-    def touch(self, outlet: Outlet) -> None:
+    def touch(self, outlet: ClientConnection) -> None:
         """Have the outlet pump and flush."""
 
     def post(self, uid: str, mail: Mail) -> None:
         """Send mail."""
 
 
-class Claims:
+class NameClaims:
     """The questions to the directory that are under way, and the sessions that own a name here."""
 
-    def __init__(self, node: Owner, directory: Directory, records: Records, tasks: TaskGroup) -> None:
+    def __init__(self, node: Owner, directory: Directory, records: RecordWriter, tasks: TaskGroup) -> None:
         self._node = node
         self._directory = directory
         self._records = records
-        self._crew = Crew(tasks)
+        self._crew = WorkerPool(tasks)
         self._sids: set[str] = set()
         self._unclaimed = Spell("claim not possible")
         self._unresumed = Spell("resume not possible")
         # By session: it has moved on already, and the answer that makes it a session of this node isn't here yet.
-        self._moved: dict[str, Moved] = {}
+        self._moved: dict[str, SessionMoved] = {}
         # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
         self._behind: dict[str, list[Callable[[], None]]] = {}
 
@@ -83,7 +83,7 @@ class Claims:
         self._sids.discard(sid)
         self._moved.pop(sid, None)
 
-    def moved(self, mail: Moved) -> None:
+    def moved(self, mail: SessionMoved) -> None:
         """Somebody was quicker to take a session over than this node to hear that it had it."""
         if mail.sid in self._sids:
             self._moved[mail.sid] = mail
@@ -118,7 +118,7 @@ class Claims:
         self._sids.add(sid)
         fence, code = None, Code.NAME_TAKEN
         try:
-            body = Body(name.shown, session.grace, token_hash, away=False, chat="", partner=None)
+            body = SessionRecord(name.shown, session.grace, token_hash, away=False, chat="", partner=None)
             fence = await self._directory.claim(name.owned, sid, body)
             if fence is None and self._node.authenticates:
                 fence = await self._supersede(session, name, sid, body)
@@ -141,7 +141,7 @@ class Claims:
                 self._seated(sid)
         self._known(session, name)
 
-    async def _supersede(self, session: Session, name: Name, sid: str, body: Body) -> int | None:
+    async def _supersede(self, session: Session, name: Name, sid: str, body: SessionRecord) -> int | None:
         """Take the name over from the session that has it: each of its clients has proved to be the same user.
 
         Not from one whose name only looks alike, and not for a connection that is gone, which would only leave it free.
@@ -157,7 +157,7 @@ class Claims:
             if fence is not None:
                 if holder.uid != self._node.uid:
                     self._node.begin()
-                    self._node.post(holder.uid, Moved(name.owned, holder.sid, taken=True))
+                    self._node.post(holder.uid, SessionMoved(name.owned, holder.sid, taken=True))
                 return fence
         return None
 
@@ -276,14 +276,14 @@ class Claims:
             self._refused(session, name, sid, code, session.grace)
         else:
             holder, fence = taken
-            self._node.post(holder.uid, Moved(name.owned, holder.sid, fence=fence, uid=self._node.uid))
+            self._node.post(holder.uid, SessionMoved(name.owned, holder.sid, fence=fence, uid=self._node.uid))
             if session.state is State.ENDED:  # the node goes away: with its token the client may go on elsewhere
                 self._unseat(session, name)
                 self.forget(sid)
             else:
                 body = holder.body
                 chat, ended = body.engaged, body.ended
-                session.inherit(Legacy(name, sid, fence, token_hash, chat=chat, ended=ended, before=body.before))
+                session.inherit(RestoredState(name, sid, fence, token_hash, chat=chat, ended=ended, before=body.before))
                 self._node.began(session, resumed=True)
                 resume.come_back(session, claim)
                 self._seated(sid)

@@ -6,13 +6,13 @@ Without turns nobody might ever finish: what would free memory may be an acknowl
 from typing import Final, Protocol
 
 from relay.hub.tick_scheduler import Settling
-from relay.session.memory_budget import Budget
+from relay.session.memory_budget import MemoryBudget
 
 # How long a client may take to say the rest of its line before it is the next one's turn: 64 KiB at 50 kbit/s.
 TURN_SECONDS: Final = 10.0
 
 
-class Half(Settling, Protocol):
+class PartialLine(Settling, Protocol):
     """A connection, in the middle of a line."""
 
     @property
@@ -24,31 +24,31 @@ class Half(Settling, Protocol):
         """Bytes by which that line may still grow."""
 
 
-class Halves:
+class PartialLines:
     """Those who wait in the middle of a line, and those whose turn it is to say the rest."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
-        self._waiting: dict[Half, None] = {}  # in their order
-        self._turns: dict[Half, float] = {}  # until when
+        self._waiting: dict[PartialLine, None] = {}  # in their order
+        self._turns: dict[PartialLine, float] = {}  # until when
 
-    def admits(self, one: Half) -> bool:
+    def admits(self, one: PartialLine) -> bool:
         """Whether it may be read now. If not, `look` returns it once it may ask again."""
         if one.half <= self._budget.allowance or one in self._turns:
             return True
         self._waiting[one] = None
         return False
 
-    def done(self, one: Half) -> bool:
+    def done(self, one: PartialLine) -> bool:
         """A line of it is whole. Whether that was its turn: the next one need not wait for it any more."""
         return self._turns.pop(one, None) is not None
 
-    def forget(self, one: Half) -> None:
+    def forget(self, one: PartialLine) -> None:
         """It is gone."""
         self._waiting.pop(one, None)
         self._turns.pop(one, None)
 
-    def look(self, now: float) -> list[Half]:
+    def look(self, now: float) -> list[PartialLine]:
         """Give turns: so many that the whole lines fit into the budget, and one at least. Returns who may go on."""
         if not self._budget.short:
             called = list(self._waiting)

@@ -9,7 +9,7 @@ from relay.session import resume
 log = structlog.get_logger()
 
 
-class Neighbours:
+class PeerNodes:
     """The other nodes, as the partners of somebody here may live there."""
 
     def __init__(self, node: Owner, bus: Bus) -> None:

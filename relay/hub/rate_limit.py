@@ -8,7 +8,7 @@ from relay.session.runtime import Limits
 MINUTE: Final = 60.0
 
 
-class Bucket:
+class TokenBucket:
     """So many times a minute, all of them at once if need be; each comes back a while after it was used."""
 
     __slots__ = ("_at", "_left", "_most")
@@ -31,7 +31,7 @@ class Bucket:
         return self._left + (now - self._at) * self._most / MINUTE >= self._most
 
 
-class Origin:
+class ClientSource:
     """Where a connection comes from; here, nowhere in particular.
 
     `claims`: what its address may ask for. `peer`: its address, where that isn't the socket's.
@@ -39,7 +39,7 @@ class Origin:
 
     __slots__ = ("claims", "peer")
 
-    def __init__(self, claims: Bucket | None = None, peer: str = "") -> None:
+    def __init__(self, claims: TokenBucket | None = None, peer: str = "") -> None:
         self.claims = claims
         self.peer = peer
 
@@ -47,10 +47,10 @@ class Origin:
         """To be called once the connection is gone."""
 
 
-NOWHERE: Final = Origin()
+NOWHERE: Final = ClientSource()
 
 
-class Pace:
+class RateLimiter:
     """What one client may say: lines and bytes a second and calls a minute, as its limits have it.
 
     `claims`: those of its address. Lines and bytes are refilled only once they are used up, so a client that was silent
@@ -59,13 +59,13 @@ class Pace:
 
     __slots__ = ("_at", "_bytes_left", "_calls", "_claims", "_limits", "_lines_left")
 
-    def __init__(self, limits: Limits, claims: Bucket | None = None) -> None:
+    def __init__(self, limits: Limits, claims: TokenBucket | None = None) -> None:
         self._limits = limits
         self._lines_left: float = limits.lines or inf
         self._bytes_left: float = limits.bytes or inf
         self._at = -inf
         self._claims = claims
-        self._calls: Bucket | None = None  # most clients call once
+        self._calls: TokenBucket | None = None  # most clients call once
 
     def spend(self, lines: int, bytes: int) -> bool:
         """Count what was read. Whether `debt` has to be asked for now. Once a read, however much that brought."""
@@ -94,5 +94,5 @@ class Pace:
         if not self._limits.calls:
             return True
         if self._calls is None:
-            self._calls = Bucket(self._limits.calls, now)
+            self._calls = TokenBucket(self._limits.calls, now)
         return self._calls.take(now)

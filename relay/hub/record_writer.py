@@ -7,10 +7,10 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from relay.directory.directory import Body, Directory, NameLost, Unavailable
+from relay.directory.directory import Directory, NameLost, SessionRecord, Unavailable
 from relay.protocol.errors import Reason
 from relay.session.session import Session
-from relay.tasks.worker_pool import Crew
+from relay.tasks.worker_pool import WorkerPool
 
 # Pause before a record that couldn't be written is written again.
 RETRY_SECONDS: Final = 0.2
@@ -22,7 +22,7 @@ _About = TypeVarTuple("_About")
 log = structlog.get_logger()
 
 
-class Records:
+class RecordWriter:
     """Writes one session's record at a time in one place, so that an older state never overtakes a newer one.
 
     `changed()` is called before sessions are told anything.
@@ -30,7 +30,7 @@ class Records:
 
     def __init__(self, directory: Directory, tasks: TaskGroup, changed: Callable[[], None]) -> None:
         self._directory = directory
-        self._crew = Crew(tasks)
+        self._crew = WorkerPool(tasks)
         self._changed = changed
         self._waiting: dict[Session, list[Callable[[bool], None]]] = {}
         self._released: dict[Session, Callable[[], None]] = {}
@@ -176,10 +176,10 @@ def _call(then: Callable[[*_About], None], *about: *_About) -> None:
         log.exception("a step failed")
 
 
-def body(session: Session) -> Body:
+def body(session: Session) -> SessionRecord:
     """What the directory has to know of a session."""
     engaged = session.engaged
-    return Body(
+    return SessionRecord(
         shown=session.name.shown if session.name else "",
         grace=session.grace,
         token=session.token_hash,

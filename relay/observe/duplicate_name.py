@@ -8,7 +8,7 @@ from relay.logs import Spell
 ALONE: Final = 3
 
 
-class Namesake:
+class DuplicateName:
     """Each node leaves its uid in one place for each name, again and again, and sees whose was there before."""
 
     def __init__(self, name: str, uid: str) -> None:

@@ -1,7 +1,7 @@
 """`/healthz` and `/readyz` for load balancers and orchestrators, `/metrics` for Prometheus: no need for a framework.
 
 Nor is there for a parser of HTTP: only the first line and one header matter. h11 (0.16) refuses HTTP/1.1 without a
-`Host`, which is answered here, and the limits on time, size and places would have to stand here all the same.
+`SessionRuntime`, which is answered here, and the limits on time, size and places would have to stand here all the same.
 """
 
 import asyncio

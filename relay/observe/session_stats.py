@@ -5,7 +5,7 @@ from typing import Final
 import anyio
 from msgspec import Struct, field
 
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.metrics import Counts
 from relay.protocol.errors import Presence
 from relay.session.session import Session
@@ -38,7 +38,7 @@ class Tally(Struct):
         self.chatting += named and session.chat is not None
 
 
-async def count(router: Router) -> Tally:
+async def count(router: Hub) -> Tally:
     """Count everyone. Takes some turns of the loop where there are many; who comes or goes meanwhile may be missed."""
     outlets = router.outlets
     tally = Tally(len(outlets))
@@ -50,7 +50,7 @@ async def count(router: Router) -> Tally:
     return tally
 
 
-async def watch_windows(router: Router, counts: Counts) -> None:
+async def watch_windows(router: Hub, counts: Counts) -> None:
     """For ever: note how full those windows are in which there is something."""
     limits = router.limits
     while True:

@@ -8,11 +8,11 @@ import anyio
 import structlog
 
 from relay.config import Config
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.metrics import Counts
-from relay.observe.duplicate_name import Namesake
+from relay.observe.duplicate_name import DuplicateName
 from relay.observe.status_report import VERSION, Report, decode, encode
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.keys import Keys
 
 REPORT_SECONDS: Final = 2.0
@@ -28,17 +28,17 @@ COUNT: Final = 100
 log = structlog.get_logger()
 
 
-class Reporter:
+class StatusPublisher:
     """Says how this node is, for as long as it serves. `trouble()`: why no new clients should come."""
 
     def __init__(
-        self, config: Config, uid: str, store: Store, keys: Keys, router: Router, trouble: Callable[[], str]
+        self, config: Config, uid: str, store: RedisClient, keys: Keys, router: Hub, trouble: Callable[[], str]
     ) -> None:
         self._config = config
         self._uid = uid
         self._store = store
         self._key, self._place = keys.nodes, keys.called(config.name)
-        self._namesake = Namesake(config.name, uid)
+        self._namesake = DuplicateName(config.name, uid)
         self._router = router
         self._trouble = trouble
         self._began = self._last = time.monotonic()
@@ -109,7 +109,7 @@ class Reporter:
         await self._store.call("HDEL", self._key, self._uid)
 
 
-async def read(store: Store, key: str) -> dict[str, Report | None]:
+async def read(store: RedisClient, key: str) -> dict[str, Report | None]:
     """All reports by their nodes' uids, None for what is none. Raises Unavailable."""
     found: dict[str, Report | None] = {}
     cursor = 0

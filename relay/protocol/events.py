@@ -48,7 +48,7 @@ class Say(Struct, frozen=True, gc=False):
     chat: str | None = None
 
 
-class Confirm(Struct, frozen=True, gc=False):
+class Acknowledge(Struct, frozen=True, gc=False):
     """Everything from the partner up to `id` has been taken care of (`ack`)."""
 
     id: int
@@ -119,15 +119,15 @@ class Quit(Struct, frozen=True, gc=False):
     now: bool = False
 
 
-class Hangup(Struct, frozen=True, gc=False):
+class EndOfStream(Struct, frozen=True, gc=False):
     """The client will send nothing more (EOF), or its connection is gone; after everything before."""
 
 
-class GoHome(Struct, frozen=True, gc=False):
+class DrainClose(Struct, frozen=True, gc=False):
     """Not a client's: the node goes away, and this client can't go on elsewhere; after everything before."""
 
 
-class Nothing(Struct, frozen=True, gc=False):
+class Noop(Struct, frozen=True, gc=False):
     """A line that asks for nothing (an empty text line)."""
 
 
@@ -149,14 +149,14 @@ Command = (
     | Unblock
     | Say
     | Type
-    | Confirm
+    | Acknowledge
     | Leave
     | Who
     | Ping
     | Quit
-    | Hangup
-    | GoHome
-    | Nothing
+    | EndOfStream
+    | DrainClose
+    | Noop
     | Malformed
 )
 

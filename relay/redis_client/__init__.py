@@ -6,11 +6,11 @@ from relay import redis_url
 from relay.redis_client.cluster import Cluster
 from relay.redis_client.sentinel import Sentinels
 from relay.redis_client.standalone import Server
-from relay.redis_client.topology import Engine
+from relay.redis_client.topology import Topology
 from relay.redis_url import Kind
 
 
-def engine(url: str, password_file: Path | None = None) -> Engine:
+def engine(url: str, password_file: Path | None = None) -> Topology:
     """The engine that a URL stands for. Raises BadUrl, and ConfigError where a file can't be used."""
     said = redis_url.parse(url)
     match said.kind:

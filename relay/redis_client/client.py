@@ -17,13 +17,13 @@ from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.backoff import Backoff
 from relay.redis_client.dialing import Connection
-from relay.redis_client.pipeline import Line
+from relay.redis_client.pipeline import PipelineConnection
 from relay.redis_client.replies import formed, info
-from relay.redis_client.request_queue import CALL_SECONDS, NO_ANSWER, Call, Shard, Unavailable
+from relay.redis_client.request_queue import CALL_SECONDS, NO_ANSWER, Call, RequestQueue, Unavailable
 from relay.redis_client.slot_map import redirection
 from relay.redis_client.topology import ASKING_FAILED, SECTIONS, wrong_server
 
-__all__ = ["Script", "Store", "Unavailable"]
+__all__ = ["RedisClient", "Script", "Unavailable"]
 
 # Pause before another try. A restarting server refuses connections at once.
 RETRY_SECONDS: Final = 0.05
@@ -54,7 +54,7 @@ class Script:
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
 
-class Store:
+class RedisClient:
     """A client of one Redis or Valkey, of the primary that sentinels name, or of a cluster.
 
     What a server is asked in one turn of the loop goes out as one pipeline. `run` has to run while calls are made.
@@ -64,7 +64,7 @@ class Store:
         """Raises ConfigError where a file that connections need can't be used."""
         self._counts = counts or Counts()
         self._engine = engine(url, password_file)
-        self._shards: dict[str, Shard] = {}
+        self._shards: dict[str, RequestQueue] = {}
         self._tasks: TaskGroup | None = None
         self._sorted = 0  # the state of the engine for which every call waits in its place
         self._doubtful = anyio.Event()
@@ -128,13 +128,13 @@ class Store:
         else:
             self._shard(home).put(call)
 
-    def _shard(self, home: str) -> Shard:
+    def _shard(self, home: str) -> RequestQueue:
         shard = self._shards.get(home)
         if shard is None:
             # A cluster's server may be asked for a slot that is on its way there, before it serves any.
             current = self._engine.current if not self._engine.sharded else lambda _: True
-            line = Line(lambda: self._engine.connect(home), current)
-            shard = Shard(line, self._counts, lambda call, error: self._failed(home, call, error))
+            line = PipelineConnection(lambda: self._engine.connect(home), current)
+            shard = RequestQueue(line, self._counts, lambda call, error: self._failed(home, call, error))
             self._shards[home] = shard
             if self._tasks is not None:
                 self._tasks.start_soon(shard.run)

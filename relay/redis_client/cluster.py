@@ -15,7 +15,7 @@ import redis.exceptions
 import structlog
 
 from relay.redis_client.dialing import Connection, Dialer, show
-from relay.redis_client.pipeline import Line
+from relay.redis_client.pipeline import PipelineConnection
 from relay.redis_client.replies import text
 from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
 from relay.redis_client.topology import Looks, ask_all
@@ -42,7 +42,7 @@ class Cluster:
         self._given = [f"{host}:{port}" for host, port in url.hosts]
         self._map = NOTHING
         self.version = 0
-        self._lines: dict[str, Line] = {}  # to members that were asked where things are
+        self._lines: dict[str, PipelineConnection] = {}  # to members that were asked where things are
         self._turn = 0
         self._looks = Looks(self._look)
 
@@ -102,10 +102,10 @@ class Cluster:
         self._drop({*self._lines} - self._map.members)
         return views, errors
 
-    def _line(self, place: str) -> Line:
+    def _line(self, place: str) -> PipelineConnection:
         line = self._lines.get(place)
         if line is None:
-            line = self._lines[place] = Line(lambda: self.connect(place), lambda _: True)
+            line = self._lines[place] = PipelineConnection(lambda: self.connect(place), lambda _: True)
         return line
 
     async def _view(self, place: str) -> View:

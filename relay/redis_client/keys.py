@@ -10,7 +10,7 @@ from msgspec import Struct
 PARTITIONS: Final = 1024
 
 
-class Place(Struct, frozen=True):
+class RecordKey(Struct, frozen=True):
     """Where the record of a name lives: the hash of its partition, and the field in it."""
 
     partition: int
@@ -26,11 +26,11 @@ class Keys:
         self.everyone = f"{prefix}:everyone"  # channel that all nodes hear
         self.nodes = f"{prefix}:nodes"  # what each node says of itself (relay.tools.status), by uid
 
-    def place(self, owned: str) -> Place:
+    def place(self, owned: str) -> RecordKey:
         """The record of an owned name. Raw names never reach the key space: whatever is in them means nothing there."""
         digest = _digest(owned)
         partition = _partition(digest)
-        return Place(partition, self.partition(partition), digest)
+        return RecordKey(partition, self.partition(partition), digest)
 
     def partition_of(self, owned: str) -> int:
         """The partition of an owned name. Reckoned each time: to remember them cost 0.2 KB a name."""

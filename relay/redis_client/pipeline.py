@@ -16,7 +16,7 @@ from relay.redis_client.dialing import Connection
 from relay.redis_client.error_replies import refusal
 
 
-class Line:
+class PipelineConnection:
     """A connection that is made when it's needed. One pipeline at a time."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], current: Callable[[Connection], bool]) -> None:

@@ -13,7 +13,7 @@ import anyio
 import redis.exceptions
 
 from relay.metrics import Counts
-from relay.redis_client.pipeline import Line
+from relay.redis_client.pipeline import PipelineConnection
 
 # Whoever waits for the directory is told "unavailable" within a second, the way back included.
 CALL_SECONDS: Final = 0.9
@@ -63,10 +63,10 @@ class Call:
             self.done.set_result(result)
 
 
-class Shard:
+class RequestQueue:
     """The calls for one server. `failed(call, error)`: a call was refused, or has no answer."""
 
-    def __init__(self, line: Line, counts: Counts, failed: Callable[[Call, Exception], None]) -> None:
+    def __init__(self, line: PipelineConnection, counts: Counts, failed: Callable[[Call, Exception], None]) -> None:
         self.answering = True  # the last pipeline was answered
         self._line = line
         self._counts = counts

@@ -94,7 +94,7 @@ async def ask_all(
     return views, errors
 
 
-class Engine(Protocol):
+class Topology(Protocol):
     """Knows which servers hold the data at that moment, and makes connections to them. Raises exceptions of redis-py's.
 
     A server that holds data is known by its home: a word that means something to the engine only.

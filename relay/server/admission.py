@@ -8,8 +8,8 @@ from typing import Final, cast
 import structlog
 from msgspec import Struct
 
-from relay.hub.hub import Router
-from relay.hub.rate_limit import MINUTE, Bucket, Origin
+from relay.hub.hub import Hub
+from relay.hub.rate_limit import MINUTE, ClientSource, TokenBucket
 from relay.metrics import Limit
 from relay.net import proxy_protocol
 from relay.net.fd_guard import Descriptors
@@ -26,7 +26,7 @@ _NETWORK: Final = slice(0, 8)
 log = structlog.get_logger()
 
 
-class Terms(Struct, frozen=True):
+class AdmissionLimits(Struct, frozen=True):
     """Who gets in. 0: any number."""
 
     max_line: int = 65_536
@@ -36,23 +36,23 @@ class Terms(Struct, frozen=True):
     proxied: bool = False  # a balancer says whose each connection is
 
 
-class Gate:
+class Admission:
     """The way in of one node, for all its ports for clients. `context` may be replaced; connections keep theirs."""
 
-    def __init__(self, router: Router, terms: Terms, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, router: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
         self.context = context
         self.terms = terms
         self.router = router
         self.open = 0  # connections
         self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
-        self._arriving: set[Arrival] = set()
-        self._neighbours: dict[str, Neighbour] = {}
+        self._arriving: set[PendingConnection] = set()
+        self._neighbours: dict[str, AddressQuota] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._said: dict[Limit, float] = {}
 
-    def arrive(self, *, classic: bool) -> "Arrival":
+    def arrive(self, *, classic: bool) -> "PendingConnection":
         """The protocol of a connection that was just accepted."""
-        return Arrival(self, classic)
+        return PendingConnection(self, classic)
 
     @property
     def why_full(self) -> str:
@@ -61,7 +61,7 @@ class Gate:
             return "no file descriptors left"
         return "as many connections as there may be" if 0 < self.terms.connections <= self.open else ""
 
-    def opened(self, arrival: "Arrival") -> bool:
+    def opened(self, arrival: "PendingConnection") -> bool:
         """A connection is there. Whether it may stay."""
         self._arriving.add(arrival)
         self.open += 1
@@ -75,18 +75,18 @@ class Gate:
         self.open -= 1
         self.descriptors.look()
 
-    def settled(self, arrival: "Arrival") -> None:
+    def settled(self, arrival: "PendingConnection") -> None:
         """It is a client's now, or gone."""
         self._arriving.discard(arrival)
 
-    def admit(self, address: str) -> "Neighbour | None":
+    def admit(self, address: str) -> "AddressQuota | None":
         """Count a connection from there, until it has `left`; None if there are too many."""
         network = _network(address)
         neighbour = self._neighbours.get(network)
         if neighbour is None:
             claims = self.terms.claims_per_address
-            bucket = Bucket(claims, asyncio.get_running_loop().time()) if claims else None
-            neighbour = self._neighbours[network] = Neighbour(self, network, bucket)
+            bucket = TokenBucket(claims, asyncio.get_running_loop().time()) if claims else None
+            neighbour = self._neighbours[network] = AddressQuota(self, network, bucket)
         elif 0 < self.terms.connections_per_address <= neighbour.connections:
             self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
             return None
@@ -102,14 +102,14 @@ class Gate:
             log.warning("limit met", option=option, **{"address": address} if address else {})
         return False
 
-    def left(self, neighbour: "Neighbour") -> None:
+    def left(self, neighbour: "AddressQuota") -> None:
         """One of its connections is gone."""
         self.closed()
         neighbour.connections -= 1
         if not neighbour.connections:
             self._forget(neighbour)
 
-    def _forget(self, neighbour: "Neighbour") -> None:
+    def _forget(self, neighbour: "AddressQuota") -> None:
         """Forget an address that nobody is connected from, at once or when its claims are back."""
         loop = asyncio.get_running_loop()
         if neighbour.claims is None or neighbour.claims.full(loop.time()):
@@ -130,12 +130,12 @@ class Gate:
             arrival.abort()
 
 
-class Neighbour(Origin):
+class AddressQuota(ClientSource):
     """An address, or a network of IPv6, that connections come from: one for all of them, 0.4 KB."""
 
     __slots__ = ("_gate", "connections", "network")
 
-    def __init__(self, gate: Gate, network: str, claims: Bucket | None) -> None:
+    def __init__(self, gate: Admission, network: str, claims: TokenBucket | None) -> None:
         super().__init__(claims)
         self._gate = gate
         self.network = network
@@ -146,12 +146,12 @@ class Neighbour(Origin):
         self._gate.left(self)
 
 
-class Proxied(Origin):
+class Proxied(ClientSource):
     """Where a connection comes from whose address a balancer tells."""
 
     __slots__ = ("_neighbour",)
 
-    def __init__(self, neighbour: Neighbour, peer: str) -> None:
+    def __init__(self, neighbour: AddressQuota, peer: str) -> None:
         super().__init__(neighbour.claims, peer)
         self._neighbour = neighbour
 
@@ -160,15 +160,15 @@ class Proxied(Origin):
         self._neighbour.left()
 
 
-class Arrival(asyncio.BufferedProtocol):
+class PendingConnection(asyncio.BufferedProtocol):
     """A connection that isn't a client's yet: it reads the balancer's header, if there must be one, not a byte more."""
 
-    def __init__(self, gate: Gate, classic: bool) -> None:
+    def __init__(self, gate: Admission, classic: bool) -> None:
         self._gate, self._classic = gate, classic
         self._header = bytearray()
         self._buffer = memoryview(b"")
         self._timer: asyncio.TimerHandle | None = None
-        self._neighbour: Neighbour | None = None
+        self._neighbour: AddressQuota | None = None
         self._peer = ""  # whose it is, where a balancer says so
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, cast
 
-from relay.hub.hub import Router
-from relay.hub.rate_limit import NOWHERE, Origin, Pace
+from relay.hub.hub import Hub
+from relay.hub.rate_limit import NOWHERE, ClientSource, RateLimiter
 from relay.metrics import Limit
 from relay.net import tcp_health
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, Line, LineFramer, RawFramer, choose
 from relay.protocol.errors import Code, Ending
-from relay.protocol.events import Command, Hangup, Say
+from relay.protocol.events import Command, EndOfStream, Say
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES, ReadGate
 from relay.server.write_buffer import WriteBuffer
 from relay.session.memory_budget import LINE_BYTES, MESSAGE_BYTES, PLENTY, SHORT_READ_BYTES
@@ -72,14 +72,14 @@ class Connection(asyncio.BufferedProtocol):
     read_gate: ReadGate
     write_buffer: WriteBuffer
 
-    def __init__(self, router: Router, max_line: int, *, classic: bool = False, origin: Origin = NOWHERE) -> None:
+    def __init__(self, router: Hub, max_line: int, *, classic: bool = False, origin: ClientSource = NOWHERE) -> None:
         self._router = router
         self._origin = origin
         self._max_line = max_line
         self._dialect: Dialect | None = CLASSIC if classic else None
         limit = min(max_line, NAMELESS_BYTES)
         self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit)
-        self.pace = Pace(router.limits, origin.claims)
+        self.pace = RateLimiter(router.limits, origin.claims)
         self.session = router.plug(self, program=False)
         self.lines: deque[Line] | tuple[()] = ()  # wait for their turn; an empty deque costs every idle client 0.7 KB
         self._before = 0  # waiting lines that belong to no chat
@@ -93,7 +93,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def peer(self) -> str:
-        """See `Outlet`."""
+        """See `ClientConnection`."""
         if self._origin.peer:
             return self._origin.peer
         host, port = (self._transport.get_extra_info("peername") or ("", ""))[:2]
@@ -101,7 +101,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def dialect(self) -> str:
-        """See `Outlet`."""
+        """See `ClientConnection`."""
         return _NAMES.get(id(self._dialect), "unknown")
 
     # --- asyncio
@@ -206,7 +206,7 @@ class Connection(asyncio.BufferedProtocol):
             self._eof = True
             self.read_gate.close()
             self._framer.eof()
-            self._take([Hangup()])
+            self._take([EndOfStream()])
             self.pump()
 
     def pump(self) -> None:
@@ -283,7 +283,7 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(line, bytes):  # what nearly all are
             assert self._dialect is not None
             return self._dialect.parse(line, self.session.named)
-        if isinstance(line, Hangup):
+        if isinstance(line, EndOfStream):
             return line
         assert self._dialect is not None
         self._router.counts.hit(Limit.LINE)

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Final, Protocol
 
-from relay.hub.hub import Router
-from relay.hub.partial_lines import Half
-from relay.hub.rate_limit import Pace
+from relay.hub.hub import Hub
+from relay.hub.partial_lines import PartialLine
+from relay.hub.rate_limit import RateLimiter
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC
 from relay.server.write_buffer import WriteBuffer
-from relay.session.client_connection import Outlet
+from relay.session.client_connection import ClientConnection
 from relay.session.memory_budget import PLENTY
 
 # Replies that a client hasn't read; above it, its lines aren't read either.
@@ -21,11 +21,11 @@ AHEAD_BYTES: Final = 64 * 1024
 NAMELESS_BYTES: Final = 10 * 1024
 
 
-class GatedConnection(Outlet, Half, Protocol):
+class GatedConnection(ClientConnection, PartialLine, Protocol):
     """What a gate looks at of the connection that it belongs to."""
 
     @property
-    def pace(self) -> Pace:
+    def pace(self) -> RateLimiter:
         """How much the client may say."""
 
     @property
@@ -46,7 +46,7 @@ class ReadGate:
 
     __slots__ = ("_limit", "_router", "_slowed", "_transport", "paused", "resting_in")
 
-    def __init__(self, router: Router, transport: asyncio.ReadTransport) -> None:
+    def __init__(self, router: Hub, transport: asyncio.ReadTransport) -> None:
         self._router = router
         self._transport: asyncio.ReadTransport | None = transport  # None once the gate is closed
         self.paused = False

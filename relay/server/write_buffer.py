@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from relay.hub.delayed_acks import Held
+from relay.hub.delayed_acks import DelayedAcks
 from relay.protocol.dialects import CLASSIC, JSON, Dialect
 from relay.protocol.events import Acked, Event, Messages
 from relay.session.memory_budget import MESSAGE_BYTES
@@ -30,7 +30,7 @@ class WriteBuffer:
     )
 
     def __init__(
-        self, transport: asyncio.WriteTransport, dialect: Dialect | None, session: Session, held_acks: Held
+        self, transport: asyncio.WriteTransport, dialect: Dialect | None, session: Session, held_acks: DelayedAcks
     ) -> None:
         self._transport = transport
         self.dialect = dialect  # None until the client has said something; until then it is told nothing

@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from relay.model import Party
 from relay.protocol.errors import Reason
-from relay.session.message_times import Times
-from relay.session.peer_messages import Ack, Sync, Text
+from relay.session.message_times import MessageTimes
+from relay.session.peer_messages import Ack, Resync, Text
 from relay.session.window import Window, size
 
 # Bytes on their way to a client that hasn't taken them: enough for any round trip, small beside Redis' output buffers,
@@ -28,7 +28,7 @@ class _Span(Struct, gc=False):
     reason: Reason | None
 
 
-class Fates:
+class Outcomes:
     """What became of ids: which were acknowledged in which chat, which were reported unconfirmed and why."""
 
     __slots__ = ("_past", "_spans", "_times")
@@ -37,13 +37,13 @@ class Fates:
         # Not a deque and an OrderedDict: empty ones would cost every idle client 0.7 KB.
         self._spans: list[_Span] = []
         self._past: dict[str, Reason] | None = None
-        self._times: Times | None = None
+        self._times: MessageTimes | None = None
 
     @property
-    def times(self) -> Times:
+    def times(self) -> MessageTimes:
         """When what has an outcome was said, and what somebody said on another node."""
         if self._times is None:
-            self._times = Times()
+            self._times = MessageTimes()
         return self._times
 
     def when(self, id: int) -> float | None:
@@ -111,7 +111,7 @@ class Chat:
         self.partner = partner
         self.window = Window()
         self.received = 0  # highest partner id that this side was told
-        self.times = Times()  # of the partner's messages that came here, whether this side was told or not
+        self.times = MessageTimes()  # of the partner's messages that came here, whether this side was told or not
         self.retold = 0  # highest partner id that may have come with another time than before
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
@@ -235,15 +235,15 @@ class Chat:
     @property
     def unsettled(self) -> tuple[int, list[float]]:
         """The highest id that has no acknowledgement, and the times up to it."""
-        times = Times()
+        times = MessageTimes()
         for run in self.window.runs:
             times.note(run.id, len(run.texts), run.at)
         return times.latest
 
-    def sync(self, party: Party, *, reply: bool, away: bool = False) -> Sync:
+    def sync(self, party: Party, *, reply: bool, away: bool = False) -> Resync:
         """Tell the partner where this side lives and what it has acknowledged: all else has to come again."""
         timed, times = self.times.latest
         if reply:
             at = self.times.of(self.confirmed)
             timed, times = (self.confirmed, [at]) if at is not None else (0, [])
-        return Sync(self.partner.owned, self.id, party, self.confirmed, reply, away=away, timed=timed, times=times)
+        return Resync(self.partner.owned, self.id, party, self.confirmed, reply, away=away, timed=timed, times=times)

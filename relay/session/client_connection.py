@@ -33,7 +33,7 @@ class ClientWriter(Protocol):
         """Add the acknowledgement that was held back. Returns False if there is none."""
 
 
-class Outlet(Protocol):
+class ClientConnection(Protocol):
     """The connection of a session's client."""
 
     session: "Session"  # that it is the client of

@@ -8,22 +8,22 @@ from relay.names.parse import InvalidName, Name, parse
 from relay.protocol.errors import Code, Ending, Reason
 from relay.protocol.events import (
     AcceptCall,
+    Acknowledge,
     Block,
     Bye,
     Call,
     Cancel,
     Claim,
     Command,
-    Confirm,
     DeclineCall,
+    DrainClose,
+    EndOfStream,
     Event,
-    GoHome,
-    Hangup,
     Known,
     Leave,
     Malformed,
     Moving,
-    Nothing,
+    Noop,
     Ping,
     Pong,
     Quit,
@@ -45,7 +45,7 @@ def before_name(session: "Session", command: Command) -> None:
     match command:
         case Claim():
             _claim(session, command)
-        case Quit() | Hangup():
+        case Quit() | EndOfStream():
             session.end(Ending.QUIT)
         case Malformed():
             _malformed(session, command)
@@ -107,7 +107,7 @@ def _say(session: "Session", command: Say) -> None:
     session.outbox.say(command)
 
 
-def _confirm(session: "Session", command: Confirm) -> None:
+def _confirm(session: "Session", command: Acknowledge) -> None:
     chat = session.chat
     if chat is None or not session.acks or command.chat not in (None, chat.id):
         return
@@ -179,7 +179,7 @@ def _type(session: "Session", command: Type) -> None:
     session.host.hint(chat.partner.uid, Typing(chat.partner.owned, chat.id))
 
 
-def _nothing(session: "Session", command: Nothing) -> None:
+def _nothing(session: "Session", command: Noop) -> None:
     pass
 
 
@@ -225,14 +225,14 @@ def _quit(session: "Session", command: Quit) -> None:
         _end(session, command, Ending.QUIT, Bye())
 
 
-def _hangup(session: "Session", command: Hangup) -> None:
+def _hangup(session: "Session", command: EndOfStream) -> None:
     if session.program:
         session.detach()
     else:
         _end(session, command, Ending.HUNG_UP)
 
 
-def _go_home(session: "Session", command: GoHome) -> None:
+def _go_home(session: "Session", command: DrainClose) -> None:
     if not _unsettled(session):  # said first: the node may close the connection while the name is being given back
         session.host.tell(session, Moving())
     _end(session, command, Ending.DRAINED)
@@ -240,7 +240,7 @@ def _go_home(session: "Session", command: GoHome) -> None:
 
 COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     Say: _say,
-    Confirm: _confirm,
+    Acknowledge: _confirm,
     Call: _call,
     Leave: _leave,
     Who: _who,
@@ -252,9 +252,9 @@ COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     Type: _type,
     Ping: _ping,
     Quit: _quit,
-    Hangup: _hangup,
-    GoHome: _go_home,
-    Nothing: _nothing,
+    EndOfStream: _hangup,
+    DrainClose: _go_home,
+    Noop: _nothing,
     Malformed: _malformed,
     Claim: _claim_again,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from relay.protocol.errors import Ending, Reason
-from relay.protocol.events import GoHome, Moving
+from relay.protocol.events import DrainClose, Moving
 from relay.session.session import Session
 
 
@@ -29,7 +29,7 @@ class Drain:
             return False
         for session in there:
             if session.named and not session.blocked:
-                session.receive(GoHome())
+                session.receive(DrainClose())
         return not there
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RIVALS_US: Final = 500_000
 
 
-class Absence:
+class GracePeriod:
     """The absences of one session's client, one after the other."""
 
     __slots__ = ("_number", "_session", "ended_us")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NOBODY: Final = frozenset[str]()  # a set each would cost an idle client 0.2 KB
 
 
-class Door:
+class CallPolicy:
     """The door of one session. What is blocked lives as long as the session on this node."""
 
     __slots__ = ("_blocked", "_session", "_told", "asks", "ringing")

@@ -13,7 +13,7 @@ SHORT_READ_BYTES: Final = 4 * 1024
 PLENTY: Final = 1 << 40
 
 
-class Budget:
+class MemoryBudget:
     """Half of `memory` (bytes) is for windows and unread replies; the other half for what Python needs beside them.
 
     Windows may fill to their own bounds until half of that is spent; then what is left is shared out. The last quarter

@@ -12,7 +12,7 @@ TIMES_SPARE: Final = 256
 _UNKNOWN: Final = 0.0
 
 
-class Times:
+class MessageTimes:
     """The times of ids, which rise. A time that is known stays, whatever is said later."""
 
     __slots__ = ("_at", "_next")

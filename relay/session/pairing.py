@@ -8,10 +8,11 @@
 
 A callee whose client answers calls itself (`incoming_calls`) is asked first, and the caller told (`Ringing`).
 
-Both sides hold a step only for a bounded time: a caller gives up after `Host.call_seconds`, a callee that hears nothing
-after one lease, and either at once when the other's node is known to be dead. `Gone` takes back any step. Two who call
-each other at once compare the chat ids that they proposed: the lower one stands, on both sides alike, because mail
-between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at most one pair.
+Both sides hold a step only for a bounded time: a caller gives up after `SessionRuntime.call_seconds`, a callee that
+hears nothing after one lease, and either at once when the other's node is known to be dead. `ChatEnded` takes back any
+step. Two who call each other at once compare the chat ids that they proposed: the lower one stands, on both sides
+alike, because mail between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at
+most one pair.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,7 @@ from relay.names.parse import Name
 from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.events import AcceptCall, Call, Missed, Rings
 from relay.session.chat import Chat
-from relay.session.peer_messages import Accept, Decline, Gone, Invite, Ringing, Settle
+from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Ringing
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -199,7 +200,7 @@ class Pairing:
             return
         self._be(None)
         self._session.host.counts.call(Outcome.PAIRED)
-        self._session.host.post(step.party.uid, Settle(step.party.owned, chat))
+        self._session.host.post(step.party.uid, CallConfirmed(step.party.owned, chat))
         self._session.begin(Chat(chat, step.party), caller=True, ref=step.call.ref)
 
     def declined(self, mail: Decline) -> None:
@@ -269,7 +270,7 @@ class Pairing:
             self._take_back(chat, self.step.party, Reason.LOST)
             self._drop()
 
-    def settled(self, mail: Settle) -> None:
+    def settled(self, mail: CallConfirmed) -> None:
         """The caller's word: the chat exists."""
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
@@ -322,7 +323,7 @@ class Pairing:
         host = self._session.host
         if isinstance(step, Calling):
             if step.uid:
-                host.post(step.uid, Gone(step.name.owned, step.chat, reason, 0, 0))
+                host.post(step.uid, ChatEnded(step.name.owned, step.chat, reason, 0, 0))
             if step.ringing:
                 host.save(self._session)
         elif step is not None:
@@ -339,4 +340,4 @@ class Pairing:
         self._be(None)
 
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
-        self._session.host.post(party.uid, Gone(party.owned, chat, reason, 0, 0))
+        self._session.host.post(party.uid, ChatEnded(party.owned, chat, reason, 0, 0))

@@ -1,7 +1,7 @@
 """What a session does with mail from its partner, or from someone who wants to be.
 
-A partner that asks after a chat that the session doesn't have (`Sync`) is told `Gone`: that heals whatever a crash or a
-long pause left half done on the other side.
+A partner that asks after a chat that the session doesn't have (`Resync`) is told `ChatEnded`: that heals whatever a
+crash or a long pause left half done on the other side.
 """
 
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from relay.session.peer_messages import (
     Accept,
     Ack,
     Away,
-    Deaf,
+    CallConfirmed,
+    ChatEnded,
     Decline,
-    Gone,
+    FlowAck,
+    HalfClosed,
     Invite,
     Knew,
     Mail,
-    Moved,
+    Resync,
     Ringing,
-    Settle,
-    Sync,
-    Taken,
+    SessionMoved,
     Text,
     Typing,
-    Unknown,
+    UnknownSession,
 )
-from relay.session.runtime import Host
+from relay.session.runtime import SessionRuntime
 from relay.session.session import AWAY, RESUMING, Session
 from relay.session.window import size
 
@@ -47,15 +47,15 @@ def receive(session: Session, mail: Mail) -> None:
         _MAIL[type(mail)](session, mail)
 
 
-def undeliverable(host: Host, mail: Mail) -> None:
+def undeliverable(host: SessionRuntime, mail: Mail) -> None:
     """Nobody here owns the name that the mail is for: whoever waits for an answer gets one."""
     if isinstance(mail, Invite):
         host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.NO_SUCH_USER))
     elif isinstance(mail, Accept):
-        host.post(mail.callee.uid, Gone(mail.callee.owned, mail.chat, Reason.LOST, 0, 0))
-    elif isinstance(mail, Sync):
-        host.post(mail.party.uid, Unknown(mail.party.owned, mail.chat, host.uid))
-    elif isinstance(mail, Moved):
+        host.post(mail.callee.uid, ChatEnded(mail.callee.owned, mail.chat, Reason.LOST, 0, 0))
+    elif isinstance(mail, Resync):
+        host.post(mail.party.uid, UnknownSession(mail.party.owned, mail.chat, host.uid))
+    elif isinstance(mail, SessionMoved):
         host.moved(mail)
 
 
@@ -81,7 +81,7 @@ def _typing(session: Session, mail: Typing) -> None:
         session.host.mention(session, Types(chat.partner.shown, chat.id))
 
 
-def _settle(session: Session, mail: Settle) -> None:
+def _settle(session: Session, mail: CallConfirmed) -> None:
     session.pairing.settled(mail)
 
 
@@ -126,7 +126,7 @@ def _ack(session: Session, mail: Ack) -> None:
             session.proceed()
 
 
-def _taken(session: Session, mail: Taken) -> None:
+def _taken(session: Session, mail: FlowAck) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
         chat.taken = max(chat.taken, mail.id)
@@ -134,12 +134,12 @@ def _taken(session: Session, mail: Taken) -> None:
             session.outbox.go_on(chat)
 
 
-def _deaf(session: Session, mail: Deaf) -> None:
+def _deaf(session: Session, mail: HalfClosed) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.unheard(Reason.QUIT, mail.last)
 
 
-def _gone(session: Session, mail: Gone) -> None:
+def _gone(session: Session, mail: ChatEnded) -> None:
     if session.pairing.concerns(mail.chat):
         session.pairing.taken_back()
     elif session.door.concerns(mail.chat):
@@ -155,14 +155,14 @@ def _away(session: Session, mail: Away) -> None:
         session.host.tell(session, AwayEvent(chat.partner.shown, mail.grace, chat.id))
 
 
-def _sync(session: Session, mail: Sync) -> None:
+def _sync(session: Session, mail: Resync) -> None:
     chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
     if session.fallback is not None and session.fallback.id == mail.chat:
         session.postpone(mail)  # it isn't known yet whether that chat goes on
         return
     if chat is None or chat.id != mail.chat or unsettled:
         reason = session.outbox.fates.why(mail.chat)
-        host.post(mail.party.uid, Gone(mail.party.owned, mail.chat, reason, 0, session.fence))
+        host.post(mail.party.uid, ChatEnded(mail.party.owned, mail.chat, reason, 0, session.fence))
         if unsettled:  # the other side has moved in the middle of it: so nobody has it
             session.pairing.taken_back()
         return
@@ -185,13 +185,13 @@ def _sync(session: Session, mail: Sync) -> None:
     session.proceed()
 
 
-def _unknown(session: Session, mail: Unknown) -> None:
+def _unknown(session: Session, mail: UnknownSession) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.chat.times.learn(mail.timed, mail.times)
         resume.unknown(session, session.chat, mail.uid)
 
 
-def _moved(session: Session, mail: Moved) -> None:
+def _moved(session: Session, mail: SessionMoved) -> None:
     if session.sid == mail.sid:
         session.superseded() if mail.taken else session.replaced(mail.fence, mail.uid)
     else:
@@ -205,13 +205,13 @@ def _knew(session: Session, mail: Knew) -> None:
         session.outbox.fates.times.learn(mail.said, mail.said_times)
 
 
-def _current(session: Session, mail: Gone | Away) -> bool:
+def _current(session: Session, mail: ChatEnded | Away) -> bool:
     """The mail is about the present chat, and not from a node that has lost the partner's name meanwhile."""
     chat = session.chat
     return chat is not None and chat.id == mail.chat and not (0 < mail.fence < chat.partner.fence)
 
 
-_TOLD: Final = frozenset({Text, Ack, Away, Deaf, Taken})
+_TOLD: Final = frozenset({Text, Ack, Away, HalfClosed, FlowAck})
 
 _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Text: _text,
@@ -221,13 +221,13 @@ _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Decline: _decline,
     Ringing: _ringing,
     Typing: _typing,
-    Settle: _settle,
-    Deaf: _deaf,
-    Gone: _gone,
+    CallConfirmed: _settle,
+    HalfClosed: _deaf,
+    ChatEnded: _gone,
     Away: _away,
-    Sync: _sync,
-    Moved: _moved,
+    Resync: _sync,
+    SessionMoved: _moved,
     Knew: _knew,
-    Taken: _taken,
-    Unknown: _unknown,
+    FlowAck: _taken,
+    UnknownSession: _unknown,
 }

@@ -2,7 +2,7 @@
 
 Every piece of mail is addressed to a session by the name it owns (`to`) and, once there is one, belongs to a chat. Mail
 between two nodes arrives once and in order as long as both live (`relay.bus.link`); what a session that moved or a node
-that came back may have missed is settled by `Sync`.
+that came back may have missed is settled by `Resync`.
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ class Invite(msgspec.Struct, array_like=True, tag="invite", frozen=True):
 
 
 class Accept(msgspec.Struct, array_like=True, tag="accept", frozen=True):
-    """The callee is reserved for this call and waits for `Settle`."""
+    """The callee is reserved for this call and waits for `CallConfirmed`."""
 
     to: str
     chat: str
@@ -47,7 +47,7 @@ class Decline(msgspec.Struct, array_like=True, tag="decline", frozen=True):
     code: Code
 
 
-class Settle(msgspec.Struct, array_like=True, tag="settle", frozen=True):
+class CallConfirmed(msgspec.Struct, array_like=True, tag="settle", frozen=True):
     """The caller took the acceptance: the chat exists."""
 
     to: str
@@ -85,7 +85,7 @@ class Ack(msgspec.Struct, array_like=True, tag="ack", frozen=True):
     at: float | None = None
 
 
-class Taken(msgspec.Struct, array_like=True, tag="taken", frozen=True):
+class FlowAck(msgspec.Struct, array_like=True, tag="taken", frozen=True):
     """The other side's kernel has all messages up to `id`; its client acknowledges them in its own time."""
 
     to: str
@@ -93,15 +93,15 @@ class Taken(msgspec.Struct, array_like=True, tag="taken", frozen=True):
     id: int
 
 
-class Deaf(msgspec.Struct, array_like=True, tag="deaf", frozen=True):
-    """The other side can't be told anything any more; what it still has to say follows, then `Gone`."""
+class HalfClosed(msgspec.Struct, array_like=True, tag="deaf", frozen=True):
+    """The other side can't be told anything any more; what it still has to say follows, then `ChatEnded`."""
 
     to: str
     chat: str
     last: int
 
 
-class Gone(msgspec.Struct, array_like=True, tag="gone", frozen=True):
+class ChatEnded(msgspec.Struct, array_like=True, tag="gone", frozen=True):
     """The chat is over for the other side, or it knows of none. It had the messages up to `last`."""
 
     to: str
@@ -120,7 +120,7 @@ class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
     fence: int = 0
 
 
-class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
+class Resync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
     """The other side lives here now, and has the messages up to `last`: send again what came after.
 
     `times`: when the latest messages that came to it were said, those up to the id `timed`. A question has the time of
@@ -137,7 +137,7 @@ class Sync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
     times: list[float] = []
 
 
-class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
+class SessionMoved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
     """To the node that held a session: its client has resumed it elsewhere, under this fence.
 
     `taken`: not that; its user has claimed the name anew, and the session is over.
@@ -151,7 +151,7 @@ class Moved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
 
 
 class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):
-    """The answer to `Moved`: when the latest messages of the chat were said, as far as this node knows.
+    """The answer to `SessionMoved`: when the latest messages of the chat were said, as far as this node knows.
 
     `times`: of the partner's messages, those up to the id `timed`. `said_times`: of its own, up to `said`.
     """
@@ -164,8 +164,8 @@ class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):
     said_times: list[float]
 
 
-class Unknown(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
-    """The answer to a `Sync`: nobody of that name is on node `uid`. The directory knows where it is.
+class UnknownSession(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
+    """The answer to a `Resync`: nobody of that name is on node `uid`. The directory knows where it is.
 
     `times`: of a session that was there, when those messages of it were said that have no acknowledgement, up to the id
     `timed`; its client will say them again elsewhere.
@@ -182,17 +182,17 @@ Mail = (
     Invite
     | Accept
     | Decline
-    | Settle
+    | CallConfirmed
     | Text
     | Ack
-    | Deaf
-    | Gone
+    | HalfClosed
+    | ChatEnded
     | Away
-    | Sync
-    | Moved
+    | Resync
+    | SessionMoved
     | Knew
-    | Taken
-    | Unknown
+    | FlowAck
+    | UnknownSession
     | Ringing
     | Typing
 )

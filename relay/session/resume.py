@@ -20,13 +20,13 @@ from relay.names.parse import Name
 from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.events import Away, Claim, Left, Paired, Resume
 from relay.session.chat import Chat
-from relay.session.peer_messages import Gone, Sync
+from relay.session.peer_messages import ChatEnded, Resync
 
 if TYPE_CHECKING:
     from relay.session.session import Session
 
 
-class Legacy(Struct, frozen=True):
+class RestoredState(Struct, frozen=True):
     """What the directory remembers of a session that comes back on another node."""
 
     name: Name
@@ -78,7 +78,7 @@ def _stands(session: "Session") -> None:
     if fallback is not None:
         chat, partner = fallback
         session.outbox.fates.ended(chat, Reason.LEFT)
-        session.host.post(partner.uid, Gone(partner.owned, chat, Reason.LEFT, 0, session.fence))
+        session.host.post(partner.uid, ChatEnded(partner.owned, chat, Reason.LEFT, 0, session.fence))
         session.host.save(session)
 
 
@@ -184,13 +184,13 @@ def _alone(session: "Session", claim: Claim) -> None:
         return
     if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # the client never heard of it
         host, partner = session.host, chat.partner
-        host.post(partner.uid, Gone(partner.owned, chat.id, Reason.LOST, 0, session.fence))
+        host.post(partner.uid, ChatEnded(partner.owned, chat.id, Reason.LOST, 0, session.fence))
         _fall_back(session, claim)
     else:
         announce(session, claim)
 
 
-def reunited(session: "Session", mail: Sync) -> None:
+def reunited(session: "Session", mail: Resync) -> None:
     """The partner answered."""
     claim = session.returning
     if claim is not None and session.chat is not None:

@@ -10,8 +10,8 @@ from relay.model import Located
 from relay.names.parse import Name
 from relay.protocol.errors import Code, Ending
 from relay.protocol.events import Claim, Event
-from relay.session.partner_nodes import Partners
-from relay.session.peer_messages import Mail, Moved
+from relay.session.partner_nodes import PartnerNodes
+from relay.session.peer_messages import Mail, SessionMoved
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -38,14 +38,14 @@ class Limits(Struct, frozen=True):
     call: float = 0.9
 
 
-class Host(Protocol):
+class SessionRuntime(Protocol):
     """The shell around sessions. Every method returns at once; answers come as calls of the session or of `then`."""
 
     uid: str  # this node
     node: str  # its name, as shown to clients
     limits: Limits
     counts: Counts
-    partners: Partners  # of all its sessions
+    partners: PartnerNodes  # of all its sessions
     authenticates: bool  # a name needs proof, and is its user's on every connection that brings it
 
     @property
@@ -81,7 +81,7 @@ class Host(Protocol):
     def mention(self, session: "Session", event: Event) -> None:
         """Tell the session's client what is only good now: not if it has still to read what it was told before."""
 
-    def moved(self, mail: Moved) -> None:
+    def moved(self, mail: SessionMoved) -> None:
         """A session that isn't here has moved on. If it is about to be here, have it told then."""
 
     def hint(self, uid: str, mail: Mail) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from relay.metrics import Limit
 from relay.protocol.errors import MESSAGES, Code, Reason
 from relay.protocol.events import Acked, Refused, Say, Unconfirmed
-from relay.session.chat import Chat, Fates
+from relay.session.chat import Chat, Outcomes
 from relay.session.memory_budget import MESSAGE_BYTES, PLENTY
 from relay.session.window import Window, joined, size
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROUNDING: Final = 1e-6
 
 
-class Outbox:
+class SentMessages:
     """Ids start at 1 and rise by one through the session, across chats; each ends in exactly one outcome."""
 
     __slots__ = ("_full", "_next", "_seen", "_session", "_unsure", "fates")
@@ -29,7 +29,7 @@ class Outbox:
         self._seen = 0  # the highest id that came; after a resume, those up to `_next` may come once more
         self._unsure = False  # the client numbered on another node, and nobody has said how far
         self._full = 0  # the id that found the window full: those behind it wait for it to come again; 0: none
-        self.fates = Fates()
+        self.fates = Outcomes()
 
     def let_go(self) -> None:
         """The session is over: nothing here refers to it any more."""

@@ -18,15 +18,15 @@ from relay.model import ChatRef, Ended, Party
 from relay.names.parse import Name
 from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
 from relay.protocol.events import (
+    Acknowledge,
     Bye,
     Call,
     Cancel,
     Claim,
     Command,
-    Confirm,
+    DrainClose,
+    EndOfStream,
     Event,
-    GoHome,
-    Hangup,
     Leave,
     Left,
     Paired,
@@ -38,19 +38,19 @@ from relay.protocol.events import (
 )
 from relay.protocol.frame_errors import Ref
 from relay.session.chat import FLIGHT_BYTES, Chat
-from relay.session.client_connection import Outlet
+from relay.session.client_connection import ClientConnection
 from relay.session.command_handlers import COMMANDS, before_name
-from relay.session.grace_period import Absence
-from relay.session.incoming_calls import Door
+from relay.session.grace_period import GracePeriod
+from relay.session.incoming_calls import CallPolicy
 from relay.session.pairing import Pairing
 from relay.session.partner_nodes import NO_TIES
-from relay.session.peer_messages import Deaf, Gone, Knew, Mail, Taken, Unknown
-from relay.session.resume import Legacy, partner_lost
-from relay.session.runtime import Host
-from relay.session.sent_messages import Outbox
+from relay.session.peer_messages import ChatEnded, FlowAck, HalfClosed, Knew, Mail, UnknownSession
+from relay.session.resume import RestoredState, partner_lost
+from relay.session.runtime import SessionRuntime
+from relay.session.sent_messages import SentMessages
 
 # What takes its place behind the outcome of the messages before it.
-_DEPARTURES: Final = (Leave, Quit, Call, Hangup, GoHome)
+_DEPARTURES: Final = (Leave, Quit, Call, EndOfStream, DrainClose)
 # A timer may ring a little before its time, by another clock.
 MARGIN_SECONDS: Final = 0.02
 
@@ -138,10 +138,10 @@ class Session:
         "token_hash",
     )
 
-    def __init__(self, host: Host, *, program: bool = False) -> None:
+    def __init__(self, host: SessionRuntime, *, program: bool = False) -> None:
         self.host = host
         self.program = program
-        self.outlet: Outlet | None = None  # where the host tells events
+        self.outlet: ClientConnection | None = None  # where the host tells events
         self.deaf = False  # the connection is gone
         self._ties = NO_TIES  # as the host knows them
         self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
@@ -162,13 +162,13 @@ class Session:
         self.fence = 0
         self.token_hash = ""  # of the token that resumes this session
         self.acks = False  # the client acknowledges messages itself
-        self.absence = Absence(self)
+        self.absence = GracePeriod(self)
         self.chat: Chat | None = None
         self.fallback: ChatRef | None = None  # see `resume`: goes on unless `chat` turns out to exist
         self.ended: Ended | None = None  # the last chat that is over
         self.early: list[Mail] = []  # came while the client was coming back, before its welcome
-        self.outbox = Outbox(self)
-        self.door = Door(self)
+        self.outbox = SentMessages(self)
+        self.door = CallPolicy(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # when that began
         self.pending: Command | None = None  # the command that the following ones wait for, beside an agreement
@@ -251,7 +251,7 @@ class Session:
         knows for how long it will. Whoever gives up doesn't wait.
         """
         match command:
-            case Confirm():
+            case Acknowledge():
                 return True
             case Ping():
                 return self.pairing.ringing or self._waited
@@ -420,7 +420,7 @@ class Session:
         if chat is None:
             return
         self.tie()
-        self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, reason, chat.confirmed, self.fence))
+        self.host.post(chat.partner.uid, ChatEnded(chat.partner.owned, chat.id, reason, chat.confirmed, self.fence))
         self.outbox.close(chat, reason, 0)
         self._ended(chat, Reason.LEFT)
         if reason is Reason.LEFT and not told:
@@ -481,11 +481,11 @@ class Session:
 
     # --- the connection, the name, the node
 
-    def connect(self, outlet: Outlet) -> None:
+    def connect(self, outlet: ClientConnection) -> None:
         """Have the client told there."""
         self.outlet = outlet
 
-    def disconnect(self) -> Outlet | None:
+    def disconnect(self) -> ClientConnection | None:
         """Tell the client nothing any more. Returns where it was told, if anywhere."""
         outlet, self.outlet = self.outlet, None
         return outlet
@@ -500,10 +500,10 @@ class Session:
                 self.host.post(chat.partner.uid, ack)
         elif chat.untaken >= FLIGHT_BYTES // 2:
             chat.untaken = 0
-            self.host.post(chat.partner.uid, Taken(chat.partner.owned, chat.id, chat.received))
+            self.host.post(chat.partner.uid, FlowAck(chat.partner.owned, chat.id, chat.received))
 
     def unplugged(self) -> None:
-        """The client can't be told anything any more. What it said before is still handled; `Hangup` follows that."""
+        """The client can't be told anything any more. What it said before is handled; `EndOfStream` follows that."""
         self.deaf = True
         self.pairing.hang_up()
         chat = self.chat
@@ -511,7 +511,7 @@ class Session:
             self.drop_pending()  # nobody is left to hear the outcome: the client may ask again when it's back
             self.detach()
         if chat is not None and not self.program:
-            self.host.post(chat.partner.uid, Deaf(chat.partner.owned, chat.id, chat.confirmed))
+            self.host.post(chat.partner.uid, HalfClosed(chat.partner.owned, chat.id, chat.confirmed))
 
     def node_lost(self, uid: str, since: float) -> None:
         """That node has been dead for `since` seconds. A partner there may come back within its grace, or is lost."""
@@ -533,7 +533,7 @@ class Session:
         self.pending = claim
         self.acks, self.door.asks, self.deaf = claim.acks, claim.ask, False
 
-    def inherit(self, legacy: Legacy) -> None:
+    def inherit(self, legacy: RestoredState) -> None:
         """Be the session that the directory remembers."""
         self.name, self.sid, self.fence = legacy.name, legacy.sid, legacy.fence
         self.token_hash, self.ended = legacy.token_hash, legacy.ended
@@ -582,7 +582,9 @@ class Session:
         self.pairing.moved()
         if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
             partner = self.chat.partner
-            self.host.post(partner.uid, Unknown(partner.owned, self.chat.id, self.host.uid, *self.chat.unsettled))
+            self.host.post(
+                partner.uid, UnknownSession(partner.owned, self.chat.id, self.host.uid, *self.chat.unsettled)
+            )
             if uid:
                 self.outbox.fates.times.learn(*self.chat.unsettled)
                 timed, times = self.chat.times.latest
@@ -618,7 +620,9 @@ class Session:
         chat, self.chat = self.chat, None
         self.tie()
         if chat is not None:
-            self.host.post(chat.partner.uid, Gone(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence))
+            self.host.post(
+                chat.partner.uid, ChatEnded(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence)
+            )
             self.outbox.close(chat, Reason.NAME_LOST, 0)
 
 

@@ -15,7 +15,7 @@ log = structlog.get_logger()
 Step = Callable[..., Awaitable[None]]
 
 
-class Crew:
+class WorkerPool:
     """Runs steps at once, each in a task of the group for as long as it takes.
 
     A step that raises is logged: a defect that one client brings out must not end the node for all the others.

@@ -12,7 +12,7 @@ import pytest
 from pairchat import BadSettings
 from pairchat.credentials import proof
 from pairchat.files import MAX_FILE_BYTES, read_file
-from pairchat.saved_session import Memory
+from pairchat.saved_session import SessionState
 from pairchat.settings import read
 from pairchat.store import Store
 from pairchat.trust import client_context
@@ -91,7 +91,7 @@ def test_a_pipe_that_somebody_fills_does_for_a_file(pipe: Path, tmp_path: Path) 
 
 def test_a_saved_session_that_is_a_pipe_or_too_long_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path, "alice", ["a:1"])
-    store.save(Memory("alice", "t0"))
+    store.save(SessionState("alice", "t0"))
     [saved] = tmp_path.glob("*.json")
     assert store.load() is not None
     monkeypatch.setattr("pairchat.store._MAX_BYTES", 10)

@@ -9,7 +9,7 @@ from pairchat import (
     Blocked,
     ClientProtocol,
     Complaint,
-    Fate,
+    DeliveryStatus,
     Left,
     Missed,
     NotARelay,
@@ -230,11 +230,11 @@ def test_a_refusal_that_comes_late_is_not_booked_on_what_is_under_way(chatting: 
     assert chatting.feed(refusal("bad_order", id=4, expected=3)) == []
     chatting.feed(frame(type="ack", id=3, chat="c1", at=7.5))
     assert [text.fate for text in (first, second, long, longer, last)] == [
-        Fate.DELIVERED,
-        Fate.DELIVERED,
-        Fate.REFUSED,
-        Fate.REFUSED,
-        Fate.DELIVERED,
+        DeliveryStatus.DELIVERED,
+        DeliveryStatus.DELIVERED,
+        DeliveryStatus.REFUSED,
+        DeliveryStatus.REFUSED,
+        DeliveryStatus.DELIVERED,
     ]
     assert (last.id, last.at, first.at) == (3, 7.5, None)
     with pytest.raises(NotARelay):
@@ -256,10 +256,10 @@ def test_what_may_have_gone_out_is_never_refused(chatting: ClientProtocol) -> No
     one, long, three = texts(chatting, "one", "x" * 900, "three")
     told = resume(chatting, paired(resumed=True, last=0), max_line=512)
     assert [event.text for event in told if isinstance(event, Settled)] == [long]
-    assert (long.fate, long.detail) == (Fate.UNCONFIRMED, "too_long")
+    assert (long.fate, long.detail) == (DeliveryStatus.UNCONFIRMED, "too_long")
     assert [said["id"] for said in written(chatting) if said["type"] == "msg"] == [1, 3]
     assert chatting.feed(refusal("too_long", id=1)) == [Settled(one)]
-    assert one.fate is Fate.UNCONFIRMED
+    assert one.fate is DeliveryStatus.UNCONFIRMED
     assert written(chatting) == []
     assert chatting.feed(frame(type="ack", id=3, chat="c1")) == [Settled(three)]
     assert chatting.send("four").id == 4
@@ -269,7 +269,7 @@ def test_what_never_went_out_is_refused(chatting: ClientProtocol) -> None:
     chatting.connection_lost("gone")
     one, long, three = texts(chatting, "one", "x" * 900, "three")
     resume(chatting, paired(resumed=True, last=0), max_line=512)
-    assert (long.fate, long.detail) == (Fate.REFUSED, "too_long")
+    assert (long.fate, long.detail) == (DeliveryStatus.REFUSED, "too_long")
     assert [said["id"] for said in written(chatting) if said["type"] == "msg"] == [one.id, three.id]
 
 
@@ -286,7 +286,7 @@ def test_a_proof_that_is_not_accepted_costs_no_session() -> None:
     protocol.reconnect()
     protocol.data_to_send()
     assert protocol.feed(refusal("bad_auth", name="alice")) == [Complaint("bad_auth", "no")]
-    assert (protocol.unproved, protocol.stranded, text.fate) == (True, True, Fate.PENDING)
+    assert (protocol.unproved, protocol.stranded, text.fate) == (True, True, DeliveryStatus.PENDING)
     assert protocol.connection_lost("left") == []
     protocol.reconnect()
     [hello] = written(protocol)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pairchat import Fate, NotARelay, Outgoing, Refused, Settled
+from pairchat import DeliveryStatus, NotARelay, Outgoing, Refused, Settled
 from tests.cli.wire import chatting, error, joined, said
 
 
@@ -38,7 +38,7 @@ def test_an_ack_of_another_chat_delivers_nothing() -> None:
     protocol = chatting()
     text = protocol.send("a")
     assert protocol.feed(b'{"type":"ack","id":1,"chat":"c0"}\n') == []
-    assert text.fate is Fate.PENDING
+    assert text.fate is DeliveryStatus.PENDING
 
 
 def test_unconfirmed_covers_its_range_and_an_ack_the_rest() -> None:
@@ -103,7 +103,7 @@ def test_a_refused_text_gives_its_id_to_the_next() -> None:
     texts = [protocol.send(text) for text in "abc"]
     protocol.data_to_send()
     assert protocol.feed(error("unavailable", ',"id":1')) == [Settled(texts[0])]
-    assert (texts[0].fate, texts[0].detail) == (Fate.REFUSED, "unavailable")
+    assert (texts[0].fate, texts[0].detail) == (DeliveryStatus.REFUSED, "unavailable")
     assert protocol.data_to_send() == said(1, "b") + said(2, "c")
     order = error("bad_order", ',"id":2,"expected":1') + error("bad_order", ',"id":3,"expected":1')
     assert protocol.feed(order) == []
@@ -114,14 +114,14 @@ def test_a_line_found_too_long_by_a_stricter_node_refuses_the_longest_text() -> 
     protocol = chatting()
     short, long = protocol.send("short"), protocol.send("l" * 100)
     assert protocol.feed(error("too_long")) == [Settled(long)]
-    assert (long.fate, short.fate) == (Fate.REFUSED, Fate.PENDING)
+    assert (long.fate, short.fate) == (DeliveryStatus.REFUSED, DeliveryStatus.PENDING)
 
 
 def test_a_full_window_with_nothing_in_it_refuses_for_good() -> None:
     protocol = chatting()
     text = protocol.send("huge")
     assert protocol.feed(error("window_full", ',"id":1')) == [Settled(text)]
-    assert text.fate is Fate.REFUSED
+    assert text.fate is DeliveryStatus.REFUSED
 
 
 def test_a_node_that_lost_count_is_given_up() -> None:

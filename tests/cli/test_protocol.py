@@ -10,8 +10,8 @@ from pairchat import (
     Bye,
     ClientProtocol,
     Complaint,
+    DeliveryStatus,
     Event,
-    Fate,
     Joined,
     Left,
     Lost,
@@ -106,7 +106,7 @@ def test_a_lost_name_settles_everything_and_another_can_be_claimed() -> None:
     leave = protocol.leave()
     told = protocol.feed(error("name_lost"))
     assert told == [Settled(text), Lost("name_lost", "no")]
-    assert (text.fate, text.detail) == (Fate.UNCONFIRMED, "name_lost")
+    assert (text.fate, text.detail) == (DeliveryStatus.UNCONFIRMED, "name_lost")
     assert isinstance(leave.outcome, NameLost)
     assert (protocol.name, protocol.token, protocol.partner) == (None, None, None)
     claim = protocol.claim("alice")

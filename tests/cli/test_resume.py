@@ -4,9 +4,9 @@ import pytest
 
 from pairchat import (
     ClientProtocol,
+    DeliveryStatus,
     Dropped,
     Expired,
-    Fate,
     Joined,
     Left,
     Lost,
@@ -17,7 +17,7 @@ from pairchat import (
     Refused,
     Settled,
 )
-from pairchat.saved_session import BadMemory, Memory, Said, decode, encode
+from pairchat.saved_session import BadMemory, Said, SessionState, decode, encode
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, error, joined, said
 
@@ -84,7 +84,7 @@ def test_what_has_no_outcome_goes_again_in_order_and_before_anything_new() -> No
     protocol.feed(PONG)
     assert protocol.data_to_send() == said(2, "b") + said(3, "c") + said(4, "d") + said(5, "e")
     protocol.feed(b'{"type":"ack","id":5,"chat":"c1"}\n')
-    assert [text.fate for text in texts] == [Fate.DELIVERED] * 5
+    assert [text.fate for text in texts] == [DeliveryStatus.DELIVERED] * 5
 
 
 def test_refusals_that_were_under_way_do_not_confuse_the_next_connection() -> None:
@@ -96,7 +96,7 @@ def test_refusals_that_were_under_way_do_not_confuse_the_next_connection() -> No
     protocol.data_to_send()
     protocol.feed(BACK + repaired(0) + PONG)
     assert protocol.data_to_send() == PING + said(1, "a") + said(2, "b") + said(3, "c")
-    assert [text.fate for text in texts] == [Fate.PENDING] * 3
+    assert [text.fate for text in texts] == [DeliveryStatus.PENDING] * 3
     with pytest.raises(NotARelay, match="count"):
         protocol.feed(error("bad_order", ',"id":3,"expected":2'))
 
@@ -109,7 +109,7 @@ def test_a_chat_that_ended_meanwhile_leaves_the_outcome_to_the_node_and_keeps_wh
     protocol.data_to_send()
     assert protocol.feed(BACK + left("bob", "quit"))[1:] == [Left("bob", "quit", "c1")]
     assert protocol.feed(PONG) == [Settled(untried)]
-    assert (untried.fate, untried.detail) == (Fate.REFUSED, "not_sent")
+    assert (untried.fate, untried.detail) == (DeliveryStatus.REFUSED, "not_sent")
     assert protocol.data_to_send() == PING + said(1, "a")
     protocol.feed(b'{"type":"unconfirmed","from":1,"to":1,"reason":"quit"}\n')
     assert tried.detail == "quit"
@@ -176,8 +176,8 @@ def test_a_session_that_is_gone_is_told_and_its_name_claimed_again() -> None:
     protocol.data_to_send()
     told = protocol.feed(error("bad_token"))
     assert told == [Settled(tried), Settled(untried), Left("bob", "lost", "c1"), Expired("alice")]
-    assert (tried.fate, tried.detail) == (Fate.UNCONFIRMED, "lost")
-    assert (untried.fate, untried.detail) == (Fate.REFUSED, "not_sent")
+    assert (tried.fate, tried.detail) == (DeliveryStatus.UNCONFIRMED, "lost")
+    assert (untried.fate, untried.detail) == (DeliveryStatus.REFUSED, "not_sent")
     assert leave.outcome == Left("bob", "lost", "c1")
     assert protocol.data_to_send() == HELLO + b"}\n"
     assert protocol.feed(FRESH) == [Joined("alice", "n1", False)]
@@ -263,7 +263,7 @@ def test_a_remembered_session_goes_on() -> None:
 
 
 def test_a_remembered_session_that_is_gone_ends_in_a_new_one_or_a_refusal() -> None:
-    memory = Memory("alice", "t0", 1, "c1", "bob", "client", 0, (Said(1, "a", "c1", "client", True),))
+    memory = SessionState("alice", "t0", 1, "c1", "bob", "client", 0, (Said(1, "a", "c1", "client", True),))
     protocol = ClientProtocol()
     claim = protocol.recall(memory)
     [text] = protocol.outbox.pending

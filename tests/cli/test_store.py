@@ -14,7 +14,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 import pairchat
-from pairchat.saved_session import Memory
+from pairchat.saved_session import SessionState
 from pairchat.store import STALE, Store, state_folder
 from tests.cli.chatting import a_text
 from tests.cli.scripted import ScriptedNode
@@ -25,14 +25,14 @@ SERVERS = ("localhost:9999", "localhost:10000")
 def test_what_was_saved_last_is_loaded_for_the_owner_only(tmp_path: Path) -> None:
     store = Store(tmp_path / "new" / "folder", "ann/日本\n..", SERVERS)
     assert store.load() is None
-    store.save(Memory("ann", "t0"))
-    store.save(Memory("ann", "t1"))
+    store.save(SessionState("ann", "t0"))
+    store.save(SessionState("ann", "t1"))
     store.close()
     files = list((tmp_path / "new" / "folder").iterdir())
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "new" / "folder").stat().st_mode) == 0o700
     again = Store(tmp_path / "new" / "folder", "ann/日本\n..", SERVERS[::-1])
-    assert again.load() == Memory("ann", "t1")
+    assert again.load() == SessionState("ann", "t1")
     again.forget()
     assert again.load() is None
     again.forget()
@@ -41,7 +41,7 @@ def test_what_was_saved_last_is_loaded_for_the_owner_only(tmp_path: Path) -> Non
 
 def test_another_name_or_relay_is_another_session(tmp_path: Path) -> None:
     first = Store(tmp_path, "ann", SERVERS)
-    first.save(Memory("ann", "t0"))
+    first.save(SessionState("ann", "t0"))
     for other in (Store(tmp_path, "bob", SERVERS), Store(tmp_path, "ann", ("elsewhere:9999",))):
         assert other.load() is None
         other.close()
@@ -58,7 +58,7 @@ def test_a_session_in_use_is_not_opened_again(tmp_path: Path) -> None:
 
 def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
     store = Store(tmp_path, "ann", SERVERS)
-    store.save(Memory("ann", "t0"))
+    store.save(SessionState("ann", "t0"))
     [file] = tmp_path.glob("*.json")
     file.write_bytes(b'{"name":"a')
     assert store.load() is None
@@ -75,7 +75,7 @@ def age(tmp_path: Path, seconds: float) -> Path:
 
 def test_old_sessions_are_removed(tmp_path: Path) -> None:
     store = Store(tmp_path, "ann", SERVERS)
-    store.save(Memory("ann", "t0"))
+    store.save(SessionState("ann", "t0"))
     store.close()
     age(tmp_path, STALE + 1)
     Store(tmp_path, "bob", SERVERS).close()
@@ -84,12 +84,12 @@ def test_old_sessions_are_removed(tmp_path: Path) -> None:
 
 def test_not_those_that_a_program_has_or_is_taking_up_again(tmp_path: Path) -> None:
     store = Store(tmp_path, "ann", SERVERS)
-    store.save(Memory("ann", "t0"))
+    store.save(SessionState("ann", "t0"))
     age(tmp_path, STALE + 1)
     Store(tmp_path, "bob", SERVERS).close()
     store.close()
     again = Store(tmp_path, "ann", SERVERS)
-    assert again.load() == Memory("ann", "t0")
+    assert again.load() == SessionState("ann", "t0")
     again.close()
 
 
@@ -97,7 +97,7 @@ def test_a_program_whose_session_is_quiet_gives_signs_of_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path, "ann", SERVERS)
-    store.save(Memory("ann", "t0"))
+    store.save(SessionState("ann", "t0"))
     file = age(tmp_path, STALE + 1)
     store.alive()
     assert time.time() - file.stat().st_mtime > STALE, "it has just been saved"
@@ -111,7 +111,7 @@ def test_a_program_whose_session_is_quiet_gives_signs_of_itself(
 def test_nothing_stays_of_programs_that_are_gone(tmp_path: Path) -> None:
     for name in ("ann", "bob", "carol"):
         store = Store(tmp_path, name, SERVERS)
-        store.save(Memory(name, "t0"))
+        store.save(SessionState(name, "t0"))
         store.forget()
         store.close()
     assert list(tmp_path.iterdir()) == []
@@ -151,13 +151,13 @@ def no_room() -> Iterator[None]:
 
 def test_a_disk_that_is_full_keeps_nothing_rather_than_what_was_before(tmp_path: Path) -> None:
     store = Store(tmp_path, "ann", SERVERS)
-    store.save(Memory("ann", "t0"))
+    store.save(SessionState("ann", "t0"))
     with no_room(), pytest.raises(OSError, match="File too large") as failed:
-        store.save(Memory("ann", "t1"))
+        store.save(SessionState("ann", "t1"))
     assert str(failed.value.filename).endswith(".json")
     assert [file.suffix for file in tmp_path.iterdir()] == [".lock"]
-    store.save(Memory("ann", "t2"))
-    assert store.load() == Memory("ann", "t2")
+    store.save(SessionState("ann", "t2"))
+    assert store.load() == SessionState("ann", "t2")
     store.close()
 
 
@@ -210,7 +210,7 @@ async def test_a_session_whose_folder_cannot_be_made_goes_on_and_says_so(node: S
 def in_the_way(folder: Path, name: str, server: str) -> Path:
     """A folder where a session's file belongs: nobody, root included, can do with it what is done with a file."""
     before = Store(folder, name, (server,))
-    before.save(Memory(name, "t0"))
+    before.save(SessionState(name, "t0"))
     before.close()
     [file] = folder.iterdir()
     file.unlink()

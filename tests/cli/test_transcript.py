@@ -5,13 +5,13 @@ from datetime import datetime
 from prompt_toolkit.utils import _CHAR_SIZES_CACHE
 
 from pairchat.screen.rows import Look, rows
-from pairchat.screen.transcript import DRAWN, KEPT, KEPT_TEXT, History, Kind
+from pairchat.screen.transcript import DRAWN, KEPT, KEPT_TEXT, Kind, Transcript
 
 NOW = datetime(2026, 11, 30)
 
 
 def test_the_oldest_go_where_there_are_too_many() -> None:
-    history = History()
+    history = Transcript()
     for number in range(KEPT + 10):
         history.text("bob", str(number), NOW)
     assert len(history.entries) == KEPT
@@ -20,7 +20,7 @@ def test_the_oldest_go_where_there_are_too_many() -> None:
 
 
 def test_the_oldest_go_where_they_are_too_long_but_for_the_latest() -> None:
-    history = History()
+    history = Transcript()
     for number in range(10):
         history.text("bob", str(number) * (KEPT_TEXT // 4), NOW)
     assert [entry.text[0] for entry in history.entries] == ["6", "7", "8", "9"]
@@ -33,7 +33,7 @@ def test_the_oldest_go_where_they_are_too_long_but_for_the_latest() -> None:
 
 
 def test_rows_are_kept_of_the_latest_only() -> None:
-    history = History()
+    history = Transcript()
     for number in range(2 * DRAWN):
         rows(history.text("bob", str(number), NOW), Look(80, 8, ""))
     drawn = [entry for entry in history.entries if entry.drawn is not None]
@@ -41,6 +41,6 @@ def test_rows_are_kept_of_the_latest_only() -> None:
 
 
 def test_no_text_is_remembered_for_its_width() -> None:
-    history = History()
+    history = Transcript()
     rows(history.text("bob", "words that nobody says twice 日本", NOW), Look(80, 8, ""))
     assert not [text for text in _CHAR_SIZES_CACHE if text in ("nobody", "twice", "words that nobody says twice 日本")]

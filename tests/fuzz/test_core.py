@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.protocol import frames
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong
-from relay.protocol.events import Acked, Claim, Confirm, Messages, Say
+from relay.protocol.events import Acked, Acknowledge, Claim, Messages, Say
 from relay.session.peer_messages import Mail
 from tests.fuzz.shapes import cut, joined, shapes
 from tests.relay.world import User, World, enter, pair
@@ -71,7 +71,7 @@ def still_chat(world: World, ann: User, ben: User, chat: str) -> None:
         (told,) = hearer.hears()
         assert isinstance(told, Messages)
         assert (told.id, told.texts) == (1, ["still here?"])
-        hearer.says(Confirm(1, chat))
+        hearer.says(Acknowledge(1, chat))
         world.settle()
         (acknowledged,) = speaker.hears()
         assert isinstance(acknowledged, Acked)

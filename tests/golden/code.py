@@ -117,7 +117,7 @@ def frame_parts(raw: bytes) -> list[Any]:
 
 # --- what stands in Redis
 
-RECORD_BODY: Final[type[Struct]] = record.Body
+RECORD_BODY: Final[type[Struct]] = record.SessionRecord
 REPORT: Final[type[Struct]] = status_report.Report
 write_record: Final[Callable[[Any], bytes]] = record.encode
 write_report: Final[Callable[[Any], bytes]] = status_report.encode

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import structlog
 
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.session.runtime import Limits
 from tests.relay.desk import Connect, a_router, clients
 from tests.relay.world import User, World, enter
@@ -58,12 +58,12 @@ def ben(world: World) -> User:
 
 
 @pytest.fixture
-async def router(redis_server: RedisServer, prefix: str, limits: Limits) -> AsyncIterator[Router]:
+async def router(redis_server: RedisServer, prefix: str, limits: Limits) -> AsyncIterator[Hub]:
     async with a_router(redis_server.url, prefix, limits) as router:
         yield router
 
 
 @pytest.fixture
-async def wire(router: Router) -> AsyncIterator[Connect]:
+async def wire(router: Hub) -> AsyncIterator[Connect]:
     with clients(router) as connect:
         yield connect

@@ -14,15 +14,15 @@ import pytest
 
 from relay.bus.bus import Bus
 from relay.directory.directory import Directory, Lease, Unavailable
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.redis_client import client as store_module
 from relay.redis_client import request_queue, response_timeout
-from relay.redis_client.client import Store
+from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.server.connection import Connection
 from relay.session.runtime import Limits
 
-UID = "n" * 16
+NODE_ID = "n" * 16
 MAX_LINE = 65_536
 # Nothing renews it here; far longer than any test.
 LEASE_SECONDS = 60.0
@@ -52,15 +52,15 @@ def patient() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def a_router(url: str, prefix: str, limits: Limits, uid: str = UID) -> AsyncIterator[Router]:
+async def a_router(url: str, prefix: str, limits: Limits, uid: str = NODE_ID) -> AsyncIterator[Hub]:
     """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
-    store, keys = Store(url), Keys(prefix)
+    store, keys = RedisClient(url), Keys(prefix)
     lease = Lease(store, keys, uid, LEASE_SECONDS)
     with patient():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             await lease.take()
-            router = Router(
+            router = Hub(
                 uid,
                 "n1",
                 limits,
@@ -127,7 +127,7 @@ class Tcp(asyncio.Transport):
 class Wire(Tcp):
     """A socket and its client: `full`, the client doesn't read and the kernel takes no more."""
 
-    def __init__(self, router: Router, *, classic: bool = False, max_line: int = MAX_LINE) -> None:
+    def __init__(self, router: Hub, *, classic: bool = False, max_line: int = MAX_LINE) -> None:
         super().__init__()
         self._router = router
         self.socket = socket.socket()
@@ -210,7 +210,7 @@ Connect = Callable[..., Wire]
 
 
 @contextmanager
-def clients(router: Router) -> Iterator[Connect]:
+def clients(router: Hub) -> Iterator[Connect]:
     """Connects clients, who may say something at once; at the end those who are left go."""
     wires: list[Wire] = []
 
@@ -257,12 +257,12 @@ class Guests:
         self._every = every
         self._wires: list[Wire] = []
 
-    def connect(self, router: Router) -> Wire:
+    def connect(self, router: Hub) -> Wire:
         """A client that has said nothing yet."""
         self._wires.append(Wire(router))
         return self._wires[-1]
 
-    def at(self, router: Router, name: str = "ann", **more: str) -> Wire:
+    def at(self, router: Hub, name: str = "ann", **more: str) -> Wire:
         """A client that asks for a name."""
         wire = self.connect(router)
         wire.send(json.dumps({"type": "hello", "name": name} | self._every | more).encode() + b"\n")

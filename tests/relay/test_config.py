@@ -14,7 +14,7 @@ from relay import settings
 from relay.config import MAX_FILE_BYTES, Config, ConfigError, default_name, parse_server, read_file, redact, show_server
 from relay.net import tls
 from relay.redis_client import credentials
-from relay.redis_client.client import Store
+from relay.redis_client.client import RedisClient
 from relay.redis_url import Tls
 from relay.server import jwt_keys
 from relay.tools.testbed.certificates import client_context
@@ -189,12 +189,12 @@ def test_files_for_redis_are_read_again_where_there_are_any(tmp_path: Path) -> N
     """A node and a supervisor, which makes no connections, must agree on whether SIGHUP ends them."""
     expected = urls_with_files(Authority(tmp_path), tmp_path)
     assert {url: Config(redis=url).reloads for url in expected} == expected
-    assert {url: bool(Store(url).files) for url in expected} == expected
+    assert {url: bool(RedisClient(url).files) for url in expected} == expected
 
 
 def test_what_the_system_trusts_is_read_again() -> None:
     """Some systems have neither of its places."""
-    assert Config(redis="rediss://h").reloads is bool(Store("rediss://h").files)
+    assert Config(redis="rediss://h").reloads is bool(RedisClient("rediss://h").files)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from relay.bus import link_table
 from relay.bus.link import Kind, Link, pack, unpack
 from relay.hub import housekeeping
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
 from relay.protocol.errors import Code, Reason
 from relay.protocol.events import Block, Call, Claim, Leave, Resume, Say
-from relay.redis_client.client import Script, Store, Unavailable
+from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.server.connection import TURN_LINES
 from relay.session import peer_handlers
-from relay.session.peer_messages import Ack, Sync, encode
+from relay.session.peer_messages import Ack, Resync, encode
 from relay.session.runtime import Limits
 from tests.relay.bus_desk import Desk
 from tests.relay.desk import Connect, text, until
@@ -128,19 +128,19 @@ class TestLimitsOfSessions:
 
 @pytest.mark.anyio
 class TestLimitsOfConnections:
-    async def test_connections_are_counted_also_those_that_are_gone(self, router: Router, wire: Connect) -> None:
+    async def test_connections_are_counted_also_those_that_are_gone(self, router: Hub, wire: Connect) -> None:
         wire().reset()
         wire()
         assert router.counts.connections == 2
 
-    async def test_a_line_that_is_too_long_counts(self, router: Router, wire: Connect) -> None:
+    async def test_a_line_that_is_too_long_counts(self, router: Hub, wire: Connect) -> None:
         client = await text(wire, b"ann")
         client.send(b"x" * 70_000 + b"\n")
         await until(lambda: client.sent)
         assert risen(router.counts.limits) == {Limit.LINE: 1}
 
     @pytest.mark.parametrize("flood", [b"x\n" * WINDOW * 2, b"x\n" * 8000], ids=["few", "more than one read"])
-    async def test_a_full_window_that_stops_reading_counts(self, flood: bytes, router: Router, wire: Connect) -> None:
+    async def test_a_full_window_that_stops_reading_counts(self, flood: bytes, router: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         ben.full = True
         ann.send(b"To:ben\n")
@@ -155,7 +155,7 @@ class TestLimitsOfConnections:
         ann.send(b"x\n" * WINDOW * 2)
         await until(lambda: router.counts.limits[Limit.WINDOW] >= 2)
 
-    async def test_replies_that_nobody_reads_count(self, router: Router, wire: Connect) -> None:
+    async def test_replies_that_nobody_reads_count(self, router: Hub, wire: Connect) -> None:
         client = wire()
         client.send(b'{"type":"hello","name":"ann"}\n')
         await until(lambda: b"welcome" in client.sent)
@@ -167,13 +167,13 @@ class TestLimitsOfConnections:
         await until(lambda: not client.reading)
         assert risen(router.counts.limits) == {Limit.REPLIES: 1}
 
-    async def test_a_name_that_never_comes_counts(self, router: Router, wire: Connect) -> None:
+    async def test_a_name_that_never_comes_counts(self, router: Hub, wire: Connect) -> None:
         router.limits = replace(router.limits, name=0.01)
         client = wire()
         await until(lambda: client.aborted)
         assert risen(router.counts.limits) == {Limit.NAME_TIME: 1}
 
-    async def test_memory_each_time_that_it_gets_short(self, router: Router) -> None:
+    async def test_memory_each_time_that_it_gets_short(self, router: Hub) -> None:
         hoarder: Any = Holder(1 << 40)
         waiting: Any = Holder(0)
         router._outlets.add(waiting)
@@ -276,7 +276,7 @@ class TestMessages:
         ann.says(Say("a"), Say("b"))
         world.settle()
         assert ben.session.chat is not None
-        peer_handlers.receive(ann.session, Sync("ann", chat, ben.session.party, 1, reply=False))
+        peer_handlers.receive(ann.session, Resync("ann", chat, ben.session.party, 1, reply=False))
         assert here.counts.resent == 1, "the first is known to be there"
 
 
@@ -313,7 +313,7 @@ class TestTheBus:
 @pytest.mark.anyio
 async def test_a_script_that_the_server_does_not_know_yet_is_an_answer_too(own_redis: RedisServer) -> None:
     counts = Counts()
-    store = Store(own_redis.url, counts)
+    store = RedisClient(own_redis.url, counts)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         assert await store.script(Script("find"), "relay:{p1}", "nobody", 1, 1000)

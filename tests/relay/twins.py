@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, cast
 
 from relay.bus.bus import Bus
-from relay.bus.pipelined_publisher import Publisher
+from relay.bus.pipelined_publisher import PipelinedPublisher
 from relay.directory.directory import DirectoryDelegate
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.model import Located
 from relay.names.parse import Name
 from relay.protocol.errors import Code, Ending, Presence
@@ -78,7 +78,7 @@ class _Publisher:
             self._redis.publish(self._bus, channel.encode(), frame)
 
 
-class Twin(Router):
+class Twin(Hub):
     """A node whose directory answers at once."""
 
     def __init__(self, uid: str, redis: Redis, limits: Limits, names: dict[str, Session]) -> None:
@@ -94,7 +94,7 @@ class Twin(Router):
         self._names = names
         self._ids = 0
         redis.nodes[uid] = self.bus
-        self.bus._publishing._publisher = cast(Publisher, _Publisher(redis, self.bus))
+        self.bus._publishing._publisher = cast(PipelinedPublisher, _Publisher(redis, self.bus))
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         if name.owned in self._names:

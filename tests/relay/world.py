@@ -14,11 +14,11 @@ from relay.names.parse import Name
 from relay.protocol.errors import Code, Ending, Presence
 from relay.protocol.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Resume, Welcome
 from relay.session import peer_handlers, resume
-from relay.session.client_connection import Outlet
+from relay.session.client_connection import ClientConnection
 from relay.session.memory_budget import PLENTY
-from relay.session.partner_nodes import Partners
-from relay.session.peer_messages import Mail, Moved
-from relay.session.resume import Legacy
+from relay.session.partner_nodes import PartnerNodes
+from relay.session.peer_messages import Mail, SessionMoved
+from relay.session.resume import RestoredState
 from relay.session.runtime import Limits
 from relay.session.session import Session, State
 
@@ -92,7 +92,7 @@ class Place:
         self.uid = self.node = uid
         self.limits = world.limits
         self.counts = Counts()
-        self.partners = Partners()
+        self.partners = PartnerNodes()
         self.begun: list[Session] = []
         self.authenticates = False
         self.refusal: Code | None = None  # of every claim
@@ -117,12 +117,12 @@ class Place:
 
     @property
     def call_seconds(self) -> float:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         return self.limits.call
 
     @property
     def crowded(self) -> bool:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         return self.world.crowded
 
     def check_partners(self) -> None:
@@ -142,25 +142,25 @@ class Place:
         session = Session(self, program=program)
         self.begun.append(session)
         user = User(session)
-        session.connect(cast(Outlet, user))
+        session.connect(cast(ClientConnection, user))
         return user
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         return self.refusal
 
     def admits_call(self, session: Session) -> bool:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         return self.refusal is None
 
     def tell(self, session: Session, event: Event) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         user = user_of(session)
         if user is not None:
             user.told.append(event)
 
     def post(self, uid: str, mail: Mail) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self.turn += 1  # each piece of mail by itself, so that tests see them one by one
         if uid in self.world.nodes:
             self.world.links.setdefault((self.uid, uid), deque()).append(mail)
@@ -186,21 +186,21 @@ class Place:
             self.pump(session)
 
     def mention(self, session: Session, event: Event) -> None:
-        """See `Host`: every client reads at once, unless the test says otherwise."""
+        """See `SessionRuntime`: every client reads at once, unless the test says otherwise."""
         user = user_of(session)
         if user is not None and not user.behind:
             self.tell(session, event)
 
-    def moved(self, mail: Moved) -> None:
-        """See `Host`: here sessions come at once, or not at all."""
+    def moved(self, mail: SessionMoved) -> None:
+        """See `SessionRuntime`: here sessions come at once, or not at all."""
 
     def hint(self, uid: str, mail: Mail) -> None:
-        """See `Host`: it leaves unless the test says that the links are full."""
+        """See `SessionRuntime`: it leaves unless the test says that the links are full."""
         if self.world.flowing:
             self.post(uid, mail)
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
 
         def answer() -> None:
             if not self.world.available:
@@ -216,7 +216,7 @@ class Place:
         self.world.answers.append(answer)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `Host`. The token is the session's id; the old node is told as the real one is."""
+        """See `SessionRuntime`. The token is the session's id; the old node is told as the real one is."""
 
         def answer() -> None:
             old = self.world.records.get(name.owned)
@@ -239,13 +239,13 @@ class Place:
         engaged = old.engaged
         self.world.records[old.owned] = self.sessions[old.owned] = session
         fence = self.world.ids
-        session.inherit(Legacy(old.name, old.sid, fence, "hash", engaged, old.ended, old.before))
+        session.inherit(RestoredState(old.name, old.sid, fence, "hash", engaged, old.ended, old.before))
         if old.host.uid in self.world.nodes:
             old.replaced(fence, self.uid)
         resume.come_back(session, claim)
 
     def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
 
         def answer() -> None:
             if not self.world.available:
@@ -259,7 +259,7 @@ class Place:
         self.world.answers.append(answer)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         if then is not None:
 
             def answer() -> None:
@@ -269,7 +269,7 @@ class Place:
             self.world.answers.append(answer)
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self.forget(session, why)
 
         def answer() -> None:
@@ -279,30 +279,30 @@ class Place:
         self.world.answers.append(answer)
 
     def forget(self, session: Session, why: Ending) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self.endings.append((session.owned, why))
         if self.sessions.get(session.owned) is session:
             del self.sessions[session.owned]
 
     def close(self, session: Session) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         user = user_of(session)
         session.disconnect()
         if user is not None:
             user.closed = True
 
     def called(self, session: Session) -> None:
-        """See `Host`: here no line waits without being asked for."""
+        """See `SessionRuntime`: here no line waits without being asked for."""
 
     def wake(self, session: Session) -> None:
-        """See `Host`: here everyone pumps anyway, whenever something has happened."""
+        """See `SessionRuntime`: here everyone pumps anyway, whenever something has happened."""
 
     def alarm(self, delay: float, then: Callable[[], None]) -> None:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self.world.alarms.append((self.world.time + delay, then))
 
     def new_id(self) -> str:
-        """See `Host`."""
+        """See `SessionRuntime`."""
         self.world.ids += 1
         return f"chat{self.world.ids}"
 

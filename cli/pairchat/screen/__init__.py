@@ -14,7 +14,7 @@ from pairchat.client import Chat, connect
 from pairchat.errors import NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
-from pairchat.protocol import Proof
+from pairchat.protocol import AuthToken
 from pairchat.screen.actions import Actions
 from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS, Attention, Notify, choose, learn_focus_keys, sequence
 from pairchat.screen.entry import Entry
@@ -22,11 +22,11 @@ from pairchat.screen.jobs import job_control
 from pairchat.screen.layout import application
 from pairchat.screen.paper import Paper
 from pairchat.screen.pasting import PasteInput
-from pairchat.screen.presenter import Conversation
+from pairchat.screen.presenter import Presenter
 from pairchat.screen.status import SPINNING, Status
 from pairchat.screen.theme import Theme
-from pairchat.screen.transcript import History
-from pairchat.screen.viewport import View
+from pairchat.screen.transcript import Transcript
+from pairchat.screen.viewport import Viewport
 from pairchat.settings import Settings
 from pairchat.stdio import StreamFailed
 from pairchat.tasks import alongside
@@ -46,17 +46,17 @@ class Screen:
         settings: Settings,
         state: Path | None = None,
         tls: ssl.SSLContext | None = None,
-        auth: Proof | None = None,
+        auth: AuthToken | None = None,
     ) -> None:
         """`settings` have been checked. `state`: the folder for what outlives this program."""
         self._settings = settings
         self._state, self._tls, self._auth = state, tls, auth
         self._notify = Notify(settings.notify)
-        self._history = History()
+        self._history = Transcript()
         self._status = Status()
         self._attention = Attention()
-        self._view = View(self._history, self._speakers)
-        self._conversation = Conversation(self._history, self._status.partner, self._call)
+        self._view = Viewport(self._history, self._speakers)
+        self._conversation = Presenter(self._history, self._status.partner, self._call)
         self._entry = Entry(self._typed, self._typing, lambda: self._conversation.names)
         learn_focus_keys()
         theme, mouse, leave = Theme(settings.theme), settings.mouse, self._leave

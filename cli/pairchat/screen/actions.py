@@ -10,11 +10,11 @@ from pairchat.errors import NameLost, Refused
 from pairchat.escape import word
 from pairchat.events import Invited
 from pairchat.frame_handlers import same_name
-from pairchat.retry import reach
+from pairchat.retry import call_with_retry
 from pairchat.screen.commands import Wrong, help_text, parse
-from pairchat.screen.presenter import Conversation
+from pairchat.screen.presenter import Presenter
 from pairchat.screen.transcript import Entry
-from pairchat.screen.viewport import View
+from pairchat.screen.viewport import Viewport
 from pairchat.wording import PRESENCE, refusal, sentence
 
 TYPING_EVERY = 3.0  # seconds between two words to the partner that we are typing
@@ -25,7 +25,7 @@ class Actions:
     """What a user can do in a session. `quit` ends the program."""
 
     def __init__(
-        self, chat: Chat, conversation: Conversation, view: View, quit: Callable[[], None], redraw: Callable[[], None]
+        self, chat: Chat, conversation: Presenter, view: Viewport, quit: Callable[[], None], redraw: Callable[[], None]
     ) -> None:
         self._redraw = redraw
         self._told_typing = -TYPING_EVERY
@@ -114,7 +114,7 @@ class Actions:
         try:
             self._wait = wait
             with anyio.CancelScope() as self._waiting:
-                await reach(self._chat, name, wait=wait)
+                await call_with_retry(self._chat, name, wait=wait)
                 paired = True
         finally:
             self._conversation.partner.calling = ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from pairchat.escape import lines, word
 
 
-class Log:
+class ChatLog:
     """One file at a time, readable by its owner only. What is written is escaped like the screen."""
 
     def __init__(self) -> None:

@@ -18,13 +18,13 @@ from pairchat.screen.entry import Entry, entry_keys
 from pairchat.screen.jobs import GROUP, suspend
 from pairchat.screen.status import Status
 from pairchat.screen.theme import Theme, background, style
-from pairchat.screen.viewport import View
+from pairchat.screen.viewport import Viewport
 
 COMPLETIONS = 8  # rows of the menu
 
 
 def application(
-    view: View,
+    view: Viewport,
     status: Status,
     entry: Entry,
     attention: Attention,
@@ -62,7 +62,7 @@ def application(
     return app
 
 
-def _keys(view: View, entry: Entry, attention: Attention, leave: Callable[[], None]) -> KeyBindings:
+def _keys(view: Viewport, entry: Entry, attention: Attention, leave: Callable[[], None]) -> KeyBindings:
     keys = KeyBindings()
     empty = Condition(lambda: not entry.buffer.text)
 

@@ -8,9 +8,9 @@ from pairchat.escape import word
 from pairchat.events import (
     Away,
     Back,
+    DeliveryStatus,
     Event,
     Expired,
-    Fate,
     Invited,
     Joined,
     Left,
@@ -22,9 +22,9 @@ from pairchat.events import (
     Settled,
     Typing,
 )
-from pairchat.screen.chat_log import Log
+from pairchat.screen.chat_log import ChatLog
 from pairchat.screen.status import Partner
-from pairchat.screen.transcript import Entry, History
+from pairchat.screen.transcript import Entry, Transcript
 from pairchat.wording import moment, notice
 
 TYPING_SHOWN = 6.0  # seconds: two words of it, in case one goes missing
@@ -32,13 +32,13 @@ TYPING_SHOWN = 6.0  # seconds: two words of it, in case one goes missing
 Call = Callable[[str, str], None]
 
 
-class Conversation:
+class Presenter:
     """One user's session on the screen. `call` gets who and what where the user should be called."""
 
-    def __init__(self, history: History, partner: Partner, call: Call) -> None:
+    def __init__(self, history: Transcript, partner: Partner, call: Call) -> None:
         self.history = history
         self.partner = partner
-        self.log = Log()
+        self.log = ChatLog()
         self.names: dict[str, None] = {}  # seen so far
         self.invited: Invited | None = None  # who calls at the moment
         self.called = ""  # whom we call, until that has an outcome on the screen
@@ -52,7 +52,7 @@ class Conversation:
         """We said something."""
         entry = self.history.own(chat.name or "", text, self.partner.name)
         self._logged(lambda: self.log.said(entry.who, text.text, entry.at))
-        if text.fate is Fate.PENDING:
+        if text.fate is DeliveryStatus.PENDING:
             self._shown.add(text)
         return entry
 

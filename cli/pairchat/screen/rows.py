@@ -7,7 +7,7 @@ from typing import NamedTuple
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from pairchat.escape import lines, word
-from pairchat.events import Fate, Outgoing
+from pairchat.events import DeliveryStatus, Outgoing
 from pairchat.screen.theme import name_style
 from pairchat.screen.transcript import Entry, Kind
 from pairchat.screen.width import chop, columns, fit, pad_left, settle, wrap
@@ -48,11 +48,11 @@ def names_width(names: list[str], width: int) -> int:
 def tick(outgoing: Outgoing) -> tuple[str, str]:
     """Style and two columns that say what became of a text."""
     match outgoing.fate:
-        case Fate.PENDING:
+        case DeliveryStatus.PENDING:
             return "class:tick", "· "
-        case Fate.DELIVERED if outgoing.by == "client":
+        case DeliveryStatus.DELIVERED if outgoing.by == "client":
             return "class:tick.client", "✓✓"
-        case Fate.DELIVERED:
+        case DeliveryStatus.DELIVERED:
             return "class:tick.node", "✓ "
         case _:
             return "class:tick.bad", "✗ "

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any, Final
 
-from pairchat.events import Fate, Outgoing
+from pairchat.events import DeliveryStatus, Outgoing
 
 KEPT: Final = 10_000  # entries; some four megabytes where their texts are short
 KEPT_TEXT: Final = 4_000_000  # characters in all of them; each takes up to four bytes
@@ -41,10 +41,10 @@ class Entry:
     @property
     def failed(self) -> bool:
         """Ours, and it may not have arrived or surely hasn't."""
-        return self.outgoing is not None and self.outgoing.fate in (Fate.UNCONFIRMED, Fate.REFUSED)
+        return self.outgoing is not None and self.outgoing.fate in (DeliveryStatus.UNCONFIRMED, DeliveryStatus.REFUSED)
 
 
-class History:
+class Transcript:
     """The last `KEPT` entries, or fewer if they are long."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class History:
 
     @staticmethod
     def _open(entry: Entry) -> bool:
-        return entry.failed or (entry.outgoing is not None and entry.outgoing.fate is Fate.PENDING)
+        return entry.failed or (entry.outgoing is not None and entry.outgoing.fate is DeliveryStatus.PENDING)
 
     def failed(self) -> Iterator[Entry]:
         """What could be said again."""

@@ -8,7 +8,7 @@ from prompt_toolkit.layout.controls import UIContent, UIControl
 from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 
 from pairchat.screen.rows import Look, Row, names_width, rows
-from pairchat.screen.transcript import Entry, History
+from pairchat.screen.transcript import Entry, Transcript
 
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding.key_bindings import NotImplementedOrNone
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 WHEEL = 3  # rows a notch of the mouse wheel
 
 
-class View(UIControl):
+class Viewport(UIControl):
     """Shows the end of the history, and keeps its place when scrolled back, whatever comes in or changes width."""
 
-    def __init__(self, history: History, names: Callable[[], list[str]]) -> None:
+    def __init__(self, history: Transcript, names: Callable[[], list[str]]) -> None:
         self._history = history
         self._names = names
         self._top: tuple[Entry, int] | None = None  # the first row, by entry and row in it; None: the end is shown

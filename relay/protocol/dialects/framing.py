@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from relay.protocol.errors import Code
-from relay.protocol.events import Hangup, Malformed
+from relay.protocol.events import EndOfStream, Malformed
 from relay.protocol.frame_errors import NOTHING, About
 
 # What is kept of a line that is too long: enough for the type and the id of a frame that names them first.
@@ -20,7 +20,7 @@ class TooLong(Struct, frozen=True):
     beginning: bytes = b""  # `BEGINNING_BYTES` at most, and no more than `limit`, wherever the reads were cut
 
 
-Line = bytes | TooLong | Hangup  # what a connection has to handle, in order
+Line = bytes | TooLong | EndOfStream  # what a connection has to handle, in order
 
 
 def too_long(mark: TooLong, about: About = NOTHING) -> Malformed:

@@ -26,7 +26,7 @@ from relay.protocol.events import (
     Messages,
     Missed,
     Moving,
-    Nothing,
+    Noop,
     Paired,
     Pong,
     Quit,
@@ -153,7 +153,7 @@ class TextDialect:
             return Claim(text.strip(WHITE_SPACE)) if text else Quit()
         if text.startswith("To:"):
             return Call(text[len("To:") :].strip(WHITE_SPACE))
-        return Say(text) if text else Nothing()
+        return Say(text) if text else Noop()
 
     def too_long(self, mark: TooLong) -> Malformed:
         """See `Dialect`."""

@@ -5,11 +5,11 @@ from typing import Final
 
 import anyio
 
-from relay.bus.link import UID_LENGTH, Kind, note
+from relay.bus.link import NODE_ID_LENGTH, Kind, note
 from relay.config import Config, StartError
 from relay.directory import record
 from relay.directory.record import BadRecord
-from relay.redis_client.client import Store
+from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.tools.status.gather import Node, asking
 
@@ -17,7 +17,7 @@ LOOK_SECONDS: Final = 0.1
 # What is told goes by pub/sub, which may lose it.
 AGAIN_EVERY: Final = 10  # looks
 # In a frame, whose sender is nobody.
-OPERATOR: Final = "0" * UID_LENGTH
+OPERATOR: Final = "0" * NODE_ID_LENGTH
 
 
 async def drain(told: Config, node: str, timeout: float) -> None:
@@ -61,7 +61,7 @@ async def kick(told: Config, owned: str, timeout: float) -> None:
             raise StartError(f"nothing has come of it in {timeout:g} s")
 
 
-async def _owner(store: Store, prefix: str, owned: str) -> str | None:
+async def _owner(store: RedisClient, prefix: str, owned: str) -> str | None:
     """The session that owns a name."""
     place = Keys(prefix).place(owned)
     raw = await store.call("HGET", place.key, place.field)
@@ -72,7 +72,7 @@ async def _owner(store: Store, prefix: str, owned: str) -> str | None:
 
 
 async def _tell_until(
-    store: Store, prefix: str, frames: list[bytes], done: Callable[[], Awaitable[bool]], timeout: float
+    store: RedisClient, prefix: str, frames: list[bytes], done: Callable[[], Awaitable[bool]], timeout: float
 ) -> bool:
     with anyio.move_on_after(timeout):
         looks = 0

@@ -13,7 +13,7 @@ from relay.config import Config, StartError, first_error, one_start_error, redac
 from relay.directory.lease import TAIL_SECONDS
 from relay.observe.status_publisher import read
 from relay.observe.status_report import Report
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.keys import Keys
 
 
@@ -85,7 +85,7 @@ class Gatherer:
     def __init__(self, told: Config) -> None:
         """`told` says which relay is meant. Raises ConfigError where a file that connections need can't be used."""
         assert told.redis is not None
-        self.store = Store(told.redis, password_file=told.redis_password_file)
+        self.store = RedisClient(told.redis, password_file=told.redis_password_file)
         self._engine = redis_url.parse(told.redis).kind.value
         self._prefix = told.prefix
         self._keys = Keys(told.prefix)

@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.bus.fair_queue import CREDIT_BYTES, MAIL_BYTES, Backlog, cost
+from relay.bus.fair_queue import CREDIT_BYTES, MAIL_BYTES, FairQueue, cost
 from relay.session.peer_messages import Ack, Mail, Text
 
 PIECE = 20_000
@@ -18,20 +18,20 @@ def text(to: str, id: int = 1, size: int = PIECE) -> Text:
     return Text(to, "c", 1, id, id - 1, 0.0, ["x" * size])
 
 
-def flood(backlog: Backlog, pieces: int = 3) -> None:
+def flood(backlog: FairQueue, pieces: int = 3) -> None:
     """Everyone has as much waiting as everyone else."""
     for n in range(FLOODS):
         backlog.extend([text(f"sink{n}", id) for id in range(1, pieces + 1)])
 
 
 def test_nothing_waits_in_an_empty_one() -> None:
-    backlog = Backlog()
+    backlog = FairQueue()
     assert not backlog
     assert backlog.take(FRAME) == []
 
 
 def test_what_leaves_begins_within_the_room_there_is_at_least_one() -> None:
-    backlog = Backlog()
+    backlog = FairQueue()
     backlog.extend([text("ben", id) for id in range(1, 6)])
     assert [len(backlog.take(room)) for room in (1, PIECE, PIECE + MAIL_BYTES + 1, FRAME)] == [1, 1, 2, 1]
     assert not backlog
@@ -43,7 +43,7 @@ def test_a_piece_counts_with_all_its_texts() -> None:
 
 
 def test_a_word_passes_floods_that_all_wait_for_the_same() -> None:
-    backlog = Backlog()
+    backlog = FairQueue()
     flood(backlog)
     for _ in range(FLOODS):  # at any time
         backlog.take(FRAME // 2)
@@ -53,7 +53,7 @@ def test_a_word_passes_floods_that_all_wait_for_the_same() -> None:
 
 
 def test_words_pass_floods_that_come_again_and_again() -> None:
-    backlog = Backlog()
+    backlog = FairQueue()
     flood(backlog)
     for id in range(1, 1000):
         word = text("ben", id, size=40)
@@ -64,7 +64,7 @@ def test_words_pass_floods_that_come_again_and_again() -> None:
 
 
 def test_floods_get_the_same_each() -> None:
-    backlog = Backlog()
+    backlog = FairQueue()
     flood(backlog)
     got = Counter[str]()
     for _ in range(FLOODS):
@@ -75,7 +75,7 @@ def test_floods_get_the_same_each() -> None:
 
 
 def test_who_was_silent_for_long_gets_no_more_ahead_of_floods_than_its_credit() -> None:
-    backlog = Backlog()
+    backlog = FairQueue()
     flood(backlog)
     for _ in range(10 * FLOODS):
         backlog.extend([text(mail.to) for mail in backlog.take(1)])
@@ -90,7 +90,7 @@ def test_who_was_silent_for_long_gets_no_more_ahead_of_floods_than_its_credit() 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2 * FRAME)), max_size=5), max_size=20))
 def test_everything_leaves_once_and_everyones_in_order(turns: list[list[tuple[str, int]]]) -> None:
-    backlog, put, got = Backlog(), list[Mail](), list[Mail]()
+    backlog, put, got = FairQueue(), list[Mail](), list[Mail]()
     for turn in turns:
         mails = [text(to, len(put) + n, size) for n, (to, size) in enumerate(turn)]
         put += mails

@@ -4,7 +4,7 @@ import pytest
 
 from relay.bus import link_table
 from relay.bus.link import Frame, Kind
-from relay.bus.link_table import Links
+from relay.bus.link_table import LinkTable
 from relay.metrics import Counts
 from relay.session.peer_messages import Ack
 
@@ -17,8 +17,8 @@ def some(count: int) -> list[str]:
     return [f"{n:016}" for n in range(count)]
 
 
-def opened(uids: list[str], at: float = 0.0) -> Links:
-    opened = Links(HERE, Counts(), LEASE)
+def opened(uids: list[str], at: float = 0.0) -> LinkTable:
+    opened = LinkTable(HERE, Counts(), LEASE)
     for uid in uids:
         assert opened.open(uid, at) is not None
     return opened

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from relay.bus.pipelined_publisher import ANSWERED, Publisher
-from relay.redis_client.client import Store
+from relay.bus.pipelined_publisher import ANSWERED, PipelinedPublisher
+from relay.redis_client.client import RedisClient
 from tests.relay.desk import until
 from tests.support.server import RedisServer
 
@@ -24,8 +24,10 @@ class Scene:
 
     async def open(self, url: str) -> None:
         self._client.config_resetstat()
-        self._store = Store(url)
-        self.publisher = Publisher(await self._store.connect(""), lambda *answer: self.answers.append(answer), HI)
+        self._store = RedisClient(url)
+        self.publisher = PipelinedPublisher(
+            await self._store.connect(""), lambda *answer: self.answers.append(answer), HI
+        )
 
     async def close(self) -> None:
         self.publisher.abort()

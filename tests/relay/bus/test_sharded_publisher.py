@@ -12,8 +12,8 @@ from redis.crc import key_slot
 from structlog.testing import capture_logs
 
 from relay.bus import sharded_publisher as fan_module
-from relay.bus.sharded_publisher import Fan
-from relay.redis_client.client import Store, Unavailable
+from relay.bus.sharded_publisher import ShardedPublisher
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.dialing import Connection, Dialer
 from relay.redis_client.keys import Keys
 from relay.redis_url import Login
@@ -94,8 +94,8 @@ class Scene:
         self.lost = 0
         self.mute = 0
         self.repeated: list[str] = []
-        self.fan = Fan(
-            cast(Store, self.topology),
+        self.fan = ShardedPublisher(
+            cast(RedisClient, self.topology),
             KEYS,
             "a",
             delegate=self,

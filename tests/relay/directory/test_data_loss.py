@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 from relay.clock import clock
 from relay.directory.data_loss import Shards
 from relay.directory.lease import TAIL_SECONDS, Lease
-from relay.directory.node_liveness import Peers
-from relay.redis_client.client import Store
+from relay.directory.node_liveness import NodeLiveness
+from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import PARTITIONS, Keys
-from relay.redis_client.pipeline import Line
+from relay.redis_client.pipeline import PipelineConnection
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +53,7 @@ class Told:
 class Desk:
     """Two nodes' looks at the same partitions."""
 
-    def __init__(self, store: Store, prefix: str, client: redis.Redis) -> None:
+    def __init__(self, store: RedisClient, prefix: str, client: redis.Redis) -> None:
         self.store, self.keys, self.client = store, Keys(prefix), client
         self.lease = Lease(store, self.keys, US, LEASE)
         self.shards = Shards(store, self.keys, self.lease)
@@ -72,7 +72,7 @@ class Desk:
 
 @asynccontextmanager
 async def a_desk(server: RedisServer, prefix: str, client: redis.Redis) -> AsyncIterator[Desk]:
-    store = Store(server.url)
+    store = RedisClient(server.url)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         yield Desk(store, prefix, client)
@@ -103,13 +103,13 @@ async def test_a_look_at_a_server_that_remembers_tells_nothing_and_asks_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    ask = Line.ask
+    ask = PipelineConnection.ask
 
-    async def counted(self: Line, commands: Any) -> Any:
+    async def counted(self: PipelineConnection, commands: Any) -> Any:
         asked.extend(commands)
         return await ask(self, commands)
 
-    monkeypatch.setattr(Line, "ask", counted)
+    monkeypatch.setattr(PipelineConnection, "ask", counted)
     await desk.told.look(desk.shards)
     assert (desk.told.forgotten, desk.told.put_back) == (set(), set())
     assert len(asked) == 1
@@ -183,12 +183,12 @@ def lease_key(desk: Desk) -> Iterator[str]:
     desk.client.delete(key)
 
 
-async def settled(desk: Desk) -> Peers:
+async def settled(desk: Desk) -> NodeLiveness:
     """Our own lease has been held for so long that others may be called dead."""
     await desk.lease.take()
     desk.lease._since = float("-inf")
     desk.lease.deadline = float("inf")
-    return Peers(desk.store, desk.keys, desk.lease, desk.shards)
+    return NodeLiveness(desk.store, desk.keys, desk.lease, desk.shards)
 
 
 def time_of(desk: Desk) -> float:

@@ -7,7 +7,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from relay.directory.directory import FENCE_MAX, Body, Directory, Unavailable
+from relay.directory.directory import FENCE_MAX, Directory, SessionRecord, Unavailable
 from relay.redis_client.keys import Keys
 from relay.session.runtime import Limits
 from tests.relay.desk import a_router
@@ -15,7 +15,7 @@ from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
-BODY = Body("ann", 30.0, "", False, "", None)
+BODY = SessionRecord("ann", 30.0, "", False, "", None)
 
 
 @pytest.fixture

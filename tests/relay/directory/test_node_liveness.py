@@ -7,8 +7,8 @@ import redis
 from relay.clock import clock
 from relay.directory.data_loss import Shards
 from relay.directory.lease import TAIL_SECONDS, Lease
-from relay.directory.node_liveness import TIDY, Peers, _Promise
-from relay.redis_client.client import Store
+from relay.directory.node_liveness import TIDY, NodeLiveness, _Promise
+from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from tests.relay.desk import until
 from tests.support.server import RedisServer
@@ -34,7 +34,7 @@ def nobody() -> set[str]:
 async def test_one_that_slept_is_reported_lost_and_then_back(
     redis_server: RedisServer, redis_store: redis.Redis, prefix: str
 ) -> None:
-    store, keys = Store(redis_server.url), Keys(prefix)
+    store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
     told: list[str] = []
     lapsed, held = round(TAIL_SECONDS * 1000), round((TAIL_SECONDS + 60) * 1000)
@@ -44,7 +44,7 @@ async def test_one_that_slept_is_reported_lost_and_then_back(
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
         tasks.start_soon(
-            Peers(store, keys, lease, Shards(store, keys, lease)).watch,
+            NodeLiveness(store, keys, lease, Shards(store, keys, lease)).watch,
             them,
             lambda uid, _: told.append(f"lost {uid}"),
             told.append,
@@ -61,7 +61,7 @@ async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
     redis_server: RedisServer, redis_store: redis.Redis, prefix: str
 ) -> None:
     """As where a primary of a cluster is silent."""
-    store, keys = Store(redis_server.url), Keys(prefix)
+    store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
     told: list[str] = []
     beyond = {f"{n:016}" for n in range(20)}
@@ -73,7 +73,7 @@ async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        peers = Peers(store, keys, lease, Shards(store, keys, lease))
+        peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
         tasks.start_soon(peers.watch, lambda: beyond | {THEM}, lambda uid, _: told.append(uid), told.append)
         await until(lambda: told)
         tasks.cancel_scope.cancel()
@@ -85,9 +85,9 @@ async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
     redis_server: RedisServer, prefix: str
 ) -> None:
     """Who wants a dead user's name may ask once a minute: it's the node that looks all the time."""
-    store, keys = Store(redis_server.url), Keys(prefix)
+    store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = Peers(store, keys, lease, Shards(store, keys, lease))
+    peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         await lease.take()
@@ -107,9 +107,9 @@ async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
 async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
     redis_server: RedisServer, redis_store: redis.Redis, prefix: str
 ) -> None:
-    store, keys = Store(redis_server.url), Keys(prefix)
+    store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = Peers(store, keys, lease, Shards(store, keys, lease))
+    peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
     held = round((TAIL_SECONDS + 2 * LEASE) * 1000)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
@@ -131,9 +131,9 @@ async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
 async def test_who_is_without_a_lease_is_told_once_our_own_was_held_for_long_enough(
     redis_server: RedisServer, redis_store: redis.Redis, prefix: str
 ) -> None:
-    store, keys = Store(redis_server.url), Keys(prefix)
+    store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = Peers(store, keys, lease, Shards(store, keys, lease))
+    peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
     held, lapsed, missing = (digit * 16 for digit in "cde")
     redis_store.set(keys.lease(held), "1", px=round((TAIL_SECONDS + 60) * 1000))
     redis_store.set(keys.lease(lapsed), "1", px=round(TAIL_SECONDS * 1000) - 1)
@@ -151,9 +151,9 @@ async def test_who_is_without_a_lease_is_told_once_our_own_was_held_for_long_eno
 async def test_what_is_known_of_leases_that_lapsed_long_ago_is_dropped_a_little_at_a_time(
     redis_server: RedisServer, prefix: str
 ) -> None:
-    store, keys = Store(redis_server.url), Keys(prefix)
+    store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = Peers(store, keys, lease, Shards(store, keys, lease))
+    peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
     now = clock()
     old = {f"{n:016}": _Promise(now - TAIL_SECONDS - 1, 0.0) for n in range(2 * TIDY)}
     peers._promises = {THEM: _Promise(now - TAIL_SECONDS + 60, 0.0), **old}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.hub.login_queue import AT_ONCE, CROWD_SECONDS, TALK_SECONDS, TICK_SECONDS, TURN, Entrance
+from relay.hub.login_queue import AT_ONCE, CROWD_SECONDS, TALK_SECONDS, TICK_SECONDS, TURN, LoginQueue
 
 
 class Door:
@@ -16,7 +16,7 @@ class Door:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.entered: list[int] = []
         self.gone: set[int] = set()
-        self.entrance = Entrance(lambda delay, then: self.timers.append((self.now + delay, then)), self.come)
+        self.entrance = LoginQueue(lambda delay, then: self.timers.append((self.now + delay, then)), self.come)
 
     def come(self, newcomer: Any) -> None:
         if newcomer not in self.gone and self.entrance.admits(newcomer):

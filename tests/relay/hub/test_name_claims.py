@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from relay.directory.directory import Record, Unavailable
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.hub.name_claims import PATIENCE_SECONDS
 from relay.hub.record_writer import RETRY_SECONDS
 from relay.model import Party
@@ -18,7 +18,7 @@ from relay.redis_client.keys import Keys
 from relay.session.chat import Chat
 from relay.session.grace_period import RIVALS_US
 from relay.session.pairing import Settling
-from relay.session.peer_messages import Mail, Moved
+from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime import Limits
 from relay.session.session import State
 from tests.relay.desk import Guests, a_router, answer, token_of, until
@@ -30,13 +30,13 @@ LIMITS = Limits(grace=20.0, reunion=0.05)
 
 
 @pytest.fixture
-async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
     async with a_router(redis_server.url, prefix, LIMITS) as router:
         yield router
 
 
 @pytest.fixture
-async def there(redis_server: RedisServer, prefix: str, here: Router) -> AsyncIterator[Router]:
+async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
     async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as router:
         yield router
 
@@ -48,7 +48,7 @@ async def guests() -> AsyncIterator[Guests]:
     guests.close()
 
 
-async def test_a_resume_waits_for_the_outcome_of_a_strangers_claim(here: Router, there: Router, guests: Guests) -> None:
+async def test_a_resume_waits_for_the_outcome_of_a_strangers_claim(here: Hub, there: Hub, guests: Guests) -> None:
     """The name is being asked for here; that the very session with this token has it elsewhere isn't known yet."""
     token = await token_of(guests.at(there))
     stranger = guests.at(here)
@@ -58,9 +58,7 @@ async def test_a_resume_waits_for_the_outcome_of_a_strangers_claim(here: Router,
     assert (welcome["type"], welcome["resumed"]) == ("welcome", True)
 
 
-async def test_of_two_resumes_at_once_on_one_node_the_later_one_wins(
-    here: Router, there: Router, guests: Guests
-) -> None:
+async def test_of_two_resumes_at_once_on_one_node_the_later_one_wins(here: Hub, there: Hub, guests: Guests) -> None:
     token = await token_of(guests.at(there))
     first, second = guests.at(here, token=token), guests.at(here, token=token)
     assert (await answer(second))["resumed"] is True
@@ -69,7 +67,7 @@ async def test_of_two_resumes_at_once_on_one_node_the_later_one_wins(
 
 
 async def test_of_two_resumes_at_once_on_two_nodes_neither_is_told_that_there_is_no_session(
-    here: Router, there: Router, guests: Guests
+    here: Hub, there: Hub, guests: Guests
 ) -> None:
     token = await token_of(guests.at(there))
     again = [guests.at(router, token=token) for router in (here, there, here, there)]
@@ -78,7 +76,7 @@ async def test_of_two_resumes_at_once_on_two_nodes_neither_is_told_that_there_is
 
 
 async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told(
-    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The word that the session has moved on comes before the answer that makes it a session of this node."""
     token = await token_of(guests.at(there))
@@ -96,7 +94,7 @@ async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told
     await taken.wait()
     second = guests.at(there, token=token)
     assert (await answer(second))["resumed"] is True
-    here.receive([Moved("ann", sids[0])])
+    here.receive([SessionMoved("ann", sids[0])])
     told.set()
     await until(lambda: first.closed)
     assert b'"replaced"' in first.sent
@@ -104,7 +102,7 @@ async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told
     assert not here._claims._moved
 
 
-async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Router, guests: Guests) -> None:
+async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Hub, guests: Guests) -> None:
     stranger = guests.at(here)
     again = guests.at(here, token="wrong")
     await token_of(stranger)
@@ -112,7 +110,7 @@ async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Router, g
 
 
 async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
-    here: Router, there: Router, guests: Guests
+    here: Hub, there: Hub, guests: Guests
 ) -> None:
     """The word of the move was lost: the old node's session is stale, and only the directory says so."""
     old = guests.at(there)
@@ -129,7 +127,7 @@ async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
 
 
 async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and_ends_it_nowhere(
-    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever ann was calling says nothing: the one she was chatting with, and she herself, know of one chat only."""
     token = await token_of(guests.at(there))
@@ -150,8 +148,8 @@ async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and
 
 @pytest.mark.parametrize("hears", ["from the directory", "from the other node"])
 async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_and_not_told_that_another_has_it(
-    here: Router,
-    there: Router,
+    here: Hub,
+    there: Hub,
     guests: Guests,
     redis_store: redis.Redis,
     prefix: str,
@@ -181,14 +179,14 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     if hears == "from the directory":
         there.write_back(keys.partition_of("ann"))
     else:  # late: its mail waited for Redis
-        there.receive([mail for mail in posted if isinstance(mail, Moved)])
+        there.receive([mail for mail in posted if isinstance(mail, SessionMoved)])
     await until(lambda: again.closed)
     assert stale.state is State.ENDED
     assert b'"replaced"' not in again.sent
     assert (await answer(guests.at(there, token=token)))["resumed"] is True
 
 
-async def test_once_a_node_is_over_its_timers_do_nothing(here: Router) -> None:
+async def test_once_a_node_is_over_its_timers_do_nothing(here: Hub) -> None:
     """They may ring between the end of its tasks and the end of its process."""
     rung, later = [], anyio.Event()
     here.alarm(0.0, lambda: rung.append("before"))
@@ -200,9 +198,7 @@ async def test_once_a_node_is_over_its_timers_do_nothing(here: Router) -> None:
     assert rung == ["before"]
 
 
-async def test_a_stale_owner_refuses_nobody(
-    here: Router, there: Router, guests: Guests, redis_server: RedisServer
-) -> None:
+async def test_a_stale_owner_refuses_nobody(here: Hub, there: Hub, guests: Guests, redis_server: RedisServer) -> None:
     """The name has gone to another session, and the old owner's node doesn't know it yet."""
     old = guests.at(there)
     await token_of(old)
@@ -216,7 +212,7 @@ async def test_a_stale_owner_refuses_nobody(
 
 
 async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
-    here: Router, there: Router, guests: Guests
+    here: Hub, there: Hub, guests: Guests
 ) -> None:
     """A node that was stopped finds the words of a client that gave it up and was served elsewhere."""
     owner = guests.at(there)
@@ -230,7 +226,7 @@ async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
 
 
 async def test_a_client_that_has_hung_up_takes_nothing_from_its_own_next_try(
-    here: Router, there: Router, guests: Guests
+    here: Hub, there: Hub, guests: Guests
 ) -> None:
     token = await token_of(guests.at(there))
     await until(lambda: there._records.quiet)
@@ -243,7 +239,7 @@ async def test_a_client_that_has_hung_up_takes_nothing_from_its_own_next_try(
 
 
 async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
-    here: Router, there: Router, guests: Guests
+    here: Hub, there: Hub, guests: Guests
 ) -> None:
     owner = guests.at(there)
     token = await token_of(owner)
@@ -256,7 +252,7 @@ async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
 
 
 async def test_a_resume_that_comes_through_once_the_node_is_being_stopped_is_left_to_another_node(
-    here: Router, there: Router, guests: Guests
+    here: Hub, there: Hub, guests: Guests
 ) -> None:
     old = guests.at(there)
     token = await token_of(old)
@@ -270,7 +266,7 @@ async def test_a_resume_that_comes_through_once_the_node_is_being_stopped_is_lef
 
 
 async def test_a_resume_is_refused_by_a_session_that_lost_its_name_and_has_claimed_it_anew(
-    here: Router, guests: Guests
+    here: Hub, guests: Guests
 ) -> None:
     first = guests.at(here)
     token = await token_of(first)
@@ -286,7 +282,7 @@ async def test_a_resume_is_refused_by_a_session_that_lost_its_name_and_has_claim
 
 
 async def test_a_token_is_not_called_bad_while_nobody_can_know(
-    here: Router, there: Router, guests: Guests, redis_store: redis.Redis, prefix: str
+    here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:
     """Redis forgot the name, and its owner's node doesn't hear the roll call."""
     token = await token_of(guests.at(there))
@@ -299,8 +295,8 @@ async def test_a_token_is_not_called_bad_while_nobody_can_know(
 
 
 async def test_nor_where_a_server_that_went_back_remembers_a_session_before_it(
-    here: Router,
-    there: Router,
+    here: Hub,
+    there: Hub,
     guests: Guests,
     redis_store: redis.Redis,
     prefix: str,
@@ -323,7 +319,7 @@ async def test_nor_where_a_server_that_went_back_remembers_a_session_before_it(
 
 
 async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
-    here: Router, guests: Guests, redis_store: redis.Redis, prefix: str
+    here: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:
     """Its partition was forgotten, so the claim waits for a lease; meanwhile the client hangs up."""
     redis_store.delete(Keys(prefix).place("ann").key)
@@ -336,7 +332,7 @@ async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
 
 
 async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
-    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis has carried it out, or does later: then the session is this node's, and is still only the client's."""
     token = await token_of(guests.at(there))

@@ -8,12 +8,12 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from relay.directory.directory import Body, Record
-from relay.hub.hub import Router
+from relay.directory.directory import Record, SessionRecord
+from relay.hub.hub import Hub
 from relay.hub.name_claims import TRIES
-from relay.hub.rate_limit import Bucket
+from relay.hub.rate_limit import TokenBucket
 from relay.metrics import Limit
-from relay.session.peer_messages import Moved
+from relay.session.peer_messages import SessionMoved
 from relay.session.runtime import Limits
 from relay.session.session import State
 from tests.relay.desk import Guests, Wire, a_router, answer, token_of, until
@@ -25,18 +25,18 @@ LIMITS = Limits(calls=1)
 
 
 @pytest.fixture
-async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Router]:
+async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
     async with a_router(redis_server.url, prefix, LIMITS) as router:
         yield needing_proof(router)
 
 
 @pytest.fixture
-async def there(redis_server: RedisServer, prefix: str, here: Router) -> AsyncIterator[Router]:
+async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
     async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as router:
         yield needing_proof(router)
 
 
-def needing_proof(router: Router) -> Router:
+def needing_proof(router: Hub) -> Hub:
     router.vouch, router.authenticates = lambda name, token: token == "good", True
     return router
 
@@ -57,7 +57,7 @@ async def code(wire: Wire) -> str:
 
 
 async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
-    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posted: list[tuple[str, Any]] = []
     old = guests.at(there)
@@ -65,13 +65,13 @@ async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
     sid = there.sessions["ann"].sid
     monkeypatch.setattr(here, "post", lambda uid, mail: posted.append((uid, mail)))
     await token_of(guests.at(here))
-    assert posted == [(there.uid, Moved("ann", sid, taken=True))]
-    there.receive([Moved("ann", sid, taken=True)])
+    assert posted == [(there.uid, SessionMoved("ann", sid, taken=True))]
+    there.receive([SessionMoved("ann", sid, taken=True)])
     await until(lambda: old.closed)
     assert "ann" not in there.sessions
 
 
-async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_name(here: Router, guests: Guests) -> None:
+async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_name(here: Hub, guests: Guests) -> None:
     first, second = guests.at(here), guests.at(here)
     await token_of(second)
     await until(lambda: first.closed)
@@ -80,7 +80,7 @@ async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_nam
 
 @pytest.mark.parametrize("program", [True, False])
 async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobody(
-    here: Router, guests: Guests, program: bool
+    here: Hub, guests: Guests, program: bool
 ) -> None:
     """It is the same user's, and waits behind a claim; it is gone before its turn."""
     first = guests.at(here)
@@ -95,14 +95,14 @@ async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobod
 
 
 async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_told(
-    here: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    here: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until then the name is still that of the user's older connection here."""
     old = guests.at(here)
     await token_of(old)
     take_over, taken, told, sids = here.directory.take_over, anyio.Event(), anyio.Event(), []
 
-    async def told_late(holder: Record, owned: str, sid: str, body: Body) -> int | None:
+    async def told_late(holder: Record, owned: str, sid: str, body: SessionRecord) -> int | None:
         fence = await take_over(holder, owned, sid, body)
         sids.append(sid)
         taken.set()
@@ -112,7 +112,7 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
     monkeypatch.setattr(here.directory, "take_over", told_late)
     new = guests.at(here)
     await taken.wait()
-    here.receive([Moved("ann", sids[0], taken=True)])
+    here.receive([SessionMoved("ann", sids[0], taken=True)])
     told.set()
     await until(lambda: new.closed)
     assert b'"replaced"' in new.sent
@@ -120,12 +120,12 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
     assert "ann" not in here.sessions
 
 
-async def test_without_the_proof_nobody_has_it(here: Router, guests: Guests) -> None:
+async def test_without_the_proof_nobody_has_it(here: Hub, guests: Guests) -> None:
     assert await code(guests.at(here, auth="bad")) == "bad_auth"
 
 
 async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
-    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await token_of(guests.at(there))
     find, sid = here.directory.find, there.sessions["ann"].sid
@@ -139,7 +139,7 @@ async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
 
 
 async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
-    here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by a thousand others with the same proof."""
     tries: list[str] = []
@@ -156,9 +156,9 @@ async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
     assert len(tries) == 2 * TRIES
 
 
-async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Router, guests: Guests) -> None:
+async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Hub, guests: Guests) -> None:
     wire = guests.connect(here)
-    wire.connection.pace._claims = Bucket(1, here.now)
+    wire.connection.pace._claims = TokenBucket(1, here.now)
     says(wire, type="hello", name="ann", auth="bad")
     assert await code(wire) == "bad_auth"
     says(wire, type="hello", name="ann", auth="good")
@@ -167,7 +167,7 @@ async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Router,
 
 
 @pytest.mark.parametrize("type", ["to", "who"])
-async def test_who_calls_or_looks_up_too_often_is_refused_and_counted(type: str, here: Router, guests: Guests) -> None:
+async def test_who_calls_or_looks_up_too_often_is_refused_and_counted(type: str, here: Hub, guests: Guests) -> None:
     ann = guests.at(here)
     await token_of(ann)
     says(ann, type="to", name="zoe")
@@ -191,7 +191,7 @@ async def broken(*about: Any, **more: Any) -> Any:
 
 @pytest.mark.parametrize("step", ["claim", "take_over", "find_token", "locate"])
 async def test_a_defect_in_a_step_is_logged_and_costs_that_client_its_answer_only(
-    step: str, here: Router, there: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    step: str, here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = await token_of(guests.at(there))
     ben = guests.at(here, "ben")
@@ -211,7 +211,7 @@ async def test_a_defect_in_a_step_is_logged_and_costs_that_client_its_answer_onl
 
 
 async def test_a_defect_behind_an_answer_is_logged_and_the_node_goes_on(
-    here: Router, guests: Guests, monkeypatch: pytest.MonkeyPatch
+    here: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, capture_logs() as log:
         patch.setattr(here._claims, "_known", lambda *about: 1 / 0)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.hub.partial_lines import TURN_SECONDS, Halves
-from relay.session.memory_budget import Budget
+from relay.hub.partial_lines import TURN_SECONDS, PartialLines
+from relay.session.memory_budget import MemoryBudget
 
 LINE = 1000
 MEMORY = 64 * LINE  # half of it is the bound
@@ -20,12 +20,12 @@ class One:
         return LINE - self.half
 
     def settle(self) -> None:
-        """See `Half`."""
+        """See `PartialLine`."""
 
 
 @pytest.fixture
-def budget() -> Budget:
-    budget = Budget(MEMORY)
+def budget() -> MemoryBudget:
+    budget = MemoryBudget(MEMORY)
     budget.look([MEMORY // 2 - 2 * LINE])  # room for two lines: four halves
     assert budget.short
     budget.allowance = 100
@@ -33,16 +33,16 @@ def budget() -> Budget:
 
 
 @pytest.fixture
-def halves(budget: Budget) -> Halves:
-    return Halves(budget)
+def halves(budget: MemoryBudget) -> PartialLines:
+    return PartialLines(budget)
 
 
-def test_up_to_its_share_anyone_may_go_on(halves: Halves) -> None:
+def test_up_to_its_share_anyone_may_go_on(halves: PartialLines) -> None:
     assert halves.admits(One(half=100))
     assert not halves.admits(One(half=101))
 
 
-def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(halves: Halves) -> None:
+def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(halves: PartialLines) -> None:
     crowd = [One() for _ in range(6)]
     assert not any(halves.admits(one) for one in crowd)
     assert halves.look(0.0) == crowd[:4]
@@ -52,7 +52,7 @@ def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(halves: Halves)
     assert halves.look(0.2) == crowd[4:5]
 
 
-def test_who_does_not_go_on_loses_its_turn_to_the_next_one(halves: Halves) -> None:
+def test_who_does_not_go_on_loses_its_turn_to_the_next_one(halves: PartialLines) -> None:
     crowd = [One() for _ in range(5)]
     for one in crowd:
         halves.admits(one)
@@ -62,7 +62,7 @@ def test_who_does_not_go_on_loses_its_turn_to_the_next_one(halves: Halves) -> No
     assert halves.look(TURN_SECONDS) == [crowd[0]]
 
 
-def test_one_may_always_go_on(halves: Halves, budget: Budget) -> None:
+def test_one_may_always_go_on(halves: PartialLines, budget: MemoryBudget) -> None:
     """Else acknowledgements that would free memory might wait behind half lines for ever."""
     budget.look([MEMORY])
     budget.allowance = 100
@@ -75,7 +75,7 @@ def test_one_may_always_go_on(halves: Halves, budget: Budget) -> None:
     assert halves.look(TURN_SECONDS) == crowd[1:]
 
 
-def test_a_whole_line_ends_a_turn(halves: Halves, budget: Budget) -> None:
+def test_a_whole_line_ends_a_turn(halves: PartialLines, budget: MemoryBudget) -> None:
     budget.look([MEMORY])
     budget.allowance = 100
     crowd = [One(), One(), One()]
@@ -87,7 +87,7 @@ def test_a_whole_line_ends_a_turn(halves: Halves, budget: Budget) -> None:
     assert halves.look(0.0) == crowd[1:2]
 
 
-def test_with_memory_again_all_go_on(halves: Halves, budget: Budget) -> None:
+def test_with_memory_again_all_go_on(halves: PartialLines, budget: MemoryBudget) -> None:
     crowd = [One() for _ in range(9)]
     for one in crowd:
         halves.admits(one)
@@ -96,7 +96,7 @@ def test_with_memory_again_all_go_on(halves: Halves, budget: Budget) -> None:
     assert halves.look(0.0) == []
 
 
-def test_who_is_gone_has_no_turn(halves: Halves) -> None:
+def test_who_is_gone_has_no_turn(halves: PartialLines) -> None:
     gone, there = One(), One()
     for one in (gone, there):
         halves.admits(one)

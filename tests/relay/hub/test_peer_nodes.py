@@ -4,8 +4,8 @@ from collections import UserDict
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from relay.hub.peer_nodes import Neighbours
-from relay.session.partner_nodes import NO_TIES, Partners
+from relay.hub.peer_nodes import PeerNodes
+from relay.session.partner_nodes import NO_TIES, PartnerNodes
 
 HERE, THERE, OTHER, LINKED = (digit * 16 for digit in "1234")
 
@@ -18,16 +18,16 @@ class Untouched(UserDict[str, Any]):
 
 
 def test_nobody_looks_at_all_sessions() -> None:
-    node: Any = SimpleNamespace(uid=HERE, sessions=Untouched(), partners=Partners())
+    node: Any = SimpleNamespace(uid=HERE, sessions=Untouched(), partners=PartnerNodes())
     bus: Any = SimpleNamespace(waiting=lambda: {LINKED})
     for ties in ((THERE, None), (None, OTHER), (HERE, None)):
         node.partners.change(NO_TIES, ties)
-    assert Neighbours(node, bus).partners() == {THERE, OTHER}
-    assert Neighbours(node, bus).watched() == {THERE, OTHER, LINKED}
+    assert PeerNodes(node, bus).partners() == {THERE, OTHER}
+    assert PeerNodes(node, bus).watched() == {THERE, OTHER, LINKED}
 
 
 def test_a_node_is_one_s_neighbour_until_the_last_partner_there_is_gone() -> None:
-    partners = Partners()
+    partners = PartnerNodes()
     partners.change(NO_TIES, (THERE, None))
     partners.change(NO_TIES, (THERE, OTHER))
     assert (partners.nodes, partners.chatting) == ({THERE, OTHER}, 2)

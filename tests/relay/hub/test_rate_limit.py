@@ -4,31 +4,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.hub.rate_limit import Bucket, Pace
+from relay.hub.rate_limit import RateLimiter, TokenBucket
 from relay.session.runtime import Limits
 
 LINES, BYTES, CALLS = 100, 10_000, 60
 
 
 @pytest.fixture
-def pace() -> Pace:
-    return Pace(Limits(lines=LINES, bytes=BYTES, calls=CALLS))
+def pace() -> RateLimiter:
+    return RateLimiter(Limits(lines=LINES, bytes=BYTES, calls=CALLS))
 
 
 class TestABucket:
     def test_all_at_once_and_then_one_by_one(self) -> None:
-        bucket = Bucket(60, now=1000.0)
+        bucket = TokenBucket(60, now=1000.0)
         assert [bucket.take(1000.0) for _ in range(61)] == [True] * 60 + [False]
         assert not bucket.take(1000.9)
         assert bucket.take(1001.0)
         assert not bucket.take(1001.0)
 
     def test_it_holds_no_more_than_a_minute_s_worth(self) -> None:
-        bucket = Bucket(3, now=0.0)
+        bucket = TokenBucket(3, now=0.0)
         assert [bucket.take(10_000.0) for _ in range(4)] == [True, True, True, False]
 
     def test_it_is_full_again_when_all_are_back(self) -> None:
-        bucket = Bucket(60, now=0.0)
+        bucket = TokenBucket(60, now=0.0)
         assert bucket.full(0.0)
         for _ in range(30):
             bucket.take(0.0)
@@ -37,7 +37,7 @@ class TestABucket:
 
     @given(st.lists(st.floats(0.0, 30.0), max_size=300))
     def test_it_never_lets_through_more_than_a_minute_s_worth_and_what_came_back(self, pauses: list[float]) -> None:
-        bucket, now, taken = Bucket(20, now=0.0), 0.0, 0
+        bucket, now, taken = TokenBucket(20, now=0.0), 0.0, 0
         for pause in pauses:
             now += pause
             taken += bucket.take(now)
@@ -45,13 +45,13 @@ class TestABucket:
 
 
 class TestAPace:
-    def test_nothing_is_owed_for_what_is_within(self, pace: Pace) -> None:
+    def test_nothing_is_owed_for_what_is_within(self, pace: RateLimiter) -> None:
         assert not pace.spend(LINES, BYTES)
         assert pace.spend(1, 1)
         assert pace.debt(50.0) == 0.0  # the first look: it may have been silent for long
 
     @pytest.mark.parametrize(("lines", "bytes"), [(LINES, 0), (0, BYTES), (LINES, BYTES), (LINES, BYTES // 2)])
-    def test_a_second_s_worth_more_than_there_is_owes_a_second(self, lines: int, bytes: int, pace: Pace) -> None:
+    def test_a_second_s_worth_more_than_there_is_owes_a_second(self, lines: int, bytes: int, pace: RateLimiter) -> None:
         pace.spend(LINES, BYTES)
         pace.debt(50.0)
         pace.spend(LINES, BYTES)
@@ -61,23 +61,23 @@ class TestAPace:
         assert pace.debt(51.5) == 0.0
 
     def test_any_number_where_there_is_no_limit(self) -> None:
-        pace = Pace(Limits(lines=0, bytes=0, calls=0))
+        pace = RateLimiter(Limits(lines=0, bytes=0, calls=0))
         assert not pace.spend(10**9, 10**15)
         assert pace.debt(1.0) == 0.0
         assert all(pace.may_call(1.0) for _ in range(10_000))
         assert all(pace.may_claim(1.0) for _ in range(10_000))
 
     def test_one_limit_alone(self) -> None:
-        pace = Pace(Limits(lines=0, bytes=BYTES))
+        pace = RateLimiter(Limits(lines=0, bytes=BYTES))
         assert pace.spend(10**9, 3 * BYTES)
         pace.debt(1.0)
         assert pace.spend(10**9, 2 * BYTES)
         assert pace.debt(1.0) == pytest.approx(1.0)
 
     def test_calls_are_its_own_and_claims_its_address_s(self) -> None:
-        address = Bucket(1, now=0.0)
+        address = TokenBucket(1, now=0.0)
         limits = Limits(calls=1)
-        one, two = Pace(limits, address), Pace(limits, address)
+        one, two = RateLimiter(limits, address), RateLimiter(limits, address)
         assert one.may_claim(0.0)
         assert not two.may_claim(0.0)
         assert one.may_call(0.0)
@@ -88,7 +88,7 @@ class TestAPace:
     def test_who_waits_as_told_says_no_more_than_the_rate_and_two_seconds_worth(
         self, reads: list[tuple[int, float]]
     ) -> None:
-        pace, now, said = Pace(Limits(lines=LINES, bytes=0)), 0.0, 0
+        pace, now, said = RateLimiter(Limits(lines=LINES, bytes=0)), 0.0, 0
         for lines, pause in reads:
             now += pause
             said += lines

@@ -9,13 +9,13 @@ from anyio.abc import TaskGroup
 
 from relay.directory import record as directory_record
 from relay.directory.directory import Directory, Lease, Unavailable
-from relay.directory.record import Body
-from relay.hub.record_writer import Records, body
-from relay.protocol.events import Hangup
-from relay.redis_client.client import Store
+from relay.directory.record import SessionRecord
+from relay.hub.record_writer import RecordWriter, body
+from relay.protocol.events import EndOfStream
+from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.session.session import Session, State
-from tests.relay.desk import LEASE_SECONDS, UID, patient, until
+from tests.relay.desk import LEASE_SECONDS, NODE_ID, patient, until
 from tests.relay.world import World, enter, pair
 from tests.support.clocks import own_clock
 from tests.support.server import RedisServer
@@ -27,11 +27,11 @@ class Desk:
     """Records of sessions, on a directory in a real server."""
 
     def __init__(self, server: RedisServer, prefix: str, tasks: TaskGroup) -> None:
-        self.store, self.keys = Store(server.url), Keys(prefix)
-        lease = Lease(self.store, self.keys, UID, LEASE_SECONDS)
+        self.store, self.keys = RedisClient(server.url), Keys(prefix)
+        lease = Lease(self.store, self.keys, NODE_ID, LEASE_SECONDS)
         self.directory = Directory(self.store, self.keys, lease, self)
         self.turns = 0
-        self.records = Records(self.directory, tasks, self._changed)
+        self.records = RecordWriter(self.directory, tasks, self._changed)
         self.world = World()
         self.client = server.client()
         tasks.start_soon(self.store.run)
@@ -90,7 +90,7 @@ class TestSaving:
         assert told == [(True, 1)]
         found = desk.written(ann)
         assert found is not None
-        assert (found.uid, found.sid, found.body) == (UID, ann.sid, body(ann))
+        assert (found.uid, found.sid, found.body) == (NODE_ID, ann.sid, body(ann))
         assert ann.fence == found.fence
 
     async def test_everyone_who_asked_is_told_and_the_last_state_is_the_one_that_stays(self, desk: Desk) -> None:
@@ -172,7 +172,7 @@ class TestSaving:
     async def test_a_name_that_is_another_s_is_lost(self, desk: Desk) -> None:
         ann = desk.user("ann")
         place = desk.keys.place("ann")
-        other = Body("ann", 0.0, "", False, "", None)
+        other = SessionRecord("ann", 0.0, "", False, "", None)
         desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
         desk.client.expire(place.key, 60)
         told: list[bool] = []
@@ -188,7 +188,7 @@ class TestSaving:
         """The node's lease is on a server that doesn't answer, and the record on one that does."""
         ann = desk.user("ann")
         place = desk.keys.place("ann")
-        other = Body("ann", 30.0, ann.token_hash, False, "", None)
+        other = SessionRecord("ann", 30.0, ann.token_hash, False, "", None)
         desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
         desk.client.expire(place.key, 60)
 
@@ -207,7 +207,7 @@ class TestSaving:
     ) -> None:
         ann = desk.user("ann")
         place = desk.keys.place("ann")
-        other = Body("ann", 30.0, ann.token_hash, False, "", None)
+        other = SessionRecord("ann", 30.0, ann.token_hash, False, "", None)
         desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
         desk.client.expire(place.key, 60)
         resumed, asked = desk.directory.resumed, []
@@ -303,12 +303,12 @@ class TestTheBody:
         ann, tim = enter(world.place("n1"), "Ann"), enter(world.place("n2"), "Tim", program=False)
         chat = pair(ann, tim)
         grace = world.limits.grace
-        assert body(ann.session) == Body("Ann", grace, "hash", False, chat, tim.session.party)
-        assert body(tim.session) == Body("Tim", 0.0, "hash", False, chat, ann.session.party)
+        assert body(ann.session) == SessionRecord("Ann", grace, "hash", False, chat, tim.session.party)
+        assert body(tim.session) == SessionRecord("Tim", 0.0, "hash", False, chat, ann.session.party)
 
     def test_someone_away_is_away(self) -> None:
         ann = enter(World().place("n1"), "Ann")
-        ann.says(Hangup())
+        ann.says(EndOfStream())
         assert body(ann.session).away
 
     def test_it_comes_out_as_it_went_in(self) -> None:

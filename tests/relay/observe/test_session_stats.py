@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.metrics import Counts
 from relay.observe import loop_lag, session_stats
 from relay.protocol import dialects
@@ -29,7 +29,7 @@ def test_every_dialect_has_its_name() -> None:
     assert {*connection._NAMES.values(), "unknown"} == set(session_stats.DIALECTS)
 
 
-async def test_everyone_by_dialect_and_state(router: Router, wire: Connect) -> None:
+async def test_everyone_by_dialect_and_state(router: Hub, wire: Connect) -> None:
     wire()
     wire(b"a{n\n")
     wire(b"dan", classic=True)
@@ -51,7 +51,7 @@ async def test_everyone_by_dialect_and_state(router: Router, wire: Connect) -> N
     assert (tally.connections, tally.users, tally.chatting) == (5, 4, 2)
 
 
-async def test_many_are_counted_in_slices(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_are_counted_in_slices(router: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_stats, "SLICE", 10)
     router.sessions = {str(n): Session(router) for n in range(95)}
     turns, counting = 0, True
@@ -69,7 +69,7 @@ async def test_many_are_counted_in_slices(router: Router, monkeypatch: pytest.Mo
     assert turns >= 9
 
 
-async def test_each_end_of_a_session_is_counted_by_its_reason(router: Router, wire: Connect) -> None:
+async def test_each_end_of_a_session_is_counted_by_its_reason(router: Hub, wire: Connect) -> None:
     ann, ben, cas = wire(b"ann\n"), wire(b"ben\n"), wire(b"cas\n")
     await until(lambda: ann.sent and ben.sent and cas.sent)
     ann.send(b"Quit\n")
@@ -87,7 +87,7 @@ async def test_each_end_of_a_session_is_counted_by_its_reason(router: Router, wi
     ids=["many", "long"],
 )
 async def test_windows_are_looked_at_and_empty_ones_left_out(
-    router: Router, wire: Connect, monkeypatch: pytest.MonkeyPatch, texts: bytes, share: float
+    router: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch, texts: bytes, share: float
 ) -> None:
     monkeypatch.setattr(session_stats, "WINDOWS_SECONDS", 0.01)
     ann, ben = wire(b"ann\n"), wire(b"ben\n")

@@ -8,7 +8,7 @@ import pytest
 import structlog.testing
 
 from relay.config import StartError
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ async def outcome(info: bytes) -> str:
     """What `check` says of a server with this answer."""
     async with server(info) as url:
         address = url.removeprefix("redis://")
-        store = Store(url)
+        store = RedisClient(url)
         try:
             await store.check()
         except StartError as error:

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 from relay.redis_client import client as store_module
 from relay.redis_client import dns_lookup, response_timeout
 from relay.redis_client import request_queue as shard_module
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.dns_lookup import Place
 from relay.redis_client.slot_map import SLOTS, slot_of
 from relay.tools.testbed.process import free_port
@@ -142,8 +142,8 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
-async def a_store(given: Iterable[str]) -> AsyncIterator[Store]:
-    store = Store("redis+cluster://" + ",".join(given))
+async def a_store(given: Iterable[str]) -> AsyncIterator[RedisClient]:
+    store = RedisClient("redis+cluster://" + ",".join(given))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         await store.look()
@@ -158,7 +158,7 @@ def give_up_after(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def store(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+async def store(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
     """In a hurry."""
     monkeypatch.setattr(store_module, "GLANCE_SECONDS", 0.02)
     give_up_after(CALL_SECONDS, monkeypatch)
@@ -166,12 +166,12 @@ async def store(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield store
 
 
-async def test_each_goes_to_the_primary_of_its_slot(scene: Scene, store: Store) -> None:
+async def test_each_goes_to_the_primary_of_its_slot(scene: Scene, store: RedisClient) -> None:
     assert [await store.call("GET", key) for key in (LOW, HIGH)] == [b"low", b"high"]
     assert await store.calls([("GET", HIGH), ("GET", LOW)]) == [b"high", b"low"]
 
 
-async def test_to_one_that_another_names_it_goes_at_once_and_so_does_the_next(scene: Scene, store: Store) -> None:
+async def test_to_one_that_another_names_it_goes_at_once_and_so_does_the_next(scene: Scene, store: RedisClient) -> None:
     scene.low.refusal = b"-MOVED %d %s:%d\r\n" % (slot_of(LOW.encode()), HOST.encode(), scene.high.port)
     scene.everybody_sees((0, SLOTS - 1, scene.high, 3))
     assert await store.call("GET", LOW) == b"high"
@@ -180,7 +180,7 @@ async def test_to_one_that_another_names_it_goes_at_once_and_so_does_the_next(sc
 
 
 async def test_a_slot_that_is_on_its_way_is_asked_for_there_and_the_next_begins_where_it_was(
-    scene: Scene, store: Store
+    scene: Scene, store: RedisClient
 ) -> None:
     scene.low.refusal = b"-ASK %d %s:%d\r\n" % (slot_of(LOW.encode()), HOST.encode(), scene.third.port)
     for _ in range(2):
@@ -191,7 +191,7 @@ async def test_a_slot_that_is_on_its_way_is_asked_for_there_and_the_next_begins_
 
 @pytest.mark.parametrize("refusal", ["TRYAGAIN later", "CLUSTERDOWN Hash slot not served", "LOADING", "MOVED 1 ?:1"])
 async def test_what_may_pass_is_tried_again_wherever_the_slot_is_by_then(
-    scene: Scene, store: Store, refusal: str
+    scene: Scene, store: RedisClient, refusal: str
 ) -> None:
     scene.low.refusal = f"-{refusal}\r\n".encode()
     scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
@@ -204,7 +204,7 @@ async def test_what_may_pass_is_tried_again_wherever_the_slot_is_by_then(
                 continue
 
 
-async def test_two_that_name_each_other_are_given_up(scene: Scene, store: Store) -> None:
+async def test_two_that_name_each_other_are_given_up(scene: Scene, store: RedisClient) -> None:
     slot = slot_of(LOW.encode())
     scene.low.refusal = b"-MOVED %d %s:%d\r\n" % (slot, HOST.encode(), scene.high.port)
     scene.high.refusal = b"-MOVED %d %s:%d\r\n" % (slot, HOST.encode(), scene.low.port)
@@ -212,7 +212,7 @@ async def test_two_that_name_each_other_are_given_up(scene: Scene, store: Store)
         await store.call("GET", LOW)
 
 
-async def test_one_that_is_silent_holds_up_nobody_else(scene: Scene, store: Store) -> None:
+async def test_one_that_is_silent_holds_up_nobody_else(scene: Scene, store: RedisClient) -> None:
     scene.low.silent = True
     refused: list[float] = []
 
@@ -242,7 +242,7 @@ async def test_one_that_is_silent_holds_up_nobody_else(scene: Scene, store: Stor
                     continue
 
 
-async def test_one_that_others_have_replaced_is_left_though_it_answers(scene: Scene, store: Store) -> None:
+async def test_one_that_others_have_replaced_is_left_though_it_answers(scene: Scene, store: RedisClient) -> None:
     assert await store.call("GET", LOW) == b"low"
     before = store.layout
     scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
@@ -252,7 +252,7 @@ async def test_one_that_others_have_replaced_is_left_though_it_answers(scene: Sc
 
 
 async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
-    scene: Scene, store: Store, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, store: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_up_after(MOMENT, monkeypatch)
     scene.low.silent = True
@@ -272,7 +272,7 @@ async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
 
 
 async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replaced(
-    scene: Scene, store: Store, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, store: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
         monkeypatch.setattr(response_timeout, wait, MOMENT)
@@ -291,7 +291,9 @@ async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replace
     scene.low.silent = False
 
 
-async def test_what_is_for_everyone_is_said_at_another_one_where_its_own_is_away(scene: Scene, store: Store) -> None:
+async def test_what_is_for_everyone_is_said_at_another_one_where_its_own_is_away(
+    scene: Scene, store: RedisClient
+) -> None:
     gone = Member("gone")
     gone.port = free_port()
     scene.everybody_sees((0, HALF - 1, gone, 3), (HALF, SLOTS - 1, scene.high, 2))
@@ -327,7 +329,7 @@ async def test_members_whose_answers_make_no_sense_are_waited_for(
 ) -> None:
     for member in (scene.low, scene.high, scene.third):
         monkeypatch.setattr(member, "_answer", lambda command: OK if command == ["PING"] else answer)
-    store = Store(f"redis+cluster://{HOST}:{scene.low.port},{HOST}:{scene.high.port}")
+    store = RedisClient(f"redis+cluster://{HOST}:{scene.low.port},{HOST}:{scene.high.port}")
     with pytest.raises(Unavailable, match="answers CLUSTER SLOTS in a way that can't be understood"):
         await store.check()
     await store.aclose()

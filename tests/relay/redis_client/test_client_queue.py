@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from relay.redis_client import request_queue as shard_module
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.request_queue import BATCH, CALL_SECONDS
 from tests.relay.desk import until
 from tests.support.clocks import own_clock
@@ -47,9 +47,9 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def a_store(server: Server) -> AsyncIterator[Store]:
+async def a_store(server: Server) -> AsyncIterator[RedisClient]:
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
-        store = Store(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        store = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             yield store
@@ -104,7 +104,7 @@ async def test_when_redis_is_away_nobody_waits_for_more_than_a_second() -> None:
     server.silent = True
     refused: list[float] = []
 
-    async def ask(store: Store, n: int) -> None:
+    async def ask(store: RedisClient, n: int) -> None:
         began = clock()
         with pytest.raises(Unavailable):
             await store.call("GET", str(n))

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from relay.config import StartError
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.tools.testbed.process import HOST, free_port
 from tests.support.server import RedisServer
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def a_store(url: str) -> AsyncIterator[Store]:
-    store = Store(url)
+async def a_store(url: str) -> AsyncIterator[RedisClient]:
+    store = RedisClient(url)
     try:
         yield store
     finally:

@@ -6,7 +6,7 @@ import itertools
 import anyio
 import pytest
 
-from relay.redis_client.client import Store, Unavailable
+from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.connection import RespConnection
 from tests.relay.desk import until
 
@@ -47,7 +47,7 @@ async def commands_of_a_set_up() -> int:
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         connection = await store.connect("")
         connection.close()
     return seen
@@ -57,7 +57,7 @@ async def test_a_connection_that_ends_while_it_is_taken_over_is_known_to_be_lost
     """The end came before we listened: it isn't told again, and would be waited for for ever."""
     server, url = await serve(await commands_of_a_set_up())
     async with server:
-        connection = await Store(url).connect("")
+        connection = await RedisClient(url).connect("")
         await anyio.sleep(0.05)  # the server hangs up; nobody here can see that without taking over
         taken = RespConnection(connection, lambda _: None)
         await until(taken.lost.is_set)
@@ -73,7 +73,7 @@ async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() 
 
     delays = itertools.cycle(range(10))
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         for _ in range(300):
             with pytest.raises(Unavailable):
                 await store.connect("")
@@ -93,7 +93,7 @@ async def test_what_is_no_resp_costs_the_connection() -> None:
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        store = Store(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         connection = RespConnection(await store.connect(""), heard.append)
         connection.send(("PING",))
         with anyio.move_on_after(5):

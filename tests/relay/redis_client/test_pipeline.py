@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis.exceptions
 
-from relay.redis_client.client import Store
-from relay.redis_client.pipeline import Line
+from relay.redis_client.client import RedisClient
+from relay.redis_client.pipeline import PipelineConnection
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +41,7 @@ class Server:
 
 
 class Scene:
-    def __init__(self, server: Server, line: Line) -> None:
+    def __init__(self, server: Server, line: PipelineConnection) -> None:
         self.server = server
         self.line = line
         self.current = True
@@ -55,8 +55,8 @@ class Scene:
 async def opened() -> AsyncIterator[Scene]:
     server = Server()
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
-        store = Store(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-        scene = Scene(server, Line(lambda: store.connect(""), lambda _: scene.current))
+        store = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        scene = Scene(server, PipelineConnection(lambda: store.connect(""), lambda _: scene.current))
         yield scene
         scene.line.close()
         await store.aclose()

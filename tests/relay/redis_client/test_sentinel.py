@@ -12,7 +12,7 @@ import redis.exceptions
 from structlog.testing import capture_logs
 
 from relay.config import ConfigError, StartError
-from relay.redis_client.client import Store
+from relay.redis_client.client import RedisClient
 from relay.redis_client.sentinel import LEARNED, Sentinels
 from relay.redis_url import parse
 from relay.tools.testbed.process import HOST, free_port
@@ -263,7 +263,7 @@ async def test_a_password_that_they_refuse_ends_a_start(start: Start) -> None:
     guard = Guard(NEW)
     await start(guard)
     guard.answer = lambda words: b"-NOAUTH Authentication required.\r\n"  # type: ignore[method-assign]
-    store = Store(f"redis+sentinel://{HOST}:{guard.port}/service")
+    store = RedisClient(f"redis+sentinel://{HOST}:{guard.port}/service")
     with pytest.raises(StartError, match=f"Redis refuses the credentials: {HOST}:{guard.port}: NOAUTH"):
         await store.check()
     await store.aclose()

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from relay.hub.hub import Router
-from relay.hub.rate_limit import NOWHERE, Origin
+from relay.hub.hub import Hub
+from relay.hub.rate_limit import NOWHERE, ClientSource
 from relay.metrics import Limit
 from relay.net import tls
 from relay.server import admission as module
-from relay.server.admission import Arrival, Gate, Terms
+from relay.server.admission import Admission, AdmissionLimits, PendingConnection
 from relay.server.connection import Connection
 from tests.relay.desk import Tcp, until
 from tests.support.certificates import Authority
@@ -27,7 +27,7 @@ HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x0
 class Visitor(Tcp):
     """A connection from an address."""
 
-    def __init__(self, gate: Gate, address: str, sock: socket.socket) -> None:
+    def __init__(self, gate: Admission, address: str, sock: socket.socket) -> None:
         super().__init__()
         self.address, self.socket = address, sock
         self.protocol: Any = gate.arrive(classic=False)
@@ -57,12 +57,12 @@ Come = Callable[..., Visitor]
 
 
 @pytest.fixture
-async def come(router: Router) -> AsyncIterator[Come]:
+async def come(router: Hub) -> AsyncIterator[Come]:
     """Connects somebody at a gate."""
     came: list[Visitor] = []
     sock = socket.socket()
 
-    def connect(gate: Gate, address: str = "192.0.2.1") -> Visitor:
+    def connect(gate: Admission, address: str = "192.0.2.1") -> Visitor:
         came.append(Visitor(gate, address, sock))
         return came[-1]
 
@@ -73,8 +73,8 @@ async def come(router: Router) -> AsyncIterator[Come]:
     sock.close()
 
 
-async def test_a_connection_is_a_client_s_at_once_where_nothing_stands_before(router: Router, come: Come) -> None:
-    gate = Gate(router, Terms())
+async def test_a_connection_is_a_client_s_at_once_where_nothing_stands_before(router: Hub, come: Come) -> None:
+    gate = Admission(router, AdmissionLimits())
     one = come(gate)
     assert isinstance(one.protocol, Connection)
     assert gate.open == 1
@@ -82,8 +82,8 @@ async def test_a_connection_is_a_client_s_at_once_where_nothing_stands_before(ro
     assert gate.open == 0
 
 
-async def test_those_of_an_address_are_counted_until_they_are_gone(router: Router, come: Come) -> None:
-    gate = Gate(router, Terms(connections_per_address=2))
+async def test_those_of_an_address_are_counted_until_they_are_gone(router: Hub, come: Come) -> None:
+    gate = Admission(router, AdmissionLimits(connections_per_address=2))
     first, second, third = (come(gate) for _ in range(3))
     assert [one.aborted for one in (first, second, third)] == [False, False, True]
     assert gate.open == 2
@@ -104,14 +104,14 @@ async def test_those_of_an_address_are_counted_until_they_are_gone(router: Route
         ("", "", True),
     ],
 )
-async def test_what_counts_as_one_address(one: str, other: str, same: bool, router: Router, come: Come) -> None:
-    gate = Gate(router, Terms(connections_per_address=1))
+async def test_what_counts_as_one_address(one: str, other: str, same: bool, router: Hub, come: Come) -> None:
+    gate = Admission(router, AdmissionLimits(connections_per_address=1))
     come(gate, one)
     assert come(gate, other).aborted is same
 
 
-async def test_nothing_is_kept_of_an_address_that_is_gone(router: Router, come: Come) -> None:
-    gate = Gate(router, Terms())
+async def test_nothing_is_kept_of_an_address_that_is_gone(router: Hub, come: Come) -> None:
+    gate = Admission(router, AdmissionLimits())
     stays = come(gate, "192.0.2.9")
     for number in range(50):
         come(gate, f"198.51.100.{number}").abort()
@@ -121,10 +121,10 @@ async def test_nothing_is_kept_of_an_address_that_is_gone(router: Router, come: 
 
 
 async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
-    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+    router: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MINUTE", 0.01)
-    gate = Gate(router, Terms(claims_per_address=3000))  # one in 20 ms
+    gate = Admission(router, AdmissionLimits(claims_per_address=3000))  # one in 20 ms
     one = come(gate)
     assert one.protocol.pace.may_claim(asyncio.get_running_loop().time())
     one.abort()
@@ -133,9 +133,9 @@ async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
     assert gate._sweeping is None
 
 
-async def test_what_is_forgotten_of_an_address_is_gone_at_once(router: Router, come: Come) -> None:
+async def test_what_is_forgotten_of_an_address_is_gone_at_once(router: Hub, come: Come) -> None:
     """Else a crowd with an address each would stay until Python happens to look for cycles."""
-    gate = Gate(router, Terms(proxied=True))
+    gate = Admission(router, AdmissionLimits(proxied=True))
     gc.collect()
     gc.disable()
     try:
@@ -145,16 +145,18 @@ async def test_what_is_forgotten_of_an_address_is_gone_at_once(router: Router, c
             one.abort()
             one.protocol = None
         assert not gate._neighbours
-        await until(lambda: not [one for one in gc.get_objects() if isinstance(one, Origin) and one is not NOWHERE])
+        await until(
+            lambda: not [one for one in gc.get_objects() if isinstance(one, ClientSource) and one is not NOWHERE]
+        )
     finally:
         gc.enable()
 
 
 async def test_an_address_is_remembered_for_as_long_as_its_claims_are_used_up(
-    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+    router: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MINUTE", 0.01)
-    gate = Gate(router, Terms(claims_per_address=1))
+    gate = Admission(router, AdmissionLimits(claims_per_address=1))
     first = come(gate)
     assert first.protocol.pace.may_claim(asyncio.get_running_loop().time())
     first.abort()
@@ -163,19 +165,19 @@ async def test_an_address_is_remembered_for_as_long_as_its_claims_are_used_up(
     gate.shut()
 
 
-async def test_a_header_is_read_and_not_a_byte_more(router: Router, come: Come) -> None:
-    gate = Gate(router, Terms(proxied=True, connections_per_address=1))
+async def test_a_header_is_read_and_not_a_byte_more(router: Hub, come: Come) -> None:
+    gate = Admission(router, AdmissionLimits(proxied=True, connections_per_address=1))
     one = come(gate, "10.0.0.1")
     one.say(HEADER[:5])
-    assert isinstance(one.protocol, Arrival)
+    assert isinstance(one.protocol, PendingConnection)
     one.say(HEADER[5:] + b"nobody")
     assert isinstance(one.protocol, Connection)
     assert list(gate._neighbours) == ["192.0.2.7"]
     assert bytes(one.protocol._framer._rest) == b"nobody"  # type: ignore[attr-defined]
 
 
-async def test_a_start_that_can_be_no_header_is_not_waited_for(router: Router, come: Come) -> None:
-    one = come(Gate(router, Terms(proxied=True)))
+async def test_a_start_that_can_be_no_header_is_not_waited_for(router: Hub, come: Come) -> None:
+    one = come(Admission(router, AdmissionLimits(proxied=True)))
     one.say(HEADER[:12])
     assert not one.aborted
     one.say(b"\x31")  # version 3, and nothing more comes
@@ -184,10 +186,10 @@ async def test_a_start_that_can_be_no_header_is_not_waited_for(router: Router, c
 
 
 async def test_one_that_does_not_come_is_not_waited_for(
-    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+    router: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HEADER_SECONDS", 0.05)
-    gate = Gate(router, Terms(proxied=True))
+    gate = Admission(router, AdmissionLimits(proxied=True))
     silent, prompt = come(gate), come(gate)
     prompt.say(HEADER)
     await until(lambda: silent.aborted)
@@ -197,10 +199,10 @@ async def test_one_that_does_not_come_is_not_waited_for(
 
 @pytest.mark.parametrize("late", [True, False])
 async def test_a_handshake_that_is_not_done_in_time_is_counted(
-    router: Router, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+    router: Hub, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.05)
-    gate = Gate(router, Terms(), tls.server_context(*Authority(tmp_path).issue("node"), None))
+    gate = Admission(router, AdmissionLimits(), tls.server_context(*Authority(tmp_path).issue("node"), None))
     stranger = come(gate)
     if not late:
         stranger.abort()
@@ -209,8 +211,8 @@ async def test_a_handshake_that_is_not_done_in_time_is_counted(
     assert gate.open == 0
 
 
-async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(router: Router, come: Come) -> None:
-    gate = Gate(router, Terms(proxied=True))
+async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(router: Hub, come: Come) -> None:
+    gate = Admission(router, AdmissionLimits(proxied=True))
     waiting, there = come(gate), come(gate)
     there.say(HEADER)
     gate.shut()
@@ -218,8 +220,8 @@ async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(router: Route
     assert not there.aborted
 
 
-async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(router: Router, come: Come) -> None:
-    gate = Gate(router, Terms(connections=1))
+async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(router: Hub, come: Come) -> None:
+    gate = Admission(router, AdmissionLimits(connections=1))
     first, second = come(gate), come(gate)
     assert [one.aborted for one in (first, second)] == [False, True]
     assert gate.why_full == "as many connections as there may be"
@@ -230,10 +232,10 @@ async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(rout
 
 
 async def test_addresses_whose_claims_are_used_up_are_looked_at_together(
-    router: Router, come: Come, monkeypatch: pytest.MonkeyPatch
+    router: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One timer for all of them, however many there are."""
-    gate = Gate(router, Terms(claims_per_address=1))
+    gate = Admission(router, AdmissionLimits(claims_per_address=1))
     for number in range(3):
         one = come(gate, f"192.0.2.{number}")
         assert one.protocol.pace.may_claim(asyncio.get_running_loop().time())

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from relay.hub import hub, tick_scheduler
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.server.connection import TURN_LINES
 from relay.server.read_gate import AHEAD_LINES, REPLY_BYTES
 from relay.session.runtime import Limits
@@ -55,7 +55,7 @@ class TestTheDialect:
 
 class TestTheEntrance:
     async def test_whoever_has_no_name_gets_in_though_others_use_up_every_turn(
-        self, router: Router, wire: Connect, monkeypatch: pytest.MonkeyPatch
+        self, router: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It has turns of its own; else floods that fill the loop's would keep it outside for ever."""
         monkeypatch.setattr(hub, "ROUND_LINES", 0)
@@ -82,7 +82,7 @@ class TestOrder:
         await until(lambda: ann.closed)
         await until(lambda: ben.sent.endswith(b"ann: (hi)\nQuit.\n"))
 
-    async def test_a_program_goes_away_at_eof(self, router: Router, wire: Connect) -> None:
+    async def test_a_program_goes_away_at_eof(self, router: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
         ann.end()
@@ -90,7 +90,7 @@ class TestOrder:
         assert ann.closed
         assert router.sessions["ann"].away
 
-    async def test_lines_that_came_before_a_reset_are_still_handled(self, router: Router, wire: Connect) -> None:
+    async def test_lines_that_came_before_a_reset_are_still_handled(self, router: Hub, wire: Connect) -> None:
         ben = await text(wire, b"ben")
         ann = wire()
         ann.send(b"ann\nTo:ben\nhi\n")
@@ -210,7 +210,7 @@ class TestReading:
         await until(lambda: b'"two"' in ben.sent)
         assert ben.sent.count(b'"typing"') == 1
 
-    async def test_replies_that_nobody_reads_are_bounded(self, router: Router, wire: Connect) -> None:
+    async def test_replies_that_nobody_reads_are_bounded(self, router: Hub, wire: Connect) -> None:
         client = await program(wire, b"ann")
         client.full = True
         for _ in range(100):
@@ -259,7 +259,7 @@ class TestAcknowledging:
 class TestHolding:
     """Whose memory is looked at ten times a second: only those that may hold something."""
 
-    async def test_who_has_read_everything_is_not_looked_at(self, router: Router, wire: Connect) -> None:
+    async def test_who_has_read_everything_is_not_looked_at(self, router: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
         router.holding.clear()
@@ -268,7 +268,7 @@ class TestHolding:
         assert ben.sent.endswith(b"(hi)\n")
         assert router.holders() == [ann.connection], "it has said something"
 
-    async def test_who_does_not_read_is(self, router: Router, wire: Connect) -> None:
+    async def test_who_does_not_read_is(self, router: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
         router.holding.clear()
@@ -279,7 +279,7 @@ class TestHolding:
         await until(lambda: ben.connection.held_bytes)
         assert ben.connection in router.holders()
 
-    async def test_who_comes_back_to_what_is_under_way_is(self, router: Router, wire: Connect) -> None:
+    async def test_who_comes_back_to_what_is_under_way_is(self, router: Hub, wire: Connect) -> None:
         ann, ben = wire(b'{"type":"hello","name":"ann"}\n'), await text(wire, b"ben")
         token = await token_of(ann)
         await paired(ben, ann, b"ann")
@@ -319,7 +319,7 @@ class TestTurns:
         _, *served = Counter(turn for flood in floods for turn in set(flood.rounds)).most_common()
         assert max(times for _, times in served) <= 2 + 2, "what they say is handled, or read, after the first time"
 
-    async def test_who_waits_for_memory_goes_on_when_there_is_some(self, router: Router, wire: Connect) -> None:
+    async def test_who_waits_for_memory_goes_on_when_there_is_some(self, router: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
         router.budget.look([1 << 40] * (1 << 20))  # next to nothing for everyone

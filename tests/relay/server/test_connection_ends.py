@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.net import tcp_health
 from relay.server import connection
 from relay.server.read_gate import REPLY_BYTES
@@ -35,7 +35,7 @@ class TestASpan:
 
 
 class TestClosing:
-    async def test_it_waits_for_what_was_told(self, router: Router, wire: Connect) -> None:
+    async def test_it_waits_for_what_was_told(self, router: Hub, wire: Connect) -> None:
         client = await text(wire, b"ann")
         client.full = True
         client.send(b"To:ann\nQuit\n")
@@ -58,9 +58,7 @@ class TestClosing:
             client.send(b"Quit\n")
             await until(lambda client=client: client.closed)  # type: ignore[misc]
 
-    async def test_one_that_is_lost_with_unread_replies_gives_its_name_back(
-        self, router: Router, wire: Connect
-    ) -> None:
+    async def test_one_that_is_lost_with_unread_replies_gives_its_name_back(self, router: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
         ben.full = True
@@ -72,9 +70,7 @@ class TestClosing:
         await until(lambda: "ben" not in router.sessions)
         await until(lambda: ann.sent.endswith(b"Quit.\n"))
 
-    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(
-        self, router: Router, wire: Connect
-    ) -> None:
+    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(self, router: Hub, wire: Connect) -> None:
         """A node that slept asks first what it still owns; meanwhile the end of a client waits with its last lines."""
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
@@ -110,7 +106,7 @@ class TestClosing:
         ann.send(b"To:ann\nQuit\n")
         await until(lambda: ann.aborted)
 
-    async def test_one_that_was_cut_off_leaves_no_timer(self, router: Router, wire: Connect) -> None:
+    async def test_one_that_was_cut_off_leaves_no_timer(self, router: Hub, wire: Connect) -> None:
         """Its session ends after that; a timer would keep what is left of the connection for a minute."""
         ann = await text(wire, b"ann")
         ann.reset()
@@ -119,12 +115,12 @@ class TestClosing:
 
 
 class TestTheNameTimeOut:
-    async def test_a_connection_that_sends_no_name_is_closed(self, router: Router, wire: Connect) -> None:
+    async def test_a_connection_that_sends_no_name_is_closed(self, router: Hub, wire: Connect) -> None:
         router.limits = replace(router.limits, name=0.01)
         client = wire()
         await until(lambda: client.aborted)
 
-    async def test_one_with_a_name_is_not(self, router: Router, wire: Connect) -> None:
+    async def test_one_with_a_name_is_not(self, router: Hub, wire: Connect) -> None:
         router.limits = replace(router.limits, name=0.5)
         client = await text(wire, b"ann")
         assert client.connection._timer is None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.names.parse import Name
 from relay.protocol.errors import Code
@@ -41,7 +41,7 @@ def welcomed(client: Wire) -> bool:
 
 class TestALineBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_holds_the_longest_token(self, router: Router, wire: Connect, dialect: str) -> None:
+    async def test_holds_the_longest_token(self, router: Hub, wire: Connect, dialect: str) -> None:
         seen = list[str | None]()
         router.authenticates = True
         router.vouch = lambda name, token: bool(seen.append(token) or True)  # type: ignore[func-returns-value]
@@ -70,7 +70,7 @@ class TestALineBeforeAName:
         client.send(b"ann\nTo:ben\n" + b"x" * 60_000 + b"\n")
         await until(lambda: b"x" * 60_000 in other.sent)
 
-    async def test_once_the_name_is_lost_it_is_short_again(self, router: Router, wire: Connect) -> None:
+    async def test_once_the_name_is_lost_it_is_short_again(self, router: Hub, wire: Connect) -> None:
         client = await program(wire, b"ann")
         client.send(b'{"type":"msg","id":1,"text":"' + b"x" * 60_000)
         await until(lambda: client.connection.half > 60_000)
@@ -86,7 +86,7 @@ class TestALineBeforeAName:
 
 class TestWhatWaitsBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_is_one_read_or_one_line(self, router: Router, wire: Connect, dialect: str) -> None:
+    async def test_is_one_read_or_one_line(self, router: Hub, wire: Connect, dialect: str) -> None:
         router.held = True
         client = connected(wire, dialect)
         client.send(b"ab\n" * 50_000)
@@ -111,7 +111,7 @@ class TestWhatWaitsBeforeAName:
 
 
 class TestHalfALineOfOneWithAName:
-    async def test_counts_in_the_budget(self, router: Router, wire: Connect) -> None:
+    async def test_counts_in_the_budget(self, router: Hub, wire: Connect) -> None:
         client = await text(wire, b"ann")
         assert client.connection.held_bytes == 0
         client.send(b"x" * 60_000)
@@ -119,7 +119,7 @@ class TestHalfALineOfOneWithAName:
         client.send(b"\n")
         await until(lambda: client.connection.held_bytes == 0)
 
-    async def test_beyond_its_share_is_read_on_when_it_is_its_turn(self, router: Router, wire: Connect) -> None:
+    async def test_beyond_its_share_is_read_on_when_it_is_its_turn(self, router: Hub, wire: Connect) -> None:
         router.budget.look([router.budget._bound])
         router.budget.allowance = 20_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
@@ -136,7 +136,7 @@ class TestHalfALineOfOneWithAName:
         router.go_on_with_halves()
         await until(lambda: not ben.unsent)
 
-    async def test_goes_on_when_there_is_memory_again(self, router: Router, wire: Connect) -> None:
+    async def test_goes_on_when_there_is_memory_again(self, router: Hub, wire: Connect) -> None:
         router.budget.look([router.budget._bound])
         router.budget.allowance = 1_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
@@ -148,7 +148,7 @@ class TestHalfALineOfOneWithAName:
         router.go_on_with_halves()
         await until(lambda: not ann.unsent and not ben.unsent)
 
-    async def test_waits_no_more_once_it_is_gone(self, router: Router, wire: Connect) -> None:
+    async def test_waits_no_more_once_it_is_gone(self, router: Hub, wire: Connect) -> None:
         router.budget.look([router.budget._bound])
         router.budget.allowance = 1_000
         ann = await text(wire, b"ann")
@@ -160,7 +160,7 @@ class TestHalfALineOfOneWithAName:
 
 class TestTheTimeToSendAName:
     @pytest.fixture
-    def slow(self, router: Router, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    def slow(self, router: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
         """Claims wait until they are told how they end."""
         router.limits = replace(router.limits, name=0.02)
         asked: list[Any] = []
@@ -191,7 +191,7 @@ class TestTheTimeToSendAName:
 
     @pytest.mark.parametrize("dialect", DIALECTS)
     async def test_begins_anew_when_it_can_not_be_had(
-        self, router: Router, wire: Connect, dialect: str, slow: Callable[[bool], None]
+        self, router: Hub, wire: Connect, dialect: str, slow: Callable[[bool], None]
     ) -> None:
         client = connected(wire, dialect)
         client.send(hello(dialect, "ann"))
@@ -201,7 +201,7 @@ class TestTheTimeToSendAName:
         await until(lambda: client.aborted)
         assert router.counts.limits[Limit.NAME_TIME] == 1
 
-    async def test_does_not_count_while_a_name_waits_for_its_turn(self, router: Router, wire: Connect) -> None:
+    async def test_does_not_count_while_a_name_waits_for_its_turn(self, router: Hub, wire: Connect) -> None:
         router.limits = replace(router.limits, name=0.02)
         router.held = True
         ann, bad = wire(b"ann\n"), wire(b"not a name\nneither this\n")

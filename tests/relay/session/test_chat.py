@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from relay.model import Party
 from relay.protocol.errors import Reason
-from relay.session.chat import FATES_KEPT, FLIGHT_BYTES, PAST_KEPT, Chat, Fates
-from relay.session.peer_messages import Ack, Sync, Text
+from relay.session.chat import FATES_KEPT, FLIGHT_BYTES, PAST_KEPT, Chat, Outcomes
+from relay.session.peer_messages import Ack, Resync, Text
 
 BEN = Party("n2", "ben", "Ben", 7, "node", 0.0)
 ANN = Party("n1", "ann", "Ann", 3, "client", 30.0)
@@ -27,20 +27,20 @@ def text(id: int, *texts: str, prev: int | None = None) -> Text:
 
 class TestFates:
     def test_an_outcome_is_remembered_by_id(self) -> None:
-        fates = Fates()
+        fates = Outcomes()
         fates.record(1, 4, "c1", None)
         fates.record(5, 6, "c1", Reason.LEFT)
         assert [fates.of(id) for id in (1, 4, 5, 6)] == [("c1", None)] * 2 + [("c1", Reason.LEFT)] * 2
 
     def test_acknowledged_spans_of_a_chat_grow_together(self) -> None:
-        fates = Fates()
+        fates = Outcomes()
         for id in range(1, FATES_KEPT * 2):
             fates.record(id, id, "c1", None)
         assert fates.of(1) == ("c1", None)
 
     @pytest.mark.parametrize(("chat", "first"), [("c2", 2), ("c1", 3)])
     def test_spans_of_another_chat_or_behind_a_jump_stay_apart(self, chat: str, first: int) -> None:
-        fates = Fates()
+        fates = Outcomes()
         fates.record(1, 1, "c1", None)
         fates.record(first, first, chat, None)
         assert fates.of(1) == ("c1", None)
@@ -48,20 +48,20 @@ class TestFates:
         assert first == 2 or fates.of(2) == (None, Reason.LOST)
 
     def test_an_acknowledgement_behind_a_report_does_not_change_the_report(self) -> None:
-        fates = Fates()
+        fates = Outcomes()
         fates.record(1, 1, "c1", Reason.LOST)
         fates.record(2, 2, "c1", None)
         assert (fates.of(1), fates.of(2)) == (("c1", Reason.LOST), ("c1", None))
 
     def test_what_is_too_old_to_be_remembered_counts_as_lost(self) -> None:
-        fates = Fates()
+        fates = Outcomes()
         for id in range(1, FATES_KEPT + 2):
             fates.record(id, id, "c1", Reason.LEFT)
         assert fates.of(1) == (None, Reason.LOST)
         assert fates.of(2) == ("c1", Reason.LEFT)
 
     def test_why_a_chat_ended_is_remembered_for_a_bounded_number_of_chats(self) -> None:
-        fates = Fates()
+        fates = Outcomes()
         for n in range(PAST_KEPT + 1):
             fates.ended(f"c{n}", Reason.QUIT)
         assert (fates.why("c0"), fates.why("c1"), fates.why("never")) == (Reason.LOST, Reason.QUIT, Reason.LOST)
@@ -243,4 +243,4 @@ def test_absences_are_counted(chat: Chat) -> None:
 def test_a_sync_says_where_this_side_lives_and_how_far_it_is(chat: Chat) -> None:
     chat.take(text(1, "a"))
     chat.confirm(1)
-    assert chat.sync(ANN, reply=True) == Sync("ben", "c1", ANN, 1, True)
+    assert chat.sync(ANN, reply=True) == Resync("ben", "c1", ANN, 1, True)

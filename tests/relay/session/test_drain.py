@@ -7,11 +7,11 @@ import pytest
 from relay.protocol.errors import Code, Reason
 from relay.protocol.events import (
     Acked,
+    Acknowledge,
     Away,
     Call,
     Claim,
-    Confirm,
-    Hangup,
+    EndOfStream,
     Left,
     Messages,
     Moving,
@@ -54,10 +54,10 @@ class TestDraining:
         ann.says(Say("a", 1))
         world.settle()
         assert [event.texts for event in ben.hears() if isinstance(event, Messages)] == [["a"]]
-        ben.says(Confirm(1))
+        ben.says(Acknowledge(1))
         world.settle()
         assert ann.hears() == [Acked(1, "chat3", NOON)]
-        ann.says(Hangup())
+        ann.says(EndOfStream())
         assert drain.look()
 
     def test_one_that_was_just_asking_for_a_name_is_told_when_it_has_it(
@@ -75,7 +75,7 @@ class TestDraining:
     def test_a_person_stays_while_a_program_does(self, drain: Drain, ann: User, tim: User) -> None:
         assert not drain.look()
         assert tim.hears() == []
-        ann.says(Hangup())
+        ann.says(EndOfStream())
         assert not drain.look()
 
     def test_then_a_person_is_told_and_closed_and_the_partner_too(
@@ -97,7 +97,7 @@ class TestDraining:
         world.settle()
         assert not drain.look()
         assert tim.hears() == []
-        ben.says(Confirm(1))
+        ben.says(Acknowledge(1))
         world.settle()
         assert tim.hears() == [Acked(1, "chat3", NOON), Moving()]
         assert drain.look()
@@ -114,7 +114,7 @@ class TestDraining:
         assert drain.look()
 
     def test_whoever_is_away_is_not_waited_for(self, drain: Drain, ann: User) -> None:
-        ann.says(Hangup())
+        ann.says(EndOfStream())
         assert drain.look()
 
 

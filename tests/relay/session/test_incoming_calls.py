@@ -13,8 +13,8 @@ from relay.protocol.events import (
     Cancel,
     Claim,
     DeclineCall,
+    EndOfStream,
     Event,
-    Hangup,
     Invited,
     Leave,
     Missed,
@@ -131,7 +131,7 @@ ENDS: dict[str, tuple[Callable[[User, User], None], Code | None, bool]] = {
     "given up": (lambda ann, ben: ann.session.receive(Cancel()), Code.DECLINED, True),
     "blocked": (lambda ann, ben: ben.says(Block("ann")), Code.BUSY, True),
     "callee quits": (lambda ann, ben: ben.says(Quit()), Code.NO_SUCH_USER, True),
-    "callee's connection lost": (lambda ann, ben: ben.says(Hangup()), Code.AWAY, True),
+    "callee's connection lost": (lambda ann, ben: ben.says(EndOfStream()), Code.AWAY, True),
     "callee calls another": (lambda ann, ben: ben.says(Call("nobody")), Code.BUSY, True),
     "caller's connection lost": (lambda ann, ben: ann.session.unplugged(), Code.DECLINED, True),
     "caller's node lost": (lambda ann, ben: ben.session.node_lost("n1", 0), None, True),
@@ -210,7 +210,7 @@ def test_a_call_taken_too_late_is_missed(world: World) -> None:
 def test_who_does_not_ask_is_paired_at_once_and_a_resume_may_change_that(world: World) -> None:
     ben = asking(world, "ben")
     sid = ben.session.sid
-    ben.says(Hangup())
+    ben.says(EndOfStream())
     again = world.place("n3").user()
     again.says(Claim("ben", True, Resume(sid), False))
     world.settle()
@@ -265,7 +265,7 @@ def test_typing_for_a_text_client_or_one_who_is_away_goes_nowhere(world: World) 
     assert ben.hears() == []
     cas, dan = enter(world.place("n1"), "cas"), enter(world.place("n2"), "dan")
     pair(cas, dan)
-    dan.says(Hangup())
+    dan.says(EndOfStream())
     world.settle()
     cas.says(Type())
     assert not any(world.links.values())

@@ -1,7 +1,7 @@
 """A user whom an operator wants gone."""
 
 from relay.protocol.errors import MESSAGES, Code, Reason
-from relay.protocol.events import Hangup, Left, Refused, Say, Unconfirmed
+from relay.protocol.events import EndOfStream, Left, Refused, Say, Unconfirmed
 from relay.session.kick import kick
 from relay.session.session import State
 from tests.relay.world import CHAT, World, enter, pair
@@ -34,7 +34,7 @@ def test_so_it_is_for_a_person() -> None:
 def test_one_who_is_away_may_not_come_back() -> None:
     world = World()
     ann = enter(world.place("n1"), "Ann")
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     kick(ann.session)
     world.settle()

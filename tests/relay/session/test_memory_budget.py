@@ -1,13 +1,13 @@
 """A node's memory for messages under way is shared out before it runs short."""
 
-from relay.session.memory_budget import PLENTY, Budget
+from relay.session.memory_budget import PLENTY, MemoryBudget
 
 MEMORY = 1000
 FEW_WORDS = MEMORY // 2 // 4
 
 
 def test_windows_have_their_own_bounds_only_while_there_is_plenty() -> None:
-    budget = Budget(MEMORY)
+    budget = MemoryBudget(MEMORY)
     assert budget.allowance == PLENTY
     budget.look([100, 100, 0])
     assert budget.allowance == PLENTY
@@ -15,21 +15,21 @@ def test_windows_have_their_own_bounds_only_while_there_is_plenty() -> None:
 
 
 def test_beyond_half_of_it_what_is_left_is_shared_among_those_who_hold_something() -> None:
-    budget = Budget(MEMORY)
+    budget = MemoryBudget(MEMORY)
     budget.look([150, 101, 0, 0])
     assert budget.allowance == (MEMORY // 2 - FEW_WORDS - 251) // 2 == FEW_WORDS // 2
     assert budget.short
 
 
 def test_the_last_quarter_is_for_those_who_hold_less_than_their_share_of_it() -> None:
-    budget = Budget(MEMORY)
+    budget = MemoryBudget(MEMORY)
     for held in (300, 375, 600):
         budget.look([held, 1])
         assert budget.allowance == FEW_WORDS // 2
 
 
 def test_those_who_flood_leave_room_for_the_few_words_of_others() -> None:
-    budget, held = Budget(MEMORY), [0] * 10
+    budget, held = MemoryBudget(MEMORY), [0] * 10
     for growing in (2, 10):  # first two flood, then everyone says as much as may be
         for _ in range(100):
             budget.look(held)
@@ -40,7 +40,7 @@ def test_those_who_flood_leave_room_for_the_few_words_of_others() -> None:
 
 
 def test_there_is_plenty_again_when_windows_have_emptied() -> None:
-    budget = Budget(MEMORY)
+    budget = MemoryBudget(MEMORY)
     budget.look([600])
     budget.look([])
     assert budget.allowance == PLENTY

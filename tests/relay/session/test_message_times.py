@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.protocol.events import Acked, Claim, Confirm, Hangup, Messages, Paired, Resume, Say
-from relay.session.message_times import TIMES_KEPT, TIMES_SPARE, Times
+from relay.protocol.events import Acked, Acknowledge, Claim, EndOfStream, Messages, Paired, Resume, Say
+from relay.session.message_times import TIMES_KEPT, TIMES_SPARE, MessageTimes
 from relay.session.peer_messages import Text
 from tests.relay import movers
 from tests.relay.world import NOON, User, World, comes_back, enter, pair
@@ -37,7 +37,7 @@ def ben(world: World) -> User:
 class TestTimes:
     @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.floats(1, 100)), max_size=20))
     def test_the_first_that_is_noted_stays(self, notes: list[tuple[int, int, float]]) -> None:
-        times, known, next = Times(), dict[int, float](), 1
+        times, known, next = MessageTimes(), dict[int, float](), 1
         for step, count, at in notes:
             first = max(1, next + step - 2)  # again, behind the last, or with a gap
             fresh = times.note(first, count, at)
@@ -47,12 +47,12 @@ class TestTimes:
             next = max(next, first + count)
         assert {id: times.of(id) for id in range(next + 1) if times.of(id) is not None} == known
         last, latest = times.latest
-        copy = Times()
+        copy = MessageTimes()
         copy.learn(last, latest)
         assert [copy.of(id) for id in range(next + 1)] == [times.of(id) for id in range(next + 1)]
 
     def test_only_the_latest_are_kept(self) -> None:
-        times = Times()
+        times = MessageTimes()
         last = TIMES_KEPT + TIMES_SPARE + 1
         for id in range(1, last + 1):
             times.note(id, 1, id)
@@ -64,7 +64,7 @@ class TestTimes:
         assert times.latest == (10**9, [8])
 
     def test_texts_are_cut_where_the_time_changes(self) -> None:
-        times = Times()
+        times = MessageTimes()
         times.note(2, 1, 5.0)
         assert list(times.runs(1, ["a", "b", "c", "d"], 9.0)) == [
             (1, ["a"], 9.0),
@@ -74,7 +74,7 @@ class TestTimes:
 
     @pytest.mark.parametrize(("last", "times"), [(0, [1.0, 2.0]), (1, [1.0] * 5), (-5, [1.0])])
     def test_what_no_node_says_harms_nothing(self, last: int, times: list[float]) -> None:
-        some = Times()
+        some = MessageTimes()
         some.learn(last, times)
         assert some.of(0) is None
 
@@ -87,7 +87,7 @@ def test_the_sender_is_told_the_time_that_the_partner_was_told(world: World, ann
     world.settle()
     assert times_told(ben) == {1: NOON, 2: NOON + 2}
     world.pass_time(3)
-    ben.says(Confirm(2))
+    ben.says(Acknowledge(2))
     world.settle()
     assert acks(ann) == [(2, NOON + 2)]
     ann.says(Say("a", 1), Say("b", 2))  # again: each has its own
@@ -102,7 +102,7 @@ def test_it_is_the_same_when_the_partner_comes_back_elsewhere(world: World, ann:
     again = comes_back(ben, world.place("n3"), chat)
     world.settle()
     assert times_told(again) == {1: NOON}
-    again.says(Confirm(1))
+    again.says(Acknowledge(1))
     world.settle()
     assert acks(ann) == [(1, NOON)]
 
@@ -115,7 +115,7 @@ def test_it_is_the_same_when_the_sender_says_it_again_on_another_node(
     chat = pair(ann, ben)
     if not told:
         ann.says(Say("a", 1), Say("b", 2))
-        ben.says(Hangup())
+        ben.says(EndOfStream())
     else:
         ann.says(Say("a", 1), Say("b", 2))
     world.settle()
@@ -135,7 +135,7 @@ def test_it_is_the_same_when_the_sender_says_it_again_on_another_node(
     later = times_told(partner)
     assert later == ({3: NOON + 5} if told else {1: NOON, 2: NOON, 3: NOON + 5})
     for id in (1, 2, 3):
-        partner.says(Confirm(id))
+        partner.says(Acknowledge(id))
         world.settle()
     assert acks(again) == [(1, NOON), (2, NOON), (3, NOON + 5)]
 
@@ -143,7 +143,7 @@ def test_it_is_the_same_when_the_sender_says_it_again_on_another_node(
 def test_it_is_the_same_when_the_sender_moves_before_anybody_was_told(world: World, ann: User, ben: User) -> None:
     """He is away, so that only her first node has seen it; that one lives, and hands on what it knows."""
     chat = pair(ann, ben)
-    ben.says(Hangup())
+    ben.says(EndOfStream())
     world.settle()
     ann.says(Say("a", 1))
     world.pass_time(1)
@@ -158,7 +158,7 @@ def test_it_is_the_same_when_the_sender_moves_before_anybody_was_told(world: Wor
     world.settle()
     assert times_told(back) == {1: NOON, 2: NOON + 1, 3: NOON + 6}
     for id in (1, 2, 3):
-        back.says(Confirm(id))
+        back.says(Acknowledge(id))
         world.settle()
     assert acks(again) == [(1, NOON), (2, NOON + 1), (3, NOON + 6)]
 
@@ -169,7 +169,7 @@ def test_what_was_acknowledged_meanwhile_has_its_time_too(world: World, ann: Use
     world.pass_time(1)
     ann.says(Say("b", 2))
     world.settle()
-    ben.says(Confirm(2))
+    ben.says(Acknowledge(2))
     world.crash("n1")
     world.records["ann"] = ann.session
     world.pass_time(5)
@@ -255,7 +255,7 @@ def test_it_is_the_same_when_the_senders_node_dies_and_the_partner_moves(
         again = sender()
     world.settle()
     assert times_told(back) == {1: NOON, 2: NOON + 1}
-    back.says(Confirm(2))
+    back.says(Acknowledge(2))
     world.settle()
     assert acks(again)[-1:] == [(2, NOON + 1)]
 
@@ -277,7 +277,7 @@ def test_a_sender_who_moves_takes_along_what_its_node_had_learnt(world: World, a
     back = comes_back(ben, world.place("n4"), chat)
     world.settle()
     assert times_told(back) == {1: NOON}
-    back.says(Confirm(1))
+    back.says(Acknowledge(1))
     world.settle()
     assert acks(again)[-1:] == [(1, NOON)]
 

@@ -6,10 +6,10 @@ import pytest
 
 from relay.model import Party
 from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import Call, Hangup
+from relay.protocol.events import Call, EndOfStream
 from relay.session import peer_handlers
 from relay.session.pairing import Answering
-from relay.session.peer_messages import Accept, Decline, Gone, Invite, Mail, Settle
+from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Mail
 from relay.session.session import State
 from tests.relay.world import User, World, enter, in_words
 
@@ -90,7 +90,7 @@ def _reserved(desk: Desk) -> None:
 
 def _paired(desk: Desk) -> None:
     _reserved(desk)
-    desk.hears(Settle("ann", HIGH))
+    desk.hears(CallConfirmed("ann", HIGH))
 
 
 def _answering_whom_she_called(desk: Desk) -> None:
@@ -104,7 +104,7 @@ def _reserved_for_whom_she_called(desk: Desk) -> None:
 
 
 def _away(desk: Desk) -> None:
-    desk.ann.says(Hangup())
+    desk.ann.says(EndOfStream())
 
 
 STEPS: dict[str, Deed] = {
@@ -154,10 +154,10 @@ EVENTS: dict[str, Deed] = {
     "accept of another call": lambda desk: desk.hears(Accept("ann", "x", CAS)),
     "decline": _in_her_chat(lambda chat: Decline("ann", chat, Code.BUSY)),
     "decline of another call": lambda desk: desk.hears(Decline("ann", "x", Code.BUSY)),
-    "settle": _in_her_chat(lambda chat: Settle("ann", chat)),
-    "settle of another call": lambda desk: desk.hears(Settle("ann", "x")),
-    "gone": _in_her_chat(lambda chat: Gone("ann", chat, Reason.LEFT, 0)),
-    "gone of another call": lambda desk: desk.hears(Gone("ann", "x", Reason.LEFT, 0)),
+    "settle": _in_her_chat(lambda chat: CallConfirmed("ann", chat)),
+    "settle of another call": lambda desk: desk.hears(CallConfirmed("ann", "x")),
+    "gone": _in_her_chat(lambda chat: ChatEnded("ann", chat, Reason.LEFT, 0)),
+    "gone of another call": lambda desk: desk.hears(ChatEnded("ann", "x", Reason.LEFT, 0)),
     "call overdue": lambda desk: desk.world.pass_time(desk.world.limits.call),
     "lease over": lambda desk: desk.world.pass_time(desk.world.limits.lease),
     "node lost": lambda desk: desk.ann.session.node_lost("n2", 0.0),
@@ -170,7 +170,7 @@ LOST = "name_lost None"
 # Step, event: step after it, mail that she sends, what she is told.
 TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("free", "invite", "Answering", [], []),
-    ("free", "accept of another call", "free", ["Gone cas"], []),
+    ("free", "accept of another call", "free", ["ChatEnded cas"], []),
     ("free", "decline of another call", "free", [], []),
     ("free", "settle of another call", "free", [], []),
     ("free", "gone of another call", "free", [], []),
@@ -186,7 +186,7 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("looking", "call overdue", "free", [], ["unavailable Ben"]),
     ("looking", "name lost", "free", [], [LOST]),
     ("calling", "accept", "Settling", [], []),
-    ("calling", "accept of another call", "Calling", ["Gone cas"], []),
+    ("calling", "accept of another call", "Calling", ["ChatEnded cas"], []),
     ("calling", "decline", "free", [], ["busy Ben"]),
     ("calling", "decline of another call", "Calling", [], []),
     ("calling", "settle", "Calling", [], []),
@@ -197,11 +197,11 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("calling", "invite back, higher", "Calling", [], []),
     ("calling", "node lost", "free", [], ["unavailable Ben"]),
     ("calling", "another node lost", "Calling", [], []),
-    ("calling", "call overdue", "free", ["Gone ben"], ["unavailable Ben"]),
-    ("calling", "name lost", "free", ["Gone ben"], [LOST]),
-    ("settling", "record written", "paired", ["Settle ben"], ["calling Ben"]),
-    ("settling", "record not written", "free", ["Gone ben"], ["unavailable Ben"]),
-    ("settling", "accept of another call", "Settling", ["Gone cas"], []),
+    ("calling", "call overdue", "free", ["ChatEnded ben"], ["unavailable Ben"]),
+    ("calling", "name lost", "free", ["ChatEnded ben"], [LOST]),
+    ("settling", "record written", "paired", ["CallConfirmed ben"], ["calling Ben"]),
+    ("settling", "record not written", "free", ["ChatEnded ben"], ["unavailable Ben"]),
+    ("settling", "accept of another call", "Settling", ["ChatEnded cas"], []),
     ("settling", "decline", "Settling", [], []),
     ("settling", "settle", "Settling", [], []),
     ("settling", "gone", "free", [], ["unavailable Ben"]),
@@ -209,11 +209,11 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("settling", "invite back, lower", "Settling", ["Decline ben busy"], []),
     ("settling", "node lost", "free", [], ["unavailable Ben"]),
     ("settling", "another node lost", "Settling", [], []),
-    ("settling", "call overdue", "free", ["Gone ben"], ["unavailable Ben"]),
-    ("settling", "name lost", "free", ["Gone ben"], [LOST]),
+    ("settling", "call overdue", "free", ["ChatEnded ben"], ["unavailable Ben"]),
+    ("settling", "name lost", "free", ["ChatEnded ben"], [LOST]),
     ("answering", "record written", "Reserved", ["Accept ben"], []),
     ("answering", "record not written", "free", ["Decline ben unavailable"], []),
-    ("answering", "accept of another call", "Answering", ["Gone cas"], []),
+    ("answering", "accept of another call", "Answering", ["ChatEnded cas"], []),
     ("answering", "decline", "Answering", [], []),
     ("answering", "settle", "Answering", [], []),
     ("answering", "gone", "free", [], []),
@@ -221,7 +221,7 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("answering", "invite", "Answering", ["Decline cas busy"], []),
     ("answering", "node lost", "free", [], []),
     ("answering", "another node lost", "Answering", [], []),
-    ("answering", "name lost", "free", ["Gone ben"], [LOST]),
+    ("answering", "name lost", "free", ["ChatEnded ben"], [LOST]),
     ("reserved", "settle", "paired", [], ["called by Ben"]),
     ("reserved", "settle of another call", "Reserved", [], []),
     ("reserved", "decline", "Reserved", [], []),
@@ -231,8 +231,8 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("reserved", "node lost", "free", [], []),
     ("reserved", "another node lost", "Reserved", [], []),
     ("reserved", "call overdue", "Reserved", [], []),
-    ("reserved", "lease over", "free", ["Gone ben"], []),
-    ("reserved", "name lost", "free", ["Gone ben"], [LOST]),
+    ("reserved", "lease over", "free", ["ChatEnded ben"], []),
+    ("reserved", "name lost", "free", ["ChatEnded ben"], [LOST]),
     ("answering whom she called", "record written", "Reserved", ["Accept ben"], []),
     ("answering whom she called", "record not written", "free", ["Decline ben unavailable"], ["unavailable Ben"]),
     ("answering whom she called", "gone", "free", [], ["unavailable Ben"]),
@@ -241,10 +241,10 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("reserved for whom she called", "settle", "paired", [], ["called by Ben"]),
     ("reserved for whom she called", "gone", "free", [], ["unavailable Ben"]),
     ("reserved for whom she called", "call overdue", "Reserved", [], []),
-    ("reserved for whom she called", "lease over", "free", ["Gone ben"], ["unavailable Ben"]),
+    ("reserved for whom she called", "lease over", "free", ["ChatEnded ben"], ["unavailable Ben"]),
     ("reserved for whom she called", "node lost", "free", [], ["unavailable Ben"]),
     ("paired", "invite", "paired", ["Decline cas busy"], []),
-    ("paired", "accept of another call", "paired", ["Gone cas"], []),
+    ("paired", "accept of another call", "paired", ["ChatEnded cas"], []),
     ("paired", "decline", "paired", [], []),
     ("paired", "settle", "paired", [], []),
     ("paired", "gone", "free", [], ["Ben left"]),

@@ -4,9 +4,33 @@ import pytest
 
 from relay.model import Party
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Acked, Away, Back, Call, Confirm, Event, Hangup, Left, Messages, Say, Unconfirmed
+from relay.protocol.events import (
+    Acked,
+    Acknowledge,
+    Away,
+    Back,
+    Call,
+    EndOfStream,
+    Event,
+    Left,
+    Messages,
+    Say,
+    Unconfirmed,
+)
 from relay.session import peer_handlers
-from relay.session.peer_messages import Accept, Ack, Deaf, Decline, Gone, Invite, Mail, Settle, Sync, Text, Unknown
+from relay.session.peer_messages import (
+    Accept,
+    Ack,
+    CallConfirmed,
+    ChatEnded,
+    Decline,
+    HalfClosed,
+    Invite,
+    Mail,
+    Resync,
+    Text,
+    UnknownSession,
+)
 from relay.session.peer_messages import Away as AwayMail
 from relay.session.session import Session
 from tests.relay.world import World, enter, pair
@@ -39,9 +63,9 @@ class Desk:
         fence = self.ben.fence if fence is None else fence
         return Text("ann", chat or self.chat, fence, id, id - 1 if prev is None else prev, NOON, list(texts))
 
-    def sync(self, last: int, *, reply: bool = True, chat: str = "", party: Party | None = None) -> Sync:
+    def sync(self, last: int, *, reply: bool = True, chat: str = "", party: Party | None = None) -> Resync:
         """Ben says where he lives and what he has."""
-        return Sync("ann", chat or self.chat, party or self.ben, last, reply)
+        return Resync("ann", chat or self.chat, party or self.ben, last, reply)
 
     def posted(self) -> list[tuple[str, Mail]]:
         """What she sent since last asked, and to which node."""
@@ -83,7 +107,7 @@ class TestText:
         assert desk.gets(desk.text(3, "c")) == []
         ((uid, sync),) = desk.posted()
         assert uid == "n2"
-        assert isinstance(sync, Sync)
+        assert isinstance(sync, Resync)
         assert (sync.to, sync.chat, sync.reply, sync.party) == ("ben", desk.chat, True, desk.session.party)
 
     def test_the_gap_is_filled_in_order(self, desk: Desk) -> None:
@@ -92,7 +116,7 @@ class TestText:
         assert [text for event in told if isinstance(event, Messages) for text in event.texts] == ["b", "c"]
 
     def test_someone_away_gets_it_when_back(self, desk: Desk) -> None:
-        desk.ann.says(Hangup())
+        desk.ann.says(EndOfStream())
         desk.posted()
         assert desk.gets(desk.text(1, "a")) == []
         assert desk.posted() == []
@@ -113,26 +137,28 @@ class TestAcknowledgements:
 class TestTheEnd:
     def test_what_the_partner_had_is_acknowledged_and_the_rest_reported(self, desk: Desk) -> None:
         desk.ann.says(Say("a", 1), Say("b", 2))
-        assert desk.gets(Gone("ann", desk.chat, Reason.LOST, 1)) == [
+        assert desk.gets(ChatEnded("ann", desk.chat, Reason.LOST, 1)) == [
             Acked(1, desk.chat, NOON),
             Unconfirmed(2, 2, Reason.LOST, ("b",), desk.chat),
             Left("Ben", Reason.LOST, desk.chat),
         ]
 
     def test_that_of_another_chat_ends_nothing(self, desk: Desk) -> None:
-        assert desk.gets(Gone("ann", "old", Reason.QUIT, 0)) == []
+        assert desk.gets(ChatEnded("ann", "old", Reason.QUIT, 0)) == []
         assert desk.session.chat is not None
 
     def test_it_is_heard_once(self, desk: Desk) -> None:
-        gone = Gone("ann", desk.chat, Reason.QUIT, 0)
+        gone = ChatEnded("ann", desk.chat, Reason.QUIT, 0)
         assert desk.gets(gone, gone) == [Left("Ben", Reason.QUIT, desk.chat)]
 
     def test_last_words_of_one_who_cannot_be_told_any_more_are_heard(self, desk: Desk) -> None:
-        told = desk.gets(Deaf("ann", desk.chat, 0), desk.text(1, "bye"), Gone("ann", desk.chat, Reason.QUIT, 0))
+        told = desk.gets(
+            HalfClosed("ann", desk.chat, 0), desk.text(1, "bye"), ChatEnded("ann", desk.chat, Reason.QUIT, 0)
+        )
         assert told == [Messages(1, "Ben", desk.chat, ["bye"], NOON), Left("Ben", Reason.QUIT, desk.chat)]
 
     def test_that_of_another_chat_makes_nobody_deaf(self, desk: Desk) -> None:
-        desk.gets(Deaf("ann", "old", 0))
+        desk.gets(HalfClosed("ann", "old", 0))
         assert desk.session.chat is not None
         assert not desk.session.chat.deaf
 
@@ -156,7 +182,7 @@ class TestSync:
         sync, text = (mail for _, mail in posted)
         assert isinstance(text, Text)
         assert (text.id, text.prev, text.texts) == (2, 0, ["b", "c"])
-        assert isinstance(sync, Sync)
+        assert isinstance(sync, Resync)
         assert not sync.reply
 
     def test_what_it_has_is_acknowledged(self, desk: Desk) -> None:
@@ -201,7 +227,7 @@ class TestSync:
 
     def test_for_a_chat_that_is_over_it_is_answered_with_gone(self, desk: Desk) -> None:
         desk.gets(desk.sync(0, chat="old"))
-        assert desk.posted() == [("n2", Gone("ben", "old", Reason.LOST, 0, fence=1))]
+        assert desk.posted() == [("n2", ChatEnded("ben", "old", Reason.LOST, 0, fence=1))]
         assert desk.session.chat is not None
 
     def test_two_sides_that_missed_everything_find_together_again(self) -> None:
@@ -220,7 +246,7 @@ class TestSync:
         assert ben.texts() == ["a1", "a2", "a3"]
         for user in (ann, ben):
             user.hears()
-            user.says(Confirm(3))
+            user.says(Acknowledge(3))
         world.settle()
         assert [type(event) for user in (ann, ben) for event in user.hears()] == [Acked, Acked]
 
@@ -234,12 +260,12 @@ class TestNobodyHere:
         ("mail", "answer"),
         [
             (Invite("ann", "c", CAS), [Decline("cas", "c", Code.NO_SUCH_USER)]),
-            (Accept("ann", "c", CAS), [Gone("cas", "c", Reason.LOST, 0)]),
-            (Sync("ann", "c", CAS, 0, True), [Unknown("cas", "c", "n1")]),
-            (Settle("ann", "c"), []),
+            (Accept("ann", "c", CAS), [ChatEnded("cas", "c", Reason.LOST, 0)]),
+            (Resync("ann", "c", CAS, 0, True), [UnknownSession("cas", "c", "n1")]),
+            (CallConfirmed("ann", "c"), []),
             (Text("ann", "c", 1, 1, 0, NOON, ["x"]), []),
             (Ack("ann", "c", 1), []),
-            (Gone("ann", "c", Reason.QUIT, 0), []),
+            (ChatEnded("ann", "c", Reason.QUIT, 0), []),
         ],
         ids=lambda value: type(value).__name__,
     )
@@ -253,7 +279,7 @@ class TestNobodyHere:
 
 def test_a_caller_of_someone_who_forgot_the_chat_is_told(desk: Desk) -> None:
     """The other side knows of no chat: this one is over here too, and a new call is possible."""
-    desk.gets(Gone("ann", desk.chat, Reason.LOST, 0))
+    desk.gets(ChatEnded("ann", desk.chat, Reason.LOST, 0))
     desk.ann.says(Call("Ben"))
     assert desk.session.pairing.step is not None
 

@@ -14,20 +14,20 @@ from relay.session.peer_messages import (
     Ack,
     Away,
     BadMail,
-    Deaf,
+    CallConfirmed,
+    ChatEnded,
     Decline,
-    Gone,
+    FlowAck,
+    HalfClosed,
     Invite,
     Knew,
     Mail,
-    Moved,
+    Resync,
     Ringing,
-    Settle,
-    Sync,
-    Taken,
+    SessionMoved,
     Text,
     Typing,
-    Unknown,
+    UnknownSession,
     decode,
     encode,
 )
@@ -38,17 +38,17 @@ EVERY_KIND: list[Mail] = [
     Ringing("ann", "c1"),
     Accept("ann", "c1", ANN),
     Decline("ann", "c1", Code.BUSY),
-    Settle("ben", "c1"),
+    CallConfirmed("ben", "c1"),
     Text("ben", "c1", 3, 1, 0, 1.5, ["hi", "张三 \x00\n🌀"]),
     Typing("ben", "c1"),
     Ack("ann", "c1", 1),
-    Deaf("ann", "c1", 1),
-    Gone("ann", "c1", Reason.QUIT, 1),
+    HalfClosed("ann", "c1", 1),
+    ChatEnded("ann", "c1", Reason.QUIT, 1),
     Away("ann", "c1", 30.0),
-    Sync("ann", "c1", ANN, 1, True),
-    Moved("ann", "s1"),
-    Taken("ann", "c1", 1),
-    Unknown("ann", "c1", "n1"),
+    Resync("ann", "c1", ANN, 1, True),
+    SessionMoved("ann", "s1"),
+    FlowAck("ann", "c1", 1),
+    UnknownSession("ann", "c1", "n1"),
     Knew("ann", "c1", 2, [1.5, 2.5], 0, []),
 ]
 
@@ -165,4 +165,4 @@ def test_mail_of_the_version_before_lacks_what_was_added_since() -> None:
     assert decode(msgspec.msgpack.encode([["ack", "ben", "c1", 1]])) == [Ack("ben", "c1", 1)]
     party = ["n1", "ann", "ann", 1, "node", 0.0]
     sync = decode(msgspec.msgpack.encode([["sync", "ben", "c1", party, 3, False, False]]))
-    assert sync == [Sync("ben", "c1", Party("n1", "ann", "ann", 1, "node", 0.0), 3, False)]
+    assert sync == [Resync("ben", "c1", Party("n1", "ann", "ann", 1, "node", 0.0), 3, False)]

@@ -8,14 +8,14 @@ import pytest
 from relay.protocol.errors import Code
 from relay.protocol.events import (
     AcceptCall,
+    Acknowledge,
     Block,
     Blocked,
     Call,
     Cancel,
-    Confirm,
     DeclineCall,
+    EndOfStream,
     Event,
-    Hangup,
     Invited,
     Known,
     Leave,
@@ -361,7 +361,7 @@ def test_whoever_quits_now_waits_for_nobody(world: World, ann: User) -> None:
     assert [type(event).__name__ for event in ann.hears()] == ["Unconfirmed", "Bye"]
     assert [type(event).__name__ for event in bob.hears()] == ["Messages", "Left"]
     assert "ann" not in world.records
-    bob.says(Confirm(1, chat))
+    bob.says(Acknowledge(1, chat))
     world.settle()
 
 
@@ -374,4 +374,4 @@ def test_a_call_that_rings_is_taken_back_by_it(world: World, ann: User) -> None:
     world.settle()
     assert ann.closed
     assert [type(event).__name__ for event in ben.hears()] == ["Invited", "Missed"]
-    ben.says(Hangup())
+    ben.says(EndOfStream())

@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.directory.directory import Body
+from relay.directory.directory import SessionRecord
 from relay.hub.record_writer import body
 from relay.protocol.errors import MESSAGES, Code, Presence, Reason
 from relay.protocol.events import (
     Acked,
+    Acknowledge,
     Away,
     Back,
     Call,
-    Confirm,
-    Hangup,
+    EndOfStream,
     Left,
     Messages,
     Paired,
@@ -35,7 +35,7 @@ world, ann, ben = movers.world, movers.ann, movers.ben
 
 def test_one_who_comes_back_goes_on_where_it_was(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
-    ben.says(Hangup())
+    ben.says(EndOfStream())
     world.settle()
     ann.says(Say("a", 1))
     again = comes_back(ben, world.place("n3"), chat)
@@ -54,7 +54,7 @@ def test_where_nobody_knows_how_far_the_client_numbered_the_first_id_is_right(
     chat = pair(ann, ben)
     ann.says(Say("a", 1), Say("b", 2))
     world.settle()
-    ben.says(Hangup())
+    ben.says(EndOfStream())
     world.settle()
     if partner == "just back":
         ben = comes_back(ben, world.place("n4"), chat)
@@ -81,7 +81,7 @@ def test_where_the_node_or_the_partner_knows_that_counts(world: World, ann: User
     world.settle()
     here.says(Say("a", 1), Say("b", 2))
     world.settle()
-    ben.says(Confirm(2))
+    ben.says(Acknowledge(2))
     world.settle()
     again = comes_back(here, world.place("n3"), chat, sent=None)
     world.settle()
@@ -188,7 +188,7 @@ class TestASwitchInWhichTheCallerMoves:
         assert again.session.chat.id == chat
         assert ben.hears() == []
         again.says(Say("b", 1))
-        again.says(Confirm(1, chat))
+        again.says(Acknowledge(1, chat))
         world.settle()
         assert ben.texts() == ["b"]
         assert Acked(1, chat, NOON) in ben.hears()
@@ -292,7 +292,7 @@ def test_the_record_of_a_switch_names_one_chat_again_once_it_is_settled(
 ) -> None:
     cid = enter(world.place("n4"), "cid")
     old = pair(ann, ben)
-    saved: list[Body] = []
+    saved: list[SessionRecord] = []
     save = world.place("n1").save
 
     def noted(session: Session, then: Callable[[bool], None] | None = None) -> None:

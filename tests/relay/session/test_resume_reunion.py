@@ -4,7 +4,7 @@ import pytest
 
 from relay.model import Located
 from relay.protocol.errors import Presence, Reason
-from relay.protocol.events import Acked, Away, Hangup, Leave, Left, Messages, Paired, Refused, Say, Welcome
+from relay.protocol.events import Acked, Away, EndOfStream, Leave, Left, Messages, Paired, Refused, Say, Welcome
 from relay.session import resume
 from relay.session.drain import dismiss
 from relay.session.kick import kick
@@ -21,7 +21,7 @@ def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User
     """Each looks where the other was; that node answers that it knows nobody of that name, which ends nothing."""
     chat = pair(ann, ben)
     for user in (ann, ben):
-        user.says(Hangup())
+        user.says(EndOfStream())
     world.settle()
     ann, ben = comes_back(ann, world.place("n3"), chat), comes_back(ben, world.place("n4"), chat)
     world.happen("directory")
@@ -41,7 +41,7 @@ def test_a_slow_answer_does_not_overrule_a_partner_that_has_moved_and_found_us_m
     """Their nodes stop, and both move at once. Where ben is said to be there is nobody any more who could answer."""
     chat = pair(ann, ben)
     for user in (ann, ben):
-        user.says(Hangup())
+        user.says(EndOfStream())
     world.settle()
     place, answers = world.place("n3"), []
     with monkeypatch.context() as patch:
@@ -61,7 +61,7 @@ def test_a_slow_answer_does_not_overrule_a_partner_that_has_moved_and_found_us_m
 
 def test_a_partner_that_nobody_knows_any_more_is_lost(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     world.nodes["n2"].sessions.clear()
     world.records.pop("ben")
@@ -73,7 +73,7 @@ def test_a_partner_that_nobody_knows_any_more_is_lost(world: World, ann: User, b
 def test_one_that_is_just_arriving_is_waited_for(world: World, ann: User, ben: User) -> None:
     """The directory names a node that doesn't know the partner yet: it's asked again, and nobody is told anything."""
     chat = pair(ann, ben)
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     arriving = world.nodes["n2"].sessions.pop("ben")
     ann = comes_back(ann, world.place("n3"), chat)
@@ -89,9 +89,9 @@ def test_one_that_is_just_arriving_is_waited_for(world: World, ann: User, ben: U
 
 def test_a_redis_that_is_away_is_asked_again(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
-    ben.says(Hangup())
+    ben.says(EndOfStream())
     world.settle()
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     ann = comes_back(ann, world.place("n3"), chat)
     ben = comes_back(ben, world.place("n4"), chat)
@@ -153,7 +153,7 @@ def test_or_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
 def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) -> None:
     """While the node waits for the partner's word mail may come already: from the partner, on its way before."""
     chat = pair(ann, ben)
-    ben.says(Hangup())
+    ben.says(EndOfStream())
     world.settle()
     again = comes_back(ben, world.place("n3"), chat)
     world.happen("directory")
@@ -166,7 +166,7 @@ def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) 
 
 def test_one_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     again = comes_back(ann, world.place("n3"), chat)
     world.happen("directory")
@@ -181,7 +181,7 @@ def test_one_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(world
 
 def test_one_who_is_kicked_before_its_welcome_is_not_welcomed(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     again = comes_back(ann, world.place("n3"), chat)
     world.happen("directory")
@@ -194,7 +194,7 @@ def test_one_who_is_kicked_before_its_welcome_is_not_welcomed(world: World, ann:
 def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, ben: User) -> None:
     """Everyone on this node had been told before this one came to it."""
     chat = pair(ann, ben)
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     ben.session.state = State.AWAY  # as far as the directory knows
     del world.nodes["n2"]
@@ -212,7 +212,7 @@ def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: Wor
     """The new place told a node that was taken for dead; it learns of the move from the directory only."""
     tom = enter(world.place("n1"), "tom", program=False)
     chat = pair(ann, tom)
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     asleep = world.nodes.pop("n1")
     again = comes_back(ann, world.place("n3"), chat)
@@ -229,7 +229,7 @@ def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: Wor
 def test_a_program_on_a_dead_node_is_lost_after_the_welcome(world: World, ann: User) -> None:
     tom = enter(world.place("n2"), "tom", program=False)
     chat = pair(ann, tom)
-    ann.says(Hangup())
+    ann.says(EndOfStream())
     world.settle()
     again = comes_back(ann, world.place("n3"), chat)
     world.happen("directory")
@@ -239,7 +239,7 @@ def test_a_program_on_a_dead_node_is_lost_after_the_welcome(world: World, ann: U
 
 def test_the_grace_doesnt_end_while_nobody_could_come_back(world: World, ann: User, ben: User) -> None:
     pair(ann, ben)
-    ben.says(Hangup())
+    ben.says(EndOfStream())
     world.settle()
     world.available = False
     world.pass_time(GRACE)

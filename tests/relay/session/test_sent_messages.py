@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Acked, Call, Confirm, Event, Leave, Messages, Quit, Refused, Say, Unconfirmed
+from relay.protocol.events import Acked, Acknowledge, Call, Event, Leave, Messages, Quit, Refused, Say, Unconfirmed
 from relay.session.runtime import Limits
 from tests.relay.world import CHAT, NOON, User, World, enter, pair
 
@@ -193,10 +193,10 @@ class TestAcknowledgements:
         chat = pair(ann, ada)
         ann.says(Say("a", 1), Say("b", 2), Say("c", 3))
         world.settle()
-        ada.says(Confirm(2))
+        ada.says(Acknowledge(2))
         world.settle()
         assert outcomes(ann) == [Acked(2, chat, NOON)]
-        ada.says(Confirm(3))
+        ada.says(Acknowledge(3))
         world.settle()
         assert outcomes(ann) == [Acked(3, chat, NOON)]
 
@@ -205,7 +205,7 @@ class TestAcknowledgements:
         pair(ann, ada)
         ann.says(Say("a", 1))
         world.settle()
-        ada.says(Confirm(1), Confirm(1), Confirm(0))
+        ada.says(Acknowledge(1), Acknowledge(1), Acknowledge(0))
         world.settle()
         assert len(outcomes(ann)) == 1
 

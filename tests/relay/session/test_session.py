@@ -5,16 +5,16 @@ import pytest
 from relay.protocol.errors import Code, Presence
 from relay.protocol.events import (
     Acked,
+    Acknowledge,
     Call,
     Claim,
     Command,
-    Confirm,
+    EndOfStream,
     Event,
-    Hangup,
     Known,
     Leave,
     Malformed,
-    Nothing,
+    Noop,
     Ping,
     Pong,
     Quit,
@@ -35,7 +35,7 @@ LIMITS = Limits(grace=GRACE)
 
 class TestBeforeTheName:
     @pytest.mark.parametrize(
-        "command", [Call("ben"), Say("hi", 1), Confirm(1), Leave(), Who("ben"), Ping(), Nothing()], ids=repr
+        "command", [Call("ben"), Say("hi", 1), Acknowledge(1), Leave(), Who("ben"), Ping(), Noop()], ids=repr
     )
     def test_nothing_else_is_understood(self, command: Command, world: World) -> None:
         user = world.place("n1").user()
@@ -47,7 +47,7 @@ class TestBeforeTheName:
         user.says(Malformed(Code.BAD_VERSION, "what?", About(7, "x")))
         assert user.hears() == [Refused(Code.BAD_VERSION, "what?", id=7, name="x")]
 
-    @pytest.mark.parametrize("command", [Quit(), Hangup()], ids=repr)
+    @pytest.mark.parametrize("command", [Quit(), EndOfStream()], ids=repr)
     def test_whoever_goes_is_let_go_without_a_word(self, command: Command, world: World) -> None:
         user = world.place("n1").user()
         user.says(command)
@@ -119,7 +119,7 @@ class TestAlone:
         assert ann.hears() == [Pong()]
 
     def test_an_empty_line_is_ignored(self, tim: User) -> None:
-        tim.says(Nothing())
+        tim.says(Noop())
         assert tim.hears() == []
 
     def test_there_is_nobody_to_leave(self, ann: User) -> None:
@@ -127,7 +127,7 @@ class TestAlone:
         assert codes(ann) == [Code.NOT_PAIRED]
 
     def test_there_is_nothing_to_acknowledge(self, ben: User) -> None:
-        ben.says(Confirm(1))
+        ben.says(Acknowledge(1))
         assert ben.hears() == []
 
     def test_what_could_not_be_understood_is_refused_as_it_says(self, ann: User) -> None:
@@ -149,7 +149,7 @@ class TestWho:
         assert self.presence(world, ann, "ben") is Presence.FREE
         pair(tim, ben)
         assert self.presence(world, ann, "BEN") is Presence.BUSY
-        ben.says(Hangup())
+        ben.says(EndOfStream())
         assert self.presence(world, ann, "ben") is Presence.AWAY
         assert self.presence(world, ann, "nobody") is Presence.OFFLINE
         assert self.presence(world, ann, "ann") is Presence.FREE
@@ -180,14 +180,14 @@ class TestWhatWaits:
         [
             (Say("b", 2), False, False),
             (Ping(), False, False),
-            (Confirm(1), False, False),
-            (Nothing(), False, False),
+            (Acknowledge(1), False, False),
+            (Noop(), False, False),
             (Who("tim"), True, False),
             (Leave(), True, True),
             (Quit(), True, True),
             (Call("tim"), True, True),
             (Call("ben"), False, False),
-            (Hangup(), False, False),
+            (EndOfStream(), False, False),
         ],
         ids=repr,
     )
@@ -204,10 +204,10 @@ class TestWhatWaits:
         chat = pair(ann, ada)
         ann.says(Say("a", 1))
         world.settle()
-        ada.says(Confirm(1, "another chat"))
+        ada.says(Acknowledge(1, "another chat"))
         world.settle()
         assert ann.hears() == []
-        ada.says(Confirm(1, chat))
+        ada.says(Acknowledge(1, chat))
         world.settle()
         assert ann.hears() == ([Acked(1, chat, NOON)] if acks else [])
 

@@ -5,13 +5,13 @@ import pytest
 from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.events import (
     Acked,
+    Acknowledge,
     Away,
     Bye,
     Call,
     Claim,
     Command,
-    Confirm,
-    Hangup,
+    EndOfStream,
     Leave,
     Left,
     Ping,
@@ -47,7 +47,7 @@ class TestLeaving:
         assert ann.session.blocked
         assert ann.session.draining
         assert ann.hears() == []
-        ben.says(Confirm(1))
+        ben.says(Acknowledge(1))
         world.settle()
         acked, left, refused = ann.hears()
         assert (acked, left) == (Acked(1, chat, NOON), Left("Ben", Reason.LEFT, CHAT, own=True))
@@ -84,7 +84,7 @@ class TestQuitting:
         assert ben.hears() == [Left("Tim", Reason.QUIT, CHAT)]
         assert tim.hears() == [Bye()]
 
-    @pytest.mark.parametrize("last", [Quit(), Hangup()], ids=repr)
+    @pytest.mark.parametrize("last", [Quit(), EndOfStream()], ids=repr)
     def test_a_person_s_waits_behind_the_messages_before_it(
         self, last: Command, world: World, tim: User, ben: User
     ) -> None:
@@ -92,7 +92,7 @@ class TestQuitting:
         tim.says(Say("a"), last)
         world.settle()
         assert not tim.closed
-        ben.says(Confirm(1))
+        ben.says(Acknowledge(1))
         world.settle()
         assert tim.closed
         assert ben.hears()[-1] == Left("Tim", Reason.QUIT, CHAT)
@@ -115,7 +115,7 @@ class TestQuitting:
 class TestALostConnection:
     def test_a_person_s_quits(self, world: World, tim: User, ben: User) -> None:
         pair(tim, ben)
-        tim.says(Hangup())
+        tim.says(EndOfStream())
         world.settle()
         assert ben.hears() == [Left("Tim", Reason.QUIT, CHAT)]
         assert (tim.hears(), tim.closed) == ([], True)
@@ -123,7 +123,7 @@ class TestALostConnection:
 
     def test_a_program_s_is_away_until_its_grace_is_over(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
-        ann.says(Hangup())
+        ann.says(EndOfStream())
         world.settle()
         assert ben.hears() == [Away("Ann", GRACE, CHAT)]
         assert ann.closed
@@ -137,12 +137,12 @@ class TestALostConnection:
 
     def test_a_program_s_does_not_wait_behind_its_messages(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
-        ann.says(Say("a", 1), Hangup())
+        ann.says(Say("a", 1), EndOfStream())
         assert ann.session.away
 
     def test_messages_to_someone_away_are_kept_in_the_window(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
-        ann.says(Hangup())
+        ann.says(EndOfStream())
         world.settle()
         ben.says(Say("a", 1))
         world.settle()
@@ -158,7 +158,7 @@ class TestALostConnection:
         ]
 
     def test_someone_away_is_told_to_callers(self, world: World, ann: User, ben: User) -> None:
-        ann.says(Hangup())
+        ann.says(EndOfStream())
         ben.says(Call("ann"))
         world.settle()
         assert codes(ben) == [Code.AWAY]
@@ -169,7 +169,7 @@ class TestALostConnection:
         pair(ann, tim)
         ann.says(Say("a", 1), Say("b", 2))
         tim.session.unplugged()
-        tim.says(Hangup())
+        tim.says(EndOfStream())
         world.settle()
         assert ann.hears() == [Unconfirmed(1, 2, Reason.QUIT, ("a", "b"), CHAT), Left("Tim", Reason.QUIT, CHAT)]
 
@@ -179,7 +179,7 @@ class TestALostConnection:
         for user in (tim, tom):
             user.says(Say("x"))
             user.session.unplugged()
-            user.says(Hangup())
+            user.says(EndOfStream())
         world.settle()
         assert tim.closed
         assert tom.closed
@@ -190,7 +190,7 @@ class TestALostConnection:
         for user, other in ((tim, "tom"), (tom, "tim")):
             user.says(Call(other), Say("x"))
             user.session.unplugged()
-            user.says(Hangup())
+            user.says(EndOfStream())
         world.settle()
         assert tim.closed
         assert tom.closed
@@ -229,7 +229,7 @@ class TestADeadNode:
 
     def test_it_ends_the_grace_of_someone_who_was_away_already(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
-        ben.says(Hangup())
+        ben.says(EndOfStream())
         world.settle()
         world.crash("n2")
         ann.session.node_lost("n2", 0.0)
@@ -284,7 +284,7 @@ class TestALostName:
 
     def test_a_session_that_is_away_ends(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
-        ann.says(Hangup())
+        ann.says(EndOfStream())
         ann.session.name_lost()
         world.settle()
         assert ann.session.state is State.ENDED

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from relay.hub.hub import Router
+from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.session.drain import dismiss
 from relay.session.runtime import Limits
@@ -29,7 +29,7 @@ DIALECTS = ["text", "classic", "json"]
 class Client:
     """A client of any dialect, who is gone with its connection when it has `left`."""
 
-    def __init__(self, router: Router, dialect: str) -> None:
+    def __init__(self, router: Hub, dialect: str) -> None:
         self.dialect = dialect
         self.wire: Any = Wire(router, classic=dialect == "classic")
 
@@ -64,7 +64,7 @@ class Client:
 class Stage:
     """A node, its clients, and a look at every session that there ever was."""
 
-    def __init__(self, router: Router, dialect: str, sessions: "list[weakref.ref[Session]]") -> None:
+    def __init__(self, router: Hub, dialect: str, sessions: "list[weakref.ref[Session]]") -> None:
         self.router, self._dialect = router, dialect
         self._clients: list[Client] = []
         self._sessions = sessions
@@ -106,14 +106,14 @@ async def stage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Stage]:
     sessions: list[weakref.ref[Session]] = []
-    plug = Router.plug
+    plug = Hub.plug
 
-    def noted(self: Router, *about: Any, **more: Any) -> Session:
+    def noted(self: Hub, *about: Any, **more: Any) -> Session:
         session = plug(self, *about, **more)
         sessions.append(weakref.ref(session))
         return session
 
-    monkeypatch.setattr(Router, "plug", noted)
+    monkeypatch.setattr(Hub, "plug", noted)
     async with a_router(redis_server.url, prefix, LIMITS) as router:
         stage = Stage(router, request.param, sessions)
         yield stage

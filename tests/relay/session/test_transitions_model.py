@@ -6,9 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.protocol.events import Call, Claim, Command, Confirm, Hangup, Leave, Quit, Resume, Say, Who
+from relay.protocol.events import Acknowledge, Call, Claim, Command, EndOfStream, Leave, Quit, Resume, Say, Who
 from relay.session import resume
-from relay.session.client_connection import Outlet
+from relay.session.client_connection import ClientConnection
 from relay.session.drain import dismiss
 from relay.session.kick import kick
 from relay.session.session import NAMED, Session, State
@@ -18,7 +18,7 @@ NAMES = ("ann", "ben", "cas")
 names = st.sampled_from(NAMES)
 nodes = st.sampled_from(["n1", "n2", "n3"])
 commands = st.sampled_from(
-    [*map(Call, NAMES), Say("a"), Say("b"), Confirm(1), Leave(), Who("ben"), Quit(), Quit(now=True)]
+    [*map(Call, NAMES), Say("a"), Say("b"), Acknowledge(1), Leave(), Who("ben"), Quit(), Quit(now=True)]
 )
 
 
@@ -42,16 +42,16 @@ class Lives(RuleBasedStateMachine):
     @rule(name=names, command=commands)
     def say(self, name: str, command: Command) -> None:
         user = self.users[name]
-        if not user.closed and Hangup() not in user.lines:
+        if not user.closed and EndOfStream() not in user.lines:
             user.says(command)
 
     @rule(name=names)
     def break_off(self, name: str) -> None:
         """The connection is lost, as `Connection.connection_lost` tells it."""
         user = self.users[name]
-        if user.session.outlet is cast(Outlet, user) and Hangup() not in user.lines:
+        if user.session.outlet is cast(ClientConnection, user) and EndOfStream() not in user.lines:
             user.session.unplugged()
-            user.says(Hangup())
+            user.says(EndOfStream())
 
     @rule(name=names, node=nodes, known=st.booleans())
     def come_back(self, name: str, node: str, known: bool) -> None:
@@ -72,7 +72,7 @@ class Lives(RuleBasedStateMachine):
             old.closed = True
             old.lines.clear()
         self.users[name] = user = User(session)
-        session.connect(cast(Outlet, user))
+        session.connect(cast(ClientConnection, user))
         resume.come_back(session, Claim(name, acks=True, resume=Resume(session.sid, chat or None, None, 0)))
         user.pump()
 

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.tasks import worker_pool
-from relay.tasks.worker_pool import Crew
+from relay.tasks.worker_pool import WorkerPool
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
@@ -37,14 +37,14 @@ class Steps:
         await until(lambda: set(names) <= set(self.done))
 
 
-async def with_crew(test: Callable[[Crew, Steps], Awaitable[Any]]) -> None:
+async def with_crew(test: Callable[[WorkerPool, Steps], Awaitable[Any]]) -> None:
     async with anyio.create_task_group() as tasks:
-        await test(Crew(tasks), Steps())
+        await test(WorkerPool(tasks), Steps())
         tasks.cancel_scope.cancel()
 
 
 async def test_steps_run_beside_each_other() -> None:
-    async def test(its: Crew, steps: Steps) -> None:
+    async def test(its: WorkerPool, steps: Steps) -> None:
         its.start(steps.take, "a")
         its.start(steps.take, "b")
         await steps.end("b", "a")
@@ -54,7 +54,7 @@ async def test_steps_run_beside_each_other() -> None:
 
 
 async def test_a_task_that_is_done_takes_the_next_step() -> None:
-    async def test(its: Crew, steps: Steps) -> None:
+    async def test(its: WorkerPool, steps: Steps) -> None:
         its.start(steps.take, "a")
         await steps.end("a")
         its.start(steps.take, "b")
@@ -67,7 +67,7 @@ async def test_a_task_that_is_done_takes_the_next_step() -> None:
 async def test_a_crowd_leaves_no_more_tasks_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "IDLE", 1)
 
-    async def test(its: Crew, steps: Steps) -> None:
+    async def test(its: WorkerPool, steps: Steps) -> None:
         for name in "abc":
             its.start(steps.take, name)
         await steps.end("a", "b", "c")
@@ -82,7 +82,7 @@ async def test_a_crowd_leaves_no_more_tasks_than_may_wait(monkeypatch: pytest.Mo
 async def test_what_was_cancelled_takes_no_step() -> None:
     steps = Steps()
     async with anyio.create_task_group() as tasks, anyio.create_task_group() as inner:
-        its = Crew(inner)
+        its = WorkerPool(inner)
         its.start(steps.take, "a")
         await steps.end("a")
         inner.cancel_scope.cancel()
@@ -99,7 +99,7 @@ async def test_a_step_that_fails_is_logged_and_the_group_goes_on() -> None:
     async def fail() -> None:
         raise OSError(24, "Too many open files")
 
-    async def test(its: Crew, steps: Steps) -> None:
+    async def test(its: WorkerPool, steps: Steps) -> None:
         with capture_logs() as lines:
             its.start(fail)
             its.start(steps.take, "a")
@@ -118,7 +118,7 @@ async def test_what_a_step_was_about_is_not_kept_while_its_task_waits() -> None:
 
     done = list[str]()
 
-    async def test(its: Crew, steps: Steps) -> None:
+    async def test(its: WorkerPool, steps: Steps) -> None:
         about = About()
         there = weakref.ref(about)
         its.start(step, about)

@@ -52,7 +52,7 @@ def error(code: Code, **more: object) -> bytes:
     return f'{{"type":"error","code":"{code}","message":"m"{extra}}}\n'.encode()
 
 
-def fates(history: History) -> list[list[str]]:
+def outcomes(history: History) -> list[list[str]]:
     return [said.fates for said in history.said.values()]
 
 

@@ -18,9 +18,9 @@ from tests.relay.tools.torture.ann import (
     WELCOME,
     ack,
     error,
-    fates,
     fresh,
     msg,
+    outcomes,
     paired,
     said,
     unconfirmed,
@@ -177,7 +177,7 @@ def test_an_acknowledgement_covers_all_messages_up_to_it() -> None:
     for _ in range(3):
         ann.say(3.0)
     ann.feed(ack(2), 4.0)
-    assert fates(history) == [["acked"], ["acked"], []]
+    assert outcomes(history) == [["acked"], ["acked"], []]
     ann.feed(ack(3), 4.0)
     assert ann.settled
 
@@ -186,7 +186,7 @@ def test_an_acknowledgement_of_another_chat_covers_nothing() -> None:
     ann, history = paired()
     ann.say(3.0)
     ann.feed(ack(1, "c0"), 4.0)
-    assert fates(history) == [[]]
+    assert outcomes(history) == [[]]
 
 
 def test_unconfirmed_names_the_reason() -> None:
@@ -194,7 +194,7 @@ def test_unconfirmed_names_the_reason() -> None:
     for _ in range(3):
         ann.say(3.0)
     ann.feed(ack(1) + unconfirmed(2, 3, "left"), 4.0)
-    assert fates(history) == [["acked"], ["left"], ["left"]]
+    assert outcomes(history) == [["acked"], ["left"], ["left"]]
     assert ann.settled
 
 
@@ -202,14 +202,14 @@ def test_a_contradiction_is_recorded() -> None:
     ann, history = paired()
     ann.say(3.0)
     ann.feed(ack(1) + unconfirmed(1, 1), 4.0)
-    assert fates(history) == [["acked", "lost"]]
+    assert outcomes(history) == [["acked", "lost"]]
 
 
 def test_an_outcome_told_again_is_no_contradiction() -> None:
     ann, history = paired()
     ann.say(3.0)
     ann.feed(ack(1) + ack(1), 4.0)
-    assert fates(history) == [["acked"]]
+    assert outcomes(history) == [["acked"]]
 
 
 def test_a_full_window_takes_neither_the_message_nor_those_behind_it() -> None:

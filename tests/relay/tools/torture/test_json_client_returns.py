@@ -13,8 +13,8 @@ from tests.relay.tools.torture.ann import (
     WELCOME,
     ack,
     error,
-    fates,
     msg,
+    outcomes,
     paired,
     said,
     unconfirmed,
@@ -61,7 +61,7 @@ def test_it_says_again_in_order_what_has_no_outcome() -> None:
     assert ann.feed(BACK, 5.0) == b""  # what the partner has isn't known yet
     assert ann.feed(paired_again(2), 5.0) == said(3)
     assert ann.ready
-    assert fates(history) == [["acked"], ["acked"], []]
+    assert outcomes(history) == [["acked"], ["acked"], []]
 
 
 def test_it_says_it_again_also_when_the_chat_is_over() -> None:
@@ -70,7 +70,7 @@ def test_it_says_it_again_also_when_the_chat_is_over() -> None:
     assert ann.feed(BACK + LEFT, 5.0) == said(1, 2, 3)
     ann.feed(unconfirmed(1, 3, "quit"), 5.0)
     assert ann.settled
-    assert fates(history) == [["quit"]] * 3
+    assert outcomes(history) == [["quit"]] * 3
 
 
 def test_the_chat_that_is_over_is_named() -> None:
