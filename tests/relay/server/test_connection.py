@@ -6,7 +6,8 @@ from collections import Counter
 import anyio
 import pytest
 
-from relay.hub import hub, tick_scheduler
+from relay.hub import hub as hub_module
+from relay.hub import tick_scheduler
 from relay.hub.hub import Hub
 from relay.server.connection import TURN_LINES
 from relay.server.read_gate import AHEAD_LINES, REPLY_BYTES
@@ -58,7 +59,7 @@ class TestTheEntrance:
         self, router: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It has turns of its own; else floods that fill the loop's would keep it outside for ever."""
-        monkeypatch.setattr(hub, "ROUND_LINES", 0)
+        monkeypatch.setattr(hub_module, "ROUND_LINES", 0)
         await text(wire, b"ann")
 
 
