@@ -10,10 +10,10 @@ from relay.protocol.errors import Presence, Reason
 class Party(msgspec.Struct, array_like=True, frozen=True):
     """One side of a chat, as the other side knows it."""
 
-    uid: str  # the node that holds the session
-    owned: str  # the name, in the form that is owned
-    shown: str  # the name, as its owner typed it
-    fence: int  # rises each time the name is claimed again; mail with a lower one is from a stale owner
+    node_id: str  # the node that holds the session
+    canonical_name: str  # the name, in the form that is owned
+    display_name: str  # the name, as its owner typed it
+    fencing_token: int  # rises each time the name is claimed again; mail with a lower one is from a stale owner
     acks: str  # who acknowledges what this side receives: "client" or "node"
     grace: float  # seconds that a broken session waits for its client; 0: it ends with its connection
     rings: bool = False  # its node understands `Ringing` and `Typing`; those before didn't
@@ -38,4 +38,4 @@ class Located(msgspec.Struct, frozen=True):
     """Where a name lives, or that it doesn't."""
 
     state: Presence
-    uid: str = ""  # the node, unless the state is offline
+    node_id: str = ""  # the node, unless the state is offline

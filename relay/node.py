@@ -99,27 +99,27 @@ class Node:
         self._waits = ""  # why it can't start yet
         self._waiting = Spell("waiting for redis", "redis is there")
 
-    def _assemble(self, uid: str, tasks: TaskGroup) -> None:
+    def _assemble(self, node_id: str, tasks: TaskGroup) -> None:
         """Put the parts together that know the node's id. Nothing runs yet."""
         config = self._config
-        self._uid = uid
-        self._lease = Lease(self._store, self._keys, uid, config.lease, self._counts)
-        self._router = Hub(
-            uid,
+        self._node_id = node_id
+        self._lease = Lease(self._store, self._keys, node_id, config.lease, self._counts)
+        self._hub = Hub(
+            node_id,
             config.name,
             _limits(config),
             tasks,
             directory=partial(Directory, self._store, self._keys, self._lease),
-            bus=partial(Bus, self._store, self._keys, uid, lease=self._lease, counts=self._counts),
+            bus=partial(Bus, self._store, self._keys, node_id, lease=self._lease, counts=self._counts),
             drain=self._told.set,
             memory=config.memory * MEBIBYTE,
             counts=self._counts,
-            vouch=self._auth.vouches if self._auth is not None else None,
+            verify_token=self._auth.vouches if self._auth is not None else None,
         )
-        self._directory, self._bus, self._notices = self._router.directory, self._router.bus, self._router.notices
-        self._gate = Admission(self._router, _terms(config), self._context)
+        self._directory, self._bus, self._notices = self._hub.directory, self._hub.bus, self._hub.notices
+        self._gate = Admission(self._hub, _terms(config), self._context)
         self._reporter = StatusPublisher(
-            config, uid, self._store, self._keys, router=self._router, trouble=self._why_not_ready
+            config, node_id, self._store, self._keys, hub=self._hub, trouble=self._why_not_ready
         )
 
     async def run(self) -> None:
@@ -137,7 +137,7 @@ class Node:
                             Upkeep(tasks).start("reload", self._reload_when_told)
                         await self._serve(sockets, signals, tasks)
                     finally:
-                        self._router.halt()
+                        self._hub.halt()
                     tasks.cancel_scope.cancel()
         finally:
             for sock in sockets.values():
@@ -191,16 +191,16 @@ class Node:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
         self._waiting.over()
-        upkeep.start("lease", self._lease.keep, self._router.restore, self._router.stand)
-        near = self._router.neighbours
+        upkeep.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
+        near = self._hub.peer_nodes
         upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
-        upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._router.write_back)
+        upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._hub.write_back)
         upkeep.start("sweep", self._directory.sweep)
-        upkeep.start("memory", housekeeping.mind_memory, self._router)
+        upkeep.start("memory", housekeeping.mind_memory, self._hub)
         upkeep.start("links", housekeeping.mind_links, self._bus, self._directory.peers)
         upkeep.start("heap", mind_heap)
-        upkeep.start("clients", housekeeping.mind_peers, self._router, LOOK_SECONDS)
-        upkeep.start("windows", session_stats.watch_windows, self._router, self._counts)
+        upkeep.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
+        upkeep.start("windows", session_stats.watch_windows, self._hub, self._counts)
         upkeep.start("loop", loop_lag.watch_loop, self._counts)
         upkeep.start("report", self._reporter.run)
 
@@ -218,13 +218,13 @@ class Node:
 
     def _settle_among(self, homes: set[str], tasks: TaskGroup) -> None:
         """Have an id whose lease and inbox are at one of these servers: on a cluster others may be away for long."""
-        uid = self._uid
+        node_id = self._node_id
         for _ in range(DRAWS):
-            if {self._store.home(key(uid)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
+            if {self._store.home(key(node_id)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
                 break
-            uid = secrets.token_hex(8)
-        if uid != self._uid:
-            self._assemble(uid, tasks)
+            node_id = secrets.token_hex(8)
+        if node_id != self._node_id:
+            self._assemble(node_id, tasks)
 
     async def _hear_ourselves(self) -> None:
         while not self._bus.ready.is_set():
@@ -239,9 +239,9 @@ class Node:
 
     @asynccontextmanager
     async def _listening(self, sockets: dict[str, socket.socket], tasks: TaskGroup) -> AsyncIterator[None]:
-        config, gate = self._config, self._gate
+        config, admission = self._config, self._gate
         opened = [
-            Port(sock, partial(gate.arrive, classic=role == "classic"), BACKLOG)
+            Port(sock, partial(admission.arrive, classic=role == "classic"), BACKLOG)
             for role, sock in sockets.items()
             if role != "http"
         ]
@@ -252,7 +252,7 @@ class Node:
                 Upkeep(tasks).start("port", port.mind)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
-        gate.descriptors.start(opened)
+        admission.descriptors.start(opened)
         addresses = {role: listeners.show(sock) for role, sock in sockets.items()}
         logs.always().info("listening", **addresses, node=config.name, redis=redact(config.redis or ""))
         systemd_notify.ready("serving")
@@ -263,7 +263,7 @@ class Node:
         try:
             yield
         finally:
-            gate.descriptors.start(())
+            admission.descriptors.start(())
             for port in opened:
                 port.close()
 
@@ -302,7 +302,7 @@ class Node:
         if self._bus.trouble:
             return self._bus.trouble
         if self._lease.refused:
-            server = self._store.home(self._keys.lease(self._uid)) or self._bus.address
+            server = self._store.home(self._keys.lease(self._node_id)) or self._bus.address
             return f"no new names: Redis at {server} refuses new data: {self._lease.refused}"
         return self._gate.why_full
 
@@ -311,7 +311,7 @@ class Node:
         return Reading(
             node=self._config.name,
             counts=self._counts,
-            tally=await session_stats.count(self._router),
+            tally=await session_stats.count(self._hub),
             ready=not self._why_not_ready(),
             redis=self._store.answering and self._lease.incarnation > 0,
             hearing=self._bus.hearing,
@@ -323,7 +323,7 @@ class Node:
             waiting=len(self._bus.waiting()),
             lease=self._lease.standing,
             lease_age=self._lease.age,
-            memory=self._router.budget.held,
+            memory=self._hub.memory_budget.held,
         )
 
     # --- stop
@@ -333,7 +333,7 @@ class Node:
         log.info("draining", node=self._config.name, seconds=self._config.drain)
         systemd_notify.stopping()
         self._stopping = True
-        drain = Drain(self._router.sessions, self._router.begin)
+        drain = Drain(self._hub.sessions, self._hub.open_tick)
         with anyio.move_on_after(self._config.drain):
             while not drain.look():  # noqa: ASYNC110  who comes and goes tells nobody by itself
                 await anyio.sleep(DRAIN_LOOK_SECONDS)
@@ -342,9 +342,9 @@ class Node:
         """Give names back, tell partners, and let the lease lapse: who may resume elsewhere needn't wait for it."""
         log.info("stopping", node=self._config.name)
         self._gate.shut()
-        self._router.dismiss()
+        self._hub.dismiss()
         for _ in range(round(STOP_SECONDS / STOP_LOOK_SECONDS)):
-            if self._router.quiet and self._bus.quiet:
+            if self._hub.quiet and self._bus.quiet:
                 break
             await anyio.sleep(STOP_LOOK_SECONDS)
         with suppress(Unavailable):

@@ -12,14 +12,14 @@ server = socketio.AsyncServer(async_mode="asgi", client_manager=manager)
 
 
 @server.event  # type: ignore[untyped-decorator]
-async def name(sid: str, who: str) -> None:
+async def name(session_id: str, who: str) -> None:
     """Log in: join a room of one's own name."""
-    await server.enter_room(sid, who)
-    await server.emit("ok", to=sid)
+    await server.enter_room(session_id, who)
+    await server.emit("ok", to=session_id)
 
 
 @server.event  # type: ignore[untyped-decorator]
-async def msg(_sid: str, said: dict[str, Any]) -> None:
+async def msg(_session_id: str, said: dict[str, Any]) -> None:
     """Say something to whoever is in a room."""
     await server.emit("msg", {"id": said["id"], "text": said["text"]}, to=said["to"])
 

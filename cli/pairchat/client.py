@@ -67,9 +67,9 @@ class Chat:
         self,
         servers: tuple[str, ...],
         *,
-        patience: float | None,
+        reconnect_timeout: float | None,
         state: Path | None,
-        tap: Trace | None,
+        trace: Trace | None,
         tls: ssl.SSLContext | None,
         ask: bool,
         auth: Auth | None = None,
@@ -78,8 +78,8 @@ class Chat:
         first = begin_at(len(addresses))
         route = Route(addresses[first:] + addresses[:first], tls)
         self._servers, self._state = servers, state
-        self._protocol = ClientProtocol(tap=tap, ask=ask, proof=lambda: self._link.proof)
-        self._link = Reconnector(self._protocol, route, self._take, patience, auth)
+        self._protocol = ClientProtocol(trace=trace, ask=ask, proof=lambda: self._link.proof)
+        self._link = Reconnector(self._protocol, route, self._take, reconnect_timeout, auth)
         self._turn = anyio.Lock()  # senders go in the order in which they came
         self._tell, self._told = anyio.create_memory_object_stream[Event](EVENTS_AHEAD)
         self._happened = 0  # events told
@@ -423,9 +423,9 @@ class Chat:
 async def connect(
     *servers: str,
     name: str | None = None,
-    patience: float | None = None,
+    reconnect_timeout: float | None = None,
     state: Path | None = None,
-    tap: Trace | None = None,
+    trace: Trace | None = None,
     tls: ssl.SSLContext | None = None,
     ask: bool = False,
     auth: Auth | None = None,
@@ -436,14 +436,14 @@ async def connect(
       `localhost:9999`. The first one is chosen at random. When a connection is lost, or its node falls silent, the
       client continues the session at the next one.
     - `name`: the name to claim. Without it, the program calls `Chat.claim`.
-    - `patience`: seconds for which a lost connection is looked for, before `ConnectionLost`. By default this is as
+    - `reconnect_timeout`: seconds that a lost connection is looked for, before `ConnectionLost`. By default this is as
       long as the node keeps the session (its grace). 0 means not at all, `math.inf` for ever. A server or an `auth`
       that hangs doesn't prolong it; only a node that was asked for the session has up to six seconds for its answer.
       If it is given, a name that is taken is waited for as long as well, because a killed program of the same user may
       still hold it.
     - `state`: a folder for the token and the texts without an outcome. They stay there until the name is given back, so
       that a killed program can resume its session when it is started again. Without it nothing is written to disk.
-    - `tap`: a function that is called with each line that is sent (`">"`) and received (`"<"`), see `ClientProtocol`.
+    - `trace`: a function that is called with each line that is sent (`">"`) and received (`"<"`), see `ClientProtocol`.
     - `tls`: a context for TLS, which also checks the relay's certificate. Without it the connection is not encrypted.
     - `ask`: True if the program answers calls itself. It then receives `Invited` and calls `Chat.accept` or
       `Chat.decline`. By default every call makes a chat at once.
@@ -458,10 +458,12 @@ async def connect(
     the name is refused. At the end of the block it raises `ConnectionLost` if a text has no outcome.
     """
     servers = servers or (DEFAULT_SERVER,)
-    deadline = anyio.current_time() + (patience or 0.0)
+    deadline = anyio.current_time() + (reconnect_timeout or 0.0)
     async with AsyncExitStack() as stack:
         while True:
-            chat = Chat(servers, patience=patience, state=state, tap=tap, tls=tls, ask=ask, auth=auth)
+            chat = Chat(
+                servers, reconnect_timeout=reconnect_timeout, state=state, trace=trace, tls=tls, ask=ask, auth=auth
+            )
             try:
                 await stack.enter_async_context(chat._served(name))
                 break

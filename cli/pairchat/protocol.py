@@ -41,7 +41,7 @@ class ClientProtocol:
 
     - `max_line`: the longest line in bytes, for a node that doesn't tell its own limit.
     - `ask`: True if the program answers calls itself, see `Invited`.
-    - `tap`: a function that is called with each line without its LF, and `">"` for a line to the node or `"<"` for one
+    - `trace`: a function called with each line without its LF, and `">"` for a line to the node or `"<"` for one
       from it. The lines hold the token.
     - `proof`: a function that returns the signed token for the name, or None. It is called for each claim and each
       resume. If the node refuses the token, `unproved` is true and the session stays: call `reconnect` with a fresh
@@ -52,13 +52,13 @@ class ClientProtocol:
     """
 
     def __init__(
-        self, *, max_line: int = MAX_LINE, ask: bool = False, tap: Trace | None = None, proof: AuthToken | None = None
+        self, *, max_line: int = MAX_LINE, ask: bool = False, trace: Trace | None = None, proof: AuthToken | None = None
     ) -> None:
         self.state = State.NAMELESS
         self.stranded = False  # this node stops, or can't resume the session now: connect to another one
         self.unproved = False  # the node refused the proof of the name
         self.marks = False  # the node says which request each answer belongs to
-        self.tap = tap
+        self.trace = trace
         self.grace = 30.0  # seconds for which the node keeps the session without a connection
         self.name: str | None = None  # as the node confirmed it
         self.token: str | None = None  # the secret with which a later connection resumes this session
@@ -292,15 +292,15 @@ class ClientProtocol:
         return told
 
     def _line(self, line: bytes) -> list[Event]:
-        if self.tap:
-            self.tap("<", line)
+        if self.trace:
+            self.trace("<", line)
         frame = decode(line)
         return answer(self, frame) if frame else []
 
     def _write(self, frame: frames.ClientFrame) -> None:
         line = frames.encode(frame)
-        if self.tap:
-            self.tap(">", line[:-1])
+        if self.trace:
+            self.trace(">", line[:-1])
         self._output += line
 
     def _say(self, frame: frames.ClientFrame) -> None:

@@ -50,7 +50,7 @@ class Reconnector:
         protocol: ClientProtocol,
         route: Route,
         tell: Callable[[list[Event]], Awaitable[None]],
-        patience: float | None,
+        reconnect_timeout: float | None,
         auth: Auth | None = None,
     ) -> None:
         self.failure: PairchatError | None = None
@@ -60,7 +60,7 @@ class Reconnector:
         self._protocol = protocol
         self._route = route
         self._tell = tell
-        self._patience = patience
+        self._reconnect_timeout = reconnect_timeout
         self._auth = auth
         self.proof: str | None = None  # what the program gave last
         self._trouble: str | None = None  # why the session isn't back, although there are connections
@@ -174,7 +174,9 @@ class Reconnector:
     def _begin_outage(self, why: PairchatError | None) -> None:
         self._lost = why
         self.tries = 0
-        self._deadline = anyio.current_time() + (self._protocol.grace if self._patience is None else self._patience)
+        self._deadline = anyio.current_time() + (
+            self._protocol.grace if self._reconnect_timeout is None else self._reconnect_timeout
+        )
         self._pauses = islice(pauses(random.Random()), 1 if self._claiming else None)
 
     async def _find(self) -> bool:

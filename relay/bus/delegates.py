@@ -23,13 +23,13 @@ class NodeLease(Protocol):
 class BusDelegate(Protocol):
     """Whom the bus serves: the node's hub. Each method is called in the event loop and returns at once."""
 
-    def begin(self) -> None:
+    def open_tick(self) -> None:
         """Call `Bus.flush` at the end of this turn: something has gathered that may leave now."""
 
     def receive(self, mails: list[Mail]) -> None:
         """Take mail that came from another node: all of one frame, in order, and each piece once."""
 
-    def forgot(self, uid: str) -> None:
+    def forgot(self, node_id: str) -> None:
         """Settle with that node what was lost: it had forgotten this one, so what was under way to it never arrives.
 
         This is called before any mail that the node has sent since then.
@@ -48,7 +48,7 @@ class ConnectionDelegate(Protocol):
     def publishing_anew(self) -> None:
         """The connection on which everything leaves was made anew: what was under way to other nodes may be lost."""
 
-    def rerouted(self, uids: set[str], *, own: bool) -> None:
+    def rerouted(self, node_ids: set[str], *, own: bool) -> None:
         """The way to these nodes' inboxes was made anew: what was under way to them, and from them, may be lost.
 
         `own`: so was the way of this node's own probes.

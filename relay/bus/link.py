@@ -71,7 +71,7 @@ class Frame(Struct, frozen=True, gc=False):
     """One frame, taken apart."""
 
     kind: Kind
-    uid: str
+    node_id: str
     stream: bytes
     number: int
     ack_stream: bytes
@@ -84,26 +84,32 @@ class BadFrame(ValueError):
 
 
 def pack(
-    kind: Kind, uid: str, stream: bytes, number: int, ack_stream: bytes = _NO_STREAM, ack: int = 0, body: bytes = b""
+    kind: Kind,
+    node_id: str,
+    stream: bytes,
+    number: int,
+    ack_stream: bytes = _NO_STREAM,
+    ack: int = 0,
+    body: bytes = b"",
 ) -> bytes:
     """A frame as bytes."""
-    return _HEADER.pack(VERSION, kind, uid.encode(), stream, number, ack_stream, ack) + body
+    return _HEADER.pack(VERSION, kind, node_id.encode(), stream, number, ack_stream, ack) + body
 
 
-def note(kind: Kind, uid: str, number: int = 0, body: bytes = b"") -> bytes:
+def note(kind: Kind, node_id: str, number: int = 0, body: bytes = b"") -> bytes:
     """A frame outside any stream."""
-    return pack(kind, uid, _NO_STREAM, number, body=body)
+    return pack(kind, node_id, _NO_STREAM, number, body=body)
 
 
 def unpack(raw: bytes) -> Frame:
     """Take a frame apart. Raises BadFrame: whoever reaches Redis can send anything."""
     if len(raw) < HEADER_BYTES:
         raise BadFrame("too short")
-    version, kind, uid, stream, number, ack_stream, ack = _HEADER.unpack_from(raw)
+    version, kind, node_id, stream, number, ack_stream, ack = _HEADER.unpack_from(raw)
     if version != VERSION:
         raise BadFrame(f"version {version}")
     try:
-        sender = uid.decode("ascii")
+        sender = node_id.decode("ascii")
         return Frame(_KINDS[kind], sender, stream, number, ack_stream=ack_stream, ack=ack, body=raw[HEADER_BYTES:])
     except (KeyError, ValueError) as error:
         raise BadFrame(str(error)) from None
@@ -116,20 +122,20 @@ class _Sent(Struct):
 
 
 class Link:
-    """Both directions between this node (`uid`) and one other."""
+    """Both directions between this node (`node_id`) and one other."""
 
-    def __init__(self, uid: str, counts: Counts) -> None:
-        self._uid = uid
+    def __init__(self, node_id: str, counts: Counts) -> None:
+        self._node_id = node_id
         self._counts = counts
         self.outbox: list[Mail] = []
-        self._backlog = FairQueue()  # came before that, and waits for acknowledgements
+        self._fair_queue = FairQueue()  # came before that, and waits for acknowledgements
         self.flushed = float("-inf")  # when mail last left
         self.heard = float("-inf")  # when a frame last came
         self._new_stream()
         self._their_stream = _NO_STREAM
         self._got = 0  # number of the last frame taken in order
-        self._owed = 0  # frames taken since the last acknowledgement
-        self._owed_bytes = 0
+        self._pending_acks = 0  # frames taken since the last acknowledgement
+        self._pending_ack_bytes = 0
         self._owed_since = 0.0
         self._reported = float("-inf")
 
@@ -138,18 +144,18 @@ class Link:
         self._number = 0
         self._acked = 0
         self._flight = 0  # bytes in `_sent`
-        self._patience = RESEND_SECONDS
+        self._rto = RESEND_SECONDS
         self._sent: deque[_Sent] = deque()
 
     @property
     def quiet(self) -> bool:
         """Nothing is under way or owed: no timer needed."""
-        return not (self._sent or self._owed or self.waiting)
+        return not (self._sent or self._pending_acks or self.waiting)
 
     @property
     def waiting(self) -> bool:
         """There is mail that has still to leave."""
-        return bool(self.outbox or self._backlog)
+        return bool(self.outbox or self._fair_queue)
 
     @property
     def full(self) -> bool:
@@ -163,7 +169,7 @@ class Link:
 
     def flush(self, now: float) -> list[bytes]:
         """Frames for the mail that waits, as far as it may be under way at once."""
-        if self._backlog:
+        if self._fair_queue:
             return self._catch_up(now)
         frames, outbox, start = [], self.outbox, 0
         while start < len(outbox) and self._flight < FLIGHT_BYTES:
@@ -171,16 +177,16 @@ class Link:
             frames.append(self._send(body, end - start, now))
             start = end
         if start < len(outbox):
-            self._backlog.extend(outbox[start:])
+            self._fair_queue.extend(outbox[start:])
         self.outbox = []
         return frames
 
     def _catch_up(self, now: float) -> list[bytes]:
         """Frames for mail that has waited: shared out, so that nobody waits for the floods of others."""
-        self._backlog.extend(self.outbox)
+        self._fair_queue.extend(self.outbox)
         self.outbox, frames = [], []
-        while self._backlog and self._flight < FLIGHT_BYTES:
-            mail = self._backlog.take(FRAME_BYTES)
+        while self._fair_queue and self._flight < FLIGHT_BYTES:
+            mail = self._fair_queue.take(FRAME_BYTES)
             frames.append(self._send(encode(mail), len(mail), now))
         return frames
 
@@ -194,9 +200,9 @@ class Link:
         return self._pack(sent)
 
     def _pack(self, sent: _Sent) -> bytes:
-        self._owed = self._owed_bytes = 0
+        self._pending_acks = self._pending_ack_bytes = 0
         return pack(
-            MAIL, self._uid, self._stream, sent.number, ack_stream=self._their_stream, ack=self._got, body=sent.body
+            MAIL, self._node_id, self._stream, sent.number, ack_stream=self._their_stream, ack=self._got, body=sent.body
         )
 
     def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:
@@ -205,18 +211,18 @@ class Link:
         if frame.kind is not MAIL:
             return False, replies
         if frame.stream != self._their_stream:
-            self._their_stream, self._got, self._owed, self._reported = frame.stream, 0, 0, float("-inf")
+            self._their_stream, self._got, self._pending_acks, self._reported = frame.stream, 0, 0, float("-inf")
         if frame.number == self._got + 1:
             self._got += 1
-            if not self._owed:
+            if not self._pending_acks:
                 self._owed_since = now
-            self._owed += 1
-            self._owed_bytes += len(frame.body)
-            if self._owed >= ACK_FRAMES or self._owed_bytes >= ACK_BYTES:
+            self._pending_acks += 1
+            self._pending_ack_bytes += len(frame.body)
+            if self._pending_acks >= ACK_FRAMES or self._pending_ack_bytes >= ACK_BYTES:
                 replies.append(self._answer(Kind.ACK))
             return True, replies
         if frame.number <= self._got:  # sent again although it is here: say so
-            self._owed = max(self._owed, 1)
+            self._pending_acks = max(self._pending_acks, 1)
         elif now - self._reported > REPORT_SECONDS:
             self._reported = now
             self._counts.gaps += 1
@@ -230,8 +236,8 @@ class Link:
         self._acked = max(self._acked, min(ack, self._number))
         while sent and sent[0].number <= ack:
             self._flight -= len(sent.popleft().body)
-            self._patience = RESEND_SECONDS
-        return self.again(now) if frame.kind is MISSING else []
+            self._rto = RESEND_SECONDS
+        return self.retransmit(now) if frame.kind is MISSING else []
 
     def lost(self, frame: Frame) -> bool:
         """Whether the frame says that our stream was forgotten; then a new one begins, without what was under way.
@@ -244,28 +250,28 @@ class Link:
         self._new_stream()
         return True
 
-    def again(self, now: float) -> list[bytes]:
+    def retransmit(self, now: float) -> list[bytes]:
         """Everything under way, once more."""
         self._counts.frames_resent += len(self._sent)
         for sent in self._sent:
             sent.at = now
         return [self._pack(sent) for sent in self._sent]
 
-    def ask(self) -> bytes:
+    def request_retransmit(self) -> bytes:
         """Ask for whatever came while we couldn't hear."""
         return self._answer(MISSING)
 
     def _answer(self, kind: Kind) -> bytes:
-        self._owed = self._owed_bytes = 0
-        return pack(kind, self._uid, _NO_STREAM, 0, ack_stream=self._their_stream, ack=self._got)
+        self._pending_acks = self._pending_ack_bytes = 0
+        return pack(kind, self._node_id, _NO_STREAM, 0, ack_stream=self._their_stream, ack=self._got)
 
     def tick(self, now: float) -> list[bytes]:
         """What has become due: an acknowledgement without a frame to ride on, frames that were never acknowledged."""
         frames = []
-        if self._sent and now - self._sent[0].at > self._patience:
-            self._patience = min(2 * self._patience, RESEND_MAX_SECONDS)
-            frames = self.again(now)
-        if self._owed and now - self._owed_since > ACK_SECONDS:
+        if self._sent and now - self._sent[0].at > self._rto:
+            self._rto = min(2 * self._rto, RESEND_MAX_SECONDS)
+            frames = self.retransmit(now)
+        if self._pending_acks and now - self._owed_since > ACK_SECONDS:
             frames.append(self._answer(Kind.ACK))
         return frames
 

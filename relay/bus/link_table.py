@@ -24,10 +24,10 @@ LIVELY_LOOKS: Final = 8
 
 
 class LinkTable:
-    """The links of the node `uid`, by the other nodes' uids. `lease`: for how long one is held, in seconds."""
+    """The links of the node `node_id`, by the other nodes' uids. `lease`: for how long one is held, in seconds."""
 
-    def __init__(self, uid: str, counts: Counts, lease: float) -> None:
-        self._uid = uid
+    def __init__(self, node_id: str, counts: Counts, lease: float) -> None:
+        self._node_id = node_id
         self._counts = counts
         self._lease = lease
         self._links: dict[str, Link] = {}
@@ -43,90 +43,90 @@ class LinkTable:
     def __iter__(self) -> Iterator[str]:
         return iter(self._links)
 
-    def __contains__(self, uid: str) -> bool:
-        return uid in self._links
+    def __contains__(self, node_id: str) -> bool:
+        return node_id in self._links
 
     def items(self) -> Iterable[tuple[str, Link]]:
         """All of them."""
         return self._links.items()
 
-    def open(self, uid: str, now: float) -> Link | None:
+    def open(self, node_id: str, now: float) -> Link | None:
         """The link with this node, made where there is none; None where there are too many that are in use."""
-        link = self._links.get(uid)
+        link = self._links.get(node_id)
         if link is None:
             if len(self._links) >= LINKS and not self._make_room():
                 return None
-            link = self._links[uid] = Link(self._uid, self._counts)
+            link = self._links[node_id] = Link(self._node_id, self._counts)
             link.heard = now
-            heappush(self._looks, (now + self._lease, uid))
+            heappush(self._looks, (now + self._lease, node_id))
         return link
 
     def _make_room(self) -> bool:
         """Forget those that were silent for the longest time and have nothing to do."""
-        idle = [uid for uid, link in self._links.items() if link.quiet]
-        idle.sort(key=lambda uid: self._links[uid].heard)
-        for uid in idle[:ROOM]:
-            self.forget(uid)
+        idle = [node_id for node_id, link in self._links.items() if link.quiet]
+        idle.sort(key=lambda node_id: self._links[node_id].heard)
+        for node_id in idle[:ROOM]:
+            self.forget(node_id)
         self._looks = [look for look in self._looks if look[1] in self._links]
         heapify(self._looks)
         return bool(idle)
 
-    def forget(self, uid: str) -> None:
+    def forget(self, node_id: str) -> None:
         """That node is dead, or may be: what was under way to it will never arrive."""
-        self._links.pop(uid, None)
-        self._absent.pop(uid, None)
-        self._busy.pop(uid, None)
+        self._links.pop(node_id, None)
+        self._absent.pop(node_id, None)
+        self._busy.pop(node_id, None)
 
     # --- those with something to do
 
-    def touch(self, uid: str) -> None:
+    def touch(self, node_id: str) -> None:
         """Something was posted to this node, or came from it."""
-        self._busy[uid] = None
+        self._busy[node_id] = None
 
     def busy(self) -> list[tuple[str, Link]]:
         """Those that have something to do; the quiet ones cost nothing."""
         busy = []
-        for uid in list(self._busy):
-            link = self._links[uid]
+        for node_id in list(self._busy):
+            link = self._links[node_id]
             if link.quiet:
-                del self._busy[uid]
+                del self._busy[node_id]
             else:
-                busy.append((uid, link))
+                busy.append((node_id, link))
         return busy
 
     # --- those that may be forgotten
 
     def doubtful(self, now: float) -> list[str]:
         """Nodes whose lease is to be looked at by now: `judge` has to follow. To be asked once a second."""
-        uids: list[str] = []
+        node_ids: list[str] = []
         for _ in range(LOOKS):
             if not self._looks or self._looks[0][0] > now:
                 break
-            _, uid = heappop(self._looks)
-            link = self._links.get(uid)
+            _, node_id = heappop(self._looks)
+            link = self._links.get(node_id)
             if link is None:
                 continue
             due = link.heard + self._lease
             if due <= now and link.quiet:
-                uids.append(uid)
+                node_ids.append(node_id)
                 continue
-            self._absent.pop(uid, None)
+            self._absent.pop(node_id, None)
             # If it is due all the same, something is under way to it: then its node is watched already.
-            heappush(self._looks, (due if due > now else now + self._lease, uid))
-        return uids
+            heappush(self._looks, (due if due > now else now + self._lease, node_id))
+        return node_ids
 
-    def judge(self, uids: Iterable[str], absent: set[str], now: float) -> list[str]:
+    def judge(self, node_ids: Iterable[str], absent: set[str], now: float) -> list[str]:
         """`absent`: those of them without a lease. Returns those that were now forgotten."""
         gone = []
-        for uid in uids:
-            if uid not in self._links:
+        for node_id in node_ids:
+            if node_id not in self._links:
                 continue
-            if uid not in absent:
-                self._absent.pop(uid, None)
-                heappush(self._looks, (now + max(self._lease, len(self._links) / LIVELY_LOOKS), uid))
-            elif now - self._absent.setdefault(uid, now) >= self._lease and self._links[uid].quiet:
-                self.forget(uid)
-                gone.append(uid)
+            if node_id not in absent:
+                self._absent.pop(node_id, None)
+                heappush(self._looks, (now + max(self._lease, len(self._links) / LIVELY_LOOKS), node_id))
+            elif now - self._absent.setdefault(node_id, now) >= self._lease and self._links[node_id].quiet:
+                self.forget(node_id)
+                gone.append(node_id)
             else:
-                heappush(self._looks, (now + self._lease, uid))
+                heappush(self._looks, (now + self._lease, node_id))
         return gone

@@ -62,13 +62,13 @@ class Publisher:
     """Publishes to nodes by their uid. What can't leave now is lost, as on the way: links make up for it."""
 
     def __init__(
-        self, store: RedisClient, keys: Keys, uid: str, *, counts: Counts, delegate: ConnectionDelegate
+        self, store: RedisClient, keys: Keys, node_id: str, *, counts: Counts, delegate: ConnectionDelegate
     ) -> None:
         self._store = store
         self._keys = keys
-        self._uid = uid
+        self._node_id = node_id
         self._counts = counts
-        self._inbox = keys.inbox(uid)
+        self._inbox = keys.inbox(node_id)
         self._delegate = delegate
         self._publisher: PublisherBackend | None = None
         self.held_up = False  # mail waits until an answer makes room: the delegate wants to hear of that
@@ -115,11 +115,11 @@ class Publisher:
         if frames and self._publisher is not None:
             inbox = self._keys.inbox
             self._under_way += len(frames)
-            self._publisher.send(*[("PUBLISH", inbox(uid), frame) for uid, frame in frames])
+            self._publisher.send(*[("PUBLISH", inbox(node_id), frame) for node_id, frame in frames])
 
-    def tell(self, uid: str, kind: Kind, number: int = 0) -> None:
+    def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
         """Tell one node something that isn't mail."""
-        self.publish([(uid, note(kind, self._uid, number))])
+        self.publish([(node_id, note(kind, self._node_id, number))])
 
     def probe(self, number: int) -> None:
         """Have the node hear its own voice."""
@@ -128,20 +128,20 @@ class Publisher:
             self._publisher.probe(self._probe(number))
 
     def _probe(self, number: int) -> Command:
-        return "PUBLISH", self._inbox, note(Kind.PROBE, self._uid, number)
+        return "PUBLISH", self._inbox, note(Kind.PROBE, self._node_id, number)
 
     def announce(self, kind: Kind, number: int = 0) -> bool:
         """Tell every node; False if that isn't possible now."""
         if self._publisher is None:
             return False
         self._under_way += 1
-        self._publisher.send(("PUBLISH", self._keys.everyone, note(kind, self._uid, number)))
+        self._publisher.send(("PUBLISH", self._keys.everyone, note(kind, self._node_id, number)))
         return True
 
-    def forget(self, uid: str) -> None:
+    def forget(self, node_id: str) -> None:
         """That node is dead."""
         if self._publisher is not None:
-            self._publisher.forget(self._keys.inbox(uid))
+            self._publisher.forget(self._keys.inbox(node_id))
 
     def abort(self) -> None:
         """Give up the connections that may be broken."""
@@ -236,5 +236,5 @@ class Publisher:
 
     def rerouted(self, channels: Iterable[str]) -> None:
         """See `PublisherDelegate`."""
-        uids = {channel.rpartition(":")[2] for channel in channels}
-        self._delegate.rerouted(uids, own=self._uid in uids)
+        node_ids = {channel.rpartition(":")[2] for channel in channels}
+        self._delegate.rerouted(node_ids, own=self._node_id in node_ids)

@@ -22,10 +22,10 @@ CONFIRM_SECONDS: Final = 1.2
 class Subscriber:
     """Hears the node's inbox and what is for everyone."""
 
-    def __init__(self, store: RedisClient, keys: Keys, uid: str, *, delegate: ConnectionDelegate) -> None:
+    def __init__(self, store: RedisClient, keys: Keys, node_id: str, *, delegate: ConnectionDelegate) -> None:
         self._store = store
-        self._uid = uid
-        self._inbox, self._everyone = keys.inbox(uid), keys.everyone
+        self._node_id = node_id
+        self._inbox, self._everyone = keys.inbox(node_id), keys.everyone
         self._delegate = delegate
         self._why_lost = "not subscribed yet"
         self._refusal = ""
@@ -99,7 +99,7 @@ class Subscriber:
             except BadFrame as error:
                 self._bad_frames.again(error=str(error))
                 return
-            if frame.uid != self._uid:
+            if frame.node_id != self._node_id:
                 self._delegate.received(frame)
             elif frame.kind is Kind.PROBE:
                 self._delegate.echoed(frame.number)

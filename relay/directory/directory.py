@@ -56,7 +56,7 @@ class DirectoryDelegate(Protocol):
     def forgotten(self, *partitions: int) -> None:
         """Redis has lost these partitions: have every node write its users back."""
 
-    def here(self, sid: str) -> bool:
+    def here(self, session_id: str) -> bool:
         """Whether a session of this node is alive."""
 
 
@@ -73,20 +73,20 @@ class Directory:
         self._highest = 0  # fence
         self._ttl = PARTITION_SECONDS * 1000
 
-    async def claim(self, owned: str, sid: str, body: SessionRecord) -> int | None:
+    async def claim(self, canonical_name: str, session_id: str, body: SessionRecord) -> int | None:
         """Own a name: its fence, or None if it is taken. Waits while a forgotten partition hears its owners first."""
-        place = self.keys.place(owned)
+        place = self.keys.place(canonical_name)
         seen = ""
         while True:
-            owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
+            owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
             settle = round(self.lease.seconds * 1e6)
             text = record.encode(body)
             answer = await self._store.script(
                 _CLAIM, place.key, place.field, owner, text, self._highest, seen, settle, self._ttl
             )
             match answer:
-                case [b"ok", fence]:
-                    return self._fence(fence)
+                case [b"ok", fencing_token]:
+                    return self._fence(fencing_token)
                 case [b"taken", raw]:
                     holder = _read(raw, place)
                     if holder is None or not await self._vacant(holder):
@@ -95,31 +95,31 @@ class Directory:
                 case _:
                     await self._wait(place)
 
-    async def find_token(self, owned: str, token_hash: str) -> Record | None:
+    async def find_token(self, canonical_name: str, token_hash: str) -> Record | None:
         """The record of a session that this token resumes, if there is one.
 
         Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
         """
-        holder = await self.find(owned, token_hash)
+        holder = await self.find(canonical_name, token_hash)
         return holder if holder is not None and _shows(holder, token_hash) else None
 
-    async def resumed(self, owned: str, token_hash: str) -> Record | None:
+    async def resumed(self, canonical_name: str, token_hash: str) -> Record | None:
         """The record that is there, if it has this token, whatever else is known of it."""
-        place = self.keys.place(owned)
+        place = self.keys.place(canonical_name)
         while (answer := await self._store.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
             self._delegate.forgotten(place.partition)
         holder = _read(answer[1], place) if answer[0] == b"found" else None
         return holder if holder is not None and _shows(holder, token_hash) else None
 
-    async def find(self, owned: str, token_hash: str | None = None) -> Record | None:
+    async def find(self, canonical_name: str, token_hash: str | None = None) -> Record | None:
         """The record of the session that owns a name, if there is one.
 
         `token_hash`: a record with another token counts for nothing until all owners were heard.
         Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
         """
-        holder = await self._find(self.keys.place(owned), token_hash)
+        holder = await self._find(self.keys.place(canonical_name), token_hash)
         # One of this node's that isn't here: an earlier try whose answer was lost on its way.
-        if holder is None or holder.uid == self.lease.uid:
+        if holder is None or holder.node_id == self.lease.node_id:
             return holder
         try:
             return None if await self._vacant(holder) else holder
@@ -142,17 +142,19 @@ class Directory:
             await self._wait(place)
         raise Unavailable("the partition was forgotten")
 
-    async def take_over(self, holder: Record, owned: str, sid: str, body: SessionRecord | None = None) -> int | None:
+    async def take_over(
+        self, holder: Record, canonical_name: str, session_id: str, body: SessionRecord | None = None
+    ) -> int | None:
         """Own a name whose token was shown, if the record is still the one that was seen: the fence, or None.
 
         `body`: what is known of the new session; without it, what was known of the old one.
 
         Raises Unavailable also where its partition was forgotten a moment ago.
         """
-        place = self.keys.place(owned)
-        owner = record.owner(self.lease.uid, str(self.lease.incarnation), sid)
+        place = self.keys.place(canonical_name)
+        owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
         text = record.encode(body or msgspec.structs.replace(holder.body, away=False, calling=False))
-        highest = max(self._highest, holder.fence)
+        highest = max(self._highest, holder.fencing_token)
         answer = await self._store.script(
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
         )
@@ -167,35 +169,35 @@ class Directory:
 
     async def _vacant(self, holder: Record) -> bool:
         """Whether the owner is dead for good: its node has been for longer than its session could be resumed."""
-        if holder.uid == self.lease.uid:
-            return not self._delegate.here(holder.sid)
-        lapsed = await self.peers.lapsed(holder.uid)
+        if holder.node_id == self.lease.node_id:
+            return not self._delegate.here(holder.session_id)
+        lapsed = await self.peers.lapsed(holder.node_id)
         return lapsed is not None and lapsed >= holder.body.grace
 
-    async def locate(self, owned: str) -> Located:
+    async def locate(self, canonical_name: str) -> Located:
         """Where a name lives and what its user does."""
-        holder = await self._find(self.keys.place(owned))
+        holder = await self._find(self.keys.place(canonical_name))
         if holder is None or await self._vacant(holder):
             return Located(Presence.OFFLINE)
-        if holder.body.away or await self.peers.lapsed(holder.uid) is not None:
-            return Located(Presence.AWAY, holder.uid)
-        return Located(Presence.BUSY if holder.body.chat or holder.body.calling else Presence.FREE, holder.uid)
+        if holder.body.away or await self.peers.lapsed(holder.node_id) is not None:
+            return Located(Presence.AWAY, holder.node_id)
+        return Located(Presence.BUSY if holder.body.chat or holder.body.calling else Presence.FREE, holder.node_id)
 
-    async def save(self, owned: str, sid: str, fence: int, body: SessionRecord) -> int:
+    async def save(self, canonical_name: str, session_id: str, fencing_token: int, body: SessionRecord) -> int:
         """Write a record that this session owns, and put it back where Redis forgot it. Returns the fence.
 
         Raises NameLost if another session owns the name.
         """
-        place = self.keys.place(owned)
+        place = self.keys.place(canonical_name)
         answer = await self._store.script(
             _SAVE,
             place.key,
             place.field,
-            self.lease.uid,
+            self.lease.node_id,
             self.lease.incarnation,
-            sid,
+            session_id,
             record.encode(body),
-            fence,
+            fencing_token,
             self._ttl,
         )
         if answer[0] == b"lost":
@@ -204,15 +206,15 @@ class Directory:
             self._delegate.forgotten(place.partition)
         return self._fence(answer[1])
 
-    async def release(self, owned: str, sid: str) -> None:
+    async def release(self, canonical_name: str, session_id: str) -> None:
         """Give a name back, if this session owns it."""
-        place = self.keys.place(owned)
-        await self._store.script(_RELEASE, place.key, place.field, self.lease.uid, sid)
+        place = self.keys.place(canonical_name)
+        await self._store.script(_RELEASE, place.key, place.field, self.lease.node_id, session_id)
 
     def _fence(self, raw: bytes) -> int:
-        fence = int(raw)
-        self.know(fence)
-        return fence
+        fencing_token = int(raw)
+        self.know(fencing_token)
+        return fencing_token
 
     @property
     def crowded(self) -> bool:
@@ -229,10 +231,10 @@ class Directory:
         """The highest fence that is known here."""
         return self._highest
 
-    def know(self, fence: int) -> None:
+    def know(self, fencing_token: int) -> None:
         """Another node knows of this fence: an older server's clock, or memory, must not grant lower ones."""
-        if fence <= FENCE_MAX:
-            self._highest = max(self._highest, fence)
+        if fencing_token <= FENCE_MAX:
+            self._highest = max(self._highest, fencing_token)
 
     async def found(self, alone: Callable[[], Awaitable[bool]]) -> None:
         """Make the partitions that aren't there: at the first start of a cluster, or when Redis has forgotten.
@@ -261,7 +263,7 @@ class Directory:
 
     async def sweep(self) -> None:
         """For ever: visit one partition after the other, keep it from expiring, drop what dead nodes left in it."""
-        number = hash(self.lease.uid) % PARTITIONS
+        number = hash(self.lease.node_id) % PARTITIONS
         while True:
             await anyio.sleep(SWEEP_SECONDS)
             number = (number + 1) % PARTITIONS
@@ -281,7 +283,7 @@ class Directory:
                 except BadRecord:
                     continue  # the epoch, or not ours to judge
                 if await self._vacant(holder):
-                    await self._store.script(_RELEASE, key, field, holder.uid, holder.sid)
+                    await self._store.script(_RELEASE, key, field, holder.node_id, holder.session_id)
             if not int(cursor):
                 return
 

@@ -34,8 +34,10 @@ class Lease:
     snapshot loaded) keeps the lease, but has to settle as well: that server may not know of all that is owned.
     """
 
-    def __init__(self, store: RedisClient, keys: Keys, uid: str, seconds: float, counts: Counts | None = None) -> None:
-        self.uid = uid
+    def __init__(
+        self, store: RedisClient, keys: Keys, node_id: str, seconds: float, counts: Counts | None = None
+    ) -> None:
+        self.node_id = node_id
         self.seconds = seconds
         self.incarnation = 0
         self.deadline = float("-inf")
@@ -46,7 +48,7 @@ class Lease:
         self._doubts = 0  # how often there was something to settle
         self._since = float("inf")
         self._store = store
-        self._key = keys.lease(uid)
+        self._key = keys.lease(node_id)
         self._soon = anyio.Event()
         self._unsettled = anyio.Event()  # what is still owned has to be settled
         self._ended = False

@@ -61,24 +61,24 @@ class NodeLiveness:
         self._promises: dict[str, _Promise] = {}
         self._missing: dict[str, _Missing] = {}
 
-    async def lapsed(self, uid: str) -> float | None:
+    async def lapsed(self, node_id: str) -> float | None:
         """Seconds since the node's lease lapsed; None if it lives, or if that can't be told from here yet.
 
         A lease that isn't there at all, or comes from another server, may have been forgotten: its node puts it back
         within a lease, or is dead. While `watch` runs it doesn't matter how often this is asked. Raises Unavailable.
         """
-        if uid == self._lease.uid:
+        if node_id == self._lease.node_id:
             return None
-        since = await self._look(uid)
-        if uid in self._missing:
-            self._missing[uid].asked = clock()
+        since = await self._look(node_id)
+        if node_id in self._missing:
+            self._missing[node_id].asked = clock()
         return since
 
-    async def _look(self, uid: str) -> float | None:
+    async def _look(self, node_id: str) -> float | None:
         now = clock()
-        if now < self._alive_until(uid):
+        if now < self._alive_until(node_id):
             return None
-        key = self._keys.lease(uid)
+        key = self._keys.lease(node_id)
         ttl, length, microseconds = await self._store.script(_LOOK, key)
         if clock() - now > self._lease.slow:
             return None  # Redis stood still: the node had no chance to renew
@@ -86,51 +86,51 @@ class NodeLiveness:
         self._shards.timed(key, now, time)
         settled = self._lease.settled and self._shards.steady(key)
         if ttl < 0:
-            missing = self._missing.setdefault(uid, _Missing(now, now, now))
+            missing = self._missing.setdefault(node_id, _Missing(now, now, now))
             if now - missing.last > self._lease.seconds * UNSEEN:
                 missing.first = now  # it may have been there in between
             missing.last = now
             absent = now - missing.first
             return absent if absent > self._lease.seconds and settled else None
-        self._missing.pop(uid, None)
-        promise = self._promise(uid, now, time + ttl / 1000, ttl / 1000 - TAIL_SECONDS, length / 1000)
+        self._missing.pop(node_id, None)
+        promise = self._promise(node_id, now, time + ttl / 1000, ttl / 1000 - TAIL_SECONDS, length / 1000)
         if now < promise.until:
             return None
         return now - promise.until if settled else None
 
-    def _promise(self, uid: str, now: float, expires: float, left: float, length: float) -> _Promise:
-        known = self._promises.get(uid)
+    def _promise(self, node_id: str, now: float, expires: float, left: float, length: float) -> _Promise:
+        known = self._promises.get(node_id)
         if known is None or abs(known.expires - expires) > SAME_SECONDS:
-            known = self._promises[uid] = _Promise(now + (min(left, length) if length else left), expires)
+            known = self._promises[node_id] = _Promise(now + (min(left, length) if length else left), expires)
         return known
 
-    def _alive_until(self, uid: str) -> float:
-        promise = self._promises.get(uid)
+    def _alive_until(self, node_id: str) -> float:
+        promise = self._promises.get(node_id)
         return promise.until if promise is not None else 0.0
 
-    async def absent(self, uids: Sequence[str]) -> set[str]:
+    async def absent(self, node_ids: Sequence[str]) -> set[str]:
         """Those of these nodes that hold no lease now, as far as that can be told; a look costs less than `lapsed`.
 
         One look is no proof: Redis may have forgotten it, and its node puts it back within a third of a lease.
         """
         began = clock()
         try:
-            left = await self._store.calls(("PTTL", self._keys.lease(uid)) for uid in uids)
+            left = await self._store.calls(("PTTL", self._keys.lease(node_id)) for node_id in node_ids)
         except Unavailable:
             return set()
         if not self._lease.settled or clock() - began > self._lease.slow:
             return set()  # Redis stood still: they had no chance to renew
-        return {uid for uid, ttl in zip(uids, left, strict=True) if ttl <= TAIL_SECONDS * 1000}
+        return {node_id for node_id, ttl in zip(node_ids, left, strict=True) if ttl <= TAIL_SECONDS * 1000}
 
-    def forget(self, uids: Iterable[str]) -> None:
+    def forget(self, node_ids: Iterable[str]) -> None:
         """Nobody needs to know about these nodes any more."""
-        for uid in uids:
-            self._promises.pop(uid, None)
-            self._missing.pop(uid, None)
+        for node_id in node_ids:
+            self._promises.pop(node_id, None)
+            self._missing.pop(node_id, None)
 
-    def dead(self, uid: str) -> None:
+    def dead(self, node_id: str) -> None:
         """The node itself says that it is going: don't count on what was known of its lease."""
-        self._promises.pop(uid, None)
+        self._promises.pop(node_id, None)
 
     async def watch(
         self,
@@ -144,15 +144,15 @@ class NodeLiveness:
         """
         reported: set[str] = set()
 
-        async def report(uid: str) -> None:
-            since = await self.lapsed(uid)
+        async def report(node_id: str) -> None:
+            since = await self.lapsed(node_id)
             if since is None:
-                if uid in reported and clock() < self._alive_until(uid):  # else it's only not known for sure
-                    reported.discard(uid)
-                    back(uid)
-            elif uid not in reported:
-                reported.add(uid)
-                lost(uid, since)
+                if node_id in reported and clock() < self._alive_until(node_id):  # else it's only not known for sure
+                    reported.discard(node_id)
+                    back(node_id)
+            elif node_id not in reported:
+                reported.add(node_id)
+                lost(node_id, since)
 
         while True:
             await anyio.sleep(PAUSE_SECONDS)
@@ -161,35 +161,37 @@ class NodeLiveness:
             watched = partners()
             now = clock()
             reported &= watched
-            await _side_by_side(report, [uid for uid in watched if now >= self._alive_until(uid) + MARGIN_SECONDS])
+            await _side_by_side(
+                report, [node_id for node_id in watched if now >= self._alive_until(node_id) + MARGIN_SECONDS]
+            )
 
     def _tidy(self) -> None:
         """Drop what is known of leases that lapsed long ago, some in each turn; who asks is told anew."""
         now = clock()
-        for uid in list(islice(self._promises, TIDY)):
-            promise = self._promises.pop(uid)
+        for node_id in list(islice(self._promises, TIDY)):
+            promise = self._promises.pop(node_id)
             if now < promise.until + TAIL_SECONDS:
-                self._promises[uid] = promise  # at the end: others have their turn
+                self._promises[node_id] = promise  # at the end: others have their turn
 
     async def _look_again(self) -> None:
         """Look for the missing leases, so that none is there unseen: who wants a dead user's name asks now and then."""
         now = clock()
         due = []
-        for uid, missing in list(self._missing.items()):
+        for node_id, missing in list(self._missing.items()):
             if now - missing.asked > TAIL_SECONDS:
-                del self._missing[uid]
+                del self._missing[node_id]
             elif now - missing.last >= self._lease.seconds * UNSEEN / 2:
-                due.append(uid)
+                due.append(node_id)
         await _side_by_side(self._look, due)
 
 
-async def _side_by_side(ask: Callable[[str], Awaitable[object]], uids: Iterable[str]) -> None:
+async def _side_by_side(ask: Callable[[str], Awaitable[object]], node_ids: Iterable[str]) -> None:
     """Ask about these nodes. A server that is silent holds up what is known of its own leases only."""
 
-    async def one(uid: str) -> None:
+    async def one(node_id: str) -> None:
         with suppress(Unavailable):
-            await ask(uid)
+            await ask(node_id)
 
     async with anyio.create_task_group() as tasks:
-        for uid in uids:
-            tasks.start_soon(one, uid)
+        for node_id in node_ids:
+            tasks.start_soon(one, node_id)

@@ -8,14 +8,14 @@ from relay.model import ChatRef, Ended, Party
 class SessionRecord(msgspec.Struct, array_like=True, frozen=True):
     """The part of a record that only nodes read."""
 
-    shown: str  # the name as its owner typed it
+    display_name: str  # the name as its owner typed it
     grace: float  # seconds that the session may be resumed after its connection or node was lost; 0: not at all
     token: str  # hash of the token that resumes it; empty: none
     away: bool  # its client is gone for now
     chat: str  # the chat it is in; empty: none
     partner: Party | None
     ended: Ended | None = None  # the last chat that is over
-    before: ChatRef | None = None  # the chat that goes on if `chat` is being agreed on and comes to nothing
+    previous_chat: ChatRef | None = None  # the chat that goes on if `chat` is being agreed on and comes to nothing
     calling: bool = False  # a call rings at it, or it waits for one that does: others hear `busy`
 
     @property
@@ -25,27 +25,27 @@ class SessionRecord(msgspec.Struct, array_like=True, frozen=True):
 
     def knows(self, chat: str) -> bool:
         """Whether the session is in this chat, or may be."""
-        return chat == self.chat or (self.before is not None and chat == self.before.id)
+        return chat == self.chat or (self.previous_chat is not None and chat == self.previous_chat.id)
 
 
 class Record(msgspec.Struct, frozen=True):
     """A name's owner and state. `version` is what a claim that replaces it has to have seen."""
 
-    fence: int
-    uid: str
+    fencing_token: int
+    node_id: str
     incarnation: str
-    sid: str
+    session_id: str
     body: SessionRecord
 
     @property
     def version(self) -> str:
         """The part that changes whenever the owner does."""
-        return f"{self.fence} {owner(self.uid, self.incarnation, self.sid)}"
+        return f"{self.fencing_token} {owner(self.node_id, self.incarnation, self.session_id)}"
 
 
-def owner(uid: str, incarnation: str, sid: str) -> str:
+def owner(node_id: str, incarnation: str, session_id: str) -> str:
     """How a record names its owner; also taken apart by the scripts."""
-    return f"{uid}/{incarnation}/{sid}"
+    return f"{node_id}/{incarnation}/{session_id}"
 
 
 _encoder = msgspec.json.Encoder()
@@ -64,8 +64,8 @@ class BadRecord(ValueError):
 def decode(raw: bytes) -> Record:
     """Read a record. Raises BadRecord."""
     try:
-        fence, owned_by, body = raw.split(b" ", 2)
-        uid, incarnation, sid = owned_by.decode().split("/")
-        return Record(int(fence), uid, incarnation, sid, _decoder.decode(body))
+        fencing_token, owned_by, body = raw.split(b" ", 2)
+        node_id, incarnation, session_id = owned_by.decode().split("/")
+        return Record(int(fencing_token), node_id, incarnation, session_id, _decoder.decode(body))
     except (ValueError, msgspec.DecodeError, RecursionError) as error:
         raise BadRecord(f"unreadable record: {error}") from None

@@ -29,10 +29,10 @@ class ControlledNode(Protocol):
 
     sessions: dict[str, Session]  # by owned name
 
-    def begin(self) -> None:
+    def open_tick(self) -> None:
         """Open a tick. This has to be called before a session is told anything."""
 
-    def alarm(self, delay: float, then: Callable[[], None]) -> None:
+    def call_later(self, delay: float, then: Callable[[], None]) -> None:
         """Call `then` after so many seconds, in a tick of that time."""
 
     def write_back(self, *partitions: int) -> None:
@@ -43,9 +43,9 @@ class ControlMessages:
     """Heeds what this node is told, and tells the others. `drain()`: this node is to end."""
 
     def __init__(
-        self, uid: str, directory: Directory, bus: Bus, node: ControlledNode, drain: Callable[[], None]
+        self, node_id: str, directory: Directory, bus: Bus, node: ControlledNode, drain: Callable[[], None]
     ) -> None:
-        self._uid = uid
+        self._node_id = node_id
         self._directory = directory
         self._bus = bus
         self._node = node
@@ -63,24 +63,24 @@ class ControlMessages:
         """A frame came that isn't mail."""
         match frame.kind:
             case Kind.ROLL_CALL if self.serving:
-                self._bus.tell(frame.uid, Kind.HERE, self._directory.highest)
+                self._bus.tell(frame.node_id, Kind.HERE, self._directory.highest)
                 if frame.number:
                     self._node.write_back(frame.number - 1)
             case Kind.HERE:
                 self._directory.know(frame.number)
                 self._answered.set()
             case Kind.FAREWELL:
-                self._directory.peers.dead(frame.uid)
-                self._bus.forget(frame.uid)
-            case Kind.DRAIN if frame.body == self._uid.encode() and self.serving:
+                self._directory.peers.dead(frame.node_id)
+                self._bus.forget(frame.node_id)
+            case Kind.DRAIN if frame.body == self._node_id.encode() and self.serving:
                 self._drain()
             case Kind.KICK:
                 self._kick(frame.body.decode(errors="replace"))
 
-    def _kick(self, owned: str) -> None:
-        session = self._node.sessions.get(owned)
+    def _kick(self, canonical_name: str) -> None:
+        session = self._node.sessions.get(canonical_name)
         if session is not None and session.named:
-            self._node.begin()
+            self._node.open_tick()
             kick(session)
 
     async def alone(self) -> bool:
@@ -99,7 +99,7 @@ class ControlMessages:
         # While one waits for its owners, each question about it leads here. That is no news.
         news = sum(pause > self._directory.lease.seconds for pause in pauses.values())
         if news and not self._news:
-            self._node.alarm(NEWS_SECONDS, self._say)
+            self._node.call_later(NEWS_SECONDS, self._say)
         self._news += news
         for partition in due:
             self._called[partition] = now

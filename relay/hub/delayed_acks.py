@@ -26,8 +26,8 @@ class DelayedAcks:
 
     def _tell(self) -> None:
         sessions, self._sessions = self._sessions, set()
-        self._node.begin()
+        self._node.open_tick()
         for session in sessions:
-            outlet = session.outlet
-            if outlet is not None and outlet.write_buffer.tell_ack():
-                self._node.touch(outlet)
+            client = session.client
+            if client is not None and client.write_buffer.tell_ack():
+                self._node.mark_dirty(client)

@@ -26,43 +26,43 @@ NAMED: Final = 8
 log = structlog.get_logger()
 
 
-async def mind_memory(router: Hub) -> None:
+async def mind_memory(hub: Hub) -> None:
     """For ever: look at what is held, and share the budget out."""
-    budget = router.budget
-    heard_of = budget.allowance  # the least that those who wait may know of
+    memory_budget = hub.memory_budget
+    heard_of = memory_budget.allowance  # the least that those who wait may know of
     while True:
         await anyio.sleep(BUDGET_SECONDS)
-        router.watch_the_entrance(BUDGET_SECONDS)
+        hub.watch_the_entrance(BUDGET_SECONDS)
         held = []
-        async for outlet in in_slices(router.holders(), SLICE):
-            held.append(outlet.held_bytes)
+        async for client in in_slices(hub.holders(), SLICE):
+            held.append(client.held_bytes)
             if not held[-1]:
-                router.holding.discard(outlet)
-        short = budget.short
-        budget.look(held)
-        router.go_on_with_halves()
-        if budget.short and not short:
-            router.counts.hit(Limit.MEMORY)
-        heard_of = min(heard_of, budget.allowance)
-        if budget.allowance >= WORTH * heard_of:
-            heard_of = budget.allowance
-            router.call_on()
+                hub.holding.discard(client)
+        short = memory_budget.short
+        memory_budget.look(held)
+        hub.go_on_with_halves()
+        if memory_budget.short and not short:
+            hub.counts.hit(Limit.MEMORY)
+        heard_of = min(heard_of, memory_budget.allowance)
+        if memory_budget.allowance >= WORTH * heard_of:
+            heard_of = memory_budget.allowance
+            hub.call_on()
 
 
-async def mind_peers(router: Hub, seconds: float) -> None:
+async def mind_peers(hub: Hub, seconds: float) -> None:
     """For ever, every so often: look for clients whose machine is gone."""
     while True:
         await anyio.sleep(seconds)
-        async for outlet in in_slices(router.outlets, SLICE):
-            outlet.check_peer()
+        async for client in in_slices(hub.clients, SLICE):
+            client.check_peer()
 
 
 async def mind_links(bus: Bus, peers: NodeLiveness) -> None:
     """For ever: forget nodes that have been silent, and have had no lease, for long enough."""
     while True:
         await anyio.sleep(LINKS_SECONDS)
-        uids = bus.doubtful()
-        if uids and (gone := bus.judge(uids, await peers.absent(uids))):
+        node_ids = bus.doubtful()
+        if node_ids and (gone := bus.judge(node_ids, await peers.absent(node_ids))):
             peers.forget(gone)
             log.info(
                 "nodes forgotten: they have had no lease for a while", uids=" ".join(gone[:NAMED]), nodes=len(gone)

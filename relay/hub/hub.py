@@ -58,7 +58,7 @@ class Hub:
 
     def __init__(
         self,
-        uid: str,
+        node_id: str,
         node: str,
         limits: Limits,
         tasks: TaskGroup,
@@ -68,7 +68,7 @@ class Hub:
         drain: Callable[[], None],
         memory: int = DEFAULT_MEMORY,
         counts: Counts | None = None,
-        vouch: Callable[[str, str | None], bool] | None = None,
+        verify_token: Callable[[str, str | None], bool] | None = None,
     ) -> None:
         """To be made in a running loop.
 
@@ -76,22 +76,22 @@ class Hub:
         called when the node is told to end. `vouch(name, token)` says whether the token proves that the name may be
         had; without it no name needs proof.
         """
-        self.uid = uid
+        self.node_id = node_id
         self.node = node
         self.limits = limits
         self.counts = counts or Counts()
-        self.vouch, self.authenticates = vouch, vouch is not None
+        self.verify_token, self.authenticates = verify_token, verify_token is not None
         self.sessions: dict[str, Session] = {}  # by owned name
         self.partners = PartnerNodes()
         self.held = False  # clients' lines have to wait until it is known what this node still owns
         self.holding: set[ClientConnection] = set()  # those that may hold something: the quiet ones cost nothing
-        self._outlets: set[ClientConnection] = set()
+        self._clients: set[ClientConnection] = set()
         self._forgotten: set[int] = set()  # partitions to be written back
 
         # The tick: `now` and `instant` see `SessionRuntime`.
         self.now = self.instant = 0.0
-        self.turn = 0  # changes whenever mail is delivered or leaves
-        self.round = 0  # ticks that there have been
+        self.flush_generation = 0  # changes whenever mail is delivered or leaves
+        self.loop_iteration = 0  # ticks that there have been
         self.lines = ROUND_LINES  # lines that may still be handled in this tick, all clients together
 
         self._loop = asyncio.get_running_loop()
@@ -100,32 +100,32 @@ class Hub:
         self._lease = self.directory.lease
         self._ticks = TickScheduler(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
         # Most inputs and messages call these: each is the scheduler's own method.
-        self.begin, self.touch, self.later = self._ticks.begin, self._ticks.touch, self._ticks.later
-        self.receive, self.alarm = self._ticks.receive, self._ticks.alarm
+        self.open_tick, self.mark_dirty, self.defer = self._ticks.open_tick, self._ticks.mark_dirty, self._ticks.defer
+        self.receive, self.call_later = self._ticks.receive, self._ticks.call_later
 
-        self.budget = MemoryBudget(memory)
-        self.halves = PartialLines(self.budget)
+        self.memory_budget = MemoryBudget(memory)
+        self.partial_lines = PartialLines(self.memory_budget)
         self.held_acks = DelayedAcks(self)
-        self.entrance = LoginQueue(self._loop.call_later, self._call_in)
-        self.neighbours = PeerNodes(self, self.bus)
-        self.notices = ControlMessages(uid, self.directory, self.bus, self, drain)
+        self.login_queue = LoginQueue(self._loop.call_later, self._call_in)
+        self.peer_nodes = PeerNodes(self, self.bus)
+        self.notices = ControlMessages(node_id, self.directory, self.bus, self, drain)
         self._standing = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
-        self._crew = WorkerPool(tasks)
-        self._records = RecordWriter(self.directory, tasks, self.begin)
+        self._worker_pool = WorkerPool(tasks)
+        self._records = RecordWriter(self.directory, tasks, self.open_tick)
         self._claims = NameClaims(self, self.directory, self._records, tasks)
 
     # --- ticks (see `TickScheduler`)
 
     def _opened(self) -> None:
-        self.turn += 1
-        self.round += 1
+        self.flush_generation += 1
+        self.loop_iteration += 1
         self.lines = ROUND_LINES
         self.now, self.instant = int(time.time() * 1000) / 1000, time.monotonic()
         if self._standing.watching and not self._lease.standing:
             self._standing.overdue()
 
     def _deliver(self, mails: deque[Mail]) -> None:
-        self.turn += 1
+        self.flush_generation += 1
         while mails:
             mail = mails.popleft()
             try:
@@ -134,9 +134,9 @@ class Hub:
                     peer_handlers.undeliverable(self, mail)
                     continue
                 peer_handlers.receive(session, mail)
-                outlet = session.outlet
-                if outlet is not None and (outlet.lines or type(mail) is not Ack):
-                    self._ticks.dirty[outlet] = None
+                client = session.client
+                if client is not None and (client.lines or type(mail) is not Ack):
+                    self._ticks.dirty[client] = None
             except Exception:
                 log_defect()
 
@@ -159,18 +159,18 @@ class Hub:
 
     def _call_in(self, newcomer: ClientConnection) -> None:
         if not self._ticks.halted:
-            self.begin()
-            self.touch(newcomer)
+            self.open_tick()
+            self.mark_dirty(newcomer)
 
     def watch_the_entrance(self, seconds: float) -> None:
         """To be called every so many seconds: whether newcomers have to leave time for those who talk."""
         counts = self.counts
-        self.entrance.look(counts.taken + counts.delivered, seconds, away=self._lease.failing)
+        self.login_queue.look(counts.taken + counts.delivered, seconds, away=self._lease.failing)
 
     @property
     def allowance(self) -> int:
         """See `SessionRuntime`."""
-        return self.budget.allowance
+        return self.memory_budget.allowance
 
     @property
     def call_seconds(self) -> float:
@@ -184,86 +184,88 @@ class Hub:
 
     def wake_all(self) -> None:
         """Everyone may go on, as far as there is anything; also whoever was cut off with lines that had to wait."""
-        self.begin()
-        self._ticks.dirty.update(dict.fromkeys(self._outlets))
-        self._ticks.dirty.update((s.outlet, None) for s in self.sessions.values() if s.outlet is not None)
+        self.open_tick()
+        self._ticks.dirty.update(dict.fromkeys(self._clients))
+        self._ticks.dirty.update((s.client, None) for s in self.sessions.values() if s.client is not None)
 
     def call_on(self) -> None:
         """Whoever has lines that wait may try again, some in each turn."""
-        self.begin()
-        for outlet in self._outlets:
-            if outlet.lines:
-                self.later(outlet)
+        self.open_tick()
+        for client in self._clients:
+            if client.lines:
+                self.defer(client)
 
     def go_on_with_halves(self) -> None:
         """The budget was shared out: whose turn it is to say the rest of a line is read on."""
-        called = self.halves.look(self._loop.time())
+        called = self.partial_lines.look(self._loop.time())
         if called:
-            self.begin()
+            self.open_tick()
             for one in called:
-                self.later(one)
+                self.defer(one)
 
     # --- connections
 
     @property
-    def outlets(self) -> list[ClientConnection]:
+    def clients(self) -> list[ClientConnection]:
         """Everyone who is connected."""
-        return list(self._outlets)
+        return list(self._clients)
 
     def holders(self) -> list[ClientConnection]:
         """Those of them that may hold something; who is gone is forgotten."""
-        self.holding &= self._outlets
+        self.holding &= self._clients
         return list(self.holding)
 
-    def plug(self, outlet: ClientConnection, *, program: bool) -> Session:
+    def plug(self, client: ClientConnection, *, resumable: bool) -> Session:
         """A session for a new client."""
-        session = Session(self, program=program)
-        session.connect(outlet)
-        self._outlets.add(outlet)
+        session = Session(self, resumable=resumable)
+        session.connect(client)
+        self._clients.add(client)
         self.counts.connections += 1
         return session
 
-    def unplug(self, session: Session, outlet: ClientConnection) -> None:
+    def unplug(self, session: Session, client: ClientConnection) -> None:
         """The client's connection is gone."""
-        self._outlets.discard(outlet)
-        if session.outlet is outlet:
+        self._clients.discard(client)
+        if session.client is client:
             session.unplugged()
 
     # --- the host of sessions
 
     def tell(self, session: Session, event: Event) -> None:
         """See `SessionRuntime`."""
-        outlet = session.outlet
-        if outlet is not None and outlet.write_buffer.tell(event):
-            self._ticks.dirty[outlet] = None
+        client = session.client
+        if client is not None and client.write_buffer.tell(event):
+            self._ticks.dirty[client] = None
 
-    def post(self, uid: str, mail: Mail) -> None:
+    def post(self, node_id: str, mail: Mail) -> None:
         """See `SessionRuntime`."""
-        if uid == self.uid:
+        if node_id == self.node_id:
             self._ticks.mail.append(mail)
         else:
-            self.bus.post(uid, mail)
+            self.bus.post(node_id, mail)
 
-    def mention(self, session: Session, event: Event) -> None:
+    def send_if_writable(self, session: Session, event: Event) -> None:
         """See `SessionRuntime`."""
-        if session.outlet is not None and not session.outlet.write_buffer.behind:
+        if session.client is not None and not session.client.write_buffer.behind:
             self.tell(session, event)
 
-    def hint(self, uid: str, mail: Mail) -> None:
+    def post_if_writable(self, node_id: str, mail: Mail) -> None:
         """See `SessionRuntime`."""
-        if uid == self.uid or self.bus.flowing(uid):
-            self.post(uid, mail)
+        if node_id == self.node_id or self.bus.flowing(node_id):
+            self.post(node_id, mail)
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
         """See `SessionRuntime`."""
-        if session.outlet is not None and not session.outlet.pace.may_claim(self._loop.time()):
+        if session.client is not None and not session.client.rate_limiter.may_claim(self._loop.time()):
             self.counts.hit(Limit.CLAIMS)
             return Code.RATE_LIMITED
-        return Code.BAD_AUTH if self.vouch is not None and not self.vouch(claim.name, claim.auth) else None
+        return (
+            Code.BAD_AUTH if self.verify_token is not None and not self.verify_token(claim.name, claim.auth) else None
+        )
 
     def admits_call(self, session: Session) -> bool:
         """See `SessionRuntime`."""
-        if session.outlet is None or session.outlet.pace.may_call(self._loop.time()):
+        if session.client is None or session.client.rate_limiter.may_call(self._loop.time()):
             return True
         self.counts.hit(Limit.CALLS)
         return False
@@ -276,9 +278,9 @@ class Hub:
         """See `SessionRuntime`."""
         self._claims.resume(session, name, claim)
 
-    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+    def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
         """See `SessionRuntime`."""
-        self._claims.locate(owned, then)
+        self._claims.locate(canonical_name, then)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
         """See `SessionRuntime`."""
@@ -286,15 +288,21 @@ class Hub:
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """A session begins here, or goes on here."""
-        session.began, outlet = self.instant, session.outlet
-        who = {} if outlet is None else {"dialect": outlet.dialect, "client": outlet.peer}
-        log.info("session started", name=session.owned, session=session.sid, resumed=resumed, **who)
+        session.began, client = self.instant, session.client
+        who = {} if client is None else {"dialect": client.dialect, "client": client.peer}
+        log.info("session started", name=session.canonical_name, session=session.session_id, resumed=resumed, **who)
 
     def _ended(self, session: Session, why: Ending) -> None:
         if session.began:
             self.counts.endings[why] += 1
             seconds = round(self.instant - session.began, 3)
-            log.info("session ended", name=session.owned, session=session.sid, reason=str(why), seconds=seconds)
+            log.info(
+                "session ended",
+                name=session.canonical_name,
+                session=session.session_id,
+                reason=str(why),
+                seconds=seconds,
+            )
         session.began = 0.0
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
@@ -305,15 +313,15 @@ class Hub:
     def forget(self, session: Session, why: Ending) -> None:
         """See `SessionRuntime`."""
         self._ended(session, why)
-        if self.sessions.get(session.owned) is session:
-            del self.sessions[session.owned]
-        self._claims.forget(session.sid)
+        if self.sessions.get(session.canonical_name) is session:
+            del self.sessions[session.canonical_name]
+        self._claims.forget(session.session_id)
 
     def close(self, session: Session) -> None:
         """See `SessionRuntime`."""
-        outlet = session.disconnect()
-        if outlet is not None:
-            outlet.close()
+        client = session.disconnect()
+        if client is not None:
+            client.close()
 
     def new_id(self) -> str:
         """See `SessionRuntime`."""
@@ -321,13 +329,13 @@ class Hub:
 
     def called(self, session: Session) -> None:
         """See `SessionRuntime`."""
-        if session.outlet is not None:
-            session.outlet.called()
+        if session.client is not None:
+            session.client.called()
 
     def wake(self, session: Session) -> None:
         """See `SessionRuntime`."""
-        if session.outlet is not None:
-            self._ticks.dirty[session.outlet] = None
+        if session.client is not None:
+            self._ticks.dirty[session.client] = None
 
     # --- mail
 
@@ -337,9 +345,9 @@ class Hub:
 
     # --- Redis and other nodes
 
-    def forgot(self, uid: str) -> None:
+    def forgot(self, node_id: str) -> None:
         """See `BusDelegate`."""
-        self.neighbours.forgot(uid)
+        self.peer_nodes.forgot(node_id)
 
     def heed(self, frame: Frame) -> None:
         """See `BusDelegate`."""
@@ -352,21 +360,21 @@ class Hub:
     async def restore(self) -> None:
         """Settle what this node still owns, write it back, and look after every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.named])
-        self.begin()
-        for uid in self.neighbours.partners():
-            self.neighbours.forgot(uid)
+        self.open_tick()
+        for node_id in self.peer_nodes.partners():
+            self.peer_nodes.forgot(node_id)
         self.bus.ask()
 
     def write_back(self, *partitions: int) -> None:
         """Redis forgot these partitions: put the records of them back that are ours, shortly."""
         if not self._forgotten:
-            self.alarm(FORGOTTEN_SECONDS, lambda: self._crew.start(self._write_back))
+            self.call_later(FORGOTTEN_SECONDS, lambda: self._worker_pool.start(self._write_back))
         self._forgotten.update(partitions)
 
     async def _write_back(self) -> None:
         partitions, self._forgotten = self._forgotten, set()
         async for session in in_slices(list(self.sessions.values()), SLICE):
-            if session.named and self.directory.keys.partition_of(session.owned) in partitions:
+            if session.named and self.directory.keys.partition_of(session.canonical_name) in partitions:
                 self._records.save(session)
         await self.directory.tidy(partitions)
 
@@ -374,18 +382,18 @@ class Hub:
     def quiet(self) -> bool:
         """Everyone is told, and every name given back or written down."""
         claiming = any(not session.named for session in self.sessions.values())
-        return not self._outlets and not claiming and self._records.quiet
+        return not self._clients and not claiming and self._records.quiet
 
-    def here(self, sid: str) -> bool:
+    def here(self, session_id: str) -> bool:
         """See `DirectoryDelegate`."""
-        return self._claims.holds(sid)
+        return self._claims.holds(session_id)
 
     def dismiss(self) -> None:
         """The node goes away now."""
-        self.begin()
+        self.open_tick()
         for session in list(self.sessions.values()):
             dismiss(session)
             if session.named:  # resumed elsewhere, if at all
                 self._ended(session, Ending.DRAINED)
-        for outlet in list(self._outlets):
-            outlet.close()
+        for client in list(self._clients):
+            client.close()

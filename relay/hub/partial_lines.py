@@ -27,14 +27,14 @@ class PartialLine(Settling, Protocol):
 class PartialLines:
     """Those who wait in the middle of a line, and those whose turn it is to say the rest."""
 
-    def __init__(self, budget: MemoryBudget) -> None:
-        self._budget = budget
+    def __init__(self, memory_budget: MemoryBudget) -> None:
+        self._memory_budget = memory_budget
         self._waiting: dict[PartialLine, None] = {}  # in their order
         self._turns: dict[PartialLine, float] = {}  # until when
 
     def admits(self, one: PartialLine) -> bool:
         """Whether it may be read now. If not, `look` returns it once it may ask again."""
-        if one.half <= self._budget.allowance or one in self._turns:
+        if one.half <= self._memory_budget.allowance or one in self._turns:
             return True
         self._waiting[one] = None
         return False
@@ -50,13 +50,13 @@ class PartialLines:
 
     def look(self, now: float) -> list[PartialLine]:
         """Give turns: so many that the whole lines fit into the budget, and one at least. Returns who may go on."""
-        if not self._budget.short:
+        if not self._memory_budget.short:
             called = list(self._waiting)
             self._waiting.clear()
             self._turns.clear()
             return called
         self._turns = {one: until for one, until in self._turns.items() if one.half and now < until}
-        room = self._budget.room - sum(one.unsaid for one in self._turns)
+        room = self._memory_budget.room - sum(one.unsaid for one in self._turns)
         called = []
         while self._waiting and (not self._turns or next(iter(self._waiting)).unsaid <= room):
             one = next(iter(self._waiting))

@@ -30,7 +30,7 @@ class RecordWriter:
 
     def __init__(self, directory: Directory, tasks: TaskGroup, changed: Callable[[], None]) -> None:
         self._directory = directory
-        self._crew = WorkerPool(tasks)
+        self._worker_pool = WorkerPool(tasks)
         self._changed = changed
         self._waiting: dict[Session, list[Callable[[bool], None]]] = {}
         self._released: dict[Session, Callable[[], None]] = {}
@@ -56,7 +56,7 @@ class RecordWriter:
     def _start(self, session: Session) -> None:
         if session not in self._writing:
             self._writing.add(session)
-            self._crew.start(self._write, session)
+            self._worker_pool.start(self._write, session)
 
     async def _write(self, session: Session) -> None:
         try:
@@ -73,8 +73,12 @@ class RecordWriter:
         written = False
         if session.named:
             try:
-                owned, sid, fence = session.owned, session.sid, session.fence
-                session.written(await self._directory.save(owned, sid, fence, body(session)))
+                canonical_name, session_id, fencing_token = (
+                    session.canonical_name,
+                    session.session_id,
+                    session.fencing_token,
+                )
+                session.written(await self._directory.save(canonical_name, session_id, fencing_token, body(session)))
                 written = True
             except NameLost:
                 await self._lost(session)
@@ -94,7 +98,7 @@ class RecordWriter:
         resumed = None
         if session.token_hash:
             try:
-                resumed = await self._directory.resumed(session.owned, session.token_hash)
+                resumed = await self._directory.resumed(session.canonical_name, session.token_hash)
             except Unavailable:
                 self._waiting.setdefault(session, [])  # whose it is now shows with the next try
                 return
@@ -105,11 +109,11 @@ class RecordWriter:
             else:
                 if session.chat is not None and not resumed.body.knows(session.chat.id):
                     session.part(Reason.LOST)  # it was resumed from what an older server remembered: without this chat
-                session.replaced(resumed.fence)
+                session.replaced(resumed.fencing_token)
 
     async def _give_back(self, session: Session) -> None:
         try:
-            await self._directory.release(session.owned, session.sid)
+            await self._directory.release(session.canonical_name, session.session_id)
         except Exception as error:
             if not isinstance(error, Unavailable):
                 log.exception("name not given back")
@@ -125,20 +129,20 @@ class RecordWriter:
         self._changed()
         _call(then)
 
-    def give_up(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
+    def give_up(self, canonical_name: str, session_id: str, after: float, then: Callable[[], None]) -> None:
         """A claim got no answer, but may be carried out yet: take it back once Redis can be asked, `after` so long.
 
         `then`: that time is over, and the name may be had.
         """
-        self._crew.start(self._take_back, owned, sid, after, then)
+        self._worker_pool.start(self._take_back, canonical_name, session_id, after, then)
 
-    async def _take_back(self, owned: str, sid: str, after: float, then: Callable[[], None]) -> None:
+    async def _take_back(self, canonical_name: str, session_id: str, after: float, then: Callable[[], None]) -> None:
         await anyio.sleep(after)
         then()
         while True:
             await anyio.sleep(RETRY_SECONDS)
             try:
-                return await self._directory.release(owned, sid)
+                return await self._directory.release(canonical_name, session_id)
             except Unavailable:
                 continue
 
@@ -180,13 +184,13 @@ def body(session: Session) -> SessionRecord:
     """What the directory has to know of a session."""
     engaged = session.engaged
     return SessionRecord(
-        shown=session.name.shown if session.name else "",
+        display_name=session.name.display_name if session.name else "",
         grace=session.grace,
         token=session.token_hash,
         away=session.away,
         chat=engaged.id if engaged else "",
         partner=engaged.partner if engaged else None,
         ended=session.ended,
-        before=session.before,
+        previous_chat=session.previous_chat,
         calling=session.calling,
     )

@@ -54,7 +54,7 @@ class TickScheduler:
         self._open = False
         self.halted = False  # nobody carries anything out any more: alarms that are left do nothing
 
-    def begin(self) -> None:
+    def open_tick(self) -> None:
         """Open a tick, if none is open. This has to be called before any input is handled."""
         if self._open:
             return
@@ -76,28 +76,28 @@ class TickScheduler:
         self._open = False
         if self._later:
             self.dirty = {one: self._later.pop(one) for one in list(islice(self._later, FLOODS_AT_ONCE))}
-            self.begin()
+            self.open_tick()
 
-    def touch(self, one: Settling) -> None:
+    def mark_dirty(self, one: Settling) -> None:
         """Have it settle at the end of this tick."""
         self.dirty[one] = None
 
-    def later(self, one: Settling) -> None:
+    def defer(self, one: Settling) -> None:
         """Have it settle in a later tick: it has had its share of this one."""
         self._later[one] = None
 
     def receive(self, mails: list[Mail]) -> None:
         """Take mail from another node for sessions here."""
-        self.begin()
+        self.open_tick()
         self.mail.extend(mails)
 
-    def alarm(self, delay: float, then: Callable[[], None]) -> None:
+    def call_later(self, delay: float, then: Callable[[], None]) -> None:
         """Call `then` after so many seconds, in a tick of that time."""
         self._loop.call_later(delay, self._ring, then)
 
     def _ring(self, then: Callable[[], None]) -> None:
         if not self.halted:
-            self.begin()
+            self.open_tick()
             then()
 
 

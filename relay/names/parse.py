@@ -44,9 +44,10 @@ class InvalidName(ValueError):
 class Name(Struct, frozen=True):
     """A valid name in its three forms."""
 
-    shown: str  # as typed; holds nothing that moves a cursor, turns the direction of text or hides
+    display_name: str  # as typed; holds nothing that moves a cursor, turns the direction of text or hides
     key: str  # two names are the same one if and only if their keys are equal
-    owned: str  # a name has one owner among all with the same `owned`; that of an ASCII name is its key, and no other's
+    # A name has one owner among all of the same `canonical_name`; that of an ASCII name is its key, and no other's.
+    canonical_name: str
 
 
 def parse(raw: str) -> Name:
@@ -130,7 +131,7 @@ def _owner(raw: str, key: str) -> str:
     What is shown counts too: `МАРТА` in Cyrillic capitals looks like ASCII, its key `марта` does not. Two
     names that don't look like ASCII and are look-alikes in capitals only (`ГАН`, in Greek `ΓΑΗ`) stay two.
     """
-    owned = skeleton(key)
-    if owned.isascii() or skeleton(_profile().width_mapping_rule(raw)).isascii():
+    canonical_name = skeleton(key)
+    if canonical_name.isascii() or skeleton(_profile().width_mapping_rule(raw)).isascii():
         raise InvalidName(LOOK_ALIKE)
-    return owned
+    return canonical_name

@@ -70,7 +70,7 @@ class Port:
     """A listening socket whose clients can be left waiting in the kernel."""
 
     def __init__(self, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], backlog: int) -> None:
-        self._sock, self._make, self._backlog = sock, make, backlog
+        self._sock, self._make, self._fair_queue = sock, make, backlog
         self._server: asyncio.Server | None = None
         self._paused = False
         self._resumed = anyio.Event()
@@ -84,7 +84,7 @@ class Port:
         except OSError:
             copy.close()
             raise
-        self._sock.listen(self._backlog)
+        self._sock.listen(self._fair_queue)
         if self._paused:  # meanwhile
             self._close()
 

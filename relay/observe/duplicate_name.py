@@ -11,19 +11,19 @@ ALONE: Final = 3
 class DuplicateName:
     """Each node leaves its uid in one place for each name, again and again, and sees whose was there before."""
 
-    def __init__(self, name: str, uid: str) -> None:
+    def __init__(self, name: str, node_id: str) -> None:
         self._name = name
-        self._uid = uid
+        self._node_id = node_id
         self._left = False  # this node has left its own before
         self._alone = 0
         self._spell = Spell("another node has this node's --name: give each its own", "no other node has this name now")
 
-    def found(self, uid: str) -> None:
+    def found(self, node_id: str) -> None:
         """This one's was there; empty: none. At first it may be of a node that has ended."""
-        other = uid not in ("", self._uid)
+        other = node_id not in ("", self._node_id)
         if other and self._left:
             self._alone = 0
-            self._spell.again(name=self._name, uid=self._uid, other=uid)
+            self._spell.again(name=self._name, uid=self._node_id, other=node_id)
         elif not other:
             self._alone += 1
             if self._alone >= ALONE:

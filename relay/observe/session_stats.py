@@ -38,25 +38,25 @@ class Tally(Struct):
         self.chatting += named and session.chat is not None
 
 
-async def count(router: Hub) -> Tally:
+async def count(hub: Hub) -> Tally:
     """Count everyone. Takes some turns of the loop where there are many; who comes or goes meanwhile may be missed."""
-    outlets = router.outlets
-    tally = Tally(len(outlets))
-    async for outlet in in_slices(outlets, SLICE):
-        tally.add(outlet.session, outlet.dialect)
-    async for session in in_slices(list(router.sessions.values()), SLICE):
-        if session.outlet is None and session.named:
+    clients = hub.clients
+    tally = Tally(len(clients))
+    async for client in in_slices(clients, SLICE):
+        tally.add(client.session, client.dialect)
+    async for session in in_slices(list(hub.sessions.values()), SLICE):
+        if session.client is None and session.named:
             tally.add(session, "json")  # the only ones that outlive their connection
     return tally
 
 
-async def watch_windows(router: Hub, counts: Counts) -> None:
+async def watch_windows(hub: Hub, counts: Counts) -> None:
     """For ever: note how full those windows are in which there is something."""
-    limits = router.limits
+    limits = hub.limits
     while True:
         await anyio.sleep(WINDOWS_SECONDS)
-        async for outlet in in_slices(list(router.holding), SLICE):
-            chat = outlet.session.chat
+        async for client in in_slices(list(hub.holding), SLICE):
+            chat = client.session.chat
             if chat is not None and chat.window.count:
                 window = chat.window
                 counts.windows.observe(max(window.count / limits.window, window.bytes / limits.window_bytes))

@@ -32,14 +32,14 @@ class StatusPublisher:
     """Says how this node is, for as long as it serves. `trouble()`: why no new clients should come."""
 
     def __init__(
-        self, config: Config, uid: str, store: RedisClient, keys: Keys, router: Hub, trouble: Callable[[], str]
+        self, config: Config, node_id: str, store: RedisClient, keys: Keys, hub: Hub, trouble: Callable[[], str]
     ) -> None:
         self._config = config
-        self._uid = uid
+        self._node_id = node_id
         self._store = store
         self._key, self._place = keys.nodes, keys.called(config.name)
-        self._namesake = DuplicateName(config.name, uid)
-        self._router = router
+        self._namesake = DuplicateName(config.name, node_id)
+        self._hub = hub
         self._trouble = trouble
         self._began = self._last = time.monotonic()
         self._ended = False
@@ -59,7 +59,7 @@ class StatusPublisher:
             await anyio.sleep(REPORT_SECONDS)
 
     def _report(self) -> Report:
-        router, counts = self._router, self._router.counts
+        hub, counts = self._hub, self._hub.counts
         now = time.monotonic()
         received, delivered = self._rates(counts, now - self._last)
         self._last = now
@@ -70,13 +70,13 @@ class StatusPublisher:
             up=round(now - self._began, 1),
             lease=self._config.lease,
             trouble=self._trouble(),
-            connections=len(router.outlets),
-            users=len(router.sessions),
-            chatting=router.partners.chatting,
+            connections=len(hub.clients),
+            users=len(hub.sessions),
+            chatting=hub.partners.chatting,
             received=received,
             delivered=delivered,
             unconfirmed=sum(counts.unconfirmed.values()),
-            memory=router.budget.held,
+            memory=hub.memory_budget.held,
         )
 
     def _rates(self, counts: Counts, seconds: float) -> tuple[float, float]:
@@ -89,9 +89,9 @@ class StatusPublisher:
     async def _write(self, report: Report) -> None:
         *_, found = await self._store.calls(
             (
-                ("HSET", self._key, self._uid, encode(report)),
+                ("HSET", self._key, self._node_id, encode(report)),
                 ("PEXPIRE", self._key, round(KEPT_SECONDS * 1000)),
-                ("SET", self._place, self._uid, "GET", "PX", round(PLACE_SECONDS * 1000)),
+                ("SET", self._place, self._node_id, "GET", "PX", round(PLACE_SECONDS * 1000)),
             )
         )
         self._namesake.found((found or b"").decode(errors="backslashreplace"))
@@ -99,14 +99,14 @@ class StatusPublisher:
     async def _tidy(self) -> None:
         reports = await read(self._store, self._key)
         now = time.time()
-        old = [uid for uid, report in reports.items() if report is None or now - report.at > KEPT_SECONDS]
+        old = [node_id for node_id, report in reports.items() if report is None or now - report.at > KEPT_SECONDS]
         if old:
             await self._store.call("HDEL", self._key, *old)
 
     async def withdraw(self) -> None:
         """This node ends: it isn't to be seen any more. Raises Unavailable."""
         self._ended = True
-        await self._store.call("HDEL", self._key, self._uid)
+        await self._store.call("HDEL", self._key, self._node_id)
 
 
 async def read(store: RedisClient, key: str) -> dict[str, Report | None]:
@@ -115,7 +115,7 @@ async def read(store: RedisClient, key: str) -> dict[str, Report | None]:
     cursor = 0
     while True:
         cursor, fields = await store.call("HSCAN", key, cursor, "COUNT", COUNT)
-        for uid, raw in fields.items():
-            found[uid.decode(errors="backslashreplace")] = decode(raw)
+        for node_id, raw in fields.items():
+            found[node_id.decode(errors="backslashreplace")] = decode(raw)
         if not int(cursor):
             return found

@@ -26,15 +26,15 @@ class Keys:
         self.everyone = f"{prefix}:everyone"  # channel that all nodes hear
         self.nodes = f"{prefix}:nodes"  # what each node says of itself (relay.tools.status), by uid
 
-    def place(self, owned: str) -> RecordKey:
+    def place(self, canonical_name: str) -> RecordKey:
         """The record of an owned name. Raw names never reach the key space: whatever is in them means nothing there."""
-        digest = _digest(owned)
+        digest = _digest(canonical_name)
         partition = _partition(digest)
         return RecordKey(partition, self.partition(partition), digest)
 
-    def partition_of(self, owned: str) -> int:
+    def partition_of(self, canonical_name: str) -> int:
         """The partition of an owned name. Reckoned each time: to remember them cost 0.2 KB a name."""
-        return _partition(_digest(owned))
+        return _partition(_digest(canonical_name))
 
     def partition(self, number: int) -> str:
         """The hash that holds a partition: its epoch in field "@", a record in every other one."""
@@ -44,21 +44,21 @@ class Keys:
         """Where nodes of this name leave their uid, the last one at last."""
         return f"{self._prefix}:called:{name}"
 
-    def lease(self, uid: str) -> str:
+    def lease(self, node_id: str) -> str:
         """The lease of a node."""
-        return f"{self._prefix}:lease:{uid}"
+        return f"{self._prefix}:lease:{node_id}"
 
-    def inbox(self, uid: str) -> str:
+    def inbox(self, node_id: str) -> str:
         """The channel on which a node gets its mail."""
-        return f"{self._prefix}:inbox:{uid}"
+        return f"{self._prefix}:inbox:{node_id}"
 
     def beside(self, inbox: str) -> str:
         """A channel that nobody hears, in the slot of this inbox."""
         return f"{self._prefix}:nobody:{{{inbox}}}"
 
 
-def _digest(owned: str) -> str:
-    return hashlib.blake2b(owned.encode(), digest_size=16).hexdigest()
+def _digest(canonical_name: str) -> str:
+    return hashlib.blake2b(canonical_name.encode(), digest_size=16).hexdigest()
 
 
 def _partition(digest: str) -> int:

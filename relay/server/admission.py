@@ -39,14 +39,14 @@ class AdmissionLimits(Struct, frozen=True):
 class Admission:
     """The way in of one node, for all its ports for clients. `context` may be replaced; connections keep theirs."""
 
-    def __init__(self, router: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
         self.context = context
         self.terms = terms
-        self.router = router
+        self.hub = hub
         self.open = 0  # connections
         self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
         self._arriving: set[PendingConnection] = set()
-        self._neighbours: dict[str, AddressQuota] = {}
+        self._peer_nodes: dict[str, AddressQuota] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._said: dict[Limit, float] = {}
 
@@ -82,11 +82,11 @@ class Admission:
     def admit(self, address: str) -> "AddressQuota | None":
         """Count a connection from there, until it has `left`; None if there are too many."""
         network = _network(address)
-        neighbour = self._neighbours.get(network)
+        neighbour = self._peer_nodes.get(network)
         if neighbour is None:
             claims = self.terms.claims_per_address
             bucket = TokenBucket(claims, asyncio.get_running_loop().time()) if claims else None
-            neighbour = self._neighbours[network] = AddressQuota(self, network, bucket)
+            neighbour = self._peer_nodes[network] = AddressQuota(self, network, bucket)
         elif 0 < self.terms.connections_per_address <= neighbour.connections:
             self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
             return None
@@ -95,7 +95,7 @@ class Admission:
 
     def refuse(self, limit: Limit, option: str, address: str = "") -> bool:
         """Somebody met a limit: count it, and say so once a minute. Always False."""
-        self.router.counts.hit(limit)
+        self.hub.counts.hit(limit)
         now = asyncio.get_running_loop().time()
         if now - self._said.get(limit, -SAY_SECONDS) >= SAY_SECONDS:
             self._said[limit] = now
@@ -113,13 +113,13 @@ class Admission:
         """Forget an address that nobody is connected from, at once or when its claims are back."""
         loop = asyncio.get_running_loop()
         if neighbour.claims is None or neighbour.claims.full(loop.time()):
-            del self._neighbours[neighbour.network]
+            del self._peer_nodes[neighbour.network]
         elif self._sweeping is None:
             self._sweeping = loop.call_later(MINUTE, self._sweep)
 
     def _sweep(self) -> None:
         self._sweeping = None
-        for neighbour in [one for one in self._neighbours.values() if not one.connections]:
+        for neighbour in [one for one in self._peer_nodes.values() if not one.connections]:
             self._forget(neighbour)
 
     def shut(self) -> None:
@@ -135,9 +135,9 @@ class AddressQuota(ClientSource):
 
     __slots__ = ("_gate", "connections", "network")
 
-    def __init__(self, gate: Admission, network: str, claims: TokenBucket | None) -> None:
+    def __init__(self, admission: Admission, network: str, claims: TokenBucket | None) -> None:
         super().__init__(claims)
-        self._gate = gate
+        self._gate = admission
         self.network = network
         self.connections = 0
 
@@ -163,8 +163,8 @@ class Proxied(ClientSource):
 class PendingConnection(asyncio.BufferedProtocol):
     """A connection that isn't a client's yet: it reads the balancer's header, if there must be one, not a byte more."""
 
-    def __init__(self, gate: Admission, classic: bool) -> None:
-        self._gate, self._classic = gate, classic
+    def __init__(self, admission: Admission, classic: bool) -> None:
+        self._gate, self._classic = admission, classic
         self._header = bytearray()
         self._buffer = memoryview(b"")
         self._timer: asyncio.TimerHandle | None = None
@@ -246,15 +246,15 @@ class PendingConnection(asyncio.BufferedProtocol):
         protocol.connection_made(self._transport)
 
     def _ready(self) -> Connection:
-        gate, neighbour = self._gate, self._neighbour
+        admission, neighbour = self._gate, self._neighbour
         assert neighbour is not None
-        gate.settled(self)
+        admission.settled(self)
         origin = Proxied(neighbour, self._peer) if self._peer else neighbour
-        return Connection(gate.router, gate.terms.max_line, classic=self._classic, origin=origin)
+        return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin)
 
     def _failed(self, late: bool) -> None:
         if late:
-            self._gate.router.counts.hit(Limit.HANDSHAKE_TIME)
+            self._gate.hub.counts.hit(Limit.HANDSHAKE_TIME)
         self.connection_lost(None)
 
     def _stop_timer(self) -> None:

@@ -50,18 +50,18 @@ class Connection(asyncio.BufferedProtocol):
         "_eof",
         "_framer",
         "_gone",
+        "_hub",
         "_max_line",
         "_named",
         "_origin",
         "_overdue",
         "_owing",
-        "_router",
         "_share",
         "_share_of",
         "_timer",
         "_transport",
         "lines",
-        "pace",
+        "rate_limiter",
         "read_gate",
         "session",
         "write_buffer",
@@ -72,15 +72,15 @@ class Connection(asyncio.BufferedProtocol):
     read_gate: ReadGate
     write_buffer: WriteBuffer
 
-    def __init__(self, router: Hub, max_line: int, *, classic: bool = False, origin: ClientSource = NOWHERE) -> None:
-        self._router = router
+    def __init__(self, hub: Hub, max_line: int, *, classic: bool = False, origin: ClientSource = NOWHERE) -> None:
+        self._hub = hub
         self._origin = origin
         self._max_line = max_line
         self._dialect: Dialect | None = CLASSIC if classic else None
         limit = min(max_line, NAMELESS_BYTES)
         self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit)
-        self.pace = RateLimiter(router.limits, origin.claims)
-        self.session = router.plug(self, program=False)
+        self.rate_limiter = RateLimiter(hub.limits, origin.claims)
+        self.session = hub.plug(self, resumable=False)
         self.lines: deque[Line] | tuple[()] = ()  # wait for their turn; an empty deque costs every idle client 0.7 KB
         self._before = 0  # waiting lines that belong to no chat
         self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
@@ -111,26 +111,26 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         # Paused means exactly: not all of it is in the kernel yet. Acknowledgements depend on that.
         self._transport.set_write_buffer_limits(high=0)
-        self.read_gate = ReadGate(self._router, self._transport)
-        self.write_buffer = WriteBuffer(self._transport, self._dialect, self.session, self._router.held_acks)
+        self.read_gate = ReadGate(self._hub, self._transport)
+        self.write_buffer = WriteBuffer(self._transport, self._dialect, self.session, self._hub.held_acks)
         self._mind_name()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next read goes."""
         if not self._named and not self.session.named:
             return _CLASSIC_BUFFER if self._dialect is CLASSIC else _NAMELESS_BUFFER
-        return _SHORT_BUFFER if self._router.budget.allowance < PLENTY else _buffer
+        return _SHORT_BUFFER if self._hub.memory_budget.allowance < PLENTY else _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         if self.write_buffer.closed:
             return  # said behind a Quit
-        router = self._router
-        router.begin()
+        hub = self._hub
+        hub.open_tick()
         data = bytes(_buffer[:nbytes])
         if self._dialect is None:
             self._dialect = self.write_buffer.dialect = choose(data)
-            self.session.program = self._dialect is JSON
+            self.session.resumable = self._dialect is JSON
         if self._named is not self.session.named:
             self._mind_length()
         lines = self._framer.feed(data)
@@ -138,24 +138,24 @@ class Connection(asyncio.BufferedProtocol):
             self.lines.extend(lines)
         elif lines:
             self.lines = deque(lines)
-        if router.budget.allowance < PLENTY:
+        if hub.memory_budget.allowance < PLENTY:
             self._mind_half(whole=bool(lines))
         if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would go on reading up to 32 times before anyone else's turn
             self.read_gate.rest()
-            router.later(self)
+            hub.defer(self)
         self.pump()
         if not self._named:
             self._mind_name()
-        if self.pace.spend(len(lines), nbytes):
+        if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
-        router.holding.add(self)
+        hub.holding.add(self)
 
     def _mind_half(self, *, whole: bool) -> None:
         """Memory is short: half a line may have to wait, and a whole one ends its turn."""
         if not whole:
             self.read_gate.adjust(self)
-        elif self._router.halves.done(self):
-            self._router.go_on_with_halves()
+        elif self._hub.partial_lines.done(self):
+            self._hub.go_on_with_halves()
 
     def _mind_length(self) -> None:
         """A line may be as long as is needed: there is a name now, or none any more."""
@@ -172,21 +172,21 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The client sends nothing more; it may still read."""
-        self._router.begin()
+        self._hub.open_tick()
         self._hang_up()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
-        self._router.begin()
+        self._hub.open_tick()
         self._stop_timer()
         self._gone = True
         self.read_gate.close()
         self.write_buffer.clear()
         self._origin.left()
-        self._router.unplug(self.session, self)
-        self._router.holding.discard(self)
-        self._router.halves.forget(self)
+        self._hub.unplug(self.session, self)
+        self._hub.holding.discard(self)
+        self._hub.partial_lines.forget(self)
         self._hang_up()
 
     def pause_writing(self) -> None:
@@ -196,8 +196,8 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The kernel has all that was written."""
         self.write_buffer.behind = False
-        self._router.begin()
-        self._router.touch(self)
+        self._hub.open_tick()
+        self._hub.mark_dirty(self)
 
     # --- lines
 
@@ -211,22 +211,22 @@ class Connection(asyncio.BufferedProtocol):
 
     def pump(self) -> None:
         """Handle lines in order, until one has to wait for its outcome."""
-        session, lines, router, out = self.session, self.lines, self._router, self.write_buffer
-        if session.outlet is not self:
+        session, lines, hub, out = self.session, self.lines, self._hub, self.write_buffer
+        if session.client is not self:
             self._drop_lines()  # said behind the end, or on a connection that another has replaced
-        elif not router.held:
-            if self._share_of != router.round:
-                self._share_of, self._share = router.round, TURN_LINES
+        elif not hub.held:
+            if self._share_of != hub.loop_iteration:
+                self._share_of, self._share = hub.loop_iteration, TURN_LINES
             while lines and not session.blocked and out.size <= REPLY_BYTES:
                 if not session.named and type(lines[0]) is bytes:
                     # A stranger who doesn't read gets no more answers.
-                    if out.behind or not router.entrance.admits(self):
+                    if out.behind or not hub.login_queue.admits(self):
                         break
-                elif self._share and router.lines:
+                elif self._share and hub.lines:
                     self._share -= 1
-                    router.lines -= 1
+                    hub.lines -= 1
                 else:
-                    router.later(self)
+                    hub.defer(self)
                     break
                 command = self._parse(lines.popleft())
                 if self._before:
@@ -241,9 +241,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._let_pass()
         if not self.lines:
             self.lines = ()
-        gate = self.read_gate
-        if self.lines or gate.paused or gate.resting_in == router.round or out.size > REPLY_BYTES:
-            gate.adjust(self)
+        admission = self.read_gate
+        if self.lines or admission.paused or admission.resting_in == hub.loop_iteration or out.size > REPLY_BYTES:
+            admission.adjust(self)
 
     def _drop_lines(self) -> None:
         if self.lines:
@@ -256,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
         As far as that is not sure to end as one by one would, the lines stay.
         """
         outbox, lines = self.session.outbox, self.lines
-        most = min(self._share, self._router.lines, outbox.room(said))
+        most = min(self._share, self._hub.lines, outbox.room(said))
         if lines and most > 0:
             assert self._dialect is not None
             texts = self._dialect.more(said, lines, most, outbox.room_bytes)
@@ -264,7 +264,7 @@ class Connection(asyncio.BufferedProtocol):
                 for _ in texts:
                     lines.popleft()
                 self._share -= len(texts)
-                self._router.lines -= len(texts)
+                self._hub.lines -= len(texts)
                 outbox.say_on(texts)
 
     def _handle_before(self, command: Command) -> None:
@@ -286,7 +286,7 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(line, EndOfStream):
             return line
         assert self._dialect is not None
-        self._router.counts.hit(Limit.LINE)
+        self._hub.counts.hit(Limit.LINE)
         return self._dialect.too_long(line)
 
     def _let_pass(self) -> None:
@@ -308,7 +308,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.lines:
             self.pump()
         if self._gone:
-            self._router.holding.discard(self)
+            self._hub.holding.discard(self)
             return
         transport, out = self._transport, self.write_buffer
         if transport.is_closing():  # uvloop raises on a write to such
@@ -319,7 +319,7 @@ class Connection(asyncio.BufferedProtocol):
             if not out.size and not out.behind and not transport.is_closing():
                 self._all_taken()
         if out.size or self.lines:  # a window fills by what was read, which has had it looked at already
-            self._router.holding.add(self)
+            self._hub.holding.add(self)
         if self.lines or self.read_gate.paused or out.size > REPLY_BYTES:
             self.read_gate.adjust(self)
 
@@ -330,12 +330,12 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
             return
         session = self.session
-        if session.outlet is self:
+        if session.client is self:
             session.flushed()
         if self._timer is not None or not session.named:
             self._mind_name()
-        if self.lines and not session.blocked and not self._router.held:
-            self._router.later(self)
+        if self.lines and not session.blocked and not self._hub.held:
+            self._hub.defer(self)
 
     def check_peer(self) -> None:
         """Give the connection up if the peer has acknowledged nothing for too long of what was sent to it.
@@ -382,7 +382,7 @@ class Connection(asyncio.BufferedProtocol):
     def serve(self, session: Session) -> None:
         """Be the client of this session from now on."""
         self.session = self.write_buffer.session = session
-        self._router.holding.add(self)  # for what is under way in its chat
+        self._hub.holding.add(self)  # for what is under way in its chat
 
     def close(self) -> None:
         """Close after what was told; the client may take some time to read it."""
@@ -393,8 +393,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._gone:
             return  # a timer would only keep what is left of it
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
-        self._router.begin()
-        self._router.touch(self)
+        self._hub.open_tick()
+        self._hub.mark_dirty(self)
 
     def _mind_name(self) -> None:
         """The time to send a name runs while there is none, and ends while one is being asked for."""
@@ -404,7 +404,7 @@ class Connection(asyncio.BufferedProtocol):
         if not nameless and self._timer is not None:
             self._stop_timer()
         elif nameless and self._timer is None and not self._overdue:
-            self._timer = asyncio.get_running_loop().call_later(self._router.limits.name, self._nameless)
+            self._timer = asyncio.get_running_loop().call_later(self._hub.limits.name, self._nameless)
 
     def _nameless(self) -> None:
         """The time is over: only what the client has sent in time, and waits for its turn, counts any more."""
@@ -412,14 +412,14 @@ class Connection(asyncio.BufferedProtocol):
         if self.lines and not self.write_buffer.behind:
             self._overdue = True
         else:
-            self._router.counts.hit(Limit.NAME_TIME)
+            self._hub.counts.hit(Limit.NAME_TIME)
             self._transport.abort()
 
     def _settle_overdue(self) -> None:
         """What was sent in time was handled: either it asks for a name, or its answer is the last."""
         self._overdue = False
         if self.session.state is State.NAMELESS:
-            self._router.counts.hit(Limit.NAME_TIME)
+            self._hub.counts.hit(Limit.NAME_TIME)
             self.session.end(Ending.QUIT)
 
     def _stop_timer(self) -> None:

@@ -25,7 +25,7 @@ class GatedConnection(ClientConnection, PartialLine, Protocol):
     """What a gate looks at of the connection that it belongs to."""
 
     @property
-    def pace(self) -> RateLimiter:
+    def rate_limiter(self) -> RateLimiter:
         """How much the client may say."""
 
     @property
@@ -44,10 +44,10 @@ class ReadGate:
     collector, with the session that the connection refers to.
     """
 
-    __slots__ = ("_limit", "_router", "_slowed", "_transport", "paused", "resting_in")
+    __slots__ = ("_hub", "_limit", "_slowed", "_transport", "paused", "resting_in")
 
-    def __init__(self, router: Hub, transport: asyncio.ReadTransport) -> None:
-        self._router = router
+    def __init__(self, hub: Hub, transport: asyncio.ReadTransport) -> None:
+        self._hub = hub
         self._transport: asyncio.ReadTransport | None = transport  # None once the gate is closed
         self.paused = False
         self.resting_in = -1  # the turn of the loop in which nothing more is read
@@ -56,16 +56,16 @@ class ReadGate:
 
     def rest(self) -> None:
         """Read nothing more in this turn of the loop. Takes effect with the next `adjust`."""
-        self.resting_in = self._router.round
+        self.resting_in = self._hub.loop_iteration
 
     def adjust(self, connection: GatedConnection) -> None:
         """Pause or resume: read no faster than the session handles lines and the client reads replies."""
-        transport, router = self._transport, self._router
+        transport, hub = self._transport, self._hub
         if transport is None or transport.is_closing():
             return
-        pause = router.held or connection.write_buffer.size > REPLY_BYTES or self.resting_in == router.round
+        pause = hub.held or connection.write_buffer.size > REPLY_BYTES or self.resting_in == hub.loop_iteration
         pause = pause or self._slowed is not None or not self._may_read_ahead(connection)
-        pause = pause or (router.budget.allowance < PLENTY and not router.halves.admits(connection))
+        pause = pause or (hub.memory_budget.allowance < PLENTY and not hub.partial_lines.admits(connection))
         if pause is not self.paused:
             self.paused = pause
             if pause:
@@ -76,7 +76,7 @@ class ReadGate:
         if limit is not self._limit:
             self._limit = limit
             if limit is not None:
-                router.counts.hit(limit)
+                hub.counts.hit(limit)
 
     def _may_read_ahead(self, connection: GatedConnection) -> bool:
         """Lines wait in the kernel, unless an acknowledgement may be among them, or they would run together there."""
@@ -97,16 +97,16 @@ class ReadGate:
     def slow_down(self, connection: GatedConnection) -> None:
         """Don't read for as long as what was read is ahead of its time."""
         loop = asyncio.get_running_loop()
-        debt = connection.pace.debt(loop.time())
+        debt = connection.rate_limiter.debt(loop.time())
         if debt > 0 and self._slowed is None:
-            self._router.counts.hit(Limit.RATE)
+            self._hub.counts.hit(Limit.RATE)
             self._slowed = loop.call_later(debt, self._go_on, connection)
             self.adjust(connection)
 
     def _go_on(self, connection: GatedConnection) -> None:
         self._slowed = None
-        self._router.begin()
-        self._router.touch(connection)
+        self._hub.open_tick()
+        self._hub.mark_dirty(connection)
 
     def close(self) -> None:
         """Leave the transport as it is from now on: nothing more that comes will be handled."""

@@ -125,7 +125,7 @@ class Chat:
         self._run: Text | None = None  # mail of this turn that further messages can join
         self._turn = -1
 
-    def say(self, id: int, text: str, fence: int, at: float, turn: int) -> Text | None:
+    def say(self, id: int, text: str, fencing_token: int, at: float, turn: int) -> Text | None:
         """Put a message under way. Returns the mail to post; None where it joined what was posted, or has to wait."""
         window = self.window
         window.add_one(id, text, at)
@@ -136,7 +136,7 @@ class Chat:
             run.texts.append(text)
             self._out = id
             return None
-        run = Text(self.partner.owned, self.id, fence, id, self._out, at=at, texts=[text])
+        run = Text(self.partner.canonical_name, self.id, fencing_token, id, self._out, at=at, texts=[text])
         self._run, self._turn, self._out = run, turn, id
         return run
 
@@ -163,13 +163,13 @@ class Chat:
             self.held = self.away or self.window.between(self.taken, self._out) >= FLIGHT_BYTES
         return not self.held
 
-    def go_on(self, fence: int) -> list[Text]:
+    def go_on(self, fencing_token: int) -> list[Text]:
         """Mail for what had to wait, as far as there is room now."""
         leaving, self.held = self.window.next(self._out, FLIGHT_BYTES - self.window.between(self.taken, self._out))
         mails: list[Text] = []
         for id, text, at in leaving:
             if not mails or id != self._out + 1 or at != mails[-1].at:
-                mails.append(Text(self.partner.owned, self.id, fence, id, self._out, at=at, texts=[]))
+                mails.append(Text(self.partner.canonical_name, self.id, fencing_token, id, self._out, at=at, texts=[]))
             mails[-1].texts.append(text)
             self._out = id
         self._run = None
@@ -180,11 +180,11 @@ class Chat:
         """The highest id that has left for the partner."""
         return self._out
 
-    def again(self, fence: int) -> list[Text]:
+    def retransmit(self, fencing_token: int) -> list[Text]:
         """Mail for what has no acknowledgement, from its start, to a partner that may have missed it."""
         if self.window:
             self._out = self.taken = 0
-        return self.go_on(fence)
+        return self.go_on(fencing_token)
 
     def take(self, mail: Text) -> list[str] | None:
         """The messages of this mail that are new, up to the id `received`. None: something before them is missing."""
@@ -207,12 +207,12 @@ class Chat:
             return None
         self.confirmed = upto
         # Mostly the partner's node knows the time: a call less for each message.
-        return self.ack() if upto <= self.retold else Ack(self.partner.owned, self.id, upto)
+        return self.ack() if upto <= self.retold else Ack(self.partner.canonical_name, self.id, upto)
 
     def ack(self) -> Ack:
         """What this side has acknowledged, and when it was said where the partner's node may not know."""
         at = self.times.of(self.confirmed) if self.confirmed <= self.retold else None
-        return Ack(self.partner.owned, self.id, self.confirmed, at)
+        return Ack(self.partner.canonical_name, self.id, self.confirmed, at)
 
     def gone_away(self) -> None:
         """The partner's client is gone and may come back."""
@@ -246,4 +246,6 @@ class Chat:
         if reply:
             at = self.times.of(self.confirmed)
             timed, times = (self.confirmed, [at]) if at is not None else (0, [])
-        return Resync(self.partner.owned, self.id, party, self.confirmed, reply, away=away, timed=timed, times=times)
+        return Resync(
+            self.partner.canonical_name, self.id, party, self.confirmed, reply, away=away, timed=timed, times=times
+        )

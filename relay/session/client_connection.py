@@ -39,7 +39,7 @@ class ClientConnection(Protocol):
     session: "Session"  # that it is the client of
 
     @property
-    def pace(self) -> RequestLimits:
+    def rate_limiter(self) -> RequestLimits:
         """What bounds its claims and calls."""
 
     @property

@@ -55,7 +55,7 @@ def before_name(session: "Session", command: Command) -> None:
 
 def _claim(session: "Session", command: Claim) -> None:
     host = session.host
-    if host.authenticates and not session.program:
+    if host.authenticates and not session.resumable:
         command = _with_token(command)
     refusal = host.admit(session, command)
     if refusal is not None:
@@ -93,9 +93,9 @@ def _call(session: "Session", command: Call) -> None:
         session.host.counts.call(Code.NAME_INVALID)
         return
     chat = session.chat
-    if name.owned == session.owned:
+    if name.canonical_name == session.canonical_name:
         session.pairing.refuse(Code.SELF_CHAT, command)
-    elif chat is not None and chat.partner.owned == name.owned:
+    elif chat is not None and chat.partner.canonical_name == name.canonical_name:
         session.announce(chat, caller=True, ref=command.ref)
     elif chat is not None and chat.window:
         session.wait(command)  # a switch takes its place behind the messages before it
@@ -113,7 +113,7 @@ def _confirm(session: "Session", command: Acknowledge) -> None:
         return
     ack = chat.confirm(command.id)
     if ack is not None:
-        session.host.post(chat.partner.uid, ack)
+        session.host.post(chat.partner.node_id, ack)
 
 
 def _who(session: "Session", command: Who) -> None:
@@ -133,7 +133,7 @@ def _who(session: "Session", command: Who) -> None:
             session.host.tell(session, Known(command.name, found.state, command.ref))
 
     session.await_answer(command)
-    session.host.locate(name.owned, located)
+    session.host.locate(name.canonical_name, located)
 
 
 def _ping(session: "Session", command: Ping) -> None:
@@ -153,30 +153,30 @@ def _cancel(session: "Session", command: Cancel) -> None:
 
 
 def _accept(session: "Session", command: AcceptCall) -> None:
-    session.door.accept(command)
+    session.call_policy.accept(command)
 
 
 def _decline(session: "Session", command: DeclineCall) -> None:
-    session.door.decline(command)
+    session.call_policy.decline(command)
 
 
 def _block(session: "Session", command: Block) -> None:
     name = _name(session, command.name, command.ref)
     if name is not None:
-        session.door.block(name, command)
+        session.call_policy.block(name, command)
 
 
 def _unblock(session: "Session", command: Unblock) -> None:
     name = _name(session, command.name, command.ref)
     if name is not None:
-        session.door.unblock(name, command)
+        session.call_policy.unblock(name, command)
 
 
 def _type(session: "Session", command: Type) -> None:
     chat = session.chat
     if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.deaf:
         return
-    session.host.hint(chat.partner.uid, Typing(chat.partner.owned, chat.id))
+    session.host.post_if_writable(chat.partner.node_id, Typing(chat.partner.canonical_name, chat.id))
 
 
 def _nothing(session: "Session", command: Noop) -> None:
@@ -226,7 +226,7 @@ def _quit(session: "Session", command: Quit) -> None:
 
 
 def _hangup(session: "Session", command: EndOfStream) -> None:
-    if session.program:
+    if session.resumable:
         session.detach()
     else:
         _end(session, command, Ending.HUNG_UP)

@@ -20,7 +20,7 @@ class Drain:
         """Tell whoever is to be told by now. Returns whether nobody has to be waited for any more."""
         self._begin()
         there = [session for session in self._sessions.values() if not session.away]
-        programs = [session for session in there if session.program]
+        programs = [session for session in there if session.resumable]
         for session in programs:
             if session.named and session not in self._told:
                 self._told.add(session)
@@ -39,7 +39,7 @@ def dismiss(session: Session) -> None:
         session.close()
         return
     session.pairing.withdraw(Reason.LEFT)
-    if not session.program:
+    if not session.resumable:
         session.host.tell(session, Moving())
         session.part(Reason.QUIT)
         session.end(Ending.DRAINED)

@@ -25,9 +25,9 @@ class GracePeriod:
         self._number = 0
         self.ended_us = 0  # when a client last came back to it on this node, in microseconds as fences count them
 
-    def ended_after(self, fence: int) -> bool:
+    def ended_after(self, fencing_token: int) -> bool:
         """Whether the client came back here when its session had long been elsewhere, under this fence (0: unknown)."""
-        return 0 < fence < self.ended_us - RIVALS_US
+        return 0 < fencing_token < self.ended_us - RIVALS_US
 
     def end(self, at_us: int) -> None:
         """A client has come back to the session on this node, at this time."""
@@ -36,7 +36,7 @@ class GracePeriod:
     def begin(self) -> None:
         """The client is gone."""
         session = self._session
-        session.door.shut(Code.AWAY)
+        session.call_policy.cancel_incoming(Code.AWAY)
         session.host.close(session)
         if session.chat is not None:
             session.chat.forget_untold()
@@ -48,7 +48,9 @@ class GracePeriod:
     def _tell(self, number: int) -> None:
         if self._lasts(number) and (chat := self._session.chat) is not None:
             session = self._session
-            session.host.post(chat.partner.uid, Away(chat.partner.owned, chat.id, session.grace, session.fence))
+            session.host.post(
+                chat.partner.node_id, Away(chat.partner.canonical_name, chat.id, session.grace, session.fencing_token)
+            )
 
     def _wait(self, number: int) -> None:
         """Until the grace is over. While Redis is away nobody can come back, so that time doesn't count."""
@@ -66,7 +68,7 @@ class GracePeriod:
             else:
                 self._wait(number)
 
-        self._session.host.alarm(self._session.grace, ask)
+        self._session.host.call_later(self._session.grace, ask)
 
     def _lasts(self, number: int) -> bool:
         return self._number == number and self._session.away

@@ -42,25 +42,25 @@ class CallPolicy:
     def block(self, name: Name, command: Block) -> None:
         """Have this user's calls refused from now on; the user hears `busy`."""
         session = self._session
-        if name.owned == session.owned:
+        if name.canonical_name == session.canonical_name:
             session.refuse(Code.SELF_CHAT, name=command.name, ref=command.ref)
-        elif len(self._blocked) >= session.host.limits.blocks and name.owned not in self._blocked:
+        elif len(self._blocked) >= session.host.limits.blocks and name.canonical_name not in self._blocked:
             session.host.counts.hit(Limit.BLOCKS)
             session.refuse(Code.TOO_MANY, name=command.name, ref=command.ref)
         else:
-            self._blocked |= {name.owned}
-            if self.ringing is not None and self.ringing.caller.owned == name.owned:
-                self.shut(Code.BUSY)
+            self._blocked |= {name.canonical_name}
+            if self.ringing is not None and self.ringing.caller.canonical_name == name.canonical_name:
+                self.cancel_incoming(Code.BUSY)
             session.host.tell(session, Blocked(command.name, True, command.ref))
 
     def unblock(self, name: Name, command: Unblock) -> None:
         """Let this user call again."""
-        self._blocked -= {name.owned}
+        self._blocked -= {name.canonical_name}
         self._session.host.tell(self._session, Blocked(command.name, False, command.ref))
 
-    def bars(self, owned: str) -> bool:
+    def is_blocked(self, canonical_name: str) -> bool:
         """Whether this user is blocked."""
-        return owned in self._blocked
+        return canonical_name in self._blocked
 
     # --- asking
 
@@ -68,7 +68,7 @@ class CallPolicy:
         """Ask the client. A caller whose node is too old to wait for an answer hears `busy`."""
         session, host = self._session, self._session.host
         if not mail.caller.rings:
-            host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.BUSY))
+            host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.BUSY))
             return
         self.ringing, self._told = mail, False
         # The record first: whoever hears of the call finds this one busy, on every node.
@@ -79,13 +79,13 @@ class CallPolicy:
             return
         session, host = self._session, self._session.host
         self._told = True
-        host.post(mail.caller.uid, Ringing(mail.caller.owned, mail.chat))
-        host.tell(session, Invited(mail.caller.shown, mail.chat, host.limits.ask))
-        host.alarm(host.limits.ask, lambda: self._overdue(mail))
+        host.post(mail.caller.node_id, Ringing(mail.caller.canonical_name, mail.chat))
+        host.tell(session, Invited(mail.caller.display_name, mail.chat, host.limits.ask))
+        host.call_later(host.limits.ask, lambda: self._overdue(mail))
 
     def _overdue(self, mail: Invite) -> None:
         if self.ringing is mail:
-            self.shut(Code.DECLINED)
+            self.cancel_incoming(Code.DECLINED)
 
     def accept(self, command: AcceptCall, call: Call | None = None) -> None:
         """The client takes the call. `call`: because it calls the caller."""
@@ -97,7 +97,7 @@ class CallPolicy:
         """The client doesn't take the call."""
         session, mail = self._session, self._take(command.chat, command.ref)
         if mail is not None:
-            session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.DECLINED))
+            session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.DECLINED))
             session.host.save(session)
 
     def _take(self, chat: str | None, ref: Ref | None) -> Invite | None:
@@ -108,11 +108,11 @@ class CallPolicy:
         self.ringing = None
         return mail
 
-    def shut(self, code: Code) -> None:
+    def cancel_incoming(self, code: Code) -> None:
         """The call can't be taken any more, if there is one: tell both sides."""
         mail = self.ringing
         if mail is not None:
-            self._session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, code))
+            self._session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, code))
             self._miss()
 
     def concerns(self, chat: str) -> bool:
@@ -123,14 +123,14 @@ class CallPolicy:
         """The caller has given up."""
         self._miss()
 
-    def node_lost(self, uid: str) -> None:
+    def node_lost(self, node_id: str) -> None:
         """The caller's node is dead."""
-        if self.ringing is not None and self.ringing.caller.uid == uid:
+        if self.ringing is not None and self.ringing.caller.node_id == node_id:
             self._miss()
 
     def _miss(self) -> None:
         session, mail, self.ringing = self._session, self.ringing, None
         if mail is not None:
             if self._told:
-                session.host.tell(session, Missed(mail.caller.shown, mail.chat))
+                session.host.tell(session, Missed(mail.caller.display_name, mail.chat))
             session.host.save(session)

@@ -36,12 +36,12 @@ CROWD_SECONDS: Final = 0.2
 
 
 class Calling(Struct):
-    """The caller waits for an answer. `uid` is empty until the callee has been found and invited."""
+    """The caller waits for an answer. `node_id` is empty until the callee has been found and invited."""
 
     chat: str
     name: Name
     call: Call
-    uid: str = ""
+    node_id: str = ""
     ringing: bool = False  # the callee's client is being asked
 
 
@@ -88,7 +88,7 @@ class Pairing:
     @property
     def node(self) -> str | None:
         """The other side's node, once something is promised."""
-        return None if (promised := self.promised) is None else promised.partner.uid
+        return None if (promised := self.promised) is None else promised.partner.node_id
 
     def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
         self.step = step
@@ -108,16 +108,16 @@ class Pairing:
 
     def start(self, name: Name, call: Call) -> None:
         """Start an agreement. Ends in a pair or in a refusal that names what was typed."""
-        door = self._session.door
-        if door.ringing is not None and door.ringing.caller.owned == name.owned:
-            door.accept(AcceptCall(), call)
+        call_policy = self._session.call_policy
+        if call_policy.ringing is not None and call_policy.ringing.caller.canonical_name == name.canonical_name:
+            call_policy.accept(AcceptCall(), call)
             return
-        door.shut(Code.BUSY)
+        call_policy.cancel_incoming(Code.BUSY)
         host = self._session.host
         chat = host.new_id()
         self._be(Calling(chat, name, call))
-        host.locate(name.owned, lambda found: self._located(chat, found))
-        host.alarm(host.call_seconds, lambda: self._overdue(chat))
+        host.locate(name.canonical_name, lambda found: self._located(chat, found))
+        host.call_later(host.call_seconds, lambda: self._overdue(chat))
 
     def _located(self, chat: str, found: Located | Code) -> None:
         step = self.step
@@ -130,8 +130,8 @@ class Pairing:
         elif found.state is Presence.AWAY:
             self._refuse(Code.AWAY)
         else:
-            step.uid = found.uid
-            self._session.host.post(found.uid, Invite(step.name.owned, chat, self._session.party))
+            step.node_id = found.node_id
+            self._session.host.post(found.node_id, Invite(step.name.canonical_name, chat, self._session.party))
 
     def _overdue(self, chat: str) -> None:
         step = self.step
@@ -139,7 +139,7 @@ class Pairing:
             return
         if isinstance(step, Calling | Settling) and step.chat == chat:
             if self._session.host.crowded:  # who is sent away comes again, and the crowd grows
-                self._session.host.alarm(CROWD_SECONDS, lambda: self._overdue(chat))
+                self._session.host.call_later(CROWD_SECONDS, lambda: self._overdue(chat))
                 return
             self.withdraw(Reason.LEFT)
             self._refused(step.call, Code.UNAVAILABLE)
@@ -157,7 +157,7 @@ class Pairing:
             host.tell(session, Rings(step.call.name, host.limits.ask, mail.chat, step.call.ref))
             host.save(session)
             # Its node declines in time, unless it is in trouble.
-            host.alarm(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
+            host.call_later(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
             host.wake(session)
 
     def _unanswered(self, chat: str) -> None:
@@ -186,7 +186,7 @@ class Pairing:
             return
         if step.ringing:
             host = self._session.host
-            host.alarm(host.call_seconds, lambda: self._overdue(mail.chat))
+            host.call_later(host.call_seconds, lambda: self._overdue(mail.chat))
         self._be(Settling(mail.chat, mail.callee, step.call))
         self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
 
@@ -200,7 +200,7 @@ class Pairing:
             return
         self._be(None)
         self._session.host.counts.call(Outcome.PAIRED)
-        self._session.host.post(step.party.uid, CallConfirmed(step.party.owned, chat))
+        self._session.host.post(step.party.node_id, CallConfirmed(step.party.canonical_name, chat))
         self._session.begin(Chat(chat, step.party), caller=True, ref=step.call.ref)
 
     def declined(self, mail: Decline) -> None:
@@ -230,17 +230,21 @@ class Pairing:
     def invited(self, mail: Invite) -> None:
         """Take the call if free, or if we are calling this very caller and its call is the one that stands."""
         step, session = self.step, self._session
-        if isinstance(step, Calling) and step.name.owned == mail.caller.owned:
-            if step.uid and step.chat < mail.chat:
+        if isinstance(step, Calling) and step.name.canonical_name == mail.caller.canonical_name:
+            if step.node_id and step.chat < mail.chat:
                 return  # ours stands: the caller accepts it as soon as it gets there
         elif session.presence is Presence.AWAY:
-            session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.AWAY))
+            session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.AWAY))
             return
-        elif step is not None or session.presence is not Presence.FREE or session.door.bars(mail.caller.owned):
-            session.host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.BUSY))
+        elif (
+            step is not None
+            or session.presence is not Presence.FREE
+            or session.call_policy.is_blocked(mail.caller.canonical_name)
+        ):
+            session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.BUSY))
             return
-        elif session.door.asks:
-            session.door.ring(mail)
+        elif session.call_policy.asks:
+            session.call_policy.ring(mail)
             return
         self._answer(Answering(mail.chat, mail.caller, step.call if step else None))
 
@@ -258,12 +262,12 @@ class Pairing:
             return
         session = self._session
         if not ok:
-            session.host.post(step.party.uid, Decline(step.party.owned, chat, Code.UNAVAILABLE))
+            session.host.post(step.party.node_id, Decline(step.party.canonical_name, chat, Code.UNAVAILABLE))
             self._drop()
             return
         self._be(Reserved(chat, step.party, step.call, step.taken))
-        session.host.post(step.party.uid, Accept(step.party.owned, chat, session.party))
-        session.host.alarm(session.host.limits.lease, lambda: self._unsettled(chat))
+        session.host.post(step.party.node_id, Accept(step.party.canonical_name, chat, session.party))
+        session.host.call_later(session.host.limits.lease, lambda: self._unsettled(chat))
 
     def _unsettled(self, chat: str) -> None:
         if isinstance(self.step, Reserved) and self.step.chat == chat:
@@ -291,10 +295,10 @@ class Pairing:
         """The other side took the step back."""
         self._drop()
 
-    def node_lost(self, uid: str) -> None:
+    def node_lost(self, node_id: str) -> None:
         """The other side's node is dead."""
         step = self.step
-        if step is not None and uid == (step.uid if isinstance(step, Calling) else step.party.uid):
+        if step is not None and node_id == (step.node_id if isinstance(step, Calling) else step.party.node_id):
             self._drop()
 
     def _drop(self) -> None:
@@ -313,17 +317,17 @@ class Pairing:
     def _miss(self, step: Answering | Reserved) -> None:
         """The call that the client accepted is over."""
         if step.taken is not None:
-            self._session.host.tell(self._session, Missed(step.party.shown, step.chat, step.taken.ref))
+            self._session.host.tell(self._session, Missed(step.party.display_name, step.chat, step.taken.ref))
 
     def withdraw(self, reason: Reason) -> None:
         """Take our step back, whatever it is, and tell the other side."""
-        self._session.door.shut(Code.AWAY)
+        self._session.call_policy.cancel_incoming(Code.AWAY)
         step = self.step
         self._be(None)
         host = self._session.host
         if isinstance(step, Calling):
-            if step.uid:
-                host.post(step.uid, ChatEnded(step.name.owned, step.chat, reason, 0, 0))
+            if step.node_id:
+                host.post(step.node_id, ChatEnded(step.name.canonical_name, step.chat, reason, 0, 0))
             if step.ringing:
                 host.save(self._session)
         elif step is not None:
@@ -340,4 +344,4 @@ class Pairing:
         self._be(None)
 
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
-        self._session.host.post(party.uid, ChatEnded(party.owned, chat, reason, 0, 0))
+        self._session.host.post(party.node_id, ChatEnded(party.canonical_name, chat, reason, 0, 0))

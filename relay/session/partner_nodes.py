@@ -25,11 +25,11 @@ class PartnerNodes:
     def change(self, before: Ties, after: Ties) -> None:
         """The ties of one session were those, and now are these."""
         self.chatting += (after[0] is not None) - (before[0] is not None)
-        for uid in after:
-            if uid is not None:
-                self._counts[uid] = self._counts.get(uid, 0) + 1
-        for uid in before:
-            if uid is not None:
-                self._counts[uid] -= 1
-                if not self._counts[uid]:
-                    del self._counts[uid]
+        for node_id in after:
+            if node_id is not None:
+                self._counts[node_id] = self._counts.get(node_id, 0) + 1
+        for node_id in before:
+            if node_id is not None:
+                self._counts[node_id] -= 1
+                if not self._counts[node_id]:
+                    del self._counts[node_id]

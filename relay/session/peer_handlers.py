@@ -50,11 +50,11 @@ def receive(session: Session, mail: Mail) -> None:
 def undeliverable(host: SessionRuntime, mail: Mail) -> None:
     """Nobody here owns the name that the mail is for: whoever waits for an answer gets one."""
     if isinstance(mail, Invite):
-        host.post(mail.caller.uid, Decline(mail.caller.owned, mail.chat, Code.NO_SUCH_USER))
+        host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.NO_SUCH_USER))
     elif isinstance(mail, Accept):
-        host.post(mail.callee.uid, ChatEnded(mail.callee.owned, mail.chat, Reason.LOST, 0, 0))
+        host.post(mail.callee.node_id, ChatEnded(mail.callee.canonical_name, mail.chat, Reason.LOST, 0, 0))
     elif isinstance(mail, Resync):
-        host.post(mail.party.uid, UnknownSession(mail.party.owned, mail.chat, host.uid))
+        host.post(mail.party.node_id, UnknownSession(mail.party.canonical_name, mail.chat, host.node_id))
     elif isinstance(mail, SessionMoved):
         host.moved(mail)
 
@@ -77,8 +77,8 @@ def _ringing(session: Session, mail: Ringing) -> None:
 
 def _typing(session: Session, mail: Typing) -> None:
     chat = session.chat
-    if session.program and chat is not None and chat.id == mail.chat and session.pending is None:
-        session.host.mention(session, Types(chat.partner.shown, chat.id))
+    if session.resumable and chat is not None and chat.id == mail.chat and session.pending is None:
+        session.host.send_if_writable(session, Types(chat.partner.display_name, chat.id))
 
 
 def _settle(session: Session, mail: CallConfirmed) -> None:
@@ -87,7 +87,7 @@ def _settle(session: Session, mail: CallConfirmed) -> None:
 
 def _text(session: Session, mail: Text) -> None:
     chat = session.chat
-    if chat is None or chat.id != mail.chat or mail.fence < chat.partner.fence:
+    if chat is None or chat.id != mail.chat or mail.fencing_token < chat.partner.fencing_token:
         return  # of a chat that is over (its Gone is on the way), or of a stale owner
     if session.state is AWAY:  # to come again after a resume, maybe from another node: it's no later for that
         chat.times.note(mail.id, len(mail.texts), mail.at)
@@ -97,7 +97,7 @@ def _text(session: Session, mail: Text) -> None:
         if chat.gap:
             return
         chat.gap = True
-        session.host.post(chat.partner.uid, chat.sync(session.party, reply=True))
+        session.host.post(chat.partner.node_id, chat.sync(session.party, reply=True))
         return
     host, partner = session.host, chat.partner
     if fresh:
@@ -105,14 +105,14 @@ def _text(session: Session, mail: Text) -> None:
         first = chat.received + 1 - count
         host.counts.delivered += count
         if chat.times.note(first, count, mail.at):
-            host.tell(session, Messages(first, partner.shown, chat.id, fresh, mail.at))
+            host.tell(session, Messages(first, partner.display_name, chat.id, fresh, mail.at))
         else:
             chat.retold = chat.received
             for id, texts, at in chat.times.runs(first, fresh, mail.at):
-                host.tell(session, Messages(id, partner.shown, chat.id, texts, at))
+                host.tell(session, Messages(id, partner.display_name, chat.id, texts, at))
     else:  # sent again although it is here: say once more how far we are
         chat.retold = chat.received
-        host.post(partner.uid, chat.ack())
+        host.post(partner.node_id, chat.ack())
         chat.untaken = FLIGHT_BYTES
     if session.acks:
         chat.untaken += size("".join(fresh))
@@ -142,8 +142,8 @@ def _deaf(session: Session, mail: HalfClosed) -> None:
 def _gone(session: Session, mail: ChatEnded) -> None:
     if session.pairing.concerns(mail.chat):
         session.pairing.taken_back()
-    elif session.door.concerns(mail.chat):
-        session.door.taken_back()
+    elif session.call_policy.concerns(mail.chat):
+        session.call_policy.taken_back()
     elif _current(session, mail):
         resume.gone(session, mail.reason, mail.last)
 
@@ -152,48 +152,48 @@ def _away(session: Session, mail: Away) -> None:
     chat = session.chat
     if chat is not None and _current(session, mail) and not chat.away:
         chat.gone_away()
-        session.host.tell(session, AwayEvent(chat.partner.shown, mail.grace, chat.id))
+        session.host.tell(session, AwayEvent(chat.partner.display_name, mail.grace, chat.id))
 
 
 def _sync(session: Session, mail: Resync) -> None:
     chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
-    if session.fallback is not None and session.fallback.id == mail.chat:
+    if session.fallback_chat is not None and session.fallback_chat.id == mail.chat:
         session.postpone(mail)  # it isn't known yet whether that chat goes on
         return
     if chat is None or chat.id != mail.chat or unsettled:
-        reason = session.outbox.fates.why(mail.chat)
-        host.post(mail.party.uid, ChatEnded(mail.party.owned, mail.chat, reason, 0, session.fence))
+        reason = session.outbox.outcomes.why(mail.chat)
+        host.post(mail.party.node_id, ChatEnded(mail.party.canonical_name, mail.chat, reason, 0, session.fencing_token))
         if unsettled:  # the other side has moved in the middle of it: so nobody has it
             session.pairing.taken_back()
         return
-    if mail.party.fence < chat.partner.fence:
+    if mail.party.fencing_token < chat.partner.fencing_token:
         return
     session.partner_is(mail.party)
-    session.outbox.fates.times.learn(mail.timed, mail.times)
+    session.outbox.outcomes.times.learn(mail.timed, mail.times)
     if session.state is RESUMING:
         resume.reunited(session, mail)
     session.outbox.acked(chat, mail.last)
     if chat.away and not mail.away:
         chat.came_back()
-        host.tell(session, Back(chat.partner.shown, chat.id))
+        host.tell(session, Back(chat.partner.display_name, chat.id))
     if mail.reply:
-        host.post(chat.partner.uid, chat.sync(session.party, reply=False, away=session.away))
+        host.post(chat.partner.node_id, chat.sync(session.party, reply=False, away=session.away))
     sent = chat.sent
-    for text in chat.again(session.fence):
+    for text in chat.retransmit(session.fencing_token):
         host.counts.resent += max(0, min(len(text.texts), sent + 1 - text.id))
-        host.post(chat.partner.uid, text)
+        host.post(chat.partner.node_id, text)
     session.proceed()
 
 
 def _unknown(session: Session, mail: UnknownSession) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.chat.times.learn(mail.timed, mail.times)
-        resume.unknown(session, session.chat, mail.uid)
+        resume.unknown(session, session.chat, mail.node_id)
 
 
 def _moved(session: Session, mail: SessionMoved) -> None:
-    if session.sid == mail.sid:
-        session.superseded() if mail.taken else session.replaced(mail.fence, mail.uid)
+    if session.session_id == mail.session_id:
+        session.superseded() if mail.taken else session.replaced(mail.fencing_token, mail.node_id)
     else:
         session.host.moved(mail)
 
@@ -202,13 +202,13 @@ def _knew(session: Session, mail: Knew) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
         chat.times.learn(mail.timed, mail.times)
-        session.outbox.fates.times.learn(mail.said, mail.said_times)
+        session.outbox.outcomes.times.learn(mail.said, mail.said_times)
 
 
 def _current(session: Session, mail: ChatEnded | Away) -> bool:
     """The mail is about the present chat, and not from a node that has lost the partner's name meanwhile."""
     chat = session.chat
-    return chat is not None and chat.id == mail.chat and not (0 < mail.fence < chat.partner.fence)
+    return chat is not None and chat.id == mail.chat and not (0 < mail.fencing_token < chat.partner.fencing_token)
 
 
 _TOLD: Final = frozenset({Text, Ack, Away, HalfClosed, FlowAck})

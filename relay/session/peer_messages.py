@@ -62,7 +62,7 @@ class Text(msgspec.Struct, array_like=True, tag="text"):
 
     to: str
     chat: str
-    fence: int
+    fencing_token: int
     id: int
     prev: int
     at: float
@@ -108,7 +108,7 @@ class ChatEnded(msgspec.Struct, array_like=True, tag="gone", frozen=True):
     chat: str
     reason: Reason
     last: int
-    fence: int = 0  # 0: from a node that knows of no such session
+    fencing_token: int = 0  # 0: from a node that knows of no such session
 
 
 class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
@@ -117,7 +117,7 @@ class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
     to: str
     chat: str
     grace: float
-    fence: int = 0
+    fencing_token: int = 0
 
 
 class Resync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
@@ -144,10 +144,10 @@ class SessionMoved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
     """
 
     to: str
-    sid: str
+    session_id: str
     taken: bool = False
-    fence: int = 0  # 0: from a node that doesn't say it
-    uid: str = ""  # of the node that has it now; empty: it understands no `Knew`
+    fencing_token: int = 0  # 0: from a node that doesn't say it
+    node_id: str = ""  # of the node that has it now; empty: it understands no `Knew`
 
 
 class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):
@@ -165,7 +165,7 @@ class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):
 
 
 class UnknownSession(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
-    """The answer to a `Resync`: nobody of that name is on node `uid`. The directory knows where it is.
+    """The answer to a `Resync`: nobody of that name is on node `node_id`. The directory knows where it is.
 
     `times`: of a session that was there, when those messages of it were said that have no acknowledgement, up to the id
     `timed`; its client will say them again elsewhere.
@@ -173,7 +173,7 @@ class UnknownSession(msgspec.Struct, array_like=True, tag="unknown", frozen=True
 
     to: str
     chat: str
-    uid: str
+    node_id: str
     timed: int = 0
     times: list[float] = []
 

@@ -6,7 +6,7 @@ known to be; a partner that doesn't answer soon is found later, by its own retur
 has not acknowledged, and leaves out what it had already got.
 
 A record that was written in the middle of a switch names two chats: the one that was being agreed on, and the one
-before it (`fallback`). The partner of the former knows whether it exists.
+before it (`fallback_chat`). The partner of the former knows whether it exists.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ class RestoredState(Struct, frozen=True):
     """What the directory remembers of a session that comes back on another node."""
 
     name: Name
-    sid: str
-    fence: int
+    session_id: str
+    fencing_token: int
     token_hash: str
     chat: ChatRef | None
     ended: Ended | None
-    before: ChatRef | None = None  # see `relay.directory.directory.Body`
+    previous_chat: ChatRef | None = None  # see `relay.directory.directory.Body`
 
 
 def come_back(session: "Session", claim: Claim) -> None:
@@ -65,9 +65,9 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
             chat.times.note(resume.last, 1, resume.at)
         ack = chat.caught_up(resume.last)
         if ack is not None:
-            host.post(chat.partner.uid, ack)
+            host.post(chat.partner.node_id, ack)
     sync = chat.sync(session.party, reply=True)
-    host.post(chat.partner.uid, sync)
+    host.post(chat.partner.node_id, sync)
     look_for_partner(session, chat)
     session.later(host.limits.reunion, lambda session: _alone(session, claim))
 
@@ -77,8 +77,10 @@ def _stands(session: "Session") -> None:
     fallback = session.drop_fallback()
     if fallback is not None:
         chat, partner = fallback
-        session.outbox.fates.ended(chat, Reason.LEFT)
-        session.host.post(partner.uid, ChatEnded(partner.owned, chat, Reason.LEFT, 0, session.fence))
+        session.outbox.outcomes.ended(chat, Reason.LEFT)
+        session.host.post(
+            partner.node_id, ChatEnded(partner.canonical_name, chat, Reason.LEFT, 0, session.fencing_token)
+        )
         session.host.save(session)
 
 
@@ -107,27 +109,27 @@ def look_for_partner(
             _later(session, chat, lambda session: look_for_partner(session, chat, otherwise))
         elif found.state is Presence.OFFLINE:
             gone(session, Reason.LOST, 0)
-        elif found.uid != chat.partner.uid:
-            session.partner_is(structs.replace(chat.partner, uid=found.uid))
+        elif found.node_id != chat.partner.node_id:
+            session.partner_is(structs.replace(chat.partner, node_id=found.node_id))
             _ask(session, chat)
         elif found.state is Presence.AWAY and not chat.away:
             partner_away(session, chat, chat.partner.grace)
         else:
             _later(session, chat, lambda session: otherwise(session, found))
 
-    session.host.locate(chat.partner.owned, located)
+    session.host.locate(chat.partner.canonical_name, located)
 
 
-def unknown(session: "Session", chat: Chat, uid: str) -> None:
+def unknown(session: "Session", chat: Chat, node_id: str) -> None:
     """That node knows nobody of the partner's name: it has moved on, is just arriving there, or is gone."""
-    if chat.partner.uid == uid:
+    if chat.partner.node_id == node_id:
         look_for_partner(session, chat, lambda session, _: _ask(session, chat))
 
 
-def partner_lost(session: "Session", uid: str, since: float) -> None:
+def partner_lost(session: "Session", node_id: str, since: float) -> None:
     """That node has been dead for so many seconds."""
     chat = session.chat
-    if chat is None or chat.partner.uid != uid:
+    if chat is None or chat.partner.node_id != node_id:
         return
     left = chat.partner.grace - since
     if left <= 0:
@@ -141,33 +143,33 @@ def partner_away(session: "Session", chat: Chat, left: float) -> None:
     if not chat.away:
         chat.gone_away()
         if session.returning is None:  # else it's told with the welcome
-            session.host.tell(session, Away(chat.partner.shown, round(left, 3), chat.id))
-    absence = chat.absences
-    session.later(left, lambda session: _overdue(session, chat, absence))
+            session.host.tell(session, Away(chat.partner.display_name, round(left, 3), chat.id))
+    grace_period = chat.absences
+    session.later(left, lambda session: _overdue(session, chat, grace_period))
 
 
-def _overdue(session: "Session", chat: Chat, absence: int) -> None:
+def _overdue(session: "Session", chat: Chat, grace_period: int) -> None:
     """The partner should be back, as far as is known here; if it came back somewhere, the chat goes on."""
 
     def still(session: "Session", found: Located) -> None:
         if found.state is not Presence.AWAY:  # it's there, and its word was lost
             _ask(session, chat)
-        _overdue(session, chat, absence)
+        _overdue(session, chat, grace_period)
 
-    if session.chat is chat and chat.away and chat.absences == absence:
+    if session.chat is chat and chat.away and chat.absences == grace_period:
         look_for_partner(session, chat, still)
 
 
-def ask_partner_on(session: "Session", uid: str) -> None:
+def ask_partner_on(session: "Session", node_id: str) -> None:
     """Mail from or to that node may be lost: if the partner is there, ask it what it has."""
     chat = session.chat
-    if chat is not None and chat.partner.uid == uid:
+    if chat is not None and chat.partner.node_id == node_id:
         _ask(session, chat)
 
 
 def _ask(session: "Session", chat: Chat) -> None:
     """Ask the partner what it has, and whether it still knows of the chat."""
-    session.host.post(chat.partner.uid, chat.sync(session.party, reply=True, away=session.away))
+    session.host.post(chat.partner.node_id, chat.sync(session.party, reply=True, away=session.away))
 
 
 def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) -> None:
@@ -179,12 +181,12 @@ def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) ->
 
 
 def _alone(session: "Session", claim: Claim) -> None:
-    chat, fallback = session.chat, session.fallback
+    chat, fallback = session.chat, session.fallback_chat
     if session.returning is not claim:
         return
     if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # the client never heard of it
         host, partner = session.host, chat.partner
-        host.post(partner.uid, ChatEnded(partner.owned, chat.id, Reason.LOST, 0, session.fence))
+        host.post(partner.node_id, ChatEnded(partner.canonical_name, chat.id, Reason.LOST, 0, session.fencing_token))
         _fall_back(session, claim)
     else:
         announce(session, claim)
@@ -208,7 +210,7 @@ def gone(session: "Session", reason: Reason, last: int) -> None:
     if chat is None:
         return
     if claim is not None:
-        if session.fallback is not None:
+        if session.fallback_chat is not None:
             _fall_back(session, claim)
             return
         session.welcome_back(_resume(claim).token)
@@ -225,10 +227,10 @@ def announce(session: "Session", claim: Claim, last: int = 0) -> None:
         host.save(session)
     chat = session.chat
     if chat is not None:
-        partner, at = chat.partner, session.outbox.fates.when(last)
-        host.tell(session, Paired(partner.shown, chat.id, partner.acks, resumed=True, last=last, at=at))
+        partner, at = chat.partner, session.outbox.outcomes.when(last)
+        host.tell(session, Paired(partner.display_name, chat.id, partner.acks, resumed=True, last=last, at=at))
         if chat.away:
-            host.tell(session, Away(partner.shown, partner.grace, chat.id))
+            host.tell(session, Away(partner.display_name, partner.grace, chat.id))
     elif resume.chat is not None:
         ended = session.ended
         known = ended is not None and ended.chat == resume.chat

@@ -41,7 +41,7 @@ class Limits(Struct, frozen=True):
 class SessionRuntime(Protocol):
     """The shell around sessions. Every method returns at once; answers come as calls of the session or of `then`."""
 
-    uid: str  # this node
+    node_id: str  # this node
     node: str  # its name, as shown to clients
     limits: Limits
     counts: Counts
@@ -69,22 +69,22 @@ class SessionRuntime(Protocol):
         """The directory answers, but one question after the other: what waits for it takes longer than usual."""
 
     @property
-    def turn(self) -> int:
+    def flush_generation(self) -> int:
         """Changes whenever mail leaves: until then messages may join what was posted."""
 
     def tell(self, session: "Session", event: Event) -> None:
         """Tell the session's client, in order; nobody hears it where the client is gone."""
 
-    def post(self, uid: str, mail: Mail) -> None:
+    def post(self, node_id: str, mail: Mail) -> None:
         """Send mail to a session on that node: once, in order, as long as both nodes live."""
 
-    def mention(self, session: "Session", event: Event) -> None:
+    def send_if_writable(self, session: "Session", event: Event) -> None:
         """Tell the session's client what is only good now: not if it has still to read what it was told before."""
 
     def moved(self, mail: SessionMoved) -> None:
         """A session that isn't here has moved on. If it is about to be here, have it told then."""
 
-    def hint(self, uid: str, mail: Mail) -> None:
+    def post_if_writable(self, node_id: str, mail: Mail) -> None:
         """Send mail that is only good now: it is dropped unless it can leave at once."""
 
     def admit(self, session: "Session", claim: Claim) -> Code | None:
@@ -99,7 +99,7 @@ class SessionRuntime(Protocol):
     def resume(self, session: "Session", name: Name, claim: Claim) -> None:
         """Find the session that the claim's token is for. Ends in `come_back` or `session.unclaimed`."""
 
-    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+    def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
         """Find the owner of a name, or say why that can't be known (`unavailable`)."""
 
     def save(self, session: "Session", then: Callable[[bool], None] | None = None) -> None:
@@ -120,7 +120,7 @@ class SessionRuntime(Protocol):
     def wake(self, session: "Session") -> None:
         """Commands that waited may be handled now."""
 
-    def alarm(self, delay: float, then: Callable[[], None]) -> None:
+    def call_later(self, delay: float, then: Callable[[], None]) -> None:
         """Call `then` after so many seconds. Not to be cancelled: `then` looks whether it still matters."""
 
     def new_id(self) -> str:

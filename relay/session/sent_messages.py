@@ -21,7 +21,7 @@ ROUNDING: Final = 1e-6
 class SentMessages:
     """Ids start at 1 and rise by one through the session, across chats; each ends in exactly one outcome."""
 
-    __slots__ = ("_full", "_next", "_seen", "_session", "_unsure", "fates")
+    __slots__ = ("_full", "_next", "_seen", "_session", "_unsure", "outcomes")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
@@ -29,7 +29,7 @@ class SentMessages:
         self._seen = 0  # the highest id that came; after a resume, those up to `_next` may come once more
         self._unsure = False  # the client numbered on another node, and nobody has said how far
         self._full = 0  # the id that found the window full: those behind it wait for it to come again; 0: none
-        self.fates = Outcomes()
+        self.outcomes = Outcomes()
 
     def let_go(self) -> None:
         """The session is over: nothing here refers to it any more."""
@@ -48,7 +48,7 @@ class SentMessages:
         elif id is not None and id > self._next and not self._unsure:
             self._out_of_order(id)
         elif chat is None or (command.chat is not None and command.chat != chat.id):
-            self._not_sent(command, command.chat or "", self.fates.why(command.chat or ""))
+            self._not_sent(command, command.chat or "", self.outcomes.why(command.chat or ""))
         elif chat.deaf:
             self._not_sent(command, chat.id, Reason.QUIT)
         elif session.acks and self.full(chat.window, size(command.text)):
@@ -80,7 +80,7 @@ class SentMessages:
         """Put messages under way for which there is `room`: as `say` would one by one."""
         host, chat = self._session.host, self._session.chat
         assert chat is not None
-        if chat.say_on(self._next, texts, host.now, host.turn):
+        if chat.say_on(self._next, texts, host.now, host.flush_generation):
             host.counts.taken += len(texts)
             self._seen += len(texts)
             self._next = self._seen + 1
@@ -93,19 +93,19 @@ class SentMessages:
         host = session.host
         host.counts.taken += 1
         # An id that may have been said on another node has the time of that.
-        at = host.now if id is None or id >= self._next else self.fates.when(id) or host.now
-        mail = chat.say(self._take(id), text, session.fence, at, host.turn)
+        at = host.now if id is None or id >= self._next else self.outcomes.when(id) or host.now
+        mail = chat.say(self._take(id), text, session.fencing_token, at, host.flush_generation)
         if mail is not None:
-            host.post(chat.partner.uid, mail)
+            host.post(chat.partner.node_id, mail)
 
     def _said_again(self, id: int, text: str) -> None:
         """Repeat a known outcome; a message that is still under way is left alone."""
         session = self._session
         under_way = session.chat.window.find(id) if session.chat else None
         if under_way is None:
-            chat, reason = self.fates.of(id)
+            chat, reason = self.outcomes.of(id)
             if reason is None:
-                session.host.tell(session, Acked(id, chat or "", self.fates.when(id)))
+                session.host.tell(session, Acked(id, chat or "", self.outcomes.when(id)))
             else:
                 session.host.tell(session, Unconfirmed(id, id, reason, (text,), chat))
         elif under_way != text:
@@ -143,7 +143,7 @@ class SentMessages:
     def known(self, chat: Chat, last: int) -> None:
         """The partner has everything up to `last`, also what another node sent."""
         if last > self._seen:
-            self.fates.record(self._seen + 1, last, chat.id, None)
+            self.outcomes.record(self._seen + 1, last, chat.id, None)
             self._seen, self._next, self._unsure = last, max(self._next, last + 1), False
 
     def full(self, window: Window, more: int) -> bool:
@@ -160,10 +160,10 @@ class SentMessages:
         if not taken:
             if self._seen < id < self._next:  # said on a node that is gone; the client needn't say it again
                 self.known(chat, id)
-                self._session.host.tell(self._session, Acked(id, chat.id, at or self.fates.when(id)))
+                self._session.host.tell(self._session, Acked(id, chat.id, at or self.outcomes.when(id)))
             return
-        session, fates = self._session, self.fates
-        host, times, said = session.host, fates.times, taken[-1].at
+        session, outcomes = self._session, self.outcomes
+        host, times, said = session.host, outcomes.times, taken[-1].at
         if at is not None and at != said:  # said again here, and the partner knows it from an earlier node
             times.note(id, 1, at)
             said = times.of(id) or at
@@ -173,7 +173,7 @@ class SentMessages:
             first, count = run.id, len(run.texts)
             last = first + count - 1
             host.counts.acknowledged += count
-            fates.record(first, last, chat.id, None)
+            outcomes.record(first, last, chat.id, None)
             times.note(first, count, run.at)
         host.tell(session, Acked(last, chat.id, said))
         if chat.held:
@@ -182,8 +182,8 @@ class SentMessages:
     def go_on(self, chat: Chat) -> None:
         """The partner reads again."""
         session, host = self._session, self._session.host
-        for mail in chat.go_on(session.fence):
-            host.post(chat.partner.uid, mail)
+        for mail in chat.go_on(session.fencing_token):
+            host.post(chat.partner.node_id, mail)
 
     def close(self, chat: Chat, reason: Reason, last: int) -> None:
         """The partner had everything up to `last`; nothing more can be known."""
@@ -195,5 +195,5 @@ class SentMessages:
     def _report(self, first: int, texts: list[str], chat: str, reason: Reason) -> None:
         last = first + len(texts) - 1
         self._session.host.counts.unconfirmed[reason] += len(texts)
-        self.fates.record(first, last, chat, reason)
+        self.outcomes.record(first, last, chat, reason)
         self._session.host.tell(self._session, Unconfirmed(first, last, reason, tuple(texts), chat))

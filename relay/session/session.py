@@ -107,7 +107,7 @@ class IllegalTransition(AssertionError):
 class Session:
     """One user on this node.
 
-    `program`: the client speaks JSON: it numbers its messages, gets their outcomes by number, and may come back after
+    `resumable`: the client speaks JSON: it numbers its messages, gets their outcomes by number, and may come back after
     its connection broke. Other sessions end with their connection.
     """
 
@@ -115,33 +115,33 @@ class Session:
         "__weakref__",
         "_since",
         "_ties",
-        "absence",
         "acks",
         "began",
+        "call_policy",
         "chat",
+        "client",
         "deaf",
-        "door",
-        "early",
+        "deferred",
         "ended",
-        "fallback",
-        "fence",
+        "fallback_chat",
+        "fencing_token",
+        "grace_period",
         "host",
         "name",
         "named",
         "outbox",
-        "outlet",
         "pairing",
         "pending",
-        "program",
-        "sid",
+        "resumable",
+        "session_id",
         "state",
         "token_hash",
     )
 
-    def __init__(self, host: SessionRuntime, *, program: bool = False) -> None:
+    def __init__(self, host: SessionRuntime, *, resumable: bool = False) -> None:
         self.host = host
-        self.program = program
-        self.outlet: ClientConnection | None = None  # where the host tells events
+        self.resumable = resumable
+        self.client: ClientConnection | None = None  # where the host tells events
         self.deaf = False  # the connection is gone
         self._ties = NO_TIES  # as the host knows them
         self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
@@ -158,17 +158,17 @@ class Session:
 
     def _nameless(self) -> None:
         self.name: Name | None = None
-        self.sid = ""  # tells this session from all others that ever owned the name
-        self.fence = 0
+        self.session_id = ""  # tells this session from all others that ever owned the name
+        self.fencing_token = 0
         self.token_hash = ""  # of the token that resumes this session
         self.acks = False  # the client acknowledges messages itself
-        self.absence = GracePeriod(self)
+        self.grace_period = GracePeriod(self)
         self.chat: Chat | None = None
-        self.fallback: ChatRef | None = None  # see `resume`: goes on unless `chat` turns out to exist
+        self.fallback_chat: ChatRef | None = None  # see `resume`: goes on unless `chat` turns out to exist
         self.ended: Ended | None = None  # the last chat that is over
-        self.early: list[Mail] = []  # came while the client was coming back, before its welcome
+        self.deferred: list[Mail] = []  # came while the client was coming back, before its welcome
         self.outbox = SentMessages(self)
-        self.door = CallPolicy(self)
+        self.call_policy = CallPolicy(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # when that began
         self.pending: Command | None = None  # the command that the following ones wait for, beside an agreement
@@ -176,21 +176,23 @@ class Session:
     # --- what others may know
 
     @property
-    def owned(self) -> str:
+    def canonical_name(self) -> str:
         """The name in the form that is owned; empty without one."""
-        return self.name.owned if self.name else ""
+        return self.name.canonical_name if self.name else ""
 
     @property
     def party(self) -> Party:
         """This side, as a partner has to know it."""
         assert self.name is not None
-        uid, name, acks = self.host.uid, self.name, "client" if self.acks else "node"
-        return Party(uid, name.owned, name.shown, self.fence, acks=acks, grace=self.grace, rings=True)
+        node_id, name, acks = self.host.node_id, self.name, "client" if self.acks else "node"
+        return Party(
+            node_id, name.canonical_name, name.display_name, self.fencing_token, acks=acks, grace=self.grace, rings=True
+        )
 
     @property
     def grace(self) -> float:
         """Seconds that this session outlives its connection."""
-        return self.host.limits.grace if self.program else 0.0
+        return self.host.limits.grace if self.resumable else 0.0
 
     @property
     def away(self) -> bool:
@@ -207,12 +209,12 @@ class Session:
         """What others see."""
         if self.state is AWAY:
             return Presence.AWAY
-        return Presence.BUSY if self.chat or self.pairing.step or self.door.ringing else Presence.FREE
+        return Presence.BUSY if self.chat or self.pairing.step or self.call_policy.ringing else Presence.FREE
 
     @property
     def calling(self) -> bool:
         """Whether a call rings, here or at whom this one calls: meanwhile others hear `busy`."""
-        return self.pairing.ringing or self.door.ringing is not None
+        return self.pairing.ringing or self.call_policy.ringing is not None
 
     @property
     def engaged(self) -> ChatRef | None:
@@ -220,10 +222,10 @@ class Session:
         return self.pairing.promised or (ChatRef(self.chat.id, self.chat.partner) if self.chat else None)
 
     @property
-    def before(self) -> ChatRef | None:
+    def previous_chat(self) -> ChatRef | None:
         """The chat that the record must name beside that: it goes on if what is being agreed on comes to nothing."""
         if self.chat is None or self.pairing.promised is None:
-            return self.fallback
+            return self.fallback_chat
         return ChatRef(self.chat.id, self.chat.partner)
 
     @property
@@ -237,7 +239,7 @@ class Session:
     @property
     def draining(self) -> bool:
         """What is waited for is the outcome of messages, or of a call: some commands must get past."""
-        return self._behind_messages or self.pairing.ringing or (self.program and self.pairing.call is not None)
+        return self._behind_messages or self.pairing.ringing or (self.resumable and self.pairing.call is not None)
 
     @property
     def _behind_messages(self) -> bool:
@@ -287,18 +289,23 @@ class Session:
         ask = self.host.claim if command.resume is None else self.host.resume
         ask(self, name, command)
 
-    def claimed(self, sid: str, fence: int, token: str, token_hash: str) -> None:
+    def claimed(self, session_id: str, fencing_token: int, token: str, token_hash: str) -> None:
         """The name is ours. A client that can't come back gets no token."""
         claim, host = self.pending, self.host
         if self.state is State.ENDED:  # the node went away meanwhile
-            self.sid = sid
+            self.session_id = session_id
             host.release(self, lambda: None, Ending.DRAINED)
             return
         assert isinstance(claim, Claim)
         assert self.name is not None
         self._move(Transition.GRANT)
         self.pending = None
-        self.sid, self.fence, self.acks, self.door.asks = sid, fence, claim.acks, claim.ask
+        self.session_id, self.fencing_token, self.acks, self.call_policy.asks = (
+            session_id,
+            fencing_token,
+            claim.acks,
+            claim.ask,
+        )
         self.token_hash = token_hash
         host.counts.claim(Outcome.GRANTED)
         self.welcome(token, resumed=False)
@@ -308,7 +315,7 @@ class Session:
         assert self.name is not None
         limits = self.host.limits
         welcome = Welcome(
-            self.name.shown,
+            self.name.display_name,
             token,
             resumed,
             grace=limits.grace,
@@ -333,7 +340,7 @@ class Session:
 
     def announce(self, chat: Chat, *, caller: bool, ref: Ref | None = None) -> None:
         """Tell the client of its chat. `ref`: of the request that this answers."""
-        self.host.tell(self, Paired(chat.partner.shown, chat.id, chat.partner.acks, caller, ref=ref))
+        self.host.tell(self, Paired(chat.partner.display_name, chat.id, chat.partner.acks, caller, ref=ref))
 
     def begin(self, chat: Chat, *, caller: bool, wanted: bool = True, ref: Ref | None = None) -> None:
         """Leave the old chat, if any, and announce the new one. `wanted`: the client had called this partner itself."""
@@ -362,9 +369,9 @@ class Session:
         self.chat.partner = party
         self.tie()
 
-    def written(self, fence: int) -> None:
+    def written(self, fencing_token: int) -> None:
         """The record was written under this fence, which is higher than before if the node's lease had lapsed."""
-        self.fence = fence
+        self.fencing_token = fencing_token
 
     def refuse(self, code: Code, *, id: int | None = None, name: str | None = None, ref: Ref | None = None) -> None:
         """Tell the client why not, in the words of the catalogue."""
@@ -378,7 +385,7 @@ class Session:
             if (session := here()) is not None:
                 then(session)
 
-        self.host.alarm(delay, ring)
+        self.host.call_later(delay, ring)
 
     # --- commands that the following ones wait for
 
@@ -420,11 +427,14 @@ class Session:
         if chat is None:
             return
         self.tie()
-        self.host.post(chat.partner.uid, ChatEnded(chat.partner.owned, chat.id, reason, chat.confirmed, self.fence))
+        self.host.post(
+            chat.partner.node_id,
+            ChatEnded(chat.partner.canonical_name, chat.id, reason, chat.confirmed, self.fencing_token),
+        )
         self.outbox.close(chat, reason, 0)
         self._ended(chat, Reason.LEFT)
         if reason is Reason.LEFT and not told:
-            self.host.tell(self, Left(chat.partner.shown, Reason.LEFT, chat.id, own=True, ref=ref))
+            self.host.tell(self, Left(chat.partner.display_name, Reason.LEFT, chat.id, own=True, ref=ref))
 
     def over(self, reason: Reason, last: int) -> None:
         """The partner ended the chat, having had our messages up to `last`."""
@@ -435,13 +445,13 @@ class Session:
         self.outbox.close(chat, reason, last)
         self._ended(chat, reason)
         ref = self.pending.ref if isinstance(self.pending, Leave) else None  # the partner was first
-        self.host.tell(self, Left(chat.partner.shown, reason, chat.id, ref=ref))
+        self.host.tell(self, Left(chat.partner.display_name, reason, chat.id, ref=ref))
         self.host.save(self)
         self.proceed()
 
     def _ended(self, chat: Chat, reason: Reason) -> None:
-        self.outbox.fates.ended(chat.id, reason)
-        self.ended = Ended(chat.id, chat.partner.shown, reason)
+        self.outbox.outcomes.ended(chat.id, reason)
+        self.ended = Ended(chat.id, chat.partner.display_name, reason)
 
     def unheard(self, reason: Reason, last: int) -> None:
         """The partner can't be told anything any more: what is under way has its outcome now."""
@@ -452,7 +462,7 @@ class Session:
 
     def end(self, why: Ending, *last_words: Event) -> None:
         """Give the name back, then close: whoever sees the connection closed finds the name free."""
-        self.door.shut(Code.NO_SUCH_USER)
+        self.call_policy.cancel_incoming(Code.NO_SUCH_USER)
         named = self.named
         self._move(Transition.END)
         self.tie()
@@ -476,19 +486,19 @@ class Session:
 
     def _take_apart(self) -> None:
         """Have no part refer to it any more: else it would wait for the cyclic collector, which rarely comes."""
-        for part in (self.absence, self.outbox, self.door, self.pairing):
+        for part in (self.grace_period, self.outbox, self.call_policy, self.pairing):
             part.let_go()
 
     # --- the connection, the name, the node
 
-    def connect(self, outlet: ClientConnection) -> None:
+    def connect(self, client: ClientConnection) -> None:
         """Have the client told there."""
-        self.outlet = outlet
+        self.client = client
 
     def disconnect(self) -> ClientConnection | None:
         """Tell the client nothing any more. Returns where it was told, if anywhere."""
-        outlet, self.outlet = self.outlet, None
-        return outlet
+        client, self.client = self.client, None
+        return client
 
     def flushed(self) -> None:
         """The kernel has everything that the client was told: without acks of its own, that acknowledges it."""
@@ -497,68 +507,68 @@ class Session:
             return
         if not self.acks:
             if chat.received > chat.confirmed and (ack := chat.confirm(chat.received)):
-                self.host.post(chat.partner.uid, ack)
+                self.host.post(chat.partner.node_id, ack)
         elif chat.untaken >= FLIGHT_BYTES // 2:
             chat.untaken = 0
-            self.host.post(chat.partner.uid, FlowAck(chat.partner.owned, chat.id, chat.received))
+            self.host.post(chat.partner.node_id, FlowAck(chat.partner.canonical_name, chat.id, chat.received))
 
     def unplugged(self) -> None:
         """The client can't be told anything any more. What it said before is handled; `EndOfStream` follows that."""
         self.deaf = True
         self.pairing.hang_up()
         chat = self.chat
-        if self.program and self._behind_messages:
+        if self.resumable and self._behind_messages:
             self.drop_pending()  # nobody is left to hear the outcome: the client may ask again when it's back
             self.detach()
-        if chat is not None and not self.program:
-            self.host.post(chat.partner.uid, HalfClosed(chat.partner.owned, chat.id, chat.confirmed))
+        if chat is not None and not self.resumable:
+            self.host.post(chat.partner.node_id, HalfClosed(chat.partner.canonical_name, chat.id, chat.confirmed))
 
-    def node_lost(self, uid: str, since: float) -> None:
+    def node_lost(self, node_id: str, since: float) -> None:
         """That node has been dead for `since` seconds. A partner there may come back within its grace, or is lost."""
-        self.pairing.node_lost(uid)
-        self.door.node_lost(uid)
-        partner_lost(self, uid, since)
+        self.pairing.node_lost(node_id)
+        self.call_policy.node_lost(node_id)
+        partner_lost(self, node_id, since)
 
     def detach(self) -> None:
         """The client is gone, and may come back. If it was just coming back, its welcome is for nobody any more."""
         if self.state is RESUMING:
             self._hand_out()
         self._move(Transition.DETACH)
-        self.absence.begin()
+        self.grace_period.begin()
 
     def attach(self, claim: Claim) -> None:
         """A client is there again, having resumed; what it had asked for on its old connection it may ask for again."""
         self.pairing.withdraw(Reason.LEFT)
         self._move(Transition.RESUME)
         self.pending = claim
-        self.acks, self.door.asks, self.deaf = claim.acks, claim.ask, False
+        self.acks, self.call_policy.asks, self.deaf = claim.acks, claim.ask, False
 
-    def inherit(self, legacy: RestoredState) -> None:
+    def inherit(self, restored: RestoredState) -> None:
         """Be the session that the directory remembers."""
-        self.name, self.sid, self.fence = legacy.name, legacy.sid, legacy.fence
-        self.token_hash, self.ended = legacy.token_hash, legacy.ended
-        if legacy.chat is not None:
-            self.chat, self.fallback = Chat(*legacy.chat), legacy.before
+        self.name, self.session_id, self.fencing_token = restored.name, restored.session_id, restored.fencing_token
+        self.token_hash, self.ended = restored.token_hash, restored.ended
+        if restored.chat is not None:
+            self.chat, self.fallback_chat = Chat(*restored.chat), restored.previous_chat
             self.tie()
         self.outbox.inherited()
-        if legacy.ended is not None:
-            self.outbox.fates.ended(legacy.ended.chat, legacy.ended.reason)
+        if restored.ended is not None:
+            self.outbox.outcomes.ended(restored.ended.chat, restored.ended.reason)
 
     def drop_fallback(self) -> ChatRef | None:
         """The chat exists. Returns the one that would have gone on in its place."""
-        fallback, self.fallback = self.fallback, None
+        fallback, self.fallback_chat = self.fallback_chat, None
         return fallback
 
     def fall_back(self) -> Chat:
         """The chat came to nothing. Returns the one that goes on in its place."""
-        assert self.fallback is not None
-        self.chat, self.fallback = Chat(*self.fallback), None
+        assert self.fallback_chat is not None
+        self.chat, self.fallback_chat = Chat(*self.fallback_chat), None
         self.tie()
         return self.chat
 
     def postpone(self, mail: Mail) -> None:
         """This is for after the welcome of the client that is coming back."""
-        self.early.append(mail)
+        self.deferred.append(mail)
 
     def welcome_back(self, token: str) -> None:
         """The client that came back hears that it has its session again, and then what has come meanwhile."""
@@ -569,28 +579,31 @@ class Session:
     def _hand_out(self) -> None:
         """Nothing waits for the welcome of a client any more: have what came early handled in its turn."""
         self.pending = None
-        for mail in self.early:
-            self.host.post(self.host.uid, mail)
-        self.early.clear()
+        for mail in self.deferred:
+            self.host.post(self.host.node_id, mail)
+        self.deferred.clear()
 
-    def replaced(self, fence: int = 0, uid: str = "") -> None:
+    def replaced(self, fencing_token: int = 0, node_id: str = "") -> None:
         """Another node has the session now. If it had when the client came back here, that will find it there.
 
-        `uid`: that node, if it wants to know when everything was said.
+        `node_id`: that node, if it wants to know when everything was said.
         """
-        self.door.shut(Code.AWAY)
+        self.call_policy.cancel_incoming(Code.AWAY)
         self.pairing.moved()
         if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
             partner = self.chat.partner
             self.host.post(
-                partner.uid, UnknownSession(partner.owned, self.chat.id, self.host.uid, *self.chat.unsettled)
+                partner.node_id,
+                UnknownSession(partner.canonical_name, self.chat.id, self.host.node_id, *self.chat.unsettled),
             )
-            if uid:
-                self.outbox.fates.times.learn(*self.chat.unsettled)
+            if node_id:
+                self.outbox.outcomes.times.learn(*self.chat.unsettled)
                 timed, times = self.chat.times.latest
-                said, said_times = self.outbox.fates.times.latest
-                self.host.post(uid, Knew(self.owned, self.chat.id, timed, times, said=said, said_times=said_times))
-        if not self.absence.ended_after(fence):
+                said, said_times = self.outbox.outcomes.times.latest
+                self.host.post(
+                    node_id, Knew(self.canonical_name, self.chat.id, timed, times, said=said, said_times=said_times)
+                )
+        if not self.grace_period.ended_after(fencing_token):
             self.host.tell(self, Replaced())
         self.host.forget(self, Ending.REPLACED)
         self.close()
@@ -602,7 +615,7 @@ class Session:
         self.host.forget(self, Ending.NAME_LOST)
         if isinstance(self.pending, Quit):
             self.host.tell(self, Bye())
-        elif self.program and not self.away:
+        elif self.resumable and not self.away:
             self._move(Transition.LOSE_NAME)
             self._take_apart()
             self._nameless()
@@ -621,10 +634,11 @@ class Session:
         self.tie()
         if chat is not None:
             self.host.post(
-                chat.partner.uid, ChatEnded(chat.partner.owned, chat.id, Reason.LOST, chat.confirmed, self.fence)
+                chat.partner.node_id,
+                ChatEnded(chat.partner.canonical_name, chat.id, Reason.LOST, chat.confirmed, self.fencing_token),
             )
             self.outbox.close(chat, Reason.NAME_LOST, 0)
 
 
 def _node(chat: Chat | None) -> str | None:
-    return None if chat is None else chat.partner.uid
+    return None if chat is None else chat.partner.node_id

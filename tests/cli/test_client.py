@@ -65,7 +65,7 @@ async def converse(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_sync, Script(node, then, **welcome))
         try:
-            async with pairchat.connect(node.address, name="alice", patience=patience) as chat:
+            async with pairchat.connect(node.address, name="alice", reconnect_timeout=patience) as chat:
                 assert await chat.call("bob") == "bob"
                 await body(chat)
         except Exception as error:

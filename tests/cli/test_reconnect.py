@@ -225,7 +225,7 @@ async def test_an_end_without_a_connection_keeps_the_program_no_longer_than_its_
         node.stop_listening()
 
     async def alice() -> None:
-        async with pairchat.connect(node.address, name="alice", patience=0.3):
+        async with pairchat.connect(node.address, name="alice", reconnect_timeout=0.3):
             pass  # the name can't be given back, and nothing else is open
 
     await play(relay, alice)

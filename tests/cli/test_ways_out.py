@@ -135,7 +135,7 @@ async def test_a_name_that_is_taken_is_waited_for_by_whoever_has_patience(node: 
         welcomed(node).part()
 
     async def alice() -> None:
-        async with pairchat.connect(node.address, name="alice", patience=PROMPT) as chat:
+        async with pairchat.connect(node.address, name="alice", reconnect_timeout=PROMPT) as chat:
             assert chat.name == "alice"
 
     await play(relay, alice)
@@ -154,7 +154,7 @@ async def test_patience_ends_and_nobody_has_it_unasked(node: ScriptedNode, patie
 
     async def alice() -> None:
         with pytest.raises(Refused) as refused:
-            async with pairchat.connect(node.address, name="alice", patience=patience):
+            async with pairchat.connect(node.address, name="alice", reconnect_timeout=patience):
                 pass
         assert (refused.value.name, str(refused.value)) == ("alice", "alice: no")
         done.set()
@@ -230,7 +230,7 @@ async def test_a_proof_that_never_comes_right_is_named_when_patience_ends(node: 
 
     async def alice() -> None:
         with pytest.raises(ConnectionLost, match="does not accept the proof of the name"):
-            async with pairchat.connect(node.address, name="alice", patience=0.1, auth=lambda: "bad") as chat:
+            async with pairchat.connect(node.address, name="alice", reconnect_timeout=0.1, auth=lambda: "bad") as chat:
                 async for _ in chat:
                     pass
         await knock(node)
@@ -260,7 +260,7 @@ async def test_a_proof_that_hangs_at_a_reconnect_prolongs_nothing(
 
     async def alice() -> None:
         with pytest.raises(ConnectionLost, match="no proof of the name within"):
-            async with pairchat.connect(node.address, name="alice", patience=1, auth=auth) as chat:
+            async with pairchat.connect(node.address, name="alice", reconnect_timeout=1, auth=auth) as chat:
                 async for _ in chat:
                     pass
 
@@ -287,7 +287,7 @@ async def test_a_server_that_hangs_at_a_reconnect_prolongs_nothing(
 
     async def alice() -> None:
         with pytest.raises(ConnectionLost):
-            async with pairchat.connect(node.address, name="alice", patience=1) as chat:
+            async with pairchat.connect(node.address, name="alice", reconnect_timeout=1) as chat:
                 async for _ in chat:
                     pass
 

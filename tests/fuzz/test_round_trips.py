@@ -40,9 +40,9 @@ def test_a_piece_of_mail_comes_out_as_it_went_in(kind: Any, data: st.DataObject)
 
 
 @given(shapes(SessionRecord), st.integers(0, 2**53))
-def test_a_record_comes_out_as_it_went_in(body: SessionRecord, fence: int) -> None:
-    raw = b"%d %s %s" % (fence, record.owner("n1", "7", "s1").encode(), record.encode(body))
-    assert record.decode(raw) == Record(fence, "n1", "7", "s1", body)
+def test_a_record_comes_out_as_it_went_in(body: SessionRecord, fencing_token: int) -> None:
+    raw = b"%d %s %s" % (fencing_token, record.owner("n1", "7", "s1").encode(), record.encode(body))
+    assert record.decode(raw) == Record(fencing_token, "n1", "7", "s1", body)
 
 
 @given(st.binary() | st.binary().map(lambda body: b"1 n1/7/s1 " + body))

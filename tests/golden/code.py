@@ -84,7 +84,7 @@ def name(typed: str) -> tuple[str, str] | str:
         parsed = parse.parse(typed)
     except parse.InvalidName as error:
         return str(error)
-    return parsed.shown, parsed.owned
+    return parsed.display_name, parsed.canonical_name
 
 
 # --- what nodes say to each other
@@ -104,15 +104,15 @@ def read_mail(data: bytes) -> Any:
     return piece
 
 
-def frame(kind: int, uid: str, body: bytes) -> bytes:
+def frame(kind: int, node_id: str, body: bytes) -> bytes:
     """A frame between nodes, of a stream and with an acknowledgement of another."""
-    return pack(Kind(kind), uid, b"streamed", 258, b"acknowle", 65537, body)
+    return pack(Kind(kind), node_id, b"streamed", 258, b"acknowle", 65537, body)
 
 
 def frame_parts(raw: bytes) -> list[Any]:
     """What another node makes of it."""
     found = unpack(raw)
-    return [int(found.kind), found.uid, found.stream, found.number, found.ack_stream, found.ack, found.body]
+    return [int(found.kind), found.node_id, found.stream, found.number, found.ack_stream, found.ack, found.body]
 
 
 # --- what stands in Redis
@@ -127,12 +127,12 @@ read_report: Final[Callable[[bytes], Any]] = status_report.decode
 def read_record(raw: bytes) -> list[Any]:
     """A whole record: its fence, node, incarnation, session and body, and the version that a claim has to have seen."""
     found = record.decode(raw)
-    return [found.fence, found.uid, found.incarnation, found.sid, found.body, found.version]
+    return [found.fencing_token, found.node_id, found.incarnation, found.session_id, found.body, found.version]
 
 
-def owner(uid: str, incarnation: str, session: str) -> str:
+def owner(node_id: str, incarnation: str, session: str) -> str:
     """How a record names its owner."""
-    return record.owner(uid, incarnation, session)
+    return record.owner(node_id, incarnation, session)
 
 
 def keys(prefix: str) -> dict[str, str]:

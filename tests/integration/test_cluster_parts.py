@@ -141,15 +141,15 @@ def test_members_that_all_come_back_at_other_addresses_are_found_behind_the_urls
     start_node: StartNode, guests: Guests, elsewhere: RedisCluster, tmp_path: Path
 ) -> None:
     before = RedisCluster(tmp_path / "before")
-    door = Proxy(before.servers[0].port)
+    call_policy = Proxy(before.servers[0].port)
     try:
-        nodes = [start_node(redis=f"redis+cluster://{HOST}:{door.port}", grace=30) for _ in range(2)]
+        nodes = [start_node(redis=f"redis+cluster://{HOST}:{call_policy.port}", grace=30) for _ in range(2)]
         alice, bob = guests.json(nodes[0], "alice"), guests.json(nodes[1], "bob")
         alice.call("bob")
         bob.expect("paired")
         for server in before.servers:
             server.process.kill()
-        door.switch(elsewhere.servers[0].port)
+        call_policy.switch(elsewhere.servers[0].port)
         moved = time.monotonic()
         alice.send("msg", id=1, text="hi")
         bob.expect("msg", text="hi")
@@ -158,5 +158,5 @@ def test_members_that_all_come_back_at_other_addresses_are_found_behind_the_urls
         guests.text_when_free(nodes[0], "carol", BACK)
         guests.depart()
     finally:
-        door.stop()
+        call_policy.stop()
         before.stop()

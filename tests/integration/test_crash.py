@@ -173,19 +173,19 @@ def test_a_program_on_a_frozen_node_that_lost_its_name_is_back_before_hello(
 
 def uid_of(name: str, redis_store: redis.Redis, prefix: str) -> str:
     """The uid of the node of this name, by what it says of itself in Redis; empty as long as it hasn't."""
-    reports = {str(uid): json.loads(report) for uid, report in redis_store.hgetall(f"{prefix}:nodes").items()}
-    return next((uid for uid, report in reports.items() if report["name"] == name), "")
+    reports = {str(node_id): json.loads(report) for node_id, report in redis_store.hgetall(f"{prefix}:nodes").items()}
+    return next((node_id for node_id, report in reports.items() if report["name"] == name), "")
 
 
 @pytest.mark.parametrize("frozen", ["the sender's", "the receiver's"])
 def test_nobody_notices_a_node_frozen_for_half_a_lease(
     guests: Guests, survivor: Node, victim: Node, redis_store: redis.Redis, prefix: str, frozen: str
 ) -> None:
-    uid = wait_until(lambda: uid_of(victim.name, redis_store, prefix), "the victim has said who it is")
+    node_id = wait_until(lambda: uid_of(victim.name, redis_store, prefix), "the victim has said who it is")
 
     def renewed() -> bool:
         """Whether the victim has just renewed its lease: what is left of it must outlast the freeze."""
-        return redis_store.pttl(f"{prefix}:lease:{uid}") > TAIL_MS + 900 * LEASE
+        return redis_store.pttl(f"{prefix}:lease:{node_id}") > TAIL_MS + 900 * LEASE
 
     alice, bob = guests.json(victim, "alice"), guests.json(survivor, "bob")
     chat = alice.call("bob")["chat"]

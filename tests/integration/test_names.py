@@ -57,8 +57,8 @@ def test_a_crowd_with_many_names_gets_each_name_once(guests: Guests, nodes: list
     for client, name in crowd:
         client.name = name
         client.send(name)
-    owned = [name for client, name in crowd if client.line() == "OK"]
-    assert sorted(owned) == sorted({name for _, name in crowd})
+    canonical_name = [name for client, name in crowd if client.line() == "OK"]
+    assert sorted(canonical_name) == sorted({name for _, name in crowd})
 
 
 def test_a_name_that_was_given_back_can_be_claimed_anywhere(guests: Guests, places: Places) -> None:
@@ -70,7 +70,7 @@ def test_a_name_that_was_given_back_can_be_claimed_anywhere(guests: Guests, plac
 
 
 @pytest.mark.parametrize(
-    ("owned", "claimed"),
+    ("canonical_name", "claimed"),
     [
         ("Alice", "alice"),
         ("alice", "ALICE"),
@@ -83,8 +83,8 @@ def test_a_name_that_was_given_back_can_be_claimed_anywhere(guests: Guests, plac
     ],
     ids=["case", "upper case", "full width", "composition", "sharp s", "Chinese", "Cyrillic o, Latin o", "Greek o"],
 )
-def test_forms_of_one_name_have_one_owner(guests: Guests, places: Places, owned: str, claimed: str) -> None:
-    guests.text(places[0], owned)
+def test_forms_of_one_name_have_one_owner(guests: Guests, places: Places, canonical_name: str, claimed: str) -> None:
+    guests.text(places[0], canonical_name)
     guests.text(places[1]).login(claimed, "Reuse")
 
 

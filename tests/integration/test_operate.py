@@ -56,10 +56,10 @@ def test_of_two_with_one_name_none_is_drained_until_it_is_said_which(
     assert done.returncode == 1
     assert done.stderr.startswith(f"relay: 2 nodes are called {one.name}: say which by its uid, ")
     assert f"2 nodes are called {one.name}" in run("status").stdout
-    uids = re.findall(r"\b[0-9a-f]{16}\b", done.stderr)
-    assert len(uids) == 2
-    done = run("drain", uids[0])
-    assert (done.returncode, done.stdout) == (0, f"{uids[0]} has ended\n"), done.stderr
+    node_ids = re.findall(r"\b[0-9a-f]{16}\b", done.stderr)
+    assert len(node_ids) == 2
+    done = run("drain", node_ids[0])
+    assert (done.returncode, done.stdout) == (0, f"{node_ids[0]} has ended\n"), done.stderr
     wait_until(lambda: one.alive + twin.alive == 1, "one of them has ended")
     assert run("drain", one.name).returncode == 0
     assert (one.wait(), twin.wait()) == (0, 0)

@@ -126,7 +126,7 @@ async def test_an_only_node_that_comes_back_on_its_port_is_found_again(start_nod
 async def test_after_the_grace_the_name_is_claimed_again(start_node: StartNode, guests: Guests) -> None:
     one, two_ = start_node(grace=0.5), start_node(grace=0.5)
     told = []
-    async with pairchat.connect(one.server, name="alice", patience=20) as alice:
+    async with pairchat.connect(one.server, name="alice", reconnect_timeout=20) as alice:
         port = one.address[1]
         one.kill()
         with anyio.fail_after(PATIENCE):

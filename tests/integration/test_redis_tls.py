@@ -110,9 +110,9 @@ def test_sentinels_and_their_servers_are_reached_over_tls(
     sentinels = SentinelSet(tmp_path / "servers", front=front)
     stack.callback(sentinels.stop)
     doors = [TlsProxy(sentinel.port, theirs) for sentinel in sentinels.sentinels]
-    for door in doors:
-        stack.callback(door.stop)
-    hosts = ",".join(f"localhost:{door.port}" for door in doors)
+    for call_policy in doors:
+        stack.callback(call_policy.stop)
+    hosts = ",".join(f"localhost:{call_policy.port}" for call_policy in doors)
     url = f"rediss+sentinel://{hosts}/{SERVICE}?ssl_ca_certs={authority.file}&sentinel_ssl_ca_certs={guards.file}"
     nodes = [start_node(redis=url, grace=30) for _ in range(2)]
     chat(guests, *nodes)

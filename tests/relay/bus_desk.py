@@ -102,15 +102,15 @@ class Desk:
         self.bus._publishing._publisher = self.publisher
         self.bus._subscription._receiver = cast(Any, self.receiver)
 
-    def begin(self) -> None:
+    def open_tick(self) -> None:
         self.begun += 1
         self.bus.flush()
 
     def receive(self, mails: list[Mail]) -> None:
         self.heard.append(mails)
 
-    def forgot(self, uid: str) -> None:
-        self.forgetful.append(uid)
+    def forgot(self, node_id: str) -> None:
+        self.forgetful.append(node_id)
 
     def heed(self, frame: Frame) -> None:
         self.heard.append(frame)

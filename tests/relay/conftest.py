@@ -58,12 +58,12 @@ def ben(world: World) -> User:
 
 
 @pytest.fixture
-async def router(redis_server: RedisServer, prefix: str, limits: Limits) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, limits) as router:
-        yield router
+async def hub(redis_server: RedisServer, prefix: str, limits: Limits) -> AsyncIterator[Hub]:
+    async with a_router(redis_server.url, prefix, limits) as hub:
+        yield hub
 
 
 @pytest.fixture
-async def wire(router: Hub) -> AsyncIterator[Connect]:
-    with clients(router) as connect:
+async def wire(hub: Hub) -> AsyncIterator[Connect]:
+    with clients(hub) as connect:
         yield connect

@@ -52,27 +52,27 @@ def patient() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def a_router(url: str, prefix: str, limits: Limits, uid: str = NODE_ID) -> AsyncIterator[Hub]:
+async def a_router(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID) -> AsyncIterator[Hub]:
     """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
     store, keys = RedisClient(url), Keys(prefix)
-    lease = Lease(store, keys, uid, LEASE_SECONDS)
+    lease = Lease(store, keys, node_id, LEASE_SECONDS)
     with patient():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             await lease.take()
-            router = Hub(
-                uid,
+            hub = Hub(
+                node_id,
                 "n1",
                 limits,
                 tasks,
                 directory=partial(Directory, store, keys, lease),
-                bus=partial(Bus, store, keys, uid, lease=lease),
+                bus=partial(Bus, store, keys, node_id, lease=lease),
                 drain=_stay,
             )
-            await _founded(router.directory)
-            yield router
-            await until(lambda: router._records.quiet)
-            router.halt()
+            await _founded(hub.directory)
+            yield hub
+            await until(lambda: hub._records.quiet)
+            hub.halt()
             tasks.cancel_scope.cancel()
     await store.aclose()
 
@@ -127,14 +127,14 @@ class Tcp(asyncio.Transport):
 class Wire(Tcp):
     """A socket and its client: `full`, the client doesn't read and the kernel takes no more."""
 
-    def __init__(self, router: Hub, *, classic: bool = False, max_line: int = MAX_LINE) -> None:
+    def __init__(self, hub: Hub, *, classic: bool = False, max_line: int = MAX_LINE) -> None:
         super().__init__()
-        self._router = router
+        self._hub = hub
         self.socket = socket.socket()
         self.writes: list[bytes] = []
         self.rounds: list[int] = []  # the turn of the loop of each write
         self._unsent: deque[bytes] = deque()
-        self.connection = Connection(router, max_line, classic=classic)
+        self.connection = Connection(hub, max_line, classic=classic)
         self.connection.connection_made(self)
 
     # --- the client
@@ -193,7 +193,7 @@ class Wire(Tcp):
         if not data:
             return  # as a transport of asyncio does
         self.writes.append(bytes(data))
-        self.rounds.append(self._router.round)
+        self.rounds.append(self._hub.loop_iteration)
         if self.full:
             self.connection.pause_writing()
 
@@ -210,12 +210,12 @@ Connect = Callable[..., Wire]
 
 
 @contextmanager
-def clients(router: Hub) -> Iterator[Connect]:
+def clients(hub: Hub) -> Iterator[Connect]:
     """Connects clients, who may say something at once; at the end those who are left go."""
     wires: list[Wire] = []
 
     def connect(data: bytes = b"", *, classic: bool = False, max_line: int = MAX_LINE) -> Wire:
-        wires.append(Wire(router, classic=classic, max_line=max_line))
+        wires.append(Wire(hub, classic=classic, max_line=max_line))
         if data:
             wires[-1].send(data)
         return wires[-1]
@@ -257,14 +257,14 @@ class Guests:
         self._every = every
         self._wires: list[Wire] = []
 
-    def connect(self, router: Hub) -> Wire:
+    def connect(self, hub: Hub) -> Wire:
         """A client that has said nothing yet."""
-        self._wires.append(Wire(router))
+        self._wires.append(Wire(hub))
         return self._wires[-1]
 
-    def at(self, router: Hub, name: str = "ann", **more: str) -> Wire:
+    def at(self, hub: Hub, name: str = "ann", **more: str) -> Wire:
         """A client that asks for a name."""
-        wire = self.connect(router)
+        wire = self.connect(hub)
         wire.send(json.dumps({"type": "hello", "name": name} | self._every | more).encode() + b"\n")
         return wire
 

@@ -11,8 +11,8 @@ GRACE = 20.0
 @pytest.fixture
 def world() -> World:
     world = World(Limits(grace=GRACE))
-    for uid in ("n1", "n2", "n3", "n4"):
-        world.place(uid)
+    for node_id in ("n1", "n2", "n3", "n4"):
+        world.place(node_id)
     return world
 
 

@@ -56,7 +56,7 @@ class TestClaims:
         place.user().says(Claim("ann"))
         place.user().says(Claim("a{n"))
         place.user().says(Claim("ann", resume=Resume("wrong")))
-        place.user().says(Claim("ann", resume=Resume(ann.session.sid)))
+        place.user().says(Claim("ann", resume=Resume(ann.session.session_id)))
         world.settle()
         world.available = False
         place.user().says(Claim("ben"))
@@ -128,34 +128,34 @@ class TestLimitsOfSessions:
 
 @pytest.mark.anyio
 class TestLimitsOfConnections:
-    async def test_connections_are_counted_also_those_that_are_gone(self, router: Hub, wire: Connect) -> None:
+    async def test_connections_are_counted_also_those_that_are_gone(self, hub: Hub, wire: Connect) -> None:
         wire().reset()
         wire()
-        assert router.counts.connections == 2
+        assert hub.counts.connections == 2
 
-    async def test_a_line_that_is_too_long_counts(self, router: Hub, wire: Connect) -> None:
+    async def test_a_line_that_is_too_long_counts(self, hub: Hub, wire: Connect) -> None:
         client = await text(wire, b"ann")
         client.send(b"x" * 70_000 + b"\n")
         await until(lambda: client.sent)
-        assert risen(router.counts.limits) == {Limit.LINE: 1}
+        assert risen(hub.counts.limits) == {Limit.LINE: 1}
 
     @pytest.mark.parametrize("flood", [b"x\n" * WINDOW * 2, b"x\n" * 8000], ids=["few", "more than one read"])
-    async def test_a_full_window_that_stops_reading_counts(self, flood: bytes, router: Hub, wire: Connect) -> None:
+    async def test_a_full_window_that_stops_reading_counts(self, flood: bytes, hub: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         ben.full = True
         ann.send(b"To:ben\n")
         await until(lambda: ben.sent)
         ann.send(flood)
-        await until(lambda: router.counts.limits[Limit.WINDOW])
+        await until(lambda: hub.counts.limits[Limit.WINDOW])
         assert not ann.reading
-        assert risen(router.counts.limits) == {Limit.WINDOW: 1}
+        assert risen(hub.counts.limits) == {Limit.WINDOW: 1}
         ben.read()
         await until(lambda: ann.reading)
         ben.full = True
         ann.send(b"x\n" * WINDOW * 2)
-        await until(lambda: router.counts.limits[Limit.WINDOW] >= 2)
+        await until(lambda: hub.counts.limits[Limit.WINDOW] >= 2)
 
-    async def test_replies_that_nobody_reads_count(self, router: Hub, wire: Connect) -> None:
+    async def test_replies_that_nobody_reads_count(self, hub: Hub, wire: Connect) -> None:
         client = wire()
         client.send(b'{"type":"hello","name":"ann"}\n')
         await until(lambda: b"welcome" in client.sent)
@@ -165,33 +165,33 @@ class TestLimitsOfConnections:
             client.send(b'{"type":"ping"}\n' * TURN_LINES)
             await anyio.lowlevel.checkpoint()
         await until(lambda: not client.reading)
-        assert risen(router.counts.limits) == {Limit.REPLIES: 1}
+        assert risen(hub.counts.limits) == {Limit.REPLIES: 1}
 
-    async def test_a_name_that_never_comes_counts(self, router: Hub, wire: Connect) -> None:
-        router.limits = replace(router.limits, name=0.01)
+    async def test_a_name_that_never_comes_counts(self, hub: Hub, wire: Connect) -> None:
+        hub.limits = replace(hub.limits, name=0.01)
         client = wire()
         await until(lambda: client.aborted)
-        assert risen(router.counts.limits) == {Limit.NAME_TIME: 1}
+        assert risen(hub.counts.limits) == {Limit.NAME_TIME: 1}
 
-    async def test_memory_each_time_that_it_gets_short(self, router: Hub) -> None:
+    async def test_memory_each_time_that_it_gets_short(self, hub: Hub) -> None:
         hoarder: Any = Holder(1 << 40)
         waiting: Any = Holder(0)
-        router._outlets.add(waiting)
+        hub._clients.add(waiting)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(housekeeping.mind_memory, router)
+            tasks.start_soon(housekeeping.mind_memory, hub)
             for times in (1, 2):
-                router._outlets.add(hoarder)
-                router.holding.add(hoarder)
-                await until(lambda: router.budget.short)
+                hub._clients.add(hoarder)
+                hub.holding.add(hoarder)
+                await until(lambda: hub.memory_budget.short)
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
-                assert risen(router.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
+                assert risen(hub.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
                 assert waiting.settled == times - 1
-                router._outlets.discard(hoarder)
-                await until(lambda: not router.budget.short)
+                hub._clients.discard(hoarder)
+                await until(lambda: not hub.memory_budget.short)
                 await until(partial(waiting.has_settled, times))  # there is memory again: it may go on
             tasks.cancel_scope.cancel()
-        router._outlets.discard(waiting)
+        hub._clients.discard(waiting)
 
 
 class Holder:
@@ -220,8 +220,8 @@ async def test_links_with_too_many_nodes_count(monkeypatch: pytest.MonkeyPatch) 
     """Only where all of them are in use: of those that are quiet the oldest makes room."""
     monkeypatch.setattr(link_table, "LINKS", 1)
     desk = Desk()
-    for kind, uid in ((Kind.ACK, "2" * 16), (Kind.MAIL, "3" * 16)):
-        desk.bus._subscription._pushed([b"message", b"inbox", pack(kind, uid, b"a stream", 1, body=encode([]))])
+    for kind, node_id in ((Kind.ACK, "2" * 16), (Kind.MAIL, "3" * 16)):
+        desk.bus._subscription._pushed([b"message", b"inbox", pack(kind, node_id, b"a stream", 1, body=encode([]))])
     assert risen(desk.bus._counts.limits) == {}
     desk.bus._subscription._pushed([b"message", b"inbox", pack(Kind.ACK, "4" * 16, bytes(8), 0)])
     assert risen(desk.bus._counts.limits) == {Limit.LINKS: 1}
@@ -301,12 +301,12 @@ class TestTheBus:
         assert (there.gaps, here.frames_resent, here.resets) == (1, 3, 0)
         other.take(unpack(frames[0]), 0.0)
         one.take(unpack(other.tick(60.0)[0]), 0.0)
-        one.lost(unpack(Link("2" * 16, Counts()).ask()))
+        one.lost(unpack(Link("2" * 16, Counts()).request_retransmit()))
         assert here.resets == 0, "of no stream of ours"
-        one.take(unpack(other.ask()), 0.0)
+        one.take(unpack(other.request_retransmit()), 0.0)
         forgetful = Link("2" * 16, Counts())
         forgetful.take(unpack(frames[1]), 0.0)
-        assert one.lost(unpack(forgetful.ask()))
+        assert one.lost(unpack(forgetful.request_retransmit()))
         assert here.resets == 1
 
 

@@ -59,8 +59,8 @@ def _serving(tasks: TaskGroup) -> Node:
     node._lease.incarnation, node._lease.deadline = 1, clock() + LEASE
     node._bus._publishing._publisher = Publisher()
     node._bus._publishing.answered(1)
-    node._bus._voice.anew()
-    node._bus._voice.echo(node._bus._voice._number)
+    node._bus._echo_probe.anew()
+    node._bus._echo_probe.echo(node._bus._echo_probe._number)
     return node
 
 
@@ -88,12 +88,12 @@ def be_full(node: Node) -> None:
 
 
 def go_deaf(node: Node) -> None:
-    node._bus._voice.doubt()
+    node._bus._echo_probe.doubt()
 
 
 def refuse(node: Node) -> None:
     node._bus._publishing.answered(Exception("NOPERM"))
-    node._bus._voice.echo(node._bus._voice._number)
+    node._bus._echo_probe.echo(node._bus._echo_probe._number)
 
 
 def begin_again(node: Node) -> None:
@@ -133,7 +133,7 @@ async def test_each_trouble_alone_keeps_new_clients_away(node: Node, trouble: Ca
 
 
 async def test_metrics_are_told_of_lease_bus_and_memory(node: Node) -> None:
-    node._router.budget.look([100, 200])
+    node._hub.memory_budget.look([100, 200])
     node._bus.post("2" * 16, TEXT)
     reading = await node._read()
     assert (reading.node, reading.lease, reading.hearing, reading.redis) == (node._config.name, True, True, True)
@@ -148,12 +148,12 @@ async def test_metrics_are_told_of_lease_bus_and_memory(node: Node) -> None:
 
 
 async def test_a_report_tells_rates_since_the_one_before(node: Node) -> None:
-    counts, reporter = node._router.counts, node._reporter
+    counts, reporter = node._hub.counts, node._reporter
     reporter._report()
     reporter._last -= 10.0
     counts.taken, counts.delivered = 200, 100
     counts.unconfirmed[Reason.LEFT], counts.unconfirmed[Reason.LOST] = 2, 3
-    node._router.budget.look([4096])
+    node._hub.memory_budget.look([4096])
     report = reporter._report()
     assert report.received == pytest.approx(20.0, rel=0.1)
     assert report.delivered == pytest.approx(10.0, rel=0.1)
@@ -204,5 +204,5 @@ async def test_a_node_that_does_not_hear_itself_at_the_start_says_so(monkeypatch
             node._assemble(UID, tasks)
             tasks.start_soon(node._hear_ourselves)
             await until(lambda: lines)
-            node._bus._voice.ready.set()
+            node._bus._echo_probe.ready.set()
     assert lines[0]["error"] == "can't publish: not connected yet"

@@ -81,31 +81,31 @@ class _Publisher:
 class Twin(Hub):
     """A node whose directory answers at once."""
 
-    def __init__(self, uid: str, redis: Redis, limits: Limits, names: dict[str, Session]) -> None:
+    def __init__(self, node_id: str, redis: Redis, limits: Limits, names: dict[str, Session]) -> None:
         super().__init__(
-            uid,
-            uid,
+            node_id,
+            node_id,
             limits,
             cast(Any, None),  # a directory that answers at once needs no tasks
             directory=cast(Any, _Directory),
-            bus=partial(Bus, cast(Any, None), Keys("t"), uid, lease=_Lease()),
+            bus=partial(Bus, cast(Any, None), Keys("t"), node_id, lease=_Lease()),
             drain=_stay,
         )
         self._names = names
         self._ids = 0
-        redis.nodes[uid] = self.bus
+        redis.nodes[node_id] = self.bus
         self.bus._publishing._publisher = cast(PipelinedPublisher, _Publisher(redis, self.bus))
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
-        if name.owned in self._names:
+        if name.canonical_name in self._names:
             session.unclaimed(Code.NAME_TAKEN)
         else:
-            self._names[name.owned] = self.sessions[name.owned] = session
-            session.claimed(f"sid of {name.owned}", 1, f"token of {name.owned}", "hash")
+            self._names[name.canonical_name] = self.sessions[name.canonical_name] = session
+            session.claimed(f"sid of {name.canonical_name}", 1, f"token of {name.canonical_name}", "hash")
 
-    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
-        owner = self._names.get(owned)
-        then(Located(Presence.OFFLINE) if owner is None else Located(owner.presence, owner.host.uid))
+    def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
+        owner = self._names.get(canonical_name)
+        then(Located(Presence.OFFLINE) if owner is None else Located(owner.presence, owner.host.node_id))
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
         if then is not None:
@@ -113,12 +113,12 @@ class Twin(Hub):
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
         self.forget(session, why)
-        self._names.pop(session.owned, None)
+        self._names.pop(session.canonical_name, None)
         then()
 
     def new_id(self) -> str:
         self._ids += 1
-        return f"chat {self._ids} of {self.uid}"
+        return f"chat {self._ids} of {self.node_id}"
 
 
 class Twins:
@@ -139,9 +139,9 @@ class Twins:
         """Let everything happen that follows from what was sent."""
         quiet = 0
         while quiet < QUIET_TURNS:
-            rounds, self._redis.busy = [node.round for node in self._nodes], False
+            rounds, self._redis.busy = [node.loop_iteration for node in self._nodes], False
             await asyncio.sleep(0)
-            quiet = quiet + 1 if rounds == [node.round for node in self._nodes] and not self._redis.busy else 0
+            quiet = quiet + 1 if rounds == [node.loop_iteration for node in self._nodes] and not self._redis.busy else 0
 
     def close(self) -> None:
         for wire in self.wires:

@@ -44,9 +44,9 @@ class World:
     flowing: bool = True  # the links have room
     ids: int = 0
 
-    def place(self, uid: str) -> "Place":
+    def place(self, node_id: str) -> "Place":
         """The node of this name."""
-        return self.nodes.setdefault(uid, Place(self, uid))
+        return self.nodes.setdefault(node_id, Place(self, node_id))
 
     def choices(self) -> list[Any]:
         """What could happen next: a link delivers, or the directory answers."""
@@ -77,26 +77,26 @@ class World:
                 place.pump_all()
         self.time = end
 
-    def crash(self, uid: str) -> None:
+    def crash(self, node_id: str) -> None:
         """The node is gone, its mail on the way too; nobody knows yet (`Session.node_lost` tells the others)."""
-        del self.nodes[uid]
-        self.links = {link: mail for link, mail in self.links.items() if uid not in link}
-        self.records = {owned: s for owned, s in self.records.items() if s.host.uid != uid}
+        del self.nodes[node_id]
+        self.links = {link: mail for link, mail in self.links.items() if node_id not in link}
+        self.records = {canonical_name: s for canonical_name, s in self.records.items() if s.host.node_id != node_id}
 
 
 class Place:
     """One node: the host of its sessions."""
 
-    def __init__(self, world: World, uid: str) -> None:
+    def __init__(self, world: World, node_id: str) -> None:
         self.world = world
-        self.uid = self.node = uid
+        self.node_id = self.node = node_id
         self.limits = world.limits
         self.counts = Counts()
         self.partners = PartnerNodes()
         self.begun: list[Session] = []
         self.authenticates = False
         self.refusal: Code | None = None  # of every claim
-        self.turn = 0
+        self.flush_generation = 0
         self.sessions: dict[str, Session] = {}
         self.endings: list[tuple[str, Ending]] = []
 
@@ -131,15 +131,15 @@ class Place:
         living = [session for session in self.begun if session.state is not State.ENDED]
         for session in living:
             if session.chat is not None:
-                seen[session.chat.partner.uid] += 1
+                seen[session.chat.partner.node_id] += 1
             if session.pairing.promised is not None:
-                seen[session.pairing.promised.partner.uid] += 1
+                seen[session.pairing.promised.partner.node_id] += 1
         assert self.partners._counts == seen
         assert self.partners.chatting == sum(session.chat is not None for session in living)
 
     def user(self, *, program: bool = True) -> "User":
         """A client that connects here."""
-        session = Session(self, program=program)
+        session = Session(self, resumable=program)
         self.begun.append(session)
         user = User(session)
         session.connect(cast(ClientConnection, user))
@@ -159,11 +159,11 @@ class Place:
         if user is not None:
             user.told.append(event)
 
-    def post(self, uid: str, mail: Mail) -> None:
+    def post(self, node_id: str, mail: Mail) -> None:
         """See `SessionRuntime`."""
-        self.turn += 1  # each piece of mail by itself, so that tests see them one by one
-        if uid in self.world.nodes:
-            self.world.links.setdefault((self.uid, uid), deque()).append(mail)
+        self.flush_generation += 1  # each piece of mail by itself, so that tests see them one by one
+        if node_id in self.world.nodes:
+            self.world.links.setdefault((self.node_id, node_id), deque()).append(mail)
 
     def deliver(self, mail: Mail) -> None:
         """Mail arrives here."""
@@ -185,7 +185,7 @@ class Place:
         for session in list(self.sessions.values()):
             self.pump(session)
 
-    def mention(self, session: Session, event: Event) -> None:
+    def send_if_writable(self, session: Session, event: Event) -> None:
         """See `SessionRuntime`: every client reads at once, unless the test says otherwise."""
         user = user_of(session)
         if user is not None and not user.behind:
@@ -194,10 +194,10 @@ class Place:
     def moved(self, mail: SessionMoved) -> None:
         """See `SessionRuntime`: here sessions come at once, or not at all."""
 
-    def hint(self, uid: str, mail: Mail) -> None:
+    def post_if_writable(self, node_id: str, mail: Mail) -> None:
         """See `SessionRuntime`: it leaves unless the test says that the links are full."""
         if self.world.flowing:
-            self.post(uid, mail)
+            self.post(node_id, mail)
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `SessionRuntime`."""
@@ -205,11 +205,11 @@ class Place:
         def answer() -> None:
             if not self.world.available:
                 session.unclaimed(Code.UNAVAILABLE)
-            elif name.owned in self.world.records:
+            elif name.canonical_name in self.world.records:
                 session.unclaimed(Code.NAME_TAKEN)
             else:
                 self.world.ids += 1
-                self.world.records[name.owned] = self.sessions[name.owned] = session
+                self.world.records[name.canonical_name] = self.sessions[name.canonical_name] = session
                 session.claimed(f"s{self.world.ids}", self.world.ids, f"token{self.world.ids}", "hash")
             self.pump(session)
 
@@ -219,13 +219,13 @@ class Place:
         """See `SessionRuntime`. The token is the session's id; the old node is told as the real one is."""
 
         def answer() -> None:
-            old = self.world.records.get(name.owned)
+            old = self.world.records.get(name.canonical_name)
             assert claim.resume is not None
             if session.state is State.ENDED:
                 return
             if not self.world.available:
                 session.unclaimed(Code.UNAVAILABLE)
-            elif old is None or old.sid != claim.resume.token or not old.named:
+            elif old is None or old.session_id != claim.resume.token or not old.named:
                 session.unclaimed(Code.BAD_TOKEN)
             else:
                 self._inherit(session, old, claim)
@@ -237,23 +237,25 @@ class Place:
         self.world.ids += 1
         assert old.name is not None
         engaged = old.engaged
-        self.world.records[old.owned] = self.sessions[old.owned] = session
-        fence = self.world.ids
-        session.inherit(RestoredState(old.name, old.sid, fence, "hash", engaged, old.ended, old.before))
-        if old.host.uid in self.world.nodes:
-            old.replaced(fence, self.uid)
+        self.world.records[old.canonical_name] = self.sessions[old.canonical_name] = session
+        fencing_token = self.world.ids
+        session.inherit(
+            RestoredState(old.name, old.session_id, fencing_token, "hash", engaged, old.ended, old.previous_chat)
+        )
+        if old.host.node_id in self.world.nodes:
+            old.replaced(fencing_token, self.node_id)
         resume.come_back(session, claim)
 
-    def locate(self, owned: str, then: Callable[[Located | Code], None]) -> None:
+    def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
         """See `SessionRuntime`."""
 
         def answer() -> None:
             if not self.world.available:
                 then(Code.UNAVAILABLE)
-            elif (owner := self.world.records.get(owned)) is None:
+            elif (owner := self.world.records.get(canonical_name)) is None:
                 then(Located(Presence.OFFLINE))
             else:
-                then(Located(owner.presence, owner.host.uid))
+                then(Located(owner.presence, owner.host.node_id))
             self.pump_all()
 
         self.world.answers.append(answer)
@@ -273,16 +275,16 @@ class Place:
         self.forget(session, why)
 
         def answer() -> None:
-            self.world.records.pop(session.owned, None)
+            self.world.records.pop(session.canonical_name, None)
             then()
 
         self.world.answers.append(answer)
 
     def forget(self, session: Session, why: Ending) -> None:
         """See `SessionRuntime`."""
-        self.endings.append((session.owned, why))
-        if self.sessions.get(session.owned) is session:
-            del self.sessions[session.owned]
+        self.endings.append((session.canonical_name, why))
+        if self.sessions.get(session.canonical_name) is session:
+            del self.sessions[session.canonical_name]
 
     def close(self, session: Session) -> None:
         """See `SessionRuntime`."""
@@ -297,7 +299,7 @@ class Place:
     def wake(self, session: Session) -> None:
         """See `SessionRuntime`: here everyone pumps anyway, whenever something has happened."""
 
-    def alarm(self, delay: float, then: Callable[[], None]) -> None:
+    def call_later(self, delay: float, then: Callable[[], None]) -> None:
         """See `SessionRuntime`."""
         self.world.alarms.append((self.world.time + delay, then))
 
@@ -355,7 +357,7 @@ class User:
 
 def user_of(session: Session) -> User | None:
     """The client of a session; None if it has none any more. Here no session has another kind of connection."""
-    return cast("User | None", session.outlet)
+    return cast("User | None", session.client)
 
 
 def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) -> User:
@@ -370,7 +372,7 @@ def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) 
 def pair(caller: User, callee: User) -> str:
     """Both in a chat, and told so; returns its id."""
     assert callee.session.name is not None
-    caller.says(Call(callee.session.name.shown))
+    caller.says(Call(callee.session.name.display_name))
     caller.session.host.world.settle()  # type: ignore[attr-defined]
     (here,), (there,) = caller.hears(), callee.hears()
     assert isinstance(here, Paired)
@@ -402,5 +404,5 @@ def comes_back(user: User, place: Place, chat: str = "", sent: int | None = 0, l
     """The same client on another node, without waiting for anything to happen."""
     again = place.user()
     session = user.session
-    again.says(Claim(session.owned, True, Resume(session.sid, chat or None, sent, last, left or None)))
+    again.says(Claim(session.canonical_name, True, Resume(session.session_id, chat or None, sent, last, left or None)))
     return again

@@ -170,9 +170,9 @@ class Screen:
         # A connection for each try: the relay closes one that names itself too late.
         async with connect(
             *settings.servers,
-            patience=math.inf,
+            reconnect_timeout=math.inf,
             state=self._state,
-            tap=self._tap,
+            trace=self._tap,
             tls=self._tls,
             ask=settings.ask,
             auth=self._auth,

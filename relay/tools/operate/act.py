@@ -25,19 +25,21 @@ async def drain(told: Config, node: str, timeout: float) -> None:
     async with asking(told) as ask:
 
         async def living() -> list[Node]:
-            return [found for found in await ask.nodes() if node in (found.report.name, found.uid) and _may_live(found)]
+            return [
+                found for found in await ask.nodes() if node in (found.report.name, found.node_id) and _may_live(found)
+            ]
 
         meant = await living()
         if not meant:
             raise StartError(f"no node called {node} is there")
         if len(meant) > 1:
-            which = ", ".join(f"{found.uid} (up for {found.report.up:.0f} s)" for found in meant)
+            which = ", ".join(f"{found.node_id} (up for {found.report.up:.0f} s)" for found in meant)
             raise StartError(f"{len(meant)} nodes are called {node}: say which by its uid, {which}")
 
         async def gone() -> bool:
-            return all(found.uid != meant[0].uid for found in await living())
+            return all(found.node_id != meant[0].node_id for found in await living())
 
-        frames = [note(Kind.DRAIN, OPERATOR, body=meant[0].uid.encode())]
+        frames = [note(Kind.DRAIN, OPERATOR, body=meant[0].node_id.encode())]
         if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
             raise StartError(f"{node} hasn't ended in {timeout:g} s")
 
@@ -46,27 +48,27 @@ def _may_live(node: Node) -> bool:
     return node.lives or node.unknown
 
 
-async def kick(told: Config, owned: str, timeout: float) -> None:
+async def kick(told: Config, canonical_name: str, timeout: float) -> None:
     """Have the session that owns the name end; return when it no longer does. Raises StartError."""
     async with asking(told) as ask:
-        before = await _owner(ask.store, told.prefix, owned)
+        before = await _owner(ask.store, told.prefix, canonical_name)
         if before is None:
             raise StartError("nobody has this name")
 
         async def gone() -> bool:
-            return await _owner(ask.store, told.prefix, owned) != before
+            return await _owner(ask.store, told.prefix, canonical_name) != before
 
-        frames = [note(Kind.KICK, OPERATOR, body=owned.encode())]
+        frames = [note(Kind.KICK, OPERATOR, body=canonical_name.encode())]
         if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
             raise StartError(f"nothing has come of it in {timeout:g} s")
 
 
-async def _owner(store: RedisClient, prefix: str, owned: str) -> str | None:
+async def _owner(store: RedisClient, prefix: str, canonical_name: str) -> str | None:
     """The session that owns a name."""
-    place = Keys(prefix).place(owned)
+    place = Keys(prefix).place(canonical_name)
     raw = await store.call("HGET", place.key, place.field)
     try:
-        return None if raw is None else record.decode(raw).sid
+        return None if raw is None else record.decode(raw).session_id
     except BadRecord:
         return None
 

@@ -50,9 +50,9 @@ def kick(name: UserName, timeout: Timeout = KICK_SECONDS, **settings: Any) -> in
     from relay.tools.operate import act
 
     try:
-        owned = parse(name).owned
+        canonical_name = parse(name).canonical_name
     except InvalidName as error:
         raise ConfigError(str(error)) from None
-    anyio.run(act.kick, told, owned, timeout)
+    anyio.run(act.kick, told, canonical_name, timeout)
     typer.echo(f"{escape(name)} has been disconnected")
     return 0

@@ -20,7 +20,7 @@ from relay.redis_client.keys import Keys
 class Node(msgspec.Struct, frozen=True):
     """A node as it says that it is, and what its lease says."""
 
-    uid: str
+    node_id: str
     report: Report
     left: float | None  # seconds for which its lease still holds, negative once it has lapsed; None: there is none
     unknown: bool = False  # the server that has its lease can't be asked
@@ -107,10 +107,10 @@ class Gatherer:
 
     async def nodes(self) -> list[Node]:
         """The nodes that have told of themselves lately. Raises Unavailable."""
-        reports = {uid: report for uid, report in (await read(self.store, self._keys.nodes)).items() if report}
-        leases = await self.store.each(("PTTL", self._keys.lease(uid)) for uid in reports)
-        nodes = [_node(uid, report, ttl) for (uid, report), ttl in zip(reports.items(), leases, strict=True)]
-        return sorted(_once(nodes), key=lambda node: (node.report.name, node.uid))
+        reports = {node_id: report for node_id, report in (await read(self.store, self._keys.nodes)).items() if report}
+        leases = await self.store.each(("PTTL", self._keys.lease(node_id)) for node_id in reports)
+        nodes = [_node(node_id, report, ttl) for (node_id, report), ttl in zip(reports.items(), leases, strict=True)]
+        return sorted(_once(nodes), key=lambda node: (node.report.name, node.node_id))
 
 
 def _once(nodes: list[Node]) -> list[Node]:
@@ -124,10 +124,10 @@ def _once(nodes: list[Node]) -> list[Node]:
     return [node for node in nodes if node.lives or node.unknown or last[node.report.name] is node]
 
 
-def _node(uid: str, report: Report, ttl: Any) -> Node:
+def _node(node_id: str, report: Report, ttl: Any) -> Node:
     if isinstance(ttl, Unavailable):
-        return Node(uid, report, None, unknown=True)
-    return Node(uid, report, None if ttl < 0 else round(ttl / 1000 - TAIL_SECONDS, 3))
+        return Node(node_id, report, None, unknown=True)
+    return Node(node_id, report, None if ttl < 0 else round(ttl / 1000 - TAIL_SECONDS, 3))
 
 
 def _servers(infos: Mapping[str, Mapping[str, Any] | Unavailable]) -> Iterable[Server]:

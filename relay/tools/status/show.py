@@ -40,7 +40,7 @@ def _node(node: Node) -> dict[str, Any]:
     report = node.report
     return {
         "name": report.name,
-        "uid": node.uid,
+        "uid": node.node_id,
         "version": report.version,
         "state": state(node),
         "reason": reason(node),
@@ -144,7 +144,7 @@ def _nodes(status: Status) -> Table:
     shared = status.shared_names
     for node in status.nodes:
         report = node.report
-        name = f"{report.name} ({node.uid})" if node.lives and report.name in shared else report.name
+        name = f"{report.name} ({node.node_id})" if node.lives and report.name in shared else report.name
         age = "-" if node.age is None or not node.lives else f"{node.age:.1f}/{report.lease:g} s"
         style = "" if state(node) is State.READY else "yellow" if node.lives else "red"
         words = (name, report.version, _in_a_table(node), age, _span(report.up))

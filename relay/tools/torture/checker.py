@@ -135,7 +135,7 @@ def _lost(facts: _Facts) -> Iterator[str]:
     Where the partner's node acknowledges, what was on its way may go with the partner's connection or node.
     """
     for said in facts.history.said.values():
-        if said.fates[:1] != ["acked"] or said.key in facts.by_key:
+        if said.outcomes[:1] != ["acked"] or said.key in facts.by_key:
             continue
         if any(s.kind is Kind.PROGRAM for s in facts.recipients(said)) or not _broke(facts, said):
             yield f"{said.key} to {said.to} in chat {said.chat} was acknowledged and never arrived"
@@ -155,7 +155,7 @@ def _unreported(facts: _Facts) -> Iterator[str]:
     missing: dict[int, list[str]] = defaultdict(list)
     for said in facts.history.said.values():
         session = facts.session(said.session)
-        if said.fates or session.end not in (End.OPEN, End.QUIT):
+        if said.outcomes or session.end not in (End.OPEN, End.QUIT):
             continue
         if session.kind is not Kind.PERSON:
             yield f"{said.key} to {said.to} has no outcome ({session.end})"
@@ -169,8 +169,8 @@ def _unreported(facts: _Facts) -> Iterator[str]:
 def _contradicted(facts: _Facts) -> Iterator[str]:
     """A message has one outcome."""
     for said in facts.history.said.values():
-        if len(set(said.fates)) > 1:
-            yield f"{said.key}: {', '.join(said.fates)}"
+        if len(set(said.outcomes)) > 1:
+            yield f"{said.key}: {', '.join(said.outcomes)}"
 
 
 def _two_owners(facts: _Facts) -> Iterator[str]:
@@ -320,7 +320,9 @@ def _refusing(facts: _Facts) -> Iterator[str]:
 
 def unconfirmed(facts: _Facts) -> dict[str, int]:
     """How many messages were reported unconfirmed and didn't arrive, by reason."""
-    reasons = (said.fates[0] for said in facts.history.said.values() if said.fates and said.key not in facts.by_key)
+    reasons = (
+        said.outcomes[0] for said in facts.history.said.values() if said.outcomes and said.key not in facts.by_key
+    )
     return dict(Counter(reason for reason in reasons if reason != "acked"))
 
 

@@ -77,7 +77,9 @@ class Said(Struct):
     chat: str
     at: float
     id: int = 0
-    fates: list[str] = field(default_factory=list)  # "acked", or the reason why it is unconfirmed; at most one is right
+    outcomes: list[str] = field(
+        default_factory=list
+    )  # "acked", or the reason why it is unconfirmed; at most one is right
 
 
 class Heard(Struct):

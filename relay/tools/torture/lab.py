@@ -89,16 +89,16 @@ class Lab:
         assert isinstance(self.servers, Cluster)
         return self.servers
 
-    async def uids(self) -> dict[int, str]:
+    async def node_ids(self) -> dict[int, str]:
         """How each node that lives calls itself this time, as far as it has said so."""
         found: dict[int, str] = {}
         for server in await self.servers.primaries():
             with suppress(RedisError, OSError):
-                for uid, raw in (await server.client.hgetall(Keys(PREFIX).nodes)).items():
+                for node_id, raw in (await server.client.hgetall(Keys(PREFIX).nodes)).items():
                     report = decode(raw)
                     number = int(report.name[1:]) if report is not None else 0
                     if report is not None and report.at - report.up > self.nodes[number].began - START_SECONDS:
-                        found[number] = uid.decode()
+                        found[number] = node_id.decode()
         return found
 
     def address(self, node: int) -> tuple[str, int]:

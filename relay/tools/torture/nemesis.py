@@ -268,11 +268,13 @@ class Nemesis:
         """The nodes that have neither their lease nor their inbox on that server."""
         sick = [slots for slots, other in shares if other == port]
         keys = Keys(PREFIX)
-        uids = await self._lab.uids()
+        node_ids = await self._lab.node_ids()
         return [
             number
-            for number, uid in uids.items()
-            if not any(key_slot(key.encode()) in slots for key in (keys.lease(uid), keys.inbox(uid)) for slots in sick)
+            for number, node_id in node_ids.items()
+            if not any(
+                key_slot(key.encode()) in slots for key in (keys.lease(node_id), keys.inbox(node_id)) for slots in sick
+            )
         ]
 
 

@@ -162,14 +162,14 @@ class Memory:
         self._outcome(lambda said: frame.first <= said.id <= frame.last, frame.reason)
         for id in range(frame.first, frame.last + 1):
             said = self._fated.get(id)
-            if said is not None and said.fates[-1] == "acked":
-                said.fates.append(frame.reason)
+            if said is not None and said.outcomes[-1] == "acked":
+                said.outcomes.append(frame.reason)
 
     def _outcome(self, which: Callable[[Said], bool], fate: str) -> None:
         for said in [said for said, _ in self.pending.values() if which(said)]:
             del self.pending[said.id]
             self._fated[said.id] = said
-            said.fates.append(fate)
+            said.outcomes.append(fate)
 
     def not_taken(self, id: int) -> None:
         """Neither this message nor those behind it."""

@@ -117,7 +117,7 @@ class Person:
         if said is None:
             self._odd(f"a report about {key}, which was never said")
         else:
-            said.fates.append("unsure")
+            said.outcomes.append("unsure")
 
     def act(self, at: float) -> tuple[bytes, Move]:
         """The next thing to do."""

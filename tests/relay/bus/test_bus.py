@@ -78,7 +78,7 @@ class TestDelegate:
         desk, there, anew = Desk(), Link(THERE, Counts()), Link(THERE, Counts())
         desk.turn(TEXT)
         there.take(unpack(desk.publisher.frames[-1]), 0.0)
-        desk.hear(there.ask())
+        desk.hear(there.request_retransmit())
         assert desk.forgetful == []
         desk.turn(TEXT)
         _, (what_is_missing,) = anew.take(unpack(desk.publisher.frames[-1]), 0.0)

@@ -20,11 +20,11 @@ class Scene:
 
     def __init__(self) -> None:
         self.desk = Desk()
-        self.bus, self.voice = self.desk.bus, self.desk.bus._voice
+        self.bus, self.echo_probe = self.desk.bus, self.desk.bus._echo_probe
         self.publisher, self.receiver = self.desk.publisher, self.desk.receiver
         self.bus._subscription.connection = cast(Any, self.receiver)
         self.bus._subscription.since = clock()
-        self.voice.anew()
+        self.echo_probe.anew()
         self.answer()
         self.echo()
 
@@ -38,10 +38,10 @@ class Scene:
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, by making everything older, and look."""
-        self.voice._heard -= seconds
-        self.voice._echoed -= seconds
+        self.echo_probe._heard -= seconds
+        self.echo_probe._echoed -= seconds
         self.bus._subscription.since -= seconds
-        self.voice._look()
+        self.echo_probe._look()
 
     @property
     def given_up(self) -> tuple[bool, bool]:
@@ -62,25 +62,28 @@ def test_one_that_hears_itself_is_well(scene: Scene) -> None:
 
 
 def test_a_probe_says_its_number_and_has_to_be_answered(scene: Scene) -> None:
-    scene.voice.probe()
+    scene.echo_probe.probe()
     frames = [unpack(frame) for _, _, frame in scene.publisher.probes]
-    assert [(frame.kind, frame.uid, frame.number) for frame in frames] == [(Kind.PROBE, HERE, 1), (Kind.PROBE, HERE, 2)]
+    assert [(frame.kind, frame.node_id, frame.number) for frame in frames] == [
+        (Kind.PROBE, HERE, 1),
+        (Kind.PROBE, HERE, 2),
+    ]
 
 
 def test_what_was_said_before_a_failure_is_no_proof_after_it(scene: Scene) -> None:
-    scene.voice.probe()
-    scene.voice.doubt()
+    scene.echo_probe.probe()
+    scene.echo_probe.doubt()
     scene.echo()
     assert not scene.bus.hearing
     assert scene.bus.trouble == "deaf: no echo of the own probe"
-    scene.voice.probe()
+    scene.echo_probe.probe()
     scene.echo()
     assert scene.bus.hearing
 
 
 @pytest.mark.parametrize("number", [0, 2, 2**60])
 def test_a_probe_that_was_never_sent_is_no_echo(scene: Scene, number: int) -> None:
-    scene.voice.doubt()
+    scene.echo_probe.doubt()
     scene.bus._subscription._pushed([b"message", b"t:inbox", note(Kind.PROBE, HERE, number)])
     assert not scene.bus.hearing
 
@@ -116,7 +119,7 @@ def test_that_goes_on_being_said_until_an_answer_comes(scene: Scene) -> None:
     scene.publisher.trouble = "no answer from redis:1 for 1.2 s"
     scene.pass_time(0.0)
     scene.publisher.silence, scene.publisher.trouble = 0.0, ""
-    scene.voice.anew()
+    scene.echo_probe.anew()
     scene.echo()
     assert scene.bus.hearing
     assert scene.bus.trouble == "can't publish: no answer from redis:1 for 1.2 s"
@@ -154,14 +157,14 @@ class TestRefusals:
         assert lines[1]["times"] == 3
 
     def test_the_node_has_to_hear_itself_after_it(self, scene: Scene) -> None:
-        scene.voice.probe()
+        scene.echo_probe.probe()
         scene.answer(Exception("OOM"))
         scene.pass_time(0.0)
         scene.answer()
         scene.pass_time(0.0)
         scene.echo()
         assert scene.bus.trouble == "deaf: no echo of the own probe"
-        scene.voice.probe()
+        scene.echo_probe.probe()
         scene.echo()
         assert scene.bus.trouble == ""
 

@@ -45,8 +45,8 @@ def numbers(frame: Frame) -> list[int]:
 class Side:
     """One end: a link, what was delivered through it, how often it had to begin anew."""
 
-    def __init__(self, uid: str) -> None:
-        self.uid = uid
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
         self.counts = Counts()
         self.restart()
         self.sent = 0
@@ -54,7 +54,7 @@ class Side:
 
     def restart(self) -> None:
         """Forget everything, as a node does that gave the other one up for dead."""
-        self.link = Link(self.uid, self.counts)
+        self.link = Link(self.node_id, self.counts)
         self.delivered: list[int] = []
 
     def post(self) -> None:
@@ -231,7 +231,7 @@ class TestLoss:
         exchange(a, b, a.link.flush(0.0))
         a.post()
         a.link.flush(0.0)  # lost
-        exchange(b, a, [b.link.ask()])
+        exchange(b, a, [b.link.request_retransmit()])
         assert b.delivered == [1, 2]
 
 
@@ -260,7 +260,7 @@ class TestForgetting:
     def test_acknowledgements_of_an_old_stream_mean_nothing_in_a_new_one(self, a: Side, b: Side) -> None:
         a.post()
         exchange(a, b, a.link.flush(0.0))
-        old = b.link.ask()
+        old = b.link.request_retransmit()
         a.restart()
         a.post()
         a.link.flush(0.0)
@@ -271,7 +271,7 @@ class TestForgetting:
         for _ in range(3):
             a.post()
             exchange(a, b, a.link.flush(0.0)) if a.sent == 1 else a.link.flush(0.0)
-        exchange(b, a, [b.link.ask()])
+        exchange(b, a, [b.link.request_retransmit()])
         assert (a.resets, b.delivered) == (0, [1, 2, 3])
 
 
@@ -329,7 +329,7 @@ class Channel(RuleBasedStateMachine):
     @rule(side=sides)
     def resubscribe(self, side: int) -> None:
         self.wires[1 - side].clear()
-        self.wires[side].append(self.ends[side].link.ask())
+        self.wires[side].append(self.ends[side].link.request_retransmit())
 
     @rule(seconds=st.sampled_from((0.01, 0.06, 0.2, 0.6)))
     def time_passes(self, seconds: float) -> None:

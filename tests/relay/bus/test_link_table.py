@@ -17,10 +17,10 @@ def some(count: int) -> list[str]:
     return [f"{n:016}" for n in range(count)]
 
 
-def opened(uids: list[str], at: float = 0.0) -> LinkTable:
+def opened(node_ids: list[str], at: float = 0.0) -> LinkTable:
     opened = LinkTable(HERE, Counts(), LEASE)
-    for uid in uids:
-        assert opened.open(uid, at) is not None
+    for node_id in node_ids:
+        assert opened.open(node_id, at) is not None
     return opened
 
 
@@ -40,7 +40,7 @@ class TestBusy:
         link.outbox.append(Ack("ann", "c1", 1))
         its.touch(THERE)
         link.flush(0.0)
-        assert [uid for uid, _ in its.busy()] == [THERE]
+        assert [node_id for node_id, _ in its.busy()] == [THERE]
         link.take(Frame(Kind.ACK, THERE, bytes(8), 0, link._stream, 1, b""), 0.1)
         assert its.busy() == []
 
@@ -103,8 +103,8 @@ class TestForgetting:
         assert its.doubtful(5.0 + LEASE) == [THERE]
 
     def test_thousands_are_forgotten_within_a_minute_in_bounded_work(self) -> None:
-        uids = some(link_table.LINKS)
-        its = opened(uids)
+        node_ids = some(link_table.LINKS)
+        its = opened(node_ids)
         now, seconds = LEASE, 0
         while len(its):
             doubtful = its.doubtful(now)
@@ -114,8 +114,8 @@ class TestForgetting:
         assert seconds < 60
 
     def test_thousands_that_live_cost_a_few_looks_a_second(self) -> None:
-        uids = some(1000)
-        its = opened(uids)
+        node_ids = some(1000)
+        its = opened(node_ids)
         now = LEASE
         for _ in range(30):  # the first look at each
             its.judge(its.doubtful(now), NOBODY, now)
@@ -136,8 +136,8 @@ class TestRoom:
         monkeypatch.setattr(link_table, "ROOM", 2)
         old = some(4)
         its = opened(old)
-        for uid, heard in zip(old, (9.0, 1.0, 3.0, 2.0), strict=True):
-            link = its.get(uid)
+        for node_id, heard in zip(old, (9.0, 1.0, 3.0, 2.0), strict=True):
+            link = its.get(node_id)
             assert link is not None
             link.heard = heard
         busy = its.get(old[1])

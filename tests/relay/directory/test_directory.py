@@ -21,8 +21,8 @@ BODY = SessionRecord("ann", 30.0, "", False, "", None)
 @pytest.fixture
 async def directory(redis_server: RedisServer, prefix: str) -> AsyncIterator[Directory]:
     async with AsyncExitStack() as stack:
-        router = await stack.enter_async_context(a_router(redis_server.url, prefix, Limits()))
-        yield router.directory
+        hub = await stack.enter_async_context(a_router(redis_server.url, prefix, Limits()))
+        yield hub.directory
 
 
 async def test_a_record_that_cannot_be_read_is_logged_and_belongs_to_nobody(

@@ -46,7 +46,7 @@ async def test_one_that_slept_is_reported_lost_and_then_back(
         tasks.start_soon(
             NodeLiveness(store, keys, lease, Shards(store, keys, lease)).watch,
             them,
-            lambda uid, _: told.append(f"lost {uid}"),
+            lambda node_id, _: told.append(f"lost {node_id}"),
             told.append,
         )
         await until(lambda: told)
@@ -65,16 +65,16 @@ async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
     lease = Lease(store, keys, US, LEASE)
     told: list[str] = []
     beyond = {f"{n:016}" for n in range(20)}
-    for uid in beyond:
-        redis_store.lpush(keys.lease(uid), "no lease")
-        redis_store.expire(keys.lease(uid), 60)
+    for node_id in beyond:
+        redis_store.lpush(keys.lease(node_id), "no lease")
+        redis_store.expire(keys.lease(node_id), 60)
     redis_store.set(keys.lease(THEM), "1", px=round(TAIL_SECONDS * 1000))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
         peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
-        tasks.start_soon(peers.watch, lambda: beyond | {THEM}, lambda uid, _: told.append(uid), told.append)
+        tasks.start_soon(peers.watch, lambda: beyond | {THEM}, lambda node_id, _: told.append(node_id), told.append)
         await until(lambda: told)
         tasks.cancel_scope.cancel()
     await store.aclose()
@@ -92,7 +92,7 @@ async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        tasks.start_soon(peers.watch, nobody, lambda _uid, _since: None, lambda _uid: None)
+        tasks.start_soon(peers.watch, nobody, lambda _node_id, _since: None, lambda _node_id: None)
         assert await peers.lapsed(THEM) is None  # it may have been forgotten, and be put back
         with anyio.fail_after(10):  # a look that came late, on a busy machine, means that it begins anew
             await anyio.sleep(2 * LEASE)  # and nobody asks
@@ -115,7 +115,7 @@ async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        tasks.start_soon(peers.watch, nobody, lambda _uid, _since: None, lambda _uid: None)
+        tasks.start_soon(peers.watch, nobody, lambda _node_id, _since: None, lambda _node_id: None)
         assert await peers.lapsed(THEM) is None
         await anyio.sleep(LEASE / 2)
         redis_store.set(keys.lease(THEM), "1", px=held)

@@ -68,10 +68,10 @@ class TestClaim:
     def test_a_free_name_is_granted_with_a_fence_of_now(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
-        word, fence = self.claim(run, body='{"a b":1}')
+        word, fencing_token = self.claim(run, body='{"a b":1}')
         assert word == "ok"
-        assert 0 <= int(fence) - now < 5_000_000
-        assert record(redis_store, key) == f'{fence} n1/1/s1 {{"a b":1}}'
+        assert 0 <= int(fencing_token) - now < 5_000_000
+        assert record(redis_store, key) == f'{fencing_token} n1/1/s1 {{"a b":1}}'
         assert TTL - 5000 < ttl(redis_store, key) <= TTL
 
     @pytest.mark.usefixtures("old")
@@ -200,9 +200,15 @@ class TestFind:
 
 class TestSave:
     def save(
-        self, run: Run, uid: str = "n1", incarnation: int = 1, sid: str = "s1", body: str = "{}", fence: int = 7
+        self,
+        run: Run,
+        node_id: str = "n1",
+        incarnation: int = 1,
+        session_id: str = "s1",
+        body: str = "{}",
+        fencing_token: int = 7,
     ) -> list[str]:
-        answer: list[str] = run("save", FIELD, uid, incarnation, sid, body, fence, TTL)
+        answer: list[str] = run("save", FIELD, node_id, incarnation, session_id, body, fencing_token, TTL)
         return answer
 
     @pytest.mark.usefixtures("old")
@@ -231,12 +237,12 @@ class TestSave:
         self, there: int, known: int, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         put(redis_store, key, {FIELD: f"{now + there} n1/1/s1 [old]"})
-        assert self.save(run, incarnation=2, fence=now + known) == ["ok", str(now + 10**12 + 1)]
+        assert self.save(run, incarnation=2, fencing_token=now + known) == ["ok", str(now + 10**12 + 1)]
 
     def test_what_was_forgotten_is_put_back_with_a_higher_fence_and_an_epoch(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
-        assert self.save(run, fence=now + 10**12) == ["forgot", str(now + 10**12 + 1)]
+        assert self.save(run, fencing_token=now + 10**12) == ["forgot", str(now + 10**12 + 1)]
         assert record(redis_store, key) == f"{now + 10**12 + 1} n1/1/s1 {{}}"
         assert 0 <= epoch(redis_store, key) - now < 5_000_000
         assert TTL - 5000 < ttl(redis_store, key) <= TTL
@@ -245,9 +251,9 @@ class TestSave:
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         """Redis forgot, and the stale session is the first to put itself back."""
-        assert self.save(run, fence=7, uid="n1", sid="s1") == ["forgot", "8"]
-        assert self.save(run, fence=9, uid="n2", sid="s2")[0] == "forgot"
-        assert self.save(run, fence=8, uid="n1", sid="s1") == ["lost"]
+        assert self.save(run, fencing_token=7, node_id="n1", session_id="s1") == ["forgot", "8"]
+        assert self.save(run, fencing_token=9, node_id="n2", session_id="s2")[0] == "forgot"
+        assert self.save(run, fencing_token=8, node_id="n1", session_id="s1") == ["lost"]
         assert record(redis_store, key) == "9 n2/1/s2 {}"
 
     @pytest.mark.usefixtures("old")
@@ -256,7 +262,7 @@ class TestSave:
     ) -> None:
         put(redis_store, key, {FIELD: "7 n1/1/s1 [stale]"})
         assert self.save(run, incarnation=2) == ["ok", "8"]
-        assert self.save(run, fence=9, uid="n2", sid="s2") == ["forgot", "9"]
+        assert self.save(run, fencing_token=9, node_id="n2", session_id="s2") == ["forgot", "9"]
         assert record(redis_store, key) == "9 n2/1/s2 {}"
 
     def test_an_epoch_that_is_there_stays(self, run: Run, redis_store: redis.Redis, key: str) -> None:
@@ -268,10 +274,10 @@ class TestSave:
     def test_what_is_missing_on_another_server_is_put_back_and_the_others_are_asked_for(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
-        word, fence = self.save(run)
-        assert (word, fence) == ("forgot", "8")
+        word, fencing_token = self.save(run)
+        assert (word, fencing_token) == ("forgot", "8")
         assert epoch(redis_store, key) >= now
-        assert self.save(run, fence=int(fence)) == ["ok", fence]
+        assert self.save(run, fencing_token=int(fencing_token)) == ["ok", fencing_token]
 
     @pytest.mark.usefixtures("old")
     def test_an_owner_of_before_is_overwritten(self, run: Run, redis_store: redis.Redis, key: str) -> None:
@@ -309,8 +315,8 @@ class TestFound:
 
 
 class TestRelease:
-    def release(self, run: Run, uid: str = "n1", sid: str = "s1") -> int:
-        answer: int = run("release", FIELD, uid, sid)
+    def release(self, run: Run, node_id: str = "n1", session_id: str = "s1") -> int:
+        answer: int = run("release", FIELD, node_id, session_id)
         return answer
 
     @pytest.mark.parametrize("incarnation", [1, 2])

@@ -26,24 +26,24 @@ class Client:
 
 class Router:
     def __init__(self) -> None:
-        self.outlets = [Client() for _ in range(CLIENTS)]
+        self.clients = [Client() for _ in range(CLIENTS)]
 
     @property
     def looks(self) -> int:
-        return sum(client.looks for client in self.outlets)
+        return sum(client.looks for client in self.clients)
 
 
 async def test_whether_peers_are_there_is_looked_at_in_slices() -> None:
-    router = Router()
+    hub = Router()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(housekeeping.mind_peers, cast(Any, router), 0.0)
+        tasks.start_soon(housekeeping.mind_peers, cast(Any, hub), 0.0)
         most = before = 0
-        while router.looks < 2 * CLIENTS:
+        while hub.looks < 2 * CLIENTS:
             await checkpoint()
-            most, before = max(most, router.looks - before), router.looks
+            most, before = max(most, hub.looks - before), hub.looks
         tasks.cancel_scope.cancel()
     assert most == housekeeping.SLICE
-    assert {client.looks for client in router.outlets} == {2}, "each in its turn"
+    assert {client.looks for client in hub.clients} == {2}, "each in its turn"
 
 
 async def test_dead_nodes_are_forgotten_wherever_they_were_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,11 +53,11 @@ async def test_dead_nodes_are_forgotten_wherever_they_were_remembered(monkeypatc
     gone: list[str] = []
 
     class Peers:
-        async def absent(self, uids: list[str]) -> set[str]:
-            return set(uids)
+        async def absent(self, node_ids: list[str]) -> set[str]:
+            return set(node_ids)
 
-        def forget(self, uids: list[str]) -> None:
-            forgotten.extend(uids)
+        def forget(self, node_ids: list[str]) -> None:
+            forgotten.extend(node_ids)
 
     desk.bus._links._lease = 0.0
     desk.bus._links.open(THERE, 0.0)

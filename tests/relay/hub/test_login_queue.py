@@ -16,10 +16,10 @@ class Door:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.entered: list[int] = []
         self.gone: set[int] = set()
-        self.entrance = LoginQueue(lambda delay, then: self.timers.append((self.now + delay, then)), self.come)
+        self.login_queue = LoginQueue(lambda delay, then: self.timers.append((self.now + delay, then)), self.come)
 
     def come(self, newcomer: Any) -> None:
-        if newcomer not in self.gone and self.entrance.admits(newcomer):
+        if newcomer not in self.gone and self.login_queue.admits(newcomer):
             self.entered.append(newcomer)
 
     def crowd(self, size: int) -> None:
@@ -27,7 +27,7 @@ class Door:
             self.come(number)
 
     def look(self, messages: int = 1, *, away: bool = False) -> None:
-        self.entrance.look(messages, 0.1, away=away)
+        self.login_queue.look(messages, 0.1, away=away)
 
     def pass_time(self, seconds: float) -> None:
         end = self.now + seconds
@@ -39,15 +39,15 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Door:
+def call_policy() -> Door:
     return Door()
 
 
 @pytest.fixture
-def talk(door: Door) -> Door:
+def talk(call_policy: Door) -> Door:
     """Somebody has just said something."""
-    door.look()
-    return door
+    call_policy.look()
+    return call_policy
 
 
 def test_one_who_comes_alone_does_not_wait(talk: Door) -> None:
@@ -55,11 +55,11 @@ def test_one_who_comes_alone_does_not_wait(talk: Door) -> None:
     assert talk.entered == [1]
 
 
-def test_while_nobody_talks_all_come_in_without_time_passing(door: Door) -> None:
-    door.crowd(10 * TURN)
-    assert door.entered == list(range(AT_ONCE))
-    door.pass_time(0.0)
-    assert door.entered == list(range(10 * TURN))
+def test_while_nobody_talks_all_come_in_without_time_passing(call_policy: Door) -> None:
+    call_policy.crowd(10 * TURN)
+    assert call_policy.entered == list(range(AT_ONCE))
+    call_policy.pass_time(0.0)
+    assert call_policy.entered == list(range(10 * TURN))
 
 
 def test_while_somebody_talks_a_few_come_in_with_each_tick_in_their_order(talk: Door) -> None:
@@ -93,8 +93,8 @@ def test_one_who_is_gone_when_it_is_called_leaves_nothing(talk: Door) -> None:
     talk.gone.clear()
     talk.come(10)
     talk.pass_time(1.0)
-    assert not talk.entrance._called
-    assert not talk.entrance._waiting
+    assert not talk.login_queue._called
+    assert not talk.login_queue._waiting
 
 
 @pytest.mark.parametrize("crowd", [1_000, 10_000, 100_000])

@@ -31,14 +31,14 @@ LIMITS = Limits(grace=20.0, reunion=0.05)
 
 @pytest.fixture
 async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS) as router:
-        yield router
+    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+        yield hub
 
 
 @pytest.fixture
 async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as router:
-        yield router
+    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_of_two_resumes_at_once_on_two_nodes_neither_is_told_that_there_is
     here: Hub, there: Hub, guests: Guests
 ) -> None:
     token = await token_of(guests.at(there))
-    again = [guests.at(router, token=token) for router in (here, there, here, there)]
+    again = [guests.at(hub, token=token) for hub in (here, there, here, there)]
     for wire in again:
         assert (await answer(wire))["type"] in ("welcome", "replaced")
 
@@ -80,21 +80,21 @@ async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told
 ) -> None:
     """The word that the session has moved on comes before the answer that makes it a session of this node."""
     token = await token_of(guests.at(there))
-    take_over, taken, told, sids = here.directory.take_over, anyio.Event(), anyio.Event(), []
+    take_over, taken, told, session_ids = here.directory.take_over, anyio.Event(), anyio.Event(), []
 
-    async def told_late(holder: Record, owned: str, sid: str) -> int | None:
-        fence = await take_over(holder, owned, sid)
-        sids.append(sid)
+    async def told_late(holder: Record, canonical_name: str, session_id: str) -> int | None:
+        fencing_token = await take_over(holder, canonical_name, session_id)
+        session_ids.append(session_id)
         taken.set()
         await told.wait()
-        return fence
+        return fencing_token
 
     monkeypatch.setattr(here.directory, "take_over", told_late)
     first = guests.at(here, token=token)
     await taken.wait()
     second = guests.at(there, token=token)
     assert (await answer(second))["resumed"] is True
-    here.receive([SessionMoved("ann", sids[0])])
+    here.receive([SessionMoved("ann", session_ids[0])])
     told.set()
     await until(lambda: first.closed)
     assert b'"replaced"' in first.sent
@@ -138,7 +138,7 @@ async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and
     await until(lambda: there._records.quiet)
     monkeypatch.setattr(here, "locate", lambda *_: None)
     again = guests.at(here, token=token, chat="old")
-    await until(lambda: here.sessions["ann"].fallback is not None)
+    await until(lambda: here.sessions["ann"].fallback_chat is not None)
     there.save(old)
     await until(lambda: old.state is State.ENDED)
     assert old.ended is None
@@ -189,9 +189,9 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
 async def test_once_a_node_is_over_its_timers_do_nothing(here: Hub) -> None:
     """They may ring between the end of its tasks and the end of its process."""
     rung, later = [], anyio.Event()
-    here.alarm(0.0, lambda: rung.append("before"))
+    here.call_later(0.0, lambda: rung.append("before"))
     await until(lambda: rung)
-    here.alarm(0.0, lambda: rung.append("after"))
+    here.call_later(0.0, lambda: rung.append("after"))
     here.halt()
     asyncio.get_running_loop().call_later(0.001, later.set)
     await later.wait()
@@ -203,7 +203,7 @@ async def test_a_stale_owner_refuses_nobody(here: Hub, there: Hub, guests: Guest
     old = guests.at(there)
     await token_of(old)
     stale = there.sessions["ann"]
-    await there.directory.release("ann", stale.sid)
+    await there.directory.release("ann", stale.session_id)
     token = await token_of(guests.at(here))
     again = guests.at(there, token=token)
     assert (await answer(again))["resumed"] is True
@@ -222,7 +222,7 @@ async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
     assert (await answer(ghost))["code"] == "bad_token"
     owner.send(b'{"type":"ping"}\n')
     assert (await answer(owner))["type"] == "pong"
-    assert there.sessions["ann"].outlet is owner.connection
+    assert there.sessions["ann"].client is owner.connection
 
 
 async def test_a_client_that_has_hung_up_takes_nothing_from_its_own_next_try(
@@ -272,7 +272,7 @@ async def test_a_resume_is_refused_by_a_session_that_lost_its_name_and_has_claim
     token = await token_of(first)
     session = here.sessions["ann"]
     again = guests.at(here, token=token)
-    here.begin()
+    here.open_tick()
     session.name_lost()
     first.send(b'{"type":"hello","name":"ann"}\n')
     assert here.sessions["ann"] is session
@@ -348,6 +348,6 @@ async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
     with anyio.fail_after(5):
         await until(lambda: here._records.quiet)
         await anyio.sleep(2 * RETRY_SECONDS)  # what is given up is taken back about now, but not this
-        for router in (here, there):
-            assert (await answer(guests.at(router)))["code"] == "name_taken"
+        for hub in (here, there):
+            assert (await answer(guests.at(hub)))["code"] == "name_taken"
         assert (await answer(guests.at(here, token=token)))["resumed"] is True

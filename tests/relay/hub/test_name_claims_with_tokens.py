@@ -26,19 +26,19 @@ LIMITS = Limits(calls=1)
 
 @pytest.fixture
 async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS) as router:
-        yield needing_proof(router)
+    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+        yield needing_proof(hub)
 
 
 @pytest.fixture
 async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as router:
-        yield needing_proof(router)
+    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
+        yield needing_proof(hub)
 
 
-def needing_proof(router: Hub) -> Hub:
-    router.vouch, router.authenticates = lambda name, token: token == "good", True
-    return router
+def needing_proof(hub: Hub) -> Hub:
+    hub.verify_token, hub.authenticates = lambda name, token: token == "good", True
+    return hub
 
 
 @pytest.fixture
@@ -62,11 +62,11 @@ async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
     posted: list[tuple[str, Any]] = []
     old = guests.at(there)
     await token_of(old)
-    sid = there.sessions["ann"].sid
-    monkeypatch.setattr(here, "post", lambda uid, mail: posted.append((uid, mail)))
+    session_id = there.sessions["ann"].session_id
+    monkeypatch.setattr(here, "post", lambda node_id, mail: posted.append((node_id, mail)))
     await token_of(guests.at(here))
-    assert posted == [(there.uid, SessionMoved("ann", sid, taken=True))]
-    there.receive([SessionMoved("ann", sid, taken=True)])
+    assert posted == [(there.node_id, SessionMoved("ann", session_id, taken=True))]
+    there.receive([SessionMoved("ann", session_id, taken=True)])
     await until(lambda: old.closed)
     assert "ann" not in there.sessions
 
@@ -75,7 +75,7 @@ async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_nam
     first, second = guests.at(here), guests.at(here)
     await token_of(second)
     await until(lambda: first.closed)
-    assert here.sessions["ann"].outlet is second.connection
+    assert here.sessions["ann"].client is second.connection
 
 
 @pytest.mark.parametrize("program", [True, False])
@@ -89,7 +89,7 @@ async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobod
     broken.reset()
     await until(lambda: here.sessions["ann"].named and not here._claims._behind)
     await until(lambda: broken.connection.session.state in (State.ENDED, State.NAMELESS))
-    assert here.sessions["ann"].outlet is first.connection
+    assert here.sessions["ann"].client is first.connection
     assert not first.closed
     await token_of(first)
 
@@ -100,19 +100,19 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
     """Until then the name is still that of the user's older connection here."""
     old = guests.at(here)
     await token_of(old)
-    take_over, taken, told, sids = here.directory.take_over, anyio.Event(), anyio.Event(), []
+    take_over, taken, told, session_ids = here.directory.take_over, anyio.Event(), anyio.Event(), []
 
-    async def told_late(holder: Record, owned: str, sid: str, body: SessionRecord) -> int | None:
-        fence = await take_over(holder, owned, sid, body)
-        sids.append(sid)
+    async def told_late(holder: Record, canonical_name: str, session_id: str, body: SessionRecord) -> int | None:
+        fencing_token = await take_over(holder, canonical_name, session_id, body)
+        session_ids.append(session_id)
         taken.set()
         await told.wait()
-        return fence
+        return fencing_token
 
     monkeypatch.setattr(here.directory, "take_over", told_late)
     new = guests.at(here)
     await taken.wait()
-    here.receive([SessionMoved("ann", sids[0], taken=True)])
+    here.receive([SessionMoved("ann", session_ids[0], taken=True)])
     told.set()
     await until(lambda: new.closed)
     assert b'"replaced"' in new.sent
@@ -128,11 +128,11 @@ async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
     here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await token_of(guests.at(there))
-    find, sid = here.directory.find, there.sessions["ann"].sid
+    find, session_id = here.directory.find, there.sessions["ann"].session_id
 
-    async def find_late(owned: str) -> Record | None:
-        await there.directory.release("ann", sid)
-        return await find(owned)
+    async def find_late(canonical_name: str) -> Record | None:
+        await there.directory.release("ann", session_id)
+        return await find(canonical_name)
 
     monkeypatch.setattr(here.directory, "find", find_late)
     await token_of(guests.at(here))
@@ -146,7 +146,7 @@ async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
     token = await token_of(guests.at(there))
 
     async def overtaken(holder: Record, *about: Any) -> int | None:
-        tries.append(holder.sid)
+        tries.append(holder.session_id)
         return None
 
     monkeypatch.setattr(here.directory, "take_over", overtaken)
@@ -158,7 +158,7 @@ async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
 
 async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Hub, guests: Guests) -> None:
     wire = guests.connect(here)
-    wire.connection.pace._claims = TokenBucket(1, here.now)
+    wire.connection.rate_limiter._claims = TokenBucket(1, here.now)
     says(wire, type="hello", name="ann", auth="bad")
     assert await code(wire) == "bad_auth"
     says(wire, type="hello", name="ann", auth="good")

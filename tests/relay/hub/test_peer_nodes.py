@@ -18,7 +18,7 @@ class Untouched(UserDict[str, Any]):
 
 
 def test_nobody_looks_at_all_sessions() -> None:
-    node: Any = SimpleNamespace(uid=HERE, sessions=Untouched(), partners=PartnerNodes())
+    node: Any = SimpleNamespace(node_id=HERE, sessions=Untouched(), partners=PartnerNodes())
     bus: Any = SimpleNamespace(waiting=lambda: {LINKED})
     for ties in ((THERE, None), (None, OTHER), (HERE, None)):
         node.partners.change(NO_TIES, ties)

@@ -11,7 +11,7 @@ LINES, BYTES, CALLS = 100, 10_000, 60
 
 
 @pytest.fixture
-def pace() -> RateLimiter:
+def rate_limiter() -> RateLimiter:
     return RateLimiter(Limits(lines=LINES, bytes=BYTES, calls=CALLS))
 
 
@@ -45,34 +45,36 @@ class TestABucket:
 
 
 class TestAPace:
-    def test_nothing_is_owed_for_what_is_within(self, pace: RateLimiter) -> None:
-        assert not pace.spend(LINES, BYTES)
-        assert pace.spend(1, 1)
-        assert pace.debt(50.0) == 0.0  # the first look: it may have been silent for long
+    def test_nothing_is_owed_for_what_is_within(self, rate_limiter: RateLimiter) -> None:
+        assert not rate_limiter.spend(LINES, BYTES)
+        assert rate_limiter.spend(1, 1)
+        assert rate_limiter.debt(50.0) == 0.0  # the first look: it may have been silent for long
 
     @pytest.mark.parametrize(("lines", "bytes"), [(LINES, 0), (0, BYTES), (LINES, BYTES), (LINES, BYTES // 2)])
-    def test_a_second_s_worth_more_than_there_is_owes_a_second(self, lines: int, bytes: int, pace: RateLimiter) -> None:
-        pace.spend(LINES, BYTES)
-        pace.debt(50.0)
-        pace.spend(LINES, BYTES)
-        assert pace.spend(lines, bytes)
-        assert pace.debt(50.0) == pytest.approx(1.0)
-        assert pace.debt(50.5) == pytest.approx(0.5)
-        assert pace.debt(51.5) == 0.0
+    def test_a_second_s_worth_more_than_there_is_owes_a_second(
+        self, lines: int, bytes: int, rate_limiter: RateLimiter
+    ) -> None:
+        rate_limiter.spend(LINES, BYTES)
+        rate_limiter.debt(50.0)
+        rate_limiter.spend(LINES, BYTES)
+        assert rate_limiter.spend(lines, bytes)
+        assert rate_limiter.debt(50.0) == pytest.approx(1.0)
+        assert rate_limiter.debt(50.5) == pytest.approx(0.5)
+        assert rate_limiter.debt(51.5) == 0.0
 
     def test_any_number_where_there_is_no_limit(self) -> None:
-        pace = RateLimiter(Limits(lines=0, bytes=0, calls=0))
-        assert not pace.spend(10**9, 10**15)
-        assert pace.debt(1.0) == 0.0
-        assert all(pace.may_call(1.0) for _ in range(10_000))
-        assert all(pace.may_claim(1.0) for _ in range(10_000))
+        rate_limiter = RateLimiter(Limits(lines=0, bytes=0, calls=0))
+        assert not rate_limiter.spend(10**9, 10**15)
+        assert rate_limiter.debt(1.0) == 0.0
+        assert all(rate_limiter.may_call(1.0) for _ in range(10_000))
+        assert all(rate_limiter.may_claim(1.0) for _ in range(10_000))
 
     def test_one_limit_alone(self) -> None:
-        pace = RateLimiter(Limits(lines=0, bytes=BYTES))
-        assert pace.spend(10**9, 3 * BYTES)
-        pace.debt(1.0)
-        assert pace.spend(10**9, 2 * BYTES)
-        assert pace.debt(1.0) == pytest.approx(1.0)
+        rate_limiter = RateLimiter(Limits(lines=0, bytes=BYTES))
+        assert rate_limiter.spend(10**9, 3 * BYTES)
+        rate_limiter.debt(1.0)
+        assert rate_limiter.spend(10**9, 2 * BYTES)
+        assert rate_limiter.debt(1.0) == pytest.approx(1.0)
 
     def test_calls_are_its_own_and_claims_its_address_s(self) -> None:
         address = TokenBucket(1, now=0.0)
@@ -88,10 +90,10 @@ class TestAPace:
     def test_who_waits_as_told_says_no_more_than_the_rate_and_two_seconds_worth(
         self, reads: list[tuple[int, float]]
     ) -> None:
-        pace, now, said = RateLimiter(Limits(lines=LINES, bytes=0)), 0.0, 0
+        rate_limiter, now, said = RateLimiter(Limits(lines=LINES, bytes=0)), 0.0, 0
         for lines, pause in reads:
             now += pause
             said += lines
-            if pace.spend(lines, 0):
-                now += pace.debt(now)
+            if rate_limiter.spend(lines, 0):
+                now += rate_limiter.debt(now)
         assert said <= LINES * (now + 2) + 300  # and one read

@@ -42,7 +42,7 @@ class Desk:
     def forgotten(self, *partitions: int) -> None:
         """See `DirectoryDelegate`."""
 
-    def here(self, sid: str) -> bool:
+    def here(self, session_id: str) -> bool:
         """See `DirectoryDelegate`."""
         return True
 
@@ -52,7 +52,7 @@ class Desk:
 
     def written(self, session: Session) -> directory_record.Record | None:
         """What Redis has."""
-        place = self.keys.place(session.owned)
+        place = self.keys.place(session.canonical_name)
         raw = self.client.hget(place.key, place.field)
         return directory_record.decode(str(raw).encode()) if raw else None
 
@@ -90,8 +90,8 @@ class TestSaving:
         assert told == [(True, 1)]
         found = desk.written(ann)
         assert found is not None
-        assert (found.uid, found.sid, found.body) == (NODE_ID, ann.sid, body(ann))
-        assert ann.fence == found.fence
+        assert (found.node_id, found.session_id, found.body) == (NODE_ID, ann.session_id, body(ann))
+        assert ann.fencing_token == found.fencing_token
 
     async def test_everyone_who_asked_is_told_and_the_last_state_is_the_one_that_stays(self, desk: Desk) -> None:
         first, second = enter(desk.world.place("n1"), "ann"), enter(desk.world.place("n1"), "ben")
@@ -192,7 +192,7 @@ class TestSaving:
         desk.client.hset(place.key, place.field, f"9 other/1/s9 {directory_record.encode(other).decode()}")
         desk.client.expire(place.key, 60)
 
-        async def silent(_uid: str) -> None:
+        async def silent(_node_id: str) -> None:
             raise Unavailable
 
         monkeypatch.setattr(desk.directory.peers, "lapsed", silent)

@@ -64,27 +64,29 @@ async def scene() -> Scene:
 
 
 async def test_any_number_of_inputs_are_one_tick(scene: Scene) -> None:
-    scene.ticks.begin()
-    scene.ticks.touch(scene.client("ann"))
-    scene.ticks.begin()
+    scene.ticks.open_tick()
+    scene.ticks.mark_dirty(scene.client("ann"))
+    scene.ticks.open_tick()
     scene.ticks.receive([MAIL, MAIL])
     assert scene.steps == ["opened"]
     assert await scene.flushed() == ["opened", "deliver 2", "settle ann", "flush"]
-    scene.ticks.begin()
+    scene.ticks.open_tick()
     assert (await scene.flushed(2))[4:] == ["opened", "flush"]
 
 
 async def test_what_one_who_settles_causes_belongs_to_the_same_tick(scene: Scene) -> None:
-    scene.ticks.begin()
+    scene.ticks.open_tick()
     ben = scene.client("ben")
-    scene.ticks.touch(scene.client("ann", lambda: scene.ticks.touch(ben), lambda: scene.ticks.mail.append(MAIL)))
+    scene.ticks.mark_dirty(
+        scene.client("ann", lambda: scene.ticks.mark_dirty(ben), lambda: scene.ticks.mail.append(MAIL))
+    )
     assert await scene.flushed() == ["opened", "deliver 0", "settle ann", "deliver 1", "settle ben", "flush"]
 
 
 async def test_a_defect_in_one_keeps_nobody_else_from_settling(scene: Scene) -> None:
-    scene.ticks.begin()
-    scene.ticks.touch(scene.client("ann", fail))
-    scene.ticks.touch(scene.client("ben"))
+    scene.ticks.open_tick()
+    scene.ticks.mark_dirty(scene.client("ann", fail))
+    scene.ticks.mark_dirty(scene.client("ben"))
     with capture_logs() as lines:
         assert (await scene.flushed())[2:] == ["settle ann", "settle ben", "flush"]
     assert [line["event"] for line in lines] == ["a step failed"]
@@ -94,9 +96,9 @@ async def test_those_who_had_their_share_settle_in_later_ticks_some_in_each(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tick_scheduler, "FLOODS_AT_ONCE", 2)
-    scene.ticks.begin()
+    scene.ticks.open_tick()
     for name in ("ann", "ben", "cat"):
-        scene.ticks.later(scene.client(name))
+        scene.ticks.defer(scene.client(name))
     first, second, third = (
         "opened flush",
         "opened deliver 0 settle ann settle ben flush",
@@ -106,9 +108,9 @@ async def test_those_who_had_their_share_settle_in_later_ticks_some_in_each(
 
 
 async def test_an_alarm_rings_in_a_tick_unless_everything_is_over(scene: Scene) -> None:
-    scene.ticks.alarm(0.0, lambda: scene.steps.append("rings"))
+    scene.ticks.call_later(0.0, lambda: scene.steps.append("rings"))
     assert await scene.flushed() == ["opened", "rings", "flush"]
-    scene.ticks.alarm(0.0, lambda: scene.steps.append("rings"))
+    scene.ticks.call_later(0.0, lambda: scene.steps.append("rings"))
     scene.ticks.halted = True
     over = asyncio.Event()
     asyncio.get_running_loop().call_later(0.001, over.set)

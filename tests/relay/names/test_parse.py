@@ -93,7 +93,7 @@ def everything() -> Iterator[str]:
 def test_a_name_of_any_script_is_compared_in_its_canonical_form_and_shown_as_typed(typed: str, key: str) -> None:
     name = parse(typed)
 
-    assert (name.shown, name.key) == (typed, key)
+    assert (name.display_name, name.key) == (typed, key)
 
 
 REFUSED = [
@@ -193,7 +193,7 @@ def test_the_key_of_a_name_is_a_name_with_the_same_key_and_owner(raw: str) -> No
 
     again = parse(name.key)
 
-    assert (again.key, again.owned) == (name.key, name.owned)
+    assert (again.key, again.canonical_name) == (name.key, name.canonical_name)
     assert 1 <= len(name.key) <= names.MAX_LENGTH
 
 
@@ -206,7 +206,7 @@ def test_canonically_equivalent_spellings_are_one_name(raw: str, form: Form) -> 
 
     other = parse(unicodedata.normalize(form, raw))
 
-    assert (other.key, other.owned) == (name.key, name.owned)
+    assert (other.key, other.canonical_name) == (name.key, name.canonical_name)
 
 
 @given(st.text(st.characters(max_codepoint=0x7F), min_size=1, max_size=names.MAX_LENGTH))
@@ -225,7 +225,7 @@ def test_the_short_way_for_ascii_names_leads_to_the_same_key(raw: str) -> None:
 
 @pytest.mark.parametrize("typed", ["amy", "arny", "0il", "Oll", "m", "1", "alice", "ａｌｉｃｅ"])
 def test_an_ascii_name_is_owned_by_its_key_alone(typed: str) -> None:
-    assert parse(typed).owned == parse(typed).key
+    assert parse(typed).canonical_name == parse(typed).key
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_name_that_looks_like_ascii_is_refused(typed: str) -> None:
     ],
 )
 def test_look_alikes_that_are_not_ascii_have_one_owner(one: str, other: str) -> None:
-    assert parse(one).owned == parse(other).owned
+    assert parse(one).canonical_name == parse(other).canonical_name
     assert parse(one).key != parse(other).key
 
 
@@ -268,7 +268,7 @@ def test_look_alikes_that_are_not_ascii_have_one_owner(one: str, other: str) -> 
     ("one", "other"), [("ünal", "unal"), ("张三", "张二"), ("алиса", "алина"), ("í\u0323", "i\u0323")]
 )
 def test_what_does_not_look_alike_has_owners_of_its_own(one: str, other: str) -> None:
-    assert parse(one).owned != parse(other).owned
+    assert parse(one).canonical_name != parse(other).canonical_name
 
 
 @given(likely)
@@ -278,7 +278,7 @@ def test_the_owner_of_an_ascii_name_is_never_that_of_another(raw: str) -> None:
     except InvalidName:
         return
 
-    assert name.owned.isascii() == name.key.isascii()
+    assert name.canonical_name.isascii() == name.key.isascii()
 
 
 @given(likely)

@@ -44,46 +44,48 @@ class Door:
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    door = Door()
+async def call_policy() -> AsyncIterator[Door]:
+    call_policy = Door()
     async with anyio.create_task_group() as tasks:
-        await door.port.open()
-        tasks.start_soon(door.port.mind)
-        yield door
-        door.port.pause()
+        await call_policy.port.open()
+        tasks.start_soon(call_policy.port.mind)
+        yield call_policy
+        call_policy.port.pause()
         tasks.cancel_scope.cancel()
-    door.sock.close()
+    call_policy.sock.close()
 
 
-async def test_who_comes_while_it_is_paused_waits_and_is_served_afterwards(door: Door) -> None:
-    assert await door.knock() == b"hello"
+async def test_who_comes_while_it_is_paused_waits_and_is_served_afterwards(call_policy: Door) -> None:
+    assert await call_policy.knock() == b"hello"
     for _ in range(3):
-        door.port.pause()
+        call_policy.port.pause()
         heard: list[bytes] = []
 
         async def knock(heard: list[bytes] = heard) -> None:
-            heard.append(await door.knock())
+            heard.append(await call_policy.knock())
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(knock)
             await anyio.sleep(0.05)  # nothing comes, which has no event
             assert heard == []
-            door.port.resume()
+            call_policy.port.resume()
         assert heard == [b"hello"]
 
 
-async def test_a_pause_while_it_opens_again_holds(door: Door) -> None:
-    door.port.pause()
-    door.port.resume()
+async def test_a_pause_while_it_opens_again_holds(call_policy: Door) -> None:
+    call_policy.port.pause()
+    call_policy.port.resume()
     await anyio.lowlevel.checkpoint()  # it is opening now
-    door.port.pause()
+    call_policy.port.pause()
     await anyio.sleep(0.05)  # likewise
-    assert door.port._server is None
-    door.port.resume()
-    assert await door.knock() == b"hello"
+    assert call_policy.port._server is None
+    call_policy.port.resume()
+    assert await call_policy.knock() == b"hello"
 
 
-async def test_a_port_that_cannot_be_opened_again_is_tried_again(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_port_that_cannot_be_opened_again_is_tried_again(
+    call_policy: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("relay.net.fd_guard.RETRY_SECONDS", 0.01)
     loop = asyncio.get_running_loop()
     opening, failures = loop.create_server, 3
@@ -96,9 +98,9 @@ async def test_a_port_that_cannot_be_opened_again_is_tried_again(door: Door, mon
         return await opening(*args, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(loop, "create_server", create_server)
-    door.port.pause()
-    door.port.resume()
-    assert await door.knock() == b"hello"
+    call_policy.port.pause()
+    call_policy.port.resume()
+    assert await call_policy.knock() == b"hello"
     assert failures == 0
 
 

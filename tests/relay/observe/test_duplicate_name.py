@@ -11,8 +11,8 @@ def said(*found: str) -> list[str]:
     """What is logged of the uids that a node finds in the place of its name, one after the other."""
     namesake = DuplicateName("n1", US)
     with capture_logs() as lines:
-        for uid in found:
-            namesake.found(uid)
+        for node_id in found:
+            namesake.found(node_id)
     return [f"{line['log_level']} {line.get('other', '')}".strip() for line in lines]
 
 

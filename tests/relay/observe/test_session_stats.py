@@ -29,17 +29,17 @@ def test_every_dialect_has_its_name() -> None:
     assert {*connection._NAMES.values(), "unknown"} == set(session_stats.DIALECTS)
 
 
-async def test_everyone_by_dialect_and_state(router: Hub, wire: Connect) -> None:
+async def test_everyone_by_dialect_and_state(hub: Hub, wire: Connect) -> None:
     wire()
     wire(b"a{n\n")
     wire(b"dan", classic=True)
     ann, ben, cas = wire(b"ann\n"), wire(b'{"type":"hello","name":"ben"}\n'), wire(b'{"type":"hello","name":"cas"}\n')
-    await until(lambda: ann.sent and ben.sent and cas.sent and "dan" in router.sessions)
+    await until(lambda: ann.sent and ben.sent and cas.sent and "dan" in hub.sessions)
     ann.send(b"To:ben\n")
     await until(lambda: b"You are" in ann.sent)
     cas.reset()
-    await until(lambda: router.sessions["cas"].away and router.sessions["dan"].named)
-    tally = await session_stats.count(router)
+    await until(lambda: hub.sessions["cas"].away and hub.sessions["dan"].named)
+    tally = await session_stats.count(hub)
     assert tally.sessions == {
         ("unknown", session_stats.NAMELESS): 1,
         ("text", session_stats.NAMELESS): 1,
@@ -51,9 +51,9 @@ async def test_everyone_by_dialect_and_state(router: Hub, wire: Connect) -> None
     assert (tally.connections, tally.users, tally.chatting) == (5, 4, 2)
 
 
-async def test_many_are_counted_in_slices(router: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_are_counted_in_slices(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_stats, "SLICE", 10)
-    router.sessions = {str(n): Session(router) for n in range(95)}
+    hub.sessions = {str(n): Session(hub) for n in range(95)}
     turns, counting = 0, True
 
     async def take_turns() -> None:
@@ -64,18 +64,18 @@ async def test_many_are_counted_in_slices(router: Hub, monkeypatch: pytest.Monke
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(take_turns)
-        await session_stats.count(router)
+        await session_stats.count(hub)
         counting = False
     assert turns >= 9
 
 
-async def test_each_end_of_a_session_is_counted_by_its_reason(router: Hub, wire: Connect) -> None:
+async def test_each_end_of_a_session_is_counted_by_its_reason(hub: Hub, wire: Connect) -> None:
     ann, ben, cas = wire(b"ann\n"), wire(b"ben\n"), wire(b"cas\n")
     await until(lambda: ann.sent and ben.sent and cas.sent)
     ann.send(b"Quit\n")
     ben.reset()
-    await until(lambda: router.sessions.keys() == {"cas"})
-    assert {why: count for why, count in router.counts.endings.items() if count} == {"quit": 1, "hung_up": 1}
+    await until(lambda: hub.sessions.keys() == {"cas"})
+    assert {why: count for why, count in hub.counts.endings.items() if count} == {"quit": 1, "hung_up": 1}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def test_each_end_of_a_session_is_counted_by_its_reason(router: Hub, wire:
     ids=["many", "long"],
 )
 async def test_windows_are_looked_at_and_empty_ones_left_out(
-    router: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch, texts: bytes, share: float
+    hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch, texts: bytes, share: float
 ) -> None:
     monkeypatch.setattr(session_stats, "WINDOWS_SECONDS", 0.01)
     ann, ben = wire(b"ann\n"), wire(b"ben\n")
@@ -96,10 +96,10 @@ async def test_windows_are_looked_at_and_empty_ones_left_out(
     await until(lambda: b"You are" in ann.sent)
     ben.full = True
     ann.send(texts)  # the first of them is on its way to the kernel
-    await until(lambda: router.sessions["ann"].chat.window.count == texts.count(b"\n"))  # type: ignore[union-attr]
+    await until(lambda: hub.sessions["ann"].chat.window.count == texts.count(b"\n"))  # type: ignore[union-attr]
     counts = Counts()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(session_stats.watch_windows, router, counts)
+        tasks.start_soon(session_stats.watch_windows, hub, counts)
         await until(lambda: sum(counts.windows.counts))
         tasks.cancel_scope.cancel()
     assert counts.windows.sum == pytest.approx(share * sum(counts.windows.counts))

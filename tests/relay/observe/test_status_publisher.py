@@ -35,9 +35,9 @@ async def node(redis_server: RedisServer, prefix: str) -> AsyncIterator[Node]:
     await node._store.aclose()
 
 
-def leave(store: redis.Redis, prefix: str, uid: str, report: bytes) -> None:
+def leave(store: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
     key = Keys(prefix).nodes
-    store.hset(key, uid, report)
+    store.hset(key, node_id, report)
     store.expire(key, 60)
 
 
@@ -55,11 +55,11 @@ async def test_what_the_dead_and_strangers_left_is_dropped(node: Node, redis_sto
 async def test_more_reports_than_one_answer_holds_are_all_read(
     node: Node, redis_store: redis.Redis, prefix: str
 ) -> None:
-    uids = {f"uid{number}" for number in range(10 * COUNT)}
-    redis_store.hset(Keys(prefix).nodes, mapping={uid: encode(REPORT) for uid in uids})
+    node_ids = {f"uid{number}" for number in range(10 * COUNT)}
+    redis_store.hset(Keys(prefix).nodes, mapping={node_id: encode(REPORT) for node_id in node_ids})
     redis_store.expire(Keys(prefix).nodes, 60)
     found = await read(node._store, Keys(prefix).nodes)
-    assert set(found) == uids
+    assert set(found) == node_ids
     assert set(found.values()) == {REPORT}
 
 

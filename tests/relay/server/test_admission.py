@@ -27,10 +27,10 @@ HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x0
 class Visitor(Tcp):
     """A connection from an address."""
 
-    def __init__(self, gate: Admission, address: str, sock: socket.socket) -> None:
+    def __init__(self, admission: Admission, address: str, sock: socket.socket) -> None:
         super().__init__()
         self.address, self.socket = address, sock
-        self.protocol: Any = gate.arrive(classic=False)
+        self.protocol: Any = admission.arrive(classic=False)
         self.protocol.connection_made(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -57,13 +57,13 @@ Come = Callable[..., Visitor]
 
 
 @pytest.fixture
-async def come(router: Hub) -> AsyncIterator[Come]:
+async def come(hub: Hub) -> AsyncIterator[Come]:
     """Connects somebody at a gate."""
     came: list[Visitor] = []
     sock = socket.socket()
 
-    def connect(gate: Admission, address: str = "192.0.2.1") -> Visitor:
-        came.append(Visitor(gate, address, sock))
+    def connect(admission: Admission, address: str = "192.0.2.1") -> Visitor:
+        came.append(Visitor(admission, address, sock))
         return came[-1]
 
     yield connect
@@ -73,25 +73,25 @@ async def come(router: Hub) -> AsyncIterator[Come]:
     sock.close()
 
 
-async def test_a_connection_is_a_client_s_at_once_where_nothing_stands_before(router: Hub, come: Come) -> None:
-    gate = Admission(router, AdmissionLimits())
-    one = come(gate)
+async def test_a_connection_is_a_client_s_at_once_where_nothing_stands_before(hub: Hub, come: Come) -> None:
+    admission = Admission(hub, AdmissionLimits())
+    one = come(admission)
     assert isinstance(one.protocol, Connection)
-    assert gate.open == 1
+    assert admission.open == 1
     one.abort()
-    assert gate.open == 0
+    assert admission.open == 0
 
 
-async def test_those_of_an_address_are_counted_until_they_are_gone(router: Hub, come: Come) -> None:
-    gate = Admission(router, AdmissionLimits(connections_per_address=2))
-    first, second, third = (come(gate) for _ in range(3))
+async def test_those_of_an_address_are_counted_until_they_are_gone(hub: Hub, come: Come) -> None:
+    admission = Admission(hub, AdmissionLimits(connections_per_address=2))
+    first, second, third = (come(admission) for _ in range(3))
     assert [one.aborted for one in (first, second, third)] == [False, False, True]
-    assert gate.open == 2
-    other = come(gate, "192.0.2.2")
+    assert admission.open == 2
+    other = come(admission, "192.0.2.2")
     assert not other.aborted
     first.abort()
-    assert not come(gate).aborted
-    assert router.counts.limits[Limit.ADDRESS] == 1
+    assert not come(admission).aborted
+    assert hub.counts.limits[Limit.ADDRESS] == 1
 
 
 @pytest.mark.parametrize(
@@ -104,47 +104,47 @@ async def test_those_of_an_address_are_counted_until_they_are_gone(router: Hub, 
         ("", "", True),
     ],
 )
-async def test_what_counts_as_one_address(one: str, other: str, same: bool, router: Hub, come: Come) -> None:
-    gate = Admission(router, AdmissionLimits(connections_per_address=1))
-    come(gate, one)
-    assert come(gate, other).aborted is same
+async def test_what_counts_as_one_address(one: str, other: str, same: bool, hub: Hub, come: Come) -> None:
+    admission = Admission(hub, AdmissionLimits(connections_per_address=1))
+    come(admission, one)
+    assert come(admission, other).aborted is same
 
 
-async def test_nothing_is_kept_of_an_address_that_is_gone(router: Hub, come: Come) -> None:
-    gate = Admission(router, AdmissionLimits())
-    stays = come(gate, "192.0.2.9")
+async def test_nothing_is_kept_of_an_address_that_is_gone(hub: Hub, come: Come) -> None:
+    admission = Admission(hub, AdmissionLimits())
+    stays = come(admission, "192.0.2.9")
     for number in range(50):
-        come(gate, f"198.51.100.{number}").abort()
-    assert list(gate._neighbours) == ["192.0.2.9"]
-    assert gate._sweeping is None
+        come(admission, f"198.51.100.{number}").abort()
+    assert list(admission._peer_nodes) == ["192.0.2.9"]
+    assert admission._sweeping is None
     assert not stays.aborted
 
 
 async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
-    router: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MINUTE", 0.01)
-    gate = Admission(router, AdmissionLimits(claims_per_address=3000))  # one in 20 ms
-    one = come(gate)
-    assert one.protocol.pace.may_claim(asyncio.get_running_loop().time())
+    admission = Admission(hub, AdmissionLimits(claims_per_address=3000))  # one in 20 ms
+    one = come(admission)
+    assert one.protocol.rate_limiter.may_claim(asyncio.get_running_loop().time())
     one.abort()
-    assert len(gate._neighbours) == 1
-    await until(lambda: not gate._neighbours)
-    assert gate._sweeping is None
+    assert len(admission._peer_nodes) == 1
+    await until(lambda: not admission._peer_nodes)
+    assert admission._sweeping is None
 
 
-async def test_what_is_forgotten_of_an_address_is_gone_at_once(router: Hub, come: Come) -> None:
+async def test_what_is_forgotten_of_an_address_is_gone_at_once(hub: Hub, come: Come) -> None:
     """Else a crowd with an address each would stay until Python happens to look for cycles."""
-    gate = Admission(router, AdmissionLimits(proxied=True))
+    admission = Admission(hub, AdmissionLimits(proxied=True))
     gc.collect()
     gc.disable()
     try:
         for _ in range(50):
-            one = come(gate)
+            one = come(admission)
             one.say(HEADER)
             one.abort()
             one.protocol = None
-        assert not gate._neighbours
+        assert not admission._peer_nodes
         await until(
             lambda: not [one for one in gc.get_objects() if isinstance(one, ClientSource) and one is not NOWHERE]
         )
@@ -153,94 +153,92 @@ async def test_what_is_forgotten_of_an_address_is_gone_at_once(router: Hub, come
 
 
 async def test_an_address_is_remembered_for_as_long_as_its_claims_are_used_up(
-    router: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MINUTE", 0.01)
-    gate = Admission(router, AdmissionLimits(claims_per_address=1))
-    first = come(gate)
-    assert first.protocol.pace.may_claim(asyncio.get_running_loop().time())
+    admission = Admission(hub, AdmissionLimits(claims_per_address=1))
+    first = come(admission)
+    assert first.protocol.rate_limiter.may_claim(asyncio.get_running_loop().time())
     first.abort()
     await asyncio.sleep(0.05)  # several sweeps, which leave no trace
-    assert not come(gate).protocol.pace.may_claim(asyncio.get_running_loop().time())
-    gate.shut()
+    assert not come(admission).protocol.rate_limiter.may_claim(asyncio.get_running_loop().time())
+    admission.shut()
 
 
-async def test_a_header_is_read_and_not_a_byte_more(router: Hub, come: Come) -> None:
-    gate = Admission(router, AdmissionLimits(proxied=True, connections_per_address=1))
-    one = come(gate, "10.0.0.1")
+async def test_a_header_is_read_and_not_a_byte_more(hub: Hub, come: Come) -> None:
+    admission = Admission(hub, AdmissionLimits(proxied=True, connections_per_address=1))
+    one = come(admission, "10.0.0.1")
     one.say(HEADER[:5])
     assert isinstance(one.protocol, PendingConnection)
     one.say(HEADER[5:] + b"nobody")
     assert isinstance(one.protocol, Connection)
-    assert list(gate._neighbours) == ["192.0.2.7"]
+    assert list(admission._peer_nodes) == ["192.0.2.7"]
     assert bytes(one.protocol._framer._rest) == b"nobody"  # type: ignore[attr-defined]
 
 
-async def test_a_start_that_can_be_no_header_is_not_waited_for(router: Hub, come: Come) -> None:
-    one = come(Admission(router, AdmissionLimits(proxied=True)))
+async def test_a_start_that_can_be_no_header_is_not_waited_for(hub: Hub, come: Come) -> None:
+    one = come(Admission(hub, AdmissionLimits(proxied=True)))
     one.say(HEADER[:12])
     assert not one.aborted
     one.say(b"\x31")  # version 3, and nothing more comes
     assert one.aborted
-    assert router.counts.limits[Limit.HEADER] == 1
+    assert hub.counts.limits[Limit.HEADER] == 1
 
 
-async def test_one_that_does_not_come_is_not_waited_for(
-    router: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_that_does_not_come_is_not_waited_for(hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEADER_SECONDS", 0.05)
-    gate = Admission(router, AdmissionLimits(proxied=True))
-    silent, prompt = come(gate), come(gate)
+    admission = Admission(hub, AdmissionLimits(proxied=True))
+    silent, prompt = come(admission), come(admission)
     prompt.say(HEADER)
     await until(lambda: silent.aborted)
     assert not prompt.aborted
-    assert router.counts.limits[Limit.HEADER] == 1
+    assert hub.counts.limits[Limit.HEADER] == 1
 
 
 @pytest.mark.parametrize("late", [True, False])
 async def test_a_handshake_that_is_not_done_in_time_is_counted(
-    router: Hub, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+    hub: Hub, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.05)
-    gate = Admission(router, AdmissionLimits(), tls.server_context(*Authority(tmp_path).issue("node"), None))
-    stranger = come(gate)
+    admission = Admission(hub, AdmissionLimits(), tls.server_context(*Authority(tmp_path).issue("node"), None))
+    stranger = come(admission)
     if not late:
         stranger.abort()
     await until(lambda: stranger.aborted)
-    assert router.counts.limits[Limit.HANDSHAKE_TIME] == late
-    assert gate.open == 0
+    assert hub.counts.limits[Limit.HANDSHAKE_TIME] == late
+    assert admission.open == 0
 
 
-async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(router: Hub, come: Come) -> None:
-    gate = Admission(router, AdmissionLimits(proxied=True))
-    waiting, there = come(gate), come(gate)
+async def test_at_the_end_whoever_is_about_to_come_in_is_sent_away(hub: Hub, come: Come) -> None:
+    admission = Admission(hub, AdmissionLimits(proxied=True))
+    waiting, there = come(admission), come(admission)
     there.say(HEADER)
-    gate.shut()
+    admission.shut()
     assert waiting.aborted
     assert not there.aborted
 
 
-async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(router: Hub, come: Come) -> None:
-    gate = Admission(router, AdmissionLimits(connections=1))
-    first, second = come(gate), come(gate)
+async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(hub: Hub, come: Come) -> None:
+    admission = Admission(hub, AdmissionLimits(connections=1))
+    first, second = come(admission), come(admission)
     assert [one.aborted for one in (first, second)] == [False, True]
-    assert gate.why_full == "as many connections as there may be"
-    assert router.counts.limits[Limit.CONNECTIONS] == 1
+    assert admission.why_full == "as many connections as there may be"
+    assert hub.counts.limits[Limit.CONNECTIONS] == 1
     first.abort()
-    assert (gate.why_full, gate.open) == ("", 0)
-    assert not come(gate).aborted
+    assert (admission.why_full, admission.open) == ("", 0)
+    assert not come(admission).aborted
 
 
 async def test_addresses_whose_claims_are_used_up_are_looked_at_together(
-    router: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One timer for all of them, however many there are."""
-    gate = Admission(router, AdmissionLimits(claims_per_address=1))
+    admission = Admission(hub, AdmissionLimits(claims_per_address=1))
     for number in range(3):
-        one = come(gate, f"192.0.2.{number}")
-        assert one.protocol.pace.may_claim(asyncio.get_running_loop().time())
+        one = come(admission, f"192.0.2.{number}")
+        assert one.protocol.rate_limiter.may_claim(asyncio.get_running_loop().time())
         one.abort()
-    gate.shut()
+    admission.shut()
     loop, timers = asyncio.get_running_loop(), list[object]()
     call_later = loop.call_later
 
@@ -249,7 +247,7 @@ async def test_addresses_whose_claims_are_used_up_are_looked_at_together(
         return call_later(*about)
 
     monkeypatch.setattr(loop, "call_later", counted)
-    gate._sweep()
-    gate.shut()
+    admission._sweep()
+    admission.shut()
     assert len(timers) == 1
-    assert len(gate._neighbours) == 3
+    assert len(admission._peer_nodes) == 3

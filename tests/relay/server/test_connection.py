@@ -56,7 +56,7 @@ class TestTheDialect:
 
 class TestTheEntrance:
     async def test_whoever_has_no_name_gets_in_though_others_use_up_every_turn(
-        self, router: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
+        self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It has turns of its own; else floods that fill the loop's would keep it outside for ever."""
         monkeypatch.setattr(hub_module, "ROUND_LINES", 0)
@@ -83,21 +83,21 @@ class TestOrder:
         await until(lambda: ann.closed)
         await until(lambda: ben.sent.endswith(b"ann: (hi)\nQuit.\n"))
 
-    async def test_a_program_goes_away_at_eof(self, router: Hub, wire: Connect) -> None:
+    async def test_a_program_goes_away_at_eof(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
         ann.end()
         await until(lambda: ben.lines() == [b"* ann is away."])
         assert ann.closed
-        assert router.sessions["ann"].away
+        assert hub.sessions["ann"].away
 
-    async def test_lines_that_came_before_a_reset_are_still_handled(self, router: Hub, wire: Connect) -> None:
+    async def test_lines_that_came_before_a_reset_are_still_handled(self, hub: Hub, wire: Connect) -> None:
         ben = await text(wire, b"ben")
         ann = wire()
         ann.send(b"ann\nTo:ben\nhi\n")
         ann.reset()
         await until(lambda: ben.sent.endswith(b"ann: (hi)\nQuit.\n"))
-        await until(lambda: "ann" not in router.sessions)
+        await until(lambda: "ann" not in hub.sessions)
 
     async def test_acknowledgements_pass_what_waits_for_acknowledgements(self, wire: Connect) -> None:
         """Both quit behind a message; neither could, if each one's ack had to wait for its own quit."""
@@ -211,7 +211,7 @@ class TestReading:
         await until(lambda: b'"two"' in ben.sent)
         assert ben.sent.count(b'"typing"') == 1
 
-    async def test_replies_that_nobody_reads_are_bounded(self, router: Hub, wire: Connect) -> None:
+    async def test_replies_that_nobody_reads_are_bounded(self, hub: Hub, wire: Connect) -> None:
         client = await program(wire, b"ann")
         client.full = True
         for _ in range(100):
@@ -260,27 +260,27 @@ class TestAcknowledging:
 class TestHolding:
     """Whose memory is looked at ten times a second: only those that may hold something."""
 
-    async def test_who_has_read_everything_is_not_looked_at(self, router: Hub, wire: Connect) -> None:
+    async def test_who_has_read_everything_is_not_looked_at(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
-        router.holding.clear()
+        hub.holding.clear()
         ann.send(b'{"type":"msg","id":1,"text":"hi"}\n')
         await until(lambda: b'"ack"' in ann.sent)
         assert ben.sent.endswith(b"(hi)\n")
-        assert router.holders() == [ann.connection], "it has said something"
+        assert hub.holders() == [ann.connection], "it has said something"
 
-    async def test_who_does_not_read_is(self, router: Hub, wire: Connect) -> None:
+    async def test_who_does_not_read_is(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
-        router.holding.clear()
+        hub.holding.clear()
         ben.full = True
         for id in (1, 2):
             ann.send(b'{"type":"msg","id":%d,"text":"hi"}\n' % id)
             await until(lambda: ben.sent.endswith(b"(hi)\n"))
         await until(lambda: ben.connection.held_bytes)
-        assert ben.connection in router.holders()
+        assert ben.connection in hub.holders()
 
-    async def test_who_comes_back_to_what_is_under_way_is(self, router: Hub, wire: Connect) -> None:
+    async def test_who_comes_back_to_what_is_under_way_is(self, hub: Hub, wire: Connect) -> None:
         ann, ben = wire(b'{"type":"hello","name":"ann"}\n'), await text(wire, b"ben")
         token = await token_of(ann)
         await paired(ben, ann, b"ann")
@@ -288,10 +288,10 @@ class TestHolding:
         ann.send(b'{"type":"msg","id":1,"text":"hi"}\n')
         await until(lambda: ben.sent.endswith(b"(hi)\n"))
         again = wire(b'{"type":"hello","name":"ann","sent":1,"token":"%b"}\n' % token.encode())
-        router.holding.clear()  # as a look does that comes before the answer
+        hub.holding.clear()  # as a look does that comes before the answer
         await until(lambda: NAMED in again.sent)
         assert again.connection.held_bytes
-        assert again.connection in router.holders()
+        assert again.connection in hub.holders()
 
 
 class TestTurns:
@@ -320,16 +320,16 @@ class TestTurns:
         _, *served = Counter(turn for flood in floods for turn in set(flood.rounds)).most_common()
         assert max(times for _, times in served) <= 2 + 2, "what they say is handled, or read, after the first time"
 
-    async def test_who_waits_for_memory_goes_on_when_there_is_some(self, router: Hub, wire: Connect) -> None:
+    async def test_who_waits_for_memory_goes_on_when_there_is_some(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
-        router.budget.look([1 << 40] * (1 << 20))  # next to nothing for everyone
+        hub.memory_budget.look([1 << 40] * (1 << 20))  # next to nothing for everyone
         ben.full = True
         ann.send(b"0\n1\n2\n")
         await until(lambda: ann.connection.session.blocked)
         await until(lambda: ben.sent.endswith(b"(0)\n"))
-        router.budget.look([])
-        router.call_on()
+        hub.memory_budget.look([])
+        hub.call_on()
         await until(lambda: (chat := ann.connection.session.chat) and chat.window.count == 3)
 
     async def test_what_is_said_in_one_in_which_something_was_delivered_arrives_too(self, wire: Connect) -> None:

@@ -35,11 +35,11 @@ class TestASpan:
 
 
 class TestClosing:
-    async def test_it_waits_for_what_was_told(self, router: Hub, wire: Connect) -> None:
+    async def test_it_waits_for_what_was_told(self, hub: Hub, wire: Connect) -> None:
         client = await text(wire, b"ann")
         client.full = True
         client.send(b"To:ann\nQuit\n")
-        await until(lambda: "ann" not in router.sessions)
+        await until(lambda: "ann" not in hub.sessions)
         await anyio.sleep(0.02)
         assert not client.closed
         client.read()
@@ -58,7 +58,7 @@ class TestClosing:
             client.send(b"Quit\n")
             await until(lambda client=client: client.closed)  # type: ignore[misc]
 
-    async def test_one_that_is_lost_with_unread_replies_gives_its_name_back(self, router: Hub, wire: Connect) -> None:
+    async def test_one_that_is_lost_with_unread_replies_gives_its_name_back(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
         ben.full = True
@@ -67,22 +67,22 @@ class TestClosing:
         ann.send(b"y" * 60_000 + b"\n" + b"y" * 60_000 + b"\n")
         await until(lambda: ben.connection.write_buffer.size > REPLY_BYTES and not ben.reading)
         ben.reset()
-        await until(lambda: "ben" not in router.sessions)
+        await until(lambda: "ben" not in hub.sessions)
         await until(lambda: ann.sent.endswith(b"Quit.\n"))
 
-    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(self, router: Hub, wire: Connect) -> None:
+    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(self, hub: Hub, wire: Connect) -> None:
         """A node that slept asks first what it still owns; meanwhile the end of a client waits with its last lines."""
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
-        router.stand()
-        router._lease.deadline, deadline = float("-inf"), router._lease.deadline
+        hub.stand()
+        hub._lease.deadline, deadline = float("-inf"), hub._lease.deadline
         ann.send(b"x\n")
         ann.reset()
         await anyio.lowlevel.checkpoint()
-        assert "ann" in router.sessions
-        router._lease.deadline = deadline
-        router.stand()
-        await until(lambda: "ann" not in router.sessions)
+        assert "ann" in hub.sessions
+        hub._lease.deadline = deadline
+        hub.stand()
+        await until(lambda: "ann" not in hub.sessions)
         assert [line.rpartition(b": ")[2] for line in ben.lines()] == [b"(x)", b"Quit."]
 
     async def test_what_is_said_behind_a_quit_takes_no_memory(self, wire: Connect) -> None:
@@ -106,22 +106,22 @@ class TestClosing:
         ann.send(b"To:ann\nQuit\n")
         await until(lambda: ann.aborted)
 
-    async def test_one_that_was_cut_off_leaves_no_timer(self, router: Hub, wire: Connect) -> None:
+    async def test_one_that_was_cut_off_leaves_no_timer(self, hub: Hub, wire: Connect) -> None:
         """Its session ends after that; a timer would keep what is left of the connection for a minute."""
         ann = await text(wire, b"ann")
         ann.reset()
-        await until(lambda: "ann" not in router.sessions and ann.connection.session.outlet is None)
+        await until(lambda: "ann" not in hub.sessions and ann.connection.session.client is None)
         assert ann.connection._timer is None
 
 
 class TestTheNameTimeOut:
-    async def test_a_connection_that_sends_no_name_is_closed(self, router: Hub, wire: Connect) -> None:
-        router.limits = replace(router.limits, name=0.01)
+    async def test_a_connection_that_sends_no_name_is_closed(self, hub: Hub, wire: Connect) -> None:
+        hub.limits = replace(hub.limits, name=0.01)
         client = wire()
         await until(lambda: client.aborted)
 
-    async def test_one_with_a_name_is_not(self, router: Hub, wire: Connect) -> None:
-        router.limits = replace(router.limits, name=0.5)
+    async def test_one_with_a_name_is_not(self, hub: Hub, wire: Connect) -> None:
+        hub.limits = replace(hub.limits, name=0.5)
         client = await text(wire, b"ann")
         assert client.connection._timer is None
         assert client.connection.session.named

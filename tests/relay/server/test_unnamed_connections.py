@@ -41,10 +41,10 @@ def welcomed(client: Wire) -> bool:
 
 class TestALineBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_holds_the_longest_token(self, router: Hub, wire: Connect, dialect: str) -> None:
+    async def test_holds_the_longest_token(self, hub: Hub, wire: Connect, dialect: str) -> None:
         seen = list[str | None]()
-        router.authenticates = True
-        router.vouch = lambda name, token: bool(seen.append(token) or True)  # type: ignore[func-returns-value]
+        hub.authenticates = True
+        hub.verify_token = lambda name, token: bool(seen.append(token) or True)  # type: ignore[func-returns-value]
         client = connected(wire, dialect)
         client.send(hello(dialect, "ann", "x" * TOKEN_CHARACTERS))
         await until(lambda: welcomed(client))
@@ -70,12 +70,12 @@ class TestALineBeforeAName:
         client.send(b"ann\nTo:ben\n" + b"x" * 60_000 + b"\n")
         await until(lambda: b"x" * 60_000 in other.sent)
 
-    async def test_once_the_name_is_lost_it_is_short_again(self, router: Hub, wire: Connect) -> None:
+    async def test_once_the_name_is_lost_it_is_short_again(self, hub: Hub, wire: Connect) -> None:
         client = await program(wire, b"ann")
         client.send(b'{"type":"msg","id":1,"text":"' + b"x" * 60_000)
         await until(lambda: client.connection.half > 60_000)
-        router.begin()
-        router.sessions["ann"].name_lost()
+        hub.open_tick()
+        hub.sessions["ann"].name_lost()
         client.send(b"x")
         assert client.connection._framer.half == 0
         await until(lambda: TOO_LONG in client.sent)
@@ -86,14 +86,14 @@ class TestALineBeforeAName:
 
 class TestWhatWaitsBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_is_one_read_or_one_line(self, router: Hub, wire: Connect, dialect: str) -> None:
-        router.held = True
+    async def test_is_one_read_or_one_line(self, hub: Hub, wire: Connect, dialect: str) -> None:
+        hub.held = True
         client = connected(wire, dialect)
         client.send(b"ab\n" * 50_000)
         waiting = sum(len(line) + 1 for line in client.connection.lines if isinstance(line, bytes))
         assert waiting <= (2 * NAMELESS_BYTES if dialect == "classic" else NAMELESS_READ_BYTES)
         assert client.unsent > 100_000
-        router.held = False
+        hub.held = False
 
     @pytest.mark.parametrize("dialect", DIALECTS)
     async def test_of_answers_is_a_few_that_the_client_does_not_read(self, wire: Connect, dialect: str) -> None:
@@ -111,7 +111,7 @@ class TestWhatWaitsBeforeAName:
 
 
 class TestHalfALineOfOneWithAName:
-    async def test_counts_in_the_budget(self, router: Hub, wire: Connect) -> None:
+    async def test_counts_in_the_budget(self, hub: Hub, wire: Connect) -> None:
         client = await text(wire, b"ann")
         assert client.connection.held_bytes == 0
         client.send(b"x" * 60_000)
@@ -119,65 +119,65 @@ class TestHalfALineOfOneWithAName:
         client.send(b"\n")
         await until(lambda: client.connection.held_bytes == 0)
 
-    async def test_beyond_its_share_is_read_on_when_it_is_its_turn(self, router: Hub, wire: Connect) -> None:
-        router.budget.look([router.budget._bound])
-        router.budget.allowance = 20_000
+    async def test_beyond_its_share_is_read_on_when_it_is_its_turn(self, hub: Hub, wire: Connect) -> None:
+        hub.memory_budget.look([hub.memory_budget._bound])
+        hub.memory_budget.allowance = 20_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         for client in (ann, ben):
             client.send(b"x" * 60_000)
             await until(lambda client=client: client.connection.half > 20_000)  # type: ignore[misc]
             await until(lambda client=client: not client.reading)  # type: ignore[misc]
             assert client.unsent > 30_000
-        router.go_on_with_halves()  # no room for both
+        hub.go_on_with_halves()  # no room for both
         await until(lambda: not ann.unsent)
         assert ben.unsent > 30_000
         ann.send(b"\n")
         await until(lambda: b"chating" in ann.sent)
-        router.go_on_with_halves()
+        hub.go_on_with_halves()
         await until(lambda: not ben.unsent)
 
-    async def test_goes_on_when_there_is_memory_again(self, router: Hub, wire: Connect) -> None:
-        router.budget.look([router.budget._bound])
-        router.budget.allowance = 1_000
+    async def test_goes_on_when_there_is_memory_again(self, hub: Hub, wire: Connect) -> None:
+        hub.memory_budget.look([hub.memory_budget._bound])
+        hub.memory_budget.allowance = 1_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         for client in (ann, ben):
             client.send(b"x" * 60_000)
             await until(lambda client=client: not client.reading)  # type: ignore[misc]
-        router.budget.look([])
-        assert router.budget.allowance == PLENTY
-        router.go_on_with_halves()
+        hub.memory_budget.look([])
+        assert hub.memory_budget.allowance == PLENTY
+        hub.go_on_with_halves()
         await until(lambda: not ann.unsent and not ben.unsent)
 
-    async def test_waits_no_more_once_it_is_gone(self, router: Hub, wire: Connect) -> None:
-        router.budget.look([router.budget._bound])
-        router.budget.allowance = 1_000
+    async def test_waits_no_more_once_it_is_gone(self, hub: Hub, wire: Connect) -> None:
+        hub.memory_budget.look([hub.memory_budget._bound])
+        hub.memory_budget.allowance = 1_000
         ann = await text(wire, b"ann")
         ann.send(b"x" * 60_000)
         await until(lambda: not ann.reading)
         ann.reset()
-        assert not router.halves._waiting
+        assert not hub.partial_lines._waiting
 
 
 class TestTheTimeToSendAName:
     @pytest.fixture
-    def slow(self, router: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    def slow(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
         """Claims wait until they are told how they end."""
-        router.limits = replace(router.limits, name=0.02)
+        hub.limits = replace(hub.limits, name=0.02)
         asked: list[Any] = []
 
         def claim(session: Any, name: Name) -> None:
             asked.append((session, name))
 
         def answer(granted: bool) -> None:
-            router.begin()
+            hub.open_tick()
             session, _ = asked.pop()
             if granted:
                 session.claimed("s", 1, "token", "hash")
             else:
                 session.unclaimed(Code.NAME_TAKEN)
-            router.wake(session)
+            hub.wake(session)
 
-        monkeypatch.setattr(router._claims, "claim", claim)
+        monkeypatch.setattr(hub._claims, "claim", claim)
         return answer
 
     @pytest.mark.parametrize("dialect", DIALECTS)
@@ -191,7 +191,7 @@ class TestTheTimeToSendAName:
 
     @pytest.mark.parametrize("dialect", DIALECTS)
     async def test_begins_anew_when_it_can_not_be_had(
-        self, router: Hub, wire: Connect, dialect: str, slow: Callable[[bool], None]
+        self, hub: Hub, wire: Connect, dialect: str, slow: Callable[[bool], None]
     ) -> None:
         client = connected(wire, dialect)
         client.send(hello(dialect, "ann"))
@@ -199,18 +199,18 @@ class TestTheTimeToSendAName:
         slow(False)
         await until(lambda: b"Reuse" in client.sent or b"name_taken" in client.sent)  # so it wasn't over before
         await until(lambda: client.aborted)
-        assert router.counts.limits[Limit.NAME_TIME] == 1
+        assert hub.counts.limits[Limit.NAME_TIME] == 1
 
-    async def test_does_not_count_while_a_name_waits_for_its_turn(self, router: Hub, wire: Connect) -> None:
-        router.limits = replace(router.limits, name=0.02)
-        router.held = True
+    async def test_does_not_count_while_a_name_waits_for_its_turn(self, hub: Hub, wire: Connect) -> None:
+        hub.limits = replace(hub.limits, name=0.02)
+        hub.held = True
         ann, bad = wire(b"ann\n"), wire(b"not a name\nneither this\n")
         await asyncio.sleep(0.1)
         assert not ann.aborted
-        router.held = False
-        router.wake_all()
+        hub.held = False
+        hub.wake_all()
         await until(lambda: ann.sent == b"OK\n")
         assert ann.connection.session.named
         await until(lambda: bad.closed)  # after its answer
         assert len(bad.lines()) == 1
-        assert router.counts.limits[Limit.NAME_TIME] == 1
+        assert hub.counts.limits[Limit.NAME_TIME] == 1

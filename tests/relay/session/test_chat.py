@@ -27,44 +27,48 @@ def text(id: int, *texts: str, prev: int | None = None) -> Text:
 
 class TestFates:
     def test_an_outcome_is_remembered_by_id(self) -> None:
-        fates = Outcomes()
-        fates.record(1, 4, "c1", None)
-        fates.record(5, 6, "c1", Reason.LEFT)
-        assert [fates.of(id) for id in (1, 4, 5, 6)] == [("c1", None)] * 2 + [("c1", Reason.LEFT)] * 2
+        outcomes = Outcomes()
+        outcomes.record(1, 4, "c1", None)
+        outcomes.record(5, 6, "c1", Reason.LEFT)
+        assert [outcomes.of(id) for id in (1, 4, 5, 6)] == [("c1", None)] * 2 + [("c1", Reason.LEFT)] * 2
 
     def test_acknowledged_spans_of_a_chat_grow_together(self) -> None:
-        fates = Outcomes()
+        outcomes = Outcomes()
         for id in range(1, FATES_KEPT * 2):
-            fates.record(id, id, "c1", None)
-        assert fates.of(1) == ("c1", None)
+            outcomes.record(id, id, "c1", None)
+        assert outcomes.of(1) == ("c1", None)
 
     @pytest.mark.parametrize(("chat", "first"), [("c2", 2), ("c1", 3)])
     def test_spans_of_another_chat_or_behind_a_jump_stay_apart(self, chat: str, first: int) -> None:
-        fates = Outcomes()
-        fates.record(1, 1, "c1", None)
-        fates.record(first, first, chat, None)
-        assert fates.of(1) == ("c1", None)
-        assert fates.of(first) == (chat, None)
-        assert first == 2 or fates.of(2) == (None, Reason.LOST)
+        outcomes = Outcomes()
+        outcomes.record(1, 1, "c1", None)
+        outcomes.record(first, first, chat, None)
+        assert outcomes.of(1) == ("c1", None)
+        assert outcomes.of(first) == (chat, None)
+        assert first == 2 or outcomes.of(2) == (None, Reason.LOST)
 
     def test_an_acknowledgement_behind_a_report_does_not_change_the_report(self) -> None:
-        fates = Outcomes()
-        fates.record(1, 1, "c1", Reason.LOST)
-        fates.record(2, 2, "c1", None)
-        assert (fates.of(1), fates.of(2)) == (("c1", Reason.LOST), ("c1", None))
+        outcomes = Outcomes()
+        outcomes.record(1, 1, "c1", Reason.LOST)
+        outcomes.record(2, 2, "c1", None)
+        assert (outcomes.of(1), outcomes.of(2)) == (("c1", Reason.LOST), ("c1", None))
 
     def test_what_is_too_old_to_be_remembered_counts_as_lost(self) -> None:
-        fates = Outcomes()
+        outcomes = Outcomes()
         for id in range(1, FATES_KEPT + 2):
-            fates.record(id, id, "c1", Reason.LEFT)
-        assert fates.of(1) == (None, Reason.LOST)
-        assert fates.of(2) == ("c1", Reason.LEFT)
+            outcomes.record(id, id, "c1", Reason.LEFT)
+        assert outcomes.of(1) == (None, Reason.LOST)
+        assert outcomes.of(2) == ("c1", Reason.LEFT)
 
     def test_why_a_chat_ended_is_remembered_for_a_bounded_number_of_chats(self) -> None:
-        fates = Outcomes()
+        outcomes = Outcomes()
         for n in range(PAST_KEPT + 1):
-            fates.ended(f"c{n}", Reason.QUIT)
-        assert (fates.why("c0"), fates.why("c1"), fates.why("never")) == (Reason.LOST, Reason.QUIT, Reason.LOST)
+            outcomes.ended(f"c{n}", Reason.QUIT)
+        assert (outcomes.why("c0"), outcomes.why("c1"), outcomes.why("never")) == (
+            Reason.LOST,
+            Reason.QUIT,
+            Reason.LOST,
+        )
 
 
 class TestSaying:
@@ -162,16 +166,16 @@ class TestSayingAgain:
         for id in (1, 2, 3):
             chat.say(id, f"t{id}", 3, NOON, turn=id)
         chat.window.take(1)
-        assert chat.again(9) == [Text("ben", "c1", 9, 2, 0, NOON, ["t2", "t3"])]
+        assert chat.retransmit(9) == [Text("ben", "c1", 9, 2, 0, NOON, ["t2", "t3"])]
 
     def test_a_jump_splits_it_and_is_bridged(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
         chat.say(4, "b", 3, NOON, turn=1)
-        assert [(mail.id, mail.prev) for mail in chat.again(3)] == [(1, 0), (4, 1)]
+        assert [(mail.id, mail.prev) for mail in chat.retransmit(3)] == [(1, 0), (4, 1)]
 
     def test_nothing_joins_a_mail_that_was_repeated(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
-        (again,) = chat.again(3)
+        (again,) = chat.retransmit(3)
         later = chat.say(2, "b", 3, NOON, turn=1)
         assert later == Text("ben", "c1", 3, 2, 1, NOON, ["b"])
         assert again.texts == ["a"]
@@ -207,11 +211,11 @@ class TestTaking:
         for id in ids:
             mail = sender.say(id, str(id), 1, NOON, turn=data.draw(st.integers(0, 1)))
             mails += [mail] if mail else []
-        mails += sender.again(1)
+        mails += sender.retransmit(1)
         taken: list[str] = []
         for mail in data.draw(st.lists(st.sampled_from(mails))):
             taken += receiver.take(mail) or []
-        for mail in sender.again(1):
+        for mail in sender.retransmit(1):
             taken += receiver.take(mail) or []
         assert taken == list(map(str, ids))
 

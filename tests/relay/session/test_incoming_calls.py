@@ -42,9 +42,9 @@ def refusals(told: list[Event]) -> list[tuple[Code, str | None]]:
     return [(event.code, event.name) for event in told if isinstance(event, Refused)]
 
 
-def asking(world: World, name: str, uid: str = "n2") -> User:
+def asking(world: World, name: str, node_id: str = "n2") -> User:
     """A user whose client answers calls itself."""
-    user = world.place(uid).user()
+    user = world.place(node_id).user()
     user.says(Claim(name, True, None, True))
     world.settle()
     assert isinstance(user.hears()[-1], Welcome)
@@ -54,9 +54,9 @@ def asking(world: World, name: str, uid: str = "n2") -> User:
 # --- blocking
 
 
-@pytest.mark.parametrize("uid", ["n1", "n2"])
-def test_a_blocked_caller_hears_busy_and_nobody_else_hears_anything(world: World, uid: str) -> None:
-    ann, ben = enter(world.place("n1"), "ann"), enter(world.place(uid), "ben")
+@pytest.mark.parametrize("node_id", ["n1", "n2"])
+def test_a_blocked_caller_hears_busy_and_nobody_else_hears_anything(world: World, node_id: str) -> None:
+    ann, ben = enter(world.place("n1"), "ann"), enter(world.place(node_id), "ben")
     ben.says(Block("Ann"))
     assert ben.hears() == [Blocked("Ann", True)]
     ann.says(Call("ben"))
@@ -92,9 +92,9 @@ def test_blocking_is_refused_beyond_its_bound_for_oneself_and_for_what_is_no_nam
 # --- asking
 
 
-@pytest.mark.parametrize("uid", ["n1", "n2"])
-def test_a_call_is_accepted(world: World, uid: str) -> None:
-    ann, ben = enter(world.place("n1"), "ann"), asking(world, "ben", uid)
+@pytest.mark.parametrize("node_id", ["n1", "n2"])
+def test_a_call_is_accepted(world: World, node_id: str) -> None:
+    ann, ben = enter(world.place("n1"), "ann"), asking(world, "ben", node_id)
     ann.says(Call("BEN"), Say("hi", 1))
     world.settle()
     [invited] = ben.hears()
@@ -194,7 +194,7 @@ def test_an_answer_to_another_call_is_refused(world: World) -> None:
     _, ben, _ = ringing(world)
     ben.says(AcceptCall("c0"), DeclineCall("c0"))
     assert refusals(ben.hears()) == [(Code.NOT_CALLED, None)] * 2
-    assert ben.session.door.ringing is not None
+    assert ben.session.call_policy.ringing is not None
 
 
 def test_a_call_taken_too_late_is_missed(world: World) -> None:
@@ -209,10 +209,10 @@ def test_a_call_taken_too_late_is_missed(world: World) -> None:
 
 def test_who_does_not_ask_is_paired_at_once_and_a_resume_may_change_that(world: World) -> None:
     ben = asking(world, "ben")
-    sid = ben.session.sid
+    session_id = ben.session.session_id
     ben.says(EndOfStream())
     again = world.place("n3").user()
-    again.says(Claim("ben", True, Resume(sid), False))
+    again.says(Claim("ben", True, Resume(session_id), False))
     world.settle()
     again.hears()
     pair(enter(world.place("n1"), "ann"), again)

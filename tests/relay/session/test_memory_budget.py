@@ -7,40 +7,40 @@ FEW_WORDS = MEMORY // 2 // 4
 
 
 def test_windows_have_their_own_bounds_only_while_there_is_plenty() -> None:
-    budget = MemoryBudget(MEMORY)
-    assert budget.allowance == PLENTY
-    budget.look([100, 100, 0])
-    assert budget.allowance == PLENTY
-    assert not budget.short
+    memory_budget = MemoryBudget(MEMORY)
+    assert memory_budget.allowance == PLENTY
+    memory_budget.look([100, 100, 0])
+    assert memory_budget.allowance == PLENTY
+    assert not memory_budget.short
 
 
 def test_beyond_half_of_it_what_is_left_is_shared_among_those_who_hold_something() -> None:
-    budget = MemoryBudget(MEMORY)
-    budget.look([150, 101, 0, 0])
-    assert budget.allowance == (MEMORY // 2 - FEW_WORDS - 251) // 2 == FEW_WORDS // 2
-    assert budget.short
+    memory_budget = MemoryBudget(MEMORY)
+    memory_budget.look([150, 101, 0, 0])
+    assert memory_budget.allowance == (MEMORY // 2 - FEW_WORDS - 251) // 2 == FEW_WORDS // 2
+    assert memory_budget.short
 
 
 def test_the_last_quarter_is_for_those_who_hold_less_than_their_share_of_it() -> None:
-    budget = MemoryBudget(MEMORY)
+    memory_budget = MemoryBudget(MEMORY)
     for held in (300, 375, 600):
-        budget.look([held, 1])
-        assert budget.allowance == FEW_WORDS // 2
+        memory_budget.look([held, 1])
+        assert memory_budget.allowance == FEW_WORDS // 2
 
 
 def test_those_who_flood_leave_room_for_the_few_words_of_others() -> None:
-    budget, held = MemoryBudget(MEMORY), [0] * 10
+    memory_budget, held = MemoryBudget(MEMORY), [0] * 10
     for growing in (2, 10):  # first two flood, then everyone says as much as may be
         for _ in range(100):
-            budget.look(held)
+            memory_budget.look(held)
             for n in range(growing):
-                held[n] = max(held[n], min(budget.allowance, held[n] + 5))
+                held[n] = max(held[n], min(memory_budget.allowance, held[n] + 5))
         assert sum(held) <= (MEMORY // 2 if growing == 10 else MEMORY // 2 - FEW_WORDS)
     assert min(held) == FEW_WORDS // 10
 
 
 def test_there_is_plenty_again_when_windows_have_emptied() -> None:
-    budget = MemoryBudget(MEMORY)
-    budget.look([600])
-    budget.look([])
-    assert budget.allowance == PLENTY
+    memory_budget = MemoryBudget(MEMORY)
+    memory_budget.look([600])
+    memory_budget.look([])
+    assert memory_budget.allowance == PLENTY

@@ -191,7 +191,7 @@ def test_a_partner_who_comes_back_says_what_time_it_was_told(world: World, ann: 
     world.records |= {"ann": ann.session, "ben": ben.session}
     world.pass_time(5)
     user = world.place("n4").user()
-    user.says(Claim("ben", True, Resume(ben.session.sid, chat, 0, 1, None, NOON)))
+    user.says(Claim("ben", True, Resume(ben.session.session_id, chat, 0, 1, None, NOON)))
     world.settle()
     world.pass_time(1)
     world.settle()
@@ -216,7 +216,7 @@ def test_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User
     world.settle()
     again.hears()
     user = world.place("n4").user()
-    user.says(Claim("ben", True, Resume(ben.session.sid, chat, 0, 1, None, NOON)))
+    user.says(Claim("ben", True, Resume(ben.session.session_id, chat, 0, 1, None, NOON)))
     world.settle()
     assert acks(again) == [(1, NOON)]
 

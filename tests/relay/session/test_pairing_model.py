@@ -84,7 +84,7 @@ class Pairings(RuleBasedStateMachine):
                 continue
             assert not session.blocked, f"{name} waits for ever: {session.pairing.step}"
             believed = user.partner
-            actual = session.chat.partner.shown if session.chat else None
+            actual = session.chat.partner.display_name if session.chat else None
             assert believed == actual, f"{name} was told {believed} and has {actual}"
             if actual is not None:
                 other = self.users[actual].session

@@ -58,10 +58,12 @@ class Desk:
             peer_handlers.receive(self.session, mail)
         return self.ann.hears()
 
-    def text(self, id: int, *texts: str, prev: int | None = None, fence: int | None = None, chat: str = "") -> Text:
+    def text(
+        self, id: int, *texts: str, prev: int | None = None, fencing_token: int | None = None, chat: str = ""
+    ) -> Text:
         """Mail from Ben."""
-        fence = self.ben.fence if fence is None else fence
-        return Text("ann", chat or self.chat, fence, id, id - 1 if prev is None else prev, NOON, list(texts))
+        fencing_token = self.ben.fencing_token if fencing_token is None else fencing_token
+        return Text("ann", chat or self.chat, fencing_token, id, id - 1 if prev is None else prev, NOON, list(texts))
 
     def sync(self, last: int, *, reply: bool = True, chat: str = "", party: Party | None = None) -> Resync:
         """Ben says where he lives and what he has."""
@@ -73,11 +75,11 @@ class Desk:
         self.world.links.clear()
         return mails
 
-    def moved(self, uid: str) -> Party:
+    def moved(self, node_id: str) -> Party:
         """Ben has come back on another node."""
-        self.world.place(uid)
+        self.world.place(node_id)
         old = self.ben
-        return Party(uid, old.owned, old.shown, old.fence + 1, old.acks, old.grace)
+        return Party(node_id, old.canonical_name, old.display_name, old.fencing_token + 1, old.acks, old.grace)
 
 
 @pytest.fixture
@@ -100,13 +102,13 @@ class TestText:
         assert desk.gets(desk.text(1, "secret", chat="old")) == []
 
     def test_that_of_a_stale_owner_is_told_to_nobody(self, desk: Desk) -> None:
-        assert desk.gets(desk.text(1, "forged", fence=desk.ben.fence - 1)) == []
+        assert desk.gets(desk.text(1, "forged", fencing_token=desk.ben.fencing_token - 1)) == []
 
     def test_a_gap_asks_for_what_is_missing(self, desk: Desk) -> None:
         desk.gets(desk.text(1, "a"))
         assert desk.gets(desk.text(3, "c")) == []
-        ((uid, sync),) = desk.posted()
-        assert uid == "n2"
+        ((node_id, sync),) = desk.posted()
+        assert node_id == "n2"
         assert isinstance(sync, Resync)
         assert (sync.to, sync.chat, sync.reply, sync.party) == ("ben", desk.chat, True, desk.session.party)
 
@@ -178,7 +180,7 @@ class TestSync:
         desk.posted()
         desk.gets(desk.sync(1, party=desk.moved("n3")))
         posted = desk.posted()
-        assert {uid for uid, _ in posted} == {"n3"}
+        assert {node_id for node_id, _ in posted} == {"n3"}
         sync, text = (mail for _, mail in posted)
         assert isinstance(text, Text)
         assert (text.id, text.prev, text.texts) == (2, 0, ["b", "c"])
@@ -227,7 +229,7 @@ class TestSync:
 
     def test_for_a_chat_that_is_over_it_is_answered_with_gone(self, desk: Desk) -> None:
         desk.gets(desk.sync(0, chat="old"))
-        assert desk.posted() == [("n2", ChatEnded("ben", "old", Reason.LOST, 0, fence=1))]
+        assert desk.posted() == [("n2", ChatEnded("ben", "old", Reason.LOST, 0, fencing_token=1))]
         assert desk.session.chat is not None
 
     def test_two_sides_that_missed_everything_find_together_again(self) -> None:

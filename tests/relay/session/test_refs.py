@@ -321,7 +321,7 @@ def test_the_record_says_so_as_long_as_it_is_so(
         save = user.session.host.save
 
         def noted(session: Session, then: Any = None, save: Any = save) -> None:
-            written[session.owned] = session.calling
+            written[session.canonical_name] = session.calling
             save(session, then)
 
         monkeypatch.setattr(user.session.host, "save", noted)

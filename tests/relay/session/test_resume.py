@@ -200,11 +200,11 @@ class TestASwitchInWhichTheCallerMoves:
         """Her node dies before she hears of it, and before her record says that the old chat is over."""
         old = pair(ann, ben)
         written = self.settling(world, ann)
-        both = ann.session.before
+        both = ann.session.previous_chat
         written()
         while cid.session.chat is None:
             world.happen(("n1", "n4"))
-        ann.session.fallback = both
+        ann.session.fallback_chat = both
         world.links.clear()
         again = comes_back(ann, world.place("n3"), old)
         del world.nodes["n1"]
@@ -212,7 +212,7 @@ class TestASwitchInWhichTheCallerMoves:
         assert [type(event) for event in again.hears()] == [Welcome, Paired]
         assert again.session.chat is not None
         assert again.session.chat.id == cid.session.chat.id
-        assert again.session.before is None
+        assert again.session.previous_chat is None
         assert ben.hears() == [Left("ann", Reason.LEFT, "chat4")]
         assert [type(event) for event in cid.hears()] == [Paired]
 
@@ -230,7 +230,7 @@ class TestASwitchInWhichTheCallerMoves:
         while ("n2", "n3") not in world.choices():
             world.happen(next(choice for choice in world.choices() if choice != ("n3", "n4")))
         world.happen(("n2", "n3"))
-        assert len(again.session.early) == 1
+        assert len(again.session.deferred) == 1
         world.settle()
         assert [type(event) for event in again.hears()] == [Welcome, Paired]
         assert ben.session.chat is chat_of_ben
@@ -259,11 +259,11 @@ class TestASwitchInWhichTheCallerMoves:
         """She knows of the new chat, and so of the end of the old one, whatever her record says."""
         pair(ann, ben)
         written = self.settling(world, ann)
-        both = ann.session.before
+        both = ann.session.previous_chat
         written()
         new = ann.session.chat
         assert new is not None
-        ann.session.fallback = both
+        ann.session.fallback_chat = both
         world.links.clear()
         again = comes_back(ann, world.place("n3"), new.id)
         del world.nodes["n1"]
@@ -305,8 +305,8 @@ def test_the_record_of_a_switch_names_one_chat_again_once_it_is_settled(
     assert cid.session.chat is not None
     new = cid.session.chat.id
     first, last = saved
-    assert (first.chat, first.before) == (new, (old, ben.session.party))
+    assert (first.chat, first.previous_chat) == (new, (old, ben.session.party))
     assert first.knows(old)
     assert first.knows(new)
-    assert (last.chat, last.before) == (new, None)
+    assert (last.chat, last.previous_chat) == (new, None)
     assert not last.knows(old)

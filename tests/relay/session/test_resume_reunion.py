@@ -45,7 +45,7 @@ def test_a_slow_answer_does_not_overrule_a_partner_that_has_moved_and_found_us_m
     world.settle()
     place, answers = world.place("n3"), []
     with monkeypatch.context() as patch:
-        patch.setattr(place, "locate", lambda owned, then: answers.append(then))
+        patch.setattr(place, "locate", lambda canonical_name, then: answers.append(then))
         ann = comes_back(ann, place, chat)
         world.settle()
     ben = comes_back(ben, place, chat)
@@ -157,7 +157,7 @@ def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) 
     world.settle()
     again = comes_back(ben, world.place("n3"), chat)
     world.happen("directory")
-    world.nodes["n3"].deliver(Text("ben", chat, ann.session.fence, 1, 0, world.time, ["a"]))
+    world.nodes["n3"].deliver(Text("ben", chat, ann.session.fencing_token, 1, 0, world.time, ["a"]))
     assert again.hears() == []
     world.settle()
     told = again.hears()
@@ -171,12 +171,12 @@ def test_one_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(world
     again = comes_back(ann, world.place("n3"), chat)
     world.happen("directory")
     assert again.session.state is State.RESUMING
-    world.nodes["n3"].deliver(Text("ann", chat, ben.session.fence, 1, 0, world.time, ["a"]))
+    world.nodes["n3"].deliver(Text("ann", chat, ben.session.fencing_token, 1, 0, world.time, ["a"]))
     dismiss(again.session)
     world.settle()
     world.pass_time(world.limits.reunion)
     world.settle()
-    assert (again.hears(), again.session.state, again.session.early) == ([], State.AWAY, [])
+    assert (again.hears(), again.session.state, again.session.deferred) == ([], State.AWAY, [])
 
 
 def test_one_who_is_kicked_before_its_welcome_is_not_welcomed(world: World, ann: User, ben: User) -> None:

@@ -104,7 +104,7 @@ class TestClaiming:
     def test_a_second_one_is_out_of_place(self, ann: User) -> None:
         ann.says(Claim("other"))
         assert codes(ann) == [Code.BAD_FRAME]
-        assert ann.session.owned == "ann"
+        assert ann.session.canonical_name == "ann"
 
     def test_a_token_that_nobody_knows_is_refused(self, world: World) -> None:
         user = world.place("n1").user()

@@ -29,9 +29,9 @@ DIALECTS = ["text", "classic", "json"]
 class Client:
     """A client of any dialect, who is gone with its connection when it has `left`."""
 
-    def __init__(self, router: Hub, dialect: str) -> None:
+    def __init__(self, hub: Hub, dialect: str) -> None:
         self.dialect = dialect
-        self.wire: Any = Wire(router, classic=dialect == "classic")
+        self.wire: Any = Wire(hub, classic=dialect == "classic")
 
     def says(self, text: str, /, **frame: Any) -> None:
         """A line of a person's, or a frame."""
@@ -64,14 +64,14 @@ class Client:
 class Stage:
     """A node, its clients, and a look at every session that there ever was."""
 
-    def __init__(self, router: Hub, dialect: str, sessions: "list[weakref.ref[Session]]") -> None:
-        self.router, self._dialect = router, dialect
+    def __init__(self, hub: Hub, dialect: str, sessions: "list[weakref.ref[Session]]") -> None:
+        self.hub, self._dialect = hub, dialect
         self._clients: list[Client] = []
         self._sessions = sessions
 
     def client(self, dialect: str = "") -> Client:
         """Somebody connects."""
-        self._clients.append(Client(self.router, dialect or self._dialect))
+        self._clients.append(Client(self.hub, dialect or self._dialect))
         return self._clients[-1]
 
     def cuts_off(self) -> None:
@@ -114,8 +114,8 @@ async def stage(
         return session
 
     monkeypatch.setattr(Hub, "plug", noted)
-    async with a_router(redis_server.url, prefix, LIMITS) as router:
-        stage = Stage(router, request.param, sessions)
+    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+        stage = Stage(hub, request.param, sessions)
         yield stage
         stage.cuts_off()  # where the test failed
 
@@ -144,7 +144,7 @@ async def is_cut_off_while_it_asks_for_a_name(stage: Stage) -> None:
     ann = stage.client()
     ann.says("ann", type="hello", name="ann")
     ann.leaves()
-    await until(lambda: not stage.router.sessions)
+    await until(lambda: not stage.hub.sessions)
 
 
 async def quits(stage: Stage) -> None:
@@ -183,7 +183,7 @@ async def quits_behind_what_it_said(stage: Stage) -> None:
     ann.says("hi", type="msg", id=1, text="hi")
     await ben.hears(b'"text":"hi"')
     ann.says("Quit", type="quit")
-    await until(lambda: stage.router.sessions["ann"].pending is not None)
+    await until(lambda: stage.hub.sessions["ann"].pending is not None)
     ben.says("", type="ack", id=1)
     await ben.hears(b'"left"')
 
@@ -215,33 +215,33 @@ async def loses_its_name(stage: Stage) -> None:
     await ben.enters("ben")
     await ann.calls("ben")
     await ben.hears(b"is chatting with you" if ann.dialect != "classic" else b"", b"paired")
-    stage.router.begin()
-    stage.router.sessions["ann"].name_lost()
+    stage.hub.open_tick()
+    stage.hub.sessions["ann"].name_lost()
     await ann.hears(b"now belongs to another", b"name_lost")
 
 
 async def goes_on_elsewhere(stage: Stage) -> None:
     ann = stage.client()
     await ann.enters("ann")
-    stage.router.begin()
-    stage.router.sessions["ann"].replaced()
+    stage.hub.open_tick()
+    stage.hub.sessions["ann"].replaced()
     await ann.hears(b"now belongs to another", b"replaced")
 
 
 async def says_too_much_at_once(stage: Stage) -> None:
     """It is cut off while it isn't read for what it said, which is for longer than the test waits."""
-    stage.router.limits = replace(stage.router.limits, bytes=1)
+    stage.hub.limits = replace(stage.hub.limits, bytes=1)
     ann = stage.client()
     await ann.enters("ann")
     ann.says("what nobody hears", type="ping")
-    assert stage.router.counts.limits[Limit.RATE] == 1
+    assert stage.hub.counts.limits[Limit.RATE] == 1
 
 
 async def is_sent_home(stage: Stage) -> None:
     await stage.client().enters("ann")
     stage.client()
-    stage.router.begin()
-    for session in list(stage.router.sessions.values()):
+    stage.hub.open_tick()
+    for session in list(stage.hub.sessions.values()):
         dismiss(session)
 
 
@@ -278,7 +278,7 @@ async def token_of(client: Client, name: str) -> str:
 async def test_nothing_is_left_of_one_who_came_back(
     stage: Stage, cut_off_before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage.router, "limits", Limits(reunion=0.01))
+    monkeypatch.setattr(stage.hub, "limits", Limits(reunion=0.01))
     ann, ben = stage.client(), stage.client()
     token = await token_of(ann, "ann")
     await ben.enters("ben")

@@ -49,7 +49,7 @@ class Lives(RuleBasedStateMachine):
     def break_off(self, name: str) -> None:
         """The connection is lost, as `Connection.connection_lost` tells it."""
         user = self.users[name]
-        if user.session.outlet is cast(ClientConnection, user) and EndOfStream() not in user.lines:
+        if user.session.client is cast(ClientConnection, user) and EndOfStream() not in user.lines:
             user.session.unplugged()
             user.says(EndOfStream())
 
@@ -57,10 +57,10 @@ class Lives(RuleBasedStateMachine):
     def come_back(self, name: str, node: str, known: bool) -> None:
         session = self.users[name].session
         chat = session.chat.id if known and session.chat is not None else ""
-        if not session.named or not session.program:
+        if not session.named or not session.resumable:
             if session.state is not State.CLAIMING:
-                self._connect(name, node, program=session.program)
-        elif node == session.host.uid:
+                self._connect(name, node, program=session.resumable)
+        elif node == session.host.node_id:
             self._come_back_here(name, session, chat)
         else:
             self.users[name] = comes_back(self.users[name], self.world.place(node), chat)
@@ -73,7 +73,7 @@ class Lives(RuleBasedStateMachine):
             old.lines.clear()
         self.users[name] = user = User(session)
         session.connect(cast(ClientConnection, user))
-        resume.come_back(session, Claim(name, acks=True, resume=Resume(session.sid, chat or None, None, 0)))
+        resume.come_back(session, Claim(name, acks=True, resume=Resume(session.session_id, chat or None, None, 0)))
         user.pump()
 
     @rule(name=names)
@@ -124,8 +124,8 @@ def check(session: Session) -> None:
     """What a state says of the rest of a session."""
     state, claims = session.state, isinstance(session.pending, Claim)
     assert session.named is (state in NAMED)
-    assert not session.named or session.owned
-    assert not session.named or session.sid
+    assert not session.named or session.canonical_name
+    assert not session.named or session.session_id
     assert (session.returning is not None) is (state is State.RESUMING)
     match state:
         case State.NAMELESS:
@@ -134,12 +134,12 @@ def check(session: Session) -> None:
             assert claims
         case State.ACTIVE:
             assert not claims
-            assert not session.early
+            assert not session.deferred
         case State.RESUMING:
             assert claims
         case State.AWAY:
             assert not claims
-            assert session.outlet is None
+            assert session.client is None
         case State.ENDED:
             assert session.chat is None
 

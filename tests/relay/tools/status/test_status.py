@@ -73,13 +73,13 @@ def test_one_whose_lease_can_not_be_read_is_unknown() -> None:
 
 
 def test_a_node_that_was_started_again_is_listed_once() -> None:
-    def one(uid: str, name: str, at: float, left: float | None) -> Node:
-        return Node(uid, msgspec.structs.replace(REPORT, name=name, at=at), left)
+    def one(node_id: str, name: str, at: float, left: float | None) -> Node:
+        return Node(node_id, msgspec.structs.replace(REPORT, name=name, at=at), left)
 
     lives = [one("a", "n1", 1.0, 3.0), one("b", "n1", 2.0, -1.0), one("c", "n1", 3.0, None)]
     dead = [one("d", "n2", 1.0, None), one("e", "n2", 3.0, -5.0), one("f", "n2", 2.0, -9.0)]
     twins = [one("g", "n3", 1.0, 3.0), one("h", "n3", 2.0, 3.0)]
-    assert [node.uid for node in gather._once([*lives, *dead, *twins])] == ["a", "e", "g", "h"]
+    assert [node.node_id for node in gather._once([*lives, *dead, *twins])] == ["a", "e", "g", "h"]
 
 
 def test_each_field_of_the_json_is_documented_and_no_other() -> None:

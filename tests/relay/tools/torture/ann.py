@@ -53,7 +53,7 @@ def error(code: Code, **more: object) -> bytes:
 
 
 def outcomes(history: History) -> list[list[str]]:
-    return [said.fates for said in history.said.values()]
+    return [said.outcomes for said in history.said.values()]
 
 
 def said(*ids: int) -> bytes:

@@ -30,12 +30,12 @@ class Tale:
         self.history.paired(one, other.name, 0.0, CHAT)
         self.history.paired(other, one.name, 0.0, CHAT)
 
-    def says(self, by: Session, to: str, *fates: str, chat: str = CHAT, at: float = 10.0) -> Said:
+    def says(self, by: Session, to: str, *outcomes: str, chat: str = CHAT, at: float = 10.0) -> Said:
         """A message, and what its sender was told of it."""
         self._numbers += 1
         key = f"{by.name}/{by.serial}/{self._numbers}"
         chat = "" if by.kind is Kind.PERSON else chat
-        self.history.said[key] = Said(key, by.serial, to, chat, at, self._numbers, list(fates))
+        self.history.said[key] = Said(key, by.serial, to, chat, at, self._numbers, list(outcomes))
         return self.history.said[key]
 
     def hears(self, by: Session, said: Said, *, chat: str = CHAT, sender: str = "", at: float = 10.0) -> None:

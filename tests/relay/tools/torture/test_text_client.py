@@ -129,7 +129,7 @@ def test_a_report_is_the_fate_of_its_message() -> None:
     data, move = pat.act(3.0)
     assert (data, move) == (b"pat/1 \n", Move.SAY)
     pat.feed(b"* May not have arrived: pat/1 \n", 4.0)
-    assert history.said["pat/1"].fates == ["unsure"]
+    assert history.said["pat/1"].outcomes == ["unsure"]
     assert not history.oddities
 
 
