@@ -49,7 +49,7 @@ RESUME: Final = (
     Step(DIRECTORY, NEW, "fence: the name is owned here", Transition.RESUME),
     Step(NEW, FORMER, "SessionMoved: its node and fence"),
     Step(NEW, PARTNER, "Resync: the last message here"),
-    Step(FORMER, PARTNER, "UnknownSession: it is no longer here"),
+    Step(FORMER, PARTNER, "UnknownSession: gone from here"),
     Step(FORMER, NEW, "Knew: when messages were said", None, Transition.END),
     Step(PARTNER, NEW, "Resync: the last message there", Transition.WELCOME),
     Step(NEW, CLIENT, "welcome, then paired: last"),
