@@ -96,6 +96,8 @@ TOLD: list[tuple[Event, str]] = [
     (Messages(1, "alice", "c", ["hi"], AT), "[Mon Nov 23 03:34:00 2026] alice: (hi)"),
     (Messages(1, "alice", "c", ["(hi) %s {x}"], AT), "[Mon Nov 23 03:34:00 2026] alice: ((hi) %s {x})"),
     (Messages(1, "alice", "c", ["你好 👩‍👩‍👧"], 0.0), "[Thu Jan  1 00:00:00 1970] alice: (你好 👩‍👩‍👧)"),
+    (Messages(1, "alice", "c", ["hi"], 6.78e16), "[Fri Dec 31 23:59:59 9999] alice: (hi)"),
+    (Messages(1, "alice", "c", ["hi"], -1e300), "[Thu Jan  1 00:00:00 1970] alice: (hi)"),
     (
         Messages(1, "alice", "c", ["one\n\ntwo\r\n\x1b[2J\u202e"], AT),
         "[Mon Nov 23 03:34:00 2026] alice: (one)\n"
