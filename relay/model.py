@@ -1,10 +1,16 @@
 """What several packages know of a user: the side of a chat, a chat that ended, and where a name lives."""
 
-from typing import NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
 from relay.protocol.errors import Presence, Reason
+
+# The end of the year 9999 in Unix time, the last that a date of four digits shows.
+LAST_SECOND: Final = 253_402_300_799
+# Whoever can write to Redis can say anything: a number that is none (NaN) or has no end must not get past the decoder.
+Moment = Annotated[float, msgspec.Meta(ge=0, le=LAST_SECOND)]  # Unix time in seconds
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=LAST_SECOND)]  # a span
 
 
 class Party(msgspec.Struct, array_like=True, frozen=True):
@@ -15,7 +21,7 @@ class Party(msgspec.Struct, array_like=True, frozen=True):
     display_name: str  # the name, as its owner typed it
     fencing_token: int  # rises each time the name is claimed again; mail with a lower one is from a stale owner
     acks: str  # who acknowledges what this side receives: "client" or "node"
-    grace: float  # seconds that a broken session waits for its client; 0: it ends with its connection
+    grace: Seconds  # that a broken session waits for its client; 0: it ends with its connection
     rings: bool = False  # its node understands `Ringing` and `Typing`; those before didn't
 
 

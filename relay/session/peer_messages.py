@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from relay.model import Party
+from relay.model import Moment, Party, Seconds
 from relay.protocol.errors import Code, Reason
 
 # Sent in every frame on the bus; another major version is refused (see relay.bus.link).
@@ -65,7 +65,7 @@ class Text(msgspec.Struct, array_like=True, tag="text"):
     fencing_token: int
     id: int
     prev: int
-    at: float
+    at: Moment
     texts: list[str]
 
 
@@ -82,7 +82,7 @@ class Ack(msgspec.Struct, array_like=True, tag="ack", frozen=True):
     to: str
     chat: str
     id: int
-    at: float | None = None
+    at: Moment | None = None
 
 
 class FlowAck(msgspec.Struct, array_like=True, tag="taken", frozen=True):
@@ -116,7 +116,7 @@ class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
 
     to: str
     chat: str
-    grace: float
+    grace: Seconds
     fencing_token: int = 0
 
 
@@ -134,7 +134,7 @@ class Resync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
     reply: bool  # answer with a Sync of your own
     away: bool = False  # its client isn't there at the moment
     timed: int = 0
-    times: list[float] = []
+    times: list[Moment] = []
 
 
 class SessionMoved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
@@ -159,9 +159,9 @@ class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):
     to: str
     chat: str
     timed: int
-    times: list[float]
+    times: list[Moment]
     said: int
-    said_times: list[float]
+    said_times: list[Moment]
 
 
 class UnknownSession(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
@@ -175,7 +175,7 @@ class UnknownSession(msgspec.Struct, array_like=True, tag="unknown", frozen=True
     chat: str
     node_id: str
     timed: int = 0
-    times: list[float] = []
+    times: list[Moment] = []
 
 
 Mail = (

@@ -19,7 +19,7 @@ def shapes(of: Any, words: Strings = WORDS, numbers: st.SearchStrategy[int] | No
     origin, arguments = get_origin(of), get_args(of)
     inner: Callable[[Any], st.SearchStrategy[Any]] = lambda kind: shapes(kind, words, numbers)  # noqa: E731
     if origin is Annotated:
-        return _bounded(inner(arguments[0]), arguments[1], numbers)
+        return _bounded(arguments[0], inner(arguments[0]), arguments[1], numbers)
     if origin in (Union, types.UnionType):
         return st.one_of([inner(kind) for kind in arguments])
     if origin is list:
@@ -41,7 +41,7 @@ def shapes(of: Any, words: Strings = WORDS, numbers: st.SearchStrategy[int] | No
 
 
 def _bounded(
-    free: st.SearchStrategy[Any], meta: msgspec.Meta, numbers: st.SearchStrategy[int] | None
+    of: Any, free: st.SearchStrategy[Any], meta: msgspec.Meta, numbers: st.SearchStrategy[int] | None
 ) -> st.SearchStrategy[Any]:
     """Within a field's bounds: those of a text's length, or of a number."""
     if meta.min_length is not None:
@@ -51,6 +51,8 @@ def _bounded(
     assert isinstance(meta.ge, int)
     assert isinstance(meta.le, int)
     low, high = meta.ge, meta.le
+    if of is float:
+        return st.floats(low, high)
     whole = st.integers(low, high)
     return whole if numbers is None else numbers.filter(lambda number: low <= number <= high) | whole
 

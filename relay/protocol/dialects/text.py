@@ -50,8 +50,6 @@ MAX_NAME_SHOWN: Final = 64
 
 # Chats of one moment share a stamp; late messages may bring a few older ones.
 STAMPS_KEPT: Final = 64
-# The end of the year 9999, the last that four digits show.
-LAST_SECOND: Final = 253_402_300_799
 
 NAME_LOST: Final = "* Your name now belongs to another connection."
 
@@ -86,11 +84,8 @@ def _messages(event: Messages) -> str:
 
 @lru_cache(STAMPS_KEPT)
 def ctime(second: int) -> str:
-    """A Unix time in C's format and UTC, such as `Mon Nov 23 03:34:00 2026`.
-
-    A time that no clock can have shown, before 1970 or after the year 9999, is given as the nearest of those years.
-    """
-    return time.asctime(time.gmtime(min(max(second, 0), LAST_SECOND)))
+    """A Unix time in C's format and UTC, such as `Mon Nov 23 03:34:00 2026`."""
+    return time.asctime(time.gmtime(second))
 
 
 def _paired(event: Paired) -> str:

@@ -1,5 +1,6 @@
 """Mail as bytes: what went in comes out, and hostile bytes do no more than be refused."""
 
+import math
 from contextlib import suppress
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import Party
+from relay.model import LAST_SECOND, Party
 from relay.protocol.errors import Code, Reason
 from relay.session.peer_messages import (
     Accept,
@@ -117,7 +118,10 @@ def test_bytes_may_be_a_view() -> None:
     assert decode(memoryview(encode(EVERY_KIND))) == EVERY_KIND
 
 
-@given(st.lists(st.builds(Text, strings, strings, numbers, numbers, numbers, st.floats(0, 1e12), st.lists(strings))))
+moments = st.floats(0, LAST_SECOND)
+
+
+@given(st.lists(st.builds(Text, strings, strings, numbers, numbers, numbers, moments, st.lists(strings))))
 def test_any_text_comes_out_as_it_went_in(mail: list[Mail]) -> None:
     assert decode(encode(mail)) == mail
 
@@ -149,8 +153,25 @@ def test_damaged_mail_is_bad_mail_or_mail(mail: Mail, data: st.DataObject) -> No
         msgspec.msgpack.encode([["ack", "ben", "c1", "1"]]),
         msgspec.msgpack.encode([["decline", "ben", "c1", "no such code"]]),
         msgspec.msgpack.encode({"to": "ben"}),
+        *(msgspec.msgpack.encode([["ack", "ben", "c1", 1, at]]) for at in (math.nan, math.inf, -1.0, 6.78e16)),
+        *(msgspec.msgpack.encode([["away", "ben", "c1", grace, 1]]) for grace in (math.nan, math.inf, -1.0)),
     ],
-    ids=["empty", "cut", "trailing", "deep", "huge", "not UTF-8", "unknown tag", "wrong type", "unknown code", "a map"],
+    ids=[
+        *(
+            "empty",
+            "cut",
+            "trailing",
+            "deep",
+            "huge",
+            "not UTF-8",
+            "unknown tag",
+            "wrong type",
+            "unknown code",
+            "a map",
+        ),
+        *("a time that is no number", "a time without end", "a time before all", "a time after all"),
+        *("a grace that is no number", "a grace without end", "a grace below nothing"),
+    ],
 )
 def test_what_is_not_mail_is_refused(body: bytes) -> None:
     with pytest.raises(BadMail):

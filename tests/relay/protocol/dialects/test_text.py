@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.model import LAST_SECOND
 from relay.protocol.dialects import CLASSIC, TEXT, Dialect, LineFramer, RawFramer, TooLong
 from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.events import (
@@ -96,8 +97,7 @@ TOLD: list[tuple[Event, str]] = [
     (Messages(1, "alice", "c", ["hi"], AT), "[Mon Nov 23 03:34:00 2026] alice: (hi)"),
     (Messages(1, "alice", "c", ["(hi) %s {x}"], AT), "[Mon Nov 23 03:34:00 2026] alice: ((hi) %s {x})"),
     (Messages(1, "alice", "c", ["你好 👩‍👩‍👧"], 0.0), "[Thu Jan  1 00:00:00 1970] alice: (你好 👩‍👩‍👧)"),
-    (Messages(1, "alice", "c", ["hi"], 6.78e16), "[Fri Dec 31 23:59:59 9999] alice: (hi)"),
-    (Messages(1, "alice", "c", ["hi"], -1e300), "[Thu Jan  1 00:00:00 1970] alice: (hi)"),
+    (Messages(1, "alice", "c", ["hi"], float(LAST_SECOND)), "[Fri Dec 31 23:59:59 9999] alice: (hi)"),
     (
         Messages(1, "alice", "c", ["one\n\ntwo\r\n\x1b[2J\u202e"], AT),
         "[Mon Nov 23 03:34:00 2026] alice: (one)\n"
