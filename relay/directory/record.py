@@ -2,14 +2,14 @@
 
 import msgspec
 
-from relay.model import ChatRef, Ended, Party
+from relay.model import ChatRef, Ended, Party, Seconds
 
 
 class SessionRecord(msgspec.Struct, array_like=True, frozen=True):
     """The part of a record that only nodes read."""
 
     display_name: str  # the name as its owner typed it
-    grace: float  # seconds that the session may be resumed after its connection or node was lost; 0: not at all
+    grace: Seconds  # seconds that the session may be resumed after its connection or node was lost; 0: not at all
     token: str  # hash of the token that resumes it; empty: none
     away: bool  # its client is gone for now
     chat: str  # the chat it is in; empty: none

@@ -31,6 +31,9 @@ def shapes(of: Any, words: Strings = WORDS, numbers: st.SearchStrategy[int] | No
     if isinstance(of, type) and issubclass(of, msgspec.Struct):
         hints = get_type_hints(of, include_extras=True)
         return st.builds(of, **{name: inner(hints[name]) for name in of.__struct_fields__})
+    if isinstance(of, type) and issubclass(of, tuple):  # a NamedTuple
+        hints = get_type_hints(of, include_extras=True)
+        return st.builds(of, **{name: inner(kind) for name, kind in hints.items()})
     if of is str:
         return words
     if of is int:
