@@ -43,13 +43,13 @@ class Terminal:
         self.home = home or Home()
         variables = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **variables}
         environment = self.home.environment(server, **variables)
-        self._fd, inside = os.openpty()
+        self.fd, inside = os.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self._child = launch(args, environment, (inside, inside, inside), True)
         os.close(inside)
 
     def type(self, keys: str) -> None:
-        os.write(self._fd, keys.encode())
+        os.write(self.fd, keys.encode())
 
     def paste(self, text: str) -> None:
         """What a terminal sends when something is pasted."""
@@ -66,7 +66,7 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         """Change the window's size."""
         self.screen.resize(rows, columns)
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self._child.send_signal(signal.SIGWINCH)
 
     def signal(self, number: signal.Signals) -> None:
@@ -125,7 +125,7 @@ class Terminal:
     def hang_up(self) -> int:
         """The terminal is gone, as when its window is closed. Returns the exit status."""
         with Path(os.devnull).open() as nothing:
-            os.dup2(nothing.fileno(), self._fd)
+            os.dup2(nothing.fileno(), self.fd)
         return self._child.wait(PATIENCE)
 
     def terminate(self) -> None:
@@ -133,10 +133,10 @@ class Terminal:
 
     def _draw(self, patience: float) -> bool:
         """Draw what comes within `patience` s. False: it has ended, and everything is drawn."""
-        if not select.select([self._fd], [], [], patience)[0]:
+        if not select.select([self.fd], [], [], patience)[0]:
             return self._child.poll() is None
         try:
-            data = os.read(self._fd, 65_536)
+            data = os.read(self.fd, 65_536)
         except OSError:  # EIO: nobody has the terminal open any more
             return False
         self.raw += data
@@ -149,5 +149,5 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._child.kill()
         self._child.wait()
-        os.close(self._fd)
+        os.close(self.fd)
         self.home.close()

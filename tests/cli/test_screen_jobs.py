@@ -50,7 +50,7 @@ class Shell:
 
 def raw(screen: Terminal) -> bool:
     """Whether each key comes as it is pressed."""
-    mode = termios.tcgetattr(screen._fd)[3]
+    mode = termios.tcgetattr(screen.fd)[3]
     return not mode & (termios.ICANON | termios.ECHO)
 
 

@@ -142,12 +142,12 @@ class Flood:
     """One pair: says whatever the sender's socket takes; hears it later."""
 
     def __init__(self, sender: JsonClient, sink: JsonClient) -> None:
-        self._sender, self._sink = sender.socket, sink.socket
-        self._sender.setblocking(False)
-        self._sink.setblocking(False)
+        self.sender, self.sink = sender.socket, sink.socket
+        self.sender.setblocking(False)
+        self.sink.setblocking(False)
         # A real client's buffer is on its own machine. Left to grow, 2,000 of them use up what Linux has for TCP here.
-        self._sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENDER_BYTES)
-        self._rest = b""
+        self.sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENDER_BYTES)
+        self.rest = b""
         self._got = bytearray()
         self.said = 0
         self.heard = 0
@@ -157,17 +157,17 @@ class Flood:
         took = False
         with contextlib.suppress(BlockingIOError):
             while True:
-                if not self._rest:
+                if not self.rest:
                     self.said += 1
-                    self._rest = json.dumps({"type": "msg", "id": self.said, "text": TEXT}).encode() + b"\n"
-                self._rest = self._rest[self._sender.send(self._rest) :]
+                    self.rest = json.dumps({"type": "msg", "id": self.said, "text": TEXT}).encode() + b"\n"
+                self.rest = self.rest[self.sender.send(self.rest) :]
                 took = True
         return took
 
     def pull(self) -> None:
         """Hear what has come; everything in its order."""
         with contextlib.suppress(BlockingIOError):
-            while data := self._sink.recv(MIB):
+            while data := self.sink.recv(MIB):
                 self._got += data
         *lines, rest = bytes(self._got).split(b"\n")
         self._got = bytearray(rest)
@@ -175,16 +175,16 @@ class Flood:
             frame = json.loads(line)
             assert (frame["type"], frame["id"]) == ("msg", self.heard + 1)
             self.heard += 1
-        if self._rest:  # the last one is still to leave
+        if self.rest:  # the last one is still to leave
             with contextlib.suppress(BlockingIOError):
-                self._rest = self._rest[self._sender.send(self._rest) :]
+                self.rest = self.rest[self.sender.send(self.rest) :]
         with contextlib.suppress(BlockingIOError):  # its acknowledgements
-            self._sender.recv(MIB)
+            self.sender.recv(MIB)
 
     @staticmethod
     def fill(floods: "list[Flood]") -> float:
         """Everyone says as much as may be; the (monotonic) time at which the last one could say something."""
-        by_number = {flood._sender.fileno(): flood for flood in floods}
+        by_number = {flood.sender.fileno(): flood for flood in floods}
         last = time.monotonic()
         with select.epoll() as poll:
             for number in by_number:
@@ -198,7 +198,7 @@ class Flood:
     @staticmethod
     def drain(floods: "list[Flood]") -> None:
         """Everyone reads, until everything has come."""
-        sinks: dict[socket.socket, Flood] = {flood._sink: flood for flood in floods}
+        sinks: dict[socket.socket, Flood] = {flood.sink: flood for flood in floods}
         poll = select.epoll()
         by_number = {sink.fileno(): flood for sink, flood in sinks.items()}
         for number in by_number:
@@ -210,5 +210,5 @@ class Flood:
                 for number, _ in poll.poll(1):
                     by_number[number].pull()
                 for flood in floods:
-                    if flood._rest:
+                    if flood.rest:
                         flood.pull()

@@ -1,4 +1,4 @@
-"""Connections without sockets: a real node core whose clients are transports in memory, on a real directory."""
+"""Connections without sockets: a real node core whose clients are transports in memory."""
 
 import asyncio
 import json
@@ -7,20 +7,24 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, cast
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
 from relay.bus.bus import Bus
-from relay.directory.directory import Directory, Lease, Unavailable
+from relay.directory.directory import Directory, DirectoryDelegate, Lease, Unavailable
 from relay.hub.hub import Hub
 from relay.redis_client import client as store_module
 from relay.redis_client import request_queue, response_timeout
 from relay.redis_client.client import RedisClient
-from relay.redis_client.keys import Keys
+from relay.redis_client.keys import PARTITIONS, Keys
 from relay.server.connection import Connection
 from relay.session.runtime import Limits
+from tests.support.memory import MemoryDirectory
+
+Core = TypeVar("Core", bound=Hub)
 
 NODE_ID = "n" * 16
 MAX_LINE = 65_536
@@ -51,42 +55,113 @@ def patient() -> Iterator[None]:
         yield
 
 
+class OnAServer(NamedTuple):
+    """What a node has of a Redis: its connections, its lease and the tasks in which they run."""
+
+    store: RedisClient
+    keys: Keys
+    lease: Lease
+    tasks: TaskGroup
+
+    def directory(self, delegate: DirectoryDelegate) -> Directory:
+        """The node's view of the directory there."""
+        return Directory(self.store, self.keys, self.lease, delegate)
+
+
 @asynccontextmanager
-async def a_router(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID) -> AsyncIterator[Hub]:
-    """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
+async def on_a_server(url: str, prefix: str, node_id: str = NODE_ID) -> AsyncIterator[OnAServer]:
+    """A node's way to a directory on a server. The lease is taken, and nothing renews it."""
     store, keys = RedisClient(url), Keys(prefix)
     lease = Lease(store, keys, node_id, LEASE_SECONDS)
     with patient():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.run)
             await lease.take()
-            hub = Hub(
-                node_id,
-                "n1",
-                limits,
-                tasks,
-                directory=partial(Directory, store, keys, lease),
-                bus=partial(Bus, store, keys, node_id, lease=lease),
-                drain=_stay,
-            )
-            await _founded(hub.directory)
-            yield hub
-            await until(lambda: hub._records.quiet)
-            hub.halt()
+            await _founded(store, keys, lease)
+            yield OnAServer(store, keys, lease, tasks)
             tasks.cancel_scope.cancel()
     await store.aclose()
+
+
+@asynccontextmanager
+async def a_router(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID) -> AsyncIterator[Hub]:
+    """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
+    async with on_a_server(url, prefix, node_id) as there:
+        bus = partial(Bus, there.store, there.keys, node_id, lease=there.lease)
+        hub = Hub(node_id, "n1", limits, there.tasks, directory=there.directory, bus=bus, drain=_stay)
+        yield hub
+        await over(hub)
+
+
+@asynccontextmanager
+async def a_router_in_memory(memory: MemoryDirectory, limits: Limits) -> AsyncIterator[Hub]:
+    """The same without a server."""
+    async with anyio.create_task_group() as tasks:
+        hub = in_memory(Hub, memory, NODE_ID, limits, tasks)
+        yield hub
+        await over(hub)
+        tasks.cancel_scope.cancel()
+
+
+def in_memory(kind: type[Core], memory: MemoryDirectory, node_id: str, limits: Limits, tasks: TaskGroup) -> Core:
+    """The core of a node on the directory in memory. Its bus has no store and can't be run."""
+    return kind(
+        node_id,
+        node_id,
+        limits,
+        tasks,
+        directory=cast(Callable[[DirectoryDelegate], Directory], partial(memory.node, node_id)),
+        bus=partial(Bus, cast(RedisClient, None), Keys("memory"), node_id, lease=memory.lease(node_id)),
+        drain=_stay,
+    )
+
+
+async def over(hub: Hub) -> None:
+    """The end of a core: it has written what it had to write, and does nothing any more."""
+    await written(hub)
+    hub.halt()
+
+
+async def written(hub: Hub) -> None:
+    """Wait until the directory has heard everything that there is to say.
+
+    This looks at a private part: the hub itself tells `quiet` only of a node whose clients are gone as well.
+    """
+    await until(lambda: hub._records.quiet)
 
 
 def _stay() -> None:
     raise AssertionError("nobody tells this node to end")
 
 
-async def _founded(directory: Directory) -> None:
-    """As a node does: a thousand commands at once may take a busy machine longer than a call may last."""
+# A server copies all partitions of a prefix in a millisecond; to make them with a thousand scripts takes it fifty.
+_COPY = """
+for number = 0, tonumber(ARGV[3]) - 1 do
+  redis.call('COPY', ARGV[1] .. number .. '}', ARGV[2] .. number .. '}')
+end
+return redis.call('EXISTS', ARGV[2] .. '0}')
+"""
+_FOUNDED = "founded"  # a prefix
+
+
+async def _founded(store: RedisClient, keys: Keys, lease: Lease) -> None:
+    """Have all partitions of a directory with no records, of which each server makes one as a node does."""
+    if await _copied(store, keys):
+        return
+    # As it is empty, its delegate is told nothing.
+    first = Directory(store, Keys(_FOUNDED), lease, cast(DirectoryDelegate, None))
+    # A thousand commands at once may take a busy machine longer than a call may last.
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             with suppress(Unavailable):
-                return await directory.found(_alone)
+                await first.found(_alone)
+                break
+    assert await _copied(store, keys)
+
+
+async def _copied(store: RedisClient, keys: Keys) -> bool:
+    stems = (of.partition(0).removesuffix("0}") for of in (Keys(_FOUNDED), keys))
+    return bool(await store.call("EVAL", _COPY, 0, *stems, PARTITIONS))
 
 
 async def _alone() -> bool:

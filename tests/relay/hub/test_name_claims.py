@@ -21,7 +21,7 @@ from relay.session.pairing import Settling
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime import Limits
 from relay.session.session import State
-from tests.relay.desk import Guests, a_router, answer, token_of, until
+from tests.relay.desk import Guests, a_router, answer, token_of, until, written
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -116,7 +116,8 @@ async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
     old = guests.at(there)
     token = await token_of(old)
     old.reset()
-    await until(lambda: there.sessions["ann"].away and there._records.quiet)
+    await until(lambda: there.sessions["ann"].away)
+    await written(there)
     moved = guests.at(here, token=token)
     await token_of(moved)
     stale = there.sessions["ann"]
@@ -135,7 +136,7 @@ async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and
     ben, cid = (Party("nowhere", name, name, 1, "node", 0.0) for name in ("ben", "cid"))
     old.chat, old.pairing.step = Chat("old", ben), Settling("new", cid, Call("cid"))
     there.save(old)
-    await until(lambda: there._records.quiet)
+    await written(there)
     monkeypatch.setattr(here, "locate", lambda *_: None)
     again = guests.at(here, token=token, chat="old")
     await until(lambda: here.sessions["ann"].fallback_chat is not None)
@@ -162,11 +163,13 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     old, keys = guests.at(there), Keys(prefix)
     token = await token_of(old)
     old.reset()
-    await until(lambda: there.sessions["ann"].away and there._records.quiet)
+    await until(lambda: there.sessions["ann"].away)
+    await written(there)
     moved = guests.at(here, token=token)
     await token_of(moved)
     moved.reset()
-    await until(lambda: here.sessions["ann"].away and here._records.quiet)
+    await until(lambda: here.sessions["ann"].away)
+    await written(here)
     stale = there.sessions["ann"]
     redis_store.delete(keys.place("ann").key)
     there.write_back(keys.partition_of("ann"))
@@ -175,7 +178,7 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     again = guests.at(there, token=token)
     assert (await answer(again))["resumed"] is True
     here.write_back(keys.partition_of("ann"))
-    await until(lambda: here._records.quiet)
+    await written(here)
     if hears == "from the directory":
         there.write_back(keys.partition_of("ann"))
     else:  # late: its mail waited for Redis
@@ -229,7 +232,7 @@ async def test_a_client_that_has_hung_up_takes_nothing_from_its_own_next_try(
     here: Hub, there: Hub, guests: Guests
 ) -> None:
     token = await token_of(guests.at(there))
-    await until(lambda: there._records.quiet)
+    await written(there)
     live = guests.at(here, token=token)
     ghost = guests.at(here, token=token)
     ghost.end()
@@ -245,7 +248,7 @@ async def test_a_client_that_has_hung_up_may_come_back_to_one_that_is_away(
     token = await token_of(owner)
     owner.reset()
     await until(lambda: there.quiet or there.sessions["ann"].away)
-    await until(lambda: there._records.quiet)
+    await written(there)
     script = guests.at(here, token=token)
     script.end()
     assert (await answer(script))["resumed"] is True
@@ -286,7 +289,7 @@ async def test_a_token_is_not_called_bad_while_nobody_can_know(
 ) -> None:
     """Redis forgot the name, and its owner's node doesn't hear the roll call."""
     token = await token_of(guests.at(there))
-    await until(lambda: there._records.quiet)
+    await written(there)
     redis_store.delete(Keys(prefix).place("ann").key)
     assert (await answer(guests.at(here, token=token)))["code"] == "unavailable"
     there.write_back(Keys(prefix).partition_of("ann"))
@@ -346,7 +349,7 @@ async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
         patch.setattr(here.directory, "take_over", unanswered)
         assert (await answer(guests.at(here, token=token)))["code"] == "unavailable"
     with anyio.fail_after(5):
-        await until(lambda: here._records.quiet)
+        await written(here)
         await anyio.sleep(2 * RETRY_SECONDS)  # what is given up is taken back about now, but not this
         for hub in (here, there):
             assert (await answer(guests.at(hub)))["code"] == "name_taken"

@@ -13,6 +13,7 @@ from relay.server import connection
 from relay.server.read_gate import REPLY_BYTES
 from relay.session.runtime import Limits
 from tests.relay.desk import Connect, paired, text, until
+from tests.support.memory import MemoryDirectory
 
 pytestmark = pytest.mark.anyio
 
@@ -70,17 +71,19 @@ class TestClosing:
         await until(lambda: "ben" not in hub.sessions)
         await until(lambda: ann.sent.endswith(b"Quit.\n"))
 
-    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(self, hub: Hub, wire: Connect) -> None:
+    async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(
+        self, hub: Hub, directory: MemoryDirectory, wire: Connect
+    ) -> None:
         """A node that slept asks first what it still owns; meanwhile the end of a client waits with its last lines."""
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
         hub.stand()
-        hub._lease.deadline, deadline = float("-inf"), hub._lease.deadline
+        directory.standing = False
         ann.send(b"x\n")
         ann.reset()
         await anyio.lowlevel.checkpoint()
         assert "ann" in hub.sessions
-        hub._lease.deadline = deadline
+        directory.standing = True
         hub.stand()
         await until(lambda: "ann" not in hub.sessions)
         assert [line.rpartition(b": ")[2] for line in ben.lines()] == [b"(x)", b"Quit."]

@@ -3,20 +3,19 @@
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from relay.directory.record import SessionRecord
 from relay.hub.hub import Hub
 from relay.metrics import Limit
-from relay.names.parse import Name
-from relay.protocol.errors import Code
 from relay.server.auth import TOKEN_CHARACTERS
 from relay.server.connection import NAMELESS_READ_BYTES
 from relay.server.read_gate import NAMELESS_BYTES
 from relay.session.memory_budget import PLENTY
 from tests.relay.desk import Connect, Wire, program, text, until
+from tests.support.memory import MemoryDirectory
 
 pytestmark = pytest.mark.anyio
 
@@ -160,24 +159,17 @@ class TestHalfALineOfOneWithAName:
 
 class TestTheTimeToSendAName:
     @pytest.fixture
-    def slow(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    def slow(self, hub: Hub, directory: MemoryDirectory) -> Callable[[bool], None]:
         """Claims wait until they are told how they end."""
         hub.limits = replace(hub.limits, name=0.02)
-        asked: list[Any] = []
-
-        def claim(session: Any, name: Name) -> None:
-            asked.append((session, name))
+        directory.step_by_step = True
 
         def answer(granted: bool) -> None:
-            hub.open_tick()
-            session, _ = asked.pop()
-            if granted:
-                session.claimed("s", 1, "token", "hash")
-            else:
-                session.unclaimed(Code.NAME_TAKEN)
-            hub.wake(session)
+            if not granted:
+                directory.grant("ann", "2" * 16, "s", SessionRecord("ann", 0.0, "", False, "", None))
+            directory.step_by_step = False
+            directory.answer()
 
-        monkeypatch.setattr(hub._claims, "claim", claim)
         return answer
 
     @pytest.mark.parametrize("dialect", DIALECTS)

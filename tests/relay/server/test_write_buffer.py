@@ -18,8 +18,8 @@ MAX_LINE = 1000
 class Scene:
     """Ann, who keeps several messages under way, and ben, who acknowledges when the test says so."""
 
-    def __init__(self) -> None:
-        self.twins = Twins(Limits(), MAX_LINE)
+    def __init__(self, twins: Twins) -> None:
+        self.twins = twins
         self.ann, self.ben = self.twins.wire(0), self.twins.wire(0)
 
     async def begin(self, hello: bytes) -> None:
@@ -42,11 +42,16 @@ class Scene:
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    scene = Scene()
+async def twins() -> AsyncIterator[Twins]:
+    async with Twins(Limits(), MAX_LINE) as twins:
+        yield twins
+
+
+@pytest.fixture
+async def scene(twins: Twins) -> Scene:
+    scene = Scene(twins)
     await scene.begin(b'{"type":"hello","name":"ann"}\n')
-    yield scene
-    scene.twins.close()
+    return scene
 
 
 def say(id: int) -> bytes:
@@ -140,11 +145,10 @@ async def test_who_came_back_is_told_once_too(wire: Connect) -> None:
     assert Scene.hears(again) == [("ack", 2)]
 
 
-async def test_text_clients_are_told_nothing() -> None:
-    scene = Scene()
+async def test_text_clients_are_told_nothing(twins: Twins) -> None:
+    scene = Scene(twins)
     await scene.begin(b"ann\n")
     await scene.happens(scene.ann, b"hi\nho\n")
     await scene.happens(scene.ben, ack(1))
     await scene.happens(scene.ben, ack(2))
     assert scene.ann.writes == []
-    scene.twins.close()

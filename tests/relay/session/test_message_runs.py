@@ -3,9 +3,9 @@
 Both ways get the same bytes in the same reads; every byte that any client is told has to be the same.
 """
 
-import asyncio
 from collections.abc import Iterable
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,23 +86,21 @@ def scripts(draw: st.DrawFn, kinds: tuple[str, str]) -> list[Step]:
 
 async def outcome(kinds: tuple[str, str], nodes: tuple[int, int], steps: Iterable[Step], slow: set[int]) -> list[bytes]:
     """What both clients were told. Between the steps at the places `slow` the second one doesn't read."""
-    twins = Twins(LIMITS, MAX_LINE)
-    ann, ben = (twins.wire(node, classic=kind == "classic") for node, kind in zip(nodes, kinds, strict=True))
-    ann.send(HELLO[kinds[0]] % b"ann")
-    ben.send(HELLO[kinds[1]] % b"ben")
-    await twins.settle()
-    ann.send(b"To:ben\n" if kinds[0] in ("text", "classic") else b'{"type":"to","name":"ben"}\n')
-    await twins.settle()
-    for place, (who, data) in enumerate(steps):
-        _read(ben, place in slow)
-        (ann, ben)[who].send(data)
-        if place % 3:
-            await twins.settle()
-    _read(ben, False)
-    await twins.settle()
-    told = [timeless(wire.sent) for wire in twins.wires]
-    twins.close()
-    return told
+    async with Twins(LIMITS, MAX_LINE) as twins:
+        ann, ben = (twins.wire(node, classic=kind == "classic") for node, kind in zip(nodes, kinds, strict=True))
+        ann.send(HELLO[kinds[0]] % b"ann")
+        ben.send(HELLO[kinds[1]] % b"ben")
+        await twins.settle()
+        ann.send(b"To:ben\n" if kinds[0] in ("text", "classic") else b'{"type":"to","name":"ben"}\n')
+        await twins.settle()
+        for place, (who, data) in enumerate(steps):
+            _read(ben, place in slow)
+            (ann, ben)[who].send(data)
+            if place % 3:
+                await twins.settle()
+        _read(ben, False)
+        await twins.settle()
+        return [timeless(wire.sent) for wire in twins.wires]
 
 
 def _read(wire: Wire, full: bool) -> None:
@@ -127,9 +125,9 @@ def test_a_run_ends_as_its_messages_would_one_by_one(
         patch.setattr(delayed_acks, "ACK_PAUSE_SECONDS", 60.0)  # what its timer tells, and when, depends on the machine
         patch.setattr(chat, "FLIGHT_BYTES", flight)
         patch.setattr(connection, "TURN_LINES", data.draw(st.sampled_from([3, 256])))
-        at_once = asyncio.run(outcome(kinds, nodes, steps, slow))
+        at_once = anyio.run(outcome, kinds, nodes, steps, slow)
         patch.setattr(SentMessages, "room", lambda outbox, said: 0)
-        assert at_once == asyncio.run(outcome(kinds, nodes, steps, slow))
+        assert at_once == anyio.run(outcome, kinds, nodes, steps, slow)
 
 
 def test_messages_of_one_read_are_said_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +141,7 @@ def test_messages_of_one_read_are_said_in_one_step(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(SentMessages, "say_on", seen)
     lines = b"".join(b'{"type":"msg","id":%d,"text":"%d"}\n' % (id, id) for id in range(1, 6))
-    told = asyncio.run(outcome(("json", "text"), (0, 1), [(0, lines)], set()))
+    told = anyio.run(outcome, ("json", "text"), (0, 1), [(0, lines)], set())
     assert said == [["2", "3", "4", "5"]]
     assert told[1].count(b"ann: (") == 5
 
@@ -158,5 +156,5 @@ def test_there_is_room_up_to_the_window(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(SentMessages, "room", seen)
     lines = b"".join(b'{"type":"msg","id":%d,"text":"%d"}\n' % (id, id) for id in range(1, 12))
-    asyncio.run(outcome(("json", "json"), (0, 1), [(0, lines)], set()))
+    anyio.run(outcome, ("json", "json"), (0, 1), [(0, lines)], set())
     assert rooms[0] == LIMITS.window - 1

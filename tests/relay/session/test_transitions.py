@@ -1,10 +1,10 @@
 """The states of a session: what its table of transitions promises, and that nobody changes them past the table."""
 
 import ast
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
@@ -61,27 +61,26 @@ def test_every_transition_has_a_row_and_a_method_that_makes_it() -> None:
 
 async def told_after_a_defect() -> tuple[list[str], bytes]:
     """What is in the log of both nodes once ben's session was asked for what it can't do, and what he hears then."""
-    twins = Twins(Limits(), max_line=120)
-    ann, ben = twins.wire(0), twins.wire(1)
-    ann.send(b'{"type":"hello","name":"ann"}\n')
-    ben.send(b'{"type":"hello","name":"ben"}\n')
-    await twins.settle()
-    ann.send(b'{"type":"to","name":"ben"}\n')
-    await twins.settle()
-    ben.lines()
-    with capture_logs() as log:
-        ann.send(b'{"type":"typing"}\n')
+    async with Twins(Limits(), max_line=120) as twins:
+        ann, ben = twins.wire(0), twins.wire(1)
+        ann.send(b'{"type":"hello","name":"ann"}\n')
+        ben.send(b'{"type":"hello","name":"ben"}\n')
         await twins.settle()
-    ann.send(b'{"type":"msg","id":1,"text":"a"}\n')
-    await twins.settle()
-    told = ben.sent
-    twins.close()
+        ann.send(b'{"type":"to","name":"ben"}\n')
+        await twins.settle()
+        ben.lines()
+        with capture_logs() as log:
+            ann.send(b'{"type":"typing"}\n')
+            await twins.settle()
+        ann.send(b'{"type":"msg","id":1,"text":"a"}\n')
+        await twins.settle()
+        told = ben.sent
     return [line["event"] for line in log], told
 
 
 def test_a_defect_of_one_session_is_logged_and_its_node_serves_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(peer_handlers._MAIL, Typing, lambda session, mail: session.welcome_back("token"))
-    log, told = asyncio.run(told_after_a_defect())
+    log, told = anyio.run(told_after_a_defect)
     assert log == ["a step failed"]
     assert b'"text":"a"' in told
     assert b"welcome" not in told
