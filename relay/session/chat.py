@@ -239,7 +239,7 @@ class Chat:
         self.received = self.confirmed
 
     def caught_up(self, last: int) -> Ack | None:
-        """Note that a resumed client has the partner's messages up to `last`, and return the ack that is due, if any."""
+        """Note that a resumed client has the partner's messages up to `last`. Returns the ack that is due, if any."""
         self.received = max(self.received, last)
         return self.confirm(last)
 

@@ -70,7 +70,7 @@ class SessionRuntime(Protocol):
 
     @property
     def flush_generation(self) -> int:
-        """A number that changes with each flush. Until it changes, messages may be added to a posted `Text`."""
+        """A number that changes whenever peer messages leave. Until then messages may be added to a posted `Text`."""
 
     def tell(self, session: "Session", event: Event) -> None:
         """Send an event to the session's client, in order. If the client is gone, the event is dropped."""

@@ -173,7 +173,7 @@ class Session:
         self._since = 0.0  # the `instant` at which `pending` began to wait for messages
         self.pending: Command | None = None  # the following commands wait for this one (or for `pairing`)
 
-    # --- what others may know
+    # --- queries
 
     @property
     def canonical_name(self) -> str:
@@ -416,12 +416,10 @@ class Session:
         command = self.pending
         if isinstance(command, _DEPARTURES) and not (self.chat and self.chat.window):
             self.drop_pending()
-            if not (
-                isinstance(command, Leave) and self.chat is None
-            ):  # the partner left first, and the client was told
+            if not (isinstance(command, Leave) and self.chat is None):  # else the partner left first: already told
                 self.receive(command)
 
-    # --- leaving, in its turn
+    # --- leaving
 
     def part(self, reason: Reason, *, told: bool = False, ref: Ref | None = None) -> None:
         """Leave the chat, if any: tell the partner, report open messages, and tell the client unless `told`."""
@@ -629,7 +627,7 @@ class Session:
         self.close()
 
     def superseded(self) -> None:
-        """End the session, because its user has claimed the name anew, and close its client, which would claim it back."""
+        """End the session, because its user has claimed the name anew. An open client would only claim it back."""
         self._drop()
         self.replaced()
 
