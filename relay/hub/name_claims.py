@@ -26,7 +26,7 @@ from relay.session.resume import RestoredState
 from relay.session.session import Session, State
 from relay.tasks.worker_pool import WorkerPool
 
-# A takeover is tried this often if another claim or resume was quicker: a single rival can't be quicker so often.
+# A takeover is tried this many times if another one was quicker, because a single rival can't be quicker every time.
 TRIES: Final = 4
 # After this many seconds the client of a claim may have given up. Claims take long while a Redis that lost its data
 # waits for the owners of names.

@@ -122,7 +122,7 @@ class Chat:
         self.absences = 0  # number of the partner's absences
         self.gap = False  # the partner was asked to send again
         self.deaf = False  # the partner's client is gone for good; only its last messages are still to come
-        self.untaken = 0  # bytes for a client that sends its own acks which the next FlowAck will report
+        self.untaken = 0  # bytes told to a client that sends its own acks, and not yet reported by a FlowAck
         self.taken = 0  # highest id that the partner's kernel has taken, as its last FlowAck said
         self.held = False  # messages wait in the window, because the partner doesn't read
         self._out = 0  # highest id sent in this chat

@@ -56,7 +56,7 @@ class GracePeriod:
             )
 
     def _wait(self, number: int) -> None:
-        """End the session after the grace period, unless Redis is down, because nobody can come back then."""
+        """End the session after the grace period. If Redis is down, wait again, because nobody can come back then."""
 
         def ask() -> None:
             if self._lasts(number):

@@ -1,7 +1,7 @@
 """The policy for incoming calls: the names that a client blocks, and calls that the client answers itself (`ask`).
 
-A client with `ask` is told of a call (`Invited`), and accepts or declines it. Until then it stays out of the new chat,
-and other callers hear `busy`. The caller is told that it rings, and may give the call up.
+A client with `ask` is told of a call (`Invited`), and accepts or declines it. Until then it may use other commands, and
+other callers hear `busy`. The caller is told that it rings, and may give the call up.
 """
 
 from collections.abc import Set

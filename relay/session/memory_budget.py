@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-# A message costs this much beside its text, for the objects around it in the window and in the peer message.
+# A message costs this much in addition to its text, for the objects around it in the window and in the peer message.
 MESSAGE_BYTES: Final = 256
-# A waiting line costs this much beside its bytes, for an object and its place in the queue.
+# A waiting line costs this much in addition to its bytes, for an object and its place in the queue.
 LINE_BYTES: Final = 64
 # A connection reads this much at a time while memory is short.
 SHORT_READ_BYTES: Final = 4 * 1024

@@ -23,7 +23,7 @@ class MessageTimes:
 
     def note(self, id: int, count: int, at: float) -> bool:
         """Note that `count` messages from this id on were said at `at`. Returns False if one of the ids isn't new."""
-        if id == self._next and len(self._at) + count <= TIMES_KEPT + TIMES_SPARE:  # most are
+        if id == self._next and len(self._at) + count <= TIMES_KEPT + TIMES_SPARE:  # true of most messages
             if count == 1:
                 self._at.append(at)
             else:

@@ -286,7 +286,7 @@ class Pairing:
             ref = asked.ref if asked is not None else None
             self._session.begin(Chat(step.chat, step.party), caller=False, wanted=asked is not None, ref=ref)
 
-    # --- as either
+    # --- on either side
 
     def concerns(self, chat: str) -> bool:
         """Return whether the agreement under way is about this chat."""

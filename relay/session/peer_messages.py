@@ -12,7 +12,7 @@ import msgspec
 from relay.model import Moment, Party, Seconds
 from relay.protocol.errors import Code, Reason
 
-# Every frame on the bus has this version, and a node refuses frames of another one (see relay.bus.link).
+# Every frame on the bus has this version, and a node refuses frames of another major version (see relay.bus.link).
 VERSION: Final = 1
 
 

@@ -191,7 +191,7 @@ def _alone(session: "Session", claim: Claim) -> None:
     chat, fallback = session.chat, session.fallback_chat
     if session.returning is not claim:
         return
-    if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # the client never heard of it
+    if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # it wasn't told of `chat`
         host, partner = session.host, chat.partner
         host.post(partner.node_id, ChatEnded(partner.canonical_name, chat.id, Reason.LOST, 0, session.fencing_token))
         _fall_back(session, claim)

@@ -290,7 +290,7 @@ class Session:
         ask(self, name, command)
 
     def claimed(self, session_id: str, fencing_token: int, token: str, token_hash: str) -> None:
-        """Own the name, which the directory granted, and welcome the client."""
+        """Own the name, which the directory granted, and welcome the client. One that can't come back gets no token."""
         claim, host = self.pending, self.host
         if self.state is State.ENDED:  # the node has stopped meanwhile
             self.session_id = session_id
