@@ -1,1 +1,1 @@
-"""All sessions of one node: what they share, and the way between them, the bus and the directory."""
+"""The hub of a node: it runs all sessions of the node and connects them with the bus and the directory."""

@@ -1,4 +1,4 @@
-"""What nodes, and operators, tell each other beside mail: roll calls, farewells, who is to go."""
+"""The control messages between nodes, and from operators: roll calls, farewells, drains and kicks."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -13,34 +13,34 @@ from relay.directory.directory import Directory
 from relay.session.kick import kick
 from relay.session.session import Session
 
-# A new cluster on an empty Redis asks whether anyone has users. Long enough for a node that Redis' restart has
-# disconnected to be back (it tries every half second at the most).
+# A new cluster on an empty Redis asks whether any node has users, and waits this long. That is enough for a node that
+# was disconnected by Redis' restart to be back (it tries at least every half second).
 ROLL_CALL_SECONDS: Final = 0.6
-# One roll call for a partition in so many seconds.
+# There is at most one roll call for a partition in this time.
 ROLL_CALL_PAUSE: Final = 0.5
-# What is forgotten within so many seconds is one line in the log.
+# The partitions that Redis lost within this time are one line in the log.
 NEWS_SECONDS: Final = 0.5
 
 log = structlog.get_logger()
 
 
 class ControlledNode(Protocol):
-    """What control messages need of the hub."""
+    """The part of the hub that control messages use."""
 
-    sessions: dict[str, Session]  # by owned name
+    sessions: dict[str, Session]  # by canonical name
 
     def open_tick(self) -> None:
-        """Open a tick. This has to be called before a session is told anything."""
+        """Open a tick. This must be called before a session is told anything."""
 
     def call_later(self, delay: float, then: Callable[[], None]) -> None:
-        """Call `then` after so many seconds, in a tick of that time."""
+        """Call `then` after `delay` seconds, in an open tick."""
 
     def write_back(self, *partitions: int) -> None:
-        """Write the records of these partitions again."""
+        """Write this node's records in these partitions again."""
 
 
 class ControlMessages:
-    """Heeds what this node is told, and tells the others. `drain()`: this node is to end."""
+    """Handles the control messages to this node, and sends its own. Calls `drain()` if the node is told to stop."""
 
     def __init__(
         self, node_id: str, directory: Directory, bus: Bus, node: ControlledNode, drain: Callable[[], None]
@@ -50,17 +50,17 @@ class ControlMessages:
         self._bus = bus
         self._node = node
         self._drain = drain
-        self.serving = False  # has accepted clients: others have to reckon with our users
+        self.serving = False  # this node accepts clients, so roll calls must be answered
         self._answered = anyio.Event()
         self._called: dict[int, float] = {}
-        self._news = 0  # partitions that were forgotten, and not told of in the log yet
+        self._news = 0  # number of lost partitions that aren't in the log yet
 
     def _say(self) -> None:
         log.warning("redis forgot a part of the directory: its owners write it again", partitions=self._news)
         self._news = 0
 
     def heed(self, frame: Frame) -> None:
-        """A frame came that isn't mail."""
+        """Handle a frame that has no peer messages."""
         match frame.kind:
             case Kind.ROLL_CALL if self.serving:
                 self._bus.tell(frame.node_id, Kind.HERE, self._directory.highest)
@@ -84,19 +84,19 @@ class ControlMessages:
             kick(session)
 
     async def alone(self) -> bool:
-        """Whether no other node has users."""
+        """Ask whether other nodes have users. Returns True if none of them answers in time."""
         called = self._bus.announce(Kind.ROLL_CALL)
-        # The question and the answer take a way to Redis and back each.
+        # The question and the answer take one round trip to Redis each.
         with anyio.move_on_after(ROLL_CALL_SECONDS + 2 * self._directory.latency):
             await self._answered.wait()
         return called and not self._answered.is_set()
 
     def forgotten(self, *partitions: int) -> None:
-        """Redis forgot these partitions: every node has to write its users back."""
+        """Have every node write its records in these partitions again, because Redis has lost them."""
         now = clock()
         pauses = {partition: now - self._called.get(partition, float("-inf")) for partition in partitions}
         due = [partition for partition, pause in pauses.items() if pause > ROLL_CALL_PAUSE]
-        # While one waits for its owners, each question about it leads here. That is no news.
+        # While a lost partition waits for its owners, each request to it leads here again. Only the first is logged.
         news = sum(pause > self._directory.lease.seconds for pause in pauses.values())
         if news and not self._news:
             self._node.call_later(NEWS_SECONDS, self._say)

@@ -1,4 +1,4 @@
-"""Acknowledgements that wait for more to join them (see `write_buffer`): one timer for all clients of a node."""
+"""Delayed acknowledgements: they wait for later ones (see `write_buffer`), with one timer for all clients of a node."""
 
 import asyncio
 from typing import Final
@@ -6,20 +6,21 @@ from typing import Final
 from relay.hub.name_claims import Owner
 from relay.session.session import Session
 
-# While more messages of its chat are under way, an acknowledgement waits so long for theirs, and goes with whatever is
-# told first. Who waits for it before going on has nothing else under way, and gets it at once.
+# While more messages of its chat are under way, an acknowledgement waits this long (in seconds) for theirs, and leaves
+# with the next event for the client. A client that waits for it before it goes on has nothing else under way, and gets
+# it at once.
 ACK_PAUSE_SECONDS: Final = 0.01
 
 
 class DelayedAcks:
-    """Has each client told what is held back from it, if nothing else has caused that before."""
+    """Sends each client its delayed acknowledgement when the time is over, unless it has left with another event."""
 
     def __init__(self, node: Owner) -> None:
         self._node = node
         self._sessions: set[Session] = set()
 
     def add(self, session: Session) -> None:
-        """An acknowledgement is held back from this session's client from now on."""
+        """Note that an acknowledgement for this session's client is delayed."""
         if not self._sessions:
             asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._tell)
         self._sessions.add(session)

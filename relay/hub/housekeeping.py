@@ -1,4 +1,4 @@
-"""What a node looks after from time to time: its memory, peers that are gone, and nodes that are."""
+"""The periodic tasks of a node: they look after its memory, and find clients and nodes that are gone."""
 
 from typing import Final
 
@@ -11,25 +11,26 @@ from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.tasks.batches import in_slices
 
-# How often the budget is shared out: a flood brings some ten megabytes meanwhile, at the speed of a machine.
+# The budget is shared out this often. A flood brings some ten megabytes meanwhile, at the speed of a machine.
 BUDGET_SECONDS: Final = 0.1
-# How often to look for nodes that may be forgotten.
+# The node looks this often for other nodes that may be forgotten.
 LINKS_SECONDS: Final = 1.0
-# Looked at in one turn of the loop: a tenth of a millisecond for memory, half of one for peers, which asks the kernel.
+# This many clients are checked in one turn of the loop. That takes a tenth of a millisecond for memory, and half of one
+# for peers, for which the kernel is asked.
 SLICE: Final = 50
-# Those who had to stop hear of more room once there is so many times as much. To ask thousands takes a while, and whose
-# partner reads is asked with each acknowledgement.
+# Clients that had to stop are woken once there is this many times as much room. To wake thousands takes a while, and a
+# client whose partner reads is woken by each acknowledgement anyway.
 WORTH: Final = 2
-# Nodes that are named in one line of the log.
+# One line of the log names at most this many nodes.
 NAMED: Final = 8
 
 log = structlog.get_logger()
 
 
 async def mind_memory(hub: Hub) -> None:
-    """For ever: look at what is held, and share the budget out."""
+    """Measure the memory that clients hold and share the budget out, for ever."""
     memory_budget = hub.memory_budget
-    heard_of = memory_budget.allowance  # the least that those who wait may know of
+    heard_of = memory_budget.allowance  # the smallest allowance that may have stopped a waiting client
     while True:
         await anyio.sleep(BUDGET_SECONDS)
         hub.watch_the_entrance(BUDGET_SECONDS)
@@ -50,7 +51,7 @@ async def mind_memory(hub: Hub) -> None:
 
 
 async def mind_peers(hub: Hub, seconds: float) -> None:
-    """For ever, every so often: look for clients whose machine is gone."""
+    """Look every `seconds` for clients whose machine is gone, for ever."""
     while True:
         await anyio.sleep(seconds)
         async for client in in_slices(hub.clients, SLICE):
@@ -58,7 +59,7 @@ async def mind_peers(hub: Hub, seconds: float) -> None:
 
 
 async def mind_links(bus: Bus, peers: NodeLiveness) -> None:
-    """For ever: forget nodes that have been silent, and have had no lease, for long enough."""
+    """Forget nodes that have been silent, and without a lease, for long enough; for ever."""
     while True:
         await anyio.sleep(LINKS_SECONDS)
         node_ids = bus.doubtful()

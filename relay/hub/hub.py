@@ -1,4 +1,4 @@
-"""The sessions of this node, and the way between them: local mail stays here, other mail takes the bus."""
+"""The hub runs the sessions of this node and routes peer messages: local ones stay here, others take the bus."""
 
 import asyncio
 import secrets
@@ -39,14 +39,15 @@ from relay.session.session import Session
 from relay.tasks.batches import in_slices
 from relay.tasks.worker_pool import WorkerPool
 
-# Where Redis forgot one partition it mostly forgot many: what is to be put back is looked for once for all of them.
+# If Redis lost one partition it mostly lost many, so the records to write back are searched once for all of them, after
+# this time.
 FORGOTTEN_SECONDS: Final = 0.02
-# Ways to Redis and back in a call across nodes: where the other one is and whether its node lives, the invitation and
-# its answer, two records; twice as many where scripts have to be loaded; and pipelines that have to come back first.
+# Round trips to Redis in a call across nodes: the look-ups of the callee and its node's lease, the invitation and its
+# answer, and two records. They double if scripts have to be loaded, and pipelines may have to reconnect first.
 CALL_TRIPS: Final = 16
-# Users looked at in one turn of the loop for that: half a millisecond.
+# This many sessions are checked in one turn of the loop when records are written back: half a millisecond.
 SLICE: Final = 500
-# Lines handled in one turn of the loop: some ten milliseconds, so that a thousand floods don't hold it.
+# At most this many lines are handled in one tick: some ten milliseconds, so that a thousand floods don't hold the loop.
 ROUND_LINES: Final = 4096
 DEFAULT_MEMORY: Final = 256 * 1024 * 1024
 
@@ -54,7 +55,7 @@ log = structlog.get_logger()
 
 
 class Hub:
-    """Runs all sessions of a node (see `relay.session.runtime.SessionRuntime`); its bus and directory serve it."""
+    """Runs all sessions of a node, as their `SessionRuntime`, and is the delegate of its bus and its directory."""
 
     def __init__(
         self,
@@ -70,36 +71,36 @@ class Hub:
         counts: Counts | None = None,
         verify_token: Callable[[str, str | None], bool] | None = None,
     ) -> None:
-        """To be made in a running loop.
+        """Create the hub. An event loop must be running.
 
-        `directory` and `bus` make those parts for the hub, which they don't call before they are used. `drain()` is
-        called when the node is told to end. `vouch(name, token)` says whether the token proves that the name may be
-        had; without it no name needs proof.
+        `directory` and `bus` create those parts for the hub, and call it only once they are used. `drain()` is called
+        when the node is told to stop. `verify_token(name, token)` returns whether the token proves the right to the
+        name; without it no name needs a proof.
         """
         self.node_id = node_id
         self.node = node
         self.limits = limits
         self.counts = counts or Counts()
         self.verify_token, self.authenticates = verify_token, verify_token is not None
-        self.sessions: dict[str, Session] = {}  # by owned name
+        self.sessions: dict[str, Session] = {}  # by canonical name
         self.partners = PartnerNodes()
-        self.held = False  # clients' lines have to wait until it is known what this node still owns
-        self.holding: set[ClientConnection] = set()  # those that may hold something: the quiet ones cost nothing
+        self.held = False  # clients' lines wait until it is known which names this node still owns
+        self.holding: set[ClientConnection] = set()  # clients that may hold memory; quiet ones aren't checked
         self._clients: set[ClientConnection] = set()
-        self._forgotten: set[int] = set()  # partitions to be written back
+        self._forgotten: set[int] = set()  # partitions to write back
 
-        # The tick: `now` and `instant` see `SessionRuntime`.
+        # The state of the tick (see `SessionRuntime` for `now` and `instant`).
         self.now = self.instant = 0.0
-        self.flush_generation = 0  # changes whenever mail is delivered or leaves
-        self.loop_iteration = 0  # ticks that there have been
-        self.lines = ROUND_LINES  # lines that may still be handled in this tick, all clients together
+        self.flush_generation = 0  # changes whenever peer messages are delivered or leave
+        self.loop_iteration = 0  # number of ticks so far
+        self.lines = ROUND_LINES  # lines of all clients that may still be handled in this tick
 
         self._loop = asyncio.get_running_loop()
         self.bus = bus(self)
         self.directory = directory(self)
         self._lease = self.directory.lease
         self._ticks = TickScheduler(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
-        # Most inputs and messages call these: each is the scheduler's own method.
+        # These are the scheduler's own methods, because most inputs and messages call them.
         self.open_tick, self.mark_dirty, self.defer = self._ticks.open_tick, self._ticks.mark_dirty, self._ticks.defer
         self.receive, self.call_later = self._ticks.receive, self._ticks.call_later
 
@@ -141,10 +142,10 @@ class Hub:
                 log_defect()
 
     def halt(self) -> None:
-        """Nobody carries anything out any more: timers that are left do nothing."""
+        """Stop all work: remaining timers do nothing."""
         self._ticks.halted = True
 
-    # --- who may go on
+    # --- holding clients, and letting them go on
 
     def _hold(self) -> None:
         self.held = True
@@ -154,7 +155,7 @@ class Hub:
         self.wake_all()
 
     def stand(self) -> None:
-        """The lease holds; from now on it's watched."""
+        """Watch the lease, which holds, from now on."""
         self._standing.stands()
 
     def _call_in(self, newcomer: ClientConnection) -> None:
@@ -163,7 +164,7 @@ class Hub:
             self.mark_dirty(newcomer)
 
     def watch_the_entrance(self, seconds: float) -> None:
-        """To be called every so many seconds: whether newcomers have to leave time for those who talk."""
+        """Update whether newcomers have to leave time for messages. This must be called every `seconds`."""
         counts = self.counts
         self.login_queue.look(counts.taken + counts.delivered, seconds, away=self._lease.failing)
 
@@ -183,20 +184,20 @@ class Hub:
         return self.directory.crowded
 
     def wake_all(self) -> None:
-        """Everyone may go on, as far as there is anything; also whoever was cut off with lines that had to wait."""
+        """Have all clients handle their waiting lines, including disconnected ones whose lines still wait."""
         self.open_tick()
         self._ticks.dirty.update(dict.fromkeys(self._clients))
         self._ticks.dirty.update((s.client, None) for s in self.sessions.values() if s.client is not None)
 
     def call_on(self) -> None:
-        """Whoever has lines that wait may try again, some in each turn."""
+        """Have all clients with waiting lines try again, some in each tick."""
         self.open_tick()
         for client in self._clients:
             if client.lines:
                 self.defer(client)
 
     def go_on_with_halves(self) -> None:
-        """The budget was shared out: whose turn it is to say the rest of a line is read on."""
+        """Read on from the clients whose turn it is to send the rest of a line, after the budget was shared out."""
         called = self.partial_lines.look(self._loop.time())
         if called:
             self.open_tick()
@@ -207,16 +208,16 @@ class Hub:
 
     @property
     def clients(self) -> list[ClientConnection]:
-        """Everyone who is connected."""
+        """All connected clients."""
         return list(self._clients)
 
     def holders(self) -> list[ClientConnection]:
-        """Those of them that may hold something; who is gone is forgotten."""
+        """Return the connected clients that may hold memory."""
         self.holding &= self._clients
         return list(self.holding)
 
     def plug(self, client: ClientConnection, *, resumable: bool) -> Session:
-        """A session for a new client."""
+        """Create a session for a new client."""
         session = Session(self, resumable=resumable)
         session.connect(client)
         self._clients.add(client)
@@ -224,12 +225,12 @@ class Hub:
         return session
 
     def unplug(self, session: Session, client: ClientConnection) -> None:
-        """The client's connection is gone."""
+        """Note that the client's connection is gone."""
         self._clients.discard(client)
         if session.client is client:
             session.unplugged()
 
-    # --- the host of sessions
+    # --- the runtime of sessions
 
     def tell(self, session: Session, event: Event) -> None:
         """See `SessionRuntime`."""
@@ -287,7 +288,7 @@ class Hub:
         self._records.save(session, then)
 
     def began(self, session: Session, *, resumed: bool) -> None:
-        """A session begins here, or goes on here."""
+        """Log that a session has started or was resumed on this node."""
         session.began, client = self.instant, session.client
         who = {} if client is None else {"dialect": client.dialect, "client": client.peer}
         log.info("session started", name=session.canonical_name, session=session.session_id, resumed=resumed, **who)
@@ -337,7 +338,7 @@ class Hub:
         if session.client is not None:
             self._ticks.dirty[session.client] = None
 
-    # --- mail
+    # --- peer messages
 
     def moved(self, mail: SessionMoved) -> None:
         """See `SessionRuntime`."""
@@ -358,7 +359,7 @@ class Hub:
         self.notices.forgotten(*partitions)
 
     async def restore(self) -> None:
-        """Settle what this node still owns, write it back, and look after every chat across nodes."""
+        """Write the records of all sessions that this node still owns, and resync every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.named])
         self.open_tick()
         for node_id in self.peer_nodes.partners():
@@ -366,7 +367,7 @@ class Hub:
         self.bus.ask()
 
     def write_back(self, *partitions: int) -> None:
-        """Redis forgot these partitions: put the records of them back that are ours, shortly."""
+        """Write this node's records in these partitions again after a short delay, because Redis has lost them."""
         if not self._forgotten:
             self.call_later(FORGOTTEN_SECONDS, lambda: self._worker_pool.start(self._write_back))
         self._forgotten.update(partitions)
@@ -380,7 +381,7 @@ class Hub:
 
     @property
     def quiet(self) -> bool:
-        """Everyone is told, and every name given back or written down."""
+        """Return whether all clients are gone and no claim or write of a record is under way."""
         claiming = any(not session.named for session in self.sessions.values())
         return not self._clients and not claiming and self._records.quiet
 
@@ -389,11 +390,11 @@ class Hub:
         return self._claims.holds(session_id)
 
     def dismiss(self) -> None:
-        """The node goes away now."""
+        """End or detach all sessions and close all connections, because the node stops now."""
         self.open_tick()
         for session in list(self.sessions.values()):
             dismiss(session)
-            if session.named:  # resumed elsewhere, if at all
+            if session.named:  # the client may resume it on another node
                 self._ended(session, Ending.DRAINED)
         for client in list(self._clients):
             client.close()

@@ -1,4 +1,4 @@
-"""Whether this node still owns its names, as far as its lease tells, and what its clients do while that isn't known."""
+"""Watches whether the lease holds, and so whether this node owns its names, and holds clients' lines while in doubt."""
 
 from collections.abc import Callable
 from enum import Enum, auto
@@ -8,22 +8,22 @@ import structlog
 
 from relay.directory.directory import Lease
 
-# While the lease is not known to hold, clients' lines wait for so long for the directory's word; if it can't be had,
-# Redis is away, and chats on this node go on.
+# While it isn't known whether the lease holds, clients' lines wait for the directory's answer for this long. Without an
+# answer Redis is down, and chats on this node go on.
 HOLD_SECONDS: Final = 0.5
 
 log = structlog.get_logger()
 
 
 class _State(Enum):
-    NEW = auto()  # no lease was ever had
+    NEW = auto()  # there was no lease yet
     SURE = auto()  # the lease holds, and is watched
-    HOLDING = auto()  # it's overdue: clients' lines wait
-    ADRIFT = auto()  # Redis can't be asked: chats on this node go on
+    HOLDING = auto()  # the lease is overdue, and clients' lines wait
+    ADRIFT = auto()  # Redis can't be asked, and chats on this node go on
 
 
 class LeaseGuard:
-    """Watches the lease from when it first holds. `hold()` makes clients' lines wait, `let_go()` ends that."""
+    """Watches the lease once it has held for the first time. `hold()` makes clients' lines wait; `let_go()` ends it."""
 
     def __init__(
         self,
@@ -40,17 +40,21 @@ class LeaseGuard:
 
     def _be(self, state: _State) -> None:
         self._state = state
-        self.watching = state is _State.SURE  # the lease has to be looked at in each turn; `overdue` is for its lapse
+        # While this is set, the hub checks the lease in each tick, and calls `overdue` once it has lapsed.
+        self.watching = state is _State.SURE
 
     def stands(self) -> None:
-        """The lease holds."""
+        """Note that the lease holds, and let waiting lines go on."""
         unsure = self._state in (_State.HOLDING, _State.ADRIFT)
         self._be(_State.SURE)
         if unsure:
             self._let_go()
 
     def overdue(self) -> None:
-        """The lease doesn't hold. If Redis is away, that was to come; else this node has slept, and must ask first."""
+        """Handle a lease that doesn't hold.
+
+        If Redis is down this is expected; otherwise the process was suspended and must re-check ownership.
+        """
         if self._lease.failing:
             self._drift()
             return

@@ -1,7 +1,7 @@
-"""Lets those in who have no name yet: one after the other, and only a few at a time while others talk.
+"""Admits clients without a name one after the other, and only a few at a time while others talk.
 
-A thousand programs whose node died come back at once. Each costs half a millisecond here and a quarter in Redis: at
-full speed they are a second in which everybody else's messages wait.
+When a node dies, a thousand JSON clients may come back at once. Each costs half a millisecond here and a quarter in
+Redis. At full speed they would delay the messages of all others for a second.
 """
 
 import math
@@ -11,22 +11,22 @@ from typing import Final
 
 from relay.session.client_connection import ClientConnection
 
-# While others talk: so many in each tick, a fifth of a core.
+# While others talk, this many are admitted every so often (`TICK_SECONDS`), which takes a fifth of a core.
 TICK_SECONDS: Final = 0.005
 AT_ONCE: Final = 2
-# Of a crowd more at once: all have had their turn after so long, however many they are, as far as the node can.
+# More are admitted of a larger crowd, so that each has had its turn after this time, if the node is fast enough.
 # A client that hears nothing tries elsewhere in the end (pairchat after 6 s), and would wait there again.
 CROWD_SECONDS: Final = 4.0
-# While nobody talks: so many in each turn of the loop, some milliseconds.
+# While no other client talks, this many are admitted in each turn of the loop, which takes some milliseconds.
 TURN: Final = 16
-# After its last message a chat is taken to go on for so long.
+# Clients count as talking for this long after the last message.
 TALK_SECONDS: Final = 2.0
 
 
 class LoginQueue:
-    """The queue of a node's newcomers. A turn is good for one line: a name, or a token.
+    """The queue of a node's clients without a name. Each admission is for one line, with a name or a token.
 
-    `call(newcomer)` is called when the newcomer's turn has come: it's to ask again at once.
+    `call(newcomer)` is called when the newcomer's turn has come; it must then call `admits` again at once.
     """
 
     def __init__(
@@ -35,23 +35,23 @@ class LoginQueue:
         self._call_later = call_later
         self._call = call
         self._waiting: OrderedDict[ClientConnection, None] = OrderedDict()
-        self._crowd = 0  # the most that waited, since nobody did
+        self._crowd = 0  # the longest that the queue was since it was last empty
         self._called: set[ClientConnection] = set()
         self._left = AT_ONCE
         self._armed = False
         self._said = 0
-        self._talk = 0.0  # seconds for which somebody is still taken to talk; 0: nobody is held up by newcomers
+        self._talk = 0.0  # seconds for which clients still count as talking; 0: newcomers delay no messages
 
     def look(self, said: int, seconds: float, *, away: bool) -> None:
-        """Told every so many seconds how many messages there have ever been, and whether Redis is away.
+        """Update whether clients talk. This must be called every `seconds`; `said` is the total number of messages.
 
-        While it is, newcomers only have to hear that.
+        `away` says that Redis is down. Newcomers aren't slowed down then, because they are only told that it is.
         """
         left = TALK_SECONDS if said != self._said else max(0.0, self._talk - seconds)
         self._talk, self._said = 0.0 if away else left, said
 
     def admits(self, newcomer: ClientConnection) -> bool:
-        """Whether it's this one's turn now; so it is if nobody waits. Else it is called when it is."""
+        """Return True if admitted now; otherwise queue the newcomer and call it back."""
         if newcomer in self._called:
             self._called.discard(newcomer)
             return True
@@ -71,7 +71,7 @@ class LoginQueue:
 
     def _tick(self) -> None:
         self._armed = False
-        self._called.clear()  # who was called and is gone
+        self._called.clear()  # those left were called and are gone
         self._left = TURN
         if self._talk:
             self._left = max(AT_ONCE, math.ceil(self._crowd * TICK_SECONDS / CROWD_SECONDS))

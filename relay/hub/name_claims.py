@@ -1,4 +1,4 @@
-"""Who is who: claims, resumes and look-ups, answered from this node where it can know, else by the directory."""
+"""Handles claims, resumes and look-ups of names, by this node's own sessions if possible, else by the directory."""
 
 import hashlib
 import hmac
@@ -26,40 +26,41 @@ from relay.session.resume import RestoredState
 from relay.session.session import Session, State
 from relay.tasks.worker_pool import WorkerPool
 
-# Times that a resume is tried when somebody with the same token was quicker: one client can't be so quick so often.
+# A takeover is tried this many times if another one was quicker, because a single rival can't be quicker every time.
 TRIES: Final = 4
-# A claim that waits for so long (for the owners that a forgetful Redis has to hear first) has outlasted many a client.
+# After this many seconds the client of a claim may have given up. Claims take long while a Redis that lost its data
+# waits for the owners of names.
 PATIENCE_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
 
 class Owner(Protocol):
-    """What claims, and some others, need of the node."""
+    """The part of the hub that claims and some other parts use."""
 
     node_id: str
     authenticates: bool
-    sessions: dict[str, Session]  # by owned name; a name that is being claimed here counts
-    partners: PartnerNodes  # of all of them
+    sessions: dict[str, Session]  # by canonical name, including names that are being claimed here
+    partners: PartnerNodes  # the partners of all sessions
 
     def began(self, session: Session, *, resumed: bool) -> None:
-        """A session begins on this node."""
+        """Log that a session has started or was resumed on this node."""
 
     def open_tick(self) -> None:
-        """To be called before a session is told an answer."""
+        """Open a tick. This must be called before a session is told an answer."""
 
     def wake(self, session: Session) -> None:
-        """Commands that waited may be handled now."""
+        """Handle the session's waiting commands at the end of this tick."""
 
     def mark_dirty(self, client: ClientConnection) -> None:
-        """Have the outlet pump and flush."""
+        """Have the client handle its waiting lines and flush at the end of this tick."""
 
     def post(self, node_id: str, mail: Mail) -> None:
-        """Send mail."""
+        """Send a peer message."""
 
 
 class NameClaims:
-    """The questions to the directory that are under way, and the sessions that own a name here."""
+    """Runs the requests to the directory, and seats the sessions that own a name here."""
 
     def __init__(self, node: Owner, directory: Directory, records: RecordWriter, tasks: TaskGroup) -> None:
         self._node = node
@@ -69,32 +70,32 @@ class NameClaims:
         self._session_ids: set[str] = set()
         self._unclaimed = Spell("claim not possible")
         self._unresumed = Spell("resume not possible")
-        # By session: it has moved on already, and the answer that makes it a session of this node isn't here yet.
+        # By session id: sessions that another node took over before the directory's answer to our claim was handled.
         self._moved: dict[str, SessionMoved] = {}
-        # Resumes of a name that somebody is just asking for here, by owned name: it's not known yet whose it is.
+        # By canonical name: claims and resumes that wait until another claim of that name here is answered.
         self._behind: dict[str, list[Callable[[], None]]] = {}
 
     def holds(self, session_id: str) -> bool:
-        """Whether a session of this node has this id, or is about to have it."""
+        """Return whether a session of this node has this id, or is about to have it."""
         return session_id in self._session_ids
 
     def forget(self, session_id: str) -> None:
-        """That session is over."""
+        """Forget the id of a session that is over."""
         self._session_ids.discard(session_id)
         self._moved.pop(session_id, None)
 
     def moved(self, mail: SessionMoved) -> None:
-        """Somebody was quicker to take a session over than this node to hear that it had it."""
+        """Keep the message until the claim or resume of its session, which is in flight here, completes."""
         if mail.session_id in self._session_ids:
             self._moved[mail.session_id] = mail
 
     def _seated(self, session_id: str) -> None:
-        """The session is one of this node's: now it can be told that it has moved."""
+        """Deliver a message that the session has moved, if one came while its claim was in flight."""
         if (mail := self._moved.pop(session_id, None)) is not None:
             self._node.post(self._node.node_id, mail)
 
     def claim(self, session: Session, name: Name) -> None:
-        """Ask for a name; ends in `session.claimed` or `session.unclaimed`."""
+        """Ask for a name. The answer calls `session.claimed` or `session.unclaimed`."""
         here = self._node.sessions.get(name.canonical_name)
         if here is None:
             self._node.sessions[name.canonical_name] = session
@@ -126,7 +127,7 @@ class NameClaims:
                 fencing_token, code = (
                     None,
                     Code.UNAVAILABLE,
-                )  # granted to nobody: the grace would only keep others off the name
+                )  # the client is gone, and the grace of its session would only block the name
         except Unavailable as error:
             self._unclaimed.again(error=str(error))
             code = Code.UNAVAILABLE
@@ -139,16 +140,16 @@ class NameClaims:
         else:
             self._seat(session, name)
             session.claimed(session_id, fencing_token, token, token_hash)
-            if session.named:  # else the node goes away
+            if session.named:  # otherwise the node is stopping
                 self._node.began(session, resumed=False)
                 self._seated(session_id)
         self._known(session, name)
 
     async def _supersede(self, session: Session, name: Name, session_id: str, body: SessionRecord) -> int | None:
-        """Take the name over from the session that has it: each of its clients has proved to be the same user.
+        """Take the name over from the session that has it, because both clients have proved to be the same user.
 
-        Not from one whose name only looks alike, and not for a connection that is gone, which would only leave it free.
-        Of two at once the later one wins.
+        Returns the new fencing token, or None if the owner's name only looks alike, or if our connection is gone, so
+        that the name would only become vacant. Of two takeovers at once the later one wins.
         """
         for _ in range(TRIES):
             holder = await self._directory.find(name.canonical_name)
@@ -165,7 +166,7 @@ class NameClaims:
         return None
 
     def _seat(self, session: Session, name: Name) -> None:
-        """The name is this session's now, and no other's."""
+        """Make this session the owner of the name on this node, in place of any other one."""
         old = self._node.sessions.get(name.canonical_name)
         if old is not session:
             if old is not None:
@@ -173,7 +174,7 @@ class NameClaims:
             self._node.sessions[name.canonical_name] = session
 
     def _unseat(self, session: Session, name: Name) -> None:
-        """The session asks for the name no longer."""
+        """Remove the session from the name, which it doesn't own or ask for any more."""
         if self._node.sessions.get(name.canonical_name) is session:
             del self._node.sessions[name.canonical_name]
 
@@ -181,20 +182,20 @@ class NameClaims:
         self._unseat(session, name)
         session.unclaimed(code)
         if code is Code.UNAVAILABLE:
-            # A session that was to be resumed may be ours now: its client has its grace to try again. Until then its
-            # name is not free, here no more than on other nodes.
+            # The directory may have granted the request all the same. The client of a resume has its grace to try
+            # again, and until then the name isn't free, here as on other nodes.
             self._records.give_up(name.canonical_name, session_id, grace, lambda: self.forget(session_id))
         else:
             self.forget(session_id)
 
     def _known(self, session: Session, name: Name) -> None:
-        """It's known whose the name is: whoever waited for that has its turn."""
+        """Start the claims and resumes that waited for this answer about the name."""
         self._node.wake(session)
         for turn in self._behind.pop(name.canonical_name, ()):
             turn()
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
-        """Find the session of a token: here, or in the directory."""
+        """Find the session of the claim's token. The answer calls `come_back` or `session.unclaimed`."""
         assert claim.resume is not None
         token_hash = hash_token(claim.resume.token)
         here = self._node.sessions.get(name.canonical_name)
@@ -214,10 +215,11 @@ class NameClaims:
             self._node.wake(session)
 
     async def _come_back(self, session: Session, here: Session, name: Name, claim: Claim, token_hash: str) -> None:
-        """The session is here, unless it has moved on, or the name has, and the word of that was lost.
+        """Resume a session that is on this node, after the directory has confirmed that.
 
-        The directory knows; where it can't be asked, nobody does, and the client has to try again. Meanwhile it shows
-        whether that has hung up already.
+        The session or the name may have moved to another node, and the message about that may be lost. If the directory
+        can't be asked, the client gets `unavailable` and has to try again. By the time of the answer it also shows
+        whether the client has hung up.
         """
         ours = hmac.compare_digest(here.token_hash, token_hash)
         try:
@@ -225,7 +227,7 @@ class NameClaims:
         except Exception as error:
             if isinstance(error, Unavailable):
                 self._unresumed.again(error=str(error))
-            else:  # a defect: the client is to hear something
+            else:  # a defect: the client must get an answer all the same
                 log.exception("resume failed")
             self._node.open_tick()
             session.unclaimed(Code.UNAVAILABLE)
@@ -247,11 +249,11 @@ class NameClaims:
         self._node.wake(session)
 
     def _owns(self, session: Session, name: Name) -> bool:
-        """Whether the name is this session's. One that has lost it may be asking for it again."""
+        """Return whether the session owns the name. One that has lost the name may be claiming it again."""
         return session.named and self._node.sessions.get(name.canonical_name) is session
 
     def _hand_over(self, session: Session, here: Session) -> None:
-        """The connection of a new session becomes that of an old one."""
+        """Give the connection of the new session to the old session, and end the new one."""
         old, new = here.disconnect(), session.disconnect()
         session.close()
         here.grace_period.end(time.time_ns() // 1000)
@@ -285,7 +287,7 @@ class NameClaims:
                     name.canonical_name, holder.session_id, fencing_token=fencing_token, node_id=self._node.node_id
                 ),
             )
-            if session.state is State.ENDED:  # the node goes away: with its token the client may go on elsewhere
+            if session.state is State.ENDED:  # the node is stopping, and the client may resume on another one
                 self._unseat(session, name)
                 self.forget(session_id)
             else:
@@ -310,11 +312,11 @@ class NameClaims:
     async def _take_over(
         self, session: Session, name: Name, session_id: str, token_hash: str
     ) -> tuple[Record, int] | None:
-        """The record that the token belongs to, and the new fence; None if there is no such session.
+        """Take over the session of the token. Returns its record and the new fencing token, or None if there is none.
 
-        Of two resumes at once on two nodes the later one wins. One whose client has hung up meanwhile takes nothing
-        from a client that is there: a node that slept may find the words of a client that has long been served
-        elsewhere, or tried again here.
+        Of two resumes at once on two nodes the later one wins. A resume whose client has hung up takes nothing from a
+        connected client: a node that was suspended may read lines of a client that has long been served elsewhere, or
+        that has tried again here.
         """
         for _ in range(TRIES):
             holder = await self._directory.find_token(name.canonical_name, token_hash)
@@ -326,7 +328,7 @@ class NameClaims:
         return None
 
     def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
-        """Find the owner of a name: here, or in the directory."""
+        """Find the owner of a name, here or in the directory. `then` gets it, or `unavailable`."""
         here = self._node.sessions.get(canonical_name)
         if here is not None and here.named:
             then(Located(here.presence, self._node.node_id))
@@ -338,7 +340,7 @@ class NameClaims:
             found: Located | Code = await self._directory.locate(canonical_name)
         except Unavailable:
             found = Code.UNAVAILABLE
-        except Exception:  # likewise
+        except Exception:  # a defect must not take the other users' node down
             log.exception("lookup failed")
             found = Code.UNAVAILABLE
         self._node.open_tick()
@@ -346,10 +348,10 @@ class NameClaims:
 
 
 def _gone(session: Session) -> bool:
-    """The client has hung up."""
+    """Return whether the client has hung up."""
     return session.client is None or session.client.hung_up
 
 
 def hash_token(token: str) -> str:
-    """What the directory keeps of a token. 256 random bits need no salt."""
+    """Return the hash of a token for the directory. A token has 256 random bits, so it needs no salt."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,6 +1,7 @@
-"""Half lines while memory is short: a node holds them, so a client that goes on with one waits for its turn.
+"""Gives turns to clients with a partial line while memory is short, because the node holds these lines in memory.
 
-Without turns nobody might ever finish: what would free memory may be an acknowledgement behind somebody's half line.
+Without turns it might happen that no client ever finishes: the acknowledgement that would free memory may come behind a
+client's partial line.
 """
 
 from typing import Final, Protocol
@@ -8,48 +9,51 @@ from typing import Final, Protocol
 from relay.hub.tick_scheduler import Settling
 from relay.session.memory_budget import MemoryBudget
 
-# How long a client may take to say the rest of its line before it is the next one's turn: 64 KiB at 50 kbit/s.
+# A client may take this long to send the rest of its line before the next one's turn: 64 KiB at 50 kbit/s.
 TURN_SECONDS: Final = 10.0
 
 
 class PartialLine(Settling, Protocol):
-    """A connection, in the middle of a line."""
+    """A connection that may have received part of a line."""
 
     @property
     def half(self) -> int:
-        """Bytes of the line that isn't whole yet."""
+        """Bytes of the partial line that have been received."""
 
     @property
     def unsaid(self) -> int:
-        """Bytes by which that line may still grow."""
+        """Bytes by which the partial line may still grow."""
 
 
 class PartialLines:
-    """Those who wait in the middle of a line, and those whose turn it is to say the rest."""
+    """Holds the connections that wait in the middle of a line, and those whose turn it is to send the rest."""
 
     def __init__(self, memory_budget: MemoryBudget) -> None:
         self._memory_budget = memory_budget
-        self._waiting: dict[PartialLine, None] = {}  # in their order
-        self._turns: dict[PartialLine, float] = {}  # until when
+        self._waiting: dict[PartialLine, None] = {}  # in the order of their arrival
+        self._turns: dict[PartialLine, float] = {}  # the time at which each turn ends
 
     def admits(self, one: PartialLine) -> bool:
-        """Whether it may be read now. If not, `look` returns it once it may ask again."""
+        """Return whether the connection may be read now. If not, `look` returns it once it may ask again."""
         if one.half <= self._memory_budget.allowance or one in self._turns:
             return True
         self._waiting[one] = None
         return False
 
     def done(self, one: PartialLine) -> bool:
-        """A line of it is whole. Whether that was its turn: the next one need not wait for it any more."""
+        """End the connection's turn, because its line is complete. Returns whether it had one, so another may begin."""
         return self._turns.pop(one, None) is not None
 
     def forget(self, one: PartialLine) -> None:
-        """It is gone."""
+        """Forget a connection that is gone."""
         self._waiting.pop(one, None)
         self._turns.pop(one, None)
 
     def look(self, now: float) -> list[PartialLine]:
-        """Give turns: so many that the whole lines fit into the budget, and one at least. Returns who may go on."""
+        """Give turns to as many connections as have lines that fit into the budget, at least one. Returns those.
+
+        If memory isn't short any more, returns all that wait.
+        """
         if not self._memory_budget.short:
             called = list(self._waiting)
             self._waiting.clear()

@@ -1,4 +1,4 @@
-"""What the life and death of other nodes means to the sessions here."""
+"""Tells the sessions here of the death and return of other nodes."""
 
 import structlog
 
@@ -10,22 +10,22 @@ log = structlog.get_logger()
 
 
 class PeerNodes:
-    """The other nodes, as the partners of somebody here may live there."""
+    """The other nodes, where partners of sessions here may live."""
 
     def __init__(self, node: Owner, bus: Bus) -> None:
         self._node = node
         self._bus = bus
 
     def partners(self) -> set[str]:
-        """The nodes that hold a partner of someone here."""
+        """Return the ids of the other nodes that hold a partner of a session here."""
         return set(self._node.partners.nodes) - {self._node.node_id}
 
     def watched(self) -> set[str]:
-        """The nodes whose death matters here."""
+        """Return the ids of the nodes whose death matters here: they hold a partner, or have to acknowledge frames."""
         return self.partners() | self._bus.waiting()
 
     def lost(self, node_id: str, since: float) -> None:
-        """That node is dead, for so many seconds: its text users are gone, its JSON users may come back elsewhere."""
+        """Handle the death of a node `since` seconds ago: its text users are gone, its JSON users may come back."""
         log.warning("node lost", uid=node_id, seconds=round(since, 2))
         self._node.open_tick()
         self._bus.forget(node_id)
@@ -34,14 +34,14 @@ class PeerNodes:
             self._node.wake(session)
 
     def back(self, node_id: str) -> None:
-        """That node wasn't dead. What it had to say meanwhile went with the link: ask after each partner there."""
+        """Ask each partner on a node that wasn't dead, because its messages since then were lost with the link."""
         log.warning("node back", uid=node_id)
         self._node.open_tick()
         for session in list(self._node.sessions.values()):
             resume.ask_partner_on(session, node_id)
 
     def forgot(self, node_id: str) -> None:
-        """That node had given us up, mail to it was lost: settle with each partner there what it has."""
+        """Ask each partner on a node that had given this one up, because messages to that node were lost."""
         self._node.open_tick()
         for session in self._node.sessions.values():
             resume.ask_partner_on(session, node_id)

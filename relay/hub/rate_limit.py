@@ -1,4 +1,4 @@
-"""How fast somebody may go on: token buckets, reckoned only when they seem to be empty. No I/O; the time is told."""
+"""Limits the rate of a client's requests by token buckets. The caller passes the time, and nothing here does I/O."""
 
 from math import inf
 from typing import Final
@@ -9,7 +9,7 @@ MINUTE: Final = 60.0
 
 
 class TokenBucket:
-    """So many times a minute, all of them at once if need be; each comes back a while after it was used."""
+    """Token bucket: N tokens per minute, burst N."""
 
     __slots__ = ("_at", "_left", "_most")
 
@@ -18,7 +18,7 @@ class TokenBucket:
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Use one, if there is one."""
+        """Take a token. Returns False if there is none."""
         self._left = min(self._most, self._left + (now - self._at) * self._most / MINUTE)
         self._at = now
         if self._left < 1:
@@ -27,14 +27,14 @@ class TokenBucket:
         return True
 
     def full(self, now: float) -> bool:
-        """Whether all of them are back: the bucket might as well be forgotten."""
+        """Return whether the bucket is full again, so that it may be forgotten."""
         return self._left + (now - self._at) * self._most / MINUTE >= self._most
 
 
 class ClientSource:
-    """Where a connection comes from; here, nowhere in particular.
+    """The source of a connection. This base class stands for an unknown one.
 
-    `claims`: what its address may ask for. `peer`: its address, where that isn't the socket's.
+    `claims` limits the claims from its address. `peer` is the client's address if that isn't the socket's, or empty.
     """
 
     __slots__ = ("claims", "peer")
@@ -44,17 +44,17 @@ class ClientSource:
         self.peer = peer
 
     def left(self) -> None:
-        """To be called once the connection is gone."""
+        """Note that the connection is gone. This must be called once."""
 
 
 NOWHERE: Final = ClientSource()
 
 
 class RateLimiter:
-    """What one client may say: lines and bytes a second and calls a minute, as its limits have it.
+    """Limits one client's lines and bytes per second and its calls per minute, as `limits` says.
 
-    `claims`: those of its address. Lines and bytes are refilled only once they are used up, so a client that was silent
-    may say two seconds' worth at once.
+    `claims` is the bucket of its address. Lines and bytes are refilled only once they are used up, so a client that was
+    silent may send two seconds' worth at once.
     """
 
     __slots__ = ("_at", "_bytes_left", "_calls", "_claims", "_limits", "_lines_left")
@@ -68,13 +68,13 @@ class RateLimiter:
         self._calls: TokenBucket | None = None  # most clients call once
 
     def spend(self, lines: int, bytes: int) -> bool:
-        """Count what was read. Whether `debt` has to be asked for now. Once a read, however much that brought."""
+        """Count the lines and bytes of one read. Returns True if `debt` must be called now."""
         self._lines_left -= lines
         self._bytes_left -= bytes
         return self._lines_left < 0 or self._bytes_left < 0
 
     def debt(self, now: float) -> float:
-        """For how many seconds nothing more should be read, now that what came back meanwhile is counted."""
+        """Refill lines and bytes, and return for how many seconds nothing more should be read."""
         passed, self._at = now - self._at, now
         lines, bytes, owed = self._limits.lines, self._limits.bytes, 0.0
         if lines:
@@ -86,11 +86,11 @@ class RateLimiter:
         return owed
 
     def may_claim(self, now: float) -> bool:
-        """Whether it may ask for a name once more."""
+        """Return whether the client may ask for a name now, and count that."""
         return self._claims is None or self._claims.take(now)
 
     def may_call(self, now: float) -> bool:
-        """Whether it may call, or look, somebody up once more."""
+        """Return whether the client may call or look up a user now, and count that."""
         if not self._limits.calls:
             return True
         if self._calls is None:

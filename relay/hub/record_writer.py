@@ -1,4 +1,4 @@
-"""Keeps the directory's records in step with the sessions of this node."""
+"""Keeps the directory's records up to date with the sessions of this node."""
 
 from collections.abc import Callable
 from typing import Final, TypeVarTuple
@@ -12,9 +12,9 @@ from relay.protocol.errors import Reason
 from relay.session.session import Session
 from relay.tasks.worker_pool import WorkerPool
 
-# Pause before a record that couldn't be written is written again.
+# The pause before a failed write of a record is retried, in seconds.
 RETRY_SECONDS: Final = 0.2
-# Records written at the same time when all have to be.
+# This many records are written at the same time when all have to be.
 AT_ONCE: Final = 500
 
 _About = TypeVarTuple("_About")
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class RecordWriter:
-    """Writes one session's record at a time in one place, so that an older state never overtakes a newer one.
+    """Has at most one write of each session's record under way, so that an older state never overtakes a newer one.
 
     `changed()` is called before sessions are told anything.
     """
@@ -37,20 +37,20 @@ class RecordWriter:
         self._writing: set[Session] = set()
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
-        """Write the record as it is by then. `then(False)`: not now; it's written as soon as that is possible."""
+        """Write the record's state at write time. Calls `then(False)` if it failed and will be retried."""
         waiting = self._waiting.setdefault(session, [])
         if then is not None:
             waiting.append(then)
         self._start(session)
 
     def release(self, session: Session, then: Callable[[], None]) -> None:
-        """Give the name back, behind what is being written. `then`: that is done, or can't be done now."""
+        """Give the name back after the write under way. Calls `then` once that is done or has failed for now."""
         self._released[session] = then
         self._start(session)
 
     @property
     def quiet(self) -> bool:
-        """Nothing is being written."""
+        """Return whether no write is under way."""
         return not self._writing
 
     def _start(self, session: Session) -> None:
@@ -84,7 +84,7 @@ class RecordWriter:
                 await self._lost(session)
             except Unavailable:
                 self._waiting.setdefault(session, [])
-            except Exception:  # a defect: who waits has to be told, and the name must not be lost for it
+            except Exception:  # a defect: waiting callers must be told, and it must not cost the name
                 log.exception("record not written")
                 self._waiting.setdefault(session, [])
         self._changed()
@@ -94,13 +94,13 @@ class RecordWriter:
             await anyio.sleep(RETRY_SECONDS)
 
     async def _lost(self, session: Session) -> None:
-        """Another session owns the name: a stranger's, or this very one's, resumed elsewhere."""
+        """Find out whether another user owns the name or this session was resumed elsewhere, and tell the session."""
         resumed = None
         if session.token_hash:
             try:
                 resumed = await self._directory.resumed(session.canonical_name, session.token_hash)
             except Unavailable:
-                self._waiting.setdefault(session, [])  # whose it is now shows with the next try
+                self._waiting.setdefault(session, [])  # the retry finds out who owns the name
                 return
         self._changed()
         if session.named:
@@ -108,7 +108,7 @@ class RecordWriter:
                 session.name_lost()
             else:
                 if session.chat is not None and not resumed.body.knows(session.chat.id):
-                    session.part(Reason.LOST)  # it was resumed from what an older server remembered: without this chat
+                    session.part(Reason.LOST)  # it was resumed from an older server's record, without this chat
                 session.replaced(resumed.fencing_token)
 
     async def _give_back(self, session: Session) -> None:
@@ -130,9 +130,9 @@ class RecordWriter:
         _call(then)
 
     def give_up(self, canonical_name: str, session_id: str, after: float, then: Callable[[], None]) -> None:
-        """A claim got no answer, but may be carried out yet: take it back once Redis can be asked, `after` so long.
+        """Take a claim back that got no answer and may still be carried out, once Redis answers.
 
-        `then`: that time is over, and the name may be had.
+        That begins after `after` seconds. Calls `then` at that time, because the name may be claimed from then on.
         """
         self._worker_pool.start(self._take_back, canonical_name, session_id, after, then)
 
@@ -147,7 +147,7 @@ class RecordWriter:
                 continue
 
     async def write_all(self, sessions: list[Session]) -> None:
-        """Write all of them back, after Redis forgot or the lease lapsed. Raises Unavailable: not all of them now."""
+        """Write all records, after Redis lost data or the lease lapsed. Raises Unavailable if some failed for now."""
         for start in range(0, len(sessions), AT_ONCE):
             await self._write_some(sessions[start : start + AT_ONCE])
 
@@ -173,7 +173,7 @@ def _nobody() -> None:
 
 
 def _call(then: Callable[[*_About], None], *about: *_About) -> None:
-    """A defect in what one session does next must not keep others, or its own record, from their turn."""
+    """Call `then` and log any exception, because a defect must not stop the other callers or the writing of records."""
     try:
         then(*about)
     except Exception:
@@ -181,7 +181,7 @@ def _call(then: Callable[[*_About], None], *about: *_About) -> None:
 
 
 def body(session: Session) -> SessionRecord:
-    """What the directory has to know of a session."""
+    """Return the record of a session as it is now."""
     engaged = session.engaged
     return SessionRecord(
         display_name=session.name.display_name if session.name else "",

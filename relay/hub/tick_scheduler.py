@@ -1,7 +1,7 @@
-"""Ticks: all that one turn of the loop brings is handled, and then goes out at once.
+"""Schedules ticks: the inputs of one turn of the loop are handled, and then all their outputs leave at once.
 
-Inputs (a client's bytes, mail, an answer of the directory, a timer) are handled one by one; what they cause gathers and
-goes out at the end of the tick: one write a client, one PUBLISH a node.
+Inputs (a client's bytes, peer messages, an answer of the directory, a timer) are handled one by one. Their outputs
+gather and leave at the end of the tick: one write for each client, one PUBLISH for each node.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ import structlog
 
 from relay.session.peer_messages import Mail
 
-# Clients that flood get their turn so many at a time: 256 KiB of text at most, some milliseconds. With all of 2,000 at
-# once others' messages took twice as long (docs/decisions/0010).
+# This many clients that flood get a share of one tick: 256 KiB of text at most, some milliseconds. With all of 2,000 at
+# once the messages of other clients took twice as long (docs/decisions/0010).
 FLOODS_AT_ONCE: Final = 16
 
 log = structlog.get_logger()
 
 
 class Settling(Protocol):
-    """Somebody whose work gathers until the end of a tick: a client's connection."""
+    """A participant whose work gathers until the end of a tick, such as a client's connection."""
 
     def settle(self) -> None:
-        """Do it."""
+        """Do the work that has gathered."""
 
 
 class TickScheduler:
-    """Opens a tick with its first input, and closes it once nothing is left to be done."""
+    """Opens a tick with its first input, and closes it once no work is left."""
 
     def __init__(
         self,
@@ -39,23 +39,23 @@ class TickScheduler:
         deliver: Callable[[deque[Mail]], None],
         flush: Callable[[], None],
     ) -> None:
-        """`opened` is called before the first input of a tick is handled, and `flush` when all of them were.
+        """`opened` is called before the first input of a tick is handled, and `flush` after all work of the tick.
 
-        `deliver` hands out the mail for sessions of this node, and empties the queue; it is called before those who are
-        `dirty` settle, also where there is no mail.
+        `deliver` hands out the peer messages for sessions of this node, and empties the queue. It is called before the
+        `dirty` ones settle, even if there are no messages.
         """
         self._loop = loop
         self._opened = opened
         self._deliver = deliver
         self._flush = flush
-        self.mail: Final = deque[Mail]()  # for sessions here; whoever adds something has opened a tick
-        self.dirty: dict[Settling, None] = {}  # those who settle in this tick; likewise
+        self.mail: Final = deque[Mail]()  # for sessions here; a tick must be open before a message is added
+        self.dirty: dict[Settling, None] = {}  # those that settle in this tick; a tick must be open likewise
         self._later: dict[Settling, None] = {}
         self._open = False
-        self.halted = False  # nobody carries anything out any more: alarms that are left do nothing
+        self.halted = False  # the node has stopped: remaining timers do nothing
 
     def open_tick(self) -> None:
-        """Open a tick, if none is open. This has to be called before any input is handled."""
+        """Open a tick if none is open. This must be called before any input is handled."""
         if self._open:
             return
         self._open = True
@@ -63,7 +63,7 @@ class TickScheduler:
         self._opened()
 
     def _close(self) -> None:
-        """Carry out everything that this tick's inputs caused, and what that causes in turn, until nothing is left."""
+        """Deliver and settle until no work is left, then flush. Deferred work opens the next tick."""
         while self.mail or self.dirty:
             self._deliver(self.mail)
             dirty, self.dirty = self.dirty, {}
@@ -79,20 +79,20 @@ class TickScheduler:
             self.open_tick()
 
     def mark_dirty(self, one: Settling) -> None:
-        """Have it settle at the end of this tick."""
+        """Settle it at the end of this tick."""
         self.dirty[one] = None
 
     def defer(self, one: Settling) -> None:
-        """Have it settle in a later tick: it has had its share of this one."""
+        """Settle it in a later tick, because it has had its share of this one."""
         self._later[one] = None
 
     def receive(self, mails: list[Mail]) -> None:
-        """Take mail from another node for sessions here."""
+        """Take peer messages from another node for sessions here."""
         self.open_tick()
         self.mail.extend(mails)
 
     def call_later(self, delay: float, then: Callable[[], None]) -> None:
-        """Call `then` after so many seconds, in a tick of that time."""
+        """Call `then` after `delay` seconds, in an open tick."""
         self._loop.call_later(delay, self._ring, then)
 
     def _ring(self, then: Callable[[], None]) -> None:
@@ -102,5 +102,5 @@ class TickScheduler:
 
 
 def log_defect() -> None:
-    """Log a defect that one client or one piece of mail brings out: it must not stop the node for all the others."""
+    """Log a defect that one client or one peer message caused, because it must not stop the node for all others."""
     log.exception("a step failed")

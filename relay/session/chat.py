@@ -1,4 +1,4 @@
-"""One pairing as one side sees it: what is under way to the partner, what came from it, and what became of each id."""
+"""One chat as one side sees it: the messages to the partner, those from the partner, and the outcome of each id."""
 
 from typing import Final
 
@@ -10,17 +10,18 @@ from relay.session.message_times import MessageTimes
 from relay.session.peer_messages import Ack, Resync, Text
 from relay.session.window import Window, size
 
-# Bytes on their way to a client that hasn't taken them: enough for any round trip, small beside Redis' output buffers,
-# and all that a client that doesn't read costs its node. The rest of a window stays with the sender's node.
+# This many bytes may be in flight to a client that hasn't taken them: enough for any round trip, small beside Redis'
+# output buffers, and all that a client that doesn't read costs its node. The rest of a window waits with the sender.
 FLIGHT_BYTES: Final = 64 * 1024
-# Outcomes remembered for ids that are sent again. A client that resumes repeats at most one window.
+# This many spans of outcomes are remembered for ids that are sent again. A client that resumes repeats at most one
+# window.
 FATES_KEPT: Final = 512
-# Ended chats whose reason is remembered, for messages that were written to them and came late.
+# For this many ended chats the reason is remembered, for messages that were written to them and arrive late.
 PAST_KEPT: Final = 32
 
 
 class _Span(Struct, gc=False):
-    """Ids that ended alike; a `reason` of None means acknowledged."""
+    """A range of ids with the same outcome. A `reason` of None means acknowledged."""
 
     first: int
     last: int
@@ -29,29 +30,32 @@ class _Span(Struct, gc=False):
 
 
 class Outcomes:
-    """What became of ids: which were acknowledged in which chat, which were reported unconfirmed and why."""
+    """The outcomes of ids: those acknowledged with their chat, and those reported unconfirmed with the reason."""
 
     __slots__ = ("_past", "_spans", "_times")
 
     def __init__(self) -> None:
-        # Not a deque and an OrderedDict: empty ones would cost every idle client 0.7 KB.
+        # An empty deque and an empty OrderedDict would cost every idle client 0.7 KB.
         self._spans: list[_Span] = []
         self._past: dict[str, Reason] | None = None
         self._times: MessageTimes | None = None
 
     @property
     def times(self) -> MessageTimes:
-        """When what has an outcome was said, and what somebody said on another node."""
+        """The times of messages that have an outcome, and of messages that were said on another node."""
         if self._times is None:
             self._times = MessageTimes()
         return self._times
 
     def when(self, id: int) -> float | None:
-        """When that was said, where it is known."""
+        """Return the Unix time at which the message was said, or None if it isn't known."""
         return self._times.of(id) if self._times is not None else None
 
     def record(self, first: int, last: int, chat: str, reason: Reason | None) -> None:
-        """Ids from first to last ended so; `reason` None means acknowledged. Acknowledged spans grow together."""
+        """Record the outcome of the ids from `first` to `last`. A `reason` of None means acknowledged.
+
+        Adjacent acknowledged spans of a chat are merged.
+        """
         spans = self._spans
         if reason is None and spans:
             span = spans[-1]
@@ -63,14 +67,14 @@ class Outcomes:
             del spans[0]
 
     def of(self, id: int) -> tuple[str | None, Reason | None]:
-        """Chat and outcome of an id. One too old to be remembered counts as lost: it may or may not have arrived."""
+        """Return the chat and the outcome of an id. A forgotten one counts as lost: it may or may not have arrived."""
         for span in reversed(self._spans):
             if span.first <= id <= span.last:
                 return span.chat, span.reason
         return None, Reason.LOST
 
     def ended(self, chat: str, reason: Reason) -> None:
-        """This chat is over."""
+        """Record why a chat ended."""
         past = self._past
         if past is None:
             past = self._past = {}
@@ -79,12 +83,12 @@ class Outcomes:
             del past[next(iter(past))]
 
     def why(self, chat: str) -> Reason:
-        """Why a chat that is over ended; `lost` where nobody remembers it."""
+        """Return why a chat ended, or `lost` if that is forgotten."""
         return self._past.get(chat, Reason.LOST) if self._past else Reason.LOST
 
 
 class Chat:
-    """A chat that was announced, or is about to be, to this side."""
+    """A chat that was announced to this side, or is about to be."""
 
     __slots__ = (
         "_out",
@@ -111,22 +115,25 @@ class Chat:
         self.partner = partner
         self.window = Window()
         self.received = 0  # highest partner id that this side was told
-        self.times = MessageTimes()  # of the partner's messages that came here, whether this side was told or not
-        self.retold = 0  # highest partner id that may have come with another time than before
+        self.times = MessageTimes()  # the times of the partner's messages that came here, also of those not told
+        self.retold = 0  # highest partner id that may have come with a different time than before
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
-        self.absences = 0  # how often that has happened
+        self.absences = 0  # number of the partner's absences
         self.gap = False  # the partner was asked to send again
-        self.deaf = False  # the partner's client is gone for good; only its last words are still to come
-        self.untaken = 0  # bytes that the kernel has taken for a client that acknowledges itself, not yet reported
-        self.taken = 0  # highest id that the partner's kernel is known to have taken, beside those acknowledged
+        self.deaf = False  # the partner's client is gone for good; only its last messages are still to come
+        self.untaken = 0  # bytes told to a client that sends its own acks, and not yet reported by a FlowAck
+        self.taken = 0  # highest id that the partner's kernel has taken, as its last FlowAck said
         self.held = False  # messages wait in the window, because the partner doesn't read
         self._out = 0  # highest id sent in this chat
-        self._run: Text | None = None  # mail of this turn that further messages can join
-        self._turn = -1
+        self._run: Text | None = None  # the peer message of this tick that further messages can be added to
+        self._turn = -1  # the flush generation of `_run`
 
     def say(self, id: int, text: str, fencing_token: int, at: float, turn: int) -> Text | None:
-        """Put a message under way. Returns the mail to post; None where it joined what was posted, or has to wait."""
+        """Put a message under way. `turn` is the flush generation.
+
+        Returns the peer message to post, or None if the text was added to a posted one or has to wait.
+        """
         window = self.window
         window.add_one(id, text, at)
         if (self.away or window.bytes > FLIGHT_BYTES) and not self._may_leave():
@@ -141,9 +148,10 @@ class Chat:
         return run
 
     def say_on(self, id: int, texts: list[str], at: float, turn: int) -> bool:
-        """Put messages under way, from this id on. False: each of them has to be looked at by itself.
+        """Put several messages under way, with ids from `id` on. Returns False if each needs a `say` of its own.
 
-        They join the mail of the one before, all at once. One by one they cost three times as much.
+        They are added to the previous message's peer message all at once. One by one they would cost three times as
+        much.
         """
         run, window = self._run, self.window
         if run is None or self._turn != turn or id != run.id + len(run.texts) or at != run.at:
@@ -158,13 +166,13 @@ class Chat:
         return True
 
     def _may_leave(self) -> bool:
-        """Whether the message that was just added may follow those before it at once."""
+        """Return whether the message that was just added may leave now, and set `held` if it may not."""
         if not self.held:
             self.held = self.away or self.window.between(self.taken, self._out) >= FLIGHT_BYTES
         return not self.held
 
     def go_on(self, fencing_token: int) -> list[Text]:
-        """Mail for what had to wait, as far as there is room now."""
+        """Return peer messages with the held texts for which there is room now."""
         leaving, self.held = self.window.next(self._out, FLIGHT_BYTES - self.window.between(self.taken, self._out))
         mails: list[Text] = []
         for id, text, at in leaving:
@@ -181,13 +189,16 @@ class Chat:
         return self._out
 
     def retransmit(self, fencing_token: int) -> list[Text]:
-        """Mail for what has no acknowledgement, from its start, to a partner that may have missed it."""
+        """Return peer messages with all unacknowledged texts, from the first on, because the partner may lack them."""
         if self.window:
             self._out = self.taken = 0
         return self.go_on(fencing_token)
 
     def take(self, mail: Text) -> list[str] | None:
-        """The messages of this mail that are new, up to the id `received`. None: something before them is missing."""
+        """Take the partner's messages. Returns the new ones, the last of which has the id `received` now.
+
+        Returns None if messages before them are missing.
+        """
         received, texts = self.received, mail.texts
         if mail.prev > received:
             return None
@@ -200,48 +211,51 @@ class Chat:
         return texts
 
     def confirm(self, upto: int) -> Ack | None:
-        """Acknowledge the partner's messages up to `upto`; None where there is nothing new to say."""
+        """Acknowledge the partner's messages up to `upto`. Returns None if they were acknowledged before."""
         if upto > self.received:
             upto = self.received
         if upto <= self.confirmed:
             return None
         self.confirmed = upto
-        # Mostly the partner's node knows the time: a call less for each message.
+        # Mostly the partner's node knows the time, so the call of `ack` is saved for each message.
         return self.ack() if upto <= self.retold else Ack(self.partner.canonical_name, self.id, upto)
 
     def ack(self) -> Ack:
-        """What this side has acknowledged, and when it was said where the partner's node may not know."""
+        """Return an acknowledgement up to `confirmed`, with the time if the partner's node may not know it."""
         at = self.times.of(self.confirmed) if self.confirmed <= self.retold else None
         return Ack(self.partner.canonical_name, self.id, self.confirmed, at)
 
     def gone_away(self) -> None:
-        """The partner's client is gone and may come back."""
+        """Note that the partner's client is gone and may come back."""
         self.away = True
         self.absences += 1
 
     def came_back(self) -> None:
-        """The partner's client is there again."""
+        """Note that the partner's client is back."""
         self.away = False
 
     def forget_untold(self) -> None:
-        """The client is gone: what it hasn't acknowledged will have to come again."""
+        """Forget the messages that the client didn't acknowledge before it was gone: they have to be sent again."""
         self.received = self.confirmed
 
     def caught_up(self, last: int) -> Ack | None:
-        """A client that came back has the partner's messages up to `last`, whether it had acknowledged them or not."""
+        """Note that a resumed client has the partner's messages up to `last`. Returns the ack that is due, if any."""
         self.received = max(self.received, last)
         return self.confirm(last)
 
     @property
     def unsettled(self) -> tuple[int, list[float]]:
-        """The highest id that has no acknowledgement, and the times up to it."""
+        """The highest id without acknowledgement, and the times of the messages up to it."""
         times = MessageTimes()
         for run in self.window.runs:
             times.note(run.id, len(run.texts), run.at)
         return times.latest
 
     def sync(self, party: Party, *, reply: bool, away: bool = False) -> Resync:
-        """Tell the partner where this side lives and what it has acknowledged: all else has to come again."""
+        """Return a `Resync`, which tells the partner where this side lives and what it has to send again.
+
+        With `reply` the partner answers with a `Resync` of its own.
+        """
         timed, times = self.times.latest
         if reply:
             at = self.times.of(self.confirmed)

@@ -1,4 +1,4 @@
-"""What a node needs of a client's connection. A session only keeps it, for its host."""
+"""The interface of a client's connection. A session only keeps the connection; its runtime uses it."""
 
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Protocol
@@ -10,73 +10,73 @@ if TYPE_CHECKING:
 
 
 class RequestLimits(Protocol):
-    """How much a client may ask for. Each question counts."""
+    """Limits how much a client may ask for. Each call of a method counts as one request."""
 
     def may_claim(self, now: float) -> bool:
-        """Whether it may ask for a name now."""
+        """Return whether the client may ask for a name now."""
 
     def may_call(self, now: float) -> bool:
-        """Whether it may call, or look, somebody up now."""
+        """Return whether the client may call or look up a user now."""
 
 
 class ClientWriter(Protocol):
-    """Takes what a client is told, in order."""
+    """Takes the events for a client and writes them in order."""
 
     @property
     def behind(self) -> bool:
-        """Whether the client has still to read what it was told before."""
+        """Return whether earlier events wait because the client hasn't read them."""
 
     def tell(self, event: Event) -> bool:
-        """Add an event to what the client is told. Returns False if no flush is needed: the ack was held back."""
+        """Add an event for the client. Returns False if no flush is needed (the ack was delayed)."""
 
     def tell_ack(self) -> bool:
-        """Add the acknowledgement that was held back. Returns False if there is none."""
+        """Add the delayed acknowledgement. Returns False if there is none."""
 
 
 class ClientConnection(Protocol):
     """The connection of a session's client."""
 
-    session: "Session"  # that it is the client of
+    session: "Session"  # the session that this connection serves
 
     @property
     def rate_limiter(self) -> RequestLimits:
-        """What bounds its claims and calls."""
+        """The limits of its claims and calls."""
 
     @property
     def peer(self) -> str:
-        """The client's address and port; empty where it has none."""
+        """The client's address and port; empty if it has none."""
 
     @property
     def dialect(self) -> str:
-        """What the client speaks: `text`, `json`, `classic`, or `unknown` as long as it has said nothing."""
+        """The client's dialect: `text`, `json`, `classic`, or `unknown` until it has sent something."""
 
     @property
     def write_buffer(self) -> ClientWriter:
-        """Where the client is told things."""
+        """The buffer that takes the events for the client."""
 
     def settle(self) -> None:
-        """Handle lines that wait, as far as the session lets them; write what the client is told."""
+        """Handle the waiting lines until the session is blocked, and write the events for the client."""
 
     @property
     def lines(self) -> Sized:
-        """What the client said and waits for its turn."""
+        """The client's lines that wait to be handled."""
 
     def close(self) -> None:
-        """Close after that."""
+        """Close the connection once everything that was told before has been written."""
 
     def check_peer(self) -> None:
-        """Give the connection up if its peer is gone."""
+        """Close the connection if the kernel says that its peer is gone."""
 
     def called(self) -> None:
-        """Lines that wait were not written to the partner that is announced next."""
+        """Note that the waiting lines were written before the next partner was announced, so they aren't for it."""
 
     @property
     def held_bytes(self) -> int:
-        """Memory that this client's messages and replies hold at the moment."""
+        """Bytes of memory that this client's messages and replies hold at the moment."""
 
     def serve(self, session: "Session") -> None:
-        """Be the client of this session from now on."""
+        """Serve this session from now on."""
 
     @property
     def hung_up(self) -> bool:
-        """The client sends nothing more, and may be gone."""
+        """Return whether the client has closed its sending side, and so may be gone."""

@@ -1,4 +1,4 @@
-"""What each command of a client does, in a session that is ready for it."""
+"""Handlers of the client's commands, one for each, for sessions that aren't blocked."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def before_name(session: "Session", command: Command) -> None:
-    """Handle a command of a session that owns no name."""
+    """Handle a command in a session that owns no name."""
     match command:
         case Claim():
             _claim(session, command)
@@ -70,13 +70,13 @@ def _claim(session: "Session", command: Claim) -> None:
 
 
 def _with_token(command: Claim) -> Claim:
-    """A person's first line is `name token`."""
+    """Split a text client's first line, `name token`, into name and token."""
     name, *auth = command.name.split(maxsplit=1) or [""]
     return Claim(name, auth=auth[0] if auth else None)
 
 
 def _name(session: "Session", typed: str, ref: Ref | None = None) -> Name | None:
-    """The name that was typed, or a refusal."""
+    """Parse a name that was typed. If it is invalid, refuses it and returns None."""
     try:
         return parse(typed)
     except InvalidName as error:
@@ -98,7 +98,7 @@ def _call(session: "Session", command: Call) -> None:
     elif chat is not None and chat.partner.canonical_name == name.canonical_name:
         session.announce(chat, caller=True, ref=command.ref)
     elif chat is not None and chat.window:
-        session.wait(command)  # a switch takes its place behind the messages before it
+        session.wait(command)  # a switch waits for the outcome of the messages before it
     else:
         session.pairing.start(name, command)
 
@@ -144,7 +144,7 @@ def _cancel(session: "Session", command: Cancel) -> None:
     if not session.cancels(command):
         return
     call = session.pending
-    if isinstance(call, Call):  # behind messages: nobody has heard of it yet
+    if isinstance(call, Call):  # it still waits behind messages, so nobody was told of it
         session.drop_pending()
         session.pairing.refuse(Code.DECLINED, call)
         session.host.wake(session)
@@ -203,7 +203,7 @@ def _leave(session: "Session", command: Leave) -> None:
 
 
 def _end(session: "Session", command: Command, why: Ending, *last_words: Event) -> None:
-    """Give the name back, once every message before has its outcome."""
+    """Give the name back once every message before has its outcome."""
     if _unsettled(session):
         session.wait(command)
     else:
@@ -233,7 +233,7 @@ def _hangup(session: "Session", command: EndOfStream) -> None:
 
 
 def _go_home(session: "Session", command: DrainClose) -> None:
-    if not _unsettled(session):  # said first: the node may close the connection while the name is being given back
+    if not _unsettled(session):  # told first: the node may close the connection while the name is being given back
         session.host.tell(session, Moving())
     _end(session, command, Ending.DRAINED)
 

@@ -1,4 +1,4 @@
-"""A node that is about to stop has its users go on elsewhere, before it gives up those who didn't. No I/O."""
+"""Has the users of a node move to other nodes before it stops, and ends the sessions that didn't move."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,16 +8,16 @@ from relay.session.session import Session
 
 
 class Drain:
-    """Programs are told to move and served until they have. Once all have gone, people are sent home, who can't."""
+    """Tells JSON clients to move, and serves them until they have. Then it ends the text sessions, which can't move."""
 
     def __init__(self, sessions: Mapping[str, Session], begin: Callable[[], None]) -> None:
-        """`sessions`: those of the node, by name. `begin`: to be called before any of them is told anything."""
+        """`sessions` has those of the node by canonical name. `begin` is called before any of them is told anything."""
         self._sessions = sessions
         self._begin = begin
         self._told: set[Session] = set()
 
     def look(self) -> bool:
-        """Tell whoever is to be told by now. Returns whether nobody has to be waited for any more."""
+        """Notify remaining clients; return True when drained."""
         self._begin()
         there = [session for session in self._sessions.values() if not session.away]
         programs = [session for session in there if session.resumable]
@@ -34,7 +34,7 @@ class Drain:
 
 
 def dismiss(session: Session) -> None:
-    """The node stops: a client that can resume may do so elsewhere, others are told and end here."""
+    """End or detach a session because the node stops: a client that can resume does so elsewhere, others are told."""
     if not session.named:
         session.close()
         return

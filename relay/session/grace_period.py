@@ -1,4 +1,4 @@
-"""A client that is gone and may come back: its partner is told, and after the grace its session is given up."""
+"""Waits for a client that is gone and may come back: tells its partner, and ends the session after the grace period."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -9,39 +9,42 @@ if TYPE_CHECKING:
     from relay.session.session import Session
 
 
-# A client that came back here so much later than its session had gone elsewhere (microseconds, by the clocks of this
-# node and of Redis) is no rival of that one's client, but the same: it met what a node had missed while Redis had
-# forgotten. Two that resume at once are nearer, and one of them has to hear that it was replaced.
+# If a client came back here more than this after its session had moved to another node (microseconds, by the clocks of
+# this node and of Redis), then it is the same client as there: this node had missed the move while Redis had lost its
+# data. Two clients that resume at once are closer together, and one of them has to hear that it was replaced.
 RIVALS_US: Final = 500_000
 
 
 class GracePeriod:
-    """The absences of one session's client, one after the other."""
+    """Handles the absences of one session's client, one at a time."""
 
     __slots__ = ("_number", "_session", "ended_us")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._number = 0
-        self.ended_us = 0  # when a client last came back to it on this node, in microseconds as fences count them
+        self.ended_us = 0  # when a client last came back on this node, in microseconds like fencing tokens; 0: never
 
     def ended_after(self, fencing_token: int) -> bool:
-        """Whether the client came back here when its session had long been elsewhere, under this fence (0: unknown)."""
+        """Return whether the client came back here long after its session had moved elsewhere under this fencing token.
+
+        A token of 0 means that the time of the move is unknown.
+        """
         return 0 < fencing_token < self.ended_us - RIVALS_US
 
     def end(self, at_us: int) -> None:
-        """A client has come back to the session on this node, at this time."""
+        """Note that a client came back to the session on this node at `at_us` (microseconds)."""
         self.ended_us = at_us
 
     def begin(self) -> None:
-        """The client is gone."""
+        """Begin an absence: the client is gone."""
         session = self._session
         session.call_policy.cancel_incoming(Code.AWAY)
         session.host.close(session)
         if session.chat is not None:
             session.chat.forget_untold()
         self._number = number = self._number + 1
-        # The record first: whoever is told looks there next.
+        # The record is written first, because the partner looks there once it is told.
         session.host.save(session, lambda _: self._tell(number))
         self._wait(number)
 
@@ -53,7 +56,7 @@ class GracePeriod:
             )
 
     def _wait(self, number: int) -> None:
-        """Until the grace is over. While Redis is away nobody can come back, so that time doesn't count."""
+        """End the session after the grace period. If Redis is down, wait again, because nobody can come back then."""
 
         def ask() -> None:
             if self._lasts(number):
@@ -74,6 +77,6 @@ class GracePeriod:
         return self._number == number and self._session.away
 
     def let_go(self) -> None:
-        """The session is over: nothing here refers to it any more."""
+        """Drop the reference to the session, which is over."""
         self._number = 0
         del self._session

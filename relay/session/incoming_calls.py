@@ -1,7 +1,7 @@
-"""Who may call: the names that a client blocks, and calls that it answers itself (`ask`).
+"""The policy for incoming calls: the names that a client blocks, and calls that the client answers itself (`ask`).
 
-A client that asks is told of a call (`Invited`) and accepts or declines it; until then it is free, and others who call
-hear `busy`. The caller is told that it rings, and may give the call up.
+A client with `ask` is told of a call (`Invited`), and accepts or declines it. Until then it may use other commands, and
+other callers hear `busy`. The caller is told that it rings, and may give the call up.
 """
 
 from collections.abc import Set
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from relay.session.session import Session
 
 
-_NOBODY: Final = frozenset[str]()  # a set each would cost an idle client 0.2 KB
+_NOBODY: Final = frozenset[str]()  # shared, because a set of its own would cost each idle client 0.2 KB
 
 
 class CallPolicy:
-    """The door of one session. What is blocked lives as long as the session on this node."""
+    """The call policy of one session. The list of blocked names lives as long as the session on this node."""
 
     __slots__ = ("_blocked", "_session", "_told", "asks", "ringing")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        self._blocked: Set[str] = _NOBODY  # names in the form that is owned
+        self._blocked: Set[str] = _NOBODY  # canonical names
         self.asks = False  # the client answers calls itself
-        self.ringing: Invite | None = None  # the call that waits for its answer
-        self._told = False  # the client has heard of it
+        self.ringing: Invite | None = None  # the call that waits for the client's answer
+        self._told = False  # the client was told of that call
 
     def let_go(self) -> None:
-        """The session is over: nothing here refers to it any more."""
+        """Drop the reference to the session, which is over."""
         del self._session
 
     # --- blocking
 
     def block(self, name: Name, command: Block) -> None:
-        """Have this user's calls refused from now on; the user hears `busy`."""
+        """Refuse this user's calls from now on. The user hears `busy`."""
         session = self._session
         if name.canonical_name == session.canonical_name:
             session.refuse(Code.SELF_CHAT, name=command.name, ref=command.ref)
@@ -59,19 +59,19 @@ class CallPolicy:
         self._session.host.tell(self._session, Blocked(command.name, False, command.ref))
 
     def is_blocked(self, canonical_name: str) -> bool:
-        """Whether this user is blocked."""
+        """Return whether this user is blocked."""
         return canonical_name in self._blocked
 
     # --- asking
 
     def ring(self, mail: Invite) -> None:
-        """Ask the client. A caller whose node is too old to wait for an answer hears `busy`."""
+        """Ask the client to answer the call. A caller whose node is too old to wait for that hears `busy`."""
         session, host = self._session, self._session.host
         if not mail.caller.rings:
             host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.BUSY))
             return
         self.ringing, self._told = mail, False
-        # The record first: whoever hears of the call finds this one busy, on every node.
+        # The record is written first, so that every node finds this session busy once anyone hears of the call.
         host.save(session, lambda _: self._rung(mail))
 
     def _rung(self, mail: Invite) -> None:
@@ -88,13 +88,13 @@ class CallPolicy:
             self.cancel_incoming(Code.DECLINED)
 
     def accept(self, command: AcceptCall, call: Call | None = None) -> None:
-        """The client takes the call. `call`: because it calls the caller."""
+        """Take the call, because the client accepts it. `call` is the client's own call if it accepts by calling."""
         mail = self._take(command.chat, command.ref)
         if mail is not None:
             self._session.pairing.answer(mail, command, call)
 
     def decline(self, command: DeclineCall) -> None:
-        """The client doesn't take the call."""
+        """Decline the call, because the client does."""
         session, mail = self._session, self._take(command.chat, command.ref)
         if mail is not None:
             session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.DECLINED))
@@ -109,22 +109,22 @@ class CallPolicy:
         return mail
 
     def cancel_incoming(self, code: Code) -> None:
-        """The call can't be taken any more, if there is one: tell both sides."""
+        """End the ringing call, if there is one, and tell both sides. The caller is told `code`."""
         mail = self.ringing
         if mail is not None:
             self._session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, code))
             self._miss()
 
     def concerns(self, chat: str) -> bool:
-        """Whether the call that waits would be this chat."""
+        """Return whether the ringing call is about this chat."""
         return self.ringing is not None and self.ringing.chat == chat
 
     def taken_back(self) -> None:
-        """The caller has given up."""
+        """End the ringing call, because the caller has given up."""
         self._miss()
 
     def node_lost(self, node_id: str) -> None:
-        """The caller's node is dead."""
+        """End the ringing call if its caller was on that node, which is dead."""
         if self.ringing is not None and self.ringing.caller.node_id == node_id:
             self._miss()
 

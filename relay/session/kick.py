@@ -1,4 +1,4 @@
-"""A user whom an operator wants gone. No I/O."""
+"""Removes a user on an operator's request."""
 
 from relay.protocol.errors import MESSAGES, Code, Ending, Reason
 from relay.protocol.events import Refused
@@ -6,7 +6,7 @@ from relay.session.session import Session
 
 
 def kick(session: Session) -> None:
-    """An operator wants this user gone: no outcome is waited for, and nobody may resume the session."""
+    """End the session at once, without waiting for outcomes. Nobody can resume it."""
     session.pairing.withdraw(Reason.LEFT)
     session.part(Reason.KICKED)
     session.end(Ending.KICKED, Refused(Code.KICKED, MESSAGES[Code.KICKED]))

@@ -1,43 +1,43 @@
-"""The memory that a node spends on messages under way: bounded for all its sessions together."""
+"""Bounds the memory that all sessions of a node together spend on messages under way."""
 
 from collections.abc import Iterable
 from typing import Final
 
-# What a message costs beside its text: the objects around it, in the window and in the mail.
+# A message costs this much in addition to its text, for the objects around it in the window and in the peer message.
 MESSAGE_BYTES: Final = 256
-# What a line that waits costs beside its bytes: an object, and its place in the queue.
+# A waiting line costs this much in addition to its bytes, for an object and its place in the queue.
 LINE_BYTES: Final = 64
-# One read while memory is short.
+# A connection reads this much at a time while memory is short.
 SHORT_READ_BYTES: Final = 4 * 1024
-# What a window may hold while memory is not short: its own bounds are all that counts.
+# The allowance of a window while memory isn't short: in effect only the window's own bounds count.
 PLENTY: Final = 1 << 40
 
 
 class MemoryBudget:
-    """Half of `memory` (bytes) is for windows and unread replies; the other half for what Python needs beside them.
+    """Half of `memory` (bytes) is for windows and unread replies; Python's own overhead needs the other half.
 
-    Windows may fill to their own bounds until half of that is spent; then what is left is shared out. The last quarter
-    is for those who hold less than their share of it: a few words pass, however many others flood.
+    Windows may fill to their own bounds until half of that is spent. After that the rest is shared out equally. The
+    last quarter is kept for clients that hold less than their share, so a few words pass while many others flood.
     """
 
     def __init__(self, memory: int) -> None:
         self._bound = memory // 2
         self._few_words = self._bound // 4
-        self.held = 0  # bytes, when it was last looked at
-        self.allowance = PLENTY  # bytes that a window may cost now, its messages' overhead included
+        self.held = 0  # bytes held at the last `look`
+        self.allowance = PLENTY  # bytes that a window may cost now, including the overhead of its messages
 
     @property
     def short(self) -> bool:
-        """Memory is short: read less at a time."""
+        """Return whether memory is short, so that connections must read less at a time."""
         return self.allowance < PLENTY
 
     @property
     def room(self) -> int:
-        """Bytes that may still be held."""
+        """Bytes that are left of the budget."""
         return self._bound - self.held
 
     def look(self, held: Iterable[int]) -> None:
-        """Share out anew. `held`: the bytes that each client holds."""
+        """Share the budget out anew. `held` has the bytes that each client holds."""
         amounts = [amount for amount in held if amount]
         self.held = sum(amounts)
         if self.held <= self._bound // 2:

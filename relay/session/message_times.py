@@ -1,33 +1,33 @@
-"""When the latest messages of one side were said. A message has one time: that at which a node first took it."""
+"""The times of one side's latest messages. A message's time is when a node first took it."""
 
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-# As many as outcomes are remembered (`relay.session.chat.FATES_KEPT`): 4 KiB for a side that has said so much.
+# Times are kept for as many messages as outcomes (`relay.session.chat.FATES_KEPT`): 4 KiB after that many messages.
 TIMES_KEPT: Final = 512
-# Dropped at once, so that not every message moves all of them.
+# This many old times are dropped at once, so that not every message moves the whole array.
 TIMES_SPARE: Final = 256
 
 _UNKNOWN: Final = 0.0
 
 
 class MessageTimes:
-    """The times of ids, which rise. A time that is known stays, whatever is said later."""
+    """The Unix times of rising ids. A known time never changes."""
 
     __slots__ = ("_at", "_next")
 
     def __init__(self) -> None:
-        self._at = array("d")  # of the ids before `_next`, without a gap
+        self._at = array("d")  # the times of the ids just before `_next`, without a gap
         self._next = 1
 
     def note(self, id: int, count: int, at: float) -> bool:
-        """`count` messages from this id on were said then. Returns False if something was known of one of them."""
-        if id == self._next and len(self._at) + count <= TIMES_KEPT + TIMES_SPARE:  # most are
+        """Note that `count` messages from this id on were said at `at`. Returns False if one of the ids isn't new."""
+        if id == self._next and len(self._at) + count <= TIMES_KEPT + TIMES_SPARE:  # true of most messages
             if count == 1:
                 self._at.append(at)
             else:
-                self._at.extend(array("d", (at,)) * count)  # twice as fast as with a list, for a run of 16
+                self._at.extend(array("d", (at,)) * count)  # twice as fast as a list, for a run of 16
             self._next = id + count
             return True
         fresh = id >= self._next
@@ -50,12 +50,15 @@ class MessageTimes:
         return fresh
 
     def of(self, id: int) -> float | None:
-        """When that was said; None where nobody remembers."""
+        """Return the time of a message, or None if it isn't known any more."""
         index = id - self._next
         return self._at[index] or None if -len(self._at) <= index < 0 else None
 
     def runs(self, id: int, texts: list[str], at: float) -> Iterator[tuple[int, list[str], float]]:
-        """Texts with ids from this one on, cut where the time changes. `at`: of those whose time isn't known."""
+        """Yield the texts, with ids from `id` on, in pieces of one time each: first id, texts, time.
+
+        `at` is the time of those whose time isn't known.
+        """
         start, since = 0, self.of(id) or at
         for index in range(1, len(texts)):
             now = self.of(id + index) or at
@@ -66,11 +69,11 @@ class MessageTimes:
 
     @property
     def latest(self) -> tuple[int, list[float]]:
-        """The highest id, and the times up to it; 0 where none is known."""
+        """The highest id, and the times of the ids up to it. A time of 0 isn't known."""
         return self._next - 1, self._at[-TIMES_KEPT:].tolist()
 
     def learn(self, last: int, times: Sequence[float]) -> None:
-        """Somebody else's `latest`."""
+        """Add the times of another node's `latest`, where none is known yet."""
         for id, at in enumerate(times[-TIMES_KEPT:], last + 1 - min(len(times), TIMES_KEPT)):
             if at != _UNKNOWN and id > 0:
                 self.note(id, 1, at)

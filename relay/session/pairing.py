@@ -1,18 +1,18 @@
-"""The agreement by which two free users become a pair, seen from one of them.
+"""The agreement by which two free users become a pair, as one of them sees it.
 
     caller                                callee
     Calling   -- Invite -->               Answering (its record is written)
     Settling  <-- Accept --               Reserved
     (its record is written)
-    paired    -- Settle -->               paired
+    paired    -- CallConfirmed -->        paired
 
-A callee whose client answers calls itself (`incoming_calls`) is asked first, and the caller told (`Ringing`).
+A callee whose client answers calls itself (`incoming_calls`) is asked first, and the caller is told (`Ringing`).
 
 Both sides hold a step only for a bounded time: a caller gives up after `SessionRuntime.call_seconds`, a callee that
-hears nothing after one lease, and either at once when the other's node is known to be dead. `ChatEnded` takes back any
-step. Two who call each other at once compare the chat ids that they proposed: the lower one stands, on both sides
-alike, because mail between two nodes keeps its order. Whoever is at any other step is busy, so a ring of calls makes at
-most one pair.
+hears nothing gives up after one lease, and either gives up at once when the other's node is known to be dead.
+`ChatEnded` takes back any step. Two users who call each other at once compare the chat ids that they proposed. The
+lower id stands on both sides, because peer messages between two nodes keep their order. A user at any other step is
+busy, so a ring of calls makes at most one pair.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from relay.session.session import Session
 
 
-# How soon after a call is overdue in a crowd it is looked at again. The directory itself gives up what waits too long.
+# If a call is overdue while the directory is crowded, it is checked again after this time. The directory itself gives
+# up requests that wait too long.
 CROWD_SECONDS: Final = 0.2
 
 
@@ -54,16 +55,16 @@ class Settling(Struct, frozen=True):
 
 
 class Answering(Struct, frozen=True):
-    """The callee accepts and writes its record. `call`: its client was calling the same user itself."""
+    """The callee accepts and writes its record. `call` is its client's own call to the same user, if there is one."""
 
     chat: str
     party: Party
     call: Call | None
-    taken: AcceptCall | None = None  # its client accepted the call
+    taken: AcceptCall | None = None  # the command by which its client accepted the call
 
 
 class Reserved(Struct, frozen=True):
-    """The callee accepted and waits for the caller's word."""
+    """The callee accepted and waits for the caller's `CallConfirmed`."""
 
     chat: str
     party: Party
@@ -72,7 +73,7 @@ class Reserved(Struct, frozen=True):
 
 
 class Pairing:
-    """At most one agreement under way."""
+    """Holds a session's agreement under way; there is at most one at a time."""
 
     __slots__ = ("_session", "step")
 
@@ -82,12 +83,12 @@ class Pairing:
 
     @property
     def promised(self) -> ChatRef | None:
-        """Chat and partner that the record has to name before the chat is announced."""
+        """The chat and partner that the record must name before the chat is announced."""
         return None if self.step is None or isinstance(self.step, Calling) else ChatRef(self.step.chat, self.step.party)
 
     @property
     def node(self) -> str | None:
-        """The other side's node, once something is promised."""
+        """The id of the other side's node, once a chat is promised."""
         return None if (promised := self.promised) is None else promised.partner.node_id
 
     def _be(self, step: Calling | Settling | Answering | Reserved | None) -> None:
@@ -95,7 +96,7 @@ class Pairing:
         self._session.tie()
 
     def let_go(self) -> None:
-        """The session is over: nothing here refers to it any more, and what is still heard of a step means nothing."""
+        """Drop the step and the reference to the session, which is over. Late answers to the step are ignored."""
         self.step = None
         del self._session
 
@@ -103,11 +104,11 @@ class Pairing:
 
     @property
     def call(self) -> Call | None:
-        """The call of our client that has no outcome yet."""
+        """Our client's call that has no outcome yet."""
         return self.step.call if self.step is not None else None
 
     def start(self, name: Name, call: Call) -> None:
-        """Start an agreement. Ends in a pair or in a refusal that names what was typed."""
+        """Start an agreement. It ends in a pair, or in a refusal that names what the client typed."""
         call_policy = self._session.call_policy
         if call_policy.ringing is not None and call_policy.ringing.caller.canonical_name == name.canonical_name:
             call_policy.accept(AcceptCall(), call)
@@ -138,7 +139,7 @@ class Pairing:
         if isinstance(step, Calling) and step.ringing:
             return
         if isinstance(step, Calling | Settling) and step.chat == chat:
-            if self._session.host.crowded:  # who is sent away comes again, and the crowd grows
+            if self._session.host.crowded:  # a client that is refused tries again, and the crowd grows
                 self._session.host.call_later(CROWD_SECONDS, lambda: self._overdue(chat))
                 return
             self.withdraw(Reason.LEFT)
@@ -146,17 +147,17 @@ class Pairing:
 
     @property
     def ringing(self) -> bool:
-        """Whether we are calling, and the other side's client is being asked."""
+        """Return whether we are calling and the other side's client is being asked."""
         return isinstance(self.step, Calling) and self.step.ringing
 
     def rings(self, mail: Ringing) -> None:
-        """The other side's client is being asked: now the call may take longer."""
+        """Allow the call more time, because the other side's client is being asked."""
         step, session, host = self.step, self._session, self._session.host
         if isinstance(step, Calling) and step.chat == mail.chat and not step.ringing:
             step.ringing = True
             host.tell(session, Rings(step.call.name, host.limits.ask, mail.chat, step.call.ref))
             host.save(session)
-            # Its node declines in time, unless it is in trouble.
+            # The other node declines in time unless it is in trouble; this timer is for that case.
             host.call_later(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
             host.wake(session)
 
@@ -165,12 +166,12 @@ class Pairing:
             self.hang_up()
 
     def hang_up(self) -> None:
-        """Give up a call that rings, if there is one."""
+        """Give up our call if it rings."""
         if self.ringing:
             self.cancel()
 
     def cancel(self) -> None:
-        """Give up our client's call, however far it has come."""
+        """Give up our client's call at any step."""
         step = self.step
         if step is not None and step.call is not None:
             self.withdraw(Reason.LEFT)
@@ -179,7 +180,7 @@ class Pairing:
             self._refused(step.call, Code.DECLINED)
 
     def accepted(self, mail: Accept) -> None:
-        """The callee took the call. It is settled once our own record says so; a call given up is taken back."""
+        """Write our record and then confirm the call, because the callee took it. If we gave it up, take it back."""
         step = self.step
         if not isinstance(step, Calling) or step.chat != mail.chat:
             self._take_back(mail.chat, mail.callee, Reason.LEFT)
@@ -204,7 +205,7 @@ class Pairing:
         self._session.begin(Chat(chat, step.party), caller=True, ref=step.call.ref)
 
     def declined(self, mail: Decline) -> None:
-        """The callee can't be had."""
+        """Refuse the client's call, because the callee's node declined it."""
         if isinstance(self.step, Calling) and self.step.chat == mail.chat:
             self._refuse(mail.code)
 
@@ -212,7 +213,7 @@ class Pairing:
         step = self.step
         assert isinstance(step, Calling)
         self._be(None)
-        if step.ringing:  # the record says so
+        if step.ringing:  # the record says that we are calling, so it must be written again
             self._session.host.save(self._session)
         self._refused(step.call, code)
 
@@ -221,18 +222,18 @@ class Pairing:
         self._session.proceed()
 
     def refuse(self, code: Code, call: Call) -> None:
-        """The client's call comes to nothing."""
+        """Tell the client that its call failed, and count that."""
         self._session.host.counts.call(code)
         self._session.refuse(code, name=call.name, ref=call.ref)
 
     # --- as the callee
 
     def invited(self, mail: Invite) -> None:
-        """Take the call if free, or if we are calling this very caller and its call is the one that stands."""
+        """Take the call if we are free, or if we are calling the same user and its call is the one that stands."""
         step, session = self.step, self._session
         if isinstance(step, Calling) and step.name.canonical_name == mail.caller.canonical_name:
             if step.node_id and step.chat < mail.chat:
-                return  # ours stands: the caller accepts it as soon as it gets there
+                return  # our call stands: the caller accepts it when it arrives there
         elif session.presence is Presence.AWAY:
             session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.AWAY))
             return
@@ -249,7 +250,7 @@ class Pairing:
         self._answer(Answering(mail.chat, mail.caller, step.call if step else None))
 
     def answer(self, mail: Invite, command: AcceptCall, call: Call | None) -> None:
-        """The client accepted the call, maybe with one of its own."""
+        """Answer the call, because the client accepted it, maybe by calling the caller itself (`call`)."""
         self._answer(Answering(mail.chat, mail.caller, call, command))
 
     def _answer(self, step: Answering) -> None:
@@ -275,7 +276,7 @@ class Pairing:
             self._drop()
 
     def settled(self, mail: CallConfirmed) -> None:
-        """The caller's word: the chat exists."""
+        """Begin the chat, because the caller confirmed it."""
         step = self.step
         if isinstance(step, Reserved) and step.chat == mail.chat:
             self._be(None)
@@ -285,18 +286,18 @@ class Pairing:
             ref = asked.ref if asked is not None else None
             self._session.begin(Chat(step.chat, step.party), caller=False, wanted=asked is not None, ref=ref)
 
-    # --- as either
+    # --- on either side
 
     def concerns(self, chat: str) -> bool:
-        """Whether the agreement under way is about this chat."""
+        """Return whether the agreement under way is about this chat."""
         return self.step is not None and self.step.chat == chat
 
     def taken_back(self) -> None:
-        """The other side took the step back."""
+        """Drop the agreement, because the other side took its step back."""
         self._drop()
 
     def node_lost(self, node_id: str) -> None:
-        """The other side's node is dead."""
+        """Drop the agreement if the other side is on that node, which is dead."""
         step = self.step
         if step is not None and node_id == (step.node_id if isinstance(step, Calling) else step.party.node_id):
             self._drop()
@@ -315,12 +316,12 @@ class Pairing:
         self._session.proceed()
 
     def _miss(self, step: Answering | Reserved) -> None:
-        """The call that the client accepted is over."""
+        """Tell the client that the call which it accepted is over."""
         if step.taken is not None:
             self._session.host.tell(self._session, Missed(step.party.display_name, step.chat, step.taken.ref))
 
     def withdraw(self, reason: Reason) -> None:
-        """Take our step back, whatever it is, and tell the other side."""
+        """Take our step back, if there is one, and tell the other side."""
         self._session.call_policy.cancel_incoming(Code.AWAY)
         step = self.step
         self._be(None)
@@ -335,9 +336,9 @@ class Pairing:
             host.save(self._session)
 
     def moved(self) -> None:
-        """Another node has the session now, and with it what the record promises: here nothing is taken back any more.
+        """Drop the agreement, because another node has the session now. What the record promises isn't taken back.
 
-        A call of which the record says nothing yet has nobody to go on with it.
+        Only a call that the record doesn't name yet is withdrawn, because the other node doesn't know it.
         """
         if isinstance(self.step, Calling):
             self.withdraw(Reason.LEFT)

@@ -1,10 +1,10 @@
-"""On which nodes the sessions of this one have partners: counted as pairs come and go, so that nobody has to look."""
+"""Counts on which nodes the partners of this node's sessions live, so that nobody has to search all sessions."""
 
 from collections.abc import Set
 from typing import Final
 
-# Of one session: the node of the partner that it chats with, and of the one that it is agreeing with; None: no such
-# partner.
+# The ties of one session: the node of its chat partner, and the node of the partner that it is agreeing on a chat with.
+# None means that there is no such partner.
 Ties = tuple[str | None, str | None]
 
 NO_TIES: Final[Ties] = (None, None)
@@ -14,16 +14,16 @@ class PartnerNodes:
     """The partners of all sessions of a node."""
 
     def __init__(self) -> None:
-        self.chatting = 0  # sessions in a chat: two to a pair, of whom one may be elsewhere
-        self._counts: dict[str, int] = {}  # ties with each node
+        self.chatting = 0  # sessions here that are in a chat; the partner of each may be on another node
+        self._counts: dict[str, int] = {}  # number of ties, by node id
 
     @property
     def nodes(self) -> Set[str]:
-        """The nodes that hold one."""
+        """The ids of the nodes that hold at least one partner, this node included."""
         return self._counts.keys()
 
     def change(self, before: Ties, after: Ties) -> None:
-        """The ties of one session were those, and now are these."""
+        """Count that the ties of one session changed."""
         self.chatting += (after[0] is not None) - (before[0] is not None)
         for node_id in after:
             if node_id is not None:

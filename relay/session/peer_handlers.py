@@ -1,7 +1,7 @@
-"""What a session does with mail from its partner, or from someone who wants to be.
+"""Handlers of the peer messages from a session's partner, or from a caller.
 
-A partner that asks after a chat that the session doesn't have (`Resync`) is told `ChatEnded`: that heals whatever a
-crash or a long pause left half done on the other side.
+A `Resync` about a chat that the session doesn't have is answered by `ChatEnded`. That repairs any state that a crash or
+a long pause left half done on the other side.
 """
 
 from collections.abc import Callable
@@ -37,9 +37,9 @@ from relay.session.window import size
 
 
 def receive(session: Session, mail: Mail) -> None:
-    """Handle one piece of mail, in the order in which it came.
+    """Handle one peer message; they must come in order.
 
-    What a client would be told of waits for its welcome, while it is coming back.
+    While the client is resuming, messages that it would be told of wait for its welcome.
     """
     if session.state is RESUMING and type(mail) in _TOLD:
         session.postpone(mail)
@@ -48,7 +48,7 @@ def receive(session: Session, mail: Mail) -> None:
 
 
 def undeliverable(host: SessionRuntime, mail: Mail) -> None:
-    """Nobody here owns the name that the mail is for: whoever waits for an answer gets one."""
+    """Answer a peer message for a name that no session here owns, if its sender waits for an answer."""
     if isinstance(mail, Invite):
         host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.NO_SUCH_USER))
     elif isinstance(mail, Accept):
@@ -88,8 +88,8 @@ def _settle(session: Session, mail: CallConfirmed) -> None:
 def _text(session: Session, mail: Text) -> None:
     chat = session.chat
     if chat is None or chat.id != mail.chat or mail.fencing_token < chat.partner.fencing_token:
-        return  # of a chat that is over (its Gone is on the way), or of a stale owner
-    if session.state is AWAY:  # to come again after a resume, maybe from another node: it's no later for that
+        return  # the chat is over and its ChatEnded is on the way, or the sender is a stale owner
+    if session.state is AWAY:  # the text comes again after a resume, maybe from another node: it keeps its time
         chat.times.note(mail.id, len(mail.texts), mail.at)
         return
     fresh = chat.take(mail)
@@ -110,7 +110,7 @@ def _text(session: Session, mail: Text) -> None:
             chat.retold = chat.received
             for id, texts, at in chat.times.runs(first, fresh, mail.at):
                 host.tell(session, Messages(id, partner.display_name, chat.id, texts, at))
-    else:  # sent again although it is here: say once more how far we are
+    else:  # the partner sent again what is here already, so it may lack our acknowledgement
         chat.retold = chat.received
         host.post(partner.node_id, chat.ack())
         chat.untaken = FLIGHT_BYTES
@@ -158,12 +158,12 @@ def _away(session: Session, mail: Away) -> None:
 def _sync(session: Session, mail: Resync) -> None:
     chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
     if session.fallback_chat is not None and session.fallback_chat.id == mail.chat:
-        session.postpone(mail)  # it isn't known yet whether that chat goes on
+        session.postpone(mail)  # handled once it is known whether that chat goes on
         return
     if chat is None or chat.id != mail.chat or unsettled:
         reason = session.outbox.outcomes.why(mail.chat)
         host.post(mail.party.node_id, ChatEnded(mail.party.canonical_name, mail.chat, reason, 0, session.fencing_token))
-        if unsettled:  # the other side has moved in the middle of it: so nobody has it
+        if unsettled:  # the other side has moved in the middle of the agreement, so no side has the chat
             session.pairing.taken_back()
         return
     if mail.party.fencing_token < chat.partner.fencing_token:
@@ -206,7 +206,7 @@ def _knew(session: Session, mail: Knew) -> None:
 
 
 def _current(session: Session, mail: ChatEnded | Away) -> bool:
-    """The mail is about the present chat, and not from a node that has lost the partner's name meanwhile."""
+    """Return whether the message is about the present chat, and its sender hasn't lost the partner's name meanwhile."""
     chat = session.chat
     return chat is not None and chat.id == mail.chat and not (0 < mail.fencing_token < chat.partner.fencing_token)
 

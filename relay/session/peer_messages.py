@@ -1,8 +1,8 @@
-"""What sessions say to each other, on one node or across nodes.
+"""The messages that sessions send to each other, on one node or across nodes.
 
-Every piece of mail is addressed to a session by the name it owns (`to`) and, once there is one, belongs to a chat. Mail
-between two nodes arrives once and in order as long as both live (`relay.bus.link`); what a session that moved or a node
-that came back may have missed is settled by `Resync`.
+Each peer message is addressed to a session by its canonical name (`to`), and belongs to a chat once there is one. Peer
+messages between two nodes arrive once and in order as long as both nodes live (`relay.bus.link`). `Resync` repairs what
+a session that moved, or a node that came back, may have missed.
 """
 
 from typing import Final
@@ -12,12 +12,12 @@ import msgspec
 from relay.model import Moment, Party, Seconds
 from relay.protocol.errors import Code, Reason
 
-# Sent in every frame on the bus; another major version is refused (see relay.bus.link).
+# Every frame on the bus has this version, and a node refuses frames of another major version (see relay.bus.link).
 VERSION: Final = 1
 
 
 class Invite(msgspec.Struct, array_like=True, tag="invite", frozen=True):
-    """Call: `chat` is the id that the chat will have, and the nonce of this agreement."""
+    """The caller calls. `chat` is the id that the chat will have, and the nonce of this agreement."""
 
     to: str
     chat: str
@@ -33,14 +33,14 @@ class Accept(msgspec.Struct, array_like=True, tag="accept", frozen=True):
 
 
 class Ringing(msgspec.Struct, array_like=True, tag="ringing", frozen=True):
-    """The callee's client is being asked. Only to a party that `rings`."""
+    """The callee's client is being asked. This is sent only to a party that `rings`."""
 
     to: str
     chat: str
 
 
 class Decline(msgspec.Struct, array_like=True, tag="decline", frozen=True):
-    """The callee can't be had: `busy`, `away`, `no_such_user`; after `Ringing` also `declined`."""
+    """The callee can't take the call: it is `busy`, `away` or `no_such_user`, or after `Ringing` also `declined`."""
 
     to: str
     chat: str
@@ -57,7 +57,7 @@ class CallConfirmed(msgspec.Struct, array_like=True, tag="settle", frozen=True):
 class Text(msgspec.Struct, array_like=True, tag="text"):
     """Messages with consecutive ids from `id` on. `prev` is the id before them in this chat, 0 for the first.
 
-    Not frozen: messages of the same turn are added until the mail leaves.
+    The class isn't frozen, because messages of the same tick are added until the next flush.
     """
 
     to: str
@@ -70,14 +70,14 @@ class Text(msgspec.Struct, array_like=True, tag="text"):
 
 
 class Typing(msgspec.Struct, array_like=True, tag="typing", frozen=True):
-    """The other side is typing. Only to a party that `rings`, and only if it can leave at once."""
+    """The other side is typing. This is sent only to a party that `rings`, and only if it can leave at once."""
 
     to: str
     chat: str
 
 
 class Ack(msgspec.Struct, array_like=True, tag="ack", frozen=True):
-    """The other side has all messages of this chat up to `id`, which was said at `at` as far as it knows."""
+    """The other side has all messages of this chat up to `id`. `at` is when that one was said, if it knows."""
 
     to: str
     chat: str
@@ -94,7 +94,7 @@ class FlowAck(msgspec.Struct, array_like=True, tag="taken", frozen=True):
 
 
 class HalfClosed(msgspec.Struct, array_like=True, tag="deaf", frozen=True):
-    """The other side can't be told anything any more; what it still has to say follows, then `ChatEnded`."""
+    """The other side can't be told anything any more. Its remaining messages follow, and then `ChatEnded`."""
 
     to: str
     chat: str
@@ -102,17 +102,17 @@ class HalfClosed(msgspec.Struct, array_like=True, tag="deaf", frozen=True):
 
 
 class ChatEnded(msgspec.Struct, array_like=True, tag="gone", frozen=True):
-    """The chat is over for the other side, or it knows of none. It had the messages up to `last`."""
+    """The chat is over for the other side, or the other side doesn't know it. It had the messages up to `last`."""
 
     to: str
     chat: str
     reason: Reason
     last: int
-    fencing_token: int = 0  # 0: from a node that knows of no such session
+    fencing_token: int = 0  # 0: the sending node has no such session
 
 
 class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
-    """The other side's connection is lost; its client may resume within `grace` seconds."""
+    """The other side's connection is lost. Its client may resume within `grace` seconds."""
 
     to: str
     chat: str
@@ -121,39 +121,39 @@ class Away(msgspec.Struct, array_like=True, tag="away", frozen=True):
 
 
 class Resync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
-    """The other side lives here now, and has the messages up to `last`: send again what came after.
+    """The other side lives on the node of `party` and has the messages up to `last`. The later ones must be sent again.
 
-    `times`: when the latest messages that came to it were said, those up to the id `timed`. A question has the time of
-    `last` alone.
+    `times` says when the latest messages that it received were said, up to the id `timed`. With `reply` it has the time
+    of `last` alone.
     """
 
     to: str
     chat: str
     party: Party
     last: int
-    reply: bool  # answer with a Sync of your own
-    away: bool = False  # its client isn't there at the moment
+    reply: bool  # the receiver must answer with a Resync of its own
+    away: bool = False  # the other side's client is away
     timed: int = 0
     times: list[Moment] = []
 
 
 class SessionMoved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
-    """To the node that held a session: its client has resumed it elsewhere, under this fence.
+    """Tells the node that held a session that the client has resumed it elsewhere, under this fencing token.
 
-    `taken`: not that; its user has claimed the name anew, and the session is over.
+    With `taken` the session wasn't resumed: its user has claimed the name anew, and the session is over.
     """
 
     to: str
     session_id: str
     taken: bool = False
-    fencing_token: int = 0  # 0: from a node that doesn't say it
-    node_id: str = ""  # of the node that has it now; empty: it understands no `Knew`
+    fencing_token: int = 0  # 0: the sending node doesn't say it
+    node_id: str = ""  # the node that has the session now; empty: that node doesn't understand `Knew`
 
 
 class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):
-    """The answer to `SessionMoved`: when the latest messages of the chat were said, as far as this node knows.
+    """The answer to `SessionMoved`: the times of the chat's latest messages that the former node knows.
 
-    `times`: of the partner's messages, those up to the id `timed`. `said_times`: of its own, up to `said`.
+    `times` are those of the partner's messages up to the id `timed`, and `said_times` those of its own up to `said`.
     """
 
     to: str
@@ -165,10 +165,10 @@ class Knew(msgspec.Struct, array_like=True, tag="knew", frozen=True):
 
 
 class UnknownSession(msgspec.Struct, array_like=True, tag="unknown", frozen=True):
-    """The answer to a `Resync`: nobody of that name is on node `node_id`. The directory knows where it is.
+    """The answer to a `Resync`: no session of that name is on node `node_id`. The directory knows where it is.
 
-    `times`: of a session that was there, when those messages of it were said that have no acknowledgement, up to the id
-    `timed`; its client will say them again elsewhere.
+    If the session was there before, `times` says when its messages without acknowledgement were said, up to the id
+    `timed`. Its client will send them again elsewhere.
     """
 
     to: str
@@ -202,16 +202,16 @@ _decoder = msgspec.msgpack.Decoder(list[Mail])
 
 
 class BadMail(ValueError):
-    """Bytes from the bus that are no mail of this version."""
+    """Raised for bytes from the bus that are no peer messages of this version."""
 
 
 def encode(mail: list[Mail]) -> bytes:
-    """Pack mail for one node."""
+    """Encode the peer messages for one node."""
     return _encoder.encode(mail)
 
 
 def decode(body: bytes | memoryview) -> list[Mail]:
-    """Unpack what `encode` made. Raises BadMail; the bytes may come from anyone who reaches Redis."""
+    """Decode what `encode` made. Raises BadMail, because the bytes may come from anyone who can reach Redis."""
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,12 +1,13 @@
-"""A program's return to its session: on the node that still holds it, or on any other, from the record.
+"""A JSON client's return to its session: on the node that still holds it, or on any other node from the record.
 
-The client proves itself with the token and says what it has (`last`) and how far it had numbered (`sent`). The node
-asks the partner what that one has, and only then announces the chat, so that `last` in `paired` is as high as it can be
-known to be; a partner that doesn't answer soon is found later, by its own return. Each side sends again what the other
-has not acknowledged, and leaves out what it had already got.
+The client proves itself with the token, and says up to which id it has the partner's messages (`last`) and which id it
+used last (`sent`). The node asks the partner up to which id it has messages, and only then announces the chat, so that
+`last` in `paired` is as high as possible. If the partner doesn't answer soon, the chat is announced without that; both
+sides agree when the partner returns. Each side sends again the messages that the other has not acknowledged, and drops
+those that it already has.
 
-A record that was written in the middle of a switch names two chats: the one that was being agreed on, and the one
-before it (`fallback_chat`). The partner of the former knows whether it exists.
+A record that was written during a switch names two chats: the one that was being agreed on, and the one before it
+(`fallback_chat`). The partner of the new chat knows whether it exists.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RestoredState(Struct, frozen=True):
-    """What the directory remembers of a session that comes back on another node."""
+    """The state of a session from its record, for a session that is resumed on another node."""
 
     name: Name
     session_id: str
@@ -35,11 +36,11 @@ class RestoredState(Struct, frozen=True):
     token_hash: str
     chat: ChatRef | None
     ended: Ended | None
-    previous_chat: ChatRef | None = None  # see `relay.directory.directory.Body`
+    previous_chat: ChatRef | None = None  # see `relay.directory.directory.SessionRecord`
 
 
 def come_back(session: "Session", claim: Claim) -> None:
-    """The session has a client again; it is welcomed once the partner has answered, or after `limits.reunion`."""
+    """Attach a client that resumes. It is welcomed once the partner has answered, or after `limits.reunion`."""
     resume = _resume(claim)
     chat, host = session.chat, session.host
     away = session.away
@@ -57,7 +58,7 @@ def come_back(session: "Session", claim: Claim) -> None:
 
 
 def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
-    """Ask the partner what it has, and wait for that, but not for ever."""
+    """Ask the partner which messages it has, and wait for the answer for `limits.reunion` at most."""
     host, resume = session.host, _resume(claim)
     chat.forget_untold()
     if resume.chat == chat.id:
@@ -73,7 +74,7 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
 
 
 def _stands(session: "Session") -> None:
-    """The chat exists: the one before it is left."""
+    """Leave the previous chat, if there is one, because the chat is known to exist."""
     fallback = session.drop_fallback()
     if fallback is not None:
         chat, partner = fallback
@@ -85,7 +86,7 @@ def _stands(session: "Session") -> None:
 
 
 def _fall_back(session: "Session", claim: Claim) -> None:
-    """The chat came to nothing: the one before it goes on."""
+    """Go on with the previous chat, because the new one failed."""
     chat = session.fall_back()
     session.host.save(session)
     _reunite(session, claim, chat)
@@ -94,16 +95,16 @@ def _fall_back(session: "Session", claim: Claim) -> None:
 def look_for_partner(
     session: "Session", chat: Chat, otherwise: Callable[["Session", Located], None] = lambda *_: None
 ) -> None:
-    """The partner may have moved, maybe while nobody was here to be told: the directory knows.
+    """Look the partner up in the directory, because it may have moved while this session couldn't be told.
 
-    `otherwise`: what to do a little later if it is still where it was.
+    If the partner is still on the same node, calls `otherwise` after `limits.reunion`.
     """
     known = chat.partner
 
     def located(found: Located | Code) -> None:
         if session.chat is not chat:
             return
-        if chat.partner is not known:  # it has found us meanwhile, so the answer may be older than what we know
+        if chat.partner is not known:  # the partner told us meanwhile where it is, so the answer may be stale
             look_for_partner(session, chat, otherwise)
         elif isinstance(found, Code):
             _later(session, chat, lambda session: look_for_partner(session, chat, otherwise))
@@ -121,13 +122,16 @@ def look_for_partner(
 
 
 def unknown(session: "Session", chat: Chat, node_id: str) -> None:
-    """That node knows nobody of the partner's name: it has moved on, is just arriving there, or is gone."""
+    """Look for the partner, because that node has no session of its name.
+
+    It may have moved on, may be arriving there just now, or may be gone.
+    """
     if chat.partner.node_id == node_id:
         look_for_partner(session, chat, lambda session, _: _ask(session, chat))
 
 
 def partner_lost(session: "Session", node_id: str, since: float) -> None:
-    """That node has been dead for so many seconds."""
+    """Handle the death of a node `since` seconds ago: a partner there is away for the rest of its grace, or lost."""
     chat = session.chat
     if chat is None or chat.partner.node_id != node_id:
         return
@@ -139,20 +143,23 @@ def partner_lost(session: "Session", node_id: str, since: float) -> None:
 
 
 def partner_away(session: "Session", chat: Chat, left: float) -> None:
-    """Its node can't tell how long the partner may still come back: we have to look at the clock ourselves."""
+    """Note that the partner is away, with `left` seconds of its grace left, and time that here.
+
+    Its node is dead, or has not told us, so it can't be relied on to say when the grace is over.
+    """
     if not chat.away:
         chat.gone_away()
-        if session.returning is None:  # else it's told with the welcome
+        if session.returning is None:  # otherwise the client is told with the welcome
             session.host.tell(session, Away(chat.partner.display_name, round(left, 3), chat.id))
     grace_period = chat.absences
     session.later(left, lambda session: _overdue(session, chat, grace_period))
 
 
 def _overdue(session: "Session", chat: Chat, grace_period: int) -> None:
-    """The partner should be back, as far as is known here; if it came back somewhere, the chat goes on."""
+    """Look the partner up after its grace: if it came back on any node the chat goes on, otherwise it ends."""
 
     def still(session: "Session", found: Located) -> None:
-        if found.state is not Presence.AWAY:  # it's there, and its word was lost
+        if found.state is not Presence.AWAY:  # it is back, and its Resync was lost
             _ask(session, chat)
         _overdue(session, chat, grace_period)
 
@@ -161,14 +168,14 @@ def _overdue(session: "Session", chat: Chat, grace_period: int) -> None:
 
 
 def ask_partner_on(session: "Session", node_id: str) -> None:
-    """Mail from or to that node may be lost: if the partner is there, ask it what it has."""
+    """If the partner is on that node, ask which messages it has, because peer messages from or to it may be lost."""
     chat = session.chat
     if chat is not None and chat.partner.node_id == node_id:
         _ask(session, chat)
 
 
 def _ask(session: "Session", chat: Chat) -> None:
-    """Ask the partner what it has, and whether it still knows of the chat."""
+    """Ask the partner which messages it has, and whether it still knows the chat."""
     session.host.post(chat.partner.node_id, chat.sync(session.party, reply=True, away=session.away))
 
 
@@ -184,7 +191,7 @@ def _alone(session: "Session", claim: Claim) -> None:
     chat, fallback = session.chat, session.fallback_chat
     if session.returning is not claim:
         return
-    if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # the client never heard of it
+    if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # it wasn't told of `chat`
         host, partner = session.host, chat.partner
         host.post(partner.node_id, ChatEnded(partner.canonical_name, chat.id, Reason.LOST, 0, session.fencing_token))
         _fall_back(session, claim)
@@ -193,7 +200,7 @@ def _alone(session: "Session", claim: Claim) -> None:
 
 
 def reunited(session: "Session", mail: Resync) -> None:
-    """The partner answered."""
+    """Announce the chat to a client that waits for its welcome, because the partner answered."""
     claim = session.returning
     if claim is not None and session.chat is not None:
         session.outbox.known(session.chat, mail.last)
@@ -205,7 +212,7 @@ def reunited(session: "Session", mail: Resync) -> None:
 
 
 def gone(session: "Session", reason: Reason, last: int) -> None:
-    """The chat is over; a client that is just coming back hears so after its welcome."""
+    """End the chat. A client that is resuming is told after its welcome, unless a previous chat goes on."""
     claim, chat = session.returning, session.chat
     if chat is None:
         return
@@ -218,7 +225,7 @@ def gone(session: "Session", reason: Reason, last: int) -> None:
 
 
 def announce(session: "Session", claim: Claim, last: int = 0) -> None:
-    """Welcome the client, and tell what became of its chat."""
+    """Welcome the client, and tell it of its chat or of that chat's end. The partner has messages up to `last`."""
     host, resume = session.host, _resume(claim)
     _stands(session)
     session.welcome_back(resume.token)
@@ -240,8 +247,10 @@ def announce(session: "Session", claim: Claim, last: int = 0) -> None:
 
 
 def _abandoned(chat: Chat, resume: Resume) -> bool:
-    """Whether the client has heard that this chat is over. That was forgotten: the node that said so is dead, or Redis
-    went back to an older state. To go on would bring the client again what it had there before.
+    """Return whether the client was told before that this chat is over.
+
+    The end was forgotten because the node that announced it is dead, or Redis went back to an older state. If the chat
+    went on, the client would get messages again that it had there before.
     """
     return chat.id == resume.left and chat.id != resume.chat
 

@@ -1,4 +1,4 @@
-"""What a session needs from its surroundings, and all that it can do to them."""
+"""The interface between sessions and the rest of the node: a session has no effect except through it."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -18,47 +18,47 @@ if TYPE_CHECKING:
 
 
 class Limits(Struct, frozen=True):
-    """The bounds of one session. Times in seconds."""
+    """The limits of one session. All times are in seconds."""
 
-    grace: float = 30.0  # how long a JSON session waits for its client after its connection broke
+    grace: float = 30.0  # how long a JSON session waits for its client after the connection broke
     lease: float = 5.0  # how long a half-made pairing may stand when the other node falls silent
     name: float = 60.0  # how long a connection may be without a name
-    max_line: int = 65_536  # bytes of a client's line, its LF not counted
+    max_line: int = 65_536  # bytes of a client's line without its LF
     window: int = 256  # messages without acknowledgement: a few hundred cover any round trip at chat speed
-    window_bytes: int = 1024 * 1024  # the same in bytes of text
-    ping: float = 30.0  # how often a client should ask whether the node still answers
+    window_bytes: int = 1024 * 1024  # bytes of text without acknowledgement
+    ping: float = 30.0  # how often a client should ping the node
     patience: float = 5.0  # how long a ping waits behind messages that have no outcome yet
-    reunion: float = 0.5  # how long a client that comes back waits for its partner's word before it is welcomed
+    reunion: float = 0.5  # how long a resuming client waits for its partner's answer before it is welcomed
     ask: float = 30.0  # how long a client may take to answer a call, if it answers them itself
     blocks: int = 256  # names that one client may block: more than anyone knows by heart, and some kilobytes
-    calls: int = 3_000  # a minute, look-ups included; 0, here and below: any number
-    lines: int = 100_000  # a second; beyond it a client is read more slowly
-    bytes: int = 64 * 1024 * 1024  # likewise
-    # A call without an answer is given up after this, the ways to Redis not counted: "unavailable" within a second.
+    calls: int = 3_000  # calls and look-ups per minute; 0 means no limit, here and below
+    lines: int = 100_000  # lines per second; beyond it a client is read more slowly
+    bytes: int = 64 * 1024 * 1024  # bytes per second, likewise
+    # A call without an answer is given up after this, beside the round trips to Redis: "unavailable" within a second.
     call: float = 0.9
 
 
 class SessionRuntime(Protocol):
-    """The shell around sessions. Every method returns at once; answers come as calls of the session or of `then`."""
+    """The surroundings of sessions. Every method returns at once. Answers call a method of the session, or `then`."""
 
-    node_id: str  # this node
-    node: str  # its name, as shown to clients
+    node_id: str  # the id of this node
+    node: str  # the name of this node, as shown to clients
     limits: Limits
     counts: Counts
-    partners: PartnerNodes  # of all its sessions
-    authenticates: bool  # a name needs proof, and is its user's on every connection that brings it
+    partners: PartnerNodes  # the partners of all its sessions
+    authenticates: bool  # a name needs a proof, and any connection with the proof may claim it
 
     @property
     def now(self) -> float:
-        """Unix time of this turn of the loop, in seconds. The clock may step: for spans there is `instant`."""
+        """Unix time of this tick, in seconds. The clock may step, so durations are measured by `instant`."""
 
     @property
     def instant(self) -> float:
-        """The same on a clock that never steps, and whose zero means nothing."""
+        """Time of this tick in seconds, on a monotonic clock with an arbitrary zero."""
 
     @property
     def allowance(self) -> int:
-        """Bytes that a window may cost now, beside its own bounds: little while the node's memory is short."""
+        """Bytes that a window may cost now, in addition to its own bounds. It is small while memory is short."""
 
     @property
     def call_seconds(self) -> float:
@@ -66,62 +66,65 @@ class SessionRuntime(Protocol):
 
     @property
     def crowded(self) -> bool:
-        """The directory answers, but one question after the other: what waits for it takes longer than usual."""
+        """Return whether the directory answers but requests queue for it, so that they take longer than usual."""
 
     @property
     def flush_generation(self) -> int:
-        """Changes whenever mail leaves: until then messages may join what was posted."""
+        """A number that changes whenever peer messages leave. Until then messages may be added to a posted `Text`."""
 
     def tell(self, session: "Session", event: Event) -> None:
-        """Tell the session's client, in order; nobody hears it where the client is gone."""
+        """Send an event to the session's client, in order. If the client is gone, the event is dropped."""
 
     def post(self, node_id: str, mail: Mail) -> None:
-        """Send mail to a session on that node: once, in order, as long as both nodes live."""
+        """Send a peer message to a session on that node. It arrives once and in order as long as both nodes live."""
 
     def send_if_writable(self, session: "Session", event: Event) -> None:
-        """Tell the session's client what is only good now: not if it has still to read what it was told before."""
+        """Send an event that is only useful now to the session's client. It is dropped if earlier events still wait."""
 
     def moved(self, mail: SessionMoved) -> None:
-        """A session that isn't here has moved on. If it is about to be here, have it told then."""
+        """Another node took this session over. If our own takeover is in flight, deliver this once it completes."""
 
     def post_if_writable(self, node_id: str, mail: Mail) -> None:
-        """Send mail that is only good now: it is dropped unless it can leave at once."""
+        """Send a peer message that is only useful now. It is dropped unless it can leave at once."""
 
     def admit(self, session: "Session", claim: Claim) -> Code | None:
-        """Why the session's client may not ask for this name now, if so. To be asked once for each claim and resume."""
+        """Return why the session's client may not ask for this name now, or None if it may.
+
+        This must be called exactly once for each claim and each resume, because each call counts.
+        """
 
     def admits_call(self, session: "Session") -> bool:
-        """Whether the session's client may call, or look, somebody up now. To be asked once for each."""
+        """Return whether the session's client may call or look up a user now. This must be called once for each."""
 
     def claim(self, session: "Session", name: Name, claim: Claim) -> None:
-        """Ask for a name. Ends in `session.claimed` or `session.unclaimed`."""
+        """Ask for a name. The answer calls `session.claimed` or `session.unclaimed`."""
 
     def resume(self, session: "Session", name: Name, claim: Claim) -> None:
-        """Find the session that the claim's token is for. Ends in `come_back` or `session.unclaimed`."""
+        """Find the session of the claim's token. The answer calls `come_back` or `session.unclaimed`."""
 
     def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
-        """Find the owner of a name, or say why that can't be known (`unavailable`)."""
+        """Find the owner of a name. `then` gets it, or `unavailable` if the directory can't be asked."""
 
     def save(self, session: "Session", then: Callable[[bool], None] | None = None) -> None:
-        """Write the session's record. `then(False)`: not now. Without `then` it's written as soon as possible."""
+        """Write the session's record as it is at write time. Calls `then(False)` if it failed and will be retried."""
 
     def release(self, session: "Session", then: Callable[[], None], why: Ending) -> None:
-        """Give the session's name back, and forget the session. `then`: that's done, or can't be done now."""
+        """Give the session's name back, and forget the session. Calls `then` once that is done or failed for now."""
 
     def forget(self, session: "Session", why: Ending) -> None:
-        """The session's name is another's: forget the session."""
+        """Forget the session without giving its name back, because another session owns it."""
 
     def close(self, session: "Session") -> None:
-        """Close the session's connection after what it was told."""
+        """Close the session's connection once everything that it was told has been written."""
 
     def called(self, session: "Session") -> None:
-        """Somebody called this session's client: what it had said before is not for the caller."""
+        """Note that a user called this session's client: lines that the client sent before aren't for the caller."""
 
     def wake(self, session: "Session") -> None:
-        """Commands that waited may be handled now."""
+        """Handle the session's waiting commands at the end of this tick, if it isn't blocked any more."""
 
     def call_later(self, delay: float, then: Callable[[], None]) -> None:
-        """Call `then` after so many seconds. Not to be cancelled: `then` looks whether it still matters."""
+        """Call `then` after `delay` seconds. It can't be cancelled: `then` checks whether it still matters."""
 
     def new_id(self) -> str:
-        """An id that nobody else has or can guess."""
+        """Return a unique id that nobody can guess."""

@@ -1,4 +1,4 @@
-"""What one client says: its numbering, the bounds of what may be under way, and the outcome of every id."""
+"""The messages that one client sends: their numbering, the bounds of the window, and the outcome of every id."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from relay.session.session import Session
 
 
-# Times are whole milliseconds in floats: without this one of them might count as a little more than one. Rounding would
-# cost more than all other counting of a message.
+# Times are whole milliseconds in floats, so a difference of one millisecond might count as a little more than one.
+# Subtracting this is cheaper than rounding, which would cost more than all other counting of a message.
 ROUNDING: Final = 1e-6
 
 
 class SentMessages:
-    """Ids start at 1 and rise by one through the session, across chats; each ends in exactly one outcome."""
+    """Numbers a client's messages. Ids rise by one from 1 through the session, across chats; each gets one outcome."""
 
     __slots__ = ("_full", "_next", "_seen", "_session", "_unsure", "outcomes")
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._next = 1  # the id of the next new message
-        self._seen = 0  # the highest id that came; after a resume, those up to `_next` may come once more
-        self._unsure = False  # the client numbered on another node, and nobody has said how far
-        self._full = 0  # the id that found the window full: those behind it wait for it to come again; 0: none
+        self._seen = 0  # the highest id that came; after a resume, ids between it and `_next` may come again
+        self._unsure = False  # the client sent messages on another node, and it isn't known up to which id
+        self._full = 0  # the id that was refused by a full window: higher ids are refused until it comes; 0: none
         self.outcomes = Outcomes()
 
     def let_go(self) -> None:
-        """The session is over: nothing here refers to it any more."""
+        """Drop the reference to the session, which is over."""
         del self._session
 
     def say(self, command: Say) -> None:
-        """Put a message under way to the partner, or tell why not. A client that knows no ids gets the next one."""
+        """Put a message under way to the partner, or tell the client why not. Without an id it gets the next one."""
         session, id = self._session, command.id
         chat = session.chat
         if id is not None and id <= self._seen:
@@ -59,9 +59,10 @@ class SentMessages:
             self._put_under_way(chat, id, command.text)
 
     def room(self, said: Say) -> int:
-        """How many messages may follow on one that has just been said, to the same end, before the window may be full.
+        """Return how many messages may follow `said`, which was just handled, before the window may be full.
 
-        They must have the next ids, the same `chat`, and no more bytes than `room_bytes`; then `say_on` takes them all.
+        If they have the next ids, the same `chat` and at most `room_bytes` in all, `say_on` takes them at once.
+        Returns 0 if each of them needs a `say` of its own.
         """
         session, chat = self._session, self._session.chat
         if chat is None or chat.deaf or said.chat not in (None, chat.id) or session.host.allowance < PLENTY:
@@ -72,12 +73,12 @@ class SentMessages:
 
     @property
     def room_bytes(self) -> int:
-        """See `room`."""
+        """Bytes of text that `say_on` may take (see `room`)."""
         chat = self._session.chat
         return 0 if chat is None else self._session.host.limits.window_bytes - chat.window.bytes
 
     def say_on(self, texts: list[str]) -> None:
-        """Put messages under way for which there is `room`: as `say` would one by one."""
+        """Put messages under way for which there is `room`, with the effect of one `say` for each."""
         host, chat = self._session.host, self._session.chat
         assert chat is not None
         if chat.say_on(self._next, texts, host.now, host.flush_generation):
@@ -92,14 +93,14 @@ class SentMessages:
         session = self._session
         host = session.host
         host.counts.taken += 1
-        # An id that may have been said on another node has the time of that.
+        # A message that was already sent on another node keeps its time from there.
         at = host.now if id is None or id >= self._next else self.outcomes.when(id) or host.now
         mail = chat.say(self._take(id), text, session.fencing_token, at, host.flush_generation)
         if mail is not None:
             host.post(chat.partner.node_id, mail)
 
     def _said_again(self, id: int, text: str) -> None:
-        """Repeat a known outcome; a message that is still under way is left alone."""
+        """Repeat the outcome of an id that came again, if it has one. A message that is still under way is ignored."""
         session = self._session
         under_way = session.chat.window.find(id) if session.chat else None
         if under_way is None:
@@ -116,7 +117,7 @@ class SentMessages:
         self._session.host.tell(self._session, refusal)
 
     def _take(self, id: int | None) -> int:
-        """The message takes its id."""
+        """Give a new message its id, and return that."""
         self._seen = id = self._next if id is None else id
         if id >= self._next:
             self._next = id + 1
@@ -128,26 +129,26 @@ class SentMessages:
         self._report(self._take(command.id), [command.text], chat, reason)
 
     def inherited(self) -> None:
-        """The session comes from another node, which alone knew its ids."""
+        """Note that the session comes from another node, and only that node knew how far its ids went."""
         self._unsure = True
 
     def resume(self, sent: int | None) -> None:
-        """The client comes back, having numbered up to `sent`: new ids go on from there; those not seen may come.
+        """Note that the client resumes and has used ids up to `sent`. New ids go on from there; unseen ones may come.
 
-        None: it doesn't say. Where nobody else knows either, the first id that comes is right.
+        None means that the client doesn't say. If nobody else knows either, the first id that comes is accepted.
         """
         self._full = 0
         if sent is not None:
             self._next, self._unsure = max(self._next, sent + 1), False
 
     def known(self, chat: Chat, last: int) -> None:
-        """The partner has everything up to `last`, also what another node sent."""
+        """Note that the partner has everything up to `last`, including messages that another node sent."""
         if last > self._seen:
             self.outcomes.record(self._seen + 1, last, chat.id, None)
             self._seen, self._next, self._unsure = last, max(self._next, last + 1), False
 
     def full(self, window: Window, more: int) -> bool:
-        """Whether a message of `more` bytes has to wait. One alone is always let through, however long."""
+        """Return whether a message of `more` bytes has to wait. An empty window takes one of any length."""
         host, count = self._session.host, window.count
         if not count:
             return False
@@ -155,16 +156,16 @@ class SentMessages:
         return count >= limits.window or wanted > limits.window_bytes or wanted + MESSAGE_BYTES * count > host.allowance
 
     def acked(self, chat: Chat, id: int, at: float | None = None) -> None:
-        """The partner has everything up to `id`, which was said at `at` as far as the partner was told."""
+        """Handle the partner's ack: it has everything up to `id`. `at` is when it was told that `id` was said."""
         taken = chat.window.take(id)
         if not taken:
-            if self._seen < id < self._next:  # said on a node that is gone; the client needn't say it again
+            if self._seen < id < self._next:  # sent by a node that is gone; the client needn't send it again
                 self.known(chat, id)
                 self._session.host.tell(self._session, Acked(id, chat.id, at or self.outcomes.when(id)))
             return
         session, outcomes = self._session, self.outcomes
         host, times, said = session.host, outcomes.times, taken[-1].at
-        if at is not None and at != said:  # said again here, and the partner knows it from an earlier node
+        if at is not None and at != said:  # sent again here, and the partner has it from an earlier node
             times.note(id, 1, at)
             said = times.of(id) or at
         host.counts.latency.observe(max(0.0, host.now - taken[0].at - ROUNDING))  # the clock may have been set
@@ -180,13 +181,13 @@ class SentMessages:
             self.go_on(chat)
 
     def go_on(self, chat: Chat) -> None:
-        """The partner reads again."""
+        """Post the held messages for which there is room, because the partner reads again."""
         session, host = self._session, self._session.host
         for mail in chat.go_on(session.fencing_token):
             host.post(chat.partner.node_id, mail)
 
     def close(self, chat: Chat, reason: Reason, last: int) -> None:
-        """The partner had everything up to `last`; nothing more can be known."""
+        """Give all ids an outcome at the end of a chat: up to `last` acknowledged, the others unconfirmed."""
         self._full = 0
         self.acked(chat, last)
         for first, texts in joined(chat.window.take_all()):

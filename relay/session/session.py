@@ -1,11 +1,11 @@
-"""One user: what it may ask for in which state, and what it is told. No I/O; time, mail and records come from the host.
+"""One user's session and its states. It does no I/O: time, peer messages and records go through its `SessionRuntime`.
 
 `TRANSITIONS` says how the state may change, and `Session._move` is the only place where it does. Other modules call the
-method of the session that stands for what has happened; none of them assigns what belongs to the state.
+method of the session that stands for the event; none of them assigns attributes that belong to the state.
 
-Commands are handled strictly in order: while one waits for its outcome (`blocked`) the caller keeps the following ones.
-Leaving, quitting and switching wait until every message before them was acknowledged or reported. What each command
-does is in `relay.session.command_handlers`; what partners' sessions send is handled in `relay.session.peer_handlers`.
+Commands are handled strictly in order: while one waits for its outcome (`blocked`), the caller keeps the following
+ones. Leaving, quitting and switching wait until every message before them was acknowledged or reported. The handlers of
+commands are in `relay.session.command_handlers`, those of peer messages in `relay.session.peer_handlers`.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,25 +49,25 @@ from relay.session.resume import RestoredState, partner_lost
 from relay.session.runtime import SessionRuntime
 from relay.session.sent_messages import SentMessages
 
-# What takes its place behind the outcome of the messages before it.
+# These commands wait for the outcome of the messages before them.
 _DEPARTURES: Final = (Leave, Quit, Call, EndOfStream, DrainClose)
-# A timer may ring a little before its time, by another clock.
+# A timer may fire a little early, because the loop uses a different clock.
 MARGIN_SECONDS: Final = 0.02
 
 
 class State(Enum):
-    """How far a session has come."""
+    """The states of a session."""
 
     NAMELESS = auto()
     CLAIMING = auto()  # the directory has been asked for the name
     ACTIVE = auto()
-    RESUMING = auto()  # the client is back, and waits for the partner's answer until it is welcomed
+    RESUMING = auto()  # the client is back, and is welcomed once the partner has answered
     AWAY = auto()  # the client is gone and may come back
     ENDED = auto()
 
 
 class Transition(Enum):
-    """What changes a session's state, in the words of a caption."""
+    """The events that change a session's state, each with its caption for the diagram."""
 
     CLAIM = "the client asks for a name"
     REFUSE = "the name can't be had"
@@ -79,7 +79,7 @@ class Transition(Enum):
     END = "quit, replaced, kicked, grace over"
 
 
-# For each transition: from which states it leads where. All others are defects.
+# For each transition, the new state by old state. A transition from any other state is a defect.
 TRANSITIONS: Final[Mapping[Transition, Mapping[State, State]]] = {
     Transition.CLAIM: {State.NAMELESS: State.CLAIMING},
     Transition.REFUSE: {State.CLAIMING: State.NAMELESS},
@@ -88,27 +88,27 @@ TRANSITIONS: Final[Mapping[Transition, Mapping[State, State]]] = {
     Transition.WELCOME: {State.RESUMING: State.ACTIVE},
     Transition.DETACH: {State.ACTIVE: State.AWAY, State.RESUMING: State.AWAY},
     Transition.LOSE_NAME: {State.ACTIVE: State.NAMELESS, State.RESUMING: State.NAMELESS},
-    # Also from ENDED: the connection is closed once the name is given back.
+    # It leads from ENDED too, because the connection is closed after the name was given back.
     Transition.END: dict.fromkeys(State, State.ENDED),
 }
 # The states in which a session owns its name.
 NAMED: Final = frozenset({State.ACTIVE, State.RESUMING, State.AWAY})
 
-# What every message asks for: on Python 3.11 a member looked up in its class costs ten times a global.
+# Each message needs these, and on Python 3.11 a look-up of an enum's member costs ten times that of a global.
 RESUMING: Final = State.RESUMING
 AWAY: Final = State.AWAY
 _ENDED: Final = State.ENDED
 
 
 class IllegalTransition(AssertionError):
-    """A defect: a session was asked for a transition that its state doesn't have."""
+    """Raised if a session was asked for a transition that its state doesn't have, which is a defect."""
 
 
 class Session:
-    """One user on this node.
+    """One user's session on this node.
 
-    `resumable`: the client speaks JSON: it numbers its messages, gets their outcomes by number, and may come back after
-    its connection broke. Other sessions end with their connection.
+    `resumable` means that the client speaks JSON: it numbers its messages, gets their outcomes by number, and may come
+    back after its connection broke. Other sessions end with their connection.
     """
 
     __slots__ = (
@@ -141,16 +141,16 @@ class Session:
     def __init__(self, host: SessionRuntime, *, resumable: bool = False) -> None:
         self.host = host
         self.resumable = resumable
-        self.client: ClientConnection | None = None  # where the host tells events
+        self.client: ClientConnection | None = None  # the host sends events there
         self.deaf = False  # the connection is gone
-        self._ties = NO_TIES  # as the host knows them
-        self.began = 0.0  # an `instant` of the host, which keeps it; 0: not yet
+        self._ties = NO_TIES  # as last reported to the host
+        self.began = 0.0  # the host's `instant` at the start, which the host sets; 0: not yet started
         self.state = State.NAMELESS
-        self.named = False  # its state is one of `NAMED`: what every message asks for
+        self.named = False  # whether the state is in `NAMED`, kept here because each message needs it
         self._nameless()
 
     def _move(self, transition: Transition) -> None:
-        """Change the state as the table says. Raises IllegalTransition, and changes nothing then."""
+        """Change the state as `TRANSITIONS` says. Raises IllegalTransition, which leaves the state unchanged."""
         state = TRANSITIONS[transition].get(self.state)
         if state is None:
             raise IllegalTransition(f"{transition.name} in the state {self.state.name}")
@@ -158,31 +158,31 @@ class Session:
 
     def _nameless(self) -> None:
         self.name: Name | None = None
-        self.session_id = ""  # tells this session from all others that ever owned the name
+        self.session_id = ""  # distinguishes this session from all others that ever owned the name
         self.fencing_token = 0
-        self.token_hash = ""  # of the token that resumes this session
+        self.token_hash = ""  # the hash of the token that resumes this session
         self.acks = False  # the client acknowledges messages itself
         self.grace_period = GracePeriod(self)
         self.chat: Chat | None = None
-        self.fallback_chat: ChatRef | None = None  # see `resume`: goes on unless `chat` turns out to exist
-        self.ended: Ended | None = None  # the last chat that is over
-        self.deferred: list[Mail] = []  # came while the client was coming back, before its welcome
+        self.fallback_chat: ChatRef | None = None  # it goes on unless `chat` turns out to exist (see `resume`)
+        self.ended: Ended | None = None  # the last chat that ended
+        self.deferred: list[Mail] = []  # peer messages that came while the client was resuming
         self.outbox = SentMessages(self)
         self.call_policy = CallPolicy(self)
         self.pairing = Pairing(self)
-        self._since = 0.0  # when that began
-        self.pending: Command | None = None  # the command that the following ones wait for, beside an agreement
+        self._since = 0.0  # the `instant` at which `pending` began to wait for messages
+        self.pending: Command | None = None  # the following commands wait for this one (or for `pairing`)
 
-    # --- what others may know
+    # --- queries
 
     @property
     def canonical_name(self) -> str:
-        """The name in the form that is owned; empty without one."""
+        """The canonical form of the name; empty if the session has none."""
         return self.name.canonical_name if self.name else ""
 
     @property
     def party(self) -> Party:
-        """This side, as a partner has to know it."""
+        """The description of this side for its partner."""
         assert self.name is not None
         node_id, name, acks = self.host.node_id, self.name, "client" if self.acks else "node"
         return Party(
@@ -191,46 +191,46 @@ class Session:
 
     @property
     def grace(self) -> float:
-        """Seconds that this session outlives its connection."""
+        """Seconds for which this session outlives its connection."""
         return self.host.limits.grace if self.resumable else 0.0
 
     @property
     def away(self) -> bool:
-        """Whether the client is gone and may come back."""
+        """Return whether the client is gone and may come back."""
         return self.state is AWAY
 
     @property
     def returning(self) -> Claim | None:
-        """The claim of a client that is back and waits for its welcome."""
+        """The claim of a client that is back and waits for its welcome; None in any other state."""
         return self.pending if self.state is RESUMING and isinstance(self.pending, Claim) else None
 
     @property
     def presence(self) -> Presence:
-        """What others see."""
+        """The presence that other users see."""
         if self.state is AWAY:
             return Presence.AWAY
         return Presence.BUSY if self.chat or self.pairing.step or self.call_policy.ringing else Presence.FREE
 
     @property
     def calling(self) -> bool:
-        """Whether a call rings, here or at whom this one calls: meanwhile others hear `busy`."""
+        """Return whether a call rings, here or at the callee. Meanwhile other callers hear `busy`."""
         return self.pairing.ringing or self.call_policy.ringing is not None
 
     @property
     def engaged(self) -> ChatRef | None:
-        """What the record must name: the chat, or the one that is being agreed on."""
+        """The chat that the record must name: the one being agreed on, or else the current one."""
         return self.pairing.promised or (ChatRef(self.chat.id, self.chat.partner) if self.chat else None)
 
     @property
     def previous_chat(self) -> ChatRef | None:
-        """The chat that the record must name beside that: it goes on if what is being agreed on comes to nothing."""
+        """The second chat that the record must name: it goes on if the agreement on the first one fails."""
         if self.chat is None or self.pairing.promised is None:
             return self.fallback_chat
         return ChatRef(self.chat.id, self.chat.partner)
 
     @property
     def blocked(self) -> bool:
-        """Commands have to wait."""
+        """Return whether commands have to wait."""
         if self.pending is not None or self.pairing.step is not None or self.state is _ENDED:
             return True
         chat = self.chat
@@ -238,7 +238,7 @@ class Session:
 
     @property
     def draining(self) -> bool:
-        """What is waited for is the outcome of messages, or of a call: some commands must get past."""
+        """Return whether commands wait for the outcome of messages or of a call, which some commands may overtake."""
         return self._behind_messages or self.pairing.ringing or (self.resumable and self.pairing.call is not None)
 
     @property
@@ -246,11 +246,11 @@ class Session:
         return self.chat is not None and isinstance(self.pending, Leave | Quit | Call)
 
     def passes(self, command: Command) -> bool:
-        """Whether a command gets past those that wait for the outcome of messages.
+        """Return whether a command may overtake those that wait for the outcome of messages or of a call.
 
-        Acknowledgements do, else two partners could wait for each other for ever. So does a ping once the wait has
-        lasted for a while: a partner that doesn't read must not make this node look frozen. While a call rings, nobody
-        knows for how long it will. Whoever gives up doesn't wait.
+        Acknowledgements may, because otherwise two partners could wait for each other for ever. A ping may once the
+        wait has lasted for `limits.patience`, because a partner that doesn't read must not make this node look frozen;
+        while a call rings it may at once, because a call may ring for long. Commands that give up never wait.
         """
         match command:
             case Acknowledge():
@@ -265,7 +265,7 @@ class Session:
                 return False
 
     def cancels(self, command: Cancel) -> bool:
-        """Whether this gives up the call that is under way."""
+        """Return whether this command cancels the call that is under way."""
         call = self.pending if isinstance(self.pending, Call) else self.pairing.call
         return call is not None and command.ref in (None, call.ref)
 
@@ -276,23 +276,23 @@ class Session:
     # --- commands
 
     def receive(self, command: Command) -> None:
-        """Handle the client's next command. Not to be called while `blocked`, except as `draining` allows."""
+        """Handle the client's next command. This must not be called while `blocked`, except if the command `passes`."""
         if self.named:
             COMMANDS[type(command)](self, command)
         elif self.state is State.NAMELESS:
             before_name(self, command)
 
     def claim(self, name: Name, command: Claim) -> None:
-        """Ask for a name; ends in `claimed` or `unclaimed`."""
+        """Ask for a name, or for the session of a token. The answer calls `claimed`, `come_back` or `unclaimed`."""
         self._move(Transition.CLAIM)
         self.pending, self.name = command, name
         ask = self.host.claim if command.resume is None else self.host.resume
         ask(self, name, command)
 
     def claimed(self, session_id: str, fencing_token: int, token: str, token_hash: str) -> None:
-        """The name is ours. A client that can't come back gets no token."""
+        """Own the name, which the directory granted, and welcome the client. One that can't come back gets no token."""
         claim, host = self.pending, self.host
-        if self.state is State.ENDED:  # the node went away meanwhile
+        if self.state is State.ENDED:  # the node has stopped meanwhile
             self.session_id = session_id
             host.release(self, lambda: None, Ending.DRAINED)
             return
@@ -311,7 +311,7 @@ class Session:
         self.welcome(token, resumed=False)
 
     def welcome(self, token: str, *, resumed: bool) -> None:
-        """Tell the client that the name is its own."""
+        """Tell the client that the name is its own, with the token and the limits."""
         assert self.name is not None
         limits = self.host.limits
         welcome = Welcome(
@@ -328,7 +328,7 @@ class Session:
         self.host.tell(self, welcome)
 
     def unclaimed(self, code: Code) -> None:
-        """The name can't be had; another may be asked for."""
+        """Refuse the name. The client may ask for another."""
         if self.state is State.ENDED:
             return
         assert isinstance(self.pending, Claim)
@@ -339,7 +339,7 @@ class Session:
         self.refuse(code, name=typed)
 
     def announce(self, chat: Chat, *, caller: bool, ref: Ref | None = None) -> None:
-        """Tell the client of its chat. `ref`: of the request that this answers."""
+        """Tell the client of its chat. `ref` is that of the request which this answers."""
         self.host.tell(self, Paired(chat.partner.display_name, chat.id, chat.partner.acks, caller, ref=ref))
 
     def begin(self, chat: Chat, *, caller: bool, wanted: bool = True, ref: Ref | None = None) -> None:
@@ -348,7 +348,7 @@ class Session:
         self.part(Reason.LEFT, ref=ref)
         self.chat = chat
         self.tie()
-        if switches:  # the record names both
+        if switches:  # the record still names both chats
             self.host.save(self)
         if not caller and not wanted:
             self.host.called(self)
@@ -357,28 +357,28 @@ class Session:
             self.unplugged()
 
     def tie(self) -> None:
-        """Tell the host where this session's partner is. To be called whenever partner, agreement or state changes."""
+        """Report the nodes of this session's partners. Must be called whenever partner, agreement or state changes."""
         ties = NO_TIES if self.state is _ENDED else (_node(self.chat), self.pairing.node)
         if ties != self._ties:
             self.host.partners.change(self._ties, ties)
             self._ties = ties
 
     def partner_is(self, party: Party) -> None:
-        """The partner lives elsewhere now, or says something else of itself."""
+        """Replace the description of the partner, which may have moved to another node."""
         assert self.chat is not None
         self.chat.partner = party
         self.tie()
 
     def written(self, fencing_token: int) -> None:
-        """The record was written under this fence, which is higher than before if the node's lease had lapsed."""
+        """Keep the fencing token of the record just written, which is higher if the node's lease had lapsed."""
         self.fencing_token = fencing_token
 
     def refuse(self, code: Code, *, id: int | None = None, name: str | None = None, ref: Ref | None = None) -> None:
-        """Tell the client why not, in the words of the catalogue."""
+        """Tell the client that its request is refused, with the text from `MESSAGES`."""
         self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name, ref=ref))
 
     def later(self, delay: float, then: Callable[["Session"], None]) -> None:
-        """Do that so much later, if the session is still there: no timer keeps one that is over."""
+        """Call `then` after `delay` seconds if the session still exists. The timer doesn't keep it alive."""
         here = ref(self)
 
         def ring() -> None:
@@ -390,39 +390,39 @@ class Session:
     # --- commands that the following ones wait for
 
     def await_answer(self, command: Command) -> None:
-        """A command waits for an answer from elsewhere; `answered` ends that."""
+        """Have the following commands wait until this one is `answered`."""
         self.pending = command
 
     def answered(self, command: Command) -> bool:
-        """The answer to a command is there. Returns whether it is still what was waited for."""
+        """End the wait for a command's answer. Returns False if the session didn't wait for it any more."""
         if self.pending is not command:
             return False
         self.pending = None
         return True
 
     def drop_pending(self) -> None:
-        """Nobody waits for the outcome of that command any more."""
+        """Stop waiting for the pending command."""
         self.pending = None
 
     def wait(self, command: Command) -> None:
-        """A command takes its place behind the messages before it."""
+        """Have a command wait for the outcome of the messages before it."""
         host = self.host
         self.pending, self._since = command, host.instant
         self.later(host.limits.patience + MARGIN_SECONDS, lambda session: session.host.wake(session))
 
     def proceed(self) -> None:
-        """Something that was waited for may have happened: carry on with what waits for it."""
+        """Handle the pending command if all messages before it have their outcome, and wake the session."""
         self.host.wake(self)
         command = self.pending
         if isinstance(command, _DEPARTURES) and not (self.chat and self.chat.window):
             self.drop_pending()
-            if not (isinstance(command, Leave) and self.chat is None):  # the partner was first: already told
+            if not (isinstance(command, Leave) and self.chat is None):  # else the partner left first: already told
                 self.receive(command)
 
-    # --- leaving, in its turn
+    # --- leaving
 
     def part(self, reason: Reason, *, told: bool = False, ref: Ref | None = None) -> None:
-        """Leave the chat, if any: tell the partner, report what has no outcome, tell the client, unless it was told."""
+        """Leave the chat, if any: tell the partner, report open messages, and tell the client unless `told`."""
         chat, self.chat = self.chat, None
         if chat is None:
             return
@@ -437,14 +437,14 @@ class Session:
             self.host.tell(self, Left(chat.partner.display_name, Reason.LEFT, chat.id, own=True, ref=ref))
 
     def over(self, reason: Reason, last: int) -> None:
-        """The partner ended the chat, having had our messages up to `last`."""
+        """End the chat, because the partner did. It had our messages up to `last`."""
         chat = self.chat
         assert chat is not None
         self.chat = None
         self.tie()
         self.outbox.close(chat, reason, last)
         self._ended(chat, reason)
-        ref = self.pending.ref if isinstance(self.pending, Leave) else None  # the partner was first
+        ref = self.pending.ref if isinstance(self.pending, Leave) else None  # the partner left first
         self.host.tell(self, Left(chat.partner.display_name, reason, chat.id, ref=ref))
         self.host.save(self)
         self.proceed()
@@ -454,14 +454,14 @@ class Session:
         self.ended = Ended(chat.id, chat.partner.display_name, reason)
 
     def unheard(self, reason: Reason, last: int) -> None:
-        """The partner can't be told anything any more: what is under way has its outcome now."""
+        """Report the messages under way, because the partner takes no more. It has those up to `last`."""
         assert self.chat is not None
         self.chat.deaf = True
         self.outbox.close(self.chat, reason, last)
         self.proceed()
 
     def end(self, why: Ending, *last_words: Event) -> None:
-        """Give the name back, then close: whoever sees the connection closed finds the name free."""
+        """Give the name back, then close the connection, so that the name is free once the connection is closed."""
         self.call_policy.cancel_incoming(Code.NO_SUCH_USER)
         named = self.named
         self._move(Transition.END)
@@ -477,31 +477,34 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """It is over: close the connection, if there is one."""
+        """End the session without giving its name back, and close its connection, if there is one."""
         self._move(Transition.END)
         self.tie()
         self.host.close(self)
-        self.chat = None  # what is still heard about it means nothing
+        self.chat = None  # so that late peer messages about it are ignored
         self._take_apart()
 
     def _take_apart(self) -> None:
-        """Have no part refer to it any more: else it would wait for the cyclic collector, which rarely comes."""
+        """Break the reference cycles with the session's parts, so that it needn't wait for the cyclic collector."""
         for part in (self.grace_period, self.outbox, self.call_policy, self.pairing):
             part.let_go()
 
     # --- the connection, the name, the node
 
     def connect(self, client: ClientConnection) -> None:
-        """Have the client told there."""
+        """Send events to this connection from now on."""
         self.client = client
 
     def disconnect(self) -> ClientConnection | None:
-        """Tell the client nothing any more. Returns where it was told, if anywhere."""
+        """Send no more events to the connection, and return it, if there is one."""
         client, self.client = self.client, None
         return client
 
     def flushed(self) -> None:
-        """The kernel has everything that the client was told: without acks of its own, that acknowledges it."""
+        """Acknowledge the partner's messages, because the kernel has everything that the client was told.
+
+        If the client sends its own acknowledgements, the partner only gets a `FlowAck` from time to time.
+        """
         chat = self.chat
         if chat is None:
             return
@@ -513,38 +516,38 @@ class Session:
             self.host.post(chat.partner.node_id, FlowAck(chat.partner.canonical_name, chat.id, chat.received))
 
     def unplugged(self) -> None:
-        """The client can't be told anything any more. What it said before is handled; `EndOfStream` follows that."""
+        """Note that the client can't be told anything any more. Its lines up to `EndOfStream` are still handled."""
         self.deaf = True
         self.pairing.hang_up()
         chat = self.chat
         if self.resumable and self._behind_messages:
-            self.drop_pending()  # nobody is left to hear the outcome: the client may ask again when it's back
+            self.drop_pending()  # the client can't be told the outcome, and may ask again when it is back
             self.detach()
         if chat is not None and not self.resumable:
             self.host.post(chat.partner.node_id, HalfClosed(chat.partner.canonical_name, chat.id, chat.confirmed))
 
     def node_lost(self, node_id: str, since: float) -> None:
-        """That node has been dead for `since` seconds. A partner there may come back within its grace, or is lost."""
+        """Handle the death of a node `since` seconds ago: a partner there is away until its grace is over, or lost."""
         self.pairing.node_lost(node_id)
         self.call_policy.node_lost(node_id)
         partner_lost(self, node_id, since)
 
     def detach(self) -> None:
-        """The client is gone, and may come back. If it was just coming back, its welcome is for nobody any more."""
+        """Begin the grace period, because the client is gone and may come back. A welcome that is due is dropped."""
         if self.state is RESUMING:
             self._hand_out()
         self._move(Transition.DETACH)
         self.grace_period.begin()
 
     def attach(self, claim: Claim) -> None:
-        """A client is there again, having resumed; what it had asked for on its old connection it may ask for again."""
+        """Take a client that resumes. Requests from its old connection are dropped; it may repeat them."""
         self.pairing.withdraw(Reason.LEFT)
         self._move(Transition.RESUME)
         self.pending = claim
         self.acks, self.call_policy.asks, self.deaf = claim.acks, claim.ask, False
 
     def inherit(self, restored: RestoredState) -> None:
-        """Be the session that the directory remembers."""
+        """Take over the state of the session from its record."""
         self.name, self.session_id, self.fencing_token = restored.name, restored.session_id, restored.fencing_token
         self.token_hash, self.ended = restored.token_hash, restored.ended
         if restored.chat is not None:
@@ -555,42 +558,43 @@ class Session:
             self.outbox.outcomes.ended(restored.ended.chat, restored.ended.reason)
 
     def drop_fallback(self) -> ChatRef | None:
-        """The chat exists. Returns the one that would have gone on in its place."""
+        """Forget the fallback chat, because the chat exists, and return it."""
         fallback, self.fallback_chat = self.fallback_chat, None
         return fallback
 
     def fall_back(self) -> Chat:
-        """The chat came to nothing. Returns the one that goes on in its place."""
+        """Replace the chat, which failed, by the fallback chat, and return that."""
         assert self.fallback_chat is not None
         self.chat, self.fallback_chat = Chat(*self.fallback_chat), None
         self.tie()
         return self.chat
 
     def postpone(self, mail: Mail) -> None:
-        """This is for after the welcome of the client that is coming back."""
+        """Handle this peer message after the welcome of the client that is resuming."""
         self.deferred.append(mail)
 
     def welcome_back(self, token: str) -> None:
-        """The client that came back hears that it has its session again, and then what has come meanwhile."""
+        """Welcome the client that resumed, and then handle the deferred peer messages."""
         self._move(Transition.WELCOME)
         self._hand_out()
         self.welcome(token, resumed=True)
 
     def _hand_out(self) -> None:
-        """Nothing waits for the welcome of a client any more: have what came early handled in its turn."""
+        """Deliver the deferred peer messages, because no client waits for its welcome any more."""
         self.pending = None
         for mail in self.deferred:
             self.host.post(self.host.node_id, mail)
         self.deferred.clear()
 
     def replaced(self, fencing_token: int = 0, node_id: str = "") -> None:
-        """Another node has the session now. If it had when the client came back here, that will find it there.
+        """End the session here, because another node has it now.
 
-        `node_id`: that node, if it wants to know when everything was said.
+        `fencing_token` is the one of the move. If the client came back here long after that, it isn't told that it was
+        replaced, so it resumes on the other node. `node_id` is the other node if that wants a `Knew`.
         """
         self.call_policy.cancel_incoming(Code.AWAY)
         self.pairing.moved()
-        if self.chat is not None:  # the partner is to look: the other node's word may have gone to a node that slept
+        if self.chat is not None:  # the partner must look us up: the Resync may have gone to a suspended node
             partner = self.chat.partner
             self.host.post(
                 partner.node_id,
@@ -609,7 +613,7 @@ class Session:
         self.close()
 
     def name_lost(self) -> None:
-        """Another owns the name now. A JSON client may claim anew on its connection; others are closed."""
+        """Drop the name, which another session owns now. A JSON client may claim again; other clients are closed."""
         self._drop()
         self.refuse(Code.NAME_LOST)
         self.host.forget(self, Ending.NAME_LOST)
@@ -623,12 +627,12 @@ class Session:
         self.close()
 
     def superseded(self) -> None:
-        """Its user has claimed the name anew. The old client is closed: it would only claim the name back."""
+        """End the session, because its user has claimed the name anew. An open client would only claim it back."""
         self._drop()
         self.replaced()
 
     def _drop(self) -> None:
-        """The name is another's: the chat can't go on."""
+        """End the agreement and the chat, because another session owns the name."""
         self.pairing.withdraw(Reason.LOST)
         chat, self.chat = self.chat, None
         self.tie()

@@ -1,4 +1,4 @@
-"""What is under way to a partner: messages without an outcome, kept as runs, because most come and go in runs."""
+"""The window of messages to a partner that have no outcome yet, kept as runs because most come and go in runs."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,12 +6,12 @@ from msgspec import Struct
 
 
 def size(text: str) -> int:
-    """Bytes of the text in UTF-8."""
+    """Return the length of the text in bytes of UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 class Run(Struct, gc=False):
-    """Messages with consecutive ids from `id` on, said at the same time; `bytes` of them all."""
+    """Messages with consecutive ids from `id` on, said at the same time. `bytes` is the size of all their texts."""
 
     id: int
     texts: list[str]
@@ -24,7 +24,7 @@ class Run(Struct, gc=False):
         return self.id + len(self.texts) - 1
 
     def cut(self, upto: int) -> "Run":
-        """Remove and return what has an id up to `upto`: some of it, not all."""
+        """Remove and return the messages up to the id `upto`, which must be some of the run but not all of it."""
         count = upto - self.id + 1
         texts = self.texts[:count]
         taken = Run(self.id, texts, size("".join(texts)), self.at)
@@ -33,18 +33,18 @@ class Run(Struct, gc=False):
 
 
 class Window:
-    """Messages that have no acknowledgement yet, in the order of their ids, bounded by who fills it."""
+    """The messages that have no acknowledgement yet, in the order of their ids. The caller enforces the bounds."""
 
     __slots__ = ("_runs", "bytes", "count")
 
     def __init__(self) -> None:
-        self._runs: list[Run] = []  # an empty deque would cost 0.7 KB; these are few
+        self._runs: list[Run] = []  # a list, because an empty deque would cost 0.7 KB; there are few runs
         self.bytes = 0
         self.count = 0  # messages
 
     @property
     def runs(self) -> Iterable[Run]:
-        """All of it."""
+        """All runs, in the order of their ids."""
         return self._runs
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Window:
                 yield id, text, run.at
 
     def add_one(self, id: int, text: str, at: float) -> None:
-        """The same as `add`, for one message."""
+        """Add one message, as `add` would but faster."""
         n = len(text) if text.isascii() else len(text.encode())
         runs = self._runs
         if runs and (run := runs[-1]).at == at and id == run.id + len(run.texts):
@@ -71,7 +71,7 @@ class Window:
         self.count += 1
 
     def add(self, id: int, texts: list[str], at: float) -> None:
-        """Keep messages until their outcomes are known; they were said at that time, and the first one has this id."""
+        """Add messages with consecutive ids from `id` on, said at the Unix time `at`."""
         n = size(texts[0]) if len(texts) == 1 else size("".join(texts))
         runs = self._runs
         if runs and runs[-1].at == at and id == (run := runs[-1]).id + len(run.texts):
@@ -83,13 +83,13 @@ class Window:
         self.count += len(texts)
 
     def find(self, id: int) -> str | None:
-        """The text under this id, if its outcome isn't known yet."""
+        """Return the text of this id, or None if the window doesn't hold it."""
         return next((run.texts[id - run.id] for run in self._runs if run.id <= id <= run.last), None)
 
     def take(self, upto: int) -> list[Run]:
-        """Remove and return what has an id up to `upto`."""
+        """Remove and return the messages up to the id `upto`."""
         runs = self._runs
-        if runs and (run := runs[-1]).id + len(run.texts) <= upto + 1:  # mostly: all of it
+        if runs and (run := runs[-1]).id + len(run.texts) <= upto + 1:  # mostly this is everything
             self._runs, self.bytes, self.count = [], 0, 0
             return runs
         taken: list[Run] = []
@@ -107,7 +107,7 @@ class Window:
         return taken
 
     def between(self, after: int, upto: int) -> int:
-        """Bytes of the messages with an id above `after` and up to `upto`."""
+        """Return the bytes of the messages with ids above `after`, up to `upto`."""
         total = 0
         for run in self._runs:
             if after < run.id and run.last <= upto:
@@ -117,7 +117,7 @@ class Window:
         return total
 
     def next(self, after: int, room: int) -> tuple[list[tuple[int, str, float]], bool]:
-        """The first messages with an id above `after` that begin within `room` bytes, and whether there are more."""
+        """Return the first messages with ids above `after` that begin within `room` bytes, and whether more follow."""
         found: list[tuple[int, str, float]] = []
         for message in self._messages():
             if message[0] > after:
@@ -128,12 +128,12 @@ class Window:
         return found, False
 
     def take_all(self) -> list[Run]:
-        """Remove and return everything."""
+        """Remove and return all messages."""
         return self.take(self._runs[-1].last) if self._runs else []
 
 
 def joined(runs: Iterable[Run]) -> Iterator[tuple[int, list[str]]]:
-    """First id and texts of what has no jump of the id in it: an `unconfirmed` names a range, whenever it was said."""
+    """Yield the first id and the texts of each range of consecutive ids, for an `unconfirmed`, which has no times."""
     id, texts = 0, list[str]()
     for run in runs:
         if texts and run.id == id + len(texts):
