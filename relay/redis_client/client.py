@@ -337,7 +337,7 @@ class RedisClient:
         """Cancel the scope once the server serves nothing any more, as it may never answer."""
         while home in self._engine.homes():
             layout = self.layout
-            while layout == self.layout:  # noqa: ASYNC110  nobody tells of it by itself
+            while layout == self.layout:  # noqa: ASYNC110  no event tells of a change
                 await anyio.sleep(LOOK_SECONDS)
         scope.cancel()
 
