@@ -1,4 +1,4 @@
-"""The `relay` command line: options and environment become a Config, mistakes become one line and an exit status."""
+"""The `relay` command turns options and environment into a Config, and mistakes into a line and an exit status."""
 
 import importlib.metadata
 import signal
@@ -24,10 +24,11 @@ from relay.tools.torture.command import torture
 
 log = structlog.get_logger()
 
-USAGE_STATUS: Final = 2  # a wrong option or value: trying again can't help
+USAGE_STATUS: Final = 2  # for a wrong option or value, where a retry can't help
 FAILURE_STATUS: Final = 1
 
-# typer's releases before and after it stopped using the click package agree on this only: BadParameter < UsageError.
+# In typer's releases with and without the click package, BadParameter is a subclass of UsageError, and nothing more is
+# common to both.
 _UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
 
 Workers = Annotated[
@@ -38,7 +39,7 @@ Workers = Annotated[
         help="Processes that share the ports, each a node of its own; one that ends by itself is replaced.",
     ),
 ]
-# For the workers themselves.
+# `--workers` gives this option to the processes that it starts.
 SharePorts = Annotated[bool, typer.Option("--share-ports", hidden=True)]
 Nodes = Annotated[
     int,
@@ -49,7 +50,7 @@ Nodes = Annotated[
 
 app = typer.Typer(
     add_completion=False,
-    pretty_exceptions_enable=False,  # they may show local variables, and one of those is the URL with its password
+    pretty_exceptions_enable=False,  # tracebacks may show local variables, among them the URL with its password
     help="A relay for one-to-one chat that scales out over Redis.",
 )
 
@@ -76,7 +77,7 @@ def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any)
     config = replace(options.config(settings), share_ports=share_ports)
     if workers != 1:
         return _until_told(config, lambda resolved: supervisor.run_workers(resolved, workers))
-    from relay import node as implementation  # not for --help and wrong options: it takes a while to import
+    from relay import node as implementation  # imported late, as --help and wrong options need not wait for it
 
     def serve(resolved: Config) -> int:
         with embedded_redis.server_unless(resolved.redis) as url:
@@ -91,7 +92,7 @@ def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any)
 def up(nodes: Nodes = 2, **settings: Any) -> int:
     """Run a cluster of several nodes on this machine until SIGTERM or Ctrl-C, each port option counting up."""
     first = options.config(settings)
-    supervisor.plan(first, nodes)  # refuses what can't work before anything is started
+    supervisor.plan(first, nodes)  # raises for settings that can't work before anything is started
     return _until_told(first, lambda resolved: supervisor.run(supervisor.plan(resolved, nodes)))
 
 
@@ -104,9 +105,9 @@ app.command()(kick)
 
 
 def _until_told(config: Config, serve: Callable[[Config], int], *, node: str | None = None) -> int:
-    """Serve with logging set up. SIGTERM and Ctrl-C are a clean end even before `serve` listens for them itself.
+    """Serve with logging set up. SIGTERM and Ctrl-C end it cleanly even before `serve` handles them by itself.
 
-    `serve` gets the config with its host resolved, which a signal can end too. `node`: whose name each line has.
+    `serve` gets the config with its host resolved, which a signal can interrupt too. `node` is a name for log lines.
     """
     logs.setup(style=config.log_format, level=config.log_level, node=node)
     if strange := options.strange_variables():
@@ -158,5 +159,5 @@ def _complain(message: str, status: int) -> int:
 def main() -> None:
     """The entry point of the `relay` command."""
     standard_streams.prepare()
-    logs.setup(level=LogLevel.ERROR)  # on standard error: of a command that isn't a node, standard output is its answer
+    logs.setup(level=LogLevel.ERROR)  # to standard error, as the standard output of other commands is their result
     sys.exit(run(sys.argv[1:]))

@@ -1,11 +1,11 @@
-"""The clock by which a node measures its lease and everything that depends on it."""
+"""The clock for a node's lease and all times that depend on it."""
 
 import time
 from typing import Final
 
 
 def clock() -> float:
-    """Seconds of a clock that never steps, and where it can that counts a machine's sleep too."""
+    """Return the seconds of a clock that never steps, and that includes the machine's sleep if the system allows it."""
     return read_clock(CLOCK_ID)
 
 

@@ -1,4 +1,4 @@
-"""What a node is told at its start: checked once, then never changed."""
+"""The settings of a node. They are checked once at its start and never changed."""
 
 import os
 import re
@@ -17,51 +17,55 @@ from typing import Final
 from relay import redis_url
 from relay.redis_url import MAX_PORT, BadUrl
 
-# A lease shorter than this would be lost to an ordinary pause of the process; one longer than an hour would keep the
-# names of a crashed node's users locked for longer than anybody waits.
+# A shorter lease would lapse during an ordinary pause of the process. One of more than an hour would lock the names of
+# a crashed node's users for longer than anybody waits.
 LEASE_SECONDS: Final = (0.5, 3600.0)
-# The key of a lapsed lease is kept for an hour, and a grace is counted from the lapse: it can't outlive that key.
+# The key of a lapsed lease is kept for an hour. The grace period counts from the lapse, so it can't outlast that key.
 GRACE_SECONDS: Final = (0.0, 3600.0)
-# A rolling upgrade waits for each node in turn; an hour catches a wrong unit.
+# A rolling upgrade waits for each node in turn. The bound of an hour catches a wrong unit.
 DRAIN_SECONDS: Final = (0.0, 3600.0)
-# Shorter lines couldn't hold a `hello`; longer ones would let one client hold a noticeable part of a node's memory.
+# A shorter limit would refuse a `hello`; with a longer one a single client could take a noticeable part of the memory.
 MAX_LINE_BYTES: Final = (64, 16 * 1024 * 1024)
-# Less would hardly hold the windows of a few dozen slow readers; the upper bound only catches a wrong unit.
+# Less would hardly suffice for the windows of a few dozen slow readers. The upper bound only catches a wrong unit.
 MEMORY_MEBIBYTES: Final = (16, 1024 * 1024)
-# Less than a second is too short for a handshake across the world; an hour catches a wrong unit.
+# Less than a second is too short for a handshake across the world. The bound of an hour catches a wrong unit.
 NAME_SECONDS: Final = (1.0, 3600.0)
-# One message at a time is slow, and right. All of a window is sent again after a resume: a million would take seconds.
+# A window of one message is slow but works. A whole window is sent again after a resume: a million would take seconds.
 WINDOW: Final = (1, 65_536)
-# Of less, two or three short lines would be all. A longer message than the window goes alone. Above: a wrong unit.
+# A smaller window would only hold two or three short lines. A message longer than the window goes alone. The upper
+# bound catches a wrong unit.
 WINDOW_BYTES: Final = (1024, 1024 * 1024 * 1024)
-# More would keep tokens alive that were meant to have ended.
+# With more, tokens would stay valid long after their expiry.
 LEEWAY_SECONDS: Final = (0.0, 300.0)
 # The upper bounds only catch a wrong unit.
 CONNECTIONS: Final = (0, 10_000_000)
 RATES: Final = (0, 1_000_000_000_000)
-# Of a file that an option names: all options, or a set of keys with their certificates, are a tenth of this.
+# The size limit of a file that an option names. All options, or keys with their certificates, take a tenth of this.
 MAX_FILE_BYTES: Final = 1024 * 1024
-# A pipe in the place of such a file may be filled by a program that has to ask somebody first.
+# How long a pipe in place of such a file may take, as the program that writes it may have to ask somebody first.
 PIPE_SECONDS: Final = 10.0
-# The oldest server whose behaviour the tests hold; the first with sharded pub/sub.
+# The oldest major version of Redis that the tests cover, and the first with sharded pub/sub.
 OLDEST_SERVER: Final = 7
 
-# Part of every key and channel name, so nothing that means something there (`:`, `{`, `*`) and no white space.
+# It is part of every key and channel name, so it has no character with a meaning there (`:`, `{`, `*`) and no space.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_HOSTNAME_CHARACTERS: Final = 40  # of the host's name in a node's default name; leaves room for what makes it unique
+_HOSTNAME_CHARACTERS: Final = 40  # of the host's name in a default node name; leaves room for a random part
 
 
 class ConfigError(Exception):
-    """A setting that can't work. `str()` is one line that names the setting and says what would."""
+    """A setting can't work. `str()` is one line that names the setting and says which values would work."""
 
 
 class StartError(Exception):
-    """The relay can't start: a port in use, a refused password, no server. `str()` is one line without secrets."""
+    """The relay can't start, as for a port in use, a refused password or a missing server.
+
+    `str()` is one line without secrets.
+    """
 
 
 @contextmanager
 def one_start_error() -> Iterator[None]:
-    """Raise the first StartError that came out of task groups by itself, so that it can be told in one line."""
+    """Raise the first StartError of an exception group in place of the group, so that it can be shown in one line."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -72,19 +76,19 @@ def one_start_error() -> Iterator[None]:
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first that is in it, however deep."""
+    """Return the first exception in a group, however deeply nested."""
     error = group.exceptions[0]
     return first_error(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def default_name() -> str:
-    """Return a node name that no other node has: the host's name and six random hex digits."""
+    """Return a unique node name: the host's name and six random hex digits."""
     host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:_HOSTNAME_CHARACTERS]
     return f"{host or 'node'}-{secrets.token_hex(3)}"
 
 
 def redact(url: str) -> str:
-    """Return the URL fit for a log line: no user name, no password, no option that may hold one. Takes any string."""
+    """Return the URL for a log line, without user name, password and options. It accepts any string."""
     head, separator, tail = url.partition("://")
     if not separator:
         head, tail = "", url
@@ -96,14 +100,14 @@ def redact(url: str) -> str:
 
 
 class LogFormat(StrEnum):
-    """What a line of the log looks like."""
+    """The format of log lines."""
 
-    CONSOLE = "console"  # for people: time level event key=value …
-    JSON = "json"  # for programs: an object
+    CONSOLE = "console"  # time level event key=value …
+    JSON = "json"  # one object a line
 
 
 class LogLevel(StrEnum):
-    """The least that is logged."""
+    """The lowest level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -113,47 +117,47 @@ class LogLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The settings of one node. A value that can't work raises ConfigError, so every Config that exists is sound."""
+    """The settings of one node. Raises ConfigError for a value that can't work, so every Config is valid."""
 
     host: str = "127.0.0.1"
-    port: int = 9999  # 0: any free one
+    port: int = 9999  # 0: any free port
     redis: str | None = None  # URL; None: this node starts an embedded server
-    redis_password_file: Path | None = None  # holds the password, where the URL has none; read for each connection
+    redis_password_file: Path | None = None  # has the password if the URL has none; read for each connection
     prefix: str = "relay"  # of every key and channel
     name: str = field(default_factory=default_name)  # unique in the cluster
     lease: float = 5.0  # seconds until a crashed node's names are free
     grace: float = 30.0  # seconds that a broken JSON session waits for its client
     drain: float = 5.0  # seconds for clients to go on elsewhere once the node is told to stop
-    classic_port: int | None = None  # None: off; 0: any free one
-    http_port: int | None = None  # likewise
-    max_line: int = 65_536  # bytes of a client's line, its LF not counted
-    window: int = 256  # messages of a client without acknowledgement: enough for any round trip at chat speed
+    classic_port: int | None = None  # None: off; 0: any free port
+    http_port: int | None = None  # None: off; 0: any free port
+    max_line: int = 65_536  # bytes of a client's line without its LF
+    window: int = 256  # unacknowledged messages of a client: enough for any round trip at chat speed
     window_bytes: int = 1024 * 1024  # the same in bytes of text
     memory: int = 256  # MiB for messages under way, all clients together
-    tls_cert: Path | None = None  # PEM, with those that signed it; None: no TLS
+    tls_cert: Path | None = None  # PEM, with its chain; None: no TLS
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
-    auth_jwt_key: Path | None = None  # public keys, a JWK set, or a secret; None: names need no proof
-    auth_jwt_audience: str | None = None  # what a token's `aud` has to hold; None: it may have none
-    auth_jwt_issuer: str | None = None  # what its `iss` has to be; None: anything
-    # Machines that keep time by NTP are some milliseconds apart; some, badly kept, seconds.
+    auth_jwt_key: Path | None = None  # public keys, a JWK set, or a secret; None: names need no token
+    auth_jwt_audience: str | None = None  # must be or be in a token's `aud`; None: it must have none
+    auth_jwt_issuer: str | None = None  # the value that a token's `iss` must have; None: any
+    # Machines with NTP are some milliseconds apart; badly kept ones, seconds.
     auth_jwt_leeway: float = 10.0  # seconds by which the issuer's clock may be off
     log_format: LogFormat = LogFormat.CONSOLE
     log_level: LogLevel = LogLevel.INFO
-    proxy_protocol: bool = False  # a balancer says whose each connection is
-    # A few kilobytes each, the kernel's included: some hundred megabytes.
-    max_connections: int = 50_000  # of clients; 0, here and below: any number
-    # A fifth: one address, be it a whole company's, can't keep all others out.
+    proxy_protocol: bool = False  # a balancer announces each connection's client address
+    # Each takes a few kilobytes, the kernel's included, which makes some hundred megabytes.
+    max_connections: int = 50_000  # of clients; 0, here and below: no limit
+    # This is a fifth, so that one address, even a whole company's, can't keep all others out.
     max_connections_per_address: int = 10_000
-    name_time: float = 60.0  # seconds: a person reads a greeting and types; a port scanner is gone
-    # All that may be connected may come back at once; for good it's 170 a second, a tenth of what a node can do.
+    name_time: float = 60.0  # seconds: enough for a person to read a greeting and type; a port scanner is gone by then
+    # All clients of an address may come back at once. In the long run it is 170 a second, a tenth of a node's capacity.
     max_claims: int = 10_000  # a minute, from one address; resumes count
-    # Fifty a second: faster than any user, and a few hundredths of a node and of Redis.
+    # Fifty a second is faster than any user, and takes a few hundredths of a node and of Redis.
     max_calls: int = 3_000  # a minute, of one client; look-ups count
-    # A quarter of a core or so. Windows and turns are what shares a node out fairly; this bounds what one may cost.
+    # It costs about a quarter of a core. Windows and turns share a node out fairly; this bounds the cost of a client.
     max_lines: int = 100_000  # a second, of one client
-    max_bytes: int = 64 * 1024 * 1024  # likewise
-    share_ports: bool = False  # those for clients, with other workers (SO_REUSEPORT)
+    max_bytes: int = 64 * 1024 * 1024  # a second, of one client
+    share_ports: bool = False  # whether to share the ports for clients with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "host", check_host("--host", self.host))
@@ -186,16 +190,16 @@ class Config:
 
     @property
     def reloads(self) -> bool:
-        """Whether SIGHUP has files read again; else it ends a node as SIGTERM does, but not under systemd."""
+        """Whether SIGHUP reads files again; otherwise it ends the node as SIGTERM does, except under systemd."""
         files = (self.tls_cert, self.auth_jwt_key, self.redis_password_file)
         of_redis = () if self.redis is None else redis_url.parse(self.redis).files
         return bool(of_redis) or any(file is not None for file in files)
 
 
 def check_host(option: str, host: str) -> str:
-    """The host of an option, without the brackets that an IPv6 address may stand in. Raises ConfigError.
+    """Return the host of an option, without the brackets of an IPv6 address. Raises ConfigError.
 
-    Checks the form only: whether it can be found is for whoever connects or listens.
+    It checks the syntax only. Connecting or listening shows whether the host exists.
     """
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
     try:
@@ -209,7 +213,7 @@ def check_host(option: str, host: str) -> str:
 
 
 def parse_server(option: str, text: str) -> tuple[str, int]:
-    """The host and the port of `host:port` or `[IPv6]:port`. Raises ConfigError."""
+    """Parse `host:port` or `[IPv6]:port` into the host and the port. Raises ConfigError."""
     host, _, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not host or (":" in host and not bracketed):
@@ -220,15 +224,15 @@ def parse_server(option: str, text: str) -> tuple[str, int]:
 
 
 def show_server(server: tuple[str, int]) -> str:
-    """What `parse_server` reads."""
+    """Return a server as `parse_server` reads it."""
     host, port = server
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def read_file(option: str, file: Path) -> bytes:
-    """What the file of an option holds, or the pipe.
+    """Return the content of an option's file or pipe.
 
-    Raises ConfigError if it can't be read, is longer than MAX_FILE_BYTES, or is a pipe that has not ended after
+    Raises ConfigError if it can't be read, is longer than MAX_FILE_BYTES, or is a pipe that hasn't ended after
     PIPE_SECONDS.
     """
     try:
@@ -245,8 +249,8 @@ def read_file(option: str, file: Path) -> bytes:
 
 
 def _read(file: Path) -> bytes:
-    """At most one byte more than what is allowed. Raises OSError; TimeoutError if the end doesn't come."""
-    # Without O_NONBLOCK, opening a pipe would wait for somebody who writes.
+    """Read at most one byte more than the limit. Raises OSError, and TimeoutError if a pipe doesn't end."""
+    # Without O_NONBLOCK, opening a pipe would block until it has a writer.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + PIPE_SECONDS
@@ -267,10 +271,10 @@ def _read(file: Path) -> bytes:
 
 @contextmanager
 def bounded(option: str, file: Path) -> Iterator[Path]:
-    """A path to what the file of an option holds, for OpenSSL.
+    """Hold a path with the content of an option's file, for OpenSSL.
 
-    That would read without end, or wait without end for somebody who writes into a pipe, and it doesn't say which file
-    it couldn't read. Raises ConfigError as `read_file` does.
+    OpenSSL itself would read without a limit or wait forever for the writer of a pipe, and its errors don't name the
+    file. Raises ConfigError as `read_file` does.
     """
     content = read_file(option, file)
     if file.is_file():
@@ -278,16 +282,16 @@ def bounded(option: str, file: Path) -> Iterator[Path]:
         return
     if sys.platform != "linux":
         raise ConfigError(f"{option} {str(file)!r} can't be used: it has to be a file")
-    with os.fdopen(os.memfd_create("option"), "wb") as copy:  # a pipe can be read once
+    with os.fdopen(os.memfd_create("option"), "wb") as copy:  # a pipe can be read only once
         copy.write(content)
         copy.flush()
         yield Path(f"/proc/self/fd/{copy.fileno()}")
 
 
 def check_url(url: str, password_file: Path | None = None) -> None:
-    """Raise ConfigError unless this is a URL of a Redis or Valkey, of sentinels that know one, or of a cluster.
+    """Raise ConfigError unless this is the URL of a Redis or Valkey, of sentinels, or of a cluster.
 
-    Checks the form only, and connects to nothing.
+    It checks the syntax only, and doesn't connect.
     """
     try:
         said = redis_url.parse(url)
@@ -325,7 +329,7 @@ def _check_claim(option: str, value: str | None, config: Config) -> None:
 
 
 def check_range(option: str, value: float, bounds: tuple[float, float], unit: str) -> None:
-    """Raise ConfigError unless the value is within the bounds, both included."""
+    """Raise ConfigError unless the value is within the inclusive bounds."""
     low, high = bounds
     if not low <= value <= high:  # this way round, so that NaN is refused too
         raise ConfigError(

@@ -1,6 +1,6 @@
-"""One event, one line on stderr: `time level event key=value …` or JSON, with nothing in it that a terminal would obey.
+"""Logs each event as one line on stderr: `time level event key=value …` or JSON, without control characters.
 
-The loop never waits for whoever reads the log: lines for which there is no room are dropped, and their number is told.
+The event loop never waits for the reader of the log: lines without room are dropped, and their number is logged.
 """
 
 import json
@@ -21,7 +21,7 @@ from structlog.typing import Processor
 
 from relay.config import LogFormat, LogLevel
 
-# How often the log says that a trouble goes on.
+# The interval at which the log repeats that a trouble goes on.
 SPELL_SECONDS: Final = 10.0
 
 _COLOURS: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
@@ -42,8 +42,8 @@ def setup(
 ) -> None:
     """Send structlog's and the standard library's log lines to `stream` (default: stderr). Call it once, at the start.
 
-    Colours appear on a terminal only, and never with NO_COLOR set. Values are escaped, whoever they came from. What
-    libraries log is a warning at least. `node`: the name of this node, which stands in each line, whoever wrote it.
+    Colours appear on a terminal only, and never with NO_COLOR set. All values are escaped. Lines of libraries are
+    logged from warnings on. `node` is the name of this node, which each line has, those of libraries included.
     """
     target = sys.stderr if stream is None else stream
     colours = target.isatty() and not os.environ.get("NO_COLOR")
@@ -64,7 +64,7 @@ def setup(
         processors=[structlog.contextvars.merge_contextvars, *shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=lambda *_: sink,
-        cache_logger_on_first_use=False,  # a logger made at import time must not keep an older set-up
+        cache_logger_on_first_use=False,  # a logger made at import must not keep an older configuration
     )
     handler = logging.StreamHandler(sink)
     handler.setFormatter(
@@ -78,17 +78,17 @@ def setup(
 
 
 def pass_on(line: str) -> None:
-    """Write a line that another process has logged, as it is, under the same terms as our own."""
+    """Write a line that another process has logged, unchanged; like our own it is dropped if there is no room."""
     structlog.get_config()["logger_factory"]().msg(line)
 
 
 def always() -> Any:
-    """A logger whose lines are there at every level: others wait for them."""
+    """Return a logger whose lines appear at every log level, as other programs wait for them."""
     return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
 
 
 def line(event: MutableMapping[str, Any], *, colours: bool = False) -> str:
-    """Return one line for a structlog event dict: no line break or control character, in any value, survives."""
+    """Return one line for a structlog event dict, without line breaks or control characters in any value."""
     fields = dict(event)
     time, level = str(fields.pop("timestamp", "")), str(fields.pop("level", "info"))
     what = escape(str(fields.pop("event", "")))
@@ -101,7 +101,7 @@ def line(event: MutableMapping[str, Any], *, colours: bool = False) -> str:
 
 
 def as_json(event: MutableMapping[str, Any]) -> str:
-    """The same as one JSON object in ASCII: `timestamp`, `level`, `event`, and the fields."""
+    """Return the event dict as a JSON object in ASCII: `timestamp`, `level`, `event`, then the fields."""
     first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
     fields = first | {key: value for key, value in event.items() if key not in first and key != "exc_info"}
     failure = _describe(event.get("exc_info"))
@@ -111,7 +111,7 @@ def as_json(event: MutableMapping[str, Any]) -> str:
 
 
 def listening(line: str) -> str:
-    """The address for clients, if this is the line, in any format, of a node that accepts connections; else empty."""
+    """Return the address for clients from a node's log line "listening", in any format; empty for other lines."""
     if not line.startswith("{"):
         found = _LISTENING.search(line)
         return found[1] if found else ""
@@ -123,7 +123,7 @@ def listening(line: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return the text with everything that isn't printable written as `\\xNN`, `\\uNNNN` or the like."""
+    """Return the text with each character that isn't printable escaped as `\\xNN`, `\\uNNNN` or the like."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 
@@ -135,7 +135,7 @@ def _value(value: object) -> str:
 
 
 def _describe(exc_info: object) -> str:
-    """The trace on one line, innermost frame last; structlog passes True, an exception or a triple."""
+    """Return the traceback, innermost frame last. structlog passes True, an exception or a triple."""
     if exc_info is True:
         exc_info = sys.exc_info()
     error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
@@ -145,10 +145,10 @@ def _describe(exc_info: object) -> str:
 
 
 class Spell:
-    """Logs a trouble that comes again and again: when it begins, now and then while it lasts, and its end."""
+    """Logs a trouble that recurs: its beginning, a line every SPELL_SECONDS while it lasts, and its end."""
 
     def __init__(self, event: str, over: str = "") -> None:
-        """`over`: the event of its end, for troubles whose end can be told."""
+        """`over` is the event of its end, for troubles whose end can be noticed."""
         self._event = event
         self._over = over
         self._said = float("-inf")
@@ -156,7 +156,7 @@ class Spell:
         self._times = 0
 
     def again(self, **words: Any) -> None:
-        """It has happened, for the first time or once more."""
+        """Note that the trouble has occurred, for the first time or again."""
         self._times += 1
         self._unsaid += 1
         now = time.monotonic()
@@ -167,7 +167,7 @@ class Spell:
             self._unsaid = 0
 
     def over(self, **words: Any) -> None:
-        """It doesn't happen any more."""
+        """Note that the trouble is over."""
         if self._times:
             _log.info(self._over, **words, times=self._times)
             self._times = self._unsaid = 0
@@ -175,20 +175,20 @@ class Spell:
 
 
 class _Sink:
-    """Writes lines. A reader that is gone, or doesn't read, or a full disk, must not end or hold the process."""
+    """Writes lines. A reader that is gone or doesn't read, or a full disk, must not end or block the process."""
 
     def __init__(self, stream: TextIO, render: Callable[[object, str, MutableMapping[str, Any]], str]) -> None:
         self._stream = stream
         self._render = render
         self._dropped = 0
         self._poll: select.poll | None = None
-        with suppress(OSError, ValueError):  # no file: nothing to wait for
+        with suppress(OSError, ValueError):  # the stream is no file, so that it never blocks
             descriptor = stream.fileno()
             self._poll = select.poll()
             self._poll.register(descriptor, select.POLLOUT)
 
     def msg(self, message: str) -> None:
-        if self._poll is not None and not self._poll.poll(0):  # ready means: there is room for a page
+        if self._poll is not None and not self._poll.poll(0):  # ready means that there is room for a page
             self._dropped += 1
             return
         dropped, self._dropped = self._dropped, 0

@@ -1,4 +1,4 @@
-"""One node: put together, started, served, stopped."""
+"""The composition root: it puts one node together, starts it, serves and stops it."""
 
 import asyncio
 import gc
@@ -46,23 +46,25 @@ from relay.session.drain import Drain
 from relay.session.runtime import Limits
 from relay.tasks.restart import Upkeep
 
-# Pause between looks whether Redis is there yet; how long a node may take until it first hears itself.
+# The pause between tries to reach Redis at the start, and how long the first echo may take before the log says so.
 WAIT_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 2.0
-# Ids that a node tries until it has one whose servers are there. Of three servers two are enough for nearly one in two.
+# The number of node ids tried until one has its keys on servers that are there. If two of three are, nearly every
+# second id does.
 DRAWS: Final = 1000
-# At the end: how long what has to be told and given back may take.
+# How long a node that stops may spend on releasing names and on its last messages.
 STOP_SECONDS: Final = 3.0
 STOP_LOOK_SECONDS: Final = 0.01
-# How often a node that drains looks who is still here: at all its users, some milliseconds where there are many.
+# The interval at which a draining node checks all its sessions, which takes some milliseconds if there are many.
 DRAIN_LOOK_SECONDS: Final = 0.1
-# New objects after which Python looks for cycles. At its own 700 that was 4 % of a busy node's time (perf).
+# The number of new objects after which Python looks for cycles. With its default of 700 that took 4 % of a busy node's
+# time (perf).
 GC_OBJECTS: Final = 20_000
 MEBIBYTE: Final = 1024 * 1024
-# Connections that wait to be accepted; the kernel may allow fewer.
+# The number of connections that may wait to be accepted. The kernel may allow fewer.
 BACKLOG: Final = 4096
 
-# How a server's own words begin, perhaps behind its address: OOM, READONLY, MISCONF.
+# The beginning of a server's error reply, perhaps after its address: OOM, READONLY, MISCONF.
 _REFUSAL: Final = re.compile(r"(?:^|: )[A-Z]{3,} ")
 
 log = structlog.get_logger()
@@ -77,7 +79,7 @@ def main(config: Config) -> None:
 
 
 class Node:
-    """Composition root and life cycle."""
+    """A node with its parts, and its life cycle."""
 
     def __init__(self, config: Config) -> None:
         assert config.redis is not None
@@ -87,8 +89,8 @@ class Node:
         self._store = RedisClient(config.redis, self._counts, config.redis_password_file)
         self._auth = _authenticator(config)
         self._context = _context(config)
-        self._told = anyio.Event()  # to stop
-        self._reloads: list[tuple[str, Callable[[], None]]] = []  # what the log calls it, and what reads it again
+        self._told = anyio.Event()  # is set when the node is told to stop
+        self._reloads: list[tuple[str, Callable[[], None]]] = []  # names for the log, and calls that read files again
         if self._auth is not None:
             self._reloads.append((str(config.auth_jwt_key), self._auth.reload))
         if config.tls_cert is not None:
@@ -96,11 +98,11 @@ class Node:
         if self._store.files:
             self._reloads.append((self._store.files, self._store.renew))
         self._stopping = False
-        self._waits = ""  # why it can't start yet
+        self._waits = ""  # the reason why the node can't start yet
         self._waiting = Spell("waiting for redis", "redis is there")
 
     def _assemble(self, node_id: str, tasks: TaskGroup) -> None:
-        """Put the parts together that know the node's id. Nothing runs yet."""
+        """Make the parts that depend on the node's id. None of them runs yet."""
         config = self._config
         self._node_id = node_id
         self._lease = Lease(self._store, self._keys, node_id, config.lease, self._counts)
@@ -123,7 +125,7 @@ class Node:
         )
 
     async def run(self) -> None:
-        """Start, serve, stop. Raises StartError, by itself or in a group."""
+        """Start, serve and stop. Raises StartError, alone or in an exception group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = listeners.bind(self._config)
         try:
@@ -156,10 +158,10 @@ class Node:
                 starting.cancel()
                 break
             async for _ in signals:
-                tasks.cancel_scope.cancel()  # told twice: now
+                tasks.cancel_scope.cancel()  # a second signal stops the node at once
 
         tasks.start_soon(wait_for_signal)
-        if "http" in sockets:  # from now on: a node that waits for Redis is alive
+        if "http" in sockets:  # starts before Redis is there, as a node that waits for it is alive
             probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._store.unwatched)
             Upkeep(tasks).start("http", probes.serve, sockets["http"])
         with starting:
@@ -175,7 +177,7 @@ class Node:
     # --- start
 
     async def _start(self, tasks: TaskGroup) -> None:
-        """Subscribe, wait for the confirmation, see that all partitions are there, and only then take the lease."""
+        """Subscribe, wait for the first echo, make missing partitions, and only then take the lease."""
         await self._reach_redis(tasks)
         await self._warn_of_eviction()
         upkeep = Upkeep(tasks)
@@ -185,7 +187,7 @@ class Node:
         while True:
             try:
                 await self._directory.found(self._notices.alone)
-                await self._lease.take()  # last, since on a long way the rest may take longer than a lease
+                await self._lease.take()  # comes last, as with long round trips the rest may take longer than a lease
                 break
             except Unavailable as error:
                 self._wait_for_redis(str(error))
@@ -217,7 +219,7 @@ class Node:
                 await anyio.sleep(WAIT_SECONDS)
 
     def _settle_among(self, homes: set[str], tasks: TaskGroup) -> None:
-        """Have an id whose lease and inbox are at one of these servers: on a cluster others may be away for long."""
+        """Take a node id whose lease and inbox are on these servers, as others of a cluster may be away for long."""
         node_id = self._node_id
         for _ in range(DRAWS):
             if {self._store.home(key(node_id)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
@@ -268,7 +270,7 @@ class Node:
                 port.close()
 
     async def _reload_when_told(self) -> None:
-        """For ever: at SIGHUP read the files again that new connections need. A broken one changes nothing."""
+        """Read the files for new connections again at each SIGHUP, until cancelled. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
                 serving = self._notices.serving
@@ -307,7 +309,7 @@ class Node:
         return self._gate.why_full
 
     async def _read(self) -> Reading:
-        """What this node is like now, for /metrics."""
+        """Return the state of this node for /metrics."""
         return Reading(
             node=self._config.name,
             counts=self._counts,
@@ -329,17 +331,17 @@ class Node:
     # --- stop
 
     async def _drain(self) -> None:
-        """Nobody new comes in; whoever is here goes on elsewhere, as far as they do so in time."""
+        """Wait until the clients have moved to other nodes, for the configured time at most."""
         log.info("draining", node=self._config.name, seconds=self._config.drain)
         systemd_notify.stopping()
         self._stopping = True
         drain = Drain(self._hub.sessions, self._hub.open_tick)
         with anyio.move_on_after(self._config.drain):
-            while not drain.look():  # noqa: ASYNC110  who comes and goes tells nobody by itself
+            while not drain.look():  # noqa: ASYNC110  no event tells when sessions come and go
                 await anyio.sleep(DRAIN_LOOK_SECONDS)
 
     async def _stop(self) -> None:
-        """Give names back, tell partners, and let the lease lapse: who may resume elsewhere needn't wait for it."""
+        """Release names, tell partners, and end the lease, so that no client has to wait for it to resume elsewhere."""
         log.info("stopping", node=self._config.name)
         self._gate.shut()
         self._hub.dismiss()
@@ -387,7 +389,7 @@ def _terms(config: Config) -> AdmissionLimits:
 
 
 def _authenticator(config: Config) -> Authenticator | None:
-    """Who decides about names, if they need a proof. Raises ConfigError."""
+    """Return the verifier of tokens, or None if names need none. Raises ConfigError."""
     if config.auth_jwt_key is None:
         return None
     return Authenticator(
@@ -399,21 +401,21 @@ def _authenticator(config: Config) -> Authenticator | None:
 
 
 def _context(config: Config) -> ssl.SSLContext | None:
-    """What TLS needs, if it is wanted. Raises ConfigError."""
+    """Return the TLS context for clients, or None without TLS. Raises ConfigError."""
     if config.tls_cert is None or config.tls_key is None:
         return None
     return server_context(config.tls_cert, config.tls_key, config.tls_client_ca)
 
 
 def _spare_the_collector() -> None:
-    """Have what is there now left alone, and look for cycles less often: messages make none."""
+    """Exclude all present objects from garbage collection, and run it less often, as messages make no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A connection to Redis may break just while it is given up: asyncio's own future of that is no defect."""
+    """Log stray errors. A connection to Redis that breaks while it is closed is no defect, but asyncio reports it."""
     if "future" in context and isinstance(context.get("exception"), OSError):
         log.debug("a connection broke while it was given up", error=str(context["exception"]))
     else:

@@ -1,6 +1,6 @@
-"""The options that `relay node` and `relay up` share, each once: a field of Config, by its name and type.
+"""The options that `relay node` and `relay up` share. Each is a field of Config, with its name and type.
 
-What isn't given as an option comes from its variable, else from the file of `--config`, else it is the default.
+An option that isn't given comes from its variable, else from the file of `--config`, else from the default.
 """
 
 import inspect
@@ -15,7 +15,7 @@ import typer
 from relay import settings
 from relay.config import Config
 
-# Metavar, and what it is, with its unit.
+# The metavar and the help text, with the unit.
 _HELP: Final[dict[str, tuple[str, str]]] = {
     "host": ("ADDRESS", "Address to listen on; 0.0.0.0 or :: for all."),
     "port": ("PORT", "TCP port for text and JSON clients; 0 takes a free one."),
@@ -85,10 +85,10 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "Where a node listens is always told.",
     ),
 }
-_VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # of those that aren't called like their option
-# Options of single commands that may come from a variable or the file, too.
+_VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # those that aren't named after their option
+# Options of single commands that may also come from a variable or the file.
 _OWN: Final[dict[str, Any]] = {"workers": int, "nodes": int}
-_ANNOTATED: Final = cast(Any, Annotated)  # made of types that are known only at run time
+_ANNOTATED: Final = cast(Any, Annotated)  # used with types that are known only at run time
 VARIABLES: Final = frozenset(
     _VARIABLES.get(name, f"{settings.PREFIX}{name.upper()}") for name in (*_HELP, *_OWN, "config", "interval")
 )
@@ -99,7 +99,7 @@ def _types() -> dict[str, Any]:
 
 
 def _read_file(context: typer.Context, path: Path | None) -> None:
-    """Take what the file sets for defaults. A command that has but some of the options reads a node's file, too."""
+    """Use the file's settings as defaults. A command with only some of the options accepts a node's file too."""
     if path is None:
         return
     own = {parameter.name for parameter in context.command.params}
@@ -132,18 +132,18 @@ def _parameters() -> dict[str, inspect.Parameter]:
     types = _types()
     made = {}
     for name, (metavar, text) in _HELP.items():
-        # One that is on or off has no form for off: off is what it is.
+        # A boolean option has no form for off, as that is the default.
         flags = (f"--{name.replace('_', '-')}",) if types[name] is bool else ()
         variable = _VARIABLES.get(name, f"{settings.PREFIX}{name.upper()}")
         told = _ANNOTATED[types[name], typer.Option(*flags, envvar=variable, metavar=metavar or None, help=text)]
-        # A name is made up anew for each node.
+        # Each node makes up its own name.
         default = "" if name == "name" else getattr(defaults, name, None)
         made[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=told)
     return made
 
 
 def with_settings(*but: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command these options but some: it gets them as keyword arguments beside its own, fit for `config`."""
+    """Return a decorator that adds all options except `but` to a command, as keyword arguments for `config`."""
 
     def give(command: Callable[..., int]) -> Callable[..., int]:
         own = [one for one in inspect.signature(command).parameters.values() if one.kind is not one.VAR_KEYWORD]
@@ -158,26 +158,26 @@ def with_settings(*but: str) -> Callable[[Callable[..., int]], Callable[..., int
 
 
 def with_only(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command these options and no others, as `with_settings` does."""
+    """Return a decorator that adds these options and no others to a command, as `with_settings` does."""
     return with_settings(*(name for name in _HELP if name not in names))
 
 
 def strange_variables() -> list[str]:
-    """The variables of the environment that look like options' and are none's."""
+    """Return the environment variables that look like an option's, although no option has them."""
     return settings.strange(os.environ, VARIABLES)
 
 
 def config(chosen: dict[str, Any]) -> Config:
-    """The Config that options say. Raises ConfigError."""
+    """Return the Config for the given options. Raises ConfigError."""
     told = dict(chosen)
-    told.pop("config", None)  # has been read
+    told.pop("config", None)  # has been read already
     if not told.get("name"):
         told.pop("name", None)
     return Config(**told | {"redis": told["redis"] or None})
 
 
 def arguments(node: Config) -> list[str]:
-    """The options that tell a child process all of a Config but the URL, which may hold a password."""
+    """Return the options that give a child process this Config, without the URL, which may have a password."""
     words = []
     for name in (field.name for field in fields(Config) if field.name != "redis"):
         value, option = getattr(node, name), f"--{name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""What a URL of a Redis or Valkey says, and which URLs are none: every option that isn't known is refused."""
+"""Parses the URL of a Redis or Valkey. Unknown options are refused."""
 
 import re
 import ssl
@@ -16,9 +16,9 @@ Address = tuple[str, int]
 
 
 class BadUrl(ValueError):
-    """A URL that can't be used; `str()` says why, without the URL and whatever secret it holds.
+    """The URL can't be used. `str()` is the reason, without the URL and its secrets.
 
-    `cut`: it can't be told where a password in it would end, so that no part of it may be shown.
+    `cut` means that the end of a password in it is uncertain, so that no part of the URL may be shown.
     """
 
     def __init__(self, why: str, cut: bool = False) -> None:
@@ -27,14 +27,14 @@ class BadUrl(ValueError):
 
 
 class Kind(Enum):
-    """What a URL leads to, by the word that `relay status` has for it."""
+    """The kind of installation, with the word that `relay status` uses."""
 
     SERVER = "standalone"
     SENTINEL = "sentinel"  # the primary that sentinels name
     CLUSTER = "cluster"
 
 
-# Of each scheme: the kind, and whether TLS is spoken.
+# The kind of each scheme, and whether it uses TLS.
 _SCHEMES: Final[dict[str, tuple[Kind, bool]]] = {
     "redis": (Kind.SERVER, False),
     "rediss": (Kind.SERVER, True),
@@ -53,7 +53,7 @@ _VERSIONS: Final = {"TLSv1.2": "1.2", "1.2": "1.2", "TLSv1.3": "1.3", "1.3": "1.
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who the relay is for a server. Without a password nobody in particular."""
+    """The user name and password for a server. Without a password the relay doesn't authenticate."""
 
     username: str | None = None
     password: str | None = None
@@ -61,12 +61,12 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How TLS is spoken with a server: whom to trust, what to show. Without files the system's authorities."""
+    """The TLS settings for a server. Without certificates of authorities, those of the system are trusted."""
 
     ca_certs: Path | None = None  # PEM
-    ca_path: Path | None = None  # a folder of them, as `openssl rehash` makes it
+    ca_path: Path | None = None  # a folder of PEM files, as `openssl rehash` makes it
     ca_data: str | None = None  # PEM
-    certfile: Path | None = None  # PEM, with those that signed it
+    certfile: Path | None = None  # PEM, with its chain
     keyfile: Path | None = None
     password: str | None = None  # of the key
     verify: bool = True
@@ -76,7 +76,7 @@ class Tls:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that a connection needs, those that the system trusts included."""
+        """The files that a connection needs, the system's authorities included."""
         if self.ca_certs is None and self.ca_path is None and self.ca_data is None:
             system = ssl.get_default_verify_paths()
             authorities = [Path(one) for one in (system.cafile, system.capath) if one is not None]
@@ -87,12 +87,12 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """What a URL says."""
+    """A parsed URL."""
 
     kind: Kind
-    hosts: tuple[Address, ...]  # of the server, of sentinels, or of some of a cluster
-    path: str | None = None  # of a Unix socket, in place of hosts
-    service: str = ""  # what sentinels call it
+    hosts: tuple[Address, ...]  # of the server, the sentinels, or some members of the cluster
+    path: str | None = None  # of a Unix socket, instead of hosts
+    service: str = ""  # its name at the sentinels
     database: int = 0
     login: Login = Login()
     tls: Tls | None = None
@@ -108,7 +108,7 @@ class RedisUrl:
 
 
 def parse(url: str) -> RedisUrl:
-    """What a URL says; only its form is looked at. Raises BadUrl."""
+    """Parse a URL. It checks the syntax only. Raises BadUrl."""
     scheme, netloc, tail = _split(url)
     if scheme not in _SCHEMES:
         raise BadUrl(f"it must start with {', '.join(f'{s}://' for s in SCHEMES[:-1])} or {SCHEMES[-1]}://")
@@ -154,7 +154,7 @@ def parse(url: str) -> RedisUrl:
 
 
 class _Options:
-    """What follows the `?`; each option is taken out by whoever knows it, and what is left is refused."""
+    """The options after the `?`. Each method takes its own out, and `end` refuses the rest."""
 
     def __init__(self, scheme: str, kind: Kind, query: str) -> None:
         self._scheme = scheme
@@ -170,7 +170,7 @@ class _Options:
             self._left[name] = value
 
     def database(self, number: str) -> int:
-        """The number of the database, from the path or from `?db=`."""
+        """Return the number of the database, from the path or from `?db=`."""
         option = self._left.pop("db", number)
         if number and option != number:
             raise BadUrl("its database is said twice")
@@ -181,7 +181,7 @@ class _Options:
         return int(option or 0)
 
     def sentinels(self, servers: Tls | None) -> tuple[Login, Path | None, Tls | None]:
-        """Who the relay is for sentinels, and their TLS: what isn't said of it is as the servers'."""
+        """Return the login, password file and TLS settings for sentinels. TLS defaults to that of the servers."""
         login = Login(*(_sayable(self._left.pop(name, None)) for name in SENTINEL_LOGIN))
         file = _path(self._left.pop("sentinel_password_file", None))
         if login.password and file is not None:
@@ -192,7 +192,7 @@ class _Options:
         return login, file, self.tls("sentinel_", servers) if secure else None
 
     def tls(self, prefix: str = "", base: Tls | None = None) -> Tls:
-        """What the options of TLS with this prefix say, named as redis-py does; the rest is as in `base`."""
+        """Return the TLS settings of the options with this prefix, named as in redis-py; the rest is that of `base`."""
         base = base or Tls()
 
         def told(name: str) -> str | None:
@@ -229,7 +229,7 @@ class _Options:
         return _BOOLEANS[value.lower()]
 
     def end(self) -> None:
-        """Refuse what nobody has taken out."""
+        """Raise BadUrl if options are left that no method has taken out."""
         for name in self._left:
             if name.startswith("sentinel_ssl_") and self._kind is Kind.SENTINEL:
                 raise BadUrl(f"{name} needs sentinel_ssl=true")
@@ -249,7 +249,7 @@ def _credentials(netloc: str) -> tuple[str | None, str | None]:
 
 
 def _sayable(word: str | None) -> str | None:
-    """A user's name or a password, None if it is empty. Raises BadUrl for bytes that are no UTF-8."""
+    """Return a user name or a password, or None if it is empty. Raises BadUrl for bytes that aren't UTF-8."""
     try:
         return word if word and word.encode() else None
     except UnicodeEncodeError:
@@ -257,7 +257,7 @@ def _sayable(word: str | None) -> str | None:
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """Scheme, authority, rest. Not by `urlsplit`, which takes a list of hosts for a malformed IPv6 address."""
+    """Split a URL into scheme, authority and rest. `urlsplit` would take a list of hosts for a malformed address."""
     scheme, separator, rest = url.partition("://")
     netloc = re.split("[/?#]", rest, maxsplit=1)[0]
     return (scheme.lower() if separator else ""), netloc, rest[len(netloc) :]

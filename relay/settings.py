@@ -1,4 +1,4 @@
-"""A file of settings (TOML), and variables of the environment that mean nothing."""
+"""Reads a file of settings (TOML), and finds environment variables that are probably misspelt."""
 
 import difflib
 import tomllib
@@ -22,7 +22,7 @@ _WORDS: Final[dict[Any, str]] = {
 
 
 def read(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file sets, by the options' names with underscores. `known`: the type of each that it may have.
+    """Return the settings of the file, by option names with underscores. `known` has the type of each allowed one.
 
     Raises:
         ConfigError: the file can't be read or isn't TOML, a name is unknown, or a value has another type.
@@ -34,7 +34,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     content = read_file("--config", path)
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, and of numbers that are too long
+    except (ValueError, RecursionError) as error:  # for invalid TOML or UTF-8, and numbers that are too long
         raise ConfigError(f"--config {str(path)!r} isn't TOML: {error}") from None
 
 
@@ -55,7 +55,7 @@ def _checked(path: Path, key: str, value: Any, known: Mapping[str, Any]) -> tupl
 
 
 def _bare(wanted: Any) -> Any:
-    """The type without its None: nothing in TOML is None."""
+    """Return the type without its None, as TOML has no null."""
     if isinstance(wanted, UnionType):
         (wanted,) = (one for one in wanted.__args__ if one is not type(None))
     return wanted
@@ -69,7 +69,7 @@ def _in_words(wanted: Any) -> str:
 
 
 def strange(environment: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The variables that look like those of options and are none's, each with the one that may have been meant."""
+    """Return the variables with our prefix that no option has, each with a similar one that may have been meant."""
     names = {variable.removeprefix(PREFIX): variable for variable in known}
     told = []
     for variable in sorted(environment):

@@ -1,8 +1,9 @@
-"""Mail to and from other nodes over pub/sub: one inbox channel a node, all mail of a turn in one PUBLISH a node.
+"""The bus carries peer messages between nodes over Redis pub/sub.
 
-Links (`link`) make up for what pub/sub loses. Whenever one of the node's two connections (`publisher`,
-`relay.bus.subscriber`) is made anew, what may have been lost is sent, or asked for, again. Nothing is published, and no
-mail taken, while the lease doesn't stand.
+Each node has one inbox channel, and all messages of a tick for one node leave in one PUBLISH. Links (`link`) repair the
+losses of pub/sub. After one of the node's two connections (`publisher`, `relay.bus.subscriber`) was replaced, the bus
+retransmits its own frames, or asks other nodes for theirs. It publishes nothing and accepts no messages while the node
+doesn't hold its lease.
 """
 
 import asyncio
@@ -26,15 +27,15 @@ from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 from relay.session.peer_messages import Ack, BadMail, Mail, decode
 
-# Mail that only acknowledges follows the last frame to its node after this, or goes with the next one before. At 5,000
-# messages a second it would make as many PUBLISHes as they do. In an idle system it leaves at once.
+# An acknowledgement leaves this long after the last frame to its node, or earlier with the next frame. Sent at once, at
+# 5,000 messages a second, they would cause as many PUBLISHes as the messages. In an idle system they leave at once.
 ACK_PAUSE_SECONDS: Final = 0.001
-# How often links look at their timers.
+# The interval at which the timers of links are checked.
 TICK_SECONDS: Final = 0.05
 
 
 class Bus:
-    """The mail service of one node, which hands what comes to its `delegate`."""
+    """Sends and receives the peer messages of one node, and hands the received ones to its `delegate`."""
 
     def __init__(
         self,
@@ -54,8 +55,8 @@ class Bus:
         self._too_many = Spell("mail from a node too many")
         self._unreadable = Spell("unreadable mail")
         self._dirty: set[str] = set()
-        self._owing: set[str] = set()  # nodes for which there is nothing but acknowledgements
-        self._resting = False  # a timer will look after those
+        self._owing: set[str] = set()  # nodes for which only acknowledgements wait
+        self._resting = False  # whether a timer is set for these
         self._publishing = Publisher(store, keys, node_id, counts=self._counts, delegate=self)
         self._subscription = Subscriber(store, keys, node_id, delegate=self)
         self._echo_probe = EchoProbe(self._publishing, self._subscription, self._counts)
@@ -63,56 +64,56 @@ class Bus:
 
     @property
     def ready(self) -> anyio.Event:
-        """The node has subscribed, and been able to publish, for the first time."""
+        """An event that is set once the node has received its own probe for the first time."""
         return self._echo_probe.ready
 
     @property
     def hearing(self) -> bool:
-        """Whether the node has heard its own probe lately, and since the last failure."""
+        """Whether the node has received its own probe recently, and since the last failure."""
         return self._echo_probe.hearing
 
     @property
     def publishing(self) -> bool:
-        """Whether what is published is answered, and not refused."""
+        """Whether Redis answers PUBLISH and doesn't refuse it."""
         return self._publishing.well
 
     @property
     def address(self) -> str:
-        """The server on which this node's own probes go."""
+        """The address of the server that carries this node's own probes."""
         return self._publishing.address
 
     @property
     def links(self) -> int:
-        """Other nodes that this one remembers."""
+        """The number of nodes that this one has a link with."""
         return len(self._links)
 
     @property
     def silent(self) -> int:
-        """Servers at which nothing can be published now."""
+        """The number of servers at which nothing can be published now."""
         return self._publishing.silent
 
     @property
     def trouble(self) -> str:
-        """Why this node can't talk to others, for operators; empty if it can."""
+        """The reason why this node can't reach others, for operators; empty if it can."""
         return self._echo_probe.trouble
 
     @property
     def quiet(self) -> bool:
-        """Every node has acknowledged everything."""
+        """Whether every node has acknowledged everything."""
         return not self.waiting()
 
     def waiting(self) -> set[str]:
-        """The nodes that have not acknowledged everything."""
+        """Return the nodes that haven't acknowledged everything."""
         return {node_id for node_id, link in self._links.busy() if link.waiting or link.under_way}
 
     # --- sending
 
     def post(self, node_id: str, mail: Mail) -> None:
-        """Put mail into the box for a node; it leaves with `flush`."""
+        """Queue a peer message for a node; it leaves with `flush`. Drop it if there are too many links."""
         link = self._links.get(node_id) or self._open(node_id)
         if link is None:
             return
-        if not link.outbox:  # else that was done with the mail before
+        if not link.outbox:  # an earlier message in the outbox has already marked the link as busy
             self._links.touch(node_id)
         link.outbox.append(mail)
         (self._owing if type(mail) is Ack else self._dirty).add(node_id)
@@ -125,7 +126,7 @@ class Bus:
         return link
 
     def flowing(self, node_id: str) -> bool:
-        """Whether mail to this node would leave with the next `flush`."""
+        """Return whether a message to this node would leave with the next `flush`."""
         link = self._links.get(node_id)
         return self._may_publish() and (link is None or not link.full)
 
@@ -133,7 +134,7 @@ class Bus:
         return self._publishing.open and self._lease.standing
 
     def flush(self) -> None:
-        """Publish what has gathered, if that is possible now; otherwise it keeps gathering."""
+        """Publish the queued messages if that is possible now; otherwise keep them."""
         if not self._dirty and not self._owing:
             return
         now = clock()
@@ -144,14 +145,14 @@ class Bus:
         if not (self._publishing.open and self._lease.standing):
             self._publishing.held_up = True
             return
-        dirty, self._dirty = self._dirty, set()  # what a link keeps back leaves when it hears an acknowledgement
+        dirty, self._dirty = self._dirty, set()  # a link sends what it keeps back once it receives an acknowledgement
         get = self._links.get
         self._publish(
             [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]
         )
 
     def _pay(self, now: float) -> None:
-        """Let acknowledgements leave, unless a frame has left for their node just before."""
+        """Mark acknowledgements as ready to leave, except for nodes to which a frame left a moment ago."""
         owing, self._owing = self._owing, set()
         for node_id in owing:
             link = self._links.get(node_id)
@@ -168,24 +169,24 @@ class Bus:
         self._delegate.open_tick()
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
-        """Tell one node something that isn't mail."""
+        """Send one node a control message."""
         self._publishing.tell(node_id, kind, number)
 
     def announce(self, kind: Kind, number: int = 0) -> bool:
-        """Tell every node; False if that isn't possible now."""
+        """Send all nodes a control message. Return False if that isn't possible now."""
         return self._publishing.announce(kind, number)
 
     def forget(self, node_id: str) -> None:
-        """That node is dead: what was under way to it will never arrive."""
+        """Drop the link with a dead node, and the messages under way to it."""
         self._links.forget(node_id)
         self._publishing.forget(node_id)
 
     def doubtful(self) -> list[str]:
-        """Nodes that have been silent: whether their leases hold is to be looked at. `judge` has to follow."""
+        """Return silent nodes whose leases the caller must check. It must then call `judge` with the result."""
         return self._links.doubtful(clock())
 
     def judge(self, node_ids: Iterable[str], absent: set[str]) -> list[str]:
-        """Forget, and return, those that have had no lease for long enough; `absent`: those without one now."""
+        """Forget and return the nodes that have had no lease for long enough. `absent` has those without one now."""
         gone = self._links.judge(node_ids, absent, clock())
         for node_id in gone:
             self._publishing.forget(node_id)
@@ -264,7 +265,7 @@ class Bus:
         self._send_again(node_ids)
 
     def ask(self) -> None:
-        """Have every counterpart send again what we may have missed, and publish what had to wait."""
+        """Ask all other nodes to retransmit what this one may have missed, and publish the messages that waited."""
         self._publish([(node_id, link.request_retransmit()) for node_id, link in self._links.items()])
         self._dirty.update(node_id for node_id, _ in self._links.busy())
         self._delegate.open_tick()
@@ -280,7 +281,7 @@ class Bus:
     # --- life
 
     async def run(self) -> None:
-        """Keep both connections and the timers going, for ever."""
+        """Keep up both connections and run the timers until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._publishing.run)
             tasks.start_soon(self._subscription.run)

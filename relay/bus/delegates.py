@@ -1,4 +1,4 @@
-"""Who is told what by the parts of the bus, and what each of them promises."""
+"""The interfaces through which the parts of the bus report to each other, to the hub and to the lease."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -8,82 +8,82 @@ from relay.session.peer_messages import Mail
 
 
 class NodeLease(Protocol):
-    """What the bus has to know of the lease of its node, and tells it."""
+    """The lease of the bus's own node, as the bus needs it."""
 
-    seconds: float  # for which every node holds its lease
+    seconds: float  # the duration of a lease, the same for all nodes
 
     @property
     def standing(self) -> bool:
-        """Whether the lease holds. While it doesn't, nothing is published and no mail is taken."""
+        """Whether the node holds its lease. Without it the bus publishes nothing and accepts no messages."""
 
     def reconnected(self) -> None:
-        """A connection to Redis was made, perhaps to another server than before."""
+        """Handle a new connection to Redis, which may lead to another server than before."""
 
 
 class BusDelegate(Protocol):
-    """Whom the bus serves: the node's hub. Each method is called in the event loop and returns at once."""
+    """The user of the bus: the node's hub. Each method is called in the event loop and returns at once."""
 
     def open_tick(self) -> None:
-        """Call `Bus.flush` at the end of this turn: something has gathered that may leave now."""
+        """Call `Bus.flush` at the end of this tick, as queued messages may be able to leave now."""
 
     def receive(self, mails: list[Mail]) -> None:
-        """Take mail that came from another node: all of one frame, in order, and each piece once."""
+        """Handle the peer messages of one frame from another node. They arrive in order, and each of them once."""
 
     def forgot(self, node_id: str) -> None:
-        """Settle with that node what was lost: it had forgotten this one, so what was under way to it never arrives.
+        """Reconcile with a node that had forgotten this one: messages under way to it will never arrive.
 
-        This is called before any mail that the node has sent since then.
+        This is called before any message that the node has sent since then.
         """
 
     def heed(self, frame: Frame) -> None:
-        """Handle a frame that isn't mail, such as a roll call or a farewell."""
+        """Handle a control frame, such as a roll call or a farewell."""
 
 
 class ConnectionDelegate(Protocol):
-    """Whom the two ends of the bus tell of their connections, and of what comes on them: the bus itself."""
+    """The owner of the publisher and the subscriber: the bus. It hears of their connections and of received frames."""
 
     def connected(self) -> None:
-        """A connection to Redis was made, the first one or a new one."""
+        """Handle a connection to Redis, the first one or a new one."""
 
     def publishing_anew(self) -> None:
-        """The connection on which everything leaves was made anew: what was under way to other nodes may be lost."""
+        """Handle a new publishing connection: frames under way to other nodes may be lost."""
 
     def rerouted(self, node_ids: set[str], *, own: bool) -> None:
-        """The way to these nodes' inboxes was made anew: what was under way to them, and from them, may be lost.
+        """Handle a new route to these nodes' inboxes: frames under way to and from them may be lost.
 
-        `own`: so was the way of this node's own probes.
+        `own` says whether this node's own inbox, and so the route of its probes, is among them.
         """
 
     def has_room(self) -> None:
-        """Mail that was held back because too much was under way can be published now."""
+        """Publish the messages that waited because too many PUBLISH commands were under way."""
 
     def subscribed(self) -> None:
-        """The subscription was made anew: what others sent meanwhile is lost."""
+        """Handle a new subscription: what others sent since the last one is lost."""
 
     def doubt(self) -> None:
-        """A connection is gone, or a server doesn't do what it should."""
+        """Handle a lost connection, or a server that misbehaves."""
 
     def received(self, frame: Frame) -> None:
-        """Another node sent this frame."""
+        """Handle a frame from another node."""
 
     def echoed(self, number: int) -> None:
-        """The probe of this number came back to its own node."""
+        """Handle the echo of this node's own probe with this number."""
 
 
 class PublisherDelegate(Protocol):
-    """Whom a publisher on a cluster tells what became of its commands and connections: `Publisher`."""
+    """The owner of a publisher backend: `Publisher`. It hears of the fate of commands and connections."""
 
     def answered(self, reply: object, count: int, server: str) -> None:
-        """The server carried out, or refused, so many commands; `reply` is an exception if it refused."""
+        """Handle a reply that covers `count` commands; it is an exception if the server refused them."""
 
     def unanswered(self, count: int) -> None:
-        """So many commands won't be answered any more, or their channel is served elsewhere."""
+        """Handle `count` commands that get no reply any more, or whose channel another server serves."""
 
     def connected(self) -> None:
-        """A connection to a primary was made."""
+        """Handle a new connection to a primary."""
 
     def rerouted(self, channels: Iterable[str]) -> None:
-        """The way to these channels was made anew: what is under way on them may be lost."""
+        """Handle a new route to these channels: frames under way on them may be lost."""
 
     def gave_up(self) -> None:
-        """A connection was given up because its answers didn't come."""
+        """Handle a connection that was closed because its replies didn't come."""

@@ -1,7 +1,7 @@
-"""Whether a node hears its own voice: the probes that it publishes to itself, on the connections that its mail takes.
+"""A node publishes probes to itself, on the connections of its peer messages, to check that both directions work.
 
-Without an echo it is deaf, and without answers to what it publishes it is mute, however alive its connections look.
-Both are noticed within some two seconds, and the connections concerned are made anew.
+A node without an echo is deaf, and one without replies to PUBLISH is mute, however alive its connections look.
+Either is noticed within about two seconds, and the connections concerned are replaced.
 """
 
 from typing import Final
@@ -14,37 +14,37 @@ from relay.clock import clock
 from relay.logs import Spell
 from relay.metrics import Counts
 
-# How often a node listens for its own voice, and for how long it may miss it, beside the way to Redis and back.
+# The interval between probes, and how long an echo may be missing beyond the round trip to Redis.
 PROBE_SECONDS: Final = 0.5
 DEAF_SECONDS: Final = 1.2
-# Probes whose way through Redis is still measured: those of the last half minute.
+# The number of recent probes whose round trip is still measured: those of about the last half minute.
 MEASURED: Final = 64
 
 
 class EchoProbe:
-    """Sends the probes and waits for their echoes. Only what was sent since the last failure counts as heard."""
+    """Sends probes and waits for their echoes. Only probes sent since the last failure count."""
 
     def __init__(self, publishing: Publisher, subscription: Subscriber, counts: Counts) -> None:
         self._publishing = publishing
         self._subscription = subscription
         self._counts = counts
         self._number = 0  # of the last probe
-        self._wanted = 1  # the first whose echo counts
+        self._wanted = 1  # the first probe whose echo counts
         self._heard = float("-inf")
-        self._echoed = float("-inf")  # when any probe came
+        self._echoed = float("-inf")  # when an echo of any probe last came
         self._probed: dict[int, float] = {}
         self._deaf = Spell("deaf: no echo of the own probe, connecting anew", "hearing the own probe again")
         self._mute = Spell("mute: no answer to what is published, connecting anew", "publishing is answered again")
-        self.ready = anyio.Event()  # the node has heard itself for the first time
+        self.ready = anyio.Event()  # is set at the first echo that counts
 
     @property
     def hearing(self) -> bool:
-        """Whether the node has heard itself lately, and since the last failure."""
+        """Whether an echo has come recently, and since the last failure."""
         return clock() - self._heard < DEAF_SECONDS + self._subscription.latency
 
     @property
     def trouble(self) -> str:
-        """Why the node can't talk to others, for operators; empty if it can."""
+        """The reason why the node can't reach others, for operators; empty if it can."""
         if trouble := self._publishing.trouble:
             return trouble
         if self.hearing:
@@ -52,17 +52,17 @@ class EchoProbe:
         return f"deaf: {self._subscription.trouble or 'no echo of the own probe'}"
 
     def doubt(self) -> None:
-        """Something has failed: the node has to hear itself anew."""
+        """Handle a failure: echoes of earlier probes no longer count."""
         self._wanted = self._number + 1
         self._heard = float("-inf")
 
     def anew(self) -> None:
-        """A connection was made: see whether it works."""
+        """Probe a new connection."""
         self.doubt()
         self.probe()
 
     def probe(self) -> None:
-        """Say something to this node itself."""
+        """Publish a probe to this node itself."""
         self._number += 1
         self._probed[self._number] = clock()
         if len(self._probed) > MEASURED:
@@ -70,7 +70,7 @@ class EchoProbe:
         self._publishing.probe(self._number)
 
     def echo(self, number: int) -> None:
-        """A probe of this node came."""
+        """Handle the echo of a probe of this node."""
         if (probed := self._probed.pop(number, None)) is not None:
             self._counts.echo.observe(clock() - probed)
         self._echoed = clock()
@@ -80,7 +80,7 @@ class EchoProbe:
             self.ready.set()
 
     async def run(self) -> None:
-        """Probe for ever, and have connections made anew that don't work."""
+        """Probe until cancelled, and close connections that don't work so that they are replaced."""
         while True:
             self.probe()
             await anyio.sleep(PROBE_SECONDS)

@@ -1,7 +1,7 @@
-"""Mail that waits for room on a link, shared out fairly among those it is for. No I/O.
+"""A fair queue of the peer messages that wait for room on a link. No I/O.
 
-Self-clocked fair queueing (Golestani, 1994) by recipient: a few words for somebody pass the floods of thousands, for
-whoever has had less of the link comes first. Mail for one recipient keeps its order; that of different ones may not.
+It is self-clocked fair queueing (Golestani, 1994) by recipient. The recipient who has had less of the link comes first,
+so a short message passes the floods for thousands of others. Only messages for one recipient keep their order.
 """
 
 from collections.abc import Sequence
@@ -10,32 +10,32 @@ from typing import Final
 
 from relay.session.peer_messages import Mail, Text
 
-# What a piece of mail is reckoned at beside its texts.
+# The assumed size of a message without its texts.
 MAIL_BYTES: Final = 64
-# By so much may somebody who had less than its share come before the others: all that one flood has waiting. Without
-# it a word would wait until each of the floods had its next piece.
+# The credit of a recipient that had less than its share: as much as one flood has waiting. Without it a short message
+# would wait until each flood had sent its next piece.
 CREDIT_BYTES: Final = 64 * 1024
 
 
 def cost(mail: Mail) -> int:
-    """About the bytes that it takes in a frame."""
+    """Return roughly how many bytes the message takes in a frame."""
     return MAIL_BYTES + sum(map(len, mail.texts)) if type(mail) is Text else MAIL_BYTES
 
 
 class FairQueue:
-    """What waits, in the order in which it is to leave."""
+    """A queue of messages, ordered by virtual finish time."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Mail]] = []  # by finish, then as it came
-        self._finish: dict[str, int] = {}  # of the last mail for each recipient
-        self._now = 0  # the latest finish of what has left
+        self._heap: list[tuple[int, int, Mail]] = []  # by finish time, then by arrival
+        self._finish: dict[str, int] = {}  # the finish time of the last message for each recipient
+        self._now = 0  # the virtual time: the latest finish time of a message that has left
         self._came = 0
 
     def __bool__(self) -> bool:
         return bool(self._heap)
 
     def extend(self, mails: Sequence[Mail]) -> None:
-        """More mail has to wait."""
+        """Add messages."""
         earliest, finish = self._now - CREDIT_BYTES, self._finish
         for mail in mails:
             finish[mail.to] = due = max(earliest, finish.get(mail.to, earliest)) + cost(mail)
@@ -43,7 +43,7 @@ class FairQueue:
             heappush(self._heap, (due, self._came, mail))
 
     def take(self, room: int) -> list[Mail]:
-        """What leaves next: as much as begins within `room` bytes."""
+        """Remove and return the next messages; the last one begins within `room` bytes and may end beyond them."""
         taken: list[Mail] = []
         while self._heap and room > 0:
             finish, _, mail = heappop(self._heap)

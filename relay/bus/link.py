@@ -1,12 +1,13 @@
-"""Mail between two nodes: once, in order, whatever pub/sub loses. No I/O.
+"""A link delivers peer messages between two nodes once and in order, whatever pub/sub loses. No I/O.
 
-Each direction is a stream of numbered frames. The receiver acknowledges what it has got in order, with its own frames
-or, where it has nothing to say, with a frame of its own after a short while. Only the lack of that acknowledgement, or
-a frame that says what is missing, makes the sender send again: how slowly a client reads plays no part. A receiver
-that gave the sender up for dead has forgotten the stream and misses frames that it had acknowledged before; then the
-sender starts a new stream, and the sessions settle among themselves what was lost with the old one.
+Each direction is a stream of numbered frames. The receiver acknowledges the frames that it has received in order. The
+acknowledgement rides on its own frames or, if it has none, on an empty frame after a short delay. The sender
+retransmits only if that acknowledgement is missing or a frame reports a gap: how slowly a client reads plays no part. A
+receiver that took the sender for dead has forgotten the stream, and reports frames as missing that it had acknowledged.
+The sender then starts a new stream, and the sessions reconcile what was lost with the old one.
 
-Frame: version, kind, uid of the sender, its stream and number, stream and number of what it acknowledges, body.
+A frame has a version, a kind, the sender's node id, its stream and number, the stream and number that it acknowledges,
+and a body.
 """
 
 import secrets
@@ -26,49 +27,50 @@ HEADER_BYTES: Final = _HEADER.size
 NODE_ID_LENGTH: Final = 16
 _NO_STREAM: Final = bytes(8)
 
-# Without an acknowledgement for so long a frame is sent again. Far above any round trip; gaps are reported at once.
+# The initial retransmission timeout. It is far above any round trip, as gaps are reported at once.
 RESEND_SECONDS: Final = 0.5
-# An acknowledgement waits so long for a frame that can carry it.
+# How long an acknowledgement waits for a frame that can carry it.
 ACK_SECONDS: Final = 0.05
-# More frames than this without one, and it doesn't wait.
+# The number of unacknowledged frames from which an acknowledgement doesn't wait.
 ACK_FRAMES: Final = 32
-# A gap is reported again after this, if nothing has filled it.
+# The interval at which a gap that isn't filled is reported again.
 REPORT_SECONDS: Final = 0.1
-RESEND_MAX_SECONDS: Final = 4.0  # the pause doubles up to this while nothing is heard
-# Bytes of mail in one frame: a fraction of a millisecond of anyone's time, well below a server's output buffers.
+RESEND_MAX_SECONDS: Final = 4.0  # the timeout doubles up to this without an acknowledgement
+# The largest body of a frame of several messages. It takes a fraction of a millisecond to handle, and is well below the
+# output buffer limits of a server.
 FRAME_BYTES: Final = 64 * 1024
-# Bytes under way without acknowledgement; what comes beyond waits, where it can be shared out. More would wait in Redis
-# or the other node, ahead of everyone: beside 2,000 floods others' words took 6 ms with this, 11 with 1 MiB (medians).
-# At a round trip of 1 ms it still is 250 MB a second.
+# The number of unacknowledged bytes from which messages wait here, in the fair queue. With more, they would wait in
+# Redis or the other node, ahead of everyone: beside 2,000 floods, other messages took 6 ms with this, and 11 ms with
+# 1 MiB (medians). At a round trip of 1 ms it still allows 250 MB a second.
 FLIGHT_BYTES: Final = 256 * 1024
-# Bytes after which an acknowledgement doesn't wait: the sender must not run dry.
+# The number of unacknowledged bytes from which an acknowledgement doesn't wait, so that the sender doesn't stall.
 ACK_BYTES: Final = 64 * 1024
-# So many pieces of mail are packed before anyone looks how large they are: they mostly fit, and to look costs more.
+# Up to this number, messages are packed before their size is checked: they mostly fit, and a check costs more.
 FEW: Final = 32
 
 
 class Kind(IntEnum):
-    """What a frame is for."""
+    """The purpose of a frame."""
 
     MAIL = 1
     ACK = 2  # acknowledges only
-    MISSING = 3  # acknowledges, and asks for everything after it once more
-    PROBE = 4  # a node to itself
-    ROLL_CALL = 5  # to everyone: has anyone users? Then write them back, for Redis has forgotten some
-    HERE = 6  # the answer
-    FAREWELL = 7  # to everyone: this node ends now
-    DRAIN = 8  # from an operator to everyone: the node whose uid is the body has to end
-    KICK = 9  # likewise: so has the session that owns the name in the body
+    MISSING = 3  # acknowledges, and asks to retransmit everything after that
+    PROBE = 4  # from a node to itself
+    ROLL_CALL = 5  # to all nodes: Redis has lost records, so nodes with users answer and write theirs again
+    HERE = 6  # the answer to a roll call
+    FAREWELL = 7  # to all nodes: the sender stops now
+    DRAIN = 8  # from an operator to all nodes: the node whose id is the body has to stop
+    KICK = 9  # from an operator to all nodes: the session that owns the name in the body has to end
 
 
 _KINDS: Final = {int(kind): kind for kind in Kind}
-# What every frame asks for: on Python 3.11 a member looked up in its class costs ten times a global.
+# Every frame is compared with these. On Python 3.11 the look-up of an enum's member costs ten times that of a global.
 MAIL: Final = Kind.MAIL
 MISSING: Final = Kind.MISSING
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """One frame, taken apart."""
+    """A parsed frame."""
 
     kind: Kind
     node_id: str
@@ -80,7 +82,7 @@ class Frame(Struct, frozen=True, gc=False):
 
 
 class BadFrame(ValueError):
-    """Bytes that are no frame of this version."""
+    """The bytes aren't a frame of this version."""
 
 
 def pack(
@@ -92,17 +94,17 @@ def pack(
     ack: int = 0,
     body: bytes = b"",
 ) -> bytes:
-    """A frame as bytes."""
+    """Return a frame as bytes."""
     return _HEADER.pack(VERSION, kind, node_id.encode(), stream, number, ack_stream, ack) + body
 
 
 def note(kind: Kind, node_id: str, number: int = 0, body: bytes = b"") -> bytes:
-    """A frame outside any stream."""
+    """Return a frame outside any stream as bytes."""
     return pack(kind, node_id, _NO_STREAM, number, body=body)
 
 
 def unpack(raw: bytes) -> Frame:
-    """Take a frame apart. Raises BadFrame: whoever reaches Redis can send anything."""
+    """Parse a frame. Raises BadFrame, as anyone with access to Redis can publish any bytes."""
     if len(raw) < HEADER_BYTES:
         raise BadFrame("too short")
     version, kind, node_id, stream, number, ack_stream, ack = _HEADER.unpack_from(raw)
@@ -122,19 +124,19 @@ class _Sent(Struct):
 
 
 class Link:
-    """Both directions between this node (`node_id`) and one other."""
+    """Both directions between this node (`node_id`) and another one."""
 
     def __init__(self, node_id: str, counts: Counts) -> None:
         self._node_id = node_id
         self._counts = counts
         self.outbox: list[Mail] = []
-        self._fair_queue = FairQueue()  # came before that, and waits for acknowledgements
-        self.flushed = float("-inf")  # when mail last left
+        self._fair_queue = FairQueue()  # older than the outbox; waits for acknowledgements
+        self.flushed = float("-inf")  # when a frame with messages last left
         self.heard = float("-inf")  # when a frame last came
         self._new_stream()
         self._their_stream = _NO_STREAM
-        self._got = 0  # number of the last frame taken in order
-        self._pending_acks = 0  # frames taken since the last acknowledgement
+        self._got = 0  # number of the last frame received in order
+        self._pending_acks = 0  # frames received since the last acknowledgement
         self._pending_ack_bytes = 0
         self._owed_since = 0.0
         self._reported = float("-inf")
@@ -143,32 +145,32 @@ class Link:
         self._stream = secrets.token_bytes(8)
         self._number = 0
         self._acked = 0
-        self._flight = 0  # bytes in `_sent`
+        self._flight = 0  # unacknowledged bytes, those in `_sent`
         self._rto = RESEND_SECONDS
         self._sent: deque[_Sent] = deque()
 
     @property
     def quiet(self) -> bool:
-        """Nothing is under way or owed: no timer needed."""
+        """Whether nothing is under way, queued or to be acknowledged, so that no timer is needed."""
         return not (self._sent or self._pending_acks or self.waiting)
 
     @property
     def waiting(self) -> bool:
-        """There is mail that has still to leave."""
+        """Whether messages are queued."""
         return bool(self.outbox or self._fair_queue)
 
     @property
     def full(self) -> bool:
-        """As much is under way as may be at once: mail has to wait."""
+        """Whether so many bytes are under way that messages have to wait."""
         return self._flight >= FLIGHT_BYTES
 
     @property
     def under_way(self) -> int:
-        """Frames without acknowledgement."""
+        """The number of unacknowledged frames."""
         return len(self._sent)
 
     def flush(self, now: float) -> list[bytes]:
-        """Frames for the mail that waits, as far as it may be under way at once."""
+        """Return frames for the queued messages, up to the limit of bytes under way."""
         if self._fair_queue:
             return self._catch_up(now)
         frames, outbox, start = [], self.outbox, 0
@@ -182,7 +184,7 @@ class Link:
         return frames
 
     def _catch_up(self, now: float) -> list[bytes]:
-        """Frames for mail that has waited: shared out, so that nobody waits for the floods of others."""
+        """Return frames for messages that have waited, in fair order, so that nobody waits for the floods of others."""
         self._fair_queue.extend(self.outbox)
         self.outbox, frames = [], []
         while self._fair_queue and self._flight < FLIGHT_BYTES:
@@ -206,7 +208,7 @@ class Link:
         )
 
     def take(self, frame: Frame, now: float) -> tuple[bool, list[bytes]]:
-        """Handle a frame of this link. Returns whether its body is to be delivered, and frames to send back."""
+        """Handle a frame of this link. Return whether to deliver its body, and frames to send back."""
         replies = self._acknowledged(frame, now)
         if frame.kind is not MAIL:
             return False, replies
@@ -221,7 +223,7 @@ class Link:
             if self._pending_acks >= ACK_FRAMES or self._pending_ack_bytes >= ACK_BYTES:
                 replies.append(self._answer(Kind.ACK))
             return True, replies
-        if frame.number <= self._got:  # sent again although it is here: say so
+        if frame.number <= self._got:  # a duplicate: acknowledge again
             self._pending_acks = max(self._pending_acks, 1)
         elif now - self._reported > REPORT_SECONDS:
             self._reported = now
@@ -240,9 +242,9 @@ class Link:
         return self.retransmit(now) if frame.kind is MISSING else []
 
     def lost(self, frame: Frame) -> bool:
-        """Whether the frame says that our stream was forgotten; then a new one begins, without what was under way.
+        """Return whether the frame shows that the other node forgot our stream. If so, begin a new, empty one.
 
-        To be asked before `take`.
+        Call this before `take`.
         """
         if frame.kind is not MISSING or frame.ack_stream != self._stream or frame.ack >= self._acked:
             return False
@@ -251,14 +253,14 @@ class Link:
         return True
 
     def retransmit(self, now: float) -> list[bytes]:
-        """Everything under way, once more."""
+        """Return all unacknowledged frames, to be sent again."""
         self._counts.frames_resent += len(self._sent)
         for sent in self._sent:
             sent.at = now
         return [self._pack(sent) for sent in self._sent]
 
     def request_retransmit(self) -> bytes:
-        """Ask for whatever came while we couldn't hear."""
+        """Return a frame that asks the other node to retransmit what was sent while we couldn't receive."""
         return self._answer(MISSING)
 
     def _answer(self, kind: Kind) -> bytes:
@@ -266,7 +268,7 @@ class Link:
         return pack(kind, self._node_id, _NO_STREAM, 0, ack_stream=self._their_stream, ack=self._got)
 
     def tick(self, now: float) -> list[bytes]:
-        """What has become due: an acknowledgement without a frame to ride on, frames that were never acknowledged."""
+        """Return the frames that are due: a delayed acknowledgement, and retransmissions of unacknowledged frames."""
         frames = []
         if self._sent and now - self._sent[0].at > self._rto:
             self._rto = min(2 * self._rto, RESEND_MAX_SECONDS)
@@ -277,7 +279,7 @@ class Link:
 
 
 def _pack_mail(mail: list[Mail], start: int) -> tuple[bytes, int]:
-    """The body of the frame that begins at `start`, and where it ends."""
+    """Return the body of the frame that begins with message `start`, and the index behind its last message."""
     end = len(mail)
     if end - start <= FEW and (len(body := encode(mail[start:])) <= FRAME_BYTES or end == start + 1):
         return body, end
@@ -286,7 +288,10 @@ def _pack_mail(mail: list[Mail], start: int) -> tuple[bytes, int]:
 
 
 def _frame_end(mail: list[Mail], start: int) -> int:
-    """Where the frame that begins at `start` ends: at least one piece of mail, and no more once it's large."""
+    """Return the index behind the last message of the frame that begins at `start`.
+
+    It has at least one message, and ends with the one that fills it.
+    """
     room = FRAME_BYTES
     for index in range(start, len(mail)):
         room -= cost(mail[index])

@@ -1,9 +1,9 @@
-"""The links of a node with all others: which of them have something to do, and which may be forgotten. No I/O.
+"""The links of a node with all others. The table knows which are busy and which may be forgotten. No I/O.
 
-A link with a node that has crashed would stay for ever where nobody here waits for that node. So a link on which
-nothing has been heard for a lease is doubtful: its node's lease is looked at, in bounded work, and if two looks, a
-lease apart, find none, the link is forgotten. That costs nothing that can't be made good: if the node lives after all,
-its next frame shows a gap, and both sides begin anew.
+A link with a crashed node would stay forever if nobody here waits for that node. A link is therefore doubtful if
+nothing was received on it for the length of a lease. Its node's lease is then checked, in bounded work, and the link is
+forgotten if two checks, a lease apart, find none. Nothing is lost for good: if the node lives after all, its next frame
+shows a gap, and both sides begin new streams.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,29 +13,29 @@ from typing import Final
 from relay.bus.link import Link
 from relay.metrics import Counts
 
-# Nodes that one node has links with. Far above any cluster; bounds what garbage on the channel can cost.
+# The maximum number of links. It is far above any cluster, and bounds the cost of garbage on the channel.
 LINKS: Final = 4096
-# When there are too many, so many of those that were silent for the longest time make room.
+# When the table is full, up to this number of the links that were silent for the longest time are dropped.
 ROOM: Final = LINKS // 8
-# Leases looked at in one second, at the most: 4,000 dead nodes are forgotten within a minute.
+# The maximum number of leases checked in a second, so that 4,000 dead nodes are forgotten within a minute.
 LOOKS: Final = 256
-# The same for nodes that were alive at the last look, so that many nodes that are quiet cost Redis little.
+# The same for nodes that were alive at the last check, so that many quiet nodes cost Redis little.
 LIVELY_LOOKS: Final = 8
 
 
 class LinkTable:
-    """The links of the node `node_id`, by the other nodes' uids. `lease`: for how long one is held, in seconds."""
+    """The links of the node `node_id`, by the other nodes' ids. `lease` is the duration of a lease in seconds."""
 
     def __init__(self, node_id: str, counts: Counts, lease: float) -> None:
         self._node_id = node_id
         self._counts = counts
         self._lease = lease
         self._links: dict[str, Link] = {}
-        # The link with this node, if there is one. No function of ours: each piece of mail and each frame asks for it.
+        # Returns the link with a node, or None. It is the dict's own method, as each message and each frame calls it.
         self.get: Final[Callable[[str], Link | None]] = self._links.get
-        self._looks: list[tuple[float, str]] = []  # a heap: when the link is to be doubted, unless it's heard before
-        self._absent: dict[str, float] = {}  # since when no lease was found, of those without one at the last look
-        self._busy: dict[str, None] = {}  # with something to send, under way or owed, or that had
+        self._looks: list[tuple[float, str]] = []  # a heap: when a link becomes doubtful unless a frame comes
+        self._absent: dict[str, float] = {}  # nodes without a lease at the last check: when none was first found
+        self._busy: dict[str, None] = {}  # links that have something to do, or had
 
     def __len__(self) -> int:
         return len(self._links)
@@ -47,11 +47,11 @@ class LinkTable:
         return node_id in self._links
 
     def items(self) -> Iterable[tuple[str, Link]]:
-        """All of them."""
+        """Return all links by node id."""
         return self._links.items()
 
     def open(self, node_id: str, now: float) -> Link | None:
-        """The link with this node, made where there is none; None where there are too many that are in use."""
+        """Return the link with this node, made if there is none, or None if the table is full of busy links."""
         link = self._links.get(node_id)
         if link is None:
             if len(self._links) >= LINKS and not self._make_room():
@@ -62,7 +62,7 @@ class LinkTable:
         return link
 
     def _make_room(self) -> bool:
-        """Forget those that were silent for the longest time and have nothing to do."""
+        """Forget the quiet links that were silent for the longest time. Return whether there were any."""
         idle = [node_id for node_id, link in self._links.items() if link.quiet]
         idle.sort(key=lambda node_id: self._links[node_id].heard)
         for node_id in idle[:ROOM]:
@@ -72,19 +72,19 @@ class LinkTable:
         return bool(idle)
 
     def forget(self, node_id: str) -> None:
-        """That node is dead, or may be: what was under way to it will never arrive."""
+        """Drop the link with a node that is dead or may be, and the messages under way to it."""
         self._links.pop(node_id, None)
         self._absent.pop(node_id, None)
         self._busy.pop(node_id, None)
 
-    # --- those with something to do
+    # --- busy links
 
     def touch(self, node_id: str) -> None:
-        """Something was posted to this node, or came from it."""
+        """Mark a link as busy: a message to this node was queued, or a frame came from it."""
         self._busy[node_id] = None
 
     def busy(self) -> list[tuple[str, Link]]:
-        """Those that have something to do; the quiet ones cost nothing."""
+        """Return the links that have something to do. Quiet ones cost nothing."""
         busy = []
         for node_id in list(self._busy):
             link = self._links[node_id]
@@ -94,10 +94,10 @@ class LinkTable:
                 busy.append((node_id, link))
         return busy
 
-    # --- those that may be forgotten
+    # --- links that may be forgotten
 
     def doubtful(self, now: float) -> list[str]:
-        """Nodes whose lease is to be looked at by now: `judge` has to follow. To be asked once a second."""
+        """Return the nodes whose leases are due for a check; `judge` needs its result. Call this once a second."""
         node_ids: list[str] = []
         for _ in range(LOOKS):
             if not self._looks or self._looks[0][0] > now:
@@ -111,12 +111,12 @@ class LinkTable:
                 node_ids.append(node_id)
                 continue
             self._absent.pop(node_id, None)
-            # If it is due all the same, something is under way to it: then its node is watched already.
+            # If it is due but not quiet, something is under way to its node, which is therefore watched already.
             heappush(self._looks, (due if due > now else now + self._lease, node_id))
         return node_ids
 
     def judge(self, node_ids: Iterable[str], absent: set[str], now: float) -> list[str]:
-        """`absent`: those of them without a lease. Returns those that were now forgotten."""
+        """Forget and return the nodes that have had no lease for long enough. `absent` has those without one now."""
         gone = []
         for node_id in node_ids:
             if node_id not in self._links:

@@ -1,4 +1,4 @@
-"""The end of the bus on which frames leave: PUBLISH commands, a few at once; the connection is made anew when lost."""
+"""The sending end of the bus: it has a few PUBLISH commands under way at once, and reconnects after a loss."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -16,8 +16,8 @@ from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 from relay.redis_client.topology import wrong_server
 
-# PUBLISH commands without a reply; what comes meanwhile gathers and makes the next ones larger. With 8, and every
-# fourth answered, 5,000 messages a second cost a tenth to a fifth more CPU.
+# The maximum number of PUBLISH commands under way. Messages gather meanwhile, and make the next ones larger. With 8,
+# and a reply to every fourth, 5,000 messages a second cost a tenth to a fifth more CPU.
 UNDER_WAY: Final = 32
 
 
@@ -25,41 +25,41 @@ Command = tuple[str, str, bytes]
 
 
 class PublisherBackend(Protocol):
-    """Carries PUBLISH commands out: `PipelinedPublisher` on one server, `ShardedPublisher` on a cluster."""
+    """Sends PUBLISH commands: `PipelinedPublisher` to a single server, `ShardedPublisher` to a cluster."""
 
     @property
     def address(self) -> str:
-        """The server on which this node's own probes go."""
+        """The address of the server that carries this node's own probes."""
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be published on the way of the probes now; empty if it can, as far as is known."""
+        """The reason why the server of the probes accepts nothing now; empty if no trouble is known."""
 
     @property
     def connections(self) -> tuple[RespConnection, ...]:
-        """Those that are to be left when another server takes the place of theirs."""
+        """The connections to close when another server takes the place of theirs."""
 
     def silent(self, trouble: str) -> int:
-        """The number of servers at which nothing can be published now; `trouble` is all that is known of the node's."""
+        """Return the number of servers at which nothing can be published now. `trouble` is that of the node."""
 
     def send(self, *commands: Command) -> None:
-        """Publish. What can't be sent is lost."""
+        """Publish frames. Those that can't be sent are lost."""
 
     def probe(self, command: Command) -> None:
-        """Publish this, and have it answered in any case."""
+        """Publish this so that it gets a reply in any case."""
 
     def forget(self, channel: str) -> None:
-        """Nobody listens to this channel any more."""
+        """Forget a channel that has no subscriber any more."""
 
     def abort(self) -> None:
-        """Give up the connections that may be broken."""
+        """Close the connections that may be broken."""
 
     def give_up_silent(self) -> bool:
-        """Give up the connection if its answers don't come, and return whether that was so."""
+        """Close the connection if its replies don't come. Return whether it was closed."""
 
 
 class Publisher:
-    """Publishes to nodes by their uid. What can't leave now is lost, as on the way: links make up for it."""
+    """Publishes frames to nodes by their ids. Those that can't leave now are lost, which links repair."""
 
     def __init__(
         self, store: RedisClient, keys: Keys, node_id: str, *, counts: Counts, delegate: ConnectionDelegate
@@ -71,43 +71,43 @@ class Publisher:
         self._inbox = keys.inbox(node_id)
         self._delegate = delegate
         self._publisher: PublisherBackend | None = None
-        self.held_up = False  # mail waits until an answer makes room: the delegate wants to hear of that
+        self.held_up = False  # messages wait: the next reply calls the delegate's `has_room`
         self._under_way = 0
         self._served = False  # the connection has carried out a command
-        self._why = "not connected yet"  # why nothing can be published; empty once a command was carried out
-        self._refusal = ""  # why a server refuses to publish, until it accepts everything again
-        self._refused = self._accepted = 0  # since the last look
+        self._why = "not connected yet"  # the reason why nothing can be published; empty once a command was carried out
+        self._refusal = ""  # the last refusal, until servers accept everything again
+        self._refused = self._accepted = 0  # replies since the last `look`
         self._refusals = Spell("publish refused", "publishing is accepted again")
 
     @property
     def open(self) -> bool:
-        """Whether mail may be published now; otherwise it is to gather."""
+        """Whether messages may be published now; otherwise they have to wait."""
         return self._publisher is not None and self._under_way < UNDER_WAY
 
     @property
     def connections(self) -> tuple[RespConnection, ...]:
-        """The connection to the only server that there is; a cluster has many, and looks after them itself."""
+        """The connection to the only server; empty on a cluster, whose backend watches its connections itself."""
         return self._publisher.connections if self._publisher is not None else ()
 
     @property
     def address(self) -> str:
-        """The server on which this node's own probes go."""
+        """The address of the server that carries this node's own probes."""
         return self._publisher.address if self._publisher is not None else ""
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be published now; empty if it can, as far as is known."""
+        """The reason why nothing can be published now; empty if no trouble is known."""
         why = self._refusal or self._why or (self._publisher.trouble if self._publisher is not None else "")
         return f"can't publish: {why}" if why else ""
 
     @property
     def well(self) -> bool:
-        """Whether what is published is answered, and not refused."""
+        """Whether Redis answers PUBLISH and doesn't refuse it."""
         return not self.trouble
 
     @property
     def silent(self) -> int:
-        """Servers at which nothing can be published now."""
+        """The number of servers at which nothing can be published now."""
         return self._publisher.silent(self.trouble) if self._publisher is not None else 1
 
     def publish(self, frames: list[tuple[str, bytes]]) -> None:
@@ -118,11 +118,11 @@ class Publisher:
             self._publisher.send(*[("PUBLISH", inbox(node_id), frame) for node_id, frame in frames])
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
-        """Tell one node something that isn't mail."""
+        """Send one node a control frame."""
         self.publish([(node_id, note(kind, self._node_id, number))])
 
     def probe(self, number: int) -> None:
-        """Have the node hear its own voice."""
+        """Publish a probe to this node itself."""
         if self._publisher is not None:
             self._under_way += 1
             self._publisher.probe(self._probe(number))
@@ -131,7 +131,7 @@ class Publisher:
         return "PUBLISH", self._inbox, note(Kind.PROBE, self._node_id, number)
 
     def announce(self, kind: Kind, number: int = 0) -> bool:
-        """Tell every node; False if that isn't possible now."""
+        """Send all nodes a control frame. Return False if that isn't possible now."""
         if self._publisher is None:
             return False
         self._under_way += 1
@@ -139,17 +139,20 @@ class Publisher:
         return True
 
     def forget(self, node_id: str) -> None:
-        """That node is dead."""
+        """Forget the inbox of a dead node."""
         if self._publisher is not None:
             self._publisher.forget(self._keys.inbox(node_id))
 
     def abort(self) -> None:
-        """Give up the connections that may be broken."""
+        """Close the connections that may be broken."""
         if self._publisher is not None:
             self._publisher.abort()
 
     def give_up_silent(self) -> bool:
-        """Give up the connection if its answers don't come. (On a cluster each is looked after by itself.)"""
+        """Close the connection if its replies don't come, and return whether it was closed.
+
+        On a cluster this does nothing, as the backend watches each connection itself.
+        """
         publisher = self._publisher
         if publisher is None:
             return False
@@ -160,7 +163,7 @@ class Publisher:
         return given_up
 
     def look(self) -> None:
-        """To be called now and then: whether what was refused is accepted by now."""
+        """End the refusal if commands were accepted, and none refused, since the last call. Call this regularly."""
         if self._refusal and not self._refused and self._accepted:
             self._refusal = ""
             self._refusals.over()
@@ -168,7 +171,7 @@ class Publisher:
         self._refused = self._accepted = 0
 
     async def run(self) -> None:
-        """Keep the connection, for ever; on a cluster the connections."""
+        """Keep up the connection, or on a cluster the connections, until cancelled."""
         if self._store.sharded:
             await self._fan()
         else:
@@ -194,13 +197,13 @@ class Publisher:
 
     async def _fan(self) -> None:
         self._publisher = fan = ShardedPublisher(self._store, self._keys, self._inbox, delegate=self)
-        self._why = ""  # each of its connections has its own reason
+        self._why = ""  # each connection of a cluster has its own reason
         await fan.run()
 
     # --- what became of commands and connections
 
     def answered(self, reply: object, count: int = 1, server: str = "") -> None:
-        """See `PublisherDelegate`; `server` is empty where there is only one."""
+        """See `PublisherDelegate`. `server` is empty if there is only one."""
         self._under_way -= count
         if isinstance(reply, Exception):
             self._refuse(str(reply), server or self.address)

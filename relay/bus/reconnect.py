@@ -1,4 +1,4 @@
-"""What both ends of the bus have in common: a connection to the server of the own inbox, made anew when it is lost."""
+"""Both ends of the bus have a connection to the server of the node's own inbox, and reconnect after a loss."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -16,9 +16,9 @@ from relay.redis_client.dialing import Connection
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-# How often a node makes sure that it isn't at a server whose place another one has taken.
+# The interval at which a node checks whether another server has taken the place of the one that it is connected to.
 LOOK_SECONDS: Final = 1.0
-# A server that owes an answer for so long is frozen, or cut off.
+# A server that has owed a reply for this long is frozen or cut off.
 SILENT_SECONDS: Final = 1.2
 
 _Taken = TypeVar("_Taken", bound=RespConnection)
@@ -27,14 +27,14 @@ log = structlog.get_logger()
 
 
 class Ended(NamedTuple):
-    """How a connection was: whether it served, if only for a moment, and where it led."""
+    """The end of a connection: whether it has worked, if only for a moment, and the address of its server."""
 
     served: bool
     address: str
 
 
 async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Callable[[str], None]) -> None:
-    """Run one `session` after the other, for ever. `not_made(error)`: there is none, and why."""
+    """Run one `session` after another until cancelled. `not_made(error)` is called for each that couldn't start."""
     backoff = Backoff(RECONNECT_SECONDS)
     lost = Spell("bus connection lost")
     failed = Spell("bus connection not made", "bus connection made again")
@@ -54,7 +54,7 @@ async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Cal
 async def connected(
     store: RedisClient, inbox: str, take_over: "Callable[[Connection], _Taken]"
 ) -> "AsyncIterator[_Taken]":
-    """A connection to the server that serves this inbox, closed in the end. Raises Unavailable."""
+    """Hold a connection to the server of this inbox, and close it at the end. Raises Unavailable."""
     connection = take_over(await store.connect(store.home(inbox)))
     try:
         yield connection
@@ -63,7 +63,7 @@ async def connected(
 
 
 async def follow(store: RedisClient, connections: Callable[[], Iterable[RespConnection]]) -> None:
-    """Leave a server whose place another one has taken, also where it goes on serving: others aren't there."""
+    """Close connections to a server whose place another one has taken, even if it still serves: other nodes left it."""
     while True:
         await anyio.sleep(LOOK_SECONDS)
         for connection in connections():

@@ -1,7 +1,7 @@
-"""Publishing on a cluster: one connection to each primary that serves somebody's inbox (sharded pub/sub).
+"""The publishing end of the bus on a cluster: one connection to each primary that serves an inbox (sharded pub/sub).
 
-Slots move, and replicas take their primary's place. Whatever shows it (a lost connection, a server that doesn't answer,
-a refusal), the topology is read again, channels go to where they are served now, and what was under way goes again.
+Slots move, and replicas are promoted. A lost connection, a server that doesn't answer or a refusal may show it. Then
+the publisher reads the topology again and moves channels to their new primaries, and links retransmit.
 """
 
 from contextlib import suppress
@@ -19,12 +19,13 @@ from relay.redis_client.connection import Answered, RespConnection
 from relay.redis_client.keys import Keys
 from relay.redis_client.topology import wrong_server
 
-# How often primaries are looked after, and how soon after a refusal the topology is read again.
+# The interval at which connections are checked, and the longest delay between a refusal and a read of the topology.
 WATCH_SECONDS: Final = 0.2
-# Inboxes whose primary is remembered. Far above any cluster; bounds what garbage on the channel can cost.
+# The maximum number of inboxes whose primary is remembered. It is far above any cluster, and bounds the cost of garbage
+# on the channel.
 CHANNELS: Final = 4096
 
-# How a server says that another one serves a channel, which is no trouble.
+# The refusal of a server whose channel another one serves. It is no trouble.
 _MOVED: Final = "MOVED"
 
 Command = tuple[str, str, bytes]
@@ -38,45 +39,45 @@ class _Line:
     def __init__(self, home: str) -> None:
         self.home = home
         self.connection: Answered | None = None
-        self.why = ""  # nothing could be published there the last time; empty: it could
+        self.why = ""  # the reason why the last command failed; empty if it succeeded
         self._spell = Spell("a primary can't be published at", "a primary can be published at again")
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be published there now; empty if it can, as far as is known."""
+        """The reason why nothing can be published there now; empty if no trouble is known."""
         if self.connection is None:
             return self.why or "not connected yet"
         return self.connection.trouble or self.why
 
     def fails(self, error: str) -> None:
-        """Nothing can be published there."""
+        """Note that nothing can be published there."""
         self.why = error
         self._spell.again(primary=self.home, error=error)
 
     def serves(self) -> None:
-        """It has carried out a command."""
+        """Note that the primary carried out a command."""
         if self.why:
             self.why = ""
             self._spell.over(primary=self.home)
 
 
 class ShardedPublisher:
-    """Publishes on a cluster. What can't be sent now is lost, as it could be on the way."""
+    """Publishes on a cluster. Commands that can't be sent now are lost, as they could be on the way."""
 
     def __init__(self, store: RedisClient, keys: Keys, inbox: str, *, delegate: PublisherDelegate) -> None:
-        """`inbox`: the channel of this node itself, on which its probes go."""
+        """`inbox` is this node's own channel, to which its probes go."""
         self._store = store
         self._keys = keys
         self._inbox = inbox
         self._delegate = delegate
         self._lines: dict[str, _Line] = {}
-        self._homes: dict[str, _Line] = {}  # of channels
+        self._homes: dict[str, _Line] = {}  # by channel
         self._refused: set[_Line] = set()
         self._tasks: TaskGroup | None = None
-        self._version = 0  # of what the store knew when channels were last put in their places
+        self._version = 0  # the client's layout when channels were last routed
 
     async def run(self) -> None:
-        """Look after the connections, for ever."""
+        """Watch the connections until cancelled."""
         async with anyio.create_task_group() as self._tasks:
             while True:
                 await anyio.sleep(WATCH_SECONDS)
@@ -90,32 +91,32 @@ class ShardedPublisher:
 
     @property
     def address(self) -> str:
-        """The primary of the own inbox; empty while none is known."""
+        """The primary of this node's own inbox; empty while none is known."""
         return self._store.home(self._inbox) or ""
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be published to the own inbox now; empty if it can, as far as is known."""
+        """The reason why nothing can be published to the own inbox now; empty if no trouble is known."""
         line = self._homes.get(self._inbox)
         return "no server serves the own inbox" if line is None else line.trouble
 
     @property
     def connections(self) -> tuple[RespConnection, ...]:
-        """None that anybody else has to look after."""
+        """Empty, as this publisher watches its connections itself."""
         return ()
 
     def silent(self, trouble: str) -> int:
-        """Primaries that can't be published at now: there is no connection, or its answers don't come."""
+        """Return the number of primaries at which nothing can be published now."""
         return sum(bool(line.trouble) for line in self._lines.values())
 
     # --- sending
 
     def send(self, *commands: Command) -> None:
-        """Publish, each at the primary that serves its channel."""
+        """Publish each command at the primary that serves its channel."""
         batches: dict[Answered, list[Command]] = {}
         lost = 0
         for verb, channel, frame in commands:
-            if channel == self._keys.everyone:  # the only one that isn't sharded: every primary hands it on
+            if channel == self._keys.everyone:  # ordinary pub/sub: each primary passes it on to all others
                 line = next((line for line in self._lines.values() if line.connection is not None), None)
             else:
                 verb, line = "SPUBLISH", self._homes.get(channel) or self._route(channel)
@@ -129,7 +130,7 @@ class ShardedPublisher:
             self._delegate.unanswered(lost)
 
     def probe(self, command: Command) -> None:
-        """Publish this, and have every other primary answer too: a way that is broken is noticed before it's needed."""
+        """Publish a probe, and probe every other primary too: a broken connection is noticed before it is needed."""
         self.send(command)
         own = self._homes.get(command[1])
         for line, channel in {line: channel for channel, line in self._homes.items()}.items():
@@ -137,15 +138,15 @@ class ShardedPublisher:
                 line.connection.send_uncounted(("SPUBLISH", self._keys.beside(channel), b""))
 
     def forget(self, channel: str) -> None:
-        """Nobody is there any more."""
+        """Forget a channel that has no subscriber any more."""
         self._homes.pop(channel, None)
 
     def abort(self) -> None:
-        """Give up the connections that may be broken."""
+        """Close the connections that may be broken."""
         self._give_up(SILENT_SECONDS / 2)
 
     def give_up_silent(self) -> bool:
-        """Nothing is given up here: each connection is looked after by itself."""
+        """Return False: `run` watches each connection by itself."""
         return False
 
     def _give_up(self, seconds: float) -> None:
@@ -166,10 +167,10 @@ class ShardedPublisher:
             return
         self._delegate.answered(reply, count, line.home)
 
-    # --- where things are
+    # --- routing
 
     def _route(self, channel: str) -> _Line | None:
-        """The line for a channel, begun where there is none; None while nobody serves it."""
+        """Return the line for a channel, begun if there is none, or None while no server serves the channel."""
         home = self._store.home(channel)
         if home is None or self._tasks is None:
             return None
@@ -183,13 +184,13 @@ class ShardedPublisher:
         return line
 
     async def _look(self) -> None:
-        """Read the topology again, and follow it."""
+        """Read the topology again, and move channels accordingly."""
         with suppress(Unavailable):
             await self._store.look()
         self._reroute()
 
     def _reroute(self) -> None:
-        """Let channels that are served elsewhere by now go there, and leave primaries that serve none of them."""
+        """Move channels whose primary has changed, and leave primaries that serve none of them."""
         self._version = self._store.layout
         moved = [channel for channel, line in self._homes.items() if self._store.home(channel) != line.home]
         for channel in moved:
@@ -204,7 +205,7 @@ class ShardedPublisher:
     # --- connections
 
     async def _keep(self, line: _Line) -> None:
-        """Keep the connection to one primary, for as long as it serves anybody."""
+        """Keep up the connection to one primary for as long as it serves any channel."""
         backoff = Backoff(RECONNECT_SECONDS)
         try:
             while line in self._homes.values():
@@ -220,7 +221,7 @@ class ShardedPublisher:
             del self._lines[line.home]
 
     async def _serve(self, line: _Line) -> bool:
-        """Until the connection is lost; whether it has served."""
+        """Hold a connection until it is lost. Return whether it got a reply."""
         served = False
 
         def heard(reply: object, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The end of the bus on which frames come: a node's subscription."""
+"""The receiving end of the bus: a node's subscription."""
 
 from contextlib import suppress
 from functools import partial
@@ -15,12 +15,12 @@ from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
 
-# How long the server may take to confirm a subscription.
+# How long the server may take to confirm a subscription, beyond the round trip.
 CONFIRM_SECONDS: Final = 1.2
 
 
 class Subscriber:
-    """Hears the node's inbox and what is for everyone."""
+    """Receives frames on the node's inbox and on the channel of all nodes."""
 
     def __init__(self, store: RedisClient, keys: Keys, node_id: str, *, delegate: ConnectionDelegate) -> None:
         self._store = store
@@ -31,34 +31,34 @@ class Subscriber:
         self._refusal = ""
         self._bad_frames = Spell("bad frame on the bus")
         self._refusals = Spell("unexpected reply to subscribe")
-        self.since = float("-inf")  # when it was confirmed
-        self.connection: RespConnection | None = None  # once it is confirmed
-        self._receiver: RespConnection | None = None  # confirmed or not
+        self.since = float("-inf")  # when the subscription was confirmed
+        self.connection: RespConnection | None = None  # set while the subscription is confirmed
+        self._receiver: RespConnection | None = None  # the last connection, confirmed or not
         self._missing: set[bytes] = set()  # channels without a confirmation
-        self._confirmed = anyio.Event()  # or refused
+        self._confirmed = anyio.Event()  # is set once all are confirmed, or one is refused
 
     @property
     def address(self) -> str:
-        """The server that serves it; empty without one."""
+        """The server of the subscription; empty without one."""
         return "" if self.connection is None else self.connection.origin.address
 
     @property
     def trouble(self) -> str:
-        """Why there is no subscription; empty if there is one."""
+        """The reason why there is no subscription; empty if there is one."""
         return self._why_lost if self.connection is None else ""
 
     @property
     def latency(self) -> float:
-        """Seconds that the way to the server and back takes, as far as is known."""
+        """The network round trip to the server in seconds; 0 while unknown."""
         return 0.0 if self.connection is None else self.connection.latency
 
     def abort(self) -> None:
-        """Give the connection up: it isn't what it seems."""
+        """Close a connection that doesn't work although it seems to."""
         if self.connection is not None:
             self.connection.abort()
 
     async def run(self) -> None:
-        """Keep the subscription, for ever."""
+        """Keep up the subscription until cancelled."""
         await keep(self._session, "subscriber", self._not_made)
 
     def _not_made(self, error: str) -> None:
@@ -66,7 +66,7 @@ class Subscriber:
 
     async def _session(self) -> Ended:
         with suppress(Unavailable):
-            await self._store.look()  # it may be another server that serves our inbox now
+            await self._store.look()  # another server may serve our inbox now
         take_over = partial(RespConnection, on_reply=self._pushed)
         async with connected(self._store, self._inbox, take_over) as receiver:
             self._receiver, where = receiver, receiver.origin.address
@@ -111,7 +111,7 @@ class Subscriber:
                 self._confirmed.set()
 
     def _refused(self) -> None:
-        """The server doesn't serve our inbox, or not any more."""
+        """Close the connection: the server doesn't serve our inbox, or no longer does."""
         if self._receiver is not None:
             self._receiver.abort()
         self._confirmed.set()

@@ -1,1 +1,1 @@
-"""The directory in Redis: who owns which name, on which node, under which lease."""
+"""The directory in Redis: the owner of each name, its node, and the leases of the nodes."""

@@ -1,11 +1,11 @@
-"""Whether the servers of the directory still know what they knew, looked at all the time and not only when asked.
+"""Each node checks all the time whether the servers of the directory have lost data, and not only at a claim.
 
-A server that was flushed, restarted, replaced by its replica, or given a slot remembers nothing that it can be believed
-in: for one lease its partitions grant no name. They all begin that time together, within a second of the event, so that
-it is over everywhere once it is over, and no name waits because nobody had asked for one like it before.
+A server that was flushed, restarted, replaced by its replica or given a slot can't be trusted: its partitions grant no
+name for one lease. That time begins for all of them together, within a second of the event. It therefore also ends
+everywhere at once, and no name waits longer because its partition wasn't used before.
 
-One script a second runs on each server that holds partitions. All of them are looked at only after that has shown
-something.
+One script a second runs on each server that holds partitions. All partitions of a server are checked only if that
+script has shown a loss.
 """
 
 import secrets
@@ -21,11 +21,11 @@ from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.tasks.batches import in_slices, slices
 
-# A partition's keys end by themselves when nobody has run a node on this prefix for so long.
+# The TTL of a partition's key, if no node has run on this prefix meanwhile.
 PARTITION_SECONDS: Final = 7 * 24 * 3600
-# Pause between two looks; a third of a lease where that is shorter, so that no stall that made leases lapse is missed.
+# The pause between two checks, or a third of a lease if that is shorter: a stall that made leases lapse isn't missed.
 LOOK_SECONDS: Final = 1.0
-# Partitions asked about at once: their answers take some milliseconds of this node's time.
+# The number of partitions in one batch: their replies take some milliseconds of this node's time.
 SLICE: Final = 128
 
 _FOUND: Final = Script("found")
@@ -34,46 +34,49 @@ log = structlog.get_logger()
 
 
 class Told(Protocol):
-    """Somebody who is told of partitions."""
+    """A callback for partitions."""
 
     def __call__(self, *partitions: int) -> None:
-        """Take notice of them."""
+        """Handle these partitions."""
 
 
 class _Shard(Struct):
-    """One server, and its share of the partitions."""
+    """A server and its share of the partitions."""
 
     partitions: list[int] = field(default_factory=list)
-    doubted: set[int] = field(default_factory=set)  # these may have been forgotten, and have to be asked about
-    unsure: float = float("-inf")  # when it was last silent, or another server, or its clock was set
-    clock: tuple[float, float] | None = None  # by how much its clock is ahead of ours, at least and at most
+    doubted: set[int] = field(default_factory=set)  # those that may have lost data, and have to be checked
+    unsure: float = float("-inf")  # when it was last silent, another server or with a clock that was set
+    clock: tuple[float, float] | None = None  # seconds by which its clock is ahead of ours, at least and at most
 
 
 class Shards:
-    """The servers that hold partitions. `watch` has to run."""
+    """The servers that hold partitions. `watch` must be running."""
 
     def __init__(self, store: RedisClient, keys: Keys, lease: Lease) -> None:
         self._store = store
         self._lease = lease
         self._keys = [keys.partition(number) for number in range(PARTITIONS)]
-        self._layout: int | None = None  # of the servers when the partitions were last shared out
+        self._layout: int | None = None  # the client's layout when the partitions were last assigned to servers
         self._shards: dict[str | None, _Shard] = {}
         self._ttl = PARTITION_SECONDS * 1000
-        self._epochs: dict[int, bytes] = {}  # of partitions, as they were last seen
+        self._epochs: dict[int, bytes] = {}  # by partition, as they were last read
         self._turn = secrets.randbelow(PARTITIONS)
 
-    # --- what others ask
+    # --- queries
 
     def steady(self, key: str) -> bool:
-        """Whether the server of a key has served for a full lease, as far as was seen from here.
+        """Return whether the server of a key has served without a known break for a full lease.
 
-        Whoever lives could renew a lease there. Only then may one that is missing or over be believed.
+        Then every live node could renew its lease there. Only then does a missing or lapsed lease prove anything.
         """
         shard = self._shards.get(self._store.home(key))
         return shard is None or clock() - shard.unsure >= self._lease.seconds
 
     def timed(self, key: str, began: float, time: float) -> None:
-        """The server of a key said what time it is, asked since `began`. If its clock was set, it isn't steady."""
+        """Note a server's time from a call begun at `began`. A server whose clock was set isn't steady.
+
+        `key` selects the server, and `time` is in seconds.
+        """
         self._timed(self._shards.setdefault(self._store.home(key), _Shard()), began, time)
 
     def _timed(self, shard: _Shard, began: float, time: float) -> None:
@@ -86,10 +89,10 @@ class Shards:
     # --- the watch
 
     async def watch(self, forgotten: Told, write_back: Told) -> None:
-        """For ever: have all partitions of a server that forgot begin anew.
+        """Check the servers until cancelled, and give all partitions of a server that lost data a new epoch.
 
-        `forgotten(*partitions)`: this node made them begin, and the others have to hear of it.
-        `write_back(*partitions)`: they began, whoever made them.
+        `forgotten(*partitions)` is called for those with an epoch made by this node, which has to tell the others.
+        `write_back(*partitions)` is called for those with a new epoch made by another node.
         """
         pause = min(LOOK_SECONDS, self._lease.seconds / 3)
         while True:
@@ -97,7 +100,7 @@ class Shards:
             await anyio.sleep(pause)
 
     async def look(self, forgotten: Told, write_back: Told) -> None:
-        """Look once at each server, at all of them side by side."""
+        """Check each server once, all of them concurrently."""
         await self._share_out()
         async with anyio.create_task_group() as tasks:
             for home, shard in self._shards.items():
@@ -106,7 +109,7 @@ class Shards:
         self._turn += 1
 
     async def _share_out(self) -> None:
-        """Find out which server has which partition; those that have moved are doubted."""
+        """Assign the partitions to their servers. Those that have moved may have lost data."""
         layout = self._store.layout
         if layout == self._layout:
             return
@@ -123,7 +126,7 @@ class Shards:
         self._shards = shards
 
     async def _look_at(self, shard: _Shard, forgotten: Told, write_back: Told) -> None:
-        """Look at one partition, another one each time: so those that were evicted are found too, sooner or later."""
+        """Check one partition, another one each time, so that evicted ones are found too, sooner or later."""
         number = shard.partitions[self._turn % len(shard.partitions)]
         began = clock()
         try:
@@ -140,15 +143,15 @@ class Shards:
             shard.unsure = clock()
 
     def _news(self, number: int, made: int, epoch: bytes) -> bool:
-        """Whether a partition was forgotten since the last look at it."""
+        """Return whether a partition has lost its data since the last check."""
         known, self._epochs[number] = self._epochs.get(number, epoch), epoch
         return bool(made) or epoch != known
 
     async def _begin(self, shard: _Shard, forgotten: Told, write_back: Told) -> None:
-        """Have those begin anew that were forgotten; some of them others were quicker with."""
+        """Make a new epoch for each doubted partition without one. Another node may have been quicker with some."""
         async for numbers in slices(list(shard.doubted), SLICE):
             answers = await self._store.scripts(_FOUND, [self._keys[number] for number in numbers], 0, self._ttl)
-            begun: dict[bool, list[int]] = {True: [], False: []}  # by us, or by others
+            begun: dict[bool, list[int]] = {True: [], False: []}  # True: by this node, False: by another one
             for number, (made, epoch, _) in zip(numbers, answers, strict=True):
                 if self._news(number, made, epoch):
                     begun[bool(made)].append(number)

@@ -1,8 +1,8 @@
-"""Who owns which name, on which node, paired with whom.
+"""The directory knows the owner of each name, its node and its partner.
 
-Soft state: nodes write all of it again when Redis forgets. One hash a partition holds its records and its epoch, so
-that whoever loses a record loses the epoch too, and a name that isn't there is known to be free or known to be
-unknown. Records count only while their node's lease does.
+It is soft state: the nodes write all of it again if Redis loses it. Each partition is a hash with its records and its
+epoch, so a server that loses a record loses the epoch too. A missing name is therefore known to be either free or lost.
+A record counts only while its node holds its lease.
 """
 
 import hmac
@@ -26,15 +26,16 @@ from relay.redis_client.keys import PARTITIONS, Keys, RecordKey
 
 __all__ = ["Directory", "Lease", "NameLost", "Record", "SessionRecord", "Unavailable"]
 
-# A node visits one partition this often, to refresh its TTL and drop what dead nodes left: all of them in three hours.
+# The interval at which a node visits a partition, to refresh its TTL and drop the records of dead nodes. It visits all
+# of them in three hours.
 SWEEP_SECONDS: Final = 10.0
-# Records read at one visit.
+# The number of records that one HSCAN is asked for.
 SWEEP_RECORDS: Final = 200
-# Pause before a forgotten partition is asked again: its owners write themselves back within some milliseconds.
+# The pause before a retry in a partition that lost its data: the nodes write its records again within milliseconds.
 FORGOTTEN_SECONDS: Final = 0.1
-# Tries to find out about a name in a forgotten partition before it is called unavailable.
+# The number of look-ups of a name in a partition that lost its data before the answer is "unavailable".
 FORGOTTEN_TRIES: Final = 8
-# The scripts count in doubles.
+# The highest fencing token that is believed. The scripts count in doubles.
 FENCE_MAX: Final = 2**53 - 2**20
 
 _FOUND: Final = Script("found")
@@ -51,17 +52,17 @@ class NameLost(Exception):
 
 
 class DirectoryDelegate(Protocol):
-    """Whom the directory serves: the node's hub."""
+    """The user of the directory: the node's hub."""
 
     def forgotten(self, *partitions: int) -> None:
-        """Redis has lost these partitions: have every node write its users back."""
+        """Have all nodes write their users' records again, as Redis has lost these partitions."""
 
     def here(self, session_id: str) -> bool:
-        """Whether a session of this node is alive."""
+        """Return whether a session of this node is alive."""
 
 
 class Directory:
-    """This node's view of the directory. Methods raise Unavailable when Redis doesn't answer within a second."""
+    """This node's access to the directory. Methods raise Unavailable if Redis doesn't answer within a second."""
 
     def __init__(self, store: RedisClient, keys: Keys, lease: Lease, delegate: DirectoryDelegate) -> None:
         self.keys = keys
@@ -70,11 +71,14 @@ class Directory:
         self.peers = NodeLiveness(store, keys, lease, self.shards)
         self._store = store
         self._delegate = delegate
-        self._highest = 0  # fence
+        self._highest = 0  # the highest known fencing token
         self._ttl = PARTITION_SECONDS * 1000
 
     async def claim(self, canonical_name: str, session_id: str, body: SessionRecord) -> int | None:
-        """Own a name: its fence, or None if it is taken. Waits while a forgotten partition hears its owners first."""
+        """Claim a name. Return its fencing token, or None if it is taken.
+
+        If its partition has lost data, this waits until the owners have written their records again.
+        """
         place = self.keys.place(canonical_name)
         seen = ""
         while True:
@@ -96,15 +100,15 @@ class Directory:
                     await self._wait(place)
 
     async def find_token(self, canonical_name: str, token_hash: str) -> Record | None:
-        """The record of a session that this token resumes, if there is one.
+        """Return the record of the session that this token resumes, or None.
 
-        Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
+        Raises Unavailable, also if Redis has lost data and the owners haven't written their records again yet.
         """
         holder = await self.find(canonical_name, token_hash)
         return holder if holder is not None and _shows(holder, token_hash) else None
 
     async def resumed(self, canonical_name: str, token_hash: str) -> Record | None:
-        """The record that is there, if it has this token, whatever else is known of it."""
+        """Return the record of this name if it has this token, whether or not its owner is alive; otherwise None."""
         place = self.keys.place(canonical_name)
         while (answer := await self._store.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
             self._delegate.forgotten(place.partition)
@@ -112,13 +116,13 @@ class Directory:
         return holder if holder is not None and _shows(holder, token_hash) else None
 
     async def find(self, canonical_name: str, token_hash: str | None = None) -> Record | None:
-        """The record of the session that owns a name, if there is one.
+        """Return the record of the session that owns a name, or None.
 
-        `token_hash`: a record with another token counts for nothing until all owners were heard.
-        Raises Unavailable also where Redis has forgotten, and the owners haven't been heard yet.
+        With `token_hash`, a record with another token counts only once all owners have had time to write theirs.
+        Raises Unavailable, also if Redis has lost data and the owners haven't written their records again yet.
         """
         holder = await self._find(self.keys.place(canonical_name), token_hash)
-        # One of this node's that isn't here: an earlier try whose answer was lost on its way.
+        # A record of this node without a session comes from an earlier try whose reply was lost on its way.
         if holder is None or holder.node_id == self.lease.node_id:
             return holder
         try:
@@ -126,10 +130,10 @@ class Directory:
         except Unavailable:
             if token_hash is None:
                 raise
-            return holder  # whoever has its token may go on, whether or not the node that had it lives
+            return holder  # with the token a client may resume, whether or not the former node is alive
 
     async def _find(self, place: RecordKey, token_hash: str | None = None) -> Record | None:
-        """The record that is there, dead or alive. Waits, within bounds, where Redis has forgotten; see `find`."""
+        """Return the record, whether its owner is dead or alive. Wait within bounds if Redis lost data; see `find`."""
         settle = round(self.lease.seconds * 1e6)
         for _ in range(FORGOTTEN_TRIES):
             match await self._store.script(_FIND, place.key, place.field, settle, self._ttl):
@@ -145,11 +149,11 @@ class Directory:
     async def take_over(
         self, holder: Record, canonical_name: str, session_id: str, body: SessionRecord | None = None
     ) -> int | None:
-        """Own a name whose token was shown, if the record is still the one that was seen: the fence, or None.
+        """Claim a name for a client with its token. Return the fencing token, or None if the record has changed.
 
-        `body`: what is known of the new session; without it, what was known of the old one.
+        `holder` is the record that was read. `body` is the new session's; without it the old one's is used.
 
-        Raises Unavailable also where its partition was forgotten a moment ago.
+        Raises Unavailable, also if its partition lost its data a moment ago.
         """
         place = self.keys.place(canonical_name)
         owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
@@ -164,18 +168,18 @@ class Directory:
         return self._fence(answer[1]) if answer[0] == b"ok" else None
 
     async def _wait(self, place: RecordKey) -> None:
-        self._delegate.forgotten(place.partition)  # also while it waits: the call may have been lost on its way
+        self._delegate.forgotten(place.partition)  # at each retry: a roll call may have been lost on its way
         await anyio.sleep(FORGOTTEN_SECONDS)
 
     async def _vacant(self, holder: Record) -> bool:
-        """Whether the owner is dead for good: its node has been for longer than its session could be resumed."""
+        """Return whether the owner is dead for good: its node's lease lapsed longer ago than the grace period."""
         if holder.node_id == self.lease.node_id:
             return not self._delegate.here(holder.session_id)
         lapsed = await self.peers.lapsed(holder.node_id)
         return lapsed is not None and lapsed >= holder.body.grace
 
     async def locate(self, canonical_name: str) -> Located:
-        """Where a name lives and what its user does."""
+        """Return the node of a name and the presence of its user. Raises Unavailable."""
         holder = await self._find(self.keys.place(canonical_name))
         if holder is None or await self._vacant(holder):
             return Located(Presence.OFFLINE)
@@ -184,7 +188,7 @@ class Directory:
         return Located(Presence.BUSY if holder.body.chat or holder.body.calling else Presence.FREE, holder.node_id)
 
     async def save(self, canonical_name: str, session_id: str, fencing_token: int, body: SessionRecord) -> int:
-        """Write a record that this session owns, and put it back where Redis forgot it. Returns the fence.
+        """Write the session's own record, also if Redis has lost it. Return the fencing token.
 
         Raises NameLost if another session owns the name.
         """
@@ -207,7 +211,7 @@ class Directory:
         return self._fence(answer[1])
 
     async def release(self, canonical_name: str, session_id: str) -> None:
-        """Give a name back, if this session owns it."""
+        """Release a name if this session owns it."""
         place = self.keys.place(canonical_name)
         await self._store.script(_RELEASE, place.key, place.field, self.lease.node_id, session_id)
 
@@ -218,29 +222,29 @@ class Directory:
 
     @property
     def crowded(self) -> bool:
-        """Redis answers, and others' questions come first: to wait is all that helps."""
+        """Whether calls queue up at a Redis that answers, so that nothing but waiting helps."""
         return self._store.crowded
 
     @property
     def latency(self) -> float:
-        """Seconds that the way to Redis and back takes, as far as is known."""
+        """The network round trip to Redis in seconds; 0 while unknown."""
         return self._store.latency
 
     @property
     def highest(self) -> int:
-        """The highest fence that is known here."""
+        """The highest fencing token that this node knows of."""
         return self._highest
 
     def know(self, fencing_token: int) -> None:
-        """Another node knows of this fence: an older server's clock, or memory, must not grant lower ones."""
+        """Note a fencing token from another node, so that a server with an older clock or data grants no lower ones."""
         if fencing_token <= FENCE_MAX:
             self._highest = max(self._highest, fencing_token)
 
     async def found(self, alone: Callable[[], Awaitable[bool]]) -> None:
-        """Make the partitions that aren't there: at the first start of a cluster, or when Redis has forgotten.
+        """Make the missing partitions, at the first start of a cluster or after Redis has lost data.
 
-        `await alone()` says whether no other node has users; then nobody has to be waited for. Those of a server that
-        can't be asked are left to `shards.watch`. Raises Unavailable if none can.
+        `await alone()` returns whether no other node has users; then claims needn't wait. Partitions of a server that
+        doesn't answer are left to `shards.watch`. Raises Unavailable if no server answers.
         """
         keys = {self.keys.partition(number): number for number in range(PARTITIONS)}
         there = dict(zip(keys, await self._store.each(("HEXISTS", key, "@") for key in keys), strict=True))
@@ -256,13 +260,13 @@ class Directory:
             self._delegate.forgotten(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
 
     async def tidy(self, partitions: Iterable[int]) -> None:
-        """Drop what doesn't live any more from partitions that were forgotten: an older server may remember more."""
+        """Drop dead records from partitions that lost data, as a server with older data may have some."""
         with suppress(Unavailable):
             for number in partitions:
                 await self._visit(self.keys.partition(number))
 
     async def sweep(self) -> None:
-        """For ever: visit one partition after the other, keep it from expiring, drop what dead nodes left in it."""
+        """Visit one partition after another until cancelled: refresh its TTL, and drop the records of dead nodes."""
         number = hash(self.lease.node_id) % PARTITIONS
         while True:
             await anyio.sleep(SWEEP_SECONDS)
@@ -281,7 +285,7 @@ class Directory:
                 try:
                     holder = record.decode(raw)
                 except BadRecord:
-                    continue  # the epoch, or not ours to judge
+                    continue  # the epoch, or a record of another version
                 if await self._vacant(holder):
                     await self._store.script(_RELEASE, key, field, holder.node_id, holder.session_id)
             if not int(cursor):

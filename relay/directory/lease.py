@@ -1,4 +1,4 @@
-"""The liveness of this node: one lease, renewed every third of it, for all its users together."""
+"""The lease of this node: one for all its users together, renewed every third of its duration."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -12,12 +12,12 @@ from relay.metrics import Counts
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import Keys
 
-# The key of a lapsed lease is kept for so long: by its TTL others see since when it has lapsed. No grace is longer.
+# How long the key of a lapsed lease is kept: its TTL shows others when the lease lapsed. No grace period is longer.
 TAIL_SECONDS: Final = 3600.0
-# Pause after a renewal that didn't get through.
+# The pause after a renewal that failed.
 RETRY_SECONDS: Final = 0.2
-# The part of a lease that a renewal may take. Redis can only have stood still for so long that somebody's lease lapsed
-# meanwhile, two thirds of one, if our own renewal took a third: then nobody may be called dead for that.
+# The part of a lease after which a renewal is slow. Redis can only have stalled for long enough to let another lease
+# lapse (two thirds of one) if our own renewal took a third. Then that lapse proves nobody dead.
 SLOW: Final = 0.3
 
 _TAKE: Final = Script("take")
@@ -27,11 +27,11 @@ log = structlog.get_logger()
 
 
 class Lease:
-    """Held until `deadline`, which is counted from before the renewal was sent.
+    """The node holds the lease until `deadline`, which is counted from before the renewal was sent.
 
-    A lapsed lease is never renewed: the node takes a new incarnation, and `restore` has to settle who still owns what
-    before the node stands again. A renewal that finds another server than the last one (a replica was promoted, an old
-    snapshot loaded) keeps the lease, but has to settle as well: that server may not know of all that is owned.
+    A lapsed lease is never renewed. The node takes a new incarnation, and `restore` has to settle which names it still
+    owns before the node serves again. A renewal that finds another server than the last one (a replica was promoted, an
+    old snapshot was loaded) keeps the lease. The names have to be settled then too, as that server may lack some.
     """
 
     def __init__(
@@ -41,16 +41,16 @@ class Lease:
         self.seconds = seconds
         self.incarnation = 0
         self.deadline = float("-inf")
-        self.failing = False  # the last renewal didn't get through
-        self.why = ""  # and why it didn't
-        self.refused = ""  # why Redis takes no new data although it renews leases; else empty
-        self._anonymous = False  # the server doesn't say who it is
-        self._doubts = 0  # how often there was something to settle
+        self.failing = False  # whether the last renewal failed
+        self.why = ""  # the reason for that; empty if it succeeded
+        self.refused = ""  # the reason why Redis takes no new data although it renews leases; else empty
+        self._anonymous = False  # whether the server doesn't say which one it is
+        self._doubts = 0  # the number of times when ownership had to be settled
         self._since = float("inf")
         self._store = store
         self._key = keys.lease(node_id)
         self._soon = anyio.Event()
-        self._unsettled = anyio.Event()  # what is still owned has to be settled
+        self._unsettled = anyio.Event()  # is set while ownership has to be settled
         self._ended = False
         self._counts = counts or Counts()
         self._failures = Spell("redis unavailable", "redis is available again")
@@ -58,30 +58,31 @@ class Lease:
 
     @property
     def standing(self) -> bool:
-        """Whether nobody can have taken anything from this node yet."""
+        """Whether the lease holds, so that no other node can have taken a name from this one yet."""
         return read_clock(CLOCK_ID) < self.deadline
 
     @property
     def slow(self) -> float:
-        """Seconds, the way to Redis and back included, after which an answer came late."""
+        """The seconds after which a reply is late, the round trip to Redis included."""
         return self.seconds * SLOW + self._store.latency
 
     @property
     def age(self) -> float:
-        """Seconds since the last renewal that got through was sent; infinite without a lease."""
+        """The seconds since the last successful renewal was sent; infinite without a lease."""
         return clock() - (self.deadline - self.seconds)
 
     @property
     def settled(self) -> bool:
-        """Held without a break or a slow renewal for a full lease: whoever lives had time to come back before us.
+        """Whether the lease was held for its full duration without a break or a slow renewal.
 
-        Only such a node may call others dead, or take names over from them.
+        Then every live node has had time to renew its own. Only such a node may declare others dead, or take over their
+        names.
         """
         now = clock()
         return now < self.deadline and now - self._since >= self.seconds
 
     async def take(self) -> None:
-        """Begin a new incarnation. Raises Unavailable."""
+        """Take a lease for a new incarnation. Raises Unavailable."""
         began = clock()
         milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
         server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds, tail, urgent=True)
@@ -90,13 +91,13 @@ class Lease:
         self._since, self.deadline = began, began + self.seconds
 
     async def keep(self, restore: Callable[[], Awaitable[None]], held: Callable[[], None]) -> None:
-        """Renew for ever, calling `held` each time. After a lapse take a new incarnation and `restore` before that."""
+        """Renew until cancelled, and call `held` each time; after a lapse only once `restore` is through."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._restore, restore, held)
             await self._renew_for_ever(held)
 
     async def _restore(self, restore: Callable[[], Awaitable[None]], held: Callable[[], None]) -> None:
-        """Beside the renewals: with many users it may take longer than a lease."""
+        """Settle ownership beside the renewals: with many users it may take longer than a lease."""
         while True:
             await self._unsettled.wait()
             doubts = self._doubts
@@ -112,13 +113,13 @@ class Lease:
                     held()
 
     def _doubt(self) -> None:
-        """What we own has to be settled, and nobody is to be called dead before they could do the same."""
+        """Have ownership settled, and declare no node dead before others could do the same."""
         self._doubts += 1
         self._since = clock()
         self._unsettled.set()
 
     def reconnected(self) -> None:
-        """A connection to Redis had to be made anew: it may lead to another server, if that can't be told otherwise."""
+        """Handle a new connection to Redis. If servers don't identify themselves it may lead to another one."""
         if self._anonymous and self.incarnation:
             self._doubt()
 
@@ -137,12 +138,13 @@ class Lease:
                 self._failures.again(error=str(error), standing=self.standing)
                 began, pause = clock(), RETRY_SECONDS
             self._soon = anyio.Event()
-            # Counted from the last one's beginning: however long the way is, a renewal leaves each third of a lease.
+            # The pause counts from the start of the last renewal, so that one is sent every third of a lease whatever
+            # the round trip.
             with anyio.move_on_after(began + pause - clock()):
                 await self._soon.wait()
 
     def hurry(self) -> None:
-        """Look at the lease now, not at the next third."""
+        """Renew the lease now, and don't wait for the next third."""
         self._soon.set()
 
     async def _renew(self) -> None:
@@ -163,7 +165,7 @@ class Lease:
             case 2:
                 log.warning("redis is another server now: settling what is owned")
                 self._doubt()
-            case _ if began >= self.deadline:  # others may have seen it lapse, if Redis' clock was set back since
+            case _ if began >= self.deadline:  # others may have seen it lapse if Redis' clock was set back since
                 self._doubt()
         self.deadline = began + self.seconds
         if clock() - began > self.slow:
@@ -177,6 +179,6 @@ class Lease:
             self._refusals.over()
 
     async def end(self) -> None:
-        """Let it lapse now: whoever may resume elsewhere needn't wait for it. Raises Unavailable."""
+        """Let the lease lapse now, so that no client has to wait for it to resume elsewhere. Raises Unavailable."""
         self._ended, self.deadline = True, float("-inf")
         await self._store.call("PEXPIRE", self._key, round(TAIL_SECONDS * 1000))

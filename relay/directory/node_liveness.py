@@ -1,4 +1,4 @@
-"""The liveness of other nodes, by their leases."""
+"""Tells from their leases which other nodes are alive."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -14,43 +14,44 @@ from relay.directory.lease import TAIL_SECONDS, Lease
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import Keys
 
-# How long after a lease should have lapsed it is looked at: its lapse is seen at once, a late renewal isn't missed.
+# The delay of a check after a lease should have lapsed: its lapse is seen at once, and a late renewal isn't missed.
 MARGIN_SECONDS: Final = 0.05
-# Looks follow one another by at least this, whatever leases say.
+# The least pause between two checks, whatever the leases say.
 PAUSE_SECONDS: Final = 0.1
 
-# Renewals are further apart than this, and Redis' words about one of them differ by less.
+# Two replies of Redis about the same renewal differ by less than this, and two renewals by more.
 SAME_SECONDS: Final = 0.05
 
-# The part of a lease that may pass between two looks that find none, for it to have been missing all the time.
+# The largest pause between two checks without a lease, as a part of a lease, after which the lease counts as missing
+# all the time.
 UNSEEN: Final = 0.5
 
-# Promises that each turn of the watch looks at, whether they can be dropped.
+# The number of promises that each round of the watch checks for removal.
 TIDY: Final = 8
 
 _LOOK: Final = Script("look")
 
 
 class _Missing(Struct):
-    """A lease that isn't there, since the look that was the first to find that out."""
+    """A lease that doesn't exist, with the times of the checks that found that."""
 
     first: float
-    last: float  # look
-    asked: float  # when somebody wanted to know
+    last: float
+    asked: float  # when a caller last asked about it
 
 
 class _Promise(Struct):
-    """Until when a node has promised to renew its lease, by our own clock."""
+    """The time by which a node has to renew its lease, by our own clock."""
 
     until: float
-    expires: float  # when Redis would drop the key, by Redis' clock: later after each renewal
+    expires: float  # when Redis drops the key, by Redis' clock; later after each renewal
 
 
 class NodeLiveness:
-    """Watches the nodes that hold a partner of someone here, and those whose lease is missing.
+    """Watches the nodes that hold a partner of a session here, and those whose lease is missing.
 
-    How long a lease still runs is Redis' word once for each renewal; whether that time has passed is told by our own
-    clock. So it doesn't matter that Redis' clock may be set.
+    Redis says once for each renewal how long the lease still runs. Our own clock then measures that time, so it
+    doesn't matter if Redis' clock is set.
     """
 
     def __init__(self, store: RedisClient, keys: Keys, lease: Lease, shards: Shards) -> None:
@@ -62,10 +63,10 @@ class NodeLiveness:
         self._missing: dict[str, _Missing] = {}
 
     async def lapsed(self, node_id: str) -> float | None:
-        """Seconds since the node's lease lapsed; None if it lives, or if that can't be told from here yet.
+        """Return the seconds since the node's lease lapsed, or None if it is alive or this node can't decide yet.
 
-        A lease that isn't there at all, or comes from another server, may have been forgotten: its node puts it back
-        within a lease, or is dead. While `watch` runs it doesn't matter how often this is asked. Raises Unavailable.
+        Redis may have lost a lease that doesn't exist or comes from another server: its node renews it within a lease,
+        or is dead. While `watch` runs it doesn't matter how often this is called. Raises Unavailable.
         """
         if node_id == self._lease.node_id:
             return None
@@ -81,14 +82,14 @@ class NodeLiveness:
         key = self._keys.lease(node_id)
         ttl, length, microseconds = await self._store.script(_LOOK, key)
         if clock() - now > self._lease.slow:
-            return None  # Redis stood still: the node had no chance to renew
+            return None  # Redis was stalled: the node had no chance to renew
         time = int(microseconds) / 1e6
         self._shards.timed(key, now, time)
         settled = self._lease.settled and self._shards.steady(key)
         if ttl < 0:
             missing = self._missing.setdefault(node_id, _Missing(now, now, now))
             if now - missing.last > self._lease.seconds * UNSEEN:
-                missing.first = now  # it may have been there in between
+                missing.first = now  # it may have existed in between
             missing.last = now
             absent = now - missing.first
             return absent if absent > self._lease.seconds and settled else None
@@ -109,9 +110,9 @@ class NodeLiveness:
         return promise.until if promise is not None else 0.0
 
     async def absent(self, node_ids: Sequence[str]) -> set[str]:
-        """Those of these nodes that hold no lease now, as far as that can be told; a look costs less than `lapsed`.
+        """Return those of these nodes that are known to hold no lease now. This costs less than `lapsed`.
 
-        One look is no proof: Redis may have forgotten it, and its node puts it back within a third of a lease.
+        One check is no proof: Redis may have lost the lease, and its node renews it within a third of a lease.
         """
         began = clock()
         try:
@@ -119,17 +120,17 @@ class NodeLiveness:
         except Unavailable:
             return set()
         if not self._lease.settled or clock() - began > self._lease.slow:
-            return set()  # Redis stood still: they had no chance to renew
+            return set()  # Redis was stalled: they had no chance to renew
         return {node_id for node_id, ttl in zip(node_ids, left, strict=True) if ttl <= TAIL_SECONDS * 1000}
 
     def forget(self, node_ids: Iterable[str]) -> None:
-        """Nobody needs to know about these nodes any more."""
+        """Forget what is known about these nodes' leases."""
         for node_id in node_ids:
             self._promises.pop(node_id, None)
             self._missing.pop(node_id, None)
 
     def dead(self, node_id: str) -> None:
-        """The node itself says that it is going: don't count on what was known of its lease."""
+        """Handle the farewell of a node: what was known of its lease no longer counts."""
         self._promises.pop(node_id, None)
 
     async def watch(
@@ -138,16 +139,17 @@ class NodeLiveness:
         lost: Callable[[str, float], None],
         back: Callable[[str], None],
     ) -> None:
-        """For ever: report each node of `partners()` whose lease has lapsed, once, with the seconds since then.
+        """Watch the nodes of `partners()` until cancelled, and report each lapsed lease once.
 
-        One that had only slept, and has taken a lease again, is reported as `back`.
+        `lost(node_id, seconds)` gets the time since the lapse. `back(node_id)` reports a node that was only suspended,
+        and has taken a lease again.
         """
         reported: set[str] = set()
 
         async def report(node_id: str) -> None:
             since = await self.lapsed(node_id)
             if since is None:
-                if node_id in reported and clock() < self._alive_until(node_id):  # else it's only not known for sure
+                if node_id in reported and clock() < self._alive_until(node_id):  # else this node can't decide
                     reported.discard(node_id)
                     back(node_id)
             elif node_id not in reported:
@@ -166,15 +168,15 @@ class NodeLiveness:
             )
 
     def _tidy(self) -> None:
-        """Drop what is known of leases that lapsed long ago, some in each turn; who asks is told anew."""
+        """Drop what is known of leases that lapsed long ago, a few in each round. A later call asks Redis again."""
         now = clock()
         for node_id in list(islice(self._promises, TIDY)):
             promise = self._promises.pop(node_id)
             if now < promise.until + TAIL_SECONDS:
-                self._promises[node_id] = promise  # at the end: others have their turn
+                self._promises[node_id] = promise  # moved to the end: the next round checks others
 
     async def _look_again(self) -> None:
-        """Look for the missing leases, so that none is there unseen: who wants a dead user's name asks now and then."""
+        """Check the missing leases, so that none exists unnoticed: clients who want a dead user's name ask rarely."""
         now = clock()
         due = []
         for node_id, missing in list(self._missing.items()):
@@ -186,7 +188,7 @@ class NodeLiveness:
 
 
 async def _side_by_side(ask: Callable[[str], Awaitable[object]], node_ids: Iterable[str]) -> None:
-    """Ask about these nodes. A server that is silent holds up what is known of its own leases only."""
+    """Ask about these nodes concurrently, so that a silent server delays only the answers about its own leases."""
 
     async def one(node_id: str) -> None:
         with suppress(Unavailable):

@@ -1,4 +1,4 @@
-"""What the directory says of a name."""
+"""The record of a name in the directory."""
 
 import msgspec
 
@@ -9,27 +9,27 @@ class SessionRecord(msgspec.Struct, array_like=True, frozen=True):
     """The part of a record that only nodes read."""
 
     display_name: str  # the name as its owner typed it
-    grace: Seconds  # seconds that the session may be resumed after its connection or node was lost; 0: not at all
-    token: str  # hash of the token that resumes it; empty: none
-    away: bool  # its client is gone for now
-    chat: str  # the chat it is in; empty: none
+    grace: Seconds  # how long the session can be resumed after its connection or node was lost; 0: not at all
+    token: str  # the hash of the token that resumes the session; empty: none
+    away: bool  # whether its client is gone for now
+    chat: str  # the id of its chat; empty: none
     partner: Party | None
-    ended: Ended | None = None  # the last chat that is over
-    previous_chat: ChatRef | None = None  # the chat that goes on if `chat` is being agreed on and comes to nothing
-    calling: bool = False  # a call rings at it, or it waits for one that does: others hear `busy`
+    ended: Ended | None = None  # its last chat that is over
+    previous_chat: ChatRef | None = None  # the chat that goes on if `chat` is being agreed on and that fails
+    calling: bool = False  # whether it rings, or waits for a call that rings: other callers get `busy`
 
     @property
     def engaged(self) -> ChatRef | None:
-        """The chat it is in, or that is being agreed on."""
+        """The session's chat, or the one that is being agreed on; None without one."""
         return None if self.partner is None else ChatRef(self.chat, self.partner)
 
     def knows(self, chat: str) -> bool:
-        """Whether the session is in this chat, or may be."""
+        """Return whether the session is in this chat, or may be."""
         return chat == self.chat or (self.previous_chat is not None and chat == self.previous_chat.id)
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A name's owner and state. `version` is what a claim that replaces it has to have seen."""
+    """The owner and state of a name. A claim that replaces it must name the `version` that it has read."""
 
     fencing_token: int
     node_id: str
@@ -39,12 +39,12 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> str:
-        """The part that changes whenever the owner does."""
+        """The part of the record that changes with its owner."""
         return f"{self.fencing_token} {owner(self.node_id, self.incarnation, self.session_id)}"
 
 
 def owner(node_id: str, incarnation: str, session_id: str) -> str:
-    """How a record names its owner; also taken apart by the scripts."""
+    """Return the owner as a record names it. The scripts parse it too."""
     return f"{node_id}/{incarnation}/{session_id}"
 
 
@@ -53,16 +53,16 @@ _decoder = msgspec.json.Decoder(SessionRecord)
 
 
 def encode(body: SessionRecord) -> bytes:
-    """The body as it stands in Redis. It carries names and ids, no text of a message and no token."""
+    """Return the body as it stands in Redis. It has names and ids, but no message text and no token."""
     return _encoder.encode(body)
 
 
 class BadRecord(ValueError):
-    """A record that no node of this version wrote."""
+    """The bytes aren't a record that a node of this version wrote."""
 
 
 def decode(raw: bytes) -> Record:
-    """Read a record. Raises BadRecord."""
+    """Parse a record. Raises BadRecord."""
     try:
         fencing_token, owned_by, body = raw.split(b" ", 2)
         node_id, incarnation, session_id = owned_by.decode().split("/")

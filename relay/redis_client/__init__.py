@@ -1,4 +1,4 @@
-"""The way to Redis, whatever kind of installation it is. What a record, a lease or a frame means isn't known here."""
+"""The client of Redis, for every kind of installation. It doesn't know what a record, a lease or a frame means."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from relay.redis_url import Kind
 
 
 def engine(url: str, password_file: Path | None = None) -> Topology:
-    """The engine that a URL stands for. Raises BadUrl, and ConfigError where a file can't be used."""
+    """Return the topology for a URL. Raises BadUrl, and ConfigError if a file can't be used."""
     said = redis_url.parse(url)
     match said.kind:
         case Kind.CLUSTER:

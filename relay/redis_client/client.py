@@ -1,4 +1,4 @@
-"""The way to Redis for everything that isn't a message: each call to the server that has its key; one kind of error."""
+"""The Redis client for everything but messages: it sends each call to the server of its key, and has one error."""
 
 import hashlib
 import importlib.resources
@@ -25,26 +25,26 @@ from relay.redis_client.topology import ASKING_FAILED, SECTIONS, wrong_server
 
 __all__ = ["RedisClient", "Script", "Unavailable"]
 
-# Pause before another try. A restarting server refuses connections at once.
+# The pause before a retry. A server that restarts refuses connections at once.
 RETRY_SECONDS: Final = 0.05
-# How often calls are looked through for those to give up.
+# The interval at which calls are checked for time-outs.
 LOOK_SECONDS: Final = 0.05
-# How often to find out where things are although nothing is wrong: a server whose place another one has taken may go on
-# answering.
+# The interval at which the topology is checked although nothing is wrong: a server whose place another one has taken
+# may go on answering.
 GLANCE_SECONDS: Final = 1.0
-# The pause between two looks after something went wrong: the first where things have changed, and longer ones while
-# nothing changes.
+# The pause between two reads of the topology after a failure: the first if it has changed, and longer ones while it
+# doesn't change.
 DOUBT_SECONDS: Final = (0.1, 0.2, 0.4, 0.5)
-# Servers that name another one, for one call. While a slot moves there are two.
+# The maximum number of redirections of one call. While a slot moves there are two.
 HOPS: Final = 5
-# Commands whose key comes behind a script and a number.
+# The commands whose key follows a script and a number.
 _SCRIPTS: Final = ("EVALSHA", "EVAL")
 
 log = structlog.get_logger()
 
 
 class Script:
-    """A Lua transition from a file of the directory, with what is put before each."""
+    """A Lua script of the directory, with `server.lua` before it."""
 
     __slots__ = ("sha", "text")
 
@@ -57,20 +57,21 @@ class Script:
 class RedisClient:
     """A client of one Redis or Valkey, of the primary that sentinels name, or of a cluster.
 
-    What a server is asked in one turn of the loop goes out as one pipeline. `run` has to run while calls are made.
+    Calls to one server in the same iteration of the loop go out as one pipeline. `run` must be running while calls are
+    made.
     """
 
     def __init__(self, url: str, counts: Counts | None = None, password_file: Path | None = None) -> None:
-        """Raises ConfigError where a file that connections need can't be used."""
+        """Raises ConfigError if a file that connections need can't be used."""
         self._counts = counts or Counts()
         self._engine = engine(url, password_file)
         self._shards: dict[str, RequestQueue] = {}
         self._tasks: TaskGroup | None = None
-        self._sorted = 0  # the state of the engine for which every call waits in its place
+        self._sorted = 0  # the version of the topology by which queued calls were last sorted
         self._doubtful = anyio.Event()
 
     async def run(self) -> None:
-        """Carry out what is asked, and follow the servers to where they are."""
+        """Carry out calls and follow changes of the topology until cancelled."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             for shard in self._shards.values():
@@ -79,7 +80,7 @@ class RedisClient:
             tasks.start_soon(self._follow)
 
     async def _watch(self) -> None:
-        """Give up what has waited for too long, and let calls go to where their keys are served by now."""
+        """End calls that have waited for too long, and move queued calls to the servers that have their keys now."""
         while True:
             await anyio.sleep(LOOK_SECONDS)
             if self._sorted != self._engine.version:
@@ -89,7 +90,7 @@ class RedisClient:
                 shard.look(now)
 
     async def _follow(self) -> None:
-        """For ever: look where things are, at once when something was wrong, and now and then otherwise."""
+        """Read the topology until cancelled: at once after a failure, and regularly otherwise."""
         backoff = Backoff(DOUBT_SECONDS)
         while True:
             with anyio.move_on_after(GLANCE_SECONDS):
@@ -104,23 +105,23 @@ class RedisClient:
                 await anyio.sleep(backoff.after(well=before != self._engine.version))
 
     def doubt(self) -> None:
-        """Something went wrong that another server may make good: have it looked where things are now."""
+        """Have the topology read soon, after a failure that may mean that another server is the right one."""
         self._doubtful.set()
 
     # --- calls
 
     @property
     def answering(self) -> bool:
-        """Whether all servers that were asked answered the last time."""
+        """Whether all servers answered their last pipelines."""
         return all(shard.answering for shard in self._shards.values())
 
     @property
     def crowded(self) -> bool:
-        """Calls wait for their turn, and others are answered meanwhile."""
+        """Whether calls queue up at a server that answers."""
         return any(shard.crowded for shard in self._shards.values())
 
     def _put(self, call: Call) -> None:
-        """Have a call wait for its turn at the server that has its key."""
+        """Queue a call at the server that has its key."""
         home = self._engine.home(_key(call.args))
         if home is None:
             self.doubt()
@@ -131,7 +132,7 @@ class RedisClient:
     def _shard(self, home: str) -> RequestQueue:
         shard = self._shards.get(home)
         if shard is None:
-            # A cluster's server may be asked for a slot that is on its way there, before it serves any.
+            # A member of a cluster may get a call for a slot that is moving there, before it serves any.
             current = self._engine.current if not self._engine.sharded else lambda _: True
             line = PipelineConnection(lambda: self._engine.connect(home), current)
             shard = RequestQueue(line, self._counts, lambda call, error: self._failed(home, call, error))
@@ -141,7 +142,7 @@ class RedisClient:
         return shard
 
     def _failed(self, home: str, call: Call, error: Exception) -> None:
-        """A call was refused or has no answer: where another server is named it goes there."""
+        """Handle a call that was refused or got no reply. A redirection sends it to another server."""
         if isinstance(error, redis.exceptions.NoScriptError):
             call.end(error)
             return
@@ -159,7 +160,7 @@ class RedisClient:
         self._shard(named.home).put(call)
 
     def _sort(self) -> None:
-        """The engine knows better where things are: leave servers that serve nothing now, and take the calls along."""
+        """Follow a change of the topology: leave servers that serve nothing now, and move the queued calls."""
         self._sorted = self._engine.version
         homes = self._engine.homes()
         for home, shard in list(self._shards.items()):
@@ -175,10 +176,10 @@ class RedisClient:
         return True
 
     async def call(self, *args: Any, urgent: bool = False) -> Any:
-        """One command. Tried again on a new connection until CALL_SECONDS are over; then raises Unavailable.
+        """Send one command and return its reply. Retry on new connections for CALL_SECONDS; then raise Unavailable.
 
-        So it must be one that may be carried out twice. While others are being answered, waiting for one's turn doesn't
-        count: a crowd takes time, and to send it away would only make it come back. `urgent` goes before all others.
+        The command must be one that may be carried out twice. Time in the queue doesn't count while other calls are
+        answered: a crowd takes time, and if it were turned away it would only come back. Urgent calls go first.
         """
         began = time.monotonic()
         while True:
@@ -194,7 +195,7 @@ class RedisClient:
             await anyio.sleep(RETRY_SECONDS)
 
     async def each(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
-        """Many commands at once, without another try: their answers, or Unavailable in the place of one."""
+        """Send many commands at once, without retries. Return their replies, with Unavailable for each that failed."""
         began = time.monotonic()
         calls = [Call(args, began) for args in commands]
         for call in calls:
@@ -203,7 +204,7 @@ class RedisClient:
         return [Unavailable(str(result)) if isinstance(result, BaseException) else result for result in results]
 
     async def calls(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
-        """Many commands at once, without another try. Raises Unavailable if any of them fails."""
+        """Send many commands at once, without retries, and return their replies. Raises Unavailable if any fails."""
         results = await self.each(commands)
         for result in results:
             if isinstance(result, Unavailable):
@@ -211,7 +212,7 @@ class RedisClient:
         return results
 
     async def scripts(self, script: Script, keys: Iterable[str], *args: Any) -> list[Any]:
-        """The same transition on many keys, as `calls`; one on each server goes by itself, so that it loads there."""
+        """Run a script on many keys, as `calls` does. One key of each server goes first, to load the script."""
         answers: dict[str, Any] = dict.fromkeys(keys)
         firsts = {self._engine.home(key): key for key in answers}.values()
         for key in firsts:
@@ -221,7 +222,7 @@ class RedisClient:
         return list(answers.values())
 
     async def script(self, script: Script, key: str, *args: Any, urgent: bool = False) -> Any:
-        """One transition on one key; loads it where the server doesn't know it yet, or has forgotten it."""
+        """Run a script on one key. Load it if the server doesn't have it."""
         try:
             return await self.call("EVALSHA", script.sha, 1, key, *args, urgent=urgent)
         except redis.exceptions.NoScriptError:
@@ -230,9 +231,9 @@ class RedisClient:
     # --- the servers
 
     async def check(self) -> set[str]:
-        """Look whether most of the servers are there, and will do: those that are, as `home` names them.
+        """Check that most of the servers are there and usable. Return those, as `home` names them.
 
-        Raises StartError for good, Unavailable for now.
+        Raises StartError for a lasting failure, Unavailable for one that may pass.
         """
         try:
             await self._engine.look()
@@ -257,9 +258,9 @@ class RedisClient:
         return there
 
     async def servers(self) -> dict[str, dict[str, Any] | Unavailable]:
-        """What each server that holds data says of itself (INFO), by its address, or why it can't be asked.
+        """Return each data server's INFO, or the error of the request, by the server's address.
 
-        One that refuses INFO is left out. Raises Unavailable where no server is known.
+        Servers that refuse INFO are left out. Raises Unavailable if no server is known.
         """
         await self.look()
         answers = await self._infos(*SECTIONS)
@@ -270,14 +271,14 @@ class RedisClient:
         }
 
     async def eviction(self) -> set[str]:
-        """What the servers do when their memory is full (`maxmemory-policy`), as far as they may say so."""
+        """Return the eviction policies (`maxmemory-policy`) of the servers that tell them."""
         infos = (await self._infos("memory")).values()
         return {
             str(info["maxmemory_policy"]) for info in infos if isinstance(info, dict) and "maxmemory_policy" in info
         }
 
     async def _infos(self, *sections: str) -> dict[str, dict[str, Any] | Exception]:
-        """INFO of each server that holds data, by its home, asked side by side; or why there is none."""
+        """Ask all servers that hold data concurrently for INFO. Return each one's fields, or its error, by its home."""
         answers: dict[str, dict[str, Any] | Exception] = {}
 
         async def ask(home: str) -> None:
@@ -293,22 +294,22 @@ class RedisClient:
 
     @property
     def sharded(self) -> bool:
-        """Whether each channel has a server of its own (SPUBLISH, SSUBSCRIBE)."""
+        """Whether channels are sharded: each belongs to one server (SPUBLISH, SSUBSCRIBE)."""
         return self._engine.sharded
 
     @property
     def layout(self) -> int:
-        """Another number when keys or channels may have another home than before."""
+        """The version of the topology: a number that changes when keys or channels may have another home."""
         return self._engine.version
 
     def home(self, channel: str) -> str | None:
-        """The server that serves a key or channel, as far as is known; None while none does."""
+        """Return the server that is known to serve a key or channel; None while there is none."""
         return self._engine.home(channel)
 
     async def connect(self, home: str | None) -> Connection:
-        """A connection of its own to a channel's home, set up (TLS, AUTH) and idle, for one who speaks the protocol.
+        """Return a new connection to a channel's home, set up (TLS, AUTH) and idle, for a caller that speaks RESP.
 
-        Raises Unavailable, also as soon as another server has that one's place. The caller closes the connection.
+        Raises Unavailable, also as soon as another server takes that one's place. The caller closes the connection.
         """
         if home is None:
             raise Unavailable("no server serves this channel")
@@ -333,15 +334,15 @@ class RedisClient:
         return made[0]
 
     async def _unless_left(self, home: str, scope: anyio.CancelScope) -> None:
-        """End what is under way once that server serves nothing any more: it may be long in answering."""
+        """Cancel the scope once the server serves nothing any more, as it may never answer."""
         while home in self._engine.homes():
             layout = self.layout
-            while layout == self.layout:  # noqa: ASYNC110  nobody tells of it by itself
+            while layout == self.layout:  # noqa: ASYNC110  no event tells of a change
                 await anyio.sleep(LOOK_SECONDS)
         scope.cancel()
 
     async def publish(self, channel: str, messages: Sequence[bytes]) -> None:
-        """Tell whoever listens, once, on a connection made for that: on a cluster every server hands it on.
+        """Publish messages once, on a connection made for that. On a cluster each server passes them on to the others.
 
         Raises Unavailable.
         """
@@ -363,7 +364,7 @@ class RedisClient:
             connection.close()
 
     async def look(self) -> None:
-        """Find out where the server is now. Raises Unavailable."""
+        """Read the topology now. Raises Unavailable."""
         try:
             await self._engine.look()
         except ASKING_FAILED as error:
@@ -371,25 +372,25 @@ class RedisClient:
 
     @property
     def latency(self) -> float:
-        """Seconds that the way to the farthest server and back takes, as far as is known."""
+        """The network round trip to the farthest server in seconds; 0 while unknown."""
         return max((shard.latency for shard in self._shards.values()), default=0.0)
 
     @property
     def unwatched(self) -> str:
-        """Why a failover of Redis wouldn't be noticed, for people; empty if it would."""
+        """The reason why a failover of Redis wouldn't be noticed, for operators; empty if it would."""
         return self._engine.unwatched
 
     @property
     def files(self) -> str:
-        """The files that new connections need (TLS, password), for people."""
+        """The paths of the files that new connections need (TLS, password), for the log."""
         return ", ".join(map(str, self._engine.files))
 
     def renew(self) -> None:
-        """Read these files again, whether they look changed or not. Raises ConfigError if one can't be used."""
+        """Read these files again, whether or not they look changed. Raises ConfigError if one can't be used."""
         self._engine.renew()
 
     def current(self, connection: Connection) -> bool:
-        """Whether, as far as is known, a connection from `connect` leads to where a new one would."""
+        """Return whether a connection from `connect` is believed to lead to the same server as a new one."""
         return self._engine.current(connection)
 
     async def aclose(self) -> None:
@@ -399,14 +400,14 @@ class RedisClient:
 
 def _check_version(info: dict[str, Any]) -> None:
     if info.get("server_name") == "valkey":
-        return  # Valkey's first release is newer than what is asked for; its redis_version says 7.2 for ever
+        return  # Valkey's first release is newer than the oldest allowed; its redis_version always says 7.2
     version = str(info.get("redis_version", "0"))
     if int(version.split(".")[0]) < OLDEST_SERVER:
         raise StartError(f"Redis {version} is too old: {OLDEST_SERVER} or later is needed")
 
 
 def _refused(error: Exception) -> StartError | Unavailable:
-    """What keeps one from the servers, as something that will not pass by itself, or may."""
+    """Return a StartError for a failure that won't pass by itself, and Unavailable for one that may."""
     words = _words(error)
     if "cluster support disabled" in words:
         return StartError(f"Redis Cluster can't be used: cluster mode is not enabled: {words}")
@@ -422,7 +423,7 @@ def _words(error: Exception) -> str:
 
 
 async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, Any]:
-    """What a server says of itself, on a connection made for that."""
+    """Return the fields of a server's INFO, and close the connection."""
     try:
         (reply,) = await connection.ask(("INFO", *sections))
     finally:
@@ -433,6 +434,6 @@ async def _info(connection: Connection, sections: Sequence[str]) -> dict[str, An
 
 
 def _key(args: Sequence[Any]) -> str:
-    """The key of a command; nothing where it has none, which any server may answer."""
+    """Return the key of a command; empty if it has none, so that any server may answer."""
     place = 3 if args[0] in _SCRIPTS else 1
     return str(args[place]) if len(args) > place else ""

@@ -1,8 +1,8 @@
 """Redis Cluster: several primaries, each with a share of the keys and of the channels.
 
-Nobody is believed alone. Where something went wrong several members are asked side by side, and the addresses that the
-operator gave, with their names looked up again; `slots.merged` decides. While nothing is wrong one member after the
-other is asked now and then: a primary that the others have replaced may go on answering its clients.
+No single member is trusted. After a failure several members are asked concurrently, and so are the addresses that the
+operator gave, with their names looked up again; `slot_map.merged` decides. While nothing is wrong, one member after
+another is asked at intervals, as a primary that the others have replaced may go on answering its clients.
 """
 
 import random
@@ -21,32 +21,32 @@ from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, rea
 from relay.redis_client.topology import Looks, ask_all
 from relay.redis_url import RedisUrl
 
-# Members that are asked at once, beside the addresses that were given: more than can be wrong at a time.
+# The number of members asked at once, besides the given addresses: more than can be wrong at a time.
 ASKED: Final = 8
-# Once one has answered, the others have as long again and so much longer: those that are frozen aren't waited for.
+# After the first answer, the others have the same time again plus this, so that frozen ones aren't waited for.
 REST_SECONDS: Final = 0.2
 
 log = structlog.get_logger()
 
 
 class Cluster:
-    """Follows the members of a cluster to where they serve what."""
+    """Keeps track of the members of a cluster, and of the slots that each serves."""
 
     sharded = True
     unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
-        """Raises ConfigError where a file can't be used."""
+        """Raises ConfigError if a file can't be used."""
         self._dialer = Dialer(url.login, url.tls, password_file=password_file)
         self.files = self._dialer.files
         self._given = [f"{host}:{port}" for host, port in url.hosts]
         self._map = NOTHING
         self.version = 0
-        self._lines: dict[str, PipelineConnection] = {}  # to members that were asked where things are
+        self._lines: dict[str, PipelineConnection] = {}  # connections to the members that were asked for the topology
         self._turn = 0
         self._looks = Looks(self._look)
 
-    # --- where things are
+    # --- topology
 
     def home(self, name: str) -> str | None:
         return self._map.homes[slot_of(name.encode())]
@@ -97,7 +97,7 @@ class Cluster:
     # --- asking
 
     async def _ask(self, places: Sequence[str]) -> tuple[list[View], list[Exception]]:
-        """What members say, asked side by side."""
+        """Ask members concurrently. Return their views, and the errors of the others."""
         views, errors = await ask_all(places, self._view, lambda _, seconds: seconds + REST_SECONDS)
         self._drop({*self._lines} - self._map.members)
         return views, errors
@@ -112,7 +112,7 @@ class Cluster:
         rows, lines = await self._line(place).ask([("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")])
         if isinstance(rows, Exception):
             raise rows
-        epochs = text(lines) if isinstance(lines, bytes) else ""  # that may be refused
+        epochs = text(lines) if isinstance(lines, bytes) else ""  # CLUSTER NODES may be refused
         return read(rows, epochs, place, given=place in self._given)
 
     def _drop(self, places: set[str]) -> None:
@@ -141,5 +141,5 @@ class Cluster:
 
 
 def _telling(error: Exception) -> int:
-    """A server's own words tell more than that there is none."""
+    """Return a sort key: a server's own words tell more than a failed connection."""
     return int(isinstance(error, redis.exceptions.ResponseError | redis.exceptions.AuthenticationError))

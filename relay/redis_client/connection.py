@@ -1,7 +1,7 @@
-"""A connection to Redis whose bytes we read and write ourselves.
+"""A connection to Redis that reads and writes RESP by itself.
 
-`relay.redis_client.dialing` makes it (TLS, AUTH) and hands its transport over. Measured in a prototype: a lone awaited
-PUBLISH costs 60-80 µs through redis-py and 5 µs this way.
+`relay.redis_client.dialing` makes the connection (TLS, AUTH) and hands over its transport. In a prototype, a single
+awaited PUBLISH cost 60-80 µs through redis-py and 5 µs this way.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ import hiredis
 
 from relay.redis_client.dialing import Command, Connection, pack
 
-# A server that owes an answer for so long isn't called well any more.
+# A server that has owed a reply for this long is reported as trouble.
 DOUBTFUL_SECONDS: Final = 1.0
 
 
 class RespConnection(asyncio.Protocol):
-    """Calls `on_reply` for each reply or pushed message, and ends `lost` when the connection is gone."""
+    """Calls `on_reply` for each reply or pushed message, and sets `lost` once the connection is gone."""
 
     def __init__(self, connection: Connection, on_reply: Callable[[Any], None]) -> None:
         """Take over a connection that is set up and idle."""
@@ -31,17 +31,17 @@ class RespConnection(asyncio.Protocol):
         reader, writer = connection.reader, connection.writer
         self._transport = writer.transport
         self._transport.set_protocol(self)
-        if self._transport.is_closing() or reader.at_eof():  # over already: nobody will say so again
+        if self._transport.is_closing() or reader.at_eof():  # already lost: `connection_lost` won't be called
             self._transport.abort()
             self.lost.set()
 
     @property
     def latency(self) -> float:
-        """Seconds that the way to the server and back takes, as far as is known."""
+        """The network round trip to the server in seconds; 0 while unknown."""
         return self.origin.round_trip.least
 
     def send(self, *commands: Command) -> None:
-        """Write commands at once. On a broken connection they are lost, as they could be on the way; `lost` tells."""
+        """Write commands at once. On a broken connection they are lost, as they could be on the way; see `lost`."""
         self._write(b"".join(map(pack, commands)))
 
     def _write(self, data: bytes) -> None:
@@ -49,7 +49,7 @@ class RespConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse received bytes."""
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
@@ -58,58 +58,58 @@ class RespConnection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Wake the tasks that wait for `lost`."""
         self.lost.set()
 
     def abort(self) -> None:
-        """Close at once, without waiting for the other side; `lost` follows."""
+        """Close at once, without waiting for the server; `lost` is set soon after."""
         self._transport.abort()
 
 
 class Answered(RespConnection):
-    """Counts the answers that the server owes, so that a way on which they get lost is noticed.
+    """Counts the replies that the server owes, so that a connection on which they get lost is noticed.
 
-    `answered(reply, count)`: so many commands were carried out, or refused.
+    `answered(reply, count)` is called for each reply, with the number of commands that it covers.
     """
 
     def __init__(self, connection: Connection, answered: Callable[[Any, int], None]) -> None:
         """Take over a connection that is set up and idle."""
         self._answered = answered
-        self._owed: deque[int] = deque()  # number of commands that each answer to come stands for
+        self._owed: deque[int] = deque()  # the number of commands covered by each pending reply
         self._since = 0.0
         super().__init__(connection, self._heard)
 
     @property
     def address(self) -> str:
-        """Of the server."""
+        """The address of the server."""
         return self.origin.address
 
     @property
     def silence(self) -> float:
-        """Seconds for which the server has owed an answer and said nothing, the way there and back not counted.
+        """The seconds for which the server has owed a reply and been silent, less the network round trip.
 
-        0 if it owes none.
+        It is 0 if the server owes none.
         """
         return max(0.0, time.monotonic() - self._since - self.latency) if self._owed else 0.0
 
     @property
     def trouble(self) -> str:
-        """Why what is sent may not arrive; empty if answers come."""
+        """The reason why commands may not arrive; empty if replies come."""
         silence = self.silence
         return f"no answer from {self.address} for {silence:.1f} s" if silence > DOUBTFUL_SECONDS else ""
 
     @property
     def unanswered(self) -> int:
-        """Commands that are under way."""
+        """The number of commands without a reply."""
         return sum(self._owed)
 
     def send(self, *commands: Command) -> None:
-        """Write commands at once. Each is answered."""
+        """Write commands at once. Each gets a reply."""
         self._owe([1] * len(commands))
         super().send(*commands)
 
     def send_uncounted(self, command: Command) -> None:
-        """Write a command whose answer says only that the server is there."""
+        """Write a command whose reply covers no commands, and only shows that the server is there."""
         self._owe([0])
         super().send(command)
 
@@ -119,7 +119,7 @@ class Answered(RespConnection):
         self._owed.extend(counts)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse received bytes."""
         self._since = time.monotonic()
         super().data_received(data)
 

@@ -1,4 +1,4 @@
-"""What new connections to Redis need of files: the TLS context and the password. Both follow their files."""
+"""The TLS context and the password of new connections to Redis. Both follow changes of their files."""
 
 import ssl
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3
 
 log = structlog.get_logger()
 
-# What tells that a file is another one than before: when it was changed, which one it is, and how long.
+# The modification time, inode and size of each file, which show whether it has changed; None if it is missing.
 _Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -32,10 +32,10 @@ def _stamp(files: tuple[Path, ...]) -> _Stamp:
 
 
 class Credentials:
-    """What a new connection shows and whom it trusts. Files are looked at before each, in a thread.
+    """The login and the TLS context of new connections. The files are checked before each connection, in a thread.
 
-    A file that can't be used any more changes nothing but for one line in the log: what was read before stays. One that
-    can't be used from the start raises ConfigError where this is made.
+    If a file can't be used any more, its old content stays in use, and the log says so once. A file that can't be used
+    at the start makes the constructor raise ConfigError.
     """
 
     def __init__(
@@ -45,23 +45,23 @@ class Credentials:
         password_file: Path | None,
         option: str,
     ) -> None:
-        """`option`: what names the password file."""
+        """`option` is the one that names the password file, for error messages."""
         self._tls = tls
         self._file = password_file
         self._option = option
         self.login = login
         self.context: ssl.SSLContext | None = None
-        self._stamp: _Stamp | None = None  # of the files that the context was made of
+        self._stamp: _Stamp | None = None  # of the files that the context was made from
         self._complained = ""
         self._read()
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What is followed."""
+        """The files that are followed."""
         return (*(self._tls.files if self._tls is not None else ()), *([] if self._file is None else [self._file]))
 
     async def refresh(self) -> None:
-        """Have `login` and `context` follow their files."""
+        """Bring `login` and `context` up to date with their files."""
         if self._tls is None and self._file is None:
             return
         if complaint := await in_thread(self._try):
@@ -72,12 +72,12 @@ class Credentials:
             self._complained = ""
 
     def renew(self) -> None:
-        """Have the files read by the next `refresh` whatever they look like. Raises ConfigError if one is unusable."""
+        """Read the files again, whether or not they look changed. Raises ConfigError if one can't be used."""
         self._stamp = None
         self._read()
 
     def _try(self) -> str:
-        """What keeps the files from being used; empty if nothing does."""
+        """Read the files. Return the reason if they can't be used, else an empty string."""
         try:
             self._read()
         except ConfigError as error:
@@ -95,7 +95,7 @@ class Credentials:
 
 
 def read_password(file: Path, option: str) -> str:
-    """The password in a file, a line end after it left out. Raises ConfigError, which names the option."""
+    """Return the password in a file, without a line end after it. Raises ConfigError, which names the option."""
     try:
         password = read_file(option, file).decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
@@ -106,9 +106,9 @@ def read_password(file: Path, option: str) -> str:
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
-    """A context for connections to Redis. It takes some 45 ms of processor time where it reads what the system trusts.
+    """Make a TLS context for connections to Redis. It takes some 45 ms of CPU if it reads the system's authorities.
 
-    Raises ConfigError: a file can't be read, or holds something else.
+    Raises ConfigError if a file can't be read or has other content.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[tls.min_version]
@@ -128,7 +128,7 @@ def client_context(tls: Tls) -> ssl.SSLContext:
                 cert_file = key_file = opened.enter_context(bounded("--redis: ssl_certfile", tls.certfile))
                 if key != tls.certfile:
                     key_file = opened.enter_context(bounded("--redis: ssl_keyfile", key))
-                # Without a password OpenSSL would ask for one at the terminal.
+                # Without a callback for the password OpenSSL would ask for one at the terminal.
                 context.load_cert_chain(cert_file, key_file, password=lambda: tls.password or "")
         except (OSError, ValueError) as error:
             files = f"ssl_certfile {str(tls.certfile)!r} and ssl_keyfile {str(key)!r}"

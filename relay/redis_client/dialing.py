@@ -1,7 +1,7 @@
-"""How every connection to Redis is made: names, addresses side by side, TLS, AUTH, SELECT, and one error if it fails.
+"""Makes every connection to Redis: look-up, a race of addresses, TLS, AUTH, SELECT, and one error if it fails.
 
-Nothing of redis-py but its exceptions: it looks up one address only, reads what it trusts once or for each connection,
-takes a round trip for each step of the set-up, and doesn't say which address failed.
+Only the exceptions are those of redis-py. Its connections look up one address only, read the trusted certificates once
+or for each connection, take a round trip for each step of the set-up, and don't say which address failed.
 """
 
 import asyncio
@@ -25,23 +25,24 @@ from relay.redis_client.error_replies import refusal
 from relay.redis_client.response_timeout import RoundTrip
 from relay.redis_url import Login, Tls
 
-# The next address of a name is tried beside the ones before after so long (RFC 8305), or as soon as one has failed.
+# The delay until the next address of a name is tried too (RFC 8305), unless the one before fails earlier.
 STAGGER_SECONDS: Final = 0.25
-# However many there are, all of them are under way after this.
+# The time after which all addresses are under way, however many there are.
 ALL_SECONDS: Final = 1.5
-# Round trips of a TLS handshake: one with TLS 1.3, two with 1.2.
+# The round trips of a TLS handshake: one with TLS 1.3, two with 1.2.
 _TLS_ROUND_TRIPS: Final = 2
 _READ_BYTES: Final = 65_536
-# Servers whose round-trip times are remembered. Far more than any installation has; bounds what a cluster may tell of.
+# The maximum number of servers whose round-trip times are remembered. It is far more than any installation has, and
+# bounds what a cluster may announce.
 SERVERS: Final = 1024
 
 Command = tuple[str | bytes | int, ...]
-# hiredis' own annotation knows only tuples of one.
+# hiredis' own annotation only allows tuples of one element.
 pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 class Connection:
-    """A connection to one server, set up and idle. Whoever takes it over reads and writes its streams by itself."""
+    """A connection to one server, set up and idle. A caller that takes it over uses its streams directly."""
 
     __slots__ = ("_parser", "address", "greeting", "host", "made", "port", "reader", "round_trip", "writer")
 
@@ -54,20 +55,21 @@ class Connection:
         writer: asyncio.StreamWriter,
         round_trip: RoundTrip,
     ) -> None:
-        self.host = host  # as it was asked for; the path of a Unix socket
+        self.host = host  # as the caller gave it; the path of a Unix socket
         self.port = port
-        self.address = address  # for people, with what a name stood for
+        self.address = address  # for logs, with the resolved address
         self.reader = reader
         self.writer = writer
         self.round_trip = round_trip
         self.made = time.monotonic()
-        self.greeting: Any = None  # what became of the question that was asked when it was set up
+        self.greeting: Any = None  # the result of the question of its set-up
         self._parser = hiredis.Reader()
 
     async def ask(self, *commands: Command) -> list[Any]:
-        """The replies, in order; refusals are exceptions among them. Not to be used once somebody took it over.
+        """Send commands and return their replies in order, with exceptions for refusals.
 
-        Raises ConnectionError and TimeoutError of redis-py's, naming the address; then the connection is closed.
+        Don't call it once the connection was taken over. Raises ConnectionError and TimeoutError of redis-py with
+        the address; then the connection is closed.
         """
         began, patience = time.monotonic(), self.round_trip.patience
         replies: list[Any] = []
@@ -83,7 +85,7 @@ class Connection:
         except (OSError, RuntimeError, EOFError, hiredis.ProtocolError) as error:
             self.close()
             said = next((reply for reply in replies if isinstance(reply, Exception)), None)
-            if said is not None:  # why the server hung up
+            if said is not None:  # the reason why the server hung up
                 raise said from None
             raise redis.exceptions.ConnectionError(f"{self.address}: {_words(error)}") from None
         except BaseException:
@@ -101,15 +103,15 @@ class Connection:
         return refusal(str(reply), self.address) if isinstance(reply, hiredis.ReplyError) else reply
 
     def close(self) -> None:
-        """Close without waiting for the other side."""
+        """Close without waiting for the server."""
         self.writer.transport.abort()
 
 
 class Question:
-    """What is asked while a connection is set up, in the same round trip, and whether the replies are good enough.
+    """Commands that are sent in the round trip of a connection's set-up, and a check of their replies.
 
-    `judge(address, replies)` returns what is kept as the connection's `greeting`. It raises an exception of redis-py's
-    where this isn't the server that is wanted: then other addresses of the same name are tried.
+    `judge(address, replies)` returns the connection's `greeting`. It raises an exception of redis-py if this isn't the
+    wanted server; then other addresses of the same name are tried.
     """
 
     __slots__ = ("commands", "judge")
@@ -130,11 +132,11 @@ class Dialer:
         password_file: Path | None = None,
         told_by: str = "--redis-password-file",
     ) -> None:
-        """`told_by`: the option that names the password file. Raises ConfigError where a file can't be used."""
+        """`told_by` is the option that names the password file. Raises ConfigError if a file can't be used."""
         self._credentials = Credentials(login, tls, password_file, told_by)
         self._database = database
         self._lookup = Lookup()
-        # To connect, and for an answer: what accepts connections may be near, and the server behind it far away.
+        # Of connecting, and of replies: a proxy that accepts connections may be near, and the server behind it far.
         self._round_trips: dict[tuple[str, int], tuple[RoundTrip, RoundTrip]] = {}
 
     @property
@@ -143,11 +145,11 @@ class Dialer:
         return self._credentials.files
 
     def renew(self) -> None:
-        """Read the files again that new connections need, whether they look changed or not. Raises ConfigError."""
+        """Read these files again, whether or not they look changed. Raises ConfigError if one can't be used."""
         self._credentials.renew()
 
     async def dial(self, host: str, port: int, question: Question | None = None) -> Connection:
-        """A new connection, set up and idle. Raises what redis-py raises, with the address and the server's words."""
+        """Make a connection, set up and idle. Raises exceptions of redis-py with the address and the server's words."""
         await self._credentials.refresh()
         address = show(host, port)
         try:
@@ -161,14 +163,14 @@ class Dialer:
         return connection
 
     async def dial_path(self, path: str, question: Question | None = None) -> Connection:
-        """The same over a Unix socket."""
+        """Make a connection over a Unix socket, as `dial` does."""
         await self._credentials.refresh()
         return await self._attempt(path, 0, Place(socket.AF_UNIX, path), question)
 
     async def _race(
         self, host: str, port: int, places: Sequence[Place], question: Question | None
     ) -> tuple[Place, Connection]:
-        """Try one address after the other, each beside the ones before, until one of them serves."""
+        """Try one address after another, without ending the earlier tries, until one of them serves."""
         won: list[tuple[Place, Connection]] = []
         errors: list[Exception] = []
 
@@ -241,7 +243,7 @@ class Dialer:
         return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=host)
 
     async def _set_up(self, connection: Connection, question: Question | None) -> None:
-        """AUTH, SELECT and the question in one round trip; PING tells whether the server is fit to serve."""
+        """Send AUTH, SELECT, PING and the question in one round trip. PING shows whether the server can serve."""
         login, commands = self._credentials.login, list[Command]()
         if login.password is not None:
             commands.append(("AUTH", *filter(None, (login.username,)), login.password))
@@ -267,7 +269,7 @@ class Dialer:
 
 
 def show(host: str, port: int, place: Place | None = None) -> str:
-    """An address for people: `redis:6379`, or `redis:6379 (10.0.0.1)` where that is what a name stands for."""
+    """Return an address for logs: `redis:6379`, or `redis:6379 (10.0.0.1)` for a name with its address."""
     if not port:
         return host
     named = show_server((host, port))
@@ -277,7 +279,7 @@ def show(host: str, port: int, place: Place | None = None) -> str:
 
 
 def _worst(errors: Sequence[Exception]) -> Exception:
-    """One error for all addresses of a name: a server that answered tells more than one that didn't."""
+    """Return one error for all addresses of a name. That of a server that answered tells more than a time-out."""
     answered = [error for error in errors if not isinstance(error, redis.exceptions.TimeoutError)]
     first = next((one for one in answered if type(one) is not redis.exceptions.ConnectionError), None)
     if first is not None or len(errors) == 1:
@@ -287,7 +289,7 @@ def _worst(errors: Sequence[Exception]) -> Exception:
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, for people."""
+    """Return the reason of a failed connection, for logs."""
     match error:
         case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "PACKET_LENGTH_TOO_LONG"):
             return "it doesn't speak TLS"
@@ -295,7 +297,7 @@ def _words(error: Exception) -> str:
             return in_words(error)
         case socket.gaierror():
             return f"no address for this name: {(error.strerror or str(error)).lower()}"
-        case OSError(errno=int(number)) if number > 0:  # asyncio puts words of its own in the place of the system's
+        case OSError(errno=int(number)) if number > 0:  # asyncio replaces the system's words by its own
             return os.strerror(number).lower()
         case hiredis.ProtocolError():
             return "what it says isn't the protocol of Redis"

@@ -1,4 +1,4 @@
-"""Which addresses a name has, asked anew for each connection."""
+"""Looks up the addresses of a host name again for each connection."""
 
 import asyncio
 import socket
@@ -10,32 +10,33 @@ import anyio
 
 from relay.tasks.threads import in_thread
 
-# How long a name server may take. One that answers at all takes some milliseconds.
+# How long a look-up may take. A name server that answers at all takes some milliseconds.
 LOOKUP_SECONDS: Final = 2.0
-# After this the addresses that the name had before are tried, where there are any.
+# How long a look-up may take before the name's former addresses are used, if there are any.
 STALE_SECONDS: Final = 0.5
-# Addresses of one name that are tried.
+# The maximum number of addresses of one name that are tried.
 ADDRESSES: Final = 16
-# Names whose last addresses are remembered. Far more than any installation has; bounds what a cluster may tell of.
+# The maximum number of names whose last addresses are remembered. It is far more than any installation has, and bounds
+# what a cluster may announce.
 NAMES: Final = 1024
 
 
 class Place(NamedTuple):
-    """Where a socket is connected to."""
+    """The address that a socket connects to."""
 
     family: int
     address: Any  # as `socket.connect` takes it
 
 
 class Lookup:
-    """Looks names up. One question a name is under way at a time, however many wait for it."""
+    """Looks up names. Each name has one look-up under way at a time, however many callers wait for it."""
 
     def __init__(self) -> None:
         self._under_way: dict[tuple[str, int], asyncio.Future[list[Place]]] = {}
         self._before: dict[tuple[str, int], list[Place]] = {}
 
     async def places(self, host: str, port: int) -> list[Place]:
-        """The addresses of a name, those that answered last time first. Raises OSError, TimeoutError."""
+        """Return the addresses of a name, the one that served last time first. Raises OSError, TimeoutError."""
         with suppress(OSError):
             return _places(host, port, socket.AI_NUMERICHOST)
         key = host, port
@@ -51,7 +52,7 @@ class Lookup:
         raise TimeoutError(f"no name server has answered within {LOOKUP_SECONDS:g} s")
 
     def prefer(self, host: str, port: int, place: Place) -> None:
-        """That address is the one that served: it comes first from now on."""
+        """Note that this address served, so that it comes first from now on."""
         before = self._before.get((host, port))
         if before is not None and place in before:
             before.remove(place)
@@ -71,7 +72,7 @@ class Lookup:
 
 
 def _places(host: str, port: int, flags: int = 0) -> list[Place]:
-    """The addresses in the order of RFC 8305: the families take turns."""
+    """Return the addresses in the order of RFC 8305, with alternating families."""
     found = [Place(one[0], one[4]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)]
     first = [place for place in found if place.family == found[0].family]
     others = [place for place in found if place.family != found[0].family]

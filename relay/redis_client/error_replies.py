@@ -1,10 +1,10 @@
-"""What a server's refusal (an error reply) means, as the exceptions of redis-py that everybody here knows."""
+"""Turns error replies of a server into exceptions of redis-py."""
 
 from typing import Final
 
 import redis.exceptions
 
-# The first word of a refusal, and what it is raised as. Every other refusal is a ResponseError.
+# The exception for the first word of an error reply. Any other one is a ResponseError.
 _KINDS: Final[dict[str, type[redis.exceptions.RedisError]]] = {
     "NOAUTH": redis.exceptions.AuthenticationError,
     "WRONGPASS": redis.exceptions.AuthenticationError,
@@ -15,18 +15,18 @@ _KINDS: Final[dict[str, type[redis.exceptions.RedisError]]] = {
     "READONLY": redis.exceptions.ReadOnlyError,
     "CLUSTERDOWN": redis.exceptions.ClusterDownError,
 }
-# Refusals that all begin with ERR are told apart by what follows.
+# Error replies with ERR are told apart by the words after it.
 _SENTENCES: Final[dict[str, type[redis.exceptions.RedisError]]] = {
     "ERR max number of clients": redis.exceptions.ConnectionError,
     "ERR AUTH <password> called without any password": redis.exceptions.AuthenticationError,
     "ERR invalid password": redis.exceptions.AuthenticationError,
 }
-# Servers say more than this only to explain their protected mode, in a page of text.
+# The number of characters that are kept. Only the explanation of protected mode is longer, a page of text.
 WORDS: Final = 200
 
 
 def refusal(text: str, said_by: str = "") -> redis.exceptions.RedisError:
-    """The exception that stands for an error reply. It keeps the server's words; `said_by` goes before them."""
+    """Return the exception for an error reply, with the server's words, and `said_by` before them if it isn't empty."""
     words = text if len(text) <= WORDS else f"{text[:WORDS]}…"
     kind = _KINDS.get(text.partition(" ")[0])
     if kind is None:

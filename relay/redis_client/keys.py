@@ -1,17 +1,17 @@
-"""Every key and channel name, made in this one place."""
+"""Makes all names of keys and channels."""
 
 import hashlib
 from typing import Final
 
 from msgspec import Struct
 
-# Names are spread over a fixed number of hashes. 1,024: at ten million users ten thousand to a hash, and one that is
-# lost to eviction takes a thousandth of the directory with it; also few enough to write all of them at a first start.
+# Names are spread over a fixed number of hashes. With 1,024, ten million users are ten thousand to a hash, the eviction
+# of one takes a thousandth of the directory with it, and a first start can write all of them.
 PARTITIONS: Final = 1024
 
 
 class RecordKey(Struct, frozen=True):
-    """Where the record of a name lives: the hash of its partition, and the field in it."""
+    """The place of a name's record: the key of its partition's hash, and the field in it."""
 
     partition: int
     key: str
@@ -19,41 +19,41 @@ class RecordKey(Struct, frozen=True):
 
 
 class Keys:
-    """The names under one prefix; relays with different prefixes share nothing."""
+    """The names of keys and channels under one prefix. Relays with different prefixes share nothing."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self.everyone = f"{prefix}:everyone"  # channel that all nodes hear
-        self.nodes = f"{prefix}:nodes"  # what each node says of itself (relay.tools.status), by uid
+        self.everyone = f"{prefix}:everyone"  # the channel that all nodes subscribe to
+        self.nodes = f"{prefix}:nodes"  # the report of each node by its id (relay.tools.status)
 
     def place(self, canonical_name: str) -> RecordKey:
-        """The record of an owned name. Raw names never reach the key space: whatever is in them means nothing there."""
+        """Return the place of a canonical name's record: a hash of the name, so no character has a meaning there."""
         digest = _digest(canonical_name)
         partition = _partition(digest)
         return RecordKey(partition, self.partition(partition), digest)
 
     def partition_of(self, canonical_name: str) -> int:
-        """The partition of an owned name. Reckoned each time: to remember them cost 0.2 KB a name."""
+        """Return the partition of a canonical name. It is computed each time, as a cache cost 0.2 KB a name."""
         return _partition(_digest(canonical_name))
 
     def partition(self, number: int) -> str:
-        """The hash that holds a partition: its epoch in field "@", a record in every other one."""
+        """Return the key of a partition's hash. Its field "@" has the epoch, and every other field a record."""
         return f"{self._prefix}:{{p{number}}}"
 
     def called(self, name: str) -> str:
-        """Where nodes of this name leave their uid, the last one at last."""
+        """Return the key that has the id of the last node with this `--name`."""
         return f"{self._prefix}:called:{name}"
 
     def lease(self, node_id: str) -> str:
-        """The lease of a node."""
+        """Return the key of a node's lease."""
         return f"{self._prefix}:lease:{node_id}"
 
     def inbox(self, node_id: str) -> str:
-        """The channel on which a node gets its mail."""
+        """Return the channel on which a node receives peer messages."""
         return f"{self._prefix}:inbox:{node_id}"
 
     def beside(self, inbox: str) -> str:
-        """A channel that nobody hears, in the slot of this inbox."""
+        """Return a channel without subscribers, in the slot of this inbox."""
         return f"{self._prefix}:nobody:{{{inbox}}}"
 
 

@@ -1,7 +1,7 @@
-"""Asks one server: the commands of a pipeline in one write, their answers in the same order.
+"""Sends pipelines to one server: the commands in one write, and their replies in the same order.
 
-What goes over a connection is written and read here. A pipeline of redis-py's took a seventh of a node's time while
-thousands log in (docs/performance.md).
+It writes and reads RESP by itself, as redis-py's pipelines took a seventh of a node's time while thousands log in
+(docs/performance.md).
 """
 
 import time
@@ -17,18 +17,19 @@ from relay.redis_client.error_replies import refusal
 
 
 class PipelineConnection:
-    """A connection that is made when it's needed. One pipeline at a time."""
+    """A connection that is made when it is needed, for one pipeline at a time."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], current: Callable[[Connection], bool]) -> None:
-        """`current(connection)`: whether it still leads to where a new one would."""
+        """`current(connection)` returns whether it leads to the same server as a new one would."""
         self._connect = connect
         self._current = current
         self._connection: _Asking | None = None
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """The answers; refusals are exceptions among them. Raises what redis-py raises, TimeoutError and OSError.
+        """Send commands and return their replies, with exceptions for refusals.
 
-        After that, or when cancelled, it's unknown what was carried out, and the next pipeline has a new connection.
+        Raises exceptions of redis-py, TimeoutError and OSError. After that, or a cancellation, it is unknown which
+        commands were carried out, and the next pipeline has a new connection.
         """
         connection = self._connection
         if connection is None or connection.over or not self._current(connection.origin):
@@ -38,32 +39,32 @@ class PipelineConnection:
 
     @property
     def latency(self) -> float:
-        """Seconds that the way to the server and back takes; 0 while that isn't known."""
+        """The network round trip to the server in seconds; 0 while unknown."""
         return 0.0 if self._connection is None else self._connection.latency
 
     def abort(self) -> None:
-        """Give the connection up, if there is one: who waits for answers there won't have them."""
+        """Close the connection, if there is one. A pipeline that is under way fails."""
         if self._connection is not None:
             self._connection.abort()
 
     def close(self) -> None:
-        """Close the connection, if there is one; the next pipeline has a new one."""
+        """Close the connection, if there is one. The next pipeline makes a new one."""
         self.abort()
         self._connection = None
 
 
 class _Asking(RespConnection):
     def __init__(self, connection: Connection) -> None:
-        self.over = False  # it is unknown what its next answer would be about
+        self.over = False  # whether it can't be used again: its next reply may belong to an older command
         self._answers: list[Any] = []
         self._wanted = 0
-        self._all = anyio.Event()  # they are there, or won't come
+        self._all = anyio.Event()  # is set once all replies are there, or can't come any more
         super().__init__(connection, self._answered)
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         self.over = True
         self._answers, self._wanted, self._all = [], len(commands), anyio.Event()
-        if self.lost.is_set():  # before it was taken over
+        if self.lost.is_set():  # lost before it was taken over
             raise redis.exceptions.ConnectionError(f"{self.origin.address}: connection lost")
         began, round_trip = time.monotonic(), self.origin.round_trip
         self.send(*map(tuple, commands))

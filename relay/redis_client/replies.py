@@ -1,16 +1,16 @@
-"""Replies of Redis that have a form of their own: INFO, and pairs in a row."""
+"""Parses replies of Redis with a format of their own, such as INFO and flat lists of pairs."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
 def text(value: Any) -> str:
-    """A reply as text; bytes that are none are shown with backslashes."""
+    """Return a reply as text, with backslash escapes for bytes that aren't UTF-8."""
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def info(reply: Any) -> dict[str, Any]:
-    """The fields of INFO: numbers, text, and for fields that hold fields of their own (`slave0:ip=…,port=…`) a dict."""
+    """Return the fields of INFO: numbers, text, or a dict for a field with its own fields (`slave0:ip=…,port=…`)."""
     lines = (line.partition(":") for line in text(reply).splitlines() if not line.startswith("#"))
     return {name: _value(value) for name, colon, value in lines if colon}
 
@@ -23,13 +23,13 @@ def _value(value: str) -> Any:
 
 
 def pairs(reply: Iterable[Any]) -> dict[Any, Any]:
-    """Names and values that follow one another."""
+    """Return a flat list of alternating names and values as a dict."""
     words = iter(reply)
     return dict(zip(words, words, strict=False))
 
 
 def formed(command: str, answer: Any) -> Any:
-    """An answer as the relay works with it: that of HSCAN is a cursor and a dict, any other stays as it is."""
+    """Convert the reply to a command: that of HSCAN becomes a cursor and a dict, any other stays as it is."""
     if command == "HSCAN" and isinstance(answer, list):
         cursor, fields = answer
         return int(cursor), pairs(fields)

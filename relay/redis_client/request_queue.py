@@ -1,6 +1,6 @@
-"""What one server is asked: calls that wait for their turn, and the pipeline that is under way.
+"""The queue of calls for one server, and the pipeline that is under way.
 
-Each primary of a cluster has a way of its own, so that nobody waits for another one than the one that he asks.
+Each primary of a cluster has its own queue, so that a call waits for its own server only.
 """
 
 import asyncio
@@ -15,95 +15,95 @@ import redis.exceptions
 from relay.metrics import Counts
 from relay.redis_client.pipeline import PipelineConnection
 
-# Whoever waits for the directory is told "unavailable" within a second, the way back included.
+# The timeout of a call. Clients that wait for the directory get "unavailable" within a second, the way back included.
 CALL_SECONDS: Final = 0.9
-# Calls that wait behind others, while those are answered, are given up after so long.
+# How long a call may stay in the queue while others are answered.
 QUEUE_SECONDS: Final = 10.0
-# Commands in one pipeline: a few milliseconds of this node's time, so that a thousand users who come at once don't hold
-# up the messages of the others. Larger ones save hardly anything.
+# The number of commands in one pipeline. It costs a few milliseconds of this node's time, so that a thousand users who
+# come at once don't delay the messages of others. Larger pipelines save hardly anything.
 BATCH: Final = 32
-# On a long way one pipeline takes as many commands as the server would have carried out while the one before was on its
-# way: BATCH of them in so many seconds. No more than this, which costs the node some 20 ms.
+# With a long round trip, a pipeline takes the commands that a near server would have carried out meanwhile: BATCH of
+# them in BATCH_SECONDS. It has at most LARGEST_BATCH, which cost the node some 20 ms.
 BATCH_SECONDS: Final = 0.01
 LARGEST_BATCH: Final = 1024
-# Calls that came while others were under way wait so long for more: fewer, larger pipelines cost a crowd that logs in
-# less (docs/performance.md). Who comes alone doesn't wait, nor does a full pipeline.
+# How long calls that came while others were under way wait for more: fewer, larger pipelines make the login of a crowd
+# cheaper (docs/performance.md). A single call doesn't wait, nor does a full pipeline.
 GATHER_SECONDS: Final = 0.002
 
 
 class Unavailable(Exception):
-    """Redis can't be asked right now. Whether the command was carried out is unknown."""
+    """Redis doesn't answer right now. It is unknown whether the command was carried out."""
 
 
 NO_ANSWER: Final = Unavailable("no answer in time")
 
 _ASKING: Final = ("ASKING",)
-# Refusals of a server that is well, and names another one.
+# Refusals by which a healthy server redirects to another one.
 _ELSEWHERE: Final = ("MOVED ", "ASK ")
 
 
 class Call:
-    """A command that waits for its turn, then for its answer, and who waits for that."""
+    """A command that waits in the queue, then for its reply, and the future of that reply."""
 
     __slots__ = ("args", "asking", "began", "done", "hops", "until", "urgent")
 
     def __init__(self, args: Sequence[Any], began: float, *, urgent: bool = False) -> None:
         self.args = args
         self.began = began
-        self.urgent = urgent  # it goes before all others
-        self.until = 0.0  # once it was sent to a server that answers: how long that may take
-        self.asking = False  # its slot is on the way to the server that is asked
-        self.hops = 0  # servers that named another one
-        # The answer, or an exception as a value. No event and scope with a deadline: a crowd has thousands of these.
+        self.urgent = urgent  # whether it goes before all others
+        self.until = 0.0  # its deadline, once it was sent to a server that answers
+        self.asking = False  # whether its slot is moving to the server that is asked
+        self.hops = 0  # the number of its redirections
+        # The reply, or an exception as a value. An event and a cancel scope would cost too much: a crowd has thousands.
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def end(self, result: Any) -> None:
-        """Whoever waits has this result, if nobody has given up before."""
+        """Set the result, unless the call has already ended."""
         if not self.done.done():
             self.done.set_result(result)
 
 
 class RequestQueue:
-    """The calls for one server. `failed(call, error)`: a call was refused, or has no answer."""
+    """The calls for one server. `failed(call, error)` is called for each that was refused or got no reply."""
 
     def __init__(self, line: PipelineConnection, counts: Counts, failed: Callable[[Call, Exception], None]) -> None:
-        self.answering = True  # the last pipeline was answered
+        self.answering = True  # whether the last pipeline was answered
         self._line = line
         self._counts = counts
         self._failed = failed
         self._queue: deque[Call] = deque()
         self._urgent: deque[Call] = deque()
-        self._asked: Sequence[Call] = ()  # in the pipeline that is under way
+        self._asked: Sequence[Call] = ()  # the calls in the pipeline that is under way
         self._wake = anyio.Event()
         self._over = False
 
     @property
     def crowded(self) -> bool:
-        """Calls wait for their turn, and others are answered meanwhile."""
+        """Whether calls queue up although the server answers."""
         return self.answering and len(self._queue) >= self._batch
 
     @property
     def latency(self) -> float:
-        """Seconds that the way to the server and back takes, as far as is known."""
+        """The network round trip to the server in seconds; 0 while unknown."""
         return self._line.latency
 
     @property
     def _batch(self) -> int:
-        """How many commands the next pipeline may have."""
+        """The largest number of calls in the next pipeline."""
         return min(LARGEST_BATCH, round(BATCH * max(1.0, self._line.latency / BATCH_SECONDS)))
 
     @property
     def asking(self) -> bool:
-        """Somebody waits for an answer about a slot that is on its way to this server."""
+        """Whether a call is about a slot that is moving to this server."""
         return any(call.asking for calls in (self._asked, self._urgent, self._queue) for call in calls)
 
     def put(self, call: Call) -> None:
-        """Have a call wait for its turn."""
+        """Queue a call."""
         (self._urgent if call.urgent else self._queue).append(call)
         self._wake.set()
 
     async def run(self) -> None:
-        """Carry out what is asked, one pipeline at a time: what comes meanwhile, or soon after, makes the next one."""
+        """Carry out calls, one pipeline at a time. Those that come meanwhile, or soon after, form the next one."""
         try:
             while not self._over:
                 if not self._queue and not self._urgent:
@@ -130,7 +130,7 @@ class RequestQueue:
             call.until = now + CALL_SECONDS + self._line.latency if self.answering else 0.0
         try:
             results = await self._ask(calls)
-        except Exception as error:  # not only RedisError: uvloop raises RuntimeError on a connection that just broke
+        except Exception as error:  # uvloop raises RuntimeError, not a RedisError, on a connection that just broke
             results = [error] * len(calls)
         self._asked = ()
         self.answering = not all(map(_no_answer, results))
@@ -152,12 +152,12 @@ class RequestQueue:
         return [(next(answers), next(answers))[1] if call.asking else next(answers) for call in calls]
 
     def look(self, now: float) -> None:
-        """Give up what has waited for too long. To be called all the time."""
+        """End the calls that have waited for too long. Call this regularly, with the monotonic time."""
         patience = CALL_SECONDS + self._line.latency
         for call in self._asked:
             if now >= max(call.began + patience, call.until):
                 call.end(NO_ANSWER)
-        # While others are answered, waiting for one's turn doesn't count.
+        # Time in the queue doesn't count while other calls are answered.
         patience = QUEUE_SECONDS if self.answering else patience
         for queue in (self._urgent, self._queue):
             if not self.answering or (queue and now >= queue[0].began + patience):
@@ -166,7 +166,7 @@ class RequestQueue:
                         call.end(NO_ANSWER)
 
     def sort(self, elsewhere: Callable[[Call], bool]) -> None:
-        """Let go of the calls that wait and that `elsewhere` has put in another place."""
+        """Remove the queued calls for which `elsewhere` returns True, as it has moved them."""
         for queue in (self._urgent, self._queue):
             if queue:
                 staying = [call for call in queue if not elsewhere(call)]
@@ -174,7 +174,7 @@ class RequestQueue:
                 queue.extend(staying)
 
     def leave(self) -> None:
-        """The server isn't one to be asked any more: what is under way fails, and `run` ends."""
+        """Leave a server that serves nothing any more: the calls under way fail, and `run` ends."""
         self._over = True
         for call in self._asked:
             call.end(redis.exceptions.ConnectionError("another server has the place of the one that was asked"))

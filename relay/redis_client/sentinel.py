@@ -16,29 +16,29 @@ from relay.redis_client.standalone import PRIMARY, Server
 from relay.redis_client.topology import Looks, ask_all
 from relay.redis_url import MAX_PORT, Address, RedisUrl
 
-# Sentinels that others tell of are remembered. An installation has three or five.
+# The maximum number of sentinels that are learnt from others. An installation has three or five.
 LEARNED: Final = 32
-# Once one has answered, the others have so much longer, and less once most have: frozen ones aren't waited for.
+# How much longer the others have after an answer, and after those of most: frozen ones aren't waited for.
 FEW_SECONDS: Final = 0.25
 MOST_SECONDS: Final = 0.1
-SHOWN: Final = 3  # sentinels of which a line says what is wrong
-_HOST_CHARACTERS: Final = 253  # a name has no more
+SHOWN: Final = 3  # the number of sentinels' errors in one line
+_HOST_CHARACTERS: Final = 253  # the longest name of DNS
 
 
 class _View(NamedTuple):
-    """What one sentinel says."""
+    """The answers of one sentinel."""
 
     primary: Address
-    epoch: int  # of the configuration; rises with each failover
-    others: dict[Address, str]  # sentinels, and their ids
+    epoch: int  # the config epoch, which rises with each failover
+    others: dict[Address, str]  # the other sentinels, with their ids
 
 
 class Sentinels(Server):
-    """The primary of a service: sentinels are asked for each new connection, and whenever `look` is called.
+    """The primary of a service. The sentinels are asked for each new connection and at each call of `look`.
 
-    All that the URL names are asked side by side, and the latest configuration counts. Where none of them answers,
-    those are asked that they told of, as long as they are the same ones (their ids). Where nobody answers at all, the
-    primary is taken to be where it was.
+    All sentinels in the URL are asked concurrently, and the latest configuration counts. If none of them answers, those
+    that they announced are asked, as long as they have the same ids. If no sentinel answers at all, the last known
+    primary is used.
     """
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
@@ -99,7 +99,7 @@ class Sentinels(Server):
             raise _telling(errors)
 
     async def _ask(self, guards: dict[Address, str]) -> tuple[list[_View], list[Exception]]:
-        """What these say, asked side by side."""
+        """Ask these sentinels concurrently. Return their views, and the errors of the others."""
 
         def rest(answers: int, _seconds: float) -> float:
             return MOST_SECONDS if 2 * answers > len(guards) else FEW_SECONDS
@@ -107,7 +107,7 @@ class Sentinels(Server):
         return await ask_all(guards.items(), self._view, rest)
 
     async def _view(self, guard: tuple[Address, str]) -> _View:
-        """What one sentinel says; its id has to be the one given, if that isn't empty."""
+        """Ask one sentinel. Its id must be the given one, unless that is empty."""
         (address, name), service = guard, self._url.service
         at, about, others, own = await self._replies(
             address,
@@ -128,7 +128,7 @@ class Sentinels(Server):
         return _View(primary, number, dict(_others(others)))
 
     async def _replies(self, address: Address, *commands: Command) -> list[Any]:
-        """What a sentinel answers, on the connection of the last time where that still works."""
+        """Return a sentinel's replies. Reuse the last connection if it still works."""
         connection = self._lines.pop(address, None)
         if connection is not None:
             with suppress(redis.exceptions.ConnectionError):  # it may have been restarted since
@@ -148,13 +148,13 @@ class Sentinels(Server):
 
 
 def _latest(views: list[_View]) -> Address:
-    """Where the primary is: of the latest configuration, what most say."""
+    """Return the primary of the latest configuration; of several, the one that most sentinels name."""
     epoch = max(view.epoch for view in views)
     return Counter(view.primary for view in views if view.epoch == epoch).most_common(1)[0][0]
 
 
 def _others(rows: Any) -> Iterable[tuple[Address, str]]:
-    """The other sentinels that one tells of; what can't be one is left out."""
+    """Return the other sentinels that one announces, without entries that can't be a sentinel."""
     for row in rows if isinstance(rows, list) else ():
         fields = pairs(row) if isinstance(row, list) else {}
         address = _address(fields.get(b"ip"), fields.get(b"port"))
@@ -164,7 +164,7 @@ def _others(rows: Any) -> Iterable[tuple[Address, str]]:
 
 
 def _address(host: Any, port: Any) -> Address | None:
-    """An address that a server told; None if it can't be one."""
+    """Return an address from a server's reply, or None if it can't be one."""
     host, port = text(host or b""), text(port or b"")
     fits = 0 < len(host) <= _HOST_CHARACTERS and host.isprintable() and not set(host) & set(" @/,")
     if not fits or not (port.isascii() and port.isdecimal() and 0 < int(port) <= MAX_PORT):
@@ -173,13 +173,13 @@ def _address(host: Any, port: Any) -> Address | None:
 
 
 def _telling(errors: list[Exception]) -> Exception:
-    """One error for all sentinels: what one that answered says, or that none did."""
+    """Return one error for all sentinels: an authentication error if there is one, else a summary."""
     said = next((one for one in errors if isinstance(one, redis.exceptions.AuthenticationError)), None)
     return said or redis.exceptions.ConnectionError(f"no sentinel tells where the primary is: {_summary(errors)}")
 
 
 def _summary(errors: list[Exception]) -> str:
-    """What is wrong with each, in a line."""
+    """Return the distinct errors in one line."""
     words = list(dict.fromkeys(map(str, errors)))
     more = f"; and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return "; ".join(words[:SHOWN]) + more

@@ -1,8 +1,8 @@
-"""Which server of a cluster serves which slot, as its members tell it. No I/O.
+"""The map of a cluster's slots to its servers, made from the answers of its members. No I/O.
 
-Members may differ: one that is cut off from the others goes on telling what was true before. Each claim to a slot has
-the config epoch under which its primary got it, and the highest one holds. That is how the members themselves decide
-between two who claim a slot, so what the majority has agreed on wins against any number of members who missed it.
+Members may differ, as one that is cut off from the others still reports its old view. Each claim to a slot has the
+config epoch under which its primary got the slot, and the highest epoch wins. The members themselves decide in this
+way between two claims, so a decision of the majority wins against any number of members that missed it.
 """
 
 import re
@@ -19,24 +19,24 @@ _REDIRECTION: Final = re.compile(r"(?P<kind>MOVED|ASK) (?P<slot>\d{1,5}) (?P<hos
 
 
 def slot_of(name: bytes) -> int:
-    """The slot of a key or channel: of what is between the first `{` and the next `}`, unless that is nothing."""
+    """Return the slot of a key or channel: of the part between the first `{` and the next `}`, unless it is empty."""
     _, brace, tail = name.partition(b"{")
     tag, end, _ = tail.partition(b"}")
     return crc_hqx(tag if brace and end and tag else name, 0) % SLOTS
 
 
 class Redirection(Struct, frozen=True):
-    """A server's word that a slot is served elsewhere."""
+    """A server's reply that another server serves a slot."""
 
     slot: int
     home: str
-    asking: bool  # only this once, as the slot is on its way there
+    asking: bool  # True for ASK: it holds for one command only, as the slot is moving there
 
 
 def redirection(refusal: str, asked: str) -> Redirection | None:
-    """What a server's refusal says of another server; None if that isn't what it is about, or it can't be known.
+    """Parse a redirection. Return None if the refusal isn't one, or doesn't name a usable server.
 
-    `asked`: the address of the server that refused, whose host stands in for one that isn't announced.
+    `asked` is the address of the server that refused. Its host is used if the redirection has none.
     """
     found = _REDIRECTION.match(refusal)
     if found is None or int(found["slot"]) >= SLOTS or found["host"] == "?":
@@ -46,15 +46,15 @@ def redirection(refusal: str, asked: str) -> Redirection | None:
 
 
 def address(home: str) -> tuple[str, int]:
-    """The host and the port of a server that is called `host:port`."""
+    """Split `host:port` into the host and the port."""
     host, _, port = home.rpartition(":")
     return host, int(port)
 
 
 class Claim(Struct, frozen=True):
-    """What a member says of a range of slots: who serves it, and under which config epoch."""
+    """A member's statement that a server serves a range of slots under a config epoch."""
 
-    epoch: int  # 0: it isn't known
+    epoch: int  # 0: unknown
     first: int
     last: int
     node: str  # the server's id in the cluster
@@ -62,16 +62,16 @@ class Claim(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """What one member says of its cluster."""
+    """One member's view of its cluster."""
 
     claims: frozenset[Claim]
     members: frozenset[str]  # the addresses of primaries and replicas
-    nodes: frozenset[str]  # their ids
-    given: bool = False  # the member's address is one of those that the operator gave
+    nodes: frozenset[str]  # the ids of all these servers
+    given: bool = False  # whether the member's address is one of those that the operator gave
 
 
 class Map(Struct, frozen=True):
-    """Who serves each slot, and who else is in the cluster."""
+    """The home of each slot, and all members of the cluster."""
 
     homes: tuple[str | None, ...]
     members: frozenset[str]
@@ -82,7 +82,7 @@ class Map(Struct, frozen=True):
         return frozenset(home for home in self.homes if home is not None)
 
     def moved(self, slot: int, home: str) -> "Map":
-        """The map with another home for one slot."""
+        """Return the map with another home for one slot."""
         return Map((*self.homes[:slot], home, *self.homes[slot + 1 :]), self.members | {home})
 
 
@@ -90,10 +90,10 @@ NOTHING: Final = Map((None,) * SLOTS, frozenset())
 
 
 def read(rows: Sequence[Any], lines: str, asked: str, *, given: bool = False) -> View:
-    """The view that a member's answers to CLUSTER SLOTS and CLUSTER NODES amount to. Raises ValueError.
+    """Return the view from a member's replies to CLUSTER SLOTS (`rows`) and CLUSTER NODES (`lines`).
 
-    `lines` may be empty: then no epoch is known. `asked`: the address at which the member was asked, whose host stands
-    in for one that a server doesn't announce.
+    If `lines` is empty, no epoch is known. `asked` is the address of the member. Its host is used for servers that
+    announce none. Raises ValueError if the replies can't be parsed.
     """
     epochs = _epochs(lines)
     claims: list[Claim] = []
@@ -115,13 +115,13 @@ def read(rows: Sequence[Any], lines: str, asked: str, *, given: bool = False) ->
 
 
 def _epochs(lines: str) -> dict[str, int]:
-    """The config epoch of each node, by its id."""
+    """Return the config epoch of each server by its id."""
     words = (line.split() for line in lines.splitlines())
     return {line[0]: int(line[6]) for line in words if len(line) >= 8}
 
 
 def _home(server: Sequence[Any], asked: str) -> str | None:
-    """`host:port` of a server. None: it is to be reached by a name, and hasn't told it to this member yet."""
+    """Return a server's `host:port`, or None if it announces a host name that this member doesn't know yet."""
     host = (server[0] or b"").decode() or address(asked)[0]
     if host == "?":
         more = server[3] if len(server) > 3 else []
@@ -133,7 +133,7 @@ def _home(server: Sequence[Any], asked: str) -> str | None:
 
 
 def merged(views: Iterable[View]) -> Map:
-    """What views add up to: for each slot the claim under the highest epoch; of several the one that most make."""
+    """Merge views: each slot goes to the claim with the highest epoch, and of several to the most frequent one."""
     views = _of_one_cluster([view for view in views if view.claims])
     claims = Counter(claim for view in views for claim in view.claims)
     homes: list[str | None] = [None] * SLOTS
@@ -143,9 +143,9 @@ def merged(views: Iterable[View]) -> Map:
 
 
 def _of_one_cluster(views: list[View]) -> list[View]:
-    """Those views that are of the same cluster: one with an address that the operator gave, else the most.
+    """Return the views of one cluster: the one with most of the operator's addresses, and of several the largest.
 
-    An address may be another cluster's by now. Members of one cluster know each other by their ids.
+    An address may belong to another cluster by now. Members of one cluster know each other's ids.
     """
     clusters: list[tuple[set[str], list[View]]] = []
     for view in views:

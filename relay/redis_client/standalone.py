@@ -1,4 +1,4 @@
-"""One Redis server: at a fixed address, which may come to lead to another server, or one that others name."""
+"""A single Redis server at an address. That may lead to another server later, or be found by a subclass."""
 
 import time
 from pathlib import Path
@@ -11,15 +11,15 @@ from relay.redis_client.replies import info, text
 from relay.redis_client.topology import WrongServer, wrong_server
 from relay.redis_url import RedisUrl
 
-# How often a connection is made to see whether the address still leads to the same server. Proxies and services that
-# fail over behind one address may keep old connections to what has become a replica.
+# The interval at which a connection is made to check whether the address still leads to the same server. Proxies and
+# services that fail over behind one address may keep old connections to a server that has become a replica.
 LOOK_SECONDS: Final = 2.0
-# Servers say that they are the wrong one with each refusal: connections are left no more often than this.
+# The least pause between two rounds of closing all connections, as a wrong server says so with each refusal.
 DOUBT_SECONDS: Final = 1.0
 
 
 def _which(address: str, replies: list[Any]) -> str | None:
-    """The server's own id, None where it doesn't tell it. Raises WrongServer unless it is a primary, or may be one."""
+    """Return the server's own id, or None if it doesn't tell it. Raises WrongServer if it says it is no primary."""
     about, role = replies
     said = {} if isinstance(about, Exception) else info(about)
     name = text(role[0]) if isinstance(role, list) and role else said.get("role", "master")
@@ -33,19 +33,19 @@ PRIMARY: Final = Question(("INFO", "server", "replication"), ("ROLE",), judge=_w
 
 
 class Server:
-    """The server that an address leads to. If it leads elsewhere one day, or to a replica, all connections are left."""
+    """The server at an address. All connections are replaced once the address leads elsewhere, or to a replica."""
 
     sharded = False
     version = 0
     unwatched = ""
 
     def __init__(self, url: RedisUrl, password_file: Path | None = None) -> None:
-        """Raises ConfigError where a file can't be used."""
+        """Raises ConfigError if a file can't be used."""
         self._url = url
         self._dialer = Dialer(url.login, url.tls, url.database, password_file)
         self.files = self._dialer.files
         self._which: str | None = None  # the server that the address led to last
-        self._trusted_since = 0.0  # connections that are older lead to a wrong one
+        self._trusted_since = 0.0  # older connections lead to a wrong server
         self._looked = 0.0
 
     def home(self, name: str) -> str | None:
@@ -61,7 +61,7 @@ class Server:
         pass
 
     async def glance(self) -> None:
-        """The same as `look` where nothing seems to be wrong, so not each time."""
+        """Call `look` if the last one was long enough ago."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             await self.look()
 
@@ -81,12 +81,12 @@ class Server:
         return await self._dialer.dial(*self._url.hosts[0], PRIMARY)
 
     async def look(self) -> None:
-        """Make a connection, and see where it leads."""
+        """Make a connection to learn which server the address leads to."""
         self._looked = time.monotonic()
         (await self.connect("")).close()
 
     def doubt(self) -> None:
-        """The server says that it is the wrong one: all connections to it are left, and the place is looked for."""
+        """Handle a server that says it is the wrong one: replace all connections, and check the address soon."""
         now = time.monotonic()
         if now - self._trusted_since >= DOUBT_SECONDS:
             self._trusted_since, self._looked = now, 0.0

@@ -1,4 +1,4 @@
-"""What every kind of Redis installation offers to the client: one server, a primary that sentinels name, a cluster."""
+"""The interface of all kinds of Redis installations: a single server, a primary named by sentinels, and a cluster."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
@@ -9,18 +9,18 @@ import redis.exceptions
 
 from relay.redis_client.dialing import Connection
 
-# What is shown of a server.
+# The sections of INFO that are shown of a server.
 SECTIONS: Final = ("server", "replication", "memory", "clients")
-# Refusals that say "this server is the wrong one": another one has its place, or it isn't fit to serve now.
+# Refusals of a server that isn't the right one: another one has taken its place, or it can't serve now.
 _WRONG: Final = ("READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "MOVED")
-# The same as exceptions, whose words may begin with an address (`refusals`).
+# The same as exceptions, whose words may begin with an address (`error_replies`).
 _WRONG_KINDS: Final = (
     redis.exceptions.ReadOnlyError,
     redis.exceptions.MasterDownError,
     redis.exceptions.BusyLoadingError,
     redis.exceptions.ClusterDownError,
 )
-# How a question may fail: also on a connection that breaks while uvloop sets it up, and by an answer that is none.
+# The errors of a request, those of a connection that breaks while uvloop sets it up and of a malformed reply included.
 ASKING_FAILED: Final = (redis.exceptions.RedisError, OSError, RuntimeError, ValueError)
 
 Place = TypeVar("Place")
@@ -28,13 +28,13 @@ View = TypeVar("View")
 
 
 class WrongServer(redis.exceptions.ConnectionError):
-    """What answers at an address isn't a primary that can be used."""
+    """The server at an address isn't a usable primary."""
 
 
 def wrong_server(error: object) -> bool:
-    """Whether a reply or an exception says that this server isn't, or isn't any more, the one to be at.
+    """Return whether a reply or an exception shows that this server isn't, or no longer is, the right one.
 
-    Whoever gets such an answer should drop its connections to the server and look where the right one is.
+    The caller should then drop its connections to the server and read the topology again.
     """
     if isinstance(error, (*_WRONG_KINDS, WrongServer)):
         return True
@@ -42,16 +42,16 @@ def wrong_server(error: object) -> bool:
 
 
 class Looks:
-    """Looks where things are, one after the other. Whoever comes during one shares that which follows."""
+    """Runs reads of the topology one after another. Calls during one of them share the next one."""
 
     def __init__(self, look: Callable[[], Awaitable[None]]) -> None:
-        self.turn = anyio.Lock()  # for whoever asks for something else at the same places
+        self.turn = anyio.Lock()  # also held by callers that ask the same servers for something else
         self._look = look
         self._begun = self._done = 0
-        self._failure: Exception | None = None  # of the last one
+        self._failure: Exception | None = None  # of the last read
 
     async def next(self) -> None:
-        """Return once a look is over that began after this. Raises what the look raises."""
+        """Wait for a read that begins after this call. Raises its errors."""
         number = self._begun + 1
         async with self.turn:
             if self._done < number:
@@ -70,10 +70,10 @@ class Looks:
 async def ask_all(
     places: Iterable[Place], ask: Callable[[Place], Awaitable[View]], rest: Callable[[int, float], float]
 ) -> tuple[list[View], list[Exception]]:
-    """Ask several servers side by side, and return what they answer and the errors of the others.
+    """Ask several servers concurrently. Return the answers, and the errors of those that failed.
 
-    `rest(answers, seconds)`: how much longer the others are waited for, once so many have answered and so much time has
-    passed. A server that is frozen by then is in neither list.
+    `rest(answers, seconds)` returns how many seconds the other servers still have, after this number of answers and
+    this time. A server that hasn't answered by then is in neither list.
     """
     views: list[View] = []
     errors: list[Exception] = []
@@ -95,45 +95,45 @@ async def ask_all(
 
 
 class Topology(Protocol):
-    """Knows which servers hold the data at that moment, and makes connections to them. Raises exceptions of redis-py's.
+    """Knows which servers hold the data now, and makes connections to them. Raises exceptions of redis-py.
 
-    A server that holds data is known by its home: a word that means something to the engine only.
+    A server that holds data is identified by its home, a string that only the topology can interpret.
     """
 
-    sharded: bool  # each channel has a home of its own for pub/sub
-    unwatched: str  # why a failover wouldn't be noticed; empty if it would
-    files: tuple[Path, ...]  # that new connections need: TLS, password
-    version: int  # another one when `home` or `homes` may answer differently
+    sharded: bool  # whether each channel has a home of its own for pub/sub
+    unwatched: str  # the reason why a failover wouldn't be noticed; empty if it would
+    files: tuple[Path, ...]  # those that new connections need: TLS, password
+    version: int  # changes when `home` or `homes` may return something else
 
     def home(self, name: str) -> str | None:
-        """The server that serves a key or channel; None while none does."""
+        """Return the server of a key or channel; None while there is none."""
 
     def homes(self) -> Collection[str]:
-        """All servers that hold data."""
+        """Return all servers that hold data."""
 
     def address(self, home: str) -> str:
-        """How a server is called where people read of it."""
+        """Return the address of a server for logs."""
 
     def moved(self, slot: int, home: str) -> None:
-        """A server says that a slot is served elsewhere."""
+        """Note a redirection: another server serves the slot."""
 
     async def connect(self, home: str) -> Connection:
-        """A new connection, set up and idle, to a server. The caller disconnects it."""
+        """Make a connection to a server, set up and idle. The caller closes it."""
 
     async def look(self) -> None:
-        """Find out where things are now. Raises if nobody tells."""
+        """Read the topology now. Raises if no server answers."""
 
     async def glance(self) -> None:
-        """The same while nothing seems to be wrong: with little effort. To be called once a second or so."""
+        """Check the topology at little cost while nothing seems to be wrong. Call this about once a second."""
 
     def doubt(self) -> None:
-        """A server said that it is the wrong one (`wrong_server`)."""
+        """Handle the refusal of a server that isn't the right one (`wrong_server`)."""
 
     def renew(self) -> None:
-        """Read `files` again, whether they look changed or not. Raises ConfigError if one can't be used."""
+        """Read `files` again, whether or not they look changed. Raises ConfigError if one can't be used."""
 
     def current(self, connection: Connection) -> bool:
-        """Whether, as far as is known, this connection still leads to where `connect` would."""
+        """Return whether this connection is believed to lead to the same server as a new one."""
 
     async def aclose(self) -> None:
-        """Close all connections but those from `connect`."""
+        """Close all connections except those from `connect`."""

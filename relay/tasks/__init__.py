@@ -1,1 +1,1 @@
-"""Helpers for asyncio's tasks: pools, restarts, blocking calls, and long loops that give others their turn."""
+"""Helpers for asyncio tasks: a worker pool, restarts, blocking calls, and long loops that yield to other tasks."""

@@ -1,4 +1,4 @@
-"""A long look at many things, with turns of the loop for everyone else in between."""
+"""Long iterations that yield to the event loop in between, so that other tasks run."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 async def slices(many: Sequence[T], size: int) -> AsyncIterator[Sequence[T]]:
-    """All of them, `size` at once, one slice in a turn of the loop."""
+    """Yield slices of up to `size` items, one in each iteration of the event loop."""
     for start in range(0, len(many), size):
         yield many[start : start + size]
         await checkpoint()
 
 
 async def in_slices(many: Sequence[T], size: int) -> AsyncIterator[T]:
-    """Each of them, `size` in one turn of the loop."""
+    """Yield single items, up to `size` of them in each iteration of the event loop."""
     async for some in slices(many, size):
         for one in some:
             yield one

@@ -1,4 +1,4 @@
-"""The tasks that a node runs for as long as it lives. None of them may take the node, and everybody on it, with it."""
+"""The long-running tasks of a node. A failure of one of them must not end the node and all its sessions."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -7,23 +7,23 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-# Pause before a task that failed begins anew: what failed may well fail again.
+# The pause before a failed task is restarted, as it may well fail again.
 AGAIN_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
 
 class Upkeep:
-    """Starts tasks in a group that they can't end: one that raises is logged, and begins anew after a pause.
+    """Starts tasks in a group that they can't end: a task that raises is logged, and restarted after a pause.
 
-    That goes for the exception group of a task's own group too. A task that returns is done.
+    The same holds if it raises the exception group of a group of its own. A task that returns is done.
     """
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
 
     def start(self, name: str, task: Callable[..., Awaitable[None]], *about: Any) -> None:
-        """Run `task(*about)`, which must bear to be run again after it raised. `name`: for the log."""
+        """Run `task(*about)`, which must allow another run after it raised. `name` is for the log."""
         self._tasks.start_soon(self._run, name, task, about)
 
     async def _run(self, name: str, task: Callable[..., Awaitable[None]], about: tuple[Any, ...]) -> None:

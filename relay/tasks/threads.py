@@ -1,4 +1,4 @@
-"""Blocking calls in threads that nobody waits for at the end of the process."""
+"""Runs blocking calls in threads that the process doesn't wait for at its end."""
 
 import asyncio
 import threading
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def in_thread(function: Callable[[], T]) -> "asyncio.Future[T]":
-    """Call a blocking function in a daemon thread of its own; the result is awaited where it is needed, or never.
+    """Call a blocking function in a daemon thread of its own. The returned future need not be awaited.
 
-    The threads of asyncio's and anyio's pools are joined at the end: a name server that doesn't answer would keep a
-    process alive for as long as the look-up takes.
+    The threads of asyncio's and anyio's pools are joined at the end, so a name server that doesn't answer would keep
+    the process alive for as long as the look-up takes.
     """
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
@@ -21,7 +21,7 @@ def in_thread(function: Callable[[], T]) -> "asyncio.Future[T]":
 
     def tell(value: T | None, error: Exception | None) -> None:
         if result.done():
-            return  # nobody waits any more
+            return  # the caller was cancelled
         if error is not None:
             result.set_exception(error)
         else:
@@ -33,7 +33,7 @@ def in_thread(function: Callable[[], T]) -> "asyncio.Future[T]":
             value = function()
         except Exception as error:
             failure = error
-        with suppress(RuntimeError):  # the loop is closed
+        with suppress(RuntimeError):  # the loop may be closed
             loop.call_soon_threadsafe(tell, value, failure)
 
     threading.Thread(target=run, daemon=True, name="relay-blocking").start()
@@ -41,6 +41,6 @@ def in_thread(function: Callable[[], T]) -> "asyncio.Future[T]":
 
 
 def _heed(result: "asyncio.Future[T]") -> None:
-    """Look at the error, if there is one: asyncio logs those that nobody has looked at."""
+    """Retrieve the error, if there is one, as asyncio logs errors that were never retrieved."""
     if not result.cancelled():
         result.exception()

@@ -1,4 +1,4 @@
-"""Tasks that take one step after the other, where a task for each would cost more than what it does."""
+"""A pool of tasks that run short steps one after another, as a new task would cost more than its step."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from typing import Any, Final
 import structlog
 from anyio.abc import TaskGroup
 
-# Tasks that wait for a step; a crowd's others end. Each costs 2 KB.
+# The maximum number of idle tasks; others end after their step. Each costs 2 KB.
 IDLE: Final = 64
 
 log = structlog.get_logger()
@@ -16,11 +16,11 @@ Step = Callable[..., Awaitable[None]]
 
 
 class WorkerPool:
-    """Runs steps at once, each in a task of the group for as long as it takes.
+    """Runs each step without delay, in an idle task of the group or a new one.
 
-    A step that raises is logged: a defect that one client brings out must not end the node for all the others.
+    A step that raises is logged: a defect that one client triggers must not end the node for all others.
 
-    New tasks were a seventh of a node's time while thousands log in (docs/performance.md).
+    New tasks took a seventh of a node's time while thousands log in (docs/performance.md).
     """
 
     def __init__(self, tasks: TaskGroup) -> None:
@@ -28,9 +28,9 @@ class WorkerPool:
         self._idle: list[asyncio.Future[tuple[Step, tuple[Any, ...]]]] = []
 
     def start(self, step: Step, *about: Any) -> None:
-        """Have `await step(*about)` carried out, beginning in the next turn of the loop."""
+        """Schedule `await step(*about)` for the next iteration of the event loop."""
         while self._idle:
-            if not (free := self._idle.pop()).done():  # else its task was cancelled
+            if not (free := self._idle.pop()).done():  # a done future belongs to a cancelled task
                 free.set_result((step, about))
                 return
         self._tasks.start_soon(self._work, step, about)
@@ -42,7 +42,7 @@ class WorkerPool:
                 return
             free: asyncio.Future[tuple[Step, tuple[Any, ...]]] = asyncio.get_running_loop().create_future()
             self._idle.append(free)
-            del step, about  # a task that waits must not keep what its last step was about
+            del step, about  # an idle task must not keep the objects of its last step alive
             step, about = await free
             del free
 
