@@ -1,7 +1,7 @@
-"""What of relay/ and cli/ no test takes, after a measured run; fails if that is too much. `make coverage` runs both.
+"""Report the code of relay/ and cli/ that no test reaches, and fail below the goal. `make coverage` runs it last.
 
-coverage.py's own total adds lines and branches up, and lines are many and easily run. So the goal is about branches
-alone: each `if`, loop and `case` has two ways on or more, and one that no test took is one that nobody knows to work.
+The total of coverage.py adds lines and branches, and lines are many and easily run. So the goal is for branches alone:
+each `if`, loop and `case` has at least two ways on, and a way that no test takes may not work.
 """
 
 import json
@@ -15,11 +15,11 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[1]
 MEASURED: Final = ("relay/", "cli/")
-GOAL: Final = 95.0  # per cent of their branches
+GOAL: Final = 95.0  # per cent of the branches in these folders
 
 
 def main() -> int:
-    """Put what all the processes have saved together, show what is missing, and return the exit status."""
+    """Combine the data of all processes, show the code that was not reached, and return the exit status."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["coverage"]["run"]
     data = ROOT / settings["data_file"]
     if torn := list(drop_torn(data)):
@@ -36,7 +36,10 @@ def _coverage(*words: str) -> None:
 
 
 def drop_torn(data: Path) -> Iterator[Path]:
-    """Remove the files of one process each that can't be read, which would end the counting of all; name them."""
+    """Remove the data files that can't be read, because one of them makes coverage.py fail. Yields the removed files.
+
+    Each file has the data of one process.
+    """
     for file in sorted(data.parent.glob(f"{data.name}.*")):
         if not _whole(file):
             file.unlink()
@@ -44,7 +47,7 @@ def drop_torn(data: Path) -> Iterator[Path]:
 
 
 def _whole(file: Path) -> bool:
-    """It is a database, and not half of one."""
+    """Return True if the file is a complete database."""
     connection = sqlite3.connect(file)
     try:
         [(told,)] = connection.execute("PRAGMA integrity_check").fetchall()
@@ -56,7 +59,7 @@ def _whole(file: Path) -> bool:
 
 
 def judge(report: dict[str, Any], tell: Callable[[str], None]) -> int:
-    """Tell the figures of coverage.py's JSON report. Status 1 if less than the goal is taken, or nothing measured."""
+    """Print the figures of coverage.py's JSON report. Returns 1 if the goal is missed or nothing was measured."""
     totals = [file["summary"] for name, file in report["files"].items() if name.startswith(MEASURED)]
 
     def share(what: str, covered: str, of: str) -> float:

@@ -1,8 +1,8 @@
-"""Build the site of docs/ in build/site (`make docs`), and check it as it will be served: every link has to lead
-somewhere, and nothing may come from another host.
+"""Build the site of docs/ in build/site (`make docs`), and check it as it will be served: no link may be broken, and
+nothing may be loaded from another host.
 
-The pages stay where they are read without a site too: CONTRIBUTING.md and others in the root, links to files of the
-repository as they are. So the site is built from a copy, in which links lead to where their targets are in the site.
+The pages must also work in the repository without a site, with CONTRIBUTING.md and others in the root, and links to
+files of the repository. So the site is built from a copy, in which the links are changed to their targets in the site.
 """
 
 import os
@@ -19,7 +19,8 @@ from urllib.parse import unquote, urlsplit
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = ROOT / "build" / "docs"
 SITE: Final = ROOT / "build" / "site"
-# Pages that stand in the root. SECURITY.md would be docs/security.md on file systems that know no case.
+# Pages in the root, and their names in the site. On file systems that ignore case, SECURITY.md would overwrite
+# docs/security.md.
 FROM_ROOT: Final = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
@@ -31,17 +32,17 @@ _CODE: Final = re.compile(r"^( *)(```+|~~~+).*?^\1\2[`~]*$|(?<!`)(`+)(?!`).*?(?<
 _LIST_ITEM: Final = re.compile(r" *(?:[-*]|\d+\.) ")
 _VERBATIM: Final = {"code", "pre", "script", "style"}
 _MARKDOWN: Final = re.compile(r"^(?:[-*] .*|\|.*\||```.*|#+ .*)$|\]\(", re.MULTILINE)
-# What brings something in while the page is being read; a link is only followed by who wants to.
+# The elements that load something with the page. A link is only followed when the reader clicks it.
 _LOADING: Final = {"script", "link", "img", "iframe", "source", "object", "embed", "video", "audio"}
 
 
 def without_code(text: str) -> str:
-    """The same with code blanked out, each character in its place: there are no links in code."""
+    """Return the text with code replaced by spaces, at the same length, because links in code don't count."""
     return _CODE.sub(lambda code: re.sub(r"[^\n]", " ", code[0]), text)
 
 
 def targets(text: str) -> Iterator[re.Match[str]]:
-    """The targets of all links and pictures in a page of Markdown."""
+    """Yield the targets of all links and pictures in a page of Markdown."""
     yield from _TARGET.finditer(without_code(text))
 
 
@@ -50,7 +51,7 @@ def is_elsewhere(target: str) -> bool:
 
 
 def place(path: Path) -> PurePosixPath:
-    """Where in the site a file of the repository is."""
+    """Return the place of a repository's file in the site."""
     inside = path.relative_to(ROOT)
     if inside.parts[0] == "docs":
         return PurePosixPath(*inside.parts[1:])
@@ -58,7 +59,7 @@ def place(path: Path) -> PurePosixPath:
 
 
 def assemble() -> None:
-    """Make the copy that the site is built from."""
+    """Make the copy of the pages from which the site is built."""
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.copytree(ROOT / "docs", PAGES)
     for page in sorted((ROOT / "docs").rglob("*.md")):
@@ -79,7 +80,7 @@ def _copy(page: Path) -> None:
 
 
 def _moved(page: Path, target: str) -> str:
-    """A link's target, as it is in the site. The file that it leads to is brought along."""
+    """Return a link's target in the site, and copy the target's file if it is no page."""
     path, mark, anchor = target.partition("#")
     if is_elsewhere(target) or not path:
         return target
@@ -92,7 +93,7 @@ def _moved(page: Path, target: str) -> str:
 
 
 def _with_lists_apart(text: str) -> str:
-    """As the site's Markdown sees lists: only behind an empty line, and one in another only four columns further in."""
+    """Adapt lists to the site's Markdown, which needs an empty line before them and four columns for a nested list."""
     lines: list[str] = []
     plain = without_code(text).splitlines()
     for number, line in enumerate(text.splitlines()):
@@ -105,15 +106,15 @@ def _with_lists_apart(text: str) -> str:
 
 
 class Page(HTMLParser):
-    """What a built page has anchors for, leads to, and loads."""
+    """The anchors, links and loaded files of a built page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.anchors = {""}
         self.leads: list[str] = []
         self.loads: list[str] = []
-        self.left_over: list[str] = []  # lines that were meant to be more than text
-        self._code = 0  # how deep in code
+        self.left_over: list[str] = []  # lines of Markdown that were not rendered
+        self._code = 0  # the number of open elements with verbatim text
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -135,7 +136,7 @@ class Page(HTMLParser):
 
 
 def faults(site: Path) -> list[str]:
-    """Links of a built site that lead nowhere, what its pages load from other hosts, and Markdown that was not seen."""
+    """Return the faults of a built site: broken links, files loaded from other hosts, and Markdown not rendered."""
     pages = {path: Page(path.read_text()) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
     found = []
     for path, page in pages.items():

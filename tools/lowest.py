@@ -1,4 +1,4 @@
-"""Constraints for pip: the oldest release of each dependency that pyproject.toml allows. `make check-lowest`."""
+"""Print pip constraints with the oldest release of each dependency that pyproject.toml allows (`make check-lowest`)."""
 
 import re
 import tomllib
@@ -9,7 +9,10 @@ _BOUND = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])? *>= *([0-9.]+)")
 
 
 def lowest(pyproject: str) -> list[str]:
-    """A line for each package that a user installs: `name==version`. ValueError for one without a lower bound."""
+    """Return a line `name==version` for each package that a user installs.
+
+    Raises ValueError for a requirement without a lower bound.
+    """
     project = tomllib.loads(pyproject)["project"]
     extras = project["optional-dependencies"].values()
     lines = []

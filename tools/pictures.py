@@ -1,6 +1,6 @@
-"""Draw the pictures of docs/architecture.md (`make pictures`): the layers, out of the contract in pyproject.toml,
-a message's trip, the states of a session, out of its table of transitions, and how a session is resumed.
-tests/docs/test_pictures.py says when they are out of date.
+"""Draw the pictures of docs/architecture.md (`make pictures`): the layers, from the contract in pyproject.toml,
+a message's path, the states of a session, from its table of transitions, and how a session is resumed.
+tests/docs/test_pictures.py fails when they are out of date.
 """
 
 import tomllib
@@ -14,7 +14,8 @@ from relay.session.session import NAMED, TRANSITIONS, State, Transition
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 
-# A message's trip: file, function, what happens there. First down on the sender's node, then up on the receiver's.
+# A message's path, as file, function and action: down on the sender's node, then up on the receiver's node. The second
+# list is in the order of the picture, so that a message takes it from the last row to the first.
 SENDING: Final = (
     ("server/connection.py", "Connection.pump", "bytes to lines to commands; waits while the session is blocked"),
     ("session/sent_messages.py", "SentMessages.say", "checks the id, puts the text into the window, makes mail of it"),
@@ -31,13 +32,13 @@ FILES: Final = {file for file, _, _ in (*SENDING, *RECEIVING)}
 
 
 class Step(NamedTuple):
-    """Something that happens while a session is resumed on another node, from whom to whom."""
+    """One message while a session is resumed on another node, with its sender and receiver."""
 
     sender: str
     receiver: str
-    what: str  # a frame, a piece of mail, or a script, and what it has
-    transition: Transition | None = None  # of the session on the new node
-    former: Transition | None = None  # of the session on the node that held it
+    what: str  # a frame, a peer message or a script, and its content
+    transition: Transition | None = None  # the transition of the session on the new node
+    former: Transition | None = None  # the transition of the session on its former node
 
 
 PARTIES: Final = ("client", "new node", "Redis", "former node", "partner's node")
@@ -56,22 +57,22 @@ RESUME: Final = (
     Step(PARTNER, NEW, "Text: those not acknowledged"),
     Step(NEW, CLIENT, "msg: the same messages"),
 )
-STEP_WIDTH: Final = 250  # from one party to the next
+STEP_WIDTH: Final = 250  # pixels from one party to the next
 
 INK: Final = "#1f2933"
 LINE: Final = "#7b8794"
-PURE: Final = "#d9f2e3"  # does no I/O
+PURE: Final = "#d9f2e3"  # the colour of modules without I/O
 SHELL: Final = "#dbe7f6"
 STORE: Final = "#fbe3d6"
 PLAIN: Final = "#ffffff"
 ROW: Final = 34
-LINES: Final = 16  # from one line of a package's modules to the next
+LINES: Final = 16  # pixels from one line of a package's modules to the next
 PACKAGE: Final = 44  # characters of such a line
-CHARACTER: Final = 7.3  # pixels, of the monospaced font below
+CHARACTER: Final = 7.3  # the width in pixels of a character in the monospaced font below
 
 
 class Drawing:
-    """An SVG that needs nothing from elsewhere; shapes are drawn in the order in which they come."""
+    """An SVG picture without external resources. Later shapes cover earlier ones."""
 
     def __init__(self, title: str, width: int, height: int) -> None:
         self._parts = [
@@ -115,7 +116,7 @@ def contracts() -> list[dict[str, Any]]:
 
 
 def layers(contracts: Sequence[dict[str, Any]], inside: Mapping[str, Sequence[str]]) -> str:
-    """Who may import whom: each row those below it. `inside`: the modules of each package."""
+    """Draw the layers: each row may import those below it. `inside` has the modules of each package."""
     [order] = [contract["layers"] for contract in contracts if contract.get("containers") == ["relay"]]
     [modules] = [one["source_modules"] for one in contracts if one["name"] == "The core does no I/O"]
     pure = {module.removeprefix("relay.") for module in modules}
@@ -142,12 +143,12 @@ def layers(contracts: Sequence[dict[str, Any]], inside: Mapping[str, Sequence[st
 
 
 def cells(row: str) -> list[str]:
-    """The packages and modules of one layer of the contract."""
+    """Return the packages and modules of one layer of the contract."""
     return [name.strip() for name in row.split("|")]
 
 
 def modules() -> dict[str, list[str]]:
-    """What is in each package of relay/, by the names of its modules and of the packages in it."""
+    """Return the names of the modules and packages in each package of relay/."""
     found: dict[str, list[str]] = {}
     for package in sorted(file.parent for file in (ROOT / "relay").glob("*/__init__.py")):
         names = [path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
@@ -156,7 +157,7 @@ def modules() -> dict[str, list[str]]:
 
 
 def trip() -> str:
-    """One message, from socket to socket."""
+    """Draw the path of one message from socket to socket."""
     width, step, high = 780, 92, 66
     left, right, across = 20, 410, 350
     bottom = 44 + len(SENDING) * step
@@ -184,7 +185,7 @@ def trip() -> str:
 
 
 def states() -> str:
-    """The states of a session and what leads from one to another: a row for each transition of the table."""
+    """Draw the states of a session, with a row for each transition of the table."""
     left, column, top = 400, 104, 20
     width, bottom = left + column * len(State), top + ROW * (len(TRANSITIONS) + 1) + 10
     drawing = Drawing("The states of a session", width, bottom + 34)
@@ -207,7 +208,7 @@ def states() -> str:
 
 
 def resumed() -> str:
-    """A session that is resumed on another node, and the states that the table gives it meanwhile."""
+    """Draw how a session is resumed on another node, with its states by the table of transitions."""
     top, step = 20, 46
     bottom = top + step * len(RESUME) + 20
     drawing = Drawing("How a session is resumed on another node", STEP_WIDTH * (len(PARTIES) - 1) + 140, bottom + 10)
@@ -231,13 +232,13 @@ def resumed() -> str:
 
 
 def state_box(drawing: Drawing, x: float, y: float, state: State) -> None:
-    """What a session is from here on."""
+    """Draw the state that a session has from here on."""
     drawing.box(x - 42, y - 12, 84, 20, PURE if state in NAMED else PLAIN)
     drawing.text(x, y + 2, state.name, middle=True)
 
 
 def wrapped(text: str, most: int) -> Iterable[str]:
-    """Its words in lines; none for an empty text."""
+    """Yield the text in lines, broken between words. Yields nothing for an empty text."""
     line = ""
     for word in text.split():
         if len(line) + len(word) >= most:
@@ -249,7 +250,7 @@ def wrapped(text: str, most: int) -> Iterable[str]:
 
 
 def pictures() -> dict[Path, str]:
-    """Each file, and what has to be in it."""
+    """Return the files and their contents."""
     drawn = {"layers": layers(contracts(), modules()), "trip": trip(), "states": states(), "resume": resumed()}
     return {DOCS / f"{name}.svg": picture for name, picture in drawn.items()}
 

@@ -18,7 +18,7 @@ from tools.source import class_of, comments, source_of
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "library-reference.md"
 INTERNAL: Final = "Internal:"
-# Programs don't call these: other functions return them.
+# Programs don't call the constructors of these classes, because other functions return their objects.
 NOT_CONSTRUCTED: Final = (pairchat.Chat, pairchat.Receipt)
 
 HEAD: Final = """\
@@ -34,7 +34,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def page() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     published = {name: getattr(pairchat, name) for name in pairchat.__all__}
     classes = {name: value for name, value in published.items() if inspect.isclass(value)}
     functions = {name: value for name, value in published.items() if inspect.isfunction(value)}
@@ -84,14 +84,14 @@ def _is_shown(method: Function) -> bool:
 
 
 def _members(tree: ast.ClassDef, beside: dict[int, str]) -> Iterator[str]:
-    """The fields of a record, and the members of an enumeration."""
+    """Yield the fields of a record, or the members of an enumeration."""
     for node in tree.body:
         if isinstance(node, ast.AnnAssign | ast.Assign) and "repr=False" not in ast.unparse(node):
             yield _with_remark(ast.unparse(node), node, beside)
 
 
 def _attributes(constructor: Function, beside: dict[int, str]) -> Iterator[str]:
-    """The public attributes that a constructor sets and explains."""
+    """Yield the public attributes that a constructor sets with a comment."""
     for node in ast.walk(constructor):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.end_lineno in beside:
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
@@ -106,7 +106,7 @@ def _with_remark(code: str, node: ast.stmt, beside: dict[int, str]) -> str:
 
 
 def _signature(function: Function, name: str | None = None) -> str:
-    """The first line of a function, without `self`. A long one has a line for each parameter."""
+    """Return the signature of a function without `self`. A long one has a line for each parameter."""
     arguments = function.args
     arguments.args = [argument for argument in arguments.args if argument.arg != "self"]
     decorators = {ast.unparse(decorator) for decorator in function.decorator_list}
@@ -123,7 +123,7 @@ def _signature(function: Function, name: str | None = None) -> str:
 
 
 def _alias(name: str) -> str:
-    """The definition of a type, from the module that has it."""
+    """Return the definition of a type from the module that has it."""
     for module in (events, protocol):
         source = inspect.getsource(module)
         for node in ast.parse(source).body:

@@ -1,7 +1,7 @@
-"""Write the JSON Schemas of the frames in docs/ (`make schemas`), one of each direction, from the types of the frames.
+"""Write the JSON Schemas of the frames in docs/ (`make schemas`), one for each direction, from the types of the frames.
 
-Types, bounds, and which fields may be left out are those that msgspec decodes by. Bounds that a later step of a node
-enforces stand in `BOUNDS`. `tests/docs/test_schemas.py` compares the schemas with what a node and a client accept.
+Types, bounds and optional fields are those that msgspec decodes by. `BOUNDS` has the bounds that a node checks after
+decoding. `tests/docs/test_schemas.py` compares the schemas with the frames that a node and a client accept.
 """
 
 import json
@@ -24,7 +24,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 CLIENT: Final = DOCS / "client-frames.schema.json"
 NODE: Final = DOCS / "node-frames.schema.json"
 
-# What a client's field is held to after it was decoded. The rest of the rules for names doesn't fit into a schema.
+# Bounds that a node checks after decoding a client's frame. A schema can't express the other rules for names.
 BOUNDS: Final[dict[str, dict[str, int]]] = {
     "name": {"minLength": 1, "maxLength": parse.MAX_TYPED},
     "auth": {"maxLength": TOKEN_CHARACTERS},
@@ -35,7 +35,7 @@ Schema = dict[str, Any]
 
 
 def schemas() -> dict[Path, str]:
-    """The text of each file."""
+    """Return the files and their texts."""
     client = _document(
         frames.ClientFrame,
         "Frames that a client of pair-relay sends",
@@ -59,7 +59,7 @@ def schemas() -> dict[Path, str]:
 
 
 def _document(union: Any, title: str, description: str) -> Schema:
-    """A schema that any frame of the union satisfies."""
+    """Return a schema that every frame of the union satisfies."""
     kinds = get_args(union)
     _, found = schema_components(kinds, ref_template="#/$defs/{name}")
     frames_by_name = {kind.__name__: _frame(kind, found[kind.__name__]) for kind in kinds}
@@ -73,13 +73,13 @@ def _document(union: Any, title: str, description: str) -> Schema:
 
 
 def _frame(kind: type[Any], made: Schema) -> Schema:
-    """What msgspec made of one type of frame, with the source's comments as descriptions of the fields."""
+    """Return msgspec's schema of one frame type, with the comments in its source as descriptions of the fields."""
     said = remarks(kind)
     written = {field.encode_name: field for field in fields(kind)}
     for name, schema in made["properties"].items():
         if len(schema.get("enum", ())) == 1:
             schema["const"] = schema.pop("enum")[0]
-        if schema.get("default", 0) is None:  # it is the same as to leave the field out
+        if schema.get("default", 0) is None:  # null means the same as leaving the field out
             del schema["default"]
         if name in written and (remark := said.get(written[name].name)):
             schema["description"] = remark
@@ -89,14 +89,14 @@ def _frame(kind: type[Any], made: Schema) -> Schema:
 
 
 def _bound(schema: Schema, bounds: Mapping[str, int]) -> None:
-    """Hold the text in a schema to bounds. Beside it there may be null."""
+    """Add bounds to the schema of a text, which may also be null."""
     for part in schema.get("anyOf", [schema]):
         if part != _NULL:
             part.update(bounds)
 
 
 def _without_null(schema: Schema) -> None:
-    """Take null away from a schema: a node leaves a field out that it has nothing for."""
+    """Remove null from a schema, because a node leaves out a field without a value."""
     parts = [part for part in schema.get("anyOf", ()) if part != _NULL]
     if len(parts) == 1:
         del schema["anyOf"]

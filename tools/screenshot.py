@@ -2,8 +2,8 @@
 
     make screenshot
 
-Alice is on the first node and bob on the second; the first one is killed while they talk. What alice's terminal shows
-at the end is written to docs/pairchat.svg.
+Alice is on the first node and bob on the second. The first one is killed while they talk. The final screen of alice's
+terminal is written to docs/pairchat.svg.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from rich.text import Text
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "cli")]
 
-from tests.cli.terminal import Terminal  # noqa: E402  what the tests look at is what the picture shows
+from tests.cli.terminal import Terminal  # noqa: E402  the picture uses the terminal of the tests
 from tests.support.node import Node  # noqa: E402
 from tests.support.server import RedisServer  # noqa: E402
 
@@ -32,7 +32,7 @@ PICTURE = ROOT / "docs" / "pairchat.svg"
 THEME = TerminalTheme(
     (24, 24, 24),
     (208, 208, 208),
-    [(24, 24, 24)] * 8,  # every colour in the picture is one of the 256
+    [(24, 24, 24)] * 8,  # the picture uses colours of the 256-colour palette only
 )
 
 
@@ -40,12 +40,12 @@ FONTS = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
 
 
 def server(node: Node) -> str:
-    """As the option wants it."""
+    """Return the node's address in the form of the option `--server`."""
     return ":".join(map(str, node.address))
 
 
 def talk(nodes: list[Node], stack: contextlib.ExitStack) -> Terminal:
-    """A conversation that outlives a node; returns alice's terminal."""
+    """Play a conversation that survives the loss of a node, and return alice's terminal."""
     one, two = nodes
     options = ("--theme", "dark")
     bob = stack.enter_context(Terminal("bob", *options, server=server(two)))
@@ -75,14 +75,14 @@ def talk(nodes: list[Node], stack: contextlib.ExitStack) -> Terminal:
 
 
 def say(speaker: Terminal, listener: Terminal, text: str) -> None:
-    """Say something, and see it arrive and be acknowledged."""
+    """Send a text, and wait until it has arrived and is acknowledged."""
     speaker.type(text + "\r")
     listener.wait_for(text[:20])
     speaker.wait(lambda lines: any("✓✓" in line and text[:20] in line for line in lines), "the ticks")
 
 
 def picture(screen: pyte.Screen) -> str:
-    """The screen as SVG."""
+    """Return the screen as SVG."""
     console = Console(width=screen.columns, record=True, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     for number in range(screen.lines):
         row = Text(no_wrap=True, end="\n")
@@ -90,14 +90,14 @@ def picture(screen: pyte.Screen) -> str:
         for look, run in groupby(cells, style):
             row.append("".join(cell.data for cell in run), look)
         console.print(row, soft_wrap=True)
-    # Without the fonts that rich would load from elsewhere: where pictures are shown, nothing may be loaded.
+    # The fonts that rich loads from another host are left out, because pages show pictures without loading anything.
     return console.export_svg(title="pairchat", theme=THEME, code_format=FONTS.sub("", CONSOLE_SVG_FORMAT)).replace(
         "Fira Code", "DejaVu Sans Mono, Menlo, Consolas"
     )
 
 
 def style(cell: pyte.screens.Char) -> str:
-    """What rich calls the look of a cell."""
+    """Return the style of a cell in rich's notation."""
     words = [word for word, on in (("bold", cell.bold), ("reverse", cell.reverse)) if on]
     words += [colour(cell.fg)] if cell.fg != "default" else []
     words += ["on " + colour(cell.bg)] if cell.bg != "default" else []
@@ -105,12 +105,12 @@ def style(cell: pyte.screens.Char) -> str:
 
 
 def colour(name: str) -> str:
-    """pyte's name of a colour for rich."""
+    """Convert pyte's name of a colour to rich's."""
     return f"#{name}" if len(name) == 6 and all(letter in "0123456789abcdef" for letter in name) else name
 
 
 def main() -> None:
-    """Take it."""
+    """Play the conversation and write the picture."""
     with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         redis = RedisServer(Path(folder) / "redis")
         stack.callback(redis.stop)

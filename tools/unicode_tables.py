@@ -1,10 +1,10 @@
-"""Write the tables of relay/names/tables/ from Unicode's data. Run it again only to move to other Unicode data.
+"""Write the tables of relay/names/tables/ from Unicode's data. Run it again only to change to other Unicode data.
 
     python3.11 tools/unicode_tables.py path/to/confusables.txt
 
-Takes the repertoire from the `unicodedata` of the oldest Python that the project supports, the PRECIS classes from
-precis-i18n, and the look-alikes from the confusables.txt of UTS #39 (https://www.unicode.org/Public/security/). All
-nodes of a cluster have to hold the same tables: to change them is to change who owns which name.
+It takes the repertoire from the `unicodedata` of the oldest supported Python, the PRECIS classes from precis-i18n, and
+the look-alikes from the confusables.txt of UTS #39 (https://www.unicode.org/Public/security/). All nodes of a cluster
+must have the same tables, because another table changes which names are equal, and so who owns a name.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from precis_i18n.derived import CONTEXTJ, CONTEXTO, PVALID, derived_property
 from precis_i18n.unicode import UnicodeData
 
 TARGET = Path(__file__).parent.parent / "relay" / "unicode"
-REPERTOIRE_VERSION = "14.0.0"  # of Python 3.11: all newer Pythons map and normalise these characters the same way
+REPERTOIRE_VERSION = "14.0.0"  # that of Python 3.11; newer Pythons map and normalise these characters the same way
 JOINERS = (0x200C, 0x200D)
-PRIVATE_USE = 0xF0000  # stands for prototypes outside the repertoire: no version gives it a decomposition or a class
+PRIVATE_USE = 0xF0000  # the first stand-in for prototypes outside the repertoire; it never has a decomposition or class
 
 HEADER = """\
 # {title}
@@ -34,12 +34,12 @@ UCD = UnicodeData()
 
 
 def lowered(char: str) -> str:
-    """The character after RFC 8265's width and case mapping."""
+    """Return the character after RFC 8265's width and case mapping."""
     return str(UCD.width_map(char)).lower()
 
 
 def typed_characters() -> list[int]:
-    """Every code point that a name can be typed with: its mapping is made of what allowed characters are made of."""
+    """Return the code points that a typed name can contain: those whose mapping consists of pieces of allowed ones."""
     allowed = {
         chr(cp) for cp in range(sys.maxunicode + 1) if derived_property(cp, UCD)[0] in (PVALID, CONTEXTJ, CONTEXTO)
     }
@@ -49,19 +49,19 @@ def typed_characters() -> list[int]:
         cp
         for cp in range(sys.maxunicode + 1)
         if pieces.issuperset(unicodedata.normalize("NFD", lowered(chr(cp))))
-        # Not the three signs (`=` with a stroke is one) that aren't allowed although their pieces are.
+        # This excludes the three signs (`=` with a stroke is one) that aren't allowed although their pieces are.
         and known.issuperset(unicodedata.normalize("NFC", lowered(chr(cp))))
     ]
 
 
 def kind(cp: int) -> str:
-    """`category bidi-class`; all that isn't a mark counts as `Lo`, since the repertoire holds no other difference."""
+    """Return `category bidi-class`. All characters except marks count as `Lo`, as no other category matters here."""
     category = unicodedata.category(chr(cp))
     return f"{category if category in ('Mn', 'Mc') else 'Lo'} {unicodedata.bidirectional(chr(cp))}"
 
 
 def ranges(code_points: Iterable[int]) -> Iterator[str]:
-    """Lines `first last category bidi-class`."""
+    """Yield lines `first last category bidi-class`."""
     first = last = -1
     for cp in code_points:
         if cp == last + 1 and kind(cp) == kind(first):
@@ -74,7 +74,7 @@ def ranges(code_points: Iterable[int]) -> Iterator[str]:
 
 
 def read_confusables(path: Path) -> tuple[str, dict[int, str]]:
-    """The version of the file, and what it maps."""
+    """Return the version of the file and its mapping. Raises SystemExit if the file is incomplete."""
     text = path.read_text(encoding="utf-8-sig")
     version = re.search(r"^# Version: ([\d.]+)$", text, re.MULTILINE)
     total = re.search(r"^# total: (\d+)$", text, re.MULTILINE)
@@ -85,13 +85,13 @@ def read_confusables(path: Path) -> tuple[str, dict[int, str]]:
 
 
 def prototype(text: str, confusables: dict[int, str]) -> str:
-    """The text mapped until nothing changes any more, so that a skeleton's skeleton is itself."""
+    """Map the text until it no longer changes, so that the skeleton of a skeleton is the skeleton itself."""
     mapped = unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).translate(confusables))
     return mapped if mapped == text else prototype(mapped, confusables)
 
 
 def reduced(confusables: dict[int, str], typed: Iterable[int]) -> dict[int, str]:
-    """The prototypes of the characters that a skeleton is taken of, in characters that every Python knows."""
+    """Return the prototypes of the characters in the input of skeletons, in characters that every Python knows."""
     pieces = {ord(piece) for cp in typed for piece in unicodedata.normalize("NFD", UCD.width_map(chr(cp)))}
     result = {cp: prototype(chr(cp), confusables) for cp in sorted(pieces & confusables.keys())}
     unknown = sorted({char for target in result.values() for char in target if unicodedata.category(char) == "Cn"})
@@ -101,7 +101,7 @@ def reduced(confusables: dict[int, str], typed: Iterable[int]) -> dict[int, str]
 
 
 def rows(confusables: dict[int, str]) -> Iterator[str]:
-    """Lines `prototype: sources`; an empty prototype drops the character."""
+    """Yield lines `prototype: sources`. An empty prototype means that the character is dropped."""
     sources: dict[str, list[int]] = {}
     for source, target in confusables.items():
         sources.setdefault(target, []).append(source)
@@ -110,7 +110,7 @@ def rows(confusables: dict[int, str]) -> Iterator[str]:
 
 
 def spelled(code_points: Iterable[int]) -> str:
-    """Code points in hexadecimal."""
+    """Return code points in hexadecimal, separated by spaces."""
     return " ".join(f"{cp:X}" for cp in code_points)
 
 
@@ -120,7 +120,7 @@ def write(name: str, header: dict[str, str], lines: Iterable[str]) -> None:
 
 
 def main() -> None:
-    """See the module's docstring."""
+    """Write both tables, from the file that the command line names."""
     parser = argparse.ArgumentParser(description="Write the tables of relay/names/tables/ from Unicode's data.")
     parser.add_argument("confusables", type=Path, help="confusables.txt of UTS #39")
     if unicodedata.unidata_version != REPERTOIRE_VERSION:

@@ -1,4 +1,4 @@
-"""`python -m pairchat`."""
+"""This module runs the command as `python -m pairchat`."""
 
 from pairchat.cli import main
 

@@ -1,10 +1,10 @@
-"""Where a server is: `host`, `host:port` or `[IPv6]:port`."""
+"""This module parses server addresses: `host`, `host:port` or `[IPv6]:port`."""
 
 from typing import NamedTuple
 
 from pairchat.errors import BadServer
 
-DEFAULT_PORT = 9999  # of `relay node`
+DEFAULT_PORT = 9999  # the default port of `relay node`
 _MAX_PORT = 65_535
 
 
@@ -19,7 +19,7 @@ class Address(NamedTuple):
 
 
 def parse_address(server: str) -> Address:
-    """Read an address; without a port it is 9999. Raises `BadServer` with one line that says what is wrong."""
+    """Parse an address. The default port is 9999. Raises `BadServer` with one line that says what is wrong."""
     server = server.strip()
     if server.startswith("["):
         host, bracket, rest = server[1:].partition("]")

@@ -96,13 +96,13 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would be a trace at the end
-        if error.errno != errno.EPIPE:  # else the reader has had enough, as `head` has: no fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise flushing the buffer at exit prints a traceback
+        if error.errno != errno.EPIPE:  # EPIPE is no fault: the reader has stopped reading, as `head` does
             where = error.filename or ("can't write the output" if error.errno in _OF_OUTPUT else "can't go on")
             Notices().say(f"pairchat: {where}: {error.strerror}")
         ended = error.__context__.code if isinstance(error.__context__, SystemExit) else None
         sys.exit(ended or Exit.NOT_CONFIRMED)
-    except RuntimeError:  # of `--install-completion`
+    except RuntimeError:  # `--install-completion` raises it without a home folder
         if home(".") is not None:
             raise
         Notices().say("pairchat: there is no home folder: set HOME")
@@ -110,9 +110,9 @@ def main() -> None:
 
 
 async def _until_signal(settings: Settings) -> int:
-    """Run until done or told to end; the name is given back in either case."""
+    """Run until the chat is over or a signal arrives. In both cases the name is given back."""
     status = 0
-    # Whoever has a signal ignored, as `nohup` does, wants it to end nothing.
+    # A signal that was ignored at the start, as `nohup` does with SIGHUP, must not end the program.
     wanted = [number for number in _ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with anyio.open_signal_receiver(*wanted) as signals:
         async with anyio.create_task_group() as tasks:
@@ -160,7 +160,7 @@ async def _in_pipe(settings: Settings, notices: Notices) -> int:
         notices.say("pairchat: no name; write: pairchat NAME")
         return Exit.USAGE
     ends = Frames(0, 1) if settings.json else Pipe(0, 1, notices.say)
-    ask = settings.ask and settings.json  # lines of text have nobody to ask
+    ask = settings.ask and settings.json  # the text mode can't ask the user
     tls, auth = _tls(settings), proof(settings.auth_file)
     async with connect(
         *settings.servers, name=settings.name, state=state_folder(), tls=tls, ask=ask, auth=auth
@@ -170,13 +170,13 @@ async def _in_pipe(settings: Settings, notices: Notices) -> int:
 
 
 async def _in_terminal(settings: Settings) -> int:
-    from pairchat.screen import Screen  # takes its time to import, which scripts need not spend
+    from pairchat.screen import Screen  # this import is slow, and scripts don't need it
 
     return await Screen(settings, state_folder(), _tls(settings), proof(settings.auth_file)).run()
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """What to speak TLS with; None: it isn't wanted. Raises `BadSettings`."""
+    """Return the TLS context, or None if TLS is off. Raises `BadSettings`."""
     files = {"--ca": settings.tls_ca, "--cert": settings.tls_cert, "--key": settings.tls_key}
     if settings.tls:
         return client_context(*files.values())

@@ -32,20 +32,20 @@ from pairchat.requests import Request
 from pairchat.states import State
 from pairchat.store import Store
 
-DEFAULT_SERVER = "localhost:9999"  # of `relay node`
-NAME_PAUSE = 0.5  # seconds between two claims of a name that is taken, while there is patience
-# Seconds that an exit by an exception gives to the outcome of what was said, and then to the `quit`.
+DEFAULT_SERVER = "localhost:9999"  # the default address of `relay node`
+NAME_PAUSE = 0.5  # seconds between two claims of a taken name, within `reconnect_timeout`
+# Seconds for which an exit by an exception waits for the outcome of pending texts, and then again for the `quit`.
 FAREWELL_WAIT = 1.0
-# Events that wait for the program before reading stops. A default window of 256 texts each way and all their fates fit,
-# so only a program that never looks at its events gets there.
+# Number of unread events at which the client stops reading. A default window of 256 texts each way and all their
+# outcomes fit, so only a program that never reads its events reaches it.
 EVENTS_AHEAD = 1024
-# Texts dealt with before they are acknowledged although more are waiting: a fraction of a default window, so that the
-# partner need not stop.
+# Number of processed texts after which the client acknowledges even if more are waiting. It is a fraction of a default
+# window, so that the partner need not stop sending.
 ACK_AFTER = 32
 
 
 def begin_at(servers: int) -> int:
-    """The first of so many servers to try: at random, so that the clients of a relay spread over its nodes."""
+    """Return the index of the first server to try. It is random, so that clients spread over the nodes of a relay."""
     return random.randrange(servers)
 
 
@@ -80,12 +80,12 @@ class Chat:
         self._servers, self._state = servers, state
         self._protocol = ClientProtocol(trace=trace, ask=ask, proof=lambda: self._link.proof)
         self._link = Reconnector(self._protocol, route, self._take, reconnect_timeout, auth)
-        self._turn = anyio.Lock()  # senders go in the order in which they came
+        self._turn = anyio.Lock()  # serves senders in the order in which they arrived
         self._tell, self._told = anyio.create_memory_object_stream[Event](EVENTS_AHEAD)
-        self._happened = 0  # events told
-        self._in_hand: Message | None = None  # handed out; dealt with once the next event is asked for
-        self._done: Message | None = None  # the latest that was dealt with
-        self._unacknowledged = 0  # dealt with, but not acknowledged
+        self._happened = 0  # the number of events so far
+        self._in_hand: Message | None = None  # given to the program; processed once it asks for the next event
+        self._done: Message | None = None  # the last processed message
+        self._unacknowledged = 0  # the number of processed messages without an acknowledgement
 
     @property
     def name(self) -> str | None:
@@ -136,10 +136,10 @@ class Chat:
 
     @property
     def pending(self) -> tuple[Outgoing, ...]:
-        """The texts without an outcome, oldest first. They have arrived or not once the connection is lost for good."""
+        """The texts without an outcome, oldest first. It stays unknown if the connection is lost for good."""
         return tuple(self._protocol.outbox.pending)
 
-    # --- what to do
+    # --- requests
 
     async def claim(self, name: str) -> str:
         """Claim a name, or continue the session that a killed program left under it in `state`.
@@ -161,10 +161,10 @@ class Chat:
                 self._link.store = Store(self._state, name, self._servers)
                 memory = self._link.store.load()
             except BlockingIOError:
-                pass  # another program's, which has the name as well: it is for the node to refuse us
+                pass  # another program uses this session and holds the name, so the node will refuse our claim
             except OSError as error:
                 self._link.no_store = error
-        # A protocol that has had a name has ids of its own.
+        # A protocol object that already had a session has its own ids and can't take over saved ones.
         if memory is None or self._protocol.node is not None:
             return self._protocol.claim(name)
         return self._protocol.recall(memory)
@@ -238,7 +238,7 @@ class Chat:
         """
         chat = self._protocol.chat
         if not self._protocol.room(text):
-            self._acknowledge()  # or two programs that answer each other could wait for each other
+            self._acknowledge()  # otherwise two programs that answer each other could deadlock
         async with self._turn:
             await self._link.until(lambda: self._protocol.chat != chat or self._protocol.room(text))
             if chat is None or self._protocol.chat != chat:
@@ -264,7 +264,7 @@ class Chat:
         """Give the name back. It returns once every earlier text has its outcome and the node has confirmed the end."""
         await self._answer(self._protocol.quit)
 
-    # --- what happens
+    # --- events
 
     def __aiter__(self) -> Self:
         return self
@@ -303,11 +303,11 @@ class Chat:
             self._protocol.acknowledge(self._done)
             self._link.flush()
 
-    # --- the whole
+    # --- lifetime
 
     @asynccontextmanager
     async def _served(self, name: str | None) -> AsyncIterator[None]:
-        """Connected in here, and gone afterwards."""
+        """Hold the connection open for the block, and close it afterwards."""
         failure: BaseException | None = None
         try:
             await self._link.open()
@@ -326,17 +326,17 @@ class Chat:
         finally:
             self._tell.close()
             self._told.close()
-            with anyio.CancelScope(shield=True):  # none of it takes long
+            with anyio.CancelScope(shield=True):  # each step has its own time limit
                 await self._farewell()
                 await self._link.close()
             self._close_store()
         if failure is not None:
-            raise failure  # out here, because the task group would wrap it in an ExceptionGroup
+            raise failure  # raised here because the task group would wrap it in an ExceptionGroup
 
     # --- waiting
 
     async def _answer(self, ask: Callable[[], Request]) -> Event:
-        """Ask, and wait for the outcome."""
+        """Send a request and wait for its outcome."""
         return await self._outcome(self._ask(ask))
 
     def _ask(self, ask: Callable[[], Request]) -> Request:
@@ -354,22 +354,22 @@ class Chat:
         return outcome
 
     async def _run(self) -> None:
-        """Serve the session; at its end there are no more events."""
+        """Serve the session, and close the event stream when it ends."""
         try:
             await self._link.run()
         finally:
             self._tell.close()
 
     async def _take(self, told: list[Event]) -> None:
-        self._happened += len(told)  # at once: whoever waited for one of them may go on before all are handed over
+        self._happened += len(told)  # counted first: a task that waits for one of them may run before all are delivered
         for event in told:
-            with suppress(anyio.BrokenResourceError):  # the program has left the block: it wants no more events
+            with suppress(anyio.BrokenResourceError):  # the program has left the block and reads no more events
                 await self._tell.send(event)
 
     # --- the end
 
     async def _finish(self) -> None:
-        """The program is done: give the name back. A connection that is gone matters only if a text's fate is open."""
+        """Give the name back after the block. Raises `ConnectionLost` only if a text has no outcome."""
         self._told.close()
         try:
             if self.name is not None:
@@ -379,10 +379,10 @@ class Chat:
                 raise
 
     async def _farewell(self) -> None:
-        """The program failed or was cancelled, and the tasks are gone: give the name back all the same.
+        """Give the name back after the block failed or was cancelled, when no task runs any more.
 
-        Also one that is just being claimed, or that waits for a connection. What was said may still have its outcome,
-        for a moment; then the name is given back without.
+        This includes a name whose claim is under way and a session that waits for a connection. Pending texts have
+        `FAREWELL_WAIT` seconds for their outcome; then the name is given back without waiting for them.
         """
         protocol, link = self._protocol, self._link
         if link.failure or not protocol.claimed:
@@ -398,10 +398,10 @@ class Chat:
                     return
 
     async def _last_words(self) -> None:
-        """Say what is to be said, and listen until the node has heard it."""
+        """Send the remaining bytes, and read until the node has confirmed the end."""
         link, protocol = self._link, self._protocol
         assert link.stream is not None
-        # Twice does no harm: the node knows each text by its id, and closes at the first `quit`.
+        # Sending bytes twice does no harm: the node knows each text by its id, and closes at the first `quit`.
         data, link.unwritten = link.unwritten + protocol.data_to_send(), b""
         while protocol.state is not State.OVER:
             if data:
@@ -410,11 +410,11 @@ class Chat:
             data = protocol.data_to_send()
 
     def _close_store(self) -> None:
-        """Forget the session on disk once the name is given back; one that is only cut off may be resumed."""
+        """Close the store. Delete the saved session if the name was given back; otherwise it may be resumed later."""
         store, self._link.store = self._link.store, None
         if store is not None:
             if self._protocol.memory is None:
-                with suppress(OSError):  # what is left there is good for nothing any more
+                with suppress(OSError):  # a file that stays is harmless: its session can't be resumed
                     store.forget()
             store.close()
 
@@ -436,11 +436,11 @@ async def connect(
       `localhost:9999`. The first one is chosen at random. When a connection is lost, or its node falls silent, the
       client continues the session at the next one.
     - `name`: the name to claim. Without it, the program calls `Chat.claim`.
-    - `reconnect_timeout`: seconds that a lost connection is looked for, before `ConnectionLost`. By default this is as
-      long as the node keeps the session (its grace). 0 means not at all, `math.inf` for ever. A server or an `auth`
-      that hangs doesn't prolong it; only a node that was asked for the session has up to six seconds for its answer.
-      If it is given, a name that is taken is waited for as long as well, because a killed program of the same user may
-      still hold it.
+    - `reconnect_timeout`: seconds for which the client tries to reconnect before it raises `ConnectionLost`. The
+      default is the time for which the node keeps the session (its grace). 0 means that it doesn't try, `math.inf` that
+      it tries for ever. A server or an `auth` that hangs doesn't prolong it, but a node that was asked to resume the
+      session has up to six seconds for its answer. If it is given, the client waits for a taken name for as long as
+      well, because a killed program of the same user may still hold it.
     - `state`: a folder for the token and the texts without an outcome. They stay there until the name is given back, so
       that a killed program can resume its session when it is started again. Without it nothing is written to disk.
     - `trace`: a function that is called with each line that is sent (`">"`) and received (`"<"`), see `ClientProtocol`.
@@ -448,13 +448,13 @@ async def connect(
     - `ask`: True if the program answers calls itself. It then receives `Invited` and calls `Chat.accept` or
       `Chat.decline`. By default every call makes a chat at once.
     - `auth`: a function, `async` or not, that returns the signed token which proves the name. It is called for each
-      connection. While a lost connection is looked for, a token that the relay refuses and an exception of `auth` are
-      reported as `Complaint`, and `auth` is called again for the next attempt: neither ends the session.
+      connection. While the client reconnects, a token that the relay refuses and an exception of `auth` are reported as
+      `Complaint`, and `auth` is called again for the next attempt: neither ends the session.
 
     At the end of the block the name is given back. A block that ended well first waits until every text has its
     outcome. A block that failed or was cancelled takes a few seconds at most.
 
-    It raises `BadServer` for an address that is no address, `ConnectionFailed` if no server answers, and `Refused` if
+    It raises `BadServer` for a malformed address, `ConnectionFailed` if no server answers, and `Refused` if
     the name is refused. At the end of the block it raises `ConnectionLost` if a text has no outcome.
     """
     servers = servers or (DEFAULT_SERVER,)

@@ -1,6 +1,6 @@
-"""What proves to a relay that a name is the user's: a token that its operator issued, from a file or the environment.
+"""This module reads the token with which a user proves a name to a relay, from a file or from the environment.
 
-Never from the command line, which every user of the machine can read.
+The relay's operator issues the token. It is never taken from the command line, which all users of the machine can read.
 """
 
 import inspect
@@ -19,9 +19,9 @@ VARIABLE: Final = "PAIRCHAT_AUTH"
 
 
 def proof(file: str | None) -> AuthToken | None:
-    """Reads the token again for each connection, since it expires; None: there is none. Raises `BadSettings`.
+    """Return a function that reads the token, or None if no token is configured. Raises `BadSettings`.
 
-    A file that can't be read any more later on proves nothing.
+    Call the function for each connection, because tokens expire. It returns None if the file became unreadable.
     """
     if file is None:
         token = os.environ.get(VARIABLE, "").strip()
@@ -32,7 +32,7 @@ def proof(file: str | None) -> AuthToken | None:
         _read(file)
     except UnicodeDecodeError:
         raise BadSettings(f"can't read {file}: not UTF-8") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+    except (OSError, ValueError) as error:  # ValueError means a zero byte in the name
         raise BadSettings(f"can't read {file}: {getattr(error, 'strerror', None) or error}") from None
     return lambda: _read_or_nothing(file)
 
@@ -49,7 +49,7 @@ def _read_or_nothing(file: str) -> str | None:
 
 
 async def prove(auth: Auth | None) -> str | None:
-    """What the program has to show now. Raises whatever it raises, and TypeError or ValueError if that is no text."""
+    """Return the token that `auth` gives now. Raises what `auth` raises, and TypeError or ValueError if it is bad."""
     token = auth() if auth is not None else None
     if inspect.isawaitable(token):
         token = await token
@@ -61,7 +61,7 @@ async def prove(auth: Auth | None) -> str | None:
 
 
 def _is_unicode(token: str) -> bool:
-    """Whether it can be said: not with half of a surrogate pair in it, which stands for a byte that is no UTF-8."""
+    """Return True if the token has no lone surrogate, which would stand for a byte that is not UTF-8."""
     try:
         token.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Opening connections: to which addresses, in which order, and how long after one another."""
+"""This module opens connections, and decides the order and the timing of the attempts."""
 
 import os
 import random
@@ -15,48 +15,49 @@ from pairchat.errors import ConnectionFailed
 from pairchat.resolve import addresses, in_turn
 from pairchat.trust import explain
 
-# What reading and writing raise once a connection is gone. SSLError: a record that is no TLS, or an alert, after which
-# nothing can be read.
+# The errors that reading and writing raise once a connection is gone. SSLError stands for a record that is no TLS, or
+# an alert, after which nothing can be read.
 BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
-# Seconds until one address, or the lookup of one name, is given up where there are others: above any round trip.
+# Seconds for one address, or for the lookup of one name, if there are others. It is longer than any round trip.
 ADDRESS_WAIT = 3.0
-# Seconds from one attempt to the next while the former is under way, as RFC 8305 recommends.
+# Seconds between the starts of two attempts while the earlier one is under way, as RFC 8305 recommends.
 STAGGER = 0.25
-FIRST_PAUSE = 0.25  # seconds at most before the first try to reconnect; all clients of a node lose it at once
-PAUSE = 0.5  # seconds at most before the second; then twice as long each time
-LONGEST_PAUSE = 5.0  # seconds: several tries within any sensible grace
+FIRST_PAUSE = 0.25  # seconds at most before the first reconnect; all clients of a node lose it at the same time
+PAUSE = 0.5  # seconds at most before the second attempt; this doubles with each further one
+LONGEST_PAUSE = 5.0  # seconds; it allows several attempts within any sensible grace
 
 
 Found = TypeVar("Found")
 
 
 class Place(NamedTuple):
-    """Where an address stands among all: first addresses of all servers come before any second one."""
+    """The position of an address in the order of attempts: each server's first address comes before any second one."""
 
-    address: int  # among those of its server
+    address: int  # its index among the addresses of its server
     server: int
 
 
 class Route:
-    """Several servers that are tried side by side, beginning behind the one that was connected to last.
+    """Several servers that are tried side by side, beginning after the last one that accepted a connection.
 
-    So a node that took the connection and is no good otherwise is left.
+    Thus the client leaves a node that accepts connections but can't serve.
     """
 
     def __init__(self, servers: Sequence[Address], tls: ssl.SSLContext | None = None) -> None:
         self._servers = servers
         self._tls = tls
-        self.secure = tls is not None  # what is said is encrypted
+        self.secure = tls is not None  # True if the connection is encrypted
         self.others = len(servers) - 1
         self._last = Place(0, -1)
-        self._seed = random.random()  # of the order of each name's addresses
+        self._seed = random.random()  # determines the order of each name's addresses
         self.current = servers[0]  # as the user wrote it
 
     async def open(self, patience: float, *, only: float = ADDRESS_WAIT) -> ByteStream:
-        """A connection to the first that answers, within `patience` seconds, `only` of them for each but a single one.
+        """Return a connection to the first address that answers within `patience` seconds.
 
-        A host name stands for all its addresses. Raises `ConnectionFailed` in the words of the system.
+        If there are several addresses, each one has `only` seconds. A host name stands for all its addresses. Raises
+        `ConnectionFailed` in the words of the system.
         """
         race = _Race(self._servers, self._tls, self._last, self._seed, only)
         with anyio.move_on_after(patience):
@@ -69,10 +70,10 @@ class Route:
 
 
 class _Race:
-    """One try at all addresses of all servers.
+    """One race between all addresses of all servers ("happy eyeballs").
 
-    Each attempt begins `STAGGER` after the one before it, or as soon as that one has failed. A name whose lookup hangs
-    holds up nobody else.
+    Each attempt begins `STAGGER` seconds after the one before it, or as soon as that one has failed. A name whose
+    lookup hangs doesn't delay the others.
     """
 
     def __init__(
@@ -84,21 +85,21 @@ class _Race:
         one_of_many: float,
     ) -> None:
         self.won: tuple[Place, ByteStream] | None = None
-        self.failure: ConnectionFailed | None = None  # the latest
-        self.late: Callable[[], str] = lambda: ""  # what to say of the latest attempt if time runs out
+        self.failure: ConnectionFailed | None = None  # the latest failure
+        self.late: Callable[[], str] = lambda: ""  # returns the error message for a time-out of the latest attempt
         self._servers, self._tls, self._last, self._seed = servers, tls, last, seed
         self._one_of_many = one_of_many  # seconds for one attempt
         self._untried: dict[Place, str] = {}
-        self._lookups = len(servers)  # under way
-        self._attempts = 0  # under way
+        self._lookups = len(servers)  # lookups under way
+        self._attempts = 0  # attempts under way
         self._changed = anyio.Event()  # replaced at each change
 
     async def run(self) -> None:
-        """Connect. Returns with `won`, or with `failure`."""
+        """Run the race. Sets `won`, or `failure`."""
         async with anyio.create_task_group() as tasks:
             for server in range(len(self._servers)):
                 tasks.start_soon(self._look_up, server)
-            # Most names are known within milliseconds: then their order counts, not which lookup ends first.
+            # Most lookups end within milliseconds. Waiting for them keeps the order independent of which ends first.
             with anyio.move_on_after(STAGGER):
                 await self._until(lambda: not self._lookups)
             while (place := await self._next()) is not None:
@@ -109,14 +110,14 @@ class _Race:
             tasks.cancel_scope.cancel()
 
     async def _next(self) -> Place | None:
-        """What to try now; None if there is a connection, or nothing left to hope for."""
+        """Return the next address to try, or None if there is a connection or no address is left."""
         await self._until(lambda: bool(self._untried) or not (self._lookups or self._attempts))
         if self.won is not None or not self._untried:
             return None
         return min(self._untried, key=lambda place: (place <= self._last, place))
 
     async def _until(self, true: Callable[[], bool]) -> None:
-        """Wait for this, or for a connection."""
+        """Wait until `true` returns True or there is a connection."""
         while not true() and self.won is None:
             await self._changed.wait()
 
@@ -158,7 +159,10 @@ class _Race:
     async def _within(
         self, seconds: float | None, server: Address, do: Callable[[], Awaitable[Found]], late: Callable[[], str]
     ) -> Found | None:
-        """What this results in; None, and a `failure`, if it fails or takes too long, which `late` says in words."""
+        """Return the result of `do`. If it fails or times out, set `failure` and return None.
+
+        `late` returns the message for a time-out.
+        """
         self.late = late
         try:
             with anyio.fail_after(seconds):
@@ -179,7 +183,7 @@ async def _wrap(stream: ByteStream, server: Address, tls: ssl.SSLContext) -> Byt
 
 
 def pauses(random: random.Random) -> Iterator[float]:
-    """Seconds before each try to reconnect: rising, and different for each client, so that they don't come at once."""
+    """Yield the seconds to wait before each reconnect: exponential back-off with jitter, so that clients spread out."""
     yield random.uniform(0, FIRST_PAUSE)
     pause = PAUSE
     while True:
@@ -188,7 +192,7 @@ def pauses(random: random.Random) -> Iterator[float]:
 
 
 def _reason(error: BaseException) -> str:
-    """The words of the system, from inside what libraries wrap around them."""
+    """Return the system's words for an error, unwrapped from the exceptions of libraries."""
     if isinstance(error, ssl.SSLError):
         return explain(error)
     if isinstance(error, anyio.EndOfStream):
@@ -198,5 +202,5 @@ def _reason(error: BaseException) -> str:
     if error.__cause__ is not None:
         return _reason(error.__cause__)
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)  # asyncio puts words of its own into `strerror`
+        return os.strerror(error.errno)  # asyncio puts its own words into `strerror`
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -26,7 +26,7 @@ class NotARelay(ConnectionLost):
 
 
 class NotAdmitted(ConnectionLost):
-    """The relay accepts only clients with a certificate that it knows, and this client has none of those."""
+    """The relay accepts only clients with a certificate that it knows, and this client has none."""
 
 
 class NameLost(PairchatError):

@@ -1,10 +1,10 @@
-"""What others wrote is hostile to a terminal: every control is shown instead of obeyed."""
+"""This module makes text of others safe to print: control characters are shown, so that the terminal ignores them."""
 
 import re
 
-# C0 and C1 controls (CSI, OSC and DCS begin with them in either form) but TAB, and LF, which `lines` deals with; bidi
-# controls, which reorder what stands around them; the line and paragraph separators; and lone surrogates, which can't
-# be written at all. Zero-width joiners stay: emoji and many scripts need them.
+# These are the C0 and C1 controls (CSI, OSC and DCS begin with them in either form) except TAB, and LF, which `lines`
+# handles; bidi controls, which reorder the text around them; the line and paragraph separators; and lone surrogates,
+# which can't be encoded. Zero-width joiners stay: emoji and many scripts need them.
 _HOSTILE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -16,12 +16,12 @@ def escape(text: str) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a text, each safe to print; at least one. A CR before an LF is part of the line's end."""
+    """Return the lines of a text, each safe to print; at least one. A CR before an LF belongs to the line end."""
     return escape(text.replace("\r\n", "\n")).split("\n")
 
 
 def word(text: str) -> str:
-    r"""A name or another short piece, on one line: an LF is shown as `\x0a`."""
+    r"""Return a name or another short text, safe to print on one line: an LF is shown as `\x0a`."""
     return escape(text).replace("\n", r"\x0a")
 
 

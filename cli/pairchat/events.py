@@ -7,7 +7,7 @@ import msgspec
 
 Ref = str | int  # a program's own label for a request
 
-# Structs, because two dozen dataclasses would take a tenth of the time in which the program starts.
+# The events are structs because two dozen dataclasses would take a tenth of the program's start time.
 
 
 class DeliveryStatus(StrEnum):
@@ -31,9 +31,9 @@ class Outgoing:
     fate: DeliveryStatus = DeliveryStatus.PENDING
     detail: str = ""  # the reason if UNCONFIRMED; the code if REFUSED, or `not_sent` if the chat ended first
     at: float | None = None  # its Unix time as the partner sees it; only the last text of an acknowledgement has one
-    written: bool = field(default=False, repr=False)  # handed to the connection since the node last wanted it
+    written: bool = field(default=False, repr=False)  # it was written to the connection and need not be written again
     tried: bool = field(default=False, repr=False)  # it may have reached a node
-    earlier: bool = field(default=False, repr=False)  # on an earlier connection: some node may have taken it
+    earlier: bool = field(default=False, repr=False)  # it was sent on an earlier connection and may have arrived there
 
 
 class Joined(msgspec.Struct, frozen=True):

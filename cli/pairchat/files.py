@@ -1,4 +1,4 @@
-"""Files that a user names: one may be a device without end, or a pipe that nobody fills, so what is read is bounded."""
+"""This module reads files that a user names, with limits: one may be an endless device, or a pipe without a writer."""
 
 import errno
 import os
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-# Of settings, a token, or certificates: what the system trusts, all together, is a quarter of this.
+# The limit for settings, a token or certificates. All certificates that the system trusts take a quarter of it.
 MAX_FILE_BYTES: Final = 1_048_576
-# A pipe in the place of such a file may be filled by a program that has to ask somebody first.
+# Seconds to read a pipe, whose writer may be a program that has to ask the user first.
 PIPE_SECONDS: Final = 10.0
 
 
 def read_file(path: Path, limit: int = MAX_FILE_BYTES, patience: float | None = None) -> bytes:
-    """What is in a file, or in a pipe that ends within `patience` seconds, by default PIPE_SECONDS.
+    """Return the content of a file, or of a pipe that ends within `patience` seconds (default: PIPE_SECONDS).
 
-    Raises OSError, also with words of its own for one that is longer than `limit` bytes or doesn't end.
+    Raises OSError, also for a file that is longer than `limit` bytes or doesn't end in time.
     """
-    # Without O_NONBLOCK, opening a pipe would wait for somebody who writes.
+    # Without O_NONBLOCK, opening a pipe would block until there is a writer.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         content = _read(fd, limit + 1, time.monotonic() + (PIPE_SECONDS if patience is None else patience))
@@ -48,14 +48,17 @@ def _read(fd: int, limit: int, deadline: float) -> bytes:
 
 @contextmanager
 def bounded(path: Path) -> Iterator[Path]:
-    """A path to what is in a file, for OpenSSL, which would read without end. Raises OSError as `read_file` does."""
+    """Yield a path to the bounded content of a file, because OpenSSL reads without a limit.
+
+    Raises OSError as `read_file` does.
+    """
     content = read_file(path)
     if path.is_file():
         yield path
         return
     if sys.platform != "linux":
         raise OSError(errno.EINVAL, "it has to be a file")
-    with os.fdopen(os.memfd_create("pairchat"), "wb") as copy:  # a pipe can be read once
+    with os.fdopen(os.memfd_create("pairchat"), "wb") as copy:  # a pipe can be read only once
         copy.write(content)
         copy.flush()
         yield Path(f"/proc/self/fd/{copy.fileno()}")

@@ -1,7 +1,7 @@
-"""This module says where files of this user belong (XDG).
+"""This module finds the folders for this user's files (XDG base directories).
 
-It does so itself since platformdirs would put them in another place on macOS, would take a relative path in a variable,
-and would make a folder that is called `~` for a user without a home.
+It doesn't use platformdirs, which would choose another place on macOS, accept a relative path in a variable, and make a
+folder called `~` for a user without a home.
 """
 
 import os
@@ -9,14 +9,17 @@ from pathlib import Path
 
 
 def user_folder(variable: str, otherwise: str) -> Path | None:
-    """Ours in the folder that the variable names, else in this one of the home folder; None if there is no home."""
+    """Return the `pairchat` folder in the folder that `variable` names, or in `otherwise` under the home folder.
+
+    Returns None if it is needed and there is no home folder.
+    """
     base = os.environ.get(variable) or ""
     folder = Path(base) if base.startswith("/") else home(otherwise)
     return folder and folder / "pairchat"
 
 
 def home(folder: str) -> Path | None:
-    """This folder in the home folder; None where a user has neither HOME nor an entry among the system's users."""
+    """Return this folder in the home folder, or None for a user with neither HOME nor an entry in the user database."""
     try:
         return Path.home() / folder
     except RuntimeError:

@@ -1,10 +1,10 @@
-"""What a session makes of each frame that the node sends. No I/O.
+"""This module handles each frame that a node sends. It does no I/O.
 
-A node says of each answer which request it is for (`ref`). One of an earlier version doesn't; how a pairing is told
-from a call by somebody else then: by its name if that is the one we called. It may be told in another spelling that
-only the node can compare, so each call is followed by a ping: lines are handled in order, so the last pairing before
-the pong is the answer. (A pong may overtake a call that waits behind unacknowledged texts. Then the next pairing is the
-answer: nobody else can call us during a chat.)
+A node marks each answer with the request that it is for (`ref`). A node of an earlier version doesn't. In that case a
+pairing answers our call, and is no call by another user, if it has the name that we called. The node may report that
+name in another spelling, which only the node can compare. So a ping follows each call: the node handles lines in order,
+and therefore the last pairing before the pong is the answer. (A pong may overtake a call that waits behind
+unacknowledged texts. Then the next pairing is the answer, because no other user can call us during a chat.)
 """
 
 import unicodedata
@@ -22,12 +22,12 @@ from relay.protocol import frames
 if TYPE_CHECKING:
     from pairchat.protocol import ClientProtocol
 
-# Refusals of a frame itself, whatever it asked for: those of a ping look like these.
+# Codes that refuse a frame as such, independent of its request. A ping can be refused with these only.
 _ABOUT_FRAMES: Final = frozenset({"bad_frame", "rate_limited"})
 
 
 def answer(p: "ClientProtocol", frame: frames.NodeFrame) -> list[Event]:
-    """Take one frame in: what it tells."""
+    """Handle one frame and return its events."""
     handler = _HANDLERS.get(type(frame))
     return handler(p, frame) if handler else []
 
@@ -35,7 +35,7 @@ def answer(p: "ClientProtocol", frame: frames.NodeFrame) -> list[Event]:
 def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
     p.name, p.token, p.node = frame.name, frame.token, frame.node
     p.ping_every, p.grace = frame.ping, frame.grace
-    p.marks = frame.max_line is not None  # both are as old
+    p.marks = frame.max_line is not None  # both came with the same version
     p.max_line = frame.max_line or p.max_line
     if frame.resumed:
         p.state = State.RETURNING
@@ -49,7 +49,7 @@ def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
 
 
 def _resume_work(p: "ClientProtocol") -> list[Event]:
-    """All that stands has been told: ask and say again what has no outcome."""
+    """Send the requests and texts without an outcome again, once the node has reported the session's state."""
     p.state = State.ONLINE
     p.requests.resumed()
     p.write_blocks()
@@ -85,18 +85,18 @@ def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
 
 
 def _forsaken(p: "ClientProtocol", name: str) -> bool:
-    """Whether a chat with this user, which began while we were away, comes of a call that was given up meanwhile."""
+    """Return True if a chat that began while we were away comes from a call that was given up meanwhile."""
     return any(same_name(one, name) for one in p.requests.forsaken)
 
 
 def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request | None) -> list[Event]:
-    """A call was answered at the moment at which it was given up: its chat is over before anybody hears of it.
+    """Leave a chat whose call was answered while it was being given up, before the program hears of it.
 
-    `call`: None if it is answered already, since it was given up while there was no connection.
+    `call` is None if it has its outcome already because it was given up without a connection.
     """
     if call is not None:
         p.requests.answer(call, given_up(call))
-    told = [events.Left(p.partner or "", "left", p.chat)] if p.chat is not None else []  # an old node has told so
+    told = [events.Left(p.partner or "", "left", p.chat)] if p.chat is not None else []  # None: reported already
     p.partner = p.chat = None
     p.leave_at_once(frame.chat)
     return list(told)
@@ -105,7 +105,7 @@ def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request | Non
 def _message(p: "ClientProtocol", frame: frames.NodeMsg) -> list[Event]:
     if frame.chat != p.chat:
         return []
-    if frame.id <= p.last:  # sent again after a resume: we have it
+    if frame.id <= p.last:  # a duplicate, sent again after a resume
         p.write_ack()
         return []
     p.last = frame.id
@@ -130,12 +130,12 @@ def _back(p: "ClientProtocol", frame: frames.NodeBack) -> list[Event]:
 
 def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
     name = frame.name
-    if p.state is State.RETURNING:  # it may be that nobody remembers the name
+    if p.state is State.RETURNING:  # the node may not know the name any more
         name = name or p.partner or ""
     chat = frame.chat or (p.chat if name == p.partner else None)
     if chat is not None and chat == p.left:
-        return []  # we have given it up before anybody heard of it
-    if chat is not None and chat == p.chat:  # not so when a switch has already named the next one
+        return []  # we left this chat ourselves before the program heard of it
+    if chat is not None and chat == p.chat:  # False if a switch has already reported the next chat
         p.left = p.chat
         p.partner = p.chat = None
     request = p.requests.about(frame.ref, Kind.LEAVE)
@@ -179,7 +179,7 @@ def _missed(p: "ClientProtocol", frame: frames.NodeMissed) -> list[Event]:
 def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
     request = p.requests.about(frame.ref, Kind.BLOCK)
     if request is None or request.name != frame.name:
-        return []  # said again after a resume
+        return []  # the answer to a block that was repeated after a resume
     p.blocked[frame.name] = None
     blocked = events.Blocked(frame.name, True, request.ref)
     p.requests.answer(request, blocked)
@@ -228,7 +228,7 @@ def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
     if frame.code in ("name_lost", "kicked"):
         return _end(p, frame.code, frame.message)
     if p.name is None and frame.code == "bad_frame":
-        return []  # what we sent before we knew that the name was lost
+        return []  # it answers a frame that we sent before we knew that the name was lost
     if p.name is not None and p.state in (State.RESUMING, State.CLAIMING):
         return _not_back(p, frame)
     if frame.id is not None:
@@ -243,7 +243,7 @@ def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
 
 
 def _not_back(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
-    """The node doesn't give us back what we had."""
+    """Handle an error that says that the node can't resume the session or give the name back."""
     if frame.code == "bad_auth":
         if asked := p.requests.first(Kind.CLAIM):
             p.requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
@@ -262,7 +262,7 @@ def _not_back(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
 
 
 def _expired(p: "ClientProtocol") -> list[Event]:
-    """The session is gone. Claim the name again; what was asked for is asked again then."""
+    """Claim the name again because the session is gone. Open requests are sent again afterwards."""
     assert p.name is not None
     told = _settled(p.outbox.abandon("lost"))
     if p.partner is not None:
@@ -276,14 +276,14 @@ def _expired(p: "ClientProtocol") -> list[Event]:
 
 
 def _refusal(p: "ClientProtocol", error: Refused) -> list[Event]:
-    """Find out which request an error without an id is about."""
+    """Match an error without an id to its request."""
     if error.code == "not_paired":
-        p.requests.answer(p.requests.first(Kind.LEAVE), error)  # or the partner was first, and left in between
+        p.requests.answer(p.requests.first(Kind.LEAVE), error)  # None is open if the partner left first
         return []
     if error.name is None and error.code in _ABOUT_FRAMES and p.requests.ping_refused():
         return []
     if error.code == "not_called":
-        p.requests.answer(p.requests.first(Kind.ACCEPT), error)  # or we declined what was over already
+        p.requests.answer(p.requests.first(Kind.ACCEPT), error)  # None is open if we declined a call that was over
         return []
     request = p.requests.first(Kind.CLAIM, Kind.CALL, Kind.WHO, Kind.BLOCK, Kind.UNBLOCK)
     if request is None:
@@ -293,7 +293,7 @@ def _refusal(p: "ClientProtocol", error: Refused) -> list[Event]:
 
 
 def _end(p: "ClientProtocol", code: str, message: str) -> list[Event]:
-    """The session is over against our will; `Lost` comes behind the fate of every text."""
+    """End a session that the other side ended. `Lost` follows the outcome of every text."""
     settled = _settled(p.outbox.abandon(code))
     _forget(p, message)
     p.state = State.OVER if code in ("replaced", "kicked") else State.NAMELESS
@@ -334,5 +334,5 @@ def _settled(entries: list[Outgoing]) -> list[Event]:
 
 
 def same_name(asked: str, told: str) -> bool:
-    """Whether two spellings surely mean one name. False is no proof that they don't: that is for the node to say."""
+    """Return True if two spellings certainly mean one name. Only the node can tell that two names differ."""
     return unicodedata.normalize("NFKC", asked.strip()).casefold() == unicodedata.normalize("NFKC", told).casefold()

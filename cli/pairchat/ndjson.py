@@ -1,11 +1,11 @@
-"""For programs: commands in and events out, one JSON object a line.
+"""This module is the mode for programs: it reads commands and writes events, one JSON object a line.
 
-In: `to`, `cancel`, `msg`, `leave`, `who`, `block`, `unblock`, `accept`, `decline`, `typing`, `quit`, as in the
-protocol, but that a `msg` needs no id. Out: every event, as the frame it came in as far as there is one. The end of the
-input is a `quit`.
+The commands are `to`, `cancel`, `msg`, `leave`, `who`, `block`, `unblock`, `accept`, `decline`, `typing` and `quit`, as
+in the protocol, except that a `msg` needs no id. Every event is written as the frame that reported it, if there is one.
+The end of the input means `quit`.
 
-Commands are carried out one after the other, and what can't be understood is told in its turn. Some are read ahead, so
-that a `cancel` finds the call that is under way, or waits for its turn.
+Commands are carried out one after another, and the error for a bad line is written in its turn. Some commands are read
+ahead, so that a `cancel` finds its call while the call is under way or waits for its turn.
 """
 
 import json
@@ -27,25 +27,25 @@ from pairchat.tasks import alongside
 from pairchat.wording import Exit
 from relay.protocol.frames import MAX_ID, MAX_REF
 
-# Commands that may wait while one is carried out.
+# Number of commands that may wait while one is carried out.
 AHEAD: Final = 64
-# Beside the longest text, each byte of it escaped (`\\u0000`), a command may hold so much.
+# Bytes of a command beside its text. The text itself may take six times its size, with each byte escaped (`\\u0000`).
 _COMMAND_BYTES: Final = 4096
 
 _Command = dict[str, Any]
 
 
 class _Call:
-    """A `to` that has no outcome yet."""
+    """A `to` command without an outcome."""
 
     def __init__(self, command: _Command) -> None:
         self.command = command
         self.begun = self.given_up = False
-        self.trying = anyio.CancelScope()  # while it is made again and again
+        self.trying = anyio.CancelScope()  # active while the call is being retried
 
 
 class _Wrong(Exception):
-    """A line that is no command."""
+    """A line is not a valid command."""
 
     def __init__(self, message: str, about: _Command | None = None, code: str = "bad_frame") -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class _Wrong(Exception):
 
 
 class Frames:
-    """One session between a file to read commands from and a file to write events to."""
+    """One session that reads commands from one file and writes events to another."""
 
     _chat: Chat
 
@@ -62,9 +62,9 @@ class Frames:
         self._input = LineReader(source)
         self._sink = sink
         self._writing = anyio.Lock()
-        self._told = 0  # events
-        self._unsaid: events.Outgoing | None = None  # a text that was taken, while this is still to be said
-        self._changed = anyio.Event()  # set when one of these changes, and replaced
+        self._told = 0  # the number of events written
+        self._unsaid: events.Outgoing | None = None  # an accepted text whose `sent` is not written yet
+        self._changed = anyio.Event()  # set and replaced when one of these two changes
         self._status = Exit.OK
         self._invited: events.Invited | None = None  # the latest call
         self._calls: list[_Call] = []  # oldest first
@@ -81,7 +81,10 @@ class Frames:
         }
 
     async def run(self, chat: Chat, to: str | None, *, wait: bool = False) -> Exit:
-        """Do what is asked until `quit` or the end. Raises `PairchatError` if the connection or the name is lost."""
+        """Carry out commands until `quit` or the end of the input.
+
+        Raises `PairchatError` if the connection or the name is lost.
+        """
         self._chat = chat
         self._input.limit = 6 * chat.max_line + _COMMAND_BYTES
         commands, waiting = anyio.create_memory_object_stream[_Command | _Wrong](AHEAD)
@@ -123,12 +126,12 @@ class Frames:
                 raise NameLost(event.message)
 
     async def _write(self, frame: dict[str, Any]) -> None:
-        # ASCII: then no text can hold what some reader takes for the end of a line.
+        # ASCII output can't contain characters that some reader takes for a line end, such as U+2028.
         async with self._writing:
             await write_all(self._sink, json.dumps(frame, separators=(",", ":")).encode() + b"\n")
 
     async def _answer(self, frame: dict[str, Any]) -> None:
-        """Write what is no event, behind all events so far: `sent` stands behind the `paired` that it needed."""
+        """Write a frame that is no event after all events so far, so that `sent` follows the `paired` of its chat."""
         due = self._chat.happened
         while self._told < due:
             await self._changed.wait()
@@ -145,7 +148,7 @@ class Frames:
     # --- in
 
     async def _read(self, commands: MemoryObjectSendStream[_Command | _Wrong]) -> None:
-        """Hand on what is asked for; the end of it is a `quit`."""
+        """Read and queue commands until `quit`, which the end of the input means as well."""
         kind = ""
         while kind != "quit":
             try:
@@ -173,7 +176,7 @@ class Frames:
                     await self._try(command, self._commands[command["type"]])
             await self._chat.quit()
         except (ConnectionLost, NameLost):
-            return  # the other task meets it too, after everything that was told before
+            return  # the task that writes events gets the same error after the earlier events
 
     def _parse(self, line: bytes) -> _Command:
         try:
@@ -203,13 +206,13 @@ class Frames:
     # --- calls
 
     def _noted(self, command: _Command) -> _Command:
-        """A call can be given up from now on."""
+        """Record a call, so that `cancel` can give it up from now on. Returns the command."""
         if command["type"] == "to":
             self._calls.append(_Call(command))
         return command
 
     def _cancel(self, command: _Command) -> None:
-        """Give up the oldest call that has no outcome, or that with this `ref`; nothing, if there is none."""
+        """Give up the oldest call without an outcome, or the one with this `ref`. Does nothing if there is none."""
         ref = command.get("ref")
         for call in self._calls:
             if ref in (None, call.command.get("ref")):
@@ -237,7 +240,7 @@ class Frames:
 
     async def _msg(self, command: _Command) -> None:
         receipt = await self._chat.send(command["text"])
-        self._unsaid = receipt.outgoing  # its fate stands behind this
+        self._unsaid = receipt.outgoing  # its outcome is written after `sent`
         ref = {"ref": command["ref"]} if command.get("ref") is not None else {}
         await self._answer({"type": "sent", "id": receipt.id, **ref})
         self._unsaid = None
@@ -267,7 +270,7 @@ class Frames:
 
 
 def _echoed(key: str, value: object) -> bool:
-    """Whether an error may repeat this."""
+    """Return True if an error may repeat this field of a command."""
     if key == "ref" and isinstance(value, int) and not isinstance(value, bool):
         return -MAX_ID <= value <= MAX_ID
     return isinstance(value, str) and (key != "ref" or len(value) <= MAX_REF)
@@ -277,7 +280,7 @@ _NEEDED = {"to": "name", "who": "name", "block": "name", "unblock": "name", "msg
 
 
 def _frame_of(event: Event) -> dict[str, Any]:
-    """How an event is told."""
+    """Return an event as a frame."""
     match event:
         case events.Joined():
             joined = msgspec.structs.asdict(event)
@@ -298,5 +301,5 @@ def _frame_of(event: Event) -> dict[str, Any]:
 
 
 def _frame(kind: str, **fields: Any) -> dict[str, Any]:
-    """What isn't known is left out."""
+    """Return a frame without the fields that are empty, except `name`."""
     return {"type": kind, **{key: value for key, value in fields.items() if value not in (None, "") or key == "name"}}

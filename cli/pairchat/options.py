@@ -1,4 +1,4 @@
-"""The options of the `pairchat` command: what each is called, and what the help says of it."""
+"""This module declares the options of the `pairchat` command and their help."""
 
 import math
 import sys
@@ -18,16 +18,16 @@ from pairchat.wording import Exit
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version  # takes its time to import
+        from importlib.metadata import version  # this import is slow
 
         typer.echo(f"pairchat {version('pair-relay')}")
         raise typer.Exit
 
 
 def _read_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Take the file's settings as defaults: the environment and options go over them.
+    """Use the file's settings as defaults, which the environment and options override.
 
-    What is wrong with the file is told by `check_file`, so that help and completion work all the same.
+    `check_file` reports errors in the file, so that help and completion work in spite of them.
     """
     file = path or settings.config_file()
     try:
@@ -38,7 +38,7 @@ def _read_file(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def check_file(context: typer.Context) -> None:
-    """End here if there is something wrong with the file."""
+    """Raise `typer.Exit` if the settings file has an error."""
     if isinstance(context.obj, BadSettings):
         raise _useless(str(context.obj))
 
@@ -50,7 +50,7 @@ def _seconds(value: float | None) -> float | None:
 
 
 def _init(context: typer.Context, asked: bool) -> None:
-    """Ask the few questions, and make the file: the one that `--config` names, which has been looked at before."""
+    """Ask a few questions and create the settings file, at the path of `--config`, which was parsed before."""
     if not asked:
         return
     path = context.params["config"] or settings.config_file()
@@ -76,7 +76,7 @@ def _useless(why: str) -> typer.Exit:
 
 
 def _asked() -> dict[str, Any]:
-    """The answers: each question is asked until its answer is one that a start can do with."""
+    """Return the answers. Each question is repeated until its answer is valid."""
     return {
         "name": typer.prompt("Your name", value_proc=_a_name),
         "server": typer.prompt("Servers, with spaces between", default=DEFAULT_SERVER, value_proc=_servers),

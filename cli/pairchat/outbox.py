@@ -1,12 +1,12 @@
-"""The texts that the partner has not acknowledged yet, in the order of their ids. No I/O.
+"""This module keeps the texts that the partner has not acknowledged yet, in the order of their ids. It does no I/O.
 
-A text that the node refuses takes no id, and each of those that followed it on the wire is refused for that, whatever
-the code. So after a refusal everything behind it is numbered and written again (go-back-N); nothing is lost and nothing
-is doubled, because the node took none of it. The refusals that are still to come for what was written before count for
-nothing: they are answers to texts that are being written again.
+A text that the node refuses takes no id, and for that reason the node also refuses every text that followed it on the
+wire, with any code. So after a refusal the client renumbers and rewrites all texts after it (go-back-N). Nothing is
+lost or duplicated, because the node accepted none of them. The refusals that still arrive for the earlier copies are
+ignored: those texts are being written again.
 
-Ids that were in use before a resume are another matter: the node takes those behind one that it refused. And such a
-text may have gone out on the connection before: it is not refused, but unconfirmed.
+Ids that were in use before a resume are different: the node accepts the texts after one that it refused. Such a text
+may also have been sent on the earlier connection, and then its outcome is unconfirmed, not refused.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,12 +15,12 @@ from pairchat.errors import NotARelay
 from pairchat.events import DeliveryStatus, Outgoing
 from pairchat.saved_session import Said
 
-NOT_SENT = "not_sent"  # beside the node's codes: a text that was never handed to a connection
-_RETRIED = frozenset({"window_full", "rate_limited"})  # not now, but the same text may go later
+NOT_SENT = "not_sent"  # this library's own code, for a text that was never written to a connection
+_RETRIED = frozenset({"window_full", "rate_limited"})  # refusals after which the same text may be accepted later
 
 
 def size_of(text: str) -> int:
-    """The bytes of a text. Raises ValueError, with the place, for half of a surrogate pair, which nothing can carry."""
+    """Return the size of a text in UTF-8 bytes. Raises ValueError with the position of a lone surrogate."""
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:
@@ -30,7 +30,7 @@ def size_of(text: str) -> int:
 
 
 class Outbox:
-    """Ids, windows and fates of what was said in one session."""
+    """The ids, windows and outcomes of the texts of one session."""
 
     def __init__(self, window: int, window_bytes: int) -> None:
         self.window = window
@@ -38,18 +38,18 @@ class Outbox:
         self.pending: list[Outgoing] = []
         self.sent = 0  # the highest id in use
         self._bytes = 0
-        self._held = False  # the node's window was full: wait for an acknowledgement
-        self._stale = 0  # refusals still to come for texts that are being written again
+        self._held = False  # True while nothing is written until an acknowledgement, because the node's window was full
+        self._stale = 0  # number of refusals that will still arrive for texts that are being written again
         self._floor = 0  # the highest id in use when the session was resumed
 
     def room(self, size: int) -> bool:
-        """Whether a text of `size` bytes fits into the window now. A single text always does; the node judges it."""
+        """Return True if a text of `size` bytes fits into the window now. A single text always fits."""
         if not self.pending:
             return True
         return len(self.pending) < self.window and self._bytes + size <= self.window_bytes
 
     def add(self, text: str, chat: str, by: str) -> Outgoing:
-        """Give a text the next id. The caller has made sure that there is `room`."""
+        """Add a text under the next id. The caller must have checked `room`."""
         entry = Outgoing(self.sent + 1, text, chat, by, size_of(text))
         self.sent += 1
         self.pending.append(entry)
@@ -57,12 +57,12 @@ class Outbox:
         return entry
 
     def drop_last(self) -> None:
-        """Undo the last `add`: the text was never written."""
+        """Undo the last `add`. Its text must not have been written."""
         self._bytes -= self.pending.pop().size
         self.sent -= 1
 
     def to_write(self) -> list[Outgoing]:
-        """What the connection has to carry now; the caller writes it."""
+        """Return the texts that the caller has to write now, and mark them as written."""
         if self._held:
             return []
         fresh = [entry for entry in self.pending if not entry.written]
@@ -71,31 +71,31 @@ class Outbox:
         return fresh
 
     def reopen(self, window: int, window_bytes: int) -> None:
-        """Another connection serves the session: what has no fate goes again, under the same ids."""
+        """Mark all texts without an outcome to be written again, under the same ids, on a new connection."""
         self.window, self.window_bytes = window, window_bytes
         self._held, self._stale = False, 0
         for entry in self.pending:
             entry.written, entry.earlier = False, entry.tried
 
     def promise(self) -> int:
-        """The highest id in use, to be told to the node that is asked for the session."""
+        """Return the highest id in use, for the resume, and remember it, because refusals depend on it later."""
         self._floor = self.sent
         return self.sent
 
     def forsake(self, chat: str | None) -> list[Outgoing]:
-        """What never reached a node and belongs to another chat than this one won't go any more.
+        """Drop the texts that never reached a node and belong to another chat than `chat`, and return them.
 
-        Only right after a resume: the node was told of these ids, so leaving them out makes no jump.
+        Call it only right after a resume: the node knows these ids then, so that leaving them out makes no gap.
         """
         return self._settle(lambda entry: not entry.tried and entry.chat != chat, DeliveryStatus.REFUSED, NOT_SENT)
 
     @property
     def memory(self) -> tuple[Said, ...]:
-        """What has no fate."""
+        """The texts without an outcome, in their saved form."""
         return tuple(Said(e.id, e.text, e.chat, e.by, e.tried) for e in self.pending)
 
     def recall(self, sent: int, pending: tuple[Said, ...]) -> None:
-        """Be the outbox that was remembered."""
+        """Restore the saved outbox."""
         self.sent = sent
         for said in pending:
             entry = Outgoing(said.id, said.text, said.chat, said.by, len(said.text.encode()))
@@ -104,7 +104,7 @@ class Outbox:
         self._bytes = _total(self.pending)
 
     def acknowledged(self, last: int, chat: str, at: float | None = None) -> list[Outgoing]:
-        """Everything of `chat` up to the id `last`, which has this time, has arrived."""
+        """Settle all texts of `chat` up to the id `last` as delivered, and return them. `at` is that text's time."""
         self._held = False
         for entry in self.pending:
             if entry.id == last and entry.chat == chat:
@@ -112,17 +112,20 @@ class Outbox:
         return self._settle(lambda entry: entry.id <= last and entry.chat == chat, DeliveryStatus.DELIVERED, "")
 
     def unconfirmed(self, first: int, last: int, reason: str) -> list[Outgoing]:
-        """No acknowledgement will come for these ids, both ends included."""
+        """Settle the texts from `first` to `last`, both included, as unconfirmed, and return them."""
         self._held = False
         return self._settle(lambda entry: first <= entry.id <= last, DeliveryStatus.UNCONFIRMED, reason)
 
     def abandon(self, reason: str) -> list[Outgoing]:
-        """The session is over: no acknowledgement will come for anything. What never left has surely not arrived."""
+        """Settle all texts when the session is over: as unconfirmed, or as refused if they were never sent."""
         tried = self._settle(lambda entry: entry.tried, DeliveryStatus.UNCONFIRMED, reason)
         return tried + self._settle(lambda entry: True, DeliveryStatus.REFUSED, NOT_SENT)
 
     def refused(self, id: int, code: str) -> list[Outgoing]:
-        """The node did not take the text `id`, nor what followed it. Returns what is settled by that."""
+        """Handle the node's refusal of the text `id` and of those that followed it. Returns the texts settled by it.
+
+        Raises `NotARelay` if the node lost count of the ids.
+        """
         if self._stale:
             self._stale -= 1
             return []
@@ -131,7 +134,7 @@ class Outbox:
         entry = next((entry for entry in self.pending if entry.id == id and entry.written), None)
         if entry is None:
             return []
-        # With nothing before it in the window no acknowledgement can make room: waiting would be for ever.
+        # Without an earlier text in the window, no acknowledgement can make room, and waiting would never end.
         if code in _RETRIED and entry is not self.pending[0]:
             self._take_back(entry.id)
             self._held = True
@@ -141,14 +144,14 @@ class Outbox:
         return self._give_up(entry, code)
 
     def refused_longest(self, code: str) -> list[Outgoing]:
-        """A node that doesn't say which found a line too long. If it is any of several, it is the longest for sure."""
+        """Handle `too_long` from a node that doesn't say which line it refused. The longest is certainly too long."""
         written = [entry for entry in self.pending if entry.written]
         if not written:
             return []
         return self.refused(max(written, key=lambda entry: entry.size).id, code)
 
     def give_up_if(self, too_long: Callable[[Outgoing], bool]) -> list[Outgoing]:
-        """After a resume: this node wouldn't take these, though another one may have."""
+        """Settle the texts that are too long for this node, after a resume. Another node may have accepted them."""
         return [gone for entry in self.pending if too_long(entry) for gone in self._give_up(entry, "too_long")]
 
     def _take_back(self, first: int) -> None:

@@ -1,7 +1,7 @@
-"""Without a terminal: lines in, lines out, one chat.
+"""This module is the mode without a terminal: it reads and writes lines of text, for one chat.
 
-Input lines wait for the chat and for room in the window. At the end of the input everything said is waited for; a
-program that was started with an empty input and without `--to` is there to listen, and ends when its partner leaves.
+Input lines wait for the chat and for room in the window. At the end of the input the program waits for the outcome of
+every text. A program that was started with an empty input and without `--to` listens, and ends when its partner leaves.
 """
 
 from collections.abc import Callable
@@ -17,25 +17,25 @@ from pairchat.wording import Exit, notice, refusal, unsettled
 
 
 class Pipe:
-    """One chat between a file to read from and a file to write to."""
+    """One chat that reads texts from one file and writes them to another."""
 
     _chat: Chat
 
     def __init__(self, source: int, sink: int, say: Callable[[str], None]) -> None:
-        """`say` gets each line beside the chat, to be told at once. Raises `StreamFailed`."""
+        """Create it. `say` shows each notice at once, beside the chat. Raises `StreamFailed`."""
         self._input = LineReader(source)
-        self._listening = self._input.over()  # asked now, because a call may come as soon as we have a name
+        self._listening = self._input.over()  # checked now, because a call may arrive as soon as we have a name
         self._sink = sink
         self._tell = say
         self._status = Exit.OK
-        self._with: str | None = None  # the partner whose leaving ends this
+        self._with: str | None = None  # the partner; the program ends when that one leaves
         self._input_over = False
         self._line = 0
 
     async def run(self, chat: Chat, to: str | None, *, wait: bool = False) -> Exit:
         """Chat until the input or the chat is over.
 
-        Raises `PairchatError` if the connection or the name is lost, `StreamFailed` if input or output are no good.
+        Raises `PairchatError` if the connection or the name is lost, `StreamFailed` if the input or output fails.
         """
         self._chat = chat
         self._input.limit = chat.max_line
@@ -64,7 +64,7 @@ class Pipe:
                 case Settled() if event.text.fate is not DeliveryStatus.DELIVERED:
                     self._status = Exit.NOT_CONFIRMED
                 case Paired():
-                    if event.resumed and self._with is None:  # a program before us was in this chat
+                    if event.resumed and self._with is None:  # an earlier program began this chat
                         self._say(f"You are chatting with {word(event.name)}.")
                     self._with = self._with or event.name
                 case Left() if event.name == self._with:
@@ -80,11 +80,11 @@ class Pipe:
                 await self._send(line)
             self._input_over = True
             if self._listening or (self._with is None and self._chat.partner is None):
-                return  # nothing to say: the printer listens on
+                return  # there is nothing to send; `_print` goes on
             await self._chat.settled()
             await self._chat.quit()
         except (ConnectionLost, NameLost):
-            return  # the printer meets it too, after everything that was told before
+            return  # `_print` gets the same error after the earlier events
 
     async def _next(self) -> bytes | None:
         while True:
@@ -95,13 +95,13 @@ class Pipe:
                 self._not_sent("it is too long")
 
     async def _send(self, line: bytes) -> None:
-        """Send one line. An empty one is nothing to say."""
+        """Send one line as a text. An empty line is ignored."""
         if not line:
             return
         partner = await self._chat.paired()
         self._with = self._with or partner
         try:
-            if partner != self._with:  # one left, another called: what was written for one is not for the other
+            if partner != self._with:  # the first partner left and another one called, for whom the line is not meant
                 raise Refused("not_paired", "")
             await self._chat.send(line.decode())
         except UnicodeDecodeError:
@@ -118,5 +118,5 @@ class Pipe:
 
 
 def _plain(message: Message) -> bytes:
-    """Each line of a text under the sender's name, so that no text can pass for somebody else's."""
+    """Return the lines of a text, each under the sender's name, so that no text can pass for another sender's."""
     return b"".join(f"{word(message.sender)}: {line}\n".encode() for line in lines(message.text))

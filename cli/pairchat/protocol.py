@@ -1,4 +1,4 @@
-"""The client's side of the JSON dialect: bytes in, events out. No I/O, no clock, no tasks.
+"""The client's side of the JSON dialect. Bytes go in, and events come out. It has no I/O, no clock and no tasks.
 
 A session outlives its connection:
 
@@ -79,9 +79,9 @@ class ClientProtocol:
         self.requests = Requests()
         self._input = Lines()
         self._output = bytearray()
-        self._mark = 0  # of the latest request
+        self._mark = 0  # the mark of the latest request
 
-    # --- what the user wants
+    # --- requests
 
     def claim(self, name: str) -> Request:
         """Claim a name. The outcome is `Joined` or `Refused`.
@@ -304,7 +304,7 @@ class ClientProtocol:
         self._output += line
 
     def _say(self, frame: frames.ClientFrame) -> None:
-        """Write what has no answer, and no point on another connection."""
+        """Write a frame that has no answer and makes no sense on a later connection."""
         if self.state is State.ONLINE:
             self._write(frame)
 
@@ -360,7 +360,7 @@ class ClientProtocol:
 
 
 def _marked(request: Request) -> frames.ClientFrame:
-    """Its frame, with the mark that comes back in the answer."""
+    """Return the frame of a request with the mark that comes back in the answer."""
     return structs.replace(request.frame, ref=request.mark) if hasattr(request.frame, "ref") else request.frame
 
 

@@ -1,4 +1,4 @@
-"""What `Chat.send` returns."""
+"""This module has the receipt that `Chat.send` returns."""
 
 from pairchat.errors import NotConfirmed, Refused
 from pairchat.events import DeliveryStatus, Outgoing
@@ -24,7 +24,7 @@ class Receipt:
 
     @property
     def fate(self) -> DeliveryStatus:
-        """The outcome as far as it is known now."""
+        """The outcome of the text, which is PENDING until it is known."""
         return self._text.fate
 
     @property

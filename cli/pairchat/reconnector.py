@@ -1,6 +1,6 @@
-"""Keeps a session connected: dials, reads, writes, pings, and when the connection is gone, dials again.
+"""This module keeps a session connected: it dials, reads, writes and pings, and reconnects when the connection is gone.
 
-None of the tasks raises, so that a task group around them never gets to mix up errors: `failure` says why it is over.
+None of its tasks raises, so that the task group around them never mixes up errors. `failure` says why it ended.
 """
 
 import math
@@ -25,21 +25,21 @@ from pairchat.store import Store
 from pairchat.trust import explain, refused
 
 CONNECT_WAIT = 10.0  # seconds for a connection and, once more, for the answer to a claim
-# Seconds until a node that doesn't give the session back is left for another one. Above the time that a node may take
-# to ask a silent partner, and the owners of names after Redis forgot them.
+# Seconds after which the client leaves a node that has not resumed the session. It is longer than a node may take to
+# ask a silent partner, and the owners of names after Redis lost them.
 WELCOME_WAIT = 6.0
-# Seconds likewise for a name, while other servers can be asked. A node answers within a second or so.
+# Seconds for the answer to a claim, if there are other servers to ask. A node answers within a second or so.
 CLAIM_WAIT = 3.0
-# Seconds between pings, if the node doesn't want them more often. Asleep or frozen nodes are noticed well within the
-# grace that others give the session.
+# Seconds between pings, unless the node wants them more often. The client notices suspended or frozen nodes well within
+# the grace that other nodes give the session.
 PING_EVERY = 10.0
-PING_SOON = 3.0  # seconds likewise, while something that was said has no acknowledgement
-# Seconds from a ping until a node that sent nothing since counts as frozen; the time between pings, if that is shorter.
+PING_SOON = 3.0  # seconds between pings while a text has no acknowledgement
+# Seconds after a ping until a node that sent nothing counts as frozen. It is the time between pings if that is shorter.
 PONG_WAIT = 10.0
-# Seconds more for the reader: if it was this process that was stopped, the pong has been here for long.
+# More seconds for the reader: if this process was suspended, the pong arrived long ago and only has to be read.
 RECHECK_WAIT = 0.1
 READ_BYTES = 65_536
-_TLS_ALERT = b"\x15\x03"  # the beginning of what a TLS server may say to plain words
+_TLS_ALERT = b"\x15\x03"  # the first bytes of a TLS server's answer to a line without TLS
 
 
 class Reconnector:
@@ -54,32 +54,32 @@ class Reconnector:
         auth: Auth | None = None,
     ) -> None:
         self.failure: PairchatError | None = None
-        self.over = False  # nothing more will be read
+        self.over = False  # True when nothing more will be read
         self.store: Store | None = None
-        self.tries = 0  # to reconnect, since the connection was lost
+        self.tries = 0  # number of attempts to reconnect since the connection was lost
         self._protocol = protocol
         self._route = route
         self._tell = tell
         self._reconnect_timeout = reconnect_timeout
         self._auth = auth
-        self.proof: str | None = None  # what the program gave last
-        self._trouble: str | None = None  # why the session isn't back, although there are connections
-        self._lost: PairchatError | None = None  # how the present outage began
-        self._deadline = math.inf  # when we lose patience with it
-        self._elsewhere = route.others  # servers that may still be asked for a name where this one gives no answer
+        self.proof: str | None = None  # the token that the program gave last
+        self._trouble: str | None = None  # why the session was not resumed although there are connections
+        self._lost: PairchatError | None = None  # the error with which the present outage began
+        self._deadline = math.inf  # when the outage has lasted for the reconnect timeout, by anyio's clock
+        self._elsewhere = route.others  # number of servers still to ask for a name if this one doesn't answer
         self._pauses: Iterator[float] = iter(())
         self._changed = anyio.Event()  # replaced at each change
         self._to_write = anyio.Event()
-        self._parted = False  # the node said good-bye
+        self._parted = False  # the node confirmed the end with `bye`
         self._heard = 0.0  # when something was last read, by anyio's clock
-        self._telling = False  # the reader waits for the program, not for the node
+        self._telling = False  # True while the reader waits for the program, not for the node
         self._reading = anyio.CancelScope()
-        self._why: PairchatError | None = None  # the present connection was given up
-        self._kept: SessionState | None = None  # what was to be saved last
-        self._unkept = False  # and could not be
-        self.no_store: OSError | None = None  # why there is no store, as long as that isn't told
+        self._why: PairchatError | None = None  # why the present connection was given up
+        self._kept: SessionState | None = None  # the state that was last given to the store
+        self._unkept = False  # True if the store could not save it
+        self.no_store: OSError | None = None  # why there is no store, until that is reported
         self.stream: ByteStream | None = None
-        self.unwritten = b""  # being written: cancelled there, it may not have left
+        self.unwritten = b""  # bytes being written; after a cancellation they may not have been sent
 
     @property
     def server(self) -> str:
@@ -91,7 +91,7 @@ class Reconnector:
         self.stream = await self._route.open(CONNECT_WAIT)
 
     async def run(self) -> None:
-        """Serve the session until it is over; afterwards `failure` says why, if it was not our `quit`."""
+        """Serve the session until it is over. Afterwards `failure` says why, unless the client quit."""
         try:
             while True:
                 why = await self._serve()
@@ -109,38 +109,38 @@ class Reconnector:
             self._wake()
 
     async def reopen(self, wait: float) -> None:
-        """One more connection, for a last word. Raises `ConnectionFailed`."""
+        """Open one more connection, to give the name back. Raises `ConnectionFailed`."""
         self.stream, self.unwritten = await self._route.open(wait), b""
         self._protocol.reconnect()
 
     async def close(self) -> None:
-        """Nothing more will be said."""
+        """Close the connection at once."""
         if self.stream is not None:
             await anyio.aclose_forcefully(self.stream)
 
     def flush(self) -> None:
-        """There may be something to write."""
+        """Wake the writer, because the protocol may have bytes to send."""
         self._to_write.set()
 
     def news(self) -> None:
-        """Something may have become true without a word of the node."""
+        """Make `until` check its conditions again, after a change that no frame of the node caused."""
         self._wake()
 
     async def until(self, true: Callable[[], bool]) -> None:
-        """Wait for something that what the node says makes true. Raises `failure` if it can't any more."""
+        """Wait until `true` returns True, and check it after each read. Raises `failure` once the session is over."""
         while not true():
             self.check()
             await self._changed.wait()
 
     def check(self) -> None:
-        """Raise what ended the session, if anything did."""
+        """Raise the error that ended the session, if it is over."""
         if self.failure:
             raise self.failure
         if self.over:
             raise ConnectionLost("the connection is closed")
 
     def give_up(self, failure: PairchatError) -> PairchatError:
-        """End it for this reason, unless there is one already. Returns the reason that counts."""
+        """End the session with this error, unless it has one already. Returns the error that counts."""
         self.failure = self.failure or failure
         self._reading.cancel()
         return self.failure
@@ -152,7 +152,7 @@ class Reconnector:
     # --- from one connection to the next
 
     def _final(self, why: PairchatError | None) -> bool:
-        """Whether there is nothing to go on with."""
+        """Return True if the session can't continue on another connection."""
         if why is None or self.failure:
             return True
         if isinstance(why, NotAdmitted) and self._protocol.node is None:
@@ -168,7 +168,7 @@ class Reconnector:
 
     @property
     def _claiming(self) -> bool:
-        """Whether a name was asked for that nobody has given us yet."""
+        """True while the first claim of a name has no answer."""
         return self._protocol.name is None and self._protocol.state is State.CLAIMING
 
     def _begin_outage(self, why: PairchatError | None) -> None:
@@ -180,7 +180,7 @@ class Reconnector:
         self._pauses = islice(pauses(random.Random()), 1 if self._claiming else None)
 
     async def _find(self) -> bool:
-        """Find another connection in time, and ask for the session there."""
+        """Open another connection before the deadline and ask to resume the session there. Returns True on success."""
         for pause in self._pauses:
             if anyio.current_time() + pause > self._deadline:
                 return False
@@ -194,7 +194,7 @@ class Reconnector:
                         self._protocol.reconnect()
                         self.flush()
                         return True
-                finally:  # also if the program is cancelled while it looks for its proof
+                finally:  # also reached if `auth` is cancelled
                     if stream is not None:
                         await anyio.aclose_forcefully(stream)
             self._wake()
@@ -202,18 +202,18 @@ class Reconnector:
 
     @property
     def _left(self) -> float:
-        """Seconds for which the connection that was lost is still looked for."""
+        """Seconds until the reconnect timeout."""
         return max(0.0, self._deadline - anyio.current_time())
 
     async def prove(self, wait: float) -> None:
-        """Ask the program for what proves the name. Raises what it raises, or `ConnectionFailed` if that takes long."""
+        """Get the token from `auth`. Raises what `auth` raises, or `ConnectionFailed` after `wait` seconds."""
         with anyio.move_on_after(wait):
             self.proof = await prove(self._auth)
             return
         raise ConnectionFailed(f"no proof of the name within {wait:.2g} s")
 
     async def _proved(self) -> bool:
-        """Have the name proved at a reconnect. False: the program has no proof now, and is to be asked again later."""
+        """Get the token for a reconnect. Returns False if `auth` failed; it is called again for the next attempt."""
         try:
             await self.prove(min(CONNECT_WAIT, self._left))
         except Exception as error:
@@ -230,7 +230,7 @@ class Reconnector:
     # --- one connection
 
     async def _serve(self) -> PairchatError | None:
-        """Read and write until the connection ends. Returns why; None after a good-bye."""
+        """Read and write until the connection ends. Returns the reason, or None after a `bye`."""
         assert self.stream is not None
         self._why, self.unwritten = None, b""
         async with anyio.create_task_group() as tasks:
@@ -239,7 +239,7 @@ class Reconnector:
             with anyio.CancelScope() as self._reading:
                 await self._read()
             tasks.cancel_scope.cancel()
-        await anyio.aclose_forcefully(self.stream)  # not so if we are cancelled: a last word may follow
+        await anyio.aclose_forcefully(self.stream)  # not reached if cancelled: `quit` may still be sent on it
         if self._parted:
             return None
         return self._why
@@ -261,9 +261,9 @@ class Reconnector:
             self._why = error
 
     def _lost_by(self, error: Exception, *, silent: bool) -> ConnectionLost:
-        """In words. `silent`: nothing was read before."""
+        """Return the error for a lost connection. `silent` is True if nothing was read on it."""
         if isinstance(error, ssl.SSLError):
-            if refused(error):  # in TLS 1.3 a relay looks at our certificate behind the handshake
+            if refused(error):  # in TLS 1.3 a server checks our certificate after our side of the handshake
                 return NotAdmitted(f"can't connect to {self.server}: {explain(error)}")
             return ConnectionLost(f"the connection to {self.server} was lost: {explain(error, spoken=True)}")
         if silent and self._protocol.node is None and not self._route.secure:
@@ -290,7 +290,7 @@ class Reconnector:
             self._why = ConnectionLost(f"the node at {self.server} is going away or can't serve now")
 
     async def _write(self) -> None:
-        """Write what gathered, in one piece each time. A connection that breaks is the reader's to notice."""
+        """Write all pending bytes at once, each time there are some. The reader reports a broken connection."""
         assert self.stream is not None
         with suppress(*BROKEN):
             while True:
@@ -303,9 +303,9 @@ class Reconnector:
                     self.unwritten = b""
 
     async def _keep(self) -> None:
-        """Remember the session before anybody learns of what is new in it, that which comes meanwhile included.
+        """Save the session before the node receives what is new in it, including changes made while it is saved.
 
-        Where that fails, it is told once and tried again with the next change.
+        A failure is reported once, and the next change tries again.
         """
         if self.no_store is not None and self._protocol.memory is not None:
             error, self.no_store = self.no_store, None
@@ -326,11 +326,11 @@ class Reconnector:
         await self._tell([Complaint("not_kept", words)])
 
     async def _watch(self) -> None:
-        """Give up on a node that doesn't take us back, or says nothing."""
+        """Give up the connection if the node doesn't resume the session in time, or answers no ping."""
         protocol = self._protocol
         with suppress(PairchatError):
             if protocol.state is State.NAMELESS:
-                await self._to_write.wait()  # until a name is asked for
+                await self._to_write.wait()  # until a name is claimed
             with anyio.move_on_after(self._welcome_wait) as waiting:
                 await self.until(lambda: protocol.state in (State.ONLINE, State.RETURNING))
             if waiting.cancelled_caught:

@@ -8,7 +8,7 @@ from pairchat import events
 from pairchat.errors import NameLost, PairchatError, Refused
 from relay.protocol import frames
 
-GIVEN_UP = "declined"  # what comes of a call that its caller gives up, in the node's words
+GIVEN_UP = "declined"  # the node's code for a call that the caller gave up
 
 
 class Kind(Enum):
@@ -22,7 +22,7 @@ class Kind(Enum):
     UNBLOCK = "unblock"
     ACCEPT = "accept"
     PING = "ping"
-    RETURN = "return"  # the ping behind a resume: its pong says that all that stands has been told
+    RETURN = "return"  # the ping after a resume; its pong means that the node has reported the session's state
     QUIT = "quit"
 
 
@@ -46,38 +46,38 @@ class Request:
 
 
 class Requests:
-    """What was asked and has no outcome, oldest first, and what each pong to come is for."""
+    """The requests without an outcome, oldest first, and the requests that the next pongs belong to."""
 
     def __init__(self) -> None:
         self.open: list[Request] = []
         self._pings: deque[Request] = deque()
-        # Calls that were given up, of which their node may not have heard: it may make a chat while we are away.
+        # Names in calls that were given up without the node's knowledge. The node may still start their chats.
         self.forsaken: list[str] = []
 
     def marked(self, mark: events.Ref | None) -> Request | None:
-        """The request that an answer with this mark is about, if it has no outcome."""
+        """Return the request with this mark, or None if there is none without an outcome."""
         return next((request for request in self.open if mark is not None and request.mark == mark), None)
 
     def first(self, *kinds: Kind) -> Request | None:
-        """The oldest request of these kinds that has no outcome."""
+        """Return the oldest request of these kinds without an outcome, or None."""
         return next((request for request in self.open if request.kind in kinds), None)
 
     def about(self, mark: events.Ref | None, kind: Kind) -> Request | None:
-        """The request that an answer of this kind is about: the one with the mark, else the oldest."""
+        """Return the request that an answer belongs to: the one with the mark, or else the oldest of this kind."""
         return self.marked(mark) or self.first(kind)
 
     def answer(self, request: Request | None, outcome: "events.Event | PairchatError") -> None:
-        """This is what became of it."""
+        """Set the outcome of a request and remove it from the open ones. Does nothing for None."""
         if request is not None and request.outcome is None:
             request.outcome = outcome
             self.open.remove(request)
 
     def pinged(self, request: Request) -> None:
-        """A ping is on the wire now, for this request or behind it."""
+        """Record a ping that was written for this request or after it."""
         self._pings.append(request)
 
     def disconnected(self) -> None:
-        """No pong will come, and nothing that was told so far is an answer. A call that was given up isn't repeated."""
+        """Reset what depends on the lost connection: expected pongs and possible answers. Close calls given up."""
         self._pings.clear()
         for request in list(self.open):
             request.perhaps, request.overtaken = None, False
@@ -85,33 +85,33 @@ class Requests:
                 self.forsake(request)
 
     def forsake(self, call: Request) -> None:
-        """A call is given up without a word to its node, which can't be reached."""
+        """Give up a call while its node can't be reached."""
         if call.written:
             self.forsaken.append(call.name)
         self.answer(call, given_up(call))
 
     def resumed(self) -> None:
-        """We know all that happened while we were away."""
+        """Clear the calls given up without a connection, because the node has reported the session's state."""
         self.forsaken.clear()
 
     def pong(self) -> Request | None:
-        """A pong came: what its ping followed."""
+        """Return the request that the next pong belongs to, or None."""
         return self._pings.popleft() if self._pings else None
 
     def ping_refused(self) -> bool:
-        """A refusal that names nothing came: whether it answers a ping."""
+        """Return True if a refusal without a name answers a plain ping, and drop that ping."""
         refused = bool(self._pings) and self._pings[0].kind is Kind.PING
         if refused:
             self._pings.popleft()
         return refused
 
     def fail(self, message: str) -> None:
-        """The name is gone, and with it every answer."""
+        """End all requests with `NameLost`, because the session has no name any more."""
         for request in list(self.open):
             self.answer(request, NameLost(message))
         self._pings.clear()
 
 
 def given_up(call: Request) -> Refused:
-    """The outcome of a call that its caller gave up."""
+    """Return the outcome of a call that its caller gave up."""
     return Refused(GIVEN_UP, "the call was given up", name=call.name)

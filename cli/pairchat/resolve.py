@@ -1,7 +1,7 @@
-"""Host names to addresses, on threads that nobody waits for.
+"""This module resolves host names on daemon threads.
 
-The system's resolver can't be interrupted, and takes half a minute where no name server answers. A thread of the event
-loop's own pool would hold up the end of the program for as long.
+The system's resolver can't be interrupted, and takes half a minute if no name server answers. A thread of the event
+loop's own pool would delay the end of the program for as long.
 """
 
 import random
@@ -14,10 +14,10 @@ import anyio
 
 
 async def addresses(host: str) -> list[str]:
-    """The addresses of a host, in the system's order of preference. Raises OSError.
+    """Return the addresses of a host, in the system's order of preference. Raises OSError.
 
-    Whoever is cancelled here leaves at once; a lookup that is under way goes on by itself, and the next one who asks
-    for the same host waits for it instead of beginning another.
+    A cancellation takes effect at once. The lookup then goes on in its thread, and the next call for the same host
+    waits for it instead of starting another one.
     """
     with suppress(ValueError):
         return [str(ip_address(host))]
@@ -43,10 +43,10 @@ class _Lookup:
         self.found: list[str] = []
         self.error: OSError | None = None
         self._done = False
-        self._waiting: list[socket.socket] = []  # closed when this is done, which wakes those at the other ends
+        self._waiting: list[socket.socket] = []  # closed at the end of the lookup, which wakes the waiting tasks
 
     def call(self, end: socket.socket) -> None:
-        """Close this when there is an answer."""
+        """Close `end` when the lookup is done, or at once if it is."""
         with _lock:
             if not self._done:
                 self._waiting.append(end)
@@ -54,7 +54,7 @@ class _Lookup:
         end.close()
 
     def leave(self, end: socket.socket) -> None:
-        """Nobody waits at the other end any more."""
+        """Close `end`, because its task no longer waits."""
         with _lock:
             if end in self._waiting:
                 self._waiting.remove(end)
@@ -76,7 +76,7 @@ class _Lookup:
 
 
 _lock = threading.Lock()
-_running: dict[str, _Lookup] = {}  # one thread a host, however often it is asked for
+_running: dict[str, _Lookup] = {}  # lookups under way, one thread for each host
 
 
 def _begin(host: str) -> _Lookup:
@@ -89,12 +89,12 @@ def _begin(host: str) -> _Lookup:
 
 
 def in_turn(found: list[str], seed: float) -> list[str]:
-    """The order in which the addresses of one host are to be tried.
+    """Return the addresses of one host in the order in which to try them.
 
-    IPv6 and IPv4 take turns, and the system says which of them begins: where one kind leads nowhere, the other's turn
-    comes soon (RFC 8305). Within each kind the order is a random one, so that clients spread over the nodes behind one
-    name. It is the same order for the same seed, however the name server turns its answers, so that the address behind
-    the one that was lost is another one.
+    IPv6 and IPv4 alternate, beginning with the system's preference, so that the client soon tries the other family if
+    one doesn't work (RFC 8305). Within each family the order is random, so that clients spread over the nodes behind
+    one name. It depends on the seed only, not on the order of the name server's answers (round-robin DNS), so that the
+    address after the lost one is a different one.
     """
     mixed = sorted(found, key=lambda address: random.Random(f"{seed} {address}").random())
     first = [one for one in mixed if (":" in one) == (":" in found[0])]

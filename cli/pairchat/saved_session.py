@@ -35,16 +35,16 @@ class SessionState(msgspec.Struct, frozen=True):
 
 
 class BadMemory(ValueError):
-    """Bytes that are no memory of this version."""
+    """The bytes are no saved session of this version."""
 
 
 def encode(memory: SessionState) -> bytes:
-    """As JSON."""
+    """Return a saved session as JSON."""
     return msgspec.json.encode(memory)
 
 
 def decode(data: bytes) -> SessionState:
-    """What `encode` made. Raises `BadMemory`."""
+    """Parse the output of `encode`. Raises `BadMemory`."""
     try:
         memory = msgspec.json.decode(data, type=SessionState)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

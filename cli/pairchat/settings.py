@@ -1,4 +1,4 @@
-"""What can be set: in a file, in the environment, and by options, the later over the earlier."""
+"""This module has the settings. Options override the environment, and the environment overrides the file."""
 
 import os
 import tomllib
@@ -13,11 +13,11 @@ from pairchat.files import read_file
 from pairchat.folders import user_folder
 
 FILE: Final = "config.toml"
-# The choices of the screen. They are here too since help and completion should not have to import it, which takes long.
+# The choices of the screen are repeated here so that help and completion need not import it, which is slow.
 THEMES: Final = ("auto", "dark", "light")
 NOTIFY: Final = ("off", "bell", "auto", "osc9", "osc777", "osc99")
 
-# What the file may hold: the option of the same name, and the type of its value.
+# The keys of the file, each named like its option, and the types of their values.
 _KEYS: Final[dict[str, Any]] = {
     "name": str,
     "to": str,
@@ -37,7 +37,7 @@ _KEYS: Final[dict[str, Any]] = {
 
 @dataclass
 class Settings:
-    """One run of the program."""
+    """The settings for one run of the program."""
 
     name: str | None = None
     to: str | None = None
@@ -57,22 +57,22 @@ class Settings:
     auth_file: str | None = None
 
     def check(self) -> None:
-        """Raise `BadSettings` for a choice that there is none of, also where nothing comes of it, as in a pipe."""
+        """Raise `BadSettings` for an unknown choice, even if this run doesn't use it, as in a pipe."""
         for what, value, choices in (("theme", self.theme, THEMES), ("notify", self.notify, NOTIFY)):
             if value not in choices:
                 raise BadSettings(f"{what} can't be {value!r}; choose from {', '.join(choices)}")
 
 
 def config_file() -> Path | None:
-    """Where the settings of this user are; None: nowhere, this user has no home."""
+    """Return the path of this user's settings, or None if the user has no home folder."""
     folder = user_folder("XDG_CONFIG_HOME", ".config")
     return folder and folder / FILE
 
 
 def read(path: Path, *, must_exist: bool) -> dict[str, Any]:
-    """What the file sets; a byte-order mark before it is nothing.
+    """Return the settings in a file. A byte-order mark at its beginning is ignored.
 
-    Raises `BadSettings` in one line that names the file and what is wrong with it.
+    Raises `BadSettings` with one line that names the file and says what is wrong with it.
     """
     try:
         found = tomllib.loads(read_file(path).decode("utf-8-sig"))
@@ -82,7 +82,7 @@ def read(path: Path, *, must_exist: bool) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise BadSettings(f"can't read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, and of numbers that are too long
+    except (ValueError, RecursionError) as error:  # bad TOML, bad UTF-8, or a number with too many digits
         raise BadSettings(f"{path} is not TOML: {error}") from None
     return {key: _checked(path, key, value) for key, value in found.items()}
 
@@ -103,7 +103,7 @@ _WORDS: Final[dict[Any, str]] = {str: "a text", list[str]: "a text, or a list of
 
 
 def write(path: Path, values: dict[str, Any]) -> None:
-    """Make the file, readable by its owner only. Raises OSError; FileExistsError if there is one."""
+    """Create the file, readable by its owner only. Raises OSError, and FileExistsError if it exists."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:

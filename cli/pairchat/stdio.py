@@ -1,4 +1,4 @@
-"""Standard input, output and error without threads, so that a stuck neighbour stops neither pings nor signals."""
+"""This module handles standard input, output and error without blocking, so that pings and signals always work."""
 
 import errno
 import os
@@ -14,19 +14,19 @@ import anyio.lowlevel
 from pairchat.wire import MAX_LINE
 
 _READ_BYTES = 65_536
-# What a pipe takes at once when it says that it is writable; more could block the loop.
+# Bytes that a writable pipe accepts at once. A longer write could block the event loop.
 _WRITE_BYTES = select.PIPE_BUF
-# Bytes for standard error that wait while nobody reads it: all that a person would read afterwards.
+# Bytes that wait for standard error while nobody reads it. This is as much as a person would read afterwards.
 _NOTICES_AHEAD: Final = 1_048_576
-# Seconds that the last words wait for somebody to read them.
+# Seconds for which the last output waits for a reader when the program ends.
 LAST_WORDS: Final = 1.0
 
 
 def prepare() -> None:
-    """Have all three streams open, and able to print anything.
+    """Make all three streams open, and able to print any text.
 
-    One that was closed at the start is /dev/null from now on: the next file that is opened would get its number, and
-    be written to in its place.
+    A stream that was closed at the start becomes /dev/null. Otherwise the next opened file would get its descriptor,
+    and output would be written to that file.
     """
     for number, (name, how) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
@@ -37,7 +37,7 @@ def prepare() -> None:
             setattr(sys, name, open(number, how, closefd=False))  # noqa: SIM115  lives as long as the program
     for stream in (sys.stdout, sys.stderr):
         assert isinstance(stream, TextIOWrapper)
-        stream.reconfigure(errors="backslashreplace")  # a locale may not have what is to be printed
+        stream.reconfigure(errors="backslashreplace")  # the locale's encoding may lack a character
 
 
 class StreamFailed(Exception):
@@ -45,17 +45,17 @@ class StreamFailed(Exception):
 
 
 class ReaderGone(StreamFailed):
-    """Whoever read standard output has had enough, as `head` has. That is no fault: nothing is to be said of it."""
+    """The reader of standard output has stopped reading, as `head` does. That is no fault and is not reported."""
 
 
 class LineTooLong(Exception):
-    """A line of more bytes than `limit`. It was skipped."""
+    """A line had more than `limit` bytes and was skipped."""
 
 
 class LineReader:
-    """Lines of at most `limit` bytes from a file descriptor, read no faster than they are asked for.
+    """Reads lines of at most `limit` bytes from a file descriptor, and only when a line is requested.
 
-    A last line needs no LF.
+    The last line needs no LF.
     """
 
     def __init__(self, fd: int) -> None:
@@ -66,13 +66,16 @@ class LineReader:
         self._skipping = False
 
     def over(self) -> bool:
-        """Whether the input is at its end already. Waits for nothing."""
+        """Return True if the input has ended already. It does not wait."""
         if not self._buffer and not self._ended and select.select([self._fd], [], [], 0)[0]:
             self._take(_read_now(self._fd))
         return self._ended and not self._buffer
 
     async def line(self) -> bytes | None:
-        """The next line without its LF, or CR LF; None at the end. Raises `LineTooLong`; go on reading then."""
+        """Return the next line without its LF or CR LF, or None at the end.
+
+        Raises `LineTooLong`, after which reading may go on, and `StreamFailed`.
+        """
         while (end := self._buffer.find(b"\n")) < 0 and not self._ended:
             if len(self._buffer) > self.limit:
                 self._buffer.clear()
@@ -93,7 +96,7 @@ class LineReader:
 
 
 async def write_all(fd: int, data: bytes) -> None:
-    """Write everything; waits while the reader is slow. Raises `StreamFailed`, also if there is none any more."""
+    """Write everything, and wait while the reader is slow. Raises `StreamFailed`, and `ReaderGone` without a reader."""
     view = memoryview(data)
     while view:
         await _ready(anyio.wait_writable, fd)
@@ -122,7 +125,7 @@ def _read_now(fd: int) -> bytes:
     except BlockingIOError:
         raise
     except OSError as error:
-        if error.errno == errno.EBADF:  # what `nohup` puts in the place of a terminal
+        if error.errno == errno.EBADF:  # `nohup` replaces a terminal by a file that can't be read
             return b""
         raise StreamFailed(f"can't read the input: {error.strerror}") from None
 
@@ -131,20 +134,20 @@ async def _ready(wait: Callable[[int], Awaitable[None]], fd: int) -> None:
     try:
         await wait(fd)
     except PermissionError:
-        await anyio.lowlevel.checkpoint()  # a plain file: always ready, and epoll won't have it
+        await anyio.lowlevel.checkpoint()  # epoll does not accept a plain file, which is always ready
 
 
 class Notices:
-    """Lines on standard error. Nobody waits for whoever should read them: what isn't read in time is left out."""
+    """Writes lines to standard error without waiting for a reader. Lines beyond the buffer's size are left out."""
 
     def __init__(self, fd: int = 2) -> None:
         self._fd = fd
         self._waiting = bytearray()
         self._left_out = 0
-        self._more = anyio.Event()  # set when something has to wait
+        self._more = anyio.Event()  # set when bytes are left to write
 
     def say(self, line: str) -> None:
-        """Say it now if that is possible, later otherwise. It has to be safe to print."""
+        """Write a line now if that is possible, and later otherwise. The line must be safe to print."""
         if len(self._waiting) > _NOTICES_AHEAD:
             self._left_out += 1
             return
@@ -156,14 +159,14 @@ class Notices:
             self._more.set()
 
     async def serve(self) -> None:
-        """Say what has to wait, for ever."""
+        """Write the waiting lines, for ever."""
         while True:
             await self._more.wait()
             self._more = anyio.Event()
             await self.said()
 
     async def said(self) -> None:
-        """Wait until everything is said."""
+        """Write until no line waits."""
         while self._waiting:
             await _ready(anyio.wait_writable, self._fd)
             self._flush()
@@ -174,5 +177,5 @@ class Notices:
                 del self._waiting[: os.write(self._fd, self._waiting[:_WRITE_BYTES])]
             except BlockingIOError:
                 return
-            except OSError:  # there is no reader, or no room: nowhere to say so
+            except OSError:  # there is no reader or no room, and nowhere to report it
                 self._waiting.clear()

@@ -1,7 +1,7 @@
-"""Sessions on disk, so that a program that was killed goes on where it was: one file for each name and relay.
+"""This module saves sessions on disk, one file for each name and relay, so that a killed program can resume its own.
 
-A file holds the token and the texts without acknowledgement, readable by its owner only. It is locked while a program
-uses it: of two programs under one name the second does not take the first one's session away.
+A file holds the token and the texts without an outcome, and only its owner can read it. It is locked while a program
+uses it, so that a second program under the same name can't take over the session of the first.
 """
 
 import fcntl
@@ -17,41 +17,41 @@ from pairchat.files import read_file
 from pairchat.folders import user_folder
 from pairchat.saved_session import BadMemory, SessionState, decode, encode
 
-# Seconds after which nobody resumes a session any more, whatever its grace: what is left of it on disk is removed. They
-# count from the last sign of the program, not from the last change.
+# Seconds after which a session can't be resumed under any grace, and its file is removed. They count from the last
+# sign of life of the program, not from the last change.
 STALE = 24 * 3600.0
-ALIVE_EVERY = 3600.0  # seconds between two signs of a program in whose session nothing changes
+ALIVE_EVERY = 3600.0  # seconds between two signs of life of a program whose session doesn't change
 _MAX_BYTES = (
     256 * 1_048_576
-)  # of what was saved: a full window of the longest texts, each byte of them escaped, is less
-_NAME_SHOWN = 64  # characters of the name in a file's name; what tells files apart is the hash
+)  # of a saved session: a full window of the longest texts, with each byte escaped, is smaller
+_NAME_SHOWN = 64  # characters of the user's name in a file name; the hash makes the file name unique
 
 
 def state_folder() -> Path | None:
-    """Where programs of this user keep what should outlive them; None: nowhere, this user has no home."""
+    """Return the folder for state that outlives a program (XDG), or None if this user has no home folder."""
     return user_folder("XDG_STATE_HOME", ".local/state")
 
 
 class Store:
-    """The session of one name."""
+    """The saved session of one name."""
 
     def __init__(self, folder: Path, name: str, servers: Sequence[str]) -> None:
-        """Open the file, and lock it. Raises OSError with its name; BlockingIOError if another program uses it."""
+        """Open and lock the file. Raises OSError with its name, and BlockingIOError if another program uses it."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = hashlib.sha256("\n".join([name, *sorted(servers)]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self._path = folder / f"{quote(name.encode('utf-8', 'replace'), safe='')[:_NAME_SHOWN]}-{key}.json"
         self._lock = _lock(self._path)
-        self._sign = time.monotonic()  # the last one of this program
+        self._sign = time.monotonic()  # the last sign of life of this program
         _sweep(folder, self._path)
 
     def load(self) -> SessionState | None:
-        """What was saved last; None if nothing was, or nothing that can be read and that this version understands."""
+        """Return the saved session, or None if there is none that this version can read."""
         with suppress(OSError, BadMemory):
             return decode(read_file(self._path, _MAX_BYTES, patience=0.0))
         return None
 
     def save(self, memory: SessionState) -> None:
-        """Replace what was saved. Raises OSError; nothing is saved then: what was before would lie."""
+        """Replace the saved session. Raises OSError; the earlier state is then deleted, because it is out of date."""
         fresh = self._path.with_suffix(".new")
         try:
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
@@ -65,23 +65,23 @@ class Store:
         self._sign = time.monotonic()
 
     def alive(self) -> None:
-        """This program still has the session, though nothing changes: nobody is to remove what was saved."""
+        """Give a sign of life at most once an hour, so that no other program removes the saved session."""
         if time.monotonic() - self._sign > ALIVE_EVERY:
             self._sign = time.monotonic()
             with suppress(OSError):
                 os.utime(self._path)
 
     def forget(self) -> None:
-        """Nobody is to go on with this session. Raises OSError."""
+        """Delete the saved session. Raises OSError."""
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         _unlock(self._path, self._lock)
 
 
 def _lock(path: Path) -> int:
-    """The lock of a session. Raises OSError; BlockingIOError if a program has it."""
+    """Lock a session and return the descriptor. Raises OSError, and BlockingIOError if another program has the lock."""
     lock = path.with_suffix(".lock")
     while True:
         fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -93,7 +93,7 @@ def _lock(path: Path) -> int:
         except OSError:
             os.close(fd)
             raise
-        os.close(fd)  # the one who had it has removed the file meanwhile: another one counts
+        os.close(fd)  # its last holder has removed this lock file meanwhile, so a new one is needed
 
 
 def _unlock(path: Path, fd: int) -> None:
@@ -103,11 +103,11 @@ def _unlock(path: Path, fd: int) -> None:
 
 
 def _sweep(folder: Path, ours: Path) -> None:
-    """Remove what nobody can resume any more, and nobody uses: it holds texts that somebody wrote."""
+    """Remove sessions that are stale and not in use, because their files hold private texts."""
     for path in {file.with_suffix(".json") for file in folder.iterdir()} - {ours}:
         if _fresh(path):
             continue
-        with suppress(OSError):  # in use, say
+        with suppress(OSError):  # for example because it is in use
             lock = _lock(path)
             try:
                 if not _fresh(path):

@@ -1,4 +1,4 @@
-"""The one shape of concurrency that the programs here need."""
+"""This module has the one pattern of concurrency that the programs here need."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +8,7 @@ Job = Callable[[], Awaitable[None]]
 
 
 async def alongside(main: Job, helper: Job) -> None:
-    """Run `helper` beside `main` until `main` is done. An error of either ends both, and comes out as it is."""
+    """Run `helper` beside `main` until `main` is done. An error of either ends both, and is raised unwrapped."""
     errors: list[Exception] = []
 
     async with anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""TLS: whom we trust, what we show of ourselves, and what went wrong, in plain words."""
+"""This module sets up TLS: trusted certificates, the client's own certificate, and errors in plain words."""
 
 import ssl
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 from pairchat.errors import BadSettings
 from pairchat.files import bounded
 
-# OpenSSL's names for what a relay says of our certificate.
+# OpenSSL's reasons for alerts about our certificate.
 _WANTED: Final = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED"})
 _UNKNOWN: Final = frozenset(
     {
@@ -21,13 +21,15 @@ _UNKNOWN: Final = frozenset(
     }
 )
 _EXPIRED: Final = frozenset({"SSLV3_ALERT_CERTIFICATE_EXPIRED"})
-# Its names for words that are no TLS at all.
+# OpenSSL's reasons for data that is no TLS at all.
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
 
 
 def client_context(ca: str | None = None, cert: str | None = None, key: str | None = None) -> ssl.SSLContext:
-    """What a client needs. `ca`: certificates to trust instead of the system's; `cert` and `key`: what it shows, in
-    one file or in two. All are PEM files. Raises `BadSettings`.
+    """Return the TLS context for a client. Raises `BadSettings`.
+
+    `ca` holds the certificates to trust instead of the system's. `cert` and `key`, in one file or in two, are the
+    client's own. All are PEM files.
     """
     if key is not None and cert is None:
         raise BadSettings("--key needs --cert, the certificate that belongs to it")
@@ -43,9 +45,9 @@ def client_context(ca: str | None = None, cert: str | None = None, key: str | No
 
 
 def _show(context: ssl.SSLContext, cert_file: str, key_file: str, cert: str, key: str) -> None:
-    """Show this certificate; `cert` and `key` are what the user calls its files."""
+    """Load the client's certificate. `cert` and `key` are the user's names for its files."""
 
-    def ask() -> NoReturn:  # else OpenSSL would ask at the terminal
+    def ask() -> NoReturn:  # without this callback OpenSSL would ask at the terminal
         raise BadSettings(f"can't use {key}: it is encrypted; give a key without a passphrase")
 
     try:
@@ -56,7 +58,7 @@ def _show(context: ssl.SSLContext, cert_file: str, key_file: str, cert: str, key
 
 
 def _bounded(files: ExitStack, file: str) -> str:
-    """What OpenSSL may read, until `files` are closed. It doesn't say which file it couldn't read."""
+    """Return a path that OpenSSL may read until `files` is closed. Raises `BadSettings` that names the file."""
     try:
         return str(files.enter_context(bounded(Path(file))))
     except (OSError, ValueError) as error:
@@ -73,12 +75,12 @@ def _not_pem(error: ssl.SSLError) -> str:
 
 
 def refused(error: BaseException | None) -> bool:
-    """Whether a relay says by this that it doesn't take us, with our certificate or without one."""
+    """Return True if a relay refuses the client because of its certificate, or because it has none."""
     return isinstance(error, ssl.SSLError) and error.reason in _WANTED | _UNKNOWN | _EXPIRED
 
 
 def explain(error: ssl.SSLError, *, spoken: bool = False) -> str:
-    """What is wrong at the other end, as the rest of a sentence about it. `spoken`: it has spoken TLS before."""
+    """Return a phrase about the server that explains the error. `spoken` is True if it has spoken TLS before."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
     if error.reason in _WANTED:

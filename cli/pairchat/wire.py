@@ -1,4 +1,4 @@
-"""Lines and frames as they come from a node. No I/O."""
+"""This module splits a node's bytes into lines and decodes its frames. It does no I/O."""
 
 import json
 from typing import Final, get_args
@@ -6,32 +6,32 @@ from typing import Final, get_args
 from pairchat.errors import NotARelay
 from relay.protocol import frames
 
-MAX_LINE = 65_536  # bytes of a line of ours without its LF: the default of `relay node --max-line`
-# Bytes of a line of the node's: the longest text that a node can be made to take (`--max-line` is 16 MiB at most; a
-# window lets one text through however long), each byte of it escaped as `\u00NN`.
+MAX_LINE = 65_536  # bytes of a line to the node without its LF: the default of `relay node --max-line`
+# Bytes of a line from the node. It fits the longest text that a node can be configured to accept (`--max-line` is at
+# most 16 MiB, and a window admits a single text of any length), with each byte escaped as `\u00NN`.
 MAX_NODE_LINE = 6 * 16 * 1_048_576 + 512
 
 _KNOWN: Final = frozenset(frame.__struct_config__.tag for frame in get_args(frames.NodeFrame))
 
 
 class Lines:
-    """Cuts what was read into lines."""
+    """Splits the bytes that were read into lines."""
 
     def __init__(self) -> None:
         self._input = bytearray()
-        self._searched = 0  # bytes of the input known to hold no LF
+        self._searched = 0  # number of input bytes that are known to have no LF
 
     def clear(self) -> None:
-        """The connection is another one."""
+        """Drop the input, because the next bytes come from another connection."""
         self._input.clear()
         self._searched = 0
 
     def add(self, data: bytes) -> None:
-        """Take what was read."""
+        """Append bytes that were read."""
         self._input += data
 
     def next(self) -> bytes | None:
-        """The next whole line, without its LF. Raises `NotARelay` if one gets too long."""
+        """Return the next complete line without its LF, or None. Raises `NotARelay` for a line that is too long."""
         end = self._input.find(b"\n", self._searched)
         if end < 0:
             self._searched = len(self._input)
@@ -45,7 +45,7 @@ class Lines:
 
 
 def decode(line: bytes) -> frames.NodeFrame | None:
-    """The frame on a line; None for one of a newer relay. Raises `NotARelay`."""
+    """Decode the frame on a line. Returns None for a frame type of a newer relay. Raises `NotARelay`."""
     try:
         return frames.decode_node(line)
     except frames.BadFrame:
@@ -55,7 +55,7 @@ def decode(line: bytes) -> frames.NodeFrame | None:
 
 
 def _unknown(line: bytes) -> bool:
-    """Whether this is a frame of a type that this version doesn't know."""
+    """Return True if the line is a frame of a type that this version doesn't know."""
     try:
         frame = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a person is told, each on one line that is safe to print."""
+"""This module has the messages for people, each on one line that is safe to print."""
 
 from datetime import datetime
 from enum import IntEnum
@@ -30,8 +30,8 @@ class Exit(IntEnum):
 
     OK = 0
     NOT_CONFIRMED = 1  # a text was not sent, or no acknowledgement came for it
-    USAGE = 2  # as of every typer program
-    CONNECTION = 3  # no connection, or it was lost
+    USAGE = 2  # as in every typer program
+    CONNECTION = 3  # there was no connection, or it was lost
     NAME = 4  # the name was refused or lost
     PARTNER = 5  # the partner isn't there, or left before the end of the input
     TIMEOUT = 6  # not done within `--timeout`
@@ -81,18 +81,18 @@ _ENDINGS = {
 
 
 def refusal(error: Refused) -> str:
-    """Why something could not be done."""
+    """Return the reason for a refusal."""
     words = _REFUSALS.get(error.code, "{message}")
     return words.format(name=word(error.name or "this"), message=word(error.message))
 
 
 def complaint(error: PairchatError) -> str:
-    """An error that ends the program."""
+    """Return the message for an error that ends the program."""
     return refusal(error) if isinstance(error, Refused) else word(str(error))
 
 
 def sentence(error: PairchatError) -> str:
-    """An error that ends nothing, as a sentence. A name at its beginning stays as it is written."""
+    """Return the sentence for an error after which the program goes on. A name at its beginning keeps its case."""
     words = complaint(error)
     if not (isinstance(error, Refused) and _REFUSALS.get(error.code, "").startswith("{name}")):
         words = _capital(words)
@@ -100,7 +100,7 @@ def sentence(error: PairchatError) -> str:
 
 
 def exit_status(error: PairchatError) -> Exit:
-    """The exit status for an error that ends the program."""
+    """Return the exit status for an error that ends the program."""
     match error:
         case BadServer() | BadSettings():
             return Exit.USAGE
@@ -113,19 +113,19 @@ def exit_status(error: PairchatError) -> Exit:
 
 
 def why_unsettled(text: Outgoing) -> str:
-    """Why a text failed: in small letters, because it stands behind or below the text."""
+    """Return the reason for a text's failure, in lower case because it stands after or below the text."""
     if text.fate is DeliveryStatus.REFUSED:
         return f"not sent ({_NOT_SENT.get(text.detail) or word(text.detail)})"
     return f"may not have arrived ({_NOT_CONFIRMED.get(text.detail) or word(text.detail) or 'no acknowledgement'})"
 
 
 def unsettled(text: Outgoing) -> str:
-    """A text that nobody acknowledged, or will."""
+    """Return the message for a text that was not acknowledged and won't be."""
     return f"{_capital(why_unsettled(text))}: {word(text.text)}"
 
 
 def notice(event: Event) -> str | None:
-    """What to say of an event; None for nothing."""
+    """Return the message for an event, or None if it needs none."""
     match event:
         case Paired() if not event.resumed:
             return f"You are chatting with {word(event.name)}."
@@ -164,7 +164,7 @@ def _capital(words: str) -> str:
 
 
 def moment(at: float) -> datetime:
-    """A node's time as one of this machine's; now, if it is no time that this machine knows."""
+    """Convert a node's Unix time to local time. Returns the present time if it is out of range on this machine."""
     try:
         return datetime.fromtimestamp(at)
     except (ValueError, OverflowError, OSError):

@@ -1,1 +1,1 @@
-"""What the black-box tests stand on: real servers, real nodes, and clients that speak the wire and nothing else."""
+"""This package supports the black-box tests with real servers, real nodes, and clients that know only the protocol."""

@@ -1,9 +1,9 @@
-"""Pairs of programs that chat across two nodes at a steady rate, in a process of their own, until they are told to end.
+"""Pairs of programs that chat across two nodes at a steady rate, in their own process, until SIGTERM.
 
     python -m tests.support.bystanders ADDRESS:PORT ADDRESS:PORT
 
-Prints `ready` once they talk, and at SIGTERM a JSON list: of each message when it was said (the monotonic clock's time)
-and how long it took, in seconds. Status 0 only if every message arrived, once and in order.
+It prints `ready` once they talk, and at SIGTERM a JSON list with the time at which each message was sent (by the
+monotonic clock) and its delay, in seconds. The exit status is 0 only if every message arrived once and in order.
 """
 
 import json
@@ -19,26 +19,26 @@ from tests.support.process import Process
 from tests.support.swarm import Program, alive, couples
 
 PAIRS = 10
-RATE = 20  # messages a second, of each
+RATE = 20  # messages a second from each program
 LONG = 3600.0  # seconds
 
 
 class Bystanders(Process):
-    """They talk from here on; a crowd in the test's own process doesn't hold them up."""
+    """The process of the bystanders, which talk once it is created. Load in the test's process doesn't delay them."""
 
     def __init__(self, one: Node, two: Node, folder: Path) -> None:
         super().__init__([sys.executable, "-m", __name__, one.server, two.server], folder / "bystanders.txt")
         self.wait_for_line("ready")
 
     def stop(self) -> list[tuple[float, float]]:
-        """What they print; an AssertionError if they missed anything."""
+        """End them and return the list that they print. Raises AssertionError if a message was lost or out of order."""
         self.terminate()
         assert self.wait() == 0, self.text()
         return [(said, delay) for said, delay in json.loads(self.text().splitlines()[-1])]
 
 
 class Bystander(Program):
-    """Notes when what it hears was said."""
+    """A program that records when each message that it receives was sent."""
 
     heard_of: list[tuple[float, float]]
 
@@ -70,7 +70,7 @@ async def main(one: Address, two: Address) -> None:
 
 
 def address(word: str) -> Address:
-    """What a command line says of a node."""
+    """Parse a node's address from the command line."""
     host, _, port = word.rpartition(":")
     return host, int(port)
 

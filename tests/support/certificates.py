@@ -1,4 +1,4 @@
-"""Certificates of an authority of the tests' own."""
+"""This module issues certificates from a certificate authority of the tests."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 DAY = timedelta(days=1)
-# What its key is for; clients look at that since Python 3.13.
+# The key usage of the authority, which clients check since Python 3.13.
 _SIGNS = x509.KeyUsage(
     key_cert_sign=True,
     digital_signature=False,
@@ -25,7 +25,7 @@ _SIGNS = x509.KeyUsage(
 
 
 class Authority:
-    """Signs certificates; its own is in `file`."""
+    """A certificate authority. Its own certificate is in `file`."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder = folder
@@ -44,7 +44,7 @@ class Authority:
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str) -> tuple[Path, Path]:
-        """A certificate for localhost and its key, in files that the name tells."""
+        """Issue a certificate for localhost, and return the files of the certificate and its key, named `name`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
@@ -65,7 +65,7 @@ class Authority:
         return files
 
     def trust(self, own: tuple[Path, Path] | None = None) -> ssl.SSLContext:
-        """What a client needs that trusts this authority. `own`: the certificate and key that it shows."""
+        """Return a context for a client that trusts this authority. `own` is the client's certificate and key."""
         context = ssl.create_default_context(cafile=self.file)
         if own is not None:
             context.load_cert_chain(*own)
@@ -85,6 +85,6 @@ class Authority:
 
 
 def common_name(certificate: bytes) -> str:
-    """Whose certificate this is (DER)."""
+    """Return the common name of the subject of a certificate in DER."""
     names = x509.load_der_x509_certificate(certificate).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     return str(names[0].value)

@@ -1,4 +1,4 @@
-"""Clients of the three dialects. Each `expect…` takes the very next thing that comes, so nothing extra goes unseen."""
+"""Clients of the three dialects. Each `expect…` checks the very next message, so that extra ones are noticed."""
 
 import contextlib
 import json
@@ -14,26 +14,26 @@ Frame = dict[str, Any]
 
 NO_SELF_TALK = "Please don't try to talk with yourself."
 ALONE = "Nobody is chating with you. Maybe the one talked with you is talking with someone else"
-# C's ctime: the day of the month is padded with a blank.
+# This is the format of C's ctime, which pads the day of the month with a space.
 STAMPED = re.compile(r"\[(\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4})\] ([^:]+): \((.*)\)", re.DOTALL)
 
 
 def parse_stamped(line: str) -> tuple[datetime, str, str]:
-    """When (UTC), who, what of `[Mon Nov 23 03:34:00 2026] alice: (hi)`."""
+    """Return the time (UTC), the sender and the text of `[Mon Nov 23 03:34:00 2026] alice: (hi)`."""
     match = STAMPED.fullmatch(line)
     assert match, f"not a stamped message: {line!r}"
     return datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC), match[2], match[3]
 
 
 def when_said(line: str, sender: str, text: str) -> datetime:
-    """When (UTC) that was said."""
+    """Return the time (UTC) of a stamped message. Fails if it has another sender or text."""
     at, who, what = parse_stamped(line)
     assert (who, what) == (sender, text)
     return at
 
 
 class Plain(Wire):
-    """Whose first words are a name."""
+    """A client of a dialect in which the first line is the name."""
 
     def send(self, line: str, /) -> None:
         raise NotImplementedError
@@ -48,7 +48,7 @@ class Plain(Wire):
 
 
 class TextClient(Plain):
-    """What a person does with nc."""
+    """A client that acts like a person with nc."""
 
     def send(self, *lines: str) -> None:
         self.send_bytes("".join(f"{line}\n" for line in lines).encode())
@@ -59,7 +59,7 @@ class TextClient(Plain):
             assert line == expected, f"{self} got {line!r} instead of {expected!r}"
 
     def expect_notice(self, about: str = "") -> str:
-        """A line that the original server didn't know, holding a word."""
+        """Expect a line that the original server didn't have, and check that it contains `about`."""
         line = self.line()
         assert line.startswith("* "), f"{self} got {line!r} instead of a notice"
         assert about in line.casefold(), f"{self} got {line!r}, which says nothing of {about!r}"
@@ -74,13 +74,13 @@ class TextClient(Plain):
         self.expect(f"* You are chatting with {name}.")
 
     def expect_nothing_so_far(self) -> None:
-        """The node has handled all that we sent, and had nothing more to tell: a refusal of its own comes next."""
+        """Check that the node has handled everything and sent nothing more, by provoking a refusal."""
         self.send(f"To:{self.name}")
         self.expect(NO_SELF_TALK)
 
 
 class JsonClient(Wire):
-    """What a program does."""
+    """A client that acts like a program."""
 
     token: str | None = None
 
@@ -96,14 +96,14 @@ class JsonClient(Wire):
         return frame
 
     def expect(self, type: str, patience: float = PATIENCE, **fields: Any) -> Frame:
-        """The next frame is of this type and has at least these fields; `from_` stands for the reserved word."""
+        """Return the next frame, which must have this type and at least these fields. `from_` stands for `from`."""
         return self._as_wanted(self.frame(patience), type, fields)
 
     def expect_past_absences(self, type: str, patience: float = PATIENCE, **fields: Any) -> Frame:
-        """The same, but the partner may have been away and back before.
+        """Do the same as `expect`, but skip earlier `away` and `back` frames.
 
-        Where one server of Redis takes another's place, each node follows in its own time; until both have, a node may
-        take the other for lost.
+        After a failover of Redis each node reconnects in its own time. Until both have, a node may take the other for
+        lost.
         """
         deadline = time.monotonic() + patience
         while (frame := self.frame(max(0.01, deadline - time.monotonic())))["type"] in ("away", "back"):
@@ -123,7 +123,7 @@ class JsonClient(Wire):
         return frame
 
     def expect_acked(self, up_to: int) -> None:
-        """Acknowledgements, rising, until one covers this id."""
+        """Read acknowledgements with rising ids until one covers this id."""
         reached = 0
         while reached < up_to:
             frame = self.expect("ack")
@@ -131,12 +131,12 @@ class JsonClient(Wire):
             reached = frame["id"]
 
     def expect_nothing_so_far(self) -> None:
-        """The node has handled all that we sent, and had nothing more to tell."""
+        """Check that the node has handled everything and sent nothing more."""
         self.send("ping")
         self.expect("pong")
 
     def frames_so_far(self) -> list[Frame]:
-        """What the node had to tell up to now, the outcome of everything sent included."""
+        """Return the frames up to now, including the outcomes of everything that was sent."""
         self.send("ping")
         frames = []
         while (frame := self.frame())["type"] != "pong":
@@ -166,13 +166,13 @@ class JsonClient(Wire):
 
 
 class ClassicClient(Plain):
-    """What the original client does: what one read returns is one message."""
+    """A client that acts like the original one, which takes each read for one message."""
 
     def send(self, text: str) -> None:
         self.send_bytes(text.encode())
 
     def read(self, patience: float = PATIENCE) -> str:
-        """One bare recv, as long as the original's."""
+        """Return the result of a single recv of at most 1024 bytes, as the original client does."""
         self.socket.settimeout(patience)
         data = self.socket.recv(1024)
         assert data, f"{self} was closed"
@@ -187,7 +187,7 @@ class ClassicClient(Plain):
         return when_said(self.read(), sender, text)
 
     def expect_nothing_so_far(self) -> None:
-        """As for text: a refusal of its own comes next."""
+        """Check that the node has handled everything and sent nothing more, by provoking a refusal."""
         self.send(f"To:{self.name}")
         self.expect(NO_SELF_TALK)
 

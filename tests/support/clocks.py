@@ -1,4 +1,4 @@
-"""How long something takes, whatever else the machine has to do."""
+"""This module measures durations independently of the load on the machine."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-LOOK = 0.01  # seconds
-LATE = 2 * LOOK  # seconds; a look that is later than this either had to wait for this thread's own work, or had no turn
+LOOK = 0.01  # seconds between two readings of the clocks
+LATE = 2 * LOOK  # seconds; a later reading was delayed by this thread's own work, or because it didn't get the CPU
 
 
 @asynccontextmanager
 async def own_clock() -> AsyncIterator[Callable[[], float]]:
-    """The seconds from here on in which this thread waited or worked: while a busy machine gives it no turn, none pass.
+    """Yield a clock of the seconds in which this thread waited or worked, not those in which it didn't get the CPU.
 
-    On a quiet machine they are those of any clock. What is measured has to happen in this thread, servers included.
+    On a quiet machine it agrees with any other clock. Everything measured must run in this thread, including servers.
     """
     passed, looked, worked = 0.0, time.monotonic(), time.thread_time()
 

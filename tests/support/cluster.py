@@ -1,4 +1,4 @@
-"""A real Redis Cluster of three primaries, with a replica for each where a test wants them."""
+"""A real Redis Cluster of three primaries, each with a replica if a test wants them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from relay.tools.testbed.topology import PRIMARIES, Member
 from tests.support.process import wait_until
 from tests.support.server import RedisServer
 
-PATIENCE = 30.0  # seconds; for all to know each other, and for a failover
-KEYS_AT_ONCE = 100  # of a slot that moves
+PATIENCE = 30.0  # seconds for all servers to know each other, and for a failover
+KEYS_AT_ONCE = 100  # keys of a moving slot in each migration
 
 
 class RedisCluster:
-    """Primaries that share the slots evenly; returns when all servers call the cluster whole."""
+    """A cluster whose primaries share the slots evenly. It is created once all servers report a complete cluster."""
 
     def __init__(
         self,
@@ -46,27 +46,27 @@ class RedisCluster:
         return "redis+cluster://" + ",".join(f"{HOST}:{server.port}" for server in self.servers[:2])
 
     def home(self, name: str) -> RedisServer:
-        """The primary that serves a key or channel, as those who can be asked see it."""
+        """Return the primary that serves a key or channel, as a reachable server sees it."""
         return self.serving(key_slot(name.encode()))
 
     def serving(self, slot: int, unless: RedisServer | None = None) -> RedisServer:
-        """The primary that serves a slot, as those who can be asked see it, `unless` not among them."""
+        """Return the primary that serves a slot, as a reachable server other than `unless` sees it."""
         port = next(port for first, last, port in self._rows(unless) if first <= slot <= last)
         return next(server for server in self.servers if server.port == port)
 
     def slots(self, server: RedisServer) -> Iterator[int]:
-        """The slots that a server serves, as those who can be asked see it."""
+        """Yield the slots that a server serves, as a reachable server sees it."""
         return (slot for first, last, port in self._rows() if port == server.port for slot in range(first, last + 1))
 
     def _rows(self, unless: RedisServer | None = None) -> list[tuple[int, int, int]]:
-        """Ranges of slots, and the ports of those that serve them."""
+        """Return the ranges of slots, each with the port of its primary."""
         pairs = [pair for pair in zip(self.servers, self.clients, strict=True) if pair[0] is not unless]
         asked = next(client for server, client in pairs if server.process.alive and not server.process.paused)
         rows: Any = asked.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
         return [(first, last, primary[1]) for first, last, primary, *_ in rows]
 
     def move(self, name: str, to: RedisServer) -> None:
-        """Give the slot of a key or channel to another primary, with all that is in it, while it's in use."""
+        """Move the slot of a key or channel, with all its keys, to another primary while it is in use."""
         slot, old = key_slot(name.encode()), self.home(name)
         source, target = self.clients[self.servers.index(old)], self.clients[self.servers.index(to)]
         source_id, target_id = source.cluster("MYID"), target.cluster("MYID")
@@ -78,7 +78,7 @@ class RedisCluster:
             client.cluster("SETSLOT", slot, "NODE", target_id)
 
     def holding(self, pattern: str) -> set[RedisServer]:
-        """The primaries that hold a key, or hear a channel, of this pattern."""
+        """Return the primaries that hold a key, or have a subscriber of a channel, that matches the pattern."""
         found = set()
         for server, client in zip(self.servers[:PRIMARIES], self.clients, strict=False):
             heard = client.execute_command("PUBSUB", "SHARDCHANNELS", pattern)  # type: ignore[no-untyped-call]
@@ -87,7 +87,7 @@ class RedisCluster:
         return found
 
     def isolate(self, server: RedisServer) -> None:
-        """Cut a server off from all others, and from none of its clients. It has to have debug commands."""
+        """Cut a server off from all other servers, but not from its clients. It needs enabled debug commands."""
         client = self.clients[self.servers.index(server)]
         for words in ("DISABLE-CLUSTER-RECONNECTION 1", "DROP-CLUSTER-PACKET-FILTER -2"):
             client.execute_command("DEBUG", *words.split())  # type: ignore[no-untyped-call]
@@ -97,7 +97,7 @@ class RedisCluster:
                 client.execute_command("DEBUG", "CLUSTERLINK", "KILL", "ALL", line.split()[0])  # type: ignore[no-untyped-call]
 
     def check_no_key_stays(self) -> None:
-        """Every key of every server has a TTL."""
+        """Check that every key of every server has a TTL."""
         for server in self.servers:
             server.check_no_key_stays()
 

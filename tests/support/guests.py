@@ -1,4 +1,4 @@
-"""The clients of one test: opened through here, so that all are sent home when it ends."""
+"""This module opens the clients of a test, and closes all of them when the test ends."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class Guests:
         return client
 
     def text_when_free(self, node: Node, name: str, patience: float) -> TextClient:
-        """Try the name until it is given, which must be within `patience` seconds."""
+        """Claim the name repeatedly until the node grants it. Fails after `patience` seconds."""
         client = self.text(node)
 
         def given() -> bool:
@@ -51,7 +51,7 @@ class Guests:
         return {client.name for client in self.clients if client.name}
 
     def depart(self) -> None:
-        """Everyone says good-bye before anyone waits for the answer."""
+        """Give all names back and close all clients. All of them quit before the first one waits for an answer."""
         present = [client for client in self.clients if client.open]
         for client in present:
             client.farewell()

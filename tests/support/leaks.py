@@ -1,4 +1,4 @@
-"""What a test left behind in this process: open files and sockets, child processes, tasks."""
+"""This module finds what a test left in this process: open files and sockets, child processes and tasks."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,9 @@ STANDARD = {"0", "1", "2"}
 
 
 def open_things() -> set[str]:
-    """Every open file, socket and pipe, and every child process, each by what it is.
+    """Return a description of every open file, socket, pipe and child process.
 
-    This is done twice for each test, and `pathlib` would take twice as long.
+    This runs twice for each test, and `pathlib` would take twice as long.
     """
     return _open_files() | _children()
 
@@ -22,8 +22,8 @@ def _open_files() -> set[str]:
     found = set()
     for name in os.listdir(FILES):  # noqa: PTH208  see above
         if name in STANDARD:
-            continue  # pytest points them elsewhere while a test runs
-        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            continue  # pytest redirects them while a test runs
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of the listing itself
             found.add(f"{os.readlink(f'{FILES}/{name}')} (file descriptor {name})")  # noqa: PTH115  likewise
     return found
 
@@ -45,7 +45,10 @@ def _command(pid: str) -> str:
 
 
 def tasks() -> list[str]:
-    """Every task of the running loop but those in which anyio runs tests and fixtures. Trio lets none be left."""
+    """Return every task of the running loop except those in which anyio runs tests and fixtures.
+
+    Trio itself never leaves tasks.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

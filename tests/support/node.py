@@ -1,4 +1,4 @@
-"""Real `relay node` processes, and clusters of them that share one Redis."""
+"""This module starts real `relay node` processes."""
 
 import contextlib
 import http.client
@@ -12,17 +12,17 @@ from tests.support.process import PATIENCE, Process
 
 Address = tuple[str, int]
 
-START_PATIENCE = 30.0  # seconds; to start takes a second of CPU time, of which a busy machine has little to give
-LAUNCH = (sys.executable, "-m", "relay")  # of the checkout
+START_PATIENCE = 30.0  # seconds; a start takes one second of CPU time, and much longer on a busy machine
+LAUNCH = (sys.executable, "-m", "relay")  # runs the code of the checkout
 LISTEN = "0A"  # the state column of /proc/net/tcp
 _serial = count(1)
 
 
 class Node(Process):
-    """One node on free ports of 127.0.0.1; returns when it accepts connections."""
+    """One node on free ports of 127.0.0.1. It accepts connections once it is created, unless `wait` is False."""
 
     launch: tuple[str, ...] = LAUNCH
-    tls: ssl.SSLContext | None = None  # what its clients need
+    tls: ssl.SSLContext | None = None  # the context for its clients
 
     def __init__(self, folder: Path, *, wait: bool = True, **options: str | float) -> None:
         self.name = f"n{next(_serial)}"
@@ -36,24 +36,24 @@ class Node(Process):
                 raise
 
     def wait_until_listening(self) -> None:
-        """Learn the addresses from the one line that tells them."""
+        """Wait for the log line with the node's addresses, and store them."""
         line = self.wait_for_line("listening", START_PATIENCE)
         self.address = _address(line, "address")
-        self.server = "{}:{}".format(*self.address)  # the same as clients are told it
+        self.server = "{}:{}".format(*self.address)  # the address in the form of the client's `--server`
         self.classic_address = _address(line, "classic")
         self.http_address = _address(line, "http")
 
     def readiness(self) -> int:
-        """The status of `/readyz`: 200, or 404 while it should get no new clients."""
+        """Return the status of `/readyz`: 200, or 404 while the node should get no new clients."""
         return self._get("/readyz")[0]
 
     def trouble(self) -> str:
-        """Why `/readyz` says that it should get no new clients; empty while it may."""
+        """Return the reason in `/readyz` why the node should get no new clients, or an empty string if it should."""
         status, text = self._get("/readyz")
         return "" if status == http.HTTPStatus.OK else text.strip()
 
     def metric(self, name: str) -> float:
-        """A number of `/metrics` that has no labels."""
+        """Return a value from `/metrics` that has no labels."""
         return float(
             next(line.split()[1] for line in self._get("/metrics")[1].splitlines() if line.startswith(f"{name} "))
         )
@@ -68,12 +68,12 @@ class Node(Process):
             connection.close()
 
     def memory(self) -> int:
-        """Bytes that the process has in memory."""
+        """Return the resident memory of the process in bytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return 1024 * int(re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[0])
 
     def client_sockets(self) -> int:
-        """How many client connections the process holds, those that only the kernel still knows not counted."""
+        """Return the number of client connections of the process, without those that only the kernel still knows."""
         ports = {f"{port:04X}" for _, port in (self.address, self.classic_address)}
         rows = [row.split() for row in Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]]
         held = self._socket_inodes()
@@ -88,7 +88,7 @@ class Node(Process):
 
 
 def node_command(**options: str | float) -> list[str]:
-    """The command line of a node; `classic_port=0` becomes `--classic-port 0`, and an empty text no value."""
+    """Return the command line of a node. `classic_port=0` becomes `--classic-port 0`; an empty text gives no value."""
     command = [*LAUNCH, "node"]
     for key, value in options.items():
         command += [f"--{key.replace('_', '-')}", *([str(value)] if value != "" else [])]
@@ -96,7 +96,7 @@ def node_command(**options: str | float) -> list[str]:
 
 
 def _address(line: str, key: str) -> Address:
-    # A field of a line for people, or of one in JSON.
+    # The line is either for people or in JSON.
     match = re.search(rf'\b{key}(?:=|": )"?(\d+\.\d+\.\d+\.\d+):(\d+)', line)
     assert match, f"no {key} in {line!r}"
     return match[1], int(match[2])

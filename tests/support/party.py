@@ -1,4 +1,4 @@
-"""A few nodes on one Redis that many tests share, and the check that no test leaves anything behind."""
+"""This module starts a few nodes on one Redis for many tests, and checks that no test leaves anything behind."""
 
 import contextlib
 import subprocess
@@ -10,20 +10,20 @@ from tests.support.clients import JsonClient
 from tests.support.node import Node
 from tests.support.process import wait_until
 
-LEASE = 2.0  # seconds; short, so that what waits for a lease is soon over, yet no busy machine loses one
+LEASE = 2.0  # seconds; short, so that leases expire soon, yet long enough for a busy machine to renew them
 GRACE = 2.0  # seconds
-LAST_WORDS = 0.5  # seconds; spent only after a failure
+LAST_WORDS = 0.5  # seconds to wait for a node's last log lines, only after a failure
 
 _serial = count(1)
 
 
 class Party:
-    """Nodes of one prefix, and an observer who asks for presence."""
+    """Nodes with one key prefix, and an observer, a client that asks for presence."""
 
     def __init__(
         self, folder: Path, redis_url: str, size: int = 0, kinds: Sequence[type[Node]] = (), **options: str | float
     ) -> None:
-        """`kinds`: what each node is started as, where they aren't `size` nodes of the checkout."""
+        """Start the nodes: one of each class in `kinds`, or by default `size` nodes of the checkout."""
         self.folder = folder
         self.kinds = kinds or (Node,) * size
         self.observer: JsonClient | None = None
@@ -31,7 +31,7 @@ class Party:
         self.start()
 
     def start(self) -> None:
-        """Start all nodes side by side, under a prefix that nobody had before."""
+        """Start all nodes concurrently, with a prefix that was not used before."""
         self.prefix = f"party{next(_serial)}"
         self.nodes = [kind(self.folder, wait=False, prefix=self.prefix, **self.options) for kind in self.kinds]
         try:
@@ -50,13 +50,13 @@ class Party:
             node.kill()
 
     def wait_for_last_words(self) -> None:
-        """A node that is about to die closes its sockets before it writes why."""
+        """Wait shortly for nodes that are about to exit, as a node closes its sockets before it logs the reason."""
         for node in self.nodes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 node.wait(LAST_WORDS)
 
     def check_nothing_is_left(self, names: set[str]) -> None:
-        """After the clients have gone: no user, no client socket, no unclean log."""
+        """Check after the clients have left that there is no user, no client socket, and no traceback in a log."""
         for node in self.nodes:
             assert node.alive, f"{node.name} ended with status {node.wait()}:\n{node.text()}"
         for name in names:

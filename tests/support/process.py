@@ -1,4 +1,4 @@
-"""Child processes whose output can be waited for, and shown when a test fails."""
+"""This module runs child processes. Tests can wait for their output, and failures show it."""
 
 import os
 import signal
@@ -11,11 +11,14 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds; only a failing test waits that long, so a busy machine costs nothing else
-POLL = 0.01  # seconds between two looks at a condition
+POLL = 0.01  # seconds between two checks of a condition
 
 
 def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
-    """Look until the condition holds, and return what it returned. AssertionError naming `what` after `patience` s."""
+    """Poll until the condition returns a true value, and return that value.
+
+    Raises AssertionError that names `what` after `patience` seconds.
+    """
     deadline = time.monotonic() + patience
     while True:
         if result := condition():
@@ -25,7 +28,7 @@ def wait_until(condition: Callable[[], T], what: str, patience: float = PATIENCE
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process that this one, or one of those, has started."""
+    """Return all descendants of a process."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
@@ -34,7 +37,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
+    """Return True if the process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -42,17 +45,17 @@ def runs(pid: int) -> bool:
 
 
 def own_environment() -> dict[str, str]:
-    """Our environment without the product's own settings, which would reach into the tests."""
+    """Return our environment without the relay's settings, which would change the tests."""
     return {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped. SIGSTOP takes a moment, in which it may still take signals of lower numbers."""
+    """Return True if a process is stopped. Before SIGSTOP takes effect, signals with lower numbers may still arrive."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 class Process:
-    """A child process; both its output streams go to a file that can be read while it runs. A context kills it."""
+    """A child process with both output streams in a file. As a context manager it kills the process at the end."""
 
     def __init__(self, command: Sequence[str], output: Path) -> None:
         self.output = output
@@ -76,11 +79,11 @@ class Process:
         return self._child.poll() is None
 
     def text(self) -> str:
-        """Everything that it has written so far."""
+        """Return the output so far."""
         return self.output.read_text(encoding="utf-8", errors="backslashreplace")
 
     def wait_for_line(self, word: str, patience: float = PATIENCE) -> str:
-        """The first complete line of its output that holds the word."""
+        """Wait for a complete line of output that contains the word, and return the first one."""
 
         def find() -> str:
             gone = not self.alive
@@ -91,7 +94,7 @@ class Process:
         return wait_until(find, f"a line with {word!r} in {self.output}", patience)
 
     def wait(self, patience: float = PATIENCE) -> int:
-        """Its exit status, once it has ended."""
+        """Wait for the end of the process and return its exit status."""
         return self._child.wait(patience)
 
     def terminate(self) -> None:
@@ -104,7 +107,7 @@ class Process:
         self._child.send_signal(signal.SIGINT)
 
     def pause(self) -> None:
-        """Freeze it; returns when it is frozen, so that what happens next happens without it."""
+        """Stop it with SIGSTOP, and return once it is stopped, so that it takes no part in what follows."""
         self._child.send_signal(signal.SIGSTOP)
         wait_until(lambda: self.paused, f"{self.pid} is stopped")
 
@@ -116,6 +119,6 @@ class Process:
         self._child.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """kill -9; idempotent, also for one that has ended."""
+        """Kill it with SIGKILL. This is idempotent, and allowed after the process has ended."""
         self._child.kill()
         self._child.wait()

@@ -1,4 +1,4 @@
-"""A TCP proxy before a Redis: what it forwards to can be switched, and connections made half open."""
+"""A TCP proxy in front of Redis. Tests can switch its target and make its connections half open."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-CHUNK = 65536  # bytes a read
+CHUNK = 65536  # bytes in each read
 HOST = "127.0.0.1"
 BACKLOG = 1024
 
 
-# What a client says on a connection by which its use is known; the first of them that it says counts.
+# The commands that identify the use of a connection. The first one that a client sends counts.
 USES = {"subscriber": b"SUBSCRIBE", "publisher": b"PUBLISH", "pipeline": b"EVALSHA"}
 UP, DOWN = "up", "down"  # from client to server, and back
 
@@ -25,7 +25,7 @@ class _Pipe:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.writers = (client, server)
         self.use = ""
-        self.swallows: set[str] = set()  # what goes these ways no longer arrives, and nobody is told
+        self.swallows: set[str] = set()  # the directions in which data is silently dropped
 
     def cut(self) -> None:
         for writer in self.writers:
@@ -33,10 +33,10 @@ class _Pipe:
 
 
 class Proxy:
-    """Listens on a port of its own and forwards to a port of this machine, which may change."""
+    """A proxy that listens on its own port and forwards to a local port, which may change."""
 
     def __init__(self, port: int, delay: float = 0.0) -> None:
-        """`delay`: seconds that whatever passes is held back, each way."""
+        """Start it. It delays all data by `delay` seconds in each direction."""
         self._target = port
         self._delay = delay
         self._pipes: set[_Pipe] = set()
@@ -51,7 +51,7 @@ class Proxy:
         return f"redis://{HOST}:{self.port}/0"
 
     def switch(self, port: int) -> None:
-        """Forward to another server from now on; connections to the old one break."""
+        """Forward to another server from now on, and break the connections to the old one."""
 
         async def do() -> None:
             self._target = port
@@ -60,7 +60,7 @@ class Proxy:
         self._call(do)
 
     def lead(self, port: int) -> None:
-        """Forward new connections to another server; those to the old one stay."""
+        """Forward new connections to another server, and keep those to the old one."""
 
         async def do() -> None:
             self._target = port
@@ -68,12 +68,15 @@ class Proxy:
         self._call(do)
 
     def deafen_subscribers(self) -> int:
-        """Let no subscriber that is connected now hear anything more, without breaking its connection: how many."""
+        """Drop all data to the present subscribers without breaking their connections. Returns their number."""
 
         return self.swallow("subscriber", DOWN)
 
     def swallow(self, use: str, *ways: str) -> int:
-        """Let nothing more pass these ways on the connections of this use that there are, without breaking them."""
+        """Drop all data in these directions on the present connections of this use, without breaking them.
+
+        Returns their number.
+        """
 
         async def do() -> int:
             half_open = [pipe for pipe in self._pipes if pipe.use == use]
@@ -84,7 +87,7 @@ class Proxy:
         return self._call(do)
 
     def half_open(self) -> int:
-        """How many connections that swallow something are still there."""
+        """Return the number of open connections that drop data."""
 
         async def do() -> int:
             return sum(bool(pipe.swallows) for pipe in self._pipes)

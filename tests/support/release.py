@@ -1,4 +1,4 @@
-"""Nodes of an earlier release: the checkout's tests run them out of its wheel, with the libraries that are here."""
+"""This module runs nodes of an earlier release from its wheel, with the installed libraries."""
 
 import sys
 import zipfile
@@ -6,20 +6,20 @@ from pathlib import Path
 
 from tests.support.node import Node
 
-# The wheel of commit fd89d93, before the code was renamed and arranged anew. A clone without history can't build it.
+# The wheel of commit fd89d93, before the code was renamed and moved. A clone without history can't build it.
 WHEEL = Path(__file__).parents[1] / "fixtures" / "fd89d93" / "pair_relay-0.1.0-py3-none-any.whl"
 
-# An earlier release is not what `make coverage` measures, and its processes don't find the plug-in.
+# `make coverage` does not measure an earlier release, whose processes can't find the plug-in.
 _UNMEASURED = ("-u", "COVERAGE_PROCESS_CONFIG", "-u", "COVERAGE_PROCESS_START")
 
 
 def earlier(folder: Path) -> type[Node]:
-    """Unpack the wheel into a folder, and return the nodes that are started from there."""
+    """Unpack the wheel into a folder, and return the class of nodes that run from there."""
     with zipfile.ZipFile(WHEEL) as wheel:
         wheel.extractall(folder)
 
     class Earlier(Node):
-        # -P: else Python would find the checkout first, in the working directory.
+        # Without -P Python would find the checkout in the working directory first.
         launch = ("env", *_UNMEASURED, f"PYTHONPATH={folder}", sys.executable, "-P", "-m", "relay")
 
     return Earlier

@@ -1,4 +1,4 @@
-"""A primary, two replicas and three sentinels that watch over them, all of them real processes."""
+"""A primary, two replicas and three sentinels that monitor them, all of them real processes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from relay.tools.testbed.topology import QUORUM, SERVICE
 from tests.support.process import Process, wait_until
 from tests.support.server import RedisServer, server_binary
 
-PATIENCE = 30.0  # seconds; for all to know each other, and for a failover
+PATIENCE = 30.0  # seconds for all processes to know each other, and for a failover
 
 
 class Sentinel:
@@ -21,7 +21,7 @@ class Sentinel:
     def __init__(self, folder: Path, primary: int) -> None:
         self.port = free_port()
         folder.mkdir(parents=True)
-        settings = folder / "sentinel.conf"  # it writes there what it learns
+        settings = folder / "sentinel.conf"  # the sentinel writes its state into this file
         settings.write_text(topology.sentinel_settings(folder, self.port, primary))
         self.process = Process([server_binary(), str(settings), "--sentinel"], folder / "sentinel.log")
         self.process.wait_for_line("Sentinel ID is")
@@ -29,7 +29,7 @@ class Sentinel:
 
     @property
     def primary(self) -> int:
-        """The port of the server that it calls the primary."""
+        """The port of the server that this sentinel reports as the primary."""
         return topology.named(self._client)
 
     @property
@@ -37,7 +37,7 @@ class Sentinel:
         return topology.knows_all(self._client, 2)
 
     def point_to(self, port: int) -> None:
-        """Call that server the primary, and leave the old one alone."""
+        """Make the sentinel monitor another primary, without changing the old one."""
         self._client.sentinel_remove(SERVICE)
         self._client.sentinel_monitor(SERVICE, HOST, port, QUORUM)
 
@@ -47,12 +47,12 @@ class Sentinel:
 
 
 class SentinelSet:
-    """All six; returns when they know each other, so that a failover is possible."""
+    """All six processes. It is created once they know each other, so that a failover is possible."""
 
     def __init__(
         self, folder: Path, options: Sequence[str] = (), front: Callable[[int], int] = lambda port: port
     ) -> None:
-        """`front`: makes the port at which a server is reached by all others, from its own."""
+        """Start all. `front` maps a server's own port to the port by which all others reach it, such as a proxy's."""
         options = [*options, *topology.OPTIONS]
         self.servers = [RedisServer(folder / f"server{n}", options) for n in range(3)]
         self.ports = [front(server.port) for server in self.servers]
@@ -72,7 +72,7 @@ class SentinelSet:
 
     @property
     def primary(self) -> RedisServer | None:
-        """What all sentinels call the primary; None while they disagree."""
+        """The server that all sentinels report as the primary, or None while they disagree."""
         named = {sentinel.primary for sentinel in self.sentinels}
         pairs = zip(self.servers, self.ports, strict=True)
         return next((server for server, port in pairs if {port} == named), None)

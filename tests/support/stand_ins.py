@@ -1,14 +1,14 @@
-"""Programs for machines that don't have them, as far as examples/chat.sh uses them; `tools.py` puts them in place.
+"""Replacements for programs that a machine may lack, with the features that examples/chat.sh uses.
 
-`jq` runs its programs in jq's own engine (libjq, by a package of PyPI). `nc` is as unhelpful as OpenBSD's: it doesn't
-end because the other side has gone.
+`tools.py` installs them. `jq` runs its programs in jq's own engine (libjq, from a package on PyPI). `nc` behaves like
+OpenBSD's, which doesn't end when the other side has closed the connection.
 """
 
 import sys
 
 
 def jq(flags: str, program: str) -> None:
-    """`jq -r` or `-nc`: one program over the JSON of standard input, or over nothing."""
+    """Act as `jq -r` or `jq -nc`: run one program on the JSON of standard input, or on no input."""
     import jq
 
     compiled = jq.compile(program)
@@ -17,7 +17,7 @@ def jq(flags: str, program: str) -> None:
 
 
 def nc(host: str, port: str) -> None:
-    """Both ways, until writing fails, or both sides have said all."""
+    """Copy both ways until writing fails or both sides have sent everything."""
     import os
     import socket
     import threading

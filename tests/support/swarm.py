@@ -1,7 +1,7 @@
-"""Many programs at once that acknowledge for themselves, come back when their connection breaks, and keep the books.
+"""Many concurrent programs that acknowledge messages, resume after a lost connection, and check every message.
 
-Each keeps its own copies of what it said until that has an outcome, as a client's author is told to. What it heard has
-to rise by one from message to message: anything else is lost, doubled or out of order, and ends the test.
+Each keeps copies of its messages until they have an outcome, as the protocol asks of clients. The ids that it receives
+must rise by one; otherwise a message was lost, duplicated or out of order, and the test ends.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from tests.support.process import PATIENCE
 Frame = dict[str, Any]
 
 LINE = 1 << 20  # bytes; longer than any line of these tests
-WINDOW = 256  # messages that may be under way
+WINDOW = 256  # messages without an outcome that a program may have
 AT_ONCE = 200  # programs that pair up at the same time
-AGAIN = 0.02  # seconds between two tries to reach a node
-LOOK = 0.02  # seconds between two looks at a condition
+AGAIN = 0.02  # seconds between two attempts to reach a node
+LOOK = 0.02  # seconds between two checks of a condition
 
 
 class Lost(AssertionError):
@@ -28,7 +28,7 @@ class Lost(AssertionError):
 
 
 class Program:
-    """One client. `places`: the nodes that it tries in turn; the first is its home."""
+    """One client. `places` are the nodes that it tries in turn, its home first."""
 
     def __init__(self, name: str, places: Sequence[Address], acks: bool = True) -> None:
         self.name = name
@@ -38,29 +38,29 @@ class Program:
         self.partner: Program | None = None
         self.token: str | None = None
         self.chat: str | None = None
-        self.said = 0  # highest id used
-        self.under_way: dict[int, str] = {}  # said, without an outcome yet
+        self.said = 0  # the highest id that it used
+        self.under_way: dict[int, str] = {}  # its messages without an outcome
         self.unconfirmed: set[int] = set()
-        self.heard = 0  # highest id of the partner's
-        self.delays: list[float] = []  # seconds from saying to hearing, of what was heard
+        self.heard = 0  # the highest id that it received
+        self.delays: list[float] = []  # seconds from sending to receiving, for each received message
         self.returns: list[float] = []  # seconds from a new connection to the welcome
-        self.drops = 0  # connections that broke
-        self.told: list[Frame] = []  # everything but messages and acknowledgements
-        self.ready = asyncio.Event()  # welcomed, and not disconnected since
+        self.drops = 0  # number of connections that broke
+        self.told: list[Frame] = []  # all received frames except messages and acknowledgements
+        self.ready = asyncio.Event()  # set while a node serves the session
         self.paired = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
-    # --- what it says
+    # --- sending
 
     def call(self, partner: "Program") -> None:
         self.partner, partner.partner = partner, self
         self.send("to", name=partner.name)
 
     def say(self, text: str = "") -> None:
-        """Say the time of saying it, and whatever else; nothing while the window is full."""
+        """Send a message that begins with the time at which it is sent. Does nothing while the window is full."""
         if len(self.under_way) >= WINDOW:
             return
         self.said += 1
@@ -75,7 +75,7 @@ class Program:
     # --- its connection
 
     async def live(self) -> None:
-        """Stay connected, for ever."""
+        """Stay connected for ever."""
         while True:
             place = self._places[self._tries % len(self._places)]
             try:
@@ -128,7 +128,7 @@ class Program:
                 fields["chat"] = self.chat
         self.send("hello", name=self.name, acks=self.acks, **fields)
 
-    # --- what it hears
+    # --- receiving
 
     def _take(self, frame: Frame) -> None:
         match frame["type"]:
@@ -182,7 +182,7 @@ class Swarm:
         self.programs = list(programs)
 
     async def pair_up(self, patience: float = PATIENCE) -> None:
-        """The first calls the second, the third the fourth, and so on."""
+        """Let the first program call the second, the third the fourth, and so on. Raises TimeoutError."""
         async with asyncio.timeout(patience):
             for program in self.programs:
                 await program.ready.wait()
@@ -194,7 +194,7 @@ class Swarm:
                     await program.paired.wait()
 
     async def talk(self, rate: float, seconds: float) -> None:
-        """Everyone says `rate` messages a second, evenly spread."""
+        """Let each program send `rate` messages a second, evenly spread."""
         began, said = time.monotonic(), 0
         while (passed := time.monotonic() - began) < seconds:
             due = int(passed * rate * len(self.programs))
@@ -204,7 +204,7 @@ class Swarm:
             await asyncio.sleep(LOOK / 2)
 
     async def settle(self, patience: float = PATIENCE) -> None:
-        """Until everything that was said has its outcome."""
+        """Wait until every message has its outcome."""
         await until(
             lambda: not any(program.under_way for program in self.programs),
             lambda: f"without an outcome: {[(p, list(p.under_way)[:3]) for p in self.programs if p.under_way][:5]}",
@@ -212,7 +212,7 @@ class Swarm:
         )
 
     def check(self) -> None:
-        """Everything that was said was heard; nothing else happened to anyone."""
+        """Check that every message was received, and that no program got an unexpected frame."""
         for program in self.programs:
             assert program.partner is not None
             assert not program.unconfirmed, f"{program} was told {program.told}"
@@ -235,7 +235,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 async def until(condition: Callable[[], object], what: Callable[[], str], patience: float = PATIENCE) -> None:
-    """Look until the condition holds; AssertionError after `patience` seconds."""
+    """Poll until the condition holds. Raises AssertionError after `patience` seconds."""
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"not within {patience} s: {what()}"
@@ -243,7 +243,7 @@ async def until(condition: Callable[[], object], what: Callable[[], str], patien
 
 
 async def everybody_hears(swarm: Swarm, patience: float) -> None:
-    """Until each has heard something that was said from now on; somebody else has to keep them talking."""
+    """Wait until each program has received a message sent from now on. Another task must keep them talking."""
     said = {program: program.said for program in swarm.programs}
 
     def behind() -> list[str]:
@@ -254,7 +254,7 @@ async def everybody_hears(swarm: Swarm, patience: float) -> None:
 
 @contextlib.asynccontextmanager
 async def alive(programs: Sequence[Program]) -> AsyncIterator[Swarm]:
-    """All of them connected while the block lasts; a broken promise ends it."""
+    """Keep all programs connected during the block. An error of a program, such as `Lost`, ends it."""
     async with asyncio.TaskGroup() as tasks:
         lives = [tasks.create_task(program.live()) for program in programs]
         yield Swarm(programs)
@@ -263,5 +263,5 @@ async def alive(programs: Sequence[Program]) -> AsyncIterator[Swarm]:
 
 
 def couples(pairs: int, here: Sequence[Address], there: Sequence[Address], acks: bool = True) -> list[Program]:
-    """Pairs of programs, the first of each at home here, the second there."""
+    """Return pairs of programs, with the home of the first in `here` and that of the second in `there`."""
     return [program for n in range(pairs) for program in (Program(f"a{n}", here, acks), Program(f"b{n}", there, acks))]

@@ -1,4 +1,4 @@
-"""`make coverage`: the figure is that of the branches alone, and what was killed is counted as far as it had saved."""
+"""Tests of `make coverage`: it judges branches alone, and counts killed processes up to their last save."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ source_dirs = {folder}
 data_file = {folder}/data
 plugins = tests.support.measured
 """
-# Says that it runs by a file, and never ends by itself.
+# The program creates a file to show that it runs, and never ends by itself.
 PROGRAM = """
 import pathlib, signal, sys
 
@@ -95,7 +95,7 @@ def test_a_process_that_is_killed_has_saved_what_it_ran(tmp_path: Path) -> None:
 
 
 def saved(folder: Path) -> set[int]:
-    """The lines of the program that are in its file: in a copy of that, for whoever reads it holds up who writes it."""
+    """Return the saved lines of the program. It reads a copy of the data, because a reader would block the writer."""
     lines: set[int] = set()
     for file in folder.glob("data.*"):
         copy = folder / "copy"

@@ -1,4 +1,4 @@
-"""`nohup make test &`: what is ignored where tests run isn't where their children do."""
+"""Tests that children don't inherit ignored signals from the tests, as with `nohup make test &`."""
 
 import signal
 import subprocess
@@ -29,4 +29,4 @@ def test_children_get_the_default(ignored: None) -> None:
     assert ignored_by_a_child() == set(IGNORED)
     give_children_default_dispositions()
     assert ignored_by_a_child() == set()
-    signal.raise_signal(signal.SIGHUP)  # means nothing here all the same
+    signal.raise_signal(signal.SIGHUP)  # it still has no effect in this process

@@ -1,4 +1,4 @@
-"""What looks after every test sees each kind of thing that a test may leave, and blames that test only."""
+"""Tests that the check for leaks finds everything that a test may leave, and reports it for that test only."""
 
 from pathlib import Path
 

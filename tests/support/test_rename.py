@@ -1,4 +1,4 @@
-"""The tool that moves modules: what it rewrites, what it leaves, and that its proof notices other changes."""
+"""Tests of the tool that moves and renames: its edits, what it leaves alone, and that its proof finds other changes."""
 
 import ast
 
@@ -138,7 +138,7 @@ def test_a_definition_has_its_new_name_wherever_it_is_meant(before: str, after: 
     [
         ("def f(node_id): return node_id + other\n", True),
         ("def f(node_id): return node_id + third\n", False),
-        ("def f(node_id): return uid + other\n", True),  # which mypy and the linter find
+        ("def f(node_id): return uid + other\n", True),  # mypy and the linter find this error
         ("def f(node_id, other): return node_id + other\n", False),
     ],
 )

@@ -1,4 +1,4 @@
-"""Each safeguard that the proof of `relay torture` takes out is there to be taken out, whatever it is called by now."""
+"""Tests that each safeguard that the proof of `relay torture` disables exists under the name that the proof uses."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("name", sabotage.SABOTAGE)
 def test_each_finds_what_it_takes_out(name: str) -> None:
-    """In a process of its own, which it spoils."""
+    """Apply each sabotage in its own process, because it changes that process."""
     program = f"from tests.fixtures import sabotage; sabotage.SABOTAGE[{name!r}](); sabotage.launch_sabotaged({name!r})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The body of a function fits a screen: 50 lines, its docstring counted."""
+"""Tests that the body of each function fits on a screen: it has at most 50 lines, including its docstring."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ def sources() -> list[Path]:
 
 
 def long_functions(source: str, most: int) -> Iterator[str]:
-    """The functions whose body has more lines than this, with its length. A list of options is read as a table."""
+    """Yield the functions whose body has more than `most` lines, with its length. The parameters don't count."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0].lineno

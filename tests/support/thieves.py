@@ -1,4 +1,4 @@
-"""Strangers who ask for other people's names all the time."""
+"""Clients that continuously claim names of other users."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from tests.support.node import Node
 
 
 class Thieves(threading.Thread):
-    """One for each name on each node, for so many seconds or until one of them gets it."""
+    """One client for each name on each node. They run for `seconds`, or until one of them gets a name."""
 
     def __init__(self, nodes: Sequence[Node], names: Sequence[str], seconds: float) -> None:
         super().__init__()

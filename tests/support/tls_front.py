@@ -1,4 +1,4 @@
-"""TLS in front of a server that speaks none, as a machine of a provider's may have it."""
+"""A TLS proxy in front of a server without TLS, as some providers run it."""
 
 import asyncio
 import socket
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tests.support.proxy import Proxy
 
-_TLS: bytes = b"\x16"  # how a handshake begins
+_TLS: bytes = b"\x16"  # the first byte of a handshake
 
 
 class TlsProxy(Proxy):
-    """Takes TLS off, and shows a certificate that may change. With `plain` it also passes on what comes without TLS.
+    """Terminates TLS with a certificate that may change. With `plain` it also forwards connections without TLS.
 
-    That is for servers that talk to each other through it: sentinels, replicas.
+    `plain` is for servers that talk to each other through it, such as sentinels and replicas.
     """
 
     def __init__(self, port: int, own: tuple[Path, Path], client_ca: Path | None = None, plain: bool = False) -> None:
@@ -24,7 +24,7 @@ class TlsProxy(Proxy):
         super().__init__(port)
 
     def show(self, own: tuple[Path, Path], client_ca: Path | None = None) -> None:
-        """Have this certificate from now on; `client_ca`: only clients with one that it signed get in."""
+        """Use this certificate from now on. With `client_ca`, clients need a certificate that it signed."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*own)
         if client_ca is not None:
@@ -76,7 +76,7 @@ class TlsProxy(Proxy):
                 transport.abort()
 
     async def _first(self, sock: socket.socket) -> bytes:
-        """The first byte, left where it is."""
+        """Return the first byte without consuming it."""
         there: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(sock, there.set_result, None)
         try:
@@ -88,7 +88,7 @@ class TlsProxy(Proxy):
 
 @contextmanager
 def tls_front(port: int, cert: Path, key: Path) -> Iterator[int]:
-    """Passes on to that port of this machine; its own port."""
+    """Run a TLS proxy to a local port, and yield the proxy's port."""
     proxy = TlsProxy(port, (cert, key))
     try:
         yield proxy.port

@@ -17,7 +17,7 @@ _JWK: dict[str, Any] = {"EdDSA": OKPAlgorithm, "ES256": ECAlgorithm, "RS256": RS
 
 
 def make_key(algorithm: str) -> Any:
-    """A key that signs by the algorithm."""
+    """Return a new key for the algorithm."""
     match algorithm:
         case "EdDSA":
             return Ed25519PrivateKey.generate()
@@ -29,7 +29,10 @@ def make_key(algorithm: str) -> Any:
 
 
 class Issuer:
-    """Issues tokens; `file` holds what a relay needs to check them. `secret`: by HS256, else by EdDSA."""
+    """Issues tokens. `file` holds the key with which a relay checks them.
+
+    With `secret` the algorithm is HS256; otherwise it is `algorithm`, by default EdDSA.
+    """
 
     def __init__(
         self, file: Path, *, secret: bool = False, algorithm: str | None = None, kid: str | None = None
@@ -57,7 +60,7 @@ class Issuer:
 
     @property
     def jwk(self) -> dict[str, Any]:
-        """What a JWK set has of it: the public key, or the secret."""
+        """The entry for a JWK set: the public key, or the secret."""
         named = {} if self.kid is None else {"kid": self.kid}
         if self.algorithm == "HS256":
             return {"kty": "oct", "k": jwt.utils.base64url_encode(self.key.encode()).decode(), **named}
@@ -65,7 +68,7 @@ class Issuer:
         return public | named
 
     def token(self, name: object, **claims: Any) -> str:
-        """A token for this name, for an hour; a claim that is None is left out."""
+        """Return a token for this name that is valid for an hour. A claim that is None is left out."""
         said = {"sub": name, "exp": int(time.time()) + HOUR, **claims}
         return self.sign({key: value for key, value in said.items() if value is not None})
 
@@ -74,5 +77,5 @@ class Issuer:
 
 
 def jwk_set(*issuers: Issuer) -> bytes:
-    """What an identity provider publishes."""
+    """Return a JWK set as an identity provider publishes it."""
     return json.dumps({"keys": [issuer.jwk for issuer in issuers]}).encode()

@@ -1,6 +1,6 @@
-"""The programs that the examples need, brought along: `node`, `jq` and `nc`, wherever these tests run.
+"""This module provides the programs that the examples need, `node`, `jq` and `nc`, on every machine.
 
-Node.js comes with a package of PyPI; for the other two there are stand-ins.
+Node.js comes from a package on PyPI. The other two have replacements in `stand_ins.py`.
 """
 
 import shlex
@@ -17,7 +17,7 @@ NAMES = ("node", "jq", "nc")
 
 
 def provide(folder: Path, *, installed: bool) -> None:
-    """Put the three programs into a folder, for a PATH to begin with: those of this machine where wanted and there."""
+    """Put the three programs into a folder for the front of PATH. With `installed`, prefer those of this machine."""
     folder.mkdir()
     for name in NAMES:
         if installed and (place := shutil.which(name)):
@@ -29,7 +29,10 @@ def provide(folder: Path, *, installed: bool) -> None:
 
 
 def _write(place: Path) -> None:
-    """One that starts quickly, because an example starts many: without `site`, so that nothing is measured either."""
+    """Write a script that starts a replacement without `site`.
+
+    It must start quickly, because an example starts many. It also isn't measured by `make coverage` then.
+    """
     packages = f"PYTHONPATH={sysconfig.get_path('platlib')}"
     command = shlex.join(["env", packages, sys.executable, "-S", stand_ins.__file__, place.name])
     place.write_text(f'#!/bin/sh\nexec {command} "$@"\n')

@@ -1,4 +1,4 @@
-"""One TCP connection to a node, as a client's author sees it: bytes, lines, and an end."""
+"""One TCP connection to a node, with methods for bytes, lines and the end of the connection."""
 
 import contextlib
 import ctypes
@@ -11,16 +11,16 @@ from typing import Self
 from tests.support.node import Address
 from tests.support.process import PATIENCE
 
-CHUNK = 65536  # bytes a read
-SO_ATTACH_FILTER = 26  # Linux
-DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # a program of one instruction: keep 0 bytes of whatever comes
+CHUNK = 65536  # bytes in each read
+SO_ATTACH_FILTER = 26  # the value on Linux
+DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # a BPF program of one instruction, which keeps 0 bytes of each packet
 NO_LINGER = struct.pack("ii", 1, 0)  # SO_LINGER that turns close() into a reset
 
 
 class Wire:
-    """A blocking connection with a time-out on everything; reading past the end or the time-out fails the test."""
+    """A blocking connection with a time-out for everything. Reading past the end or the time-out fails the test."""
 
-    name: str | None = None  # the name that was claimed here, for whoever tidies up
+    name: str | None = None  # the name that was claimed here, so that `Guests` can check that it is free afterwards
 
     def __init__(self, address: Address, patience: float = PATIENCE, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(address, patience)
@@ -43,7 +43,7 @@ class Wire:
         self.socket.sendall(data)
 
     def line(self, patience: float = PATIENCE) -> str:
-        """The next line, without its LF."""
+        """Return the next line without its LF."""
         while b"\n" not in self._received:
             self._received += self._read(patience)
         line, _, self._received = self._received.partition(b"\n")
@@ -59,11 +59,11 @@ class Wire:
         return data
 
     def expect_closed(self, patience: float = PATIENCE) -> None:
-        """Nothing more comes, and then the end (a reset is one too)."""
+        """Check that the connection ends without further data. A reset counts as an end."""
         assert (rest := self.rest(patience)) == b"", f"{self} got {rest!r} before the end"
 
     def rest(self, patience: float = PATIENCE) -> bytes:
-        """Everything up to the end of the connection, which must come."""
+        """Return everything up to the end of the connection, which must end within the time-out."""
         rest, self._received = self._received, b""
         self.socket.settimeout(patience)
         with contextlib.suppress(ConnectionResetError):
@@ -72,13 +72,13 @@ class Wire:
         return rest
 
     def finish(self) -> None:
-        """Send EOF, go on reading."""
+        """Send EOF. Reading is still possible."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def vanish(self) -> None:
-        """Be gone without a word, as behind a broken cable: the kernel drops all that comes and answers nothing.
+        """Vanish as behind a broken cable: the kernel drops all incoming packets and answers none.
 
-        What was sent before this is acknowledged; send nothing after it.
+        Everything sent before is acknowledged. Send nothing afterwards.
         """
         program = ctypes.create_string_buffer(DROP_ALL, len(DROP_ALL))
         self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(program)))
@@ -96,10 +96,10 @@ class Wire:
         return self.socket.fileno() != -1
 
     def farewell(self) -> None:
-        """Say what gives the name back at once, where the dialect has such a thing. Never fails."""
+        """Give the name back at once, if the dialect has a command for it. Never fails."""
 
     def depart(self) -> None:
-        """Wait shortly for the answer to `farewell`, and close. Never fails."""
+        """Wait up to half a second for the answer to `farewell`, and close. Never fails."""
         with contextlib.suppress(OSError):
             self.rest(patience=0.5)
         self.close()

@@ -1,4 +1,4 @@
-"""In a terminal: the whole screen, with the line being typed at the bottom where nothing disturbs it."""
+"""This package is the mode for a terminal: a full screen, with the input line at the bottom."""
 
 import math
 import os
@@ -33,8 +33,8 @@ from pairchat.tasks import alongside
 from pairchat.wording import Exit, sentence, unsettled
 
 _OTHER_NAME = ("name_taken", "name_invalid")  # refusals that another name can help
-_FINAL = ("replaced", "kicked")  # ends of a session that no other name helps; the connection's end follows
-_TOKEN = re.compile('(?<="token":")[^"]*|(?<="auth":")[^"]*')  # secrets, in frames that are shown
+_FINAL = ("replaced", "kicked")  # ends of a session that another name can't help; the node then disconnects
+_TOKEN = re.compile('(?<="token":")[^"]*|(?<="auth":")[^"]*')  # matches secrets in frames that are shown
 _HIDDEN = "…"
 
 
@@ -48,7 +48,7 @@ class Screen:
         tls: ssl.SSLContext | None = None,
         auth: AuthToken | None = None,
     ) -> None:
-        """`settings` have been checked. `state`: the folder for what outlives this program."""
+        """Create the screen. `settings` must have been checked. `state` is the folder for saved sessions."""
         self._settings = settings
         self._state, self._tls, self._auth = state, tls, auth
         self._notify = Notify(settings.notify)
@@ -73,7 +73,7 @@ class Screen:
             output=self._paper.output(),
         )
         self._actions: Actions | None = None
-        self._name_typed: anyio.Event | None = None  # while a name is asked for
+        self._name_typed: anyio.Event | None = None  # set while the program asks for a name
         self._name: str | None = None
         self._leaving = anyio.Event()
         self._talking = anyio.CancelScope()
@@ -82,7 +82,7 @@ class Screen:
     async def run(self) -> Exit:
         """Chat until the user quits.
 
-        Raises `PairchatError` if it can't go on, `StreamFailed` if the terminal is gone.
+        Raises `PairchatError` for an error that ends the session, and `StreamFailed` if the terminal is gone.
         """
         name, to = self._settings.name, self._settings.to
         output = self._app.output
@@ -129,11 +129,11 @@ class Screen:
             self._app.exit()
 
     async def _tick(self) -> None:
-        """Have what counts down redrawn, and take a paste that doesn't end for ended."""
+        """Redraw countdowns, and end a paste whose end mark is overdue."""
         counting = False
         while True:
             await anyio.sleep(SPINNING)
-            if self._status.counting or counting:  # the end of it as well
+            if self._status.counting or counting:  # one last redraw shows the end of the countdown
                 self._app.invalidate()
             counting = self._status.counting
             if (keys := self._keyboard.overdue()) and self._app.context is not None:
@@ -141,7 +141,7 @@ class Screen:
                 self._app.context.copy().run(self._app.key_processor.process_keys)
 
     async def _sessions(self, name: str | None, to: str | None) -> None:
-        """One session under one name, and another one under another if the first can't be had."""
+        """Run a session under a name, and another one under another name if that one is refused or lost."""
         while name := name or await self._ask_name():
             try:
                 await self._session(name, to)
@@ -158,7 +158,7 @@ class Screen:
                 name, to = None, None
 
     async def _ask_name(self) -> str:
-        """A name, or nothing if the user would rather leave."""
+        """Ask for a name. Returns an empty string if the user leaves instead."""
         self._name_typed, self._entry.prompt = anyio.Event(), "Your name: "
         self._app.invalidate()
         await self._name_typed.wait()
@@ -167,7 +167,7 @@ class Screen:
 
     async def _session(self, name: str, to: str | None) -> None:
         settings = self._settings
-        # A connection for each try: the relay closes one that names itself too late.
+        # Each attempt has its own connection, because the relay closes one that claims no name in time.
         async with connect(
             *settings.servers,
             reconnect_timeout=math.inf,
@@ -177,7 +177,7 @@ class Screen:
             ask=settings.ask,
             auth=self._auth,
         ) as chat:
-            await chat.claim(name)  # in here: a name that is taken isn't waited for, another one is asked for
+            await chat.claim(name)  # not by `connect`, which would wait for a taken name; we ask for another one
             self._status.chat = chat
             self._conversation.names[chat.name or ""] = None
             self._conversation.notice(f"You are {word(chat.name or '')}. /help lists the commands.")
@@ -208,17 +208,17 @@ class Screen:
             self._conversation.notice("Waiting until everything has arrived; Ctrl-C gives up.")
             self._app.invalidate()
         await chat.quit()
-        await anyio.sleep_forever()  # the good-bye is an event like others
+        await anyio.sleep_forever()  # `_follow` ends at the `Bye`
 
-    # --- what comes from elsewhere
+    # --- callbacks
 
     def _speakers(self) -> list[str]:
-        """Whose names need room: those who are here, and those whose texts are on the screen."""
+        """Return the names that need a column: those of both users, and those of texts in the history."""
         chat = self._status.chat
         return [*self._history.speakers, self._status.partner.name, (chat.name if chat else None) or ""]
 
     def _leave(self) -> None:
-        """The user wants to go; the second time without waiting."""
+        """Leave at the user's request. A second request does not wait for outcomes."""
         if self._name_typed is not None:
             self._name = None
             self._name_typed.set()
@@ -234,7 +234,7 @@ class Screen:
             self._name_is(name)
 
     def _name_is(self, typed: str) -> None:
-        """A name was asked for. Commands are none, but that a second slash makes one of what looks like it."""
+        """Take the answer to the prompt for a name. Commands are no names; `//x` gives the name `/x`."""
         assert self._name_typed is not None
         if typed == "/quit":
             self._leave()
@@ -255,7 +255,7 @@ class Screen:
             self._app.invalidate()
 
     def _call(self, who: str, what: str) -> None:
-        """Call the user, if that one looks elsewhere."""
+        """Notify the user, unless the terminal has the user's attention."""
         if self._attention.here or self._notify is Notify.OFF:
             return
         how = choose(self._notify, os.environ)

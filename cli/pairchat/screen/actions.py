@@ -1,4 +1,4 @@
-"""Carries out what is typed: texts and commands, one after another."""
+"""This module carries out the lines that the user types, texts and commands, one after another."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -17,26 +17,26 @@ from pairchat.screen.transcript import Entry
 from pairchat.screen.viewport import Viewport
 from pairchat.wording import PRESENCE, refusal, sentence
 
-TYPING_EVERY = 3.0  # seconds between two words to the partner that we are typing
-PENDING_LINES = 100  # lines that may wait while another one is being carried out
+TYPING_EVERY = 3.0  # seconds between two typing notices to the partner
+PENDING_LINES = 100  # number of lines that may wait while another one is being carried out
 
 
 class Actions:
-    """What a user can do in a session. `quit` ends the program."""
+    """The user's actions in a session. `quit` ends the program."""
 
     def __init__(
         self, chat: Chat, conversation: Presenter, view: Viewport, quit: Callable[[], None], redraw: Callable[[], None]
     ) -> None:
         self._redraw = redraw
         self._told_typing = -TYPING_EVERY
-        self._wait = False  # for somebody who can't be had yet
+        self._wait = False  # True while a call is repeated until it succeeds
         self._waiting = anyio.CancelScope()
         self._chat = chat
         self._conversation = conversation
         self._view = view
         self._quit = quit
-        self.raw = False  # frames are shown
-        self._found: list[Entry] = []  # what a search has still to show, the latest last
+        self.raw = False  # True while frames are shown
+        self._found: list[Entry] = []  # the search results that were not shown yet, the latest last
         self._send, self._lines = anyio.create_memory_object_stream[str](PENDING_LINES)
         self._commands: dict[str, Callable[[str], Awaitable[None]]] = {
             "": self._say,
@@ -57,7 +57,7 @@ class Actions:
         }
 
     def typed(self, line: str) -> None:
-        """Take a line; it is carried out when those before it have been."""
+        """Queue a line. It is carried out after the lines before it."""
         if not line.strip():
             return
         if self._conversation.partner.calling and line.strip() == "/leave":
@@ -71,7 +71,7 @@ class Actions:
             self._conversation.error(f"Too much is waiting; not sent: {word(line)}")
 
     async def run(self, to: str | None, *, wait: bool = False) -> None:
-        """Call somebody, if that is wanted, and carry out what is typed, for ever."""
+        """Call `to`, if it is given, and then carry out typed lines for ever."""
         with self._send, self._lines:
             if to is not None:
                 await self._try(lambda: self._call(to, wait=wait))
@@ -146,7 +146,7 @@ class Actions:
         await self._chat.unblock(name)
 
     def typing(self, text: str) -> None:
-        """The user changed the line."""
+        """Send a typing notice if it is due, after the user changed the line."""
         now = time.monotonic()
         if text and not text.startswith("/") and self._chat.partner and now - self._told_typing > TYPING_EVERY:
             self._told_typing = now

@@ -1,4 +1,4 @@
-"""Whether the user looks at this terminal, and how to call: the bell, and notifications of the desktop."""
+"""This module tracks whether the user looks at this terminal, and notifies by the bell or the desktop."""
 
 import time
 from base64 import b64encode
@@ -11,11 +11,11 @@ from prompt_toolkit.keys import Keys
 
 from pairchat.escape import word
 
-# A terminal that never told of its focus: whoever hasn't typed for so many seconds may be looking elsewhere.
+# Seconds without a key after which the user may be looking elsewhere, if the terminal doesn't report its focus.
 IDLE: Final = 60.0
 LONGEST: Final = 200  # characters of a notification
 
-# Sequences by which terminals tell of their focus, as keys that no keyboard has.
+# Focus reports of terminals are mapped to keys that no keyboard has.
 FOCUSED: Final = Keys.F23
 UNFOCUSED: Final = Keys.F24
 TELL_FOCUS: Final = "\x1b[?1004h"
@@ -37,13 +37,13 @@ _WITH_777: Final = ("foot", "rxvt", "ghostty", "wezterm", "konsole", "contour", 
 
 
 def learn_focus_keys() -> None:
-    """Have the input understand what terminals say of their focus."""
+    """Make prompt_toolkit's input understand focus reports."""
     ANSI_SEQUENCES["\x1b[I"] = FOCUSED
     ANSI_SEQUENCES["\x1b[O"] = UNFOCUSED
 
 
 def choose(how: Notify, environment: Mapping[str, str]) -> Notify:
-    """What `AUTO` means in this terminal."""
+    """Resolve `AUTO` for this terminal."""
     if how is not Notify.AUTO:
         return how
     term = environment.get("TERM", "")
@@ -56,7 +56,7 @@ def choose(how: Notify, environment: Mapping[str, str]) -> Notify:
 
 
 def sequence(how: Notify, title: str, body: str, environment: Mapping[str, str]) -> str:
-    """What to write to the terminal. Title and body may hold anything."""
+    """Return the escape sequence for a notification. Title and body may hold any text."""
     title, body = _tame(title), _tame(body)
     match how:
         case Notify.OSC9:
@@ -68,7 +68,7 @@ def sequence(how: Notify, title: str, body: str, environment: Mapping[str, str])
             made = "".join(f"\x1b]99;i=pairchat:e=1:{how};{b64encode(t.encode()).decode()}\x1b\\" for how, t in parts)
         case _:
             return ""
-    if "TMUX" in environment:  # which hands on what is wrapped like this, if `allow-passthrough` is on
+    if "TMUX" in environment:  # tmux passes on a sequence in this wrapper if `allow-passthrough` is on
         made = "\x1bPtmux;" + made.replace("\x1b", "\x1b\x1b") + "\x1b\\"
     return made
 
@@ -78,23 +78,23 @@ def _tame(text: str) -> str:
 
 
 class Attention:
-    """Knows whether the user looks."""
+    """Tracks whether the user looks at the terminal."""
 
     def __init__(self) -> None:
-        self._focused: bool | None = None  # None: this terminal never said
+        self._focused: bool | None = None  # None if this terminal has not reported its focus
         self._typed = time.monotonic()
 
     @property
     def here(self) -> bool:
-        """Whether the user sees what appears now."""
+        """True if the user probably sees what appears now."""
         if self._focused is None:
             return time.monotonic() - self._typed < IDLE
         return self._focused
 
     def typed(self) -> None:
-        """The user pressed a key."""
+        """Record that the user pressed a key."""
         self._typed = time.monotonic()
 
     def focus(self, on: bool) -> None:
-        """The terminal told of its focus."""
+        """Record a focus report of the terminal."""
         self._focused = on

@@ -1,4 +1,4 @@
-"""A file that everything said is appended to."""
+"""This module appends all texts and notices to a log file."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from pairchat.escape import lines, word
 
 
 class ChatLog:
-    """One file at a time, readable by its owner only. What is written is escaped like the screen."""
+    """At most one open log file, readable by its owner only. Its text is escaped as on the screen."""
 
     def __init__(self) -> None:
         self._fd: int | None = None
@@ -18,34 +18,34 @@ class ChatLog:
 
     @property
     def open(self) -> bool:
-        """Whether there is one."""
+        """True while there is a log file."""
         return self._fd is not None
 
     def start(self, name: str) -> None:
-        """Append to this file, in place of another. Raises OSError."""
+        """Open this file for appending, and close an earlier one. Raises OSError."""
         try:
             path = Path(name).expanduser()
-            # Without waiting: for the reader of a pipe that may never come, or reads no more.
+            # Non-blocking, because a pipe may have no reader, or one that has stopped reading.
             how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
             fd = os.open(path, how, 0o600)
-        except (RuntimeError, ValueError) as error:  # no such home folder; a zero byte
+        except (RuntimeError, ValueError) as error:  # an unknown home folder, or a zero byte in the name
             raise OSError(errno.EINVAL, str(error)) from None
         self.stop()
         self._fd, self.path = fd, str(path)
 
     def stop(self) -> None:
-        """Close it, if there is one."""
+        """Close the file, if there is one."""
         fd, self._fd = self._fd, None
         if fd is not None:
             with suppress(OSError):  # nothing can be done about it
                 os.close(fd)
 
     def said(self, who: str, text: str, at: datetime) -> None:
-        """Add a text; its further lines are indented. Raises OSError."""
+        """Append a text. Its further lines are indented. Raises OSError."""
         self._write(at, f"{word(who)}: ", lines(text))
 
     def happened(self, words: str, at: datetime) -> None:
-        """Add what happened. Raises OSError."""
+        """Append a notice. Raises OSError."""
         self._write(at, "* ", lines(words))
 
     def _write(self, at: datetime, head: str, body: list[str]) -> None:

@@ -1,16 +1,16 @@
-"""What can be typed with a slash in front."""
+"""This module has the slash commands and parses them."""
 
 from difflib import get_close_matches
 from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """One command, for the help, for completion, and for whoever carries it out."""
+    """One command, for the help, for completion, and for `Actions`, which carries it out."""
 
     name: str
-    argument: str  # shown; empty: takes none; in brackets: may be left out
+    argument: str  # as the help shows it; empty if there is none, in brackets if it is optional
     about: str
-    names: bool = False  # its argument is somebody's name
+    names: bool = False  # True if its argument is a user's name
 
 
 COMMANDS = {
@@ -43,18 +43,18 @@ KEYS = (
 
 
 class Typed(NamedTuple):
-    """A line, taken apart."""
+    """A parsed line."""
 
-    command: str  # empty: a text
+    command: str  # empty for a text
     rest: str
 
 
 class Wrong(Exception):
-    """The line is no command. `str()` says why, in one line that still has to be escaped."""
+    """The line is no valid command. `str()` says why, in one line that still has to be escaped."""
 
 
 def parse(line: str) -> Typed:
-    """Take a line apart. Raises `Wrong`."""
+    """Parse a line. Raises `Wrong`."""
     if line.startswith("//"):
         return Typed("", line[1:])
     if not line.startswith("/"):
@@ -72,12 +72,12 @@ def parse(line: str) -> Typed:
 
 
 def suggestion(name: str) -> str:
-    """The nearest command, if any is near."""
+    """Return a hint with the most similar command, or a general one if none is similar."""
     near = get_close_matches(name.lower(), COMMANDS, n=1, cutoff=0.5)
     return f"Did you mean {near[0]}?" if near else "/help lists the commands; //text says a text with a slash."
 
 
 def help_text() -> str:
-    """The help: one row each, and all of it on a screen of 24."""
+    """Return the help, with one row for each command and key. It fits on a screen of 24 rows."""
     shown = [(f"{command.name} {command.argument}".rstrip(), command.about) for command in COMMANDS.values()]
     return "\n".join(f"{what:<18}{about}" for what, about in [*shown, *KEYS])

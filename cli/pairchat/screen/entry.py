@@ -1,4 +1,4 @@
-"""The line being typed: readline's keys, several lines, history, completion; and questions that come in between."""
+"""This module has the input line, with readline's keys, several rows, history and completion, and yes-no questions."""
 
 from collections.abc import Callable, Iterable
 
@@ -17,11 +17,11 @@ from prompt_toolkit.layout.dimension import Dimension
 from pairchat.escape import word
 from pairchat.screen.commands import COMMANDS
 
-ROWS = 6  # that a text being typed may take
+ROWS = 6  # the most rows that the input takes
 
 
 class Question:
-    """Something to be answered with yes or no before anything else is typed."""
+    """A yes-no question that the user must answer before typing on."""
 
     def __init__(self, words: str, answer: Callable[[bool], None]) -> None:
         self.words = words
@@ -29,7 +29,7 @@ class Question:
 
 
 class Entry:
-    """Where the user types. `accept` gets each line, `typing` what stands there whenever it changes."""
+    """The user's input. `accept` receives each line, and `typing` the unfinished line at each change."""
 
     def __init__(
         self, accept: Callable[[str], None], typing: Callable[[str], None], names: Callable[[], Iterable[str]]
@@ -44,8 +44,8 @@ class Entry:
         )
         self._accept = accept
         self.asked = Condition(lambda: self.question is not None)
-        self.free = ~self.asked & ~is_searching  # keys go into the line
-        search = SearchBufferControl(Buffer(multiline=False))  # Ctrl-R: through what was typed before
+        self.free = ~self.asked & ~is_searching  # true if keys go into the line
+        search = SearchBufferControl(Buffer(multiline=False))  # Ctrl-R searches the input history
         self.control = BufferControl(self.buffer, search_buffer_control=search, preview_search=True)
         self.container = HSplit(
             [
@@ -65,19 +65,19 @@ class Entry:
         )
 
     def ask(self, words: str, answer: Callable[[bool], None]) -> None:
-        """Ask; a question that is still open counts as answered with no."""
+        """Ask a question. One that is still open is answered with no."""
         if self.question is not None:
             self.question.answer(False)
         self.question = Question(words, answer)
 
     def reply(self, yes: bool) -> None:
-        """The user's answer."""
+        """Answer the open question, if there is one."""
         question, self.question = self.question, None
         if question is not None:
             question.answer(yes)
 
     def send(self) -> None:
-        """Enter: hand the line over."""
+        """Pass the line to `accept`, add it to the history, and clear the input."""
         text = self.buffer.text
         if text.strip():
             self.buffer.append_to_history()
@@ -85,9 +85,9 @@ class Entry:
         self._accept(text)
 
     def paste(self, data: str) -> None:
-        """Several lines are asked about first: each of them could be meant for somebody else."""
+        """Insert pasted text. Several lines need a confirmation first, because they may be pasted by mistake."""
         text = data.replace("\r\n", "\n").replace("\r", "\n")
-        text = text.rstrip("\n")  # the end of the last line is none of the text
+        text = text.rstrip("\n")  # the last line's end is not part of the text
         count = text.count("\n") + 1
         if count == 1:
             self.buffer.insert_text(text)
@@ -115,13 +115,13 @@ def _search_prefix(line: int, wrapped: int) -> StyleAndTextTuples:
 
 
 class _Names(Completer):
-    """Completes commands at the beginning, and names that were seen anywhere."""
+    """Completes commands at the beginning of the line, and known names anywhere."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self._names = names
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """See prompt_toolkit."""
+        """Return the completions at the cursor, as prompt_toolkit wants them."""
         before = document.text_before_cursor
         command, space, rest = before.partition(" ")
         if before.startswith("/") and not space:
@@ -143,7 +143,7 @@ class _Names(Completer):
 
 
 def entry_keys(entry: Entry) -> KeyBindings:
-    """Enter, Alt-Enter, Tab, paste, and the answers to questions."""
+    """Return the bindings for Enter, Alt-Enter, Tab, paste, and the answers to questions."""
     keys = KeyBindings()
     asked, free = entry.asked, entry.free
 
@@ -151,7 +151,7 @@ def entry_keys(entry: Entry) -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         state = entry.buffer.complete_state
         if state is not None and state.current_completion is not None:
-            entry.buffer.complete_state = None  # it stands in the line already
+            entry.buffer.complete_state = None  # the completion is in the line already
             return
         entry.send()
 
@@ -175,7 +175,7 @@ def entry_keys(entry: Entry) -> KeyBindings:
     @keys.add("enter", filter=asked)
     @keys.add("tab", filter=asked)
     def _(event: KeyPressEvent) -> None:
-        pass  # not an answer
+        pass  # other keys answer no question
 
     @keys.add("y", filter=asked, eager=True)
     @keys.add("Y", filter=asked, eager=True)

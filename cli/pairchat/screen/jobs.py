@@ -1,4 +1,4 @@
-"""Being stopped and continued: by Ctrl-Z, or from elsewhere (`kill -TSTP`, `kill -STOP`)."""
+"""This module handles job control: stop and continue, by Ctrl-Z or by signals (`kill -TSTP`, `kill -STOP`)."""
 
 import asyncio
 import os
@@ -12,12 +12,12 @@ from prompt_toolkit.output import Output
 
 from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS
 
-GROUP = 0  # all processes that the shell started together with this one
+GROUP = 0  # `kill`'s number for the process group of this process
 
 
 @contextmanager
 def job_control(app: Application[None]) -> Iterator[None]:
-    """Give the terminal to the shell whenever this process is told to stop, and take it back afterwards."""
+    """Give the terminal to the shell when this process is told to stop, and take it back afterwards."""
     loop = asyncio.get_running_loop()
 
     def told_to_stop() -> None:
@@ -25,7 +25,7 @@ def job_control(app: Application[None]) -> Iterator[None]:
             app.context.copy().run(run_in_terminal, partial(suspend, app.output, os.getpid()))
 
     def continued() -> None:
-        """The shell has changed the terminal's mode, and written to it; or the terminal is gone."""
+        """Restore the terminal's mode and the screen, which the shell has changed. The terminal may also be gone."""
         with suppress(OSError):
             take_back()
 
@@ -50,7 +50,7 @@ def job_control(app: Application[None]) -> Iterator[None]:
 def suspend(output: Output, whom: int) -> None:
     """Stop this process, or its group, until it is continued.
 
-    What the terminal says of its focus is nothing for a shell.
+    Focus reports are switched off meanwhile, because a shell doesn't understand them.
     """
     output.write_raw(KEEP_FOCUS)
     output.flush()

@@ -1,4 +1,4 @@
-"""The full screen: history, bar, input; keys that belong to none of them."""
+"""This module builds the full screen from the history, the status bar and the input, with the global keys."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from pairchat.screen.status import Status
 from pairchat.screen.theme import Theme, background, style
 from pairchat.screen.viewport import Viewport
 
-COMPLETIONS = 8  # rows of the menu
+COMPLETIONS = 8  # rows of the completion menu
 
 
 def application(
@@ -35,7 +35,7 @@ def application(
     keyboard: Input,
     output: Output,
 ) -> Application[None]:
-    """Put it together. `leave` is called for Ctrl-D and Ctrl-C on an empty line."""
+    """Build the application. Ctrl-D and Ctrl-C on an empty line call `leave`."""
 
     def bar() -> StyleAndTextTuples:
         status.unseen, status.scrolled = view.unseen, not view.at_end

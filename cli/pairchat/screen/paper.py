@@ -1,6 +1,7 @@
-"""The terminal to write to, which may not be read for a while: a line that stalls, a window that is held still.
+"""This module writes to the terminal without blocking.
 
-Whoever writes to it doesn't wait. So the connection is looked after meanwhile, and a signal ends the program.
+A terminal may stop reading for a while, for example over a stalled line or when the user pauses it. Since nothing waits
+for it, the connection is still served, and signals still end the program.
 """
 
 import os
@@ -14,12 +15,12 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from pairchat.stdio import LAST_WORDS
 
-# Bytes that wait to be written: some hundred screens. Beyond that they are dropped, and all is drawn anew later.
+# Bytes that may wait to be written, some hundred screens. More are dropped, and the screen is redrawn later.
 AHEAD: Final = 1_048_576
 
 
 class Paper:
-    """As much of a text file as prompt_toolkit writes to."""
+    """The part of a text file's interface that prompt_toolkit writes to."""
 
     def __init__(self, stdout: TextIO) -> None:
         self._stdout = stdout
@@ -27,20 +28,20 @@ class Paper:
         self._fd = _opened_again(stdout.fileno())
         self._waiting = bytearray()
         self._dropped = False
-        self._more = anyio.Event()  # set when something has to wait
+        self._more = anyio.Event()  # set when bytes are left to write
 
     def output(self) -> Output:
-        """What draws on this."""
+        """Return a prompt_toolkit output that draws on this terminal."""
         return Vt100_Output.from_pty(
             cast(TextIO, self), term=os.environ.get("TERM"), default_color_depth=ColorDepth.from_env()
         )
 
     def write(self, text: str) -> None:
-        """Have this written with the next `flush`."""
+        """Append text, which the next `flush` writes."""
         self._waiting += text.encode(self.encoding, "replace")
 
     def flush(self) -> None:
-        """Write what can be written now. Raises OSError if the terminal is gone."""
+        """Write as much as the terminal accepts now. Raises OSError if the terminal is gone."""
         try:
             while self._waiting:
                 del self._waiting[: os.write(self._fd, self._waiting)]
@@ -51,15 +52,15 @@ class Paper:
             self._more.set()
 
     def fileno(self) -> int:
-        """Of the terminal."""
+        """Return the file descriptor of the terminal."""
         return self._stdout.fileno()
 
     def isatty(self) -> bool:
-        """Whether it is one."""
+        """Return True if it is a terminal."""
         return self._stdout.isatty()
 
     async def serve(self, redraw: Callable[[], None]) -> None:
-        """Write what has to wait, for ever; `redraw` where something was dropped. Raises OSError."""
+        """Write the waiting bytes, for ever, and call `redraw` after some were dropped. Raises OSError."""
         while True:
             await self._more.wait()
             self._more = anyio.Event()
@@ -70,7 +71,7 @@ class Paper:
                 redraw()
 
     async def close(self) -> None:
-        """Write the rest, if that is possible soon. Nobody interrupts this."""
+        """Write the rest within `LAST_WORDS` seconds, if possible, and close. A cancellation doesn't interrupt this."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_WORDS), suppress(OSError):
             while self._waiting:
                 await anyio.wait_writable(self._fd)
@@ -79,9 +80,9 @@ class Paper:
 
 
 def _opened_again(terminal: int) -> int:
-    """A file of our own: to be without waiting is a property of the open file, which the shell and others share."""
+    """Open the terminal again, because O_NONBLOCK belongs to the open file, which the shell and others share."""
     how = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    with suppress(OSError):  # another user's, after `su`; or one that was made in another container
+    with suppress(OSError):  # it may be another user's, after `su`, or come from another container
         return os.open(os.ttyname(terminal), how)
     with suppress(OSError):
         return os.open("/dev/tty", how)

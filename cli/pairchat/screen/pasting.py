@@ -1,4 +1,4 @@
-"""What is pasted stands between two marks. Where the second one is lost, everything typed later seems to be pasted."""
+"""This module ends pastes whose end mark was lost. Otherwise all later keys would count as pasted text."""
 
 import time
 from typing import Final, TextIO
@@ -11,25 +11,25 @@ from prompt_toolkit.keys import Keys
 
 BEGIN: Final = "\x1b[200~"
 END: Final = "\x1b[201~"
-# Seconds without a byte after which the end of a paste is taken for lost. One over a bad line may stall for a while,
-# and what comes of it later counts as typed.
+# Seconds without a byte after which the end mark counts as lost. A paste over a bad line may stall for longer, and the
+# rest of it then counts as typed.
 QUIET: Final = 3.0
-_CTRL_C: Final = "\x03"  # alone in a read it is a key: terminals leave it out of what they paste
+_CTRL_C: Final = "\x03"  # alone in a read it is a key, because terminals remove it from pasted text
 
 
 class PasteInput(Vt100Input):
-    """The keyboard, where no paste goes on for ever."""
+    """The keyboard input, in which every paste ends."""
 
     def __init__(self, stdin: TextIO) -> None:
         super().__init__(stdin)
-        ANSI_SEQUENCES[END] = Keys.Ignore  # one that comes late
+        ANSI_SEQUENCES[END] = Keys.Ignore  # an end mark that arrives late
         self.stdin_reader = self._reader = _Reader(stdin.fileno(), encoding=stdin.encoding)
         self._pasting = False
-        self._tail = ""  # the end of what was read, which may be the beginning of a mark
+        self._tail = ""  # the last characters read, which may be the beginning of a mark
         self._read_at = 0.0
 
     def read_keys(self) -> list[KeyPress]:
-        """The keys that were pressed. Ctrl-C gives up a paste that doesn't end."""
+        """Return the keys that were pressed. Ctrl-C discards a paste that doesn't end."""
         was_pasting, self._read_at = self._pasting, time.monotonic()
         keys = super().read_keys()
         if was_pasting and self._reader.latest == _CTRL_C:
@@ -44,7 +44,7 @@ class PasteInput(Vt100Input):
         return keys
 
     def overdue(self) -> list[KeyPress]:
-        """A paste whose end was lost, as far as it came."""
+        """Return the text so far of a paste whose end mark was lost, as keys."""
         if not self._pasting or time.monotonic() - self._read_at < QUIET:
             return []
         self._pasting = False
@@ -53,7 +53,7 @@ class PasteInput(Vt100Input):
 
 
 class _Reader(PosixStdinReader):
-    """Knows what it read last."""
+    """A reader that keeps the text of its last read."""
 
     latest = ""
 

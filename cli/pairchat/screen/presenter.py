@@ -1,4 +1,4 @@
-"""What happens, as it goes to the screen: events to entries, the partner's state, the log."""
+"""This module turns events into entries on the screen and in the log, and keeps the partner's state."""
 
 import time
 from collections.abc import Callable
@@ -27,29 +27,29 @@ from pairchat.screen.status import Partner
 from pairchat.screen.transcript import Entry, Transcript
 from pairchat.wording import moment, notice
 
-TYPING_SHOWN = 6.0  # seconds: two words of it, in case one goes missing
+TYPING_SHOWN = 6.0  # seconds; two typing notices fit, in case one is lost
 
 Call = Callable[[str, str], None]
 
 
 class Presenter:
-    """One user's session on the screen. `call` gets who and what where the user should be called."""
+    """One user's session on the screen. `call` notifies the user, with a name and what that user did."""
 
     def __init__(self, history: Transcript, partner: Partner, call: Call) -> None:
         self.history = history
         self.partner = partner
         self.log = ChatLog()
-        self.names: dict[str, None] = {}  # seen so far
-        self.invited: Invited | None = None  # who calls at the moment
-        self.called = ""  # whom we call, until that has an outcome on the screen
+        self.names: dict[str, None] = {}  # the names seen so far, for completion
+        self.invited: Invited | None = None  # the present incoming call
+        self.called = ""  # the name in our call, until its outcome is on the screen
         self._call = call
-        self._chat_id: str | None = None  # of the pairing announced last
-        self._shown: set[Outgoing] = set()  # ours without a fate
+        self._chat_id: str | None = None  # the id of the chat that was announced last
+        self._shown: set[Outgoing] = set()  # our texts on the screen without an outcome
 
-    # --- what we do
+    # --- from the user
 
     def said(self, chat: Chat, text: Outgoing) -> Entry:
-        """We said something."""
+        """Show a text of ours. Returns its entry."""
         entry = self.history.own(chat.name or "", text, self.partner.name)
         self._logged(lambda: self.log.said(entry.who, text.text, entry.at))
         if text.fate is DeliveryStatus.PENDING:
@@ -57,12 +57,12 @@ class Presenter:
         return entry
 
     def notice(self, words: str) -> None:
-        """Something happened, or was found out. The words are safe to print."""
+        """Show and log a notice. The words must be safe to print."""
         entry = self.history.notice(words)
         self._logged(lambda: self.log.happened(words, entry.at))
 
     def error(self, words: str) -> None:
-        """Something didn't work. The words are safe to print."""
+        """Show an error. The words must be safe to print."""
         self.history.error(words)
 
     def _logged(self, write: Callable[[], None]) -> None:
@@ -72,7 +72,7 @@ class Presenter:
             self.log.stop()
             self.error(f"Nothing is logged any more: {word(error.strerror or str(error))}")
 
-    # --- what happens
+    # --- from the relay
 
     def take(self, chat: Chat, event: Event) -> None:
         """Show an event."""
@@ -89,7 +89,7 @@ class Presenter:
                 self._settled(chat, event)
                 return
             case Presence():
-                return  # whoever asked shows it
+                return  # `/who` shows it
             case Typing():
                 self.partner.typing_until = time.monotonic() + TYPING_SHOWN
                 return
@@ -110,7 +110,7 @@ class Presenter:
             self.notice(words)
 
     def _settled(self, chat: Chat, event: Settled) -> None:
-        """Its tick changes. What a program before us said may be settled before it had a place on the screen."""
+        """Drop a settled text from those without an outcome. Show it first if an earlier program sent it."""
         if event.text in self._shown:
             self._shown.remove(event.text)
         else:
@@ -128,7 +128,7 @@ class Presenter:
         self.names[event.name] = None
         ours = self.called or self.invited or event.resumed
         self.called, self.invited = "", None
-        if event.chat != self._chat_id:  # else it is only confirmed again
+        if event.chat != self._chat_id:  # the same id is only a repeated confirmation
             self._chat_id = event.chat
             name = word(event.name)
             how = "" if ours else f", who called. /block {name} ends it for good"
@@ -136,7 +136,7 @@ class Presenter:
             self._call(event.name, "is chatting with you")
 
     def _joined(self, chat: Chat, event: Joined) -> None:
-        """Texts of a program that was killed before us have their place on the screen as well."""
+        """Show the pending texts of an earlier program whose session was resumed."""
         for text in chat.pending:
             if text not in self._shown and event.resumed:
                 self.said(chat, text)

@@ -1,4 +1,4 @@
-"""Entries as rows of a terminal: `14:02 ✓✓  alice │ text`, with what varies in width at the right end only."""
+"""This module draws entries as rows, such as `14:02 ✓✓  alice │ text`. Only the part at the right varies in width."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,23 +14,23 @@ from pairchat.screen.width import chop, columns, fit, pad_left, settle, wrap
 from pairchat.wording import why_unsettled
 
 LONGEST_NAME = 16  # columns; longer names are shortened
-NARROW = 48  # columns; below, names stand above their texts' rows instead of beside them
-_HEAD = 5 + 1 + 2 + 1  # time, ticks
+NARROW = 48  # columns; on a narrower screen names stand above their texts instead of beside them
+_HEAD = 5 + 1 + 2 + 1  # columns of the time and the ticks, each with a space
 
 
 class Look(NamedTuple):
-    """All that decides how an entry is drawn, beside the entry."""
+    """The parameters of drawing that all entries share."""
 
     width: int
     names: int  # columns for names
-    found: str  # what was searched for
+    found: str  # the words of the last search
 
 
 Row = StyleAndTextTuples
 
 
 def rows(entry: Entry, look: Look) -> list[Row]:
-    """The rows of an entry. They are kept with it until something changes."""
+    """Return the rows of an entry. They are cached in it until it or the look changes."""
     outgoing = entry.outgoing
     key = (look, entry.retried, outgoing and (outgoing.fate, outgoing.by))
     if entry.drawn is None or entry.drawn[0] != key:
@@ -40,13 +40,13 @@ def rows(entry: Entry, look: Look) -> list[Row]:
 
 
 def names_width(names: list[str], width: int) -> int:
-    """Columns for these names."""
+    """Return the number of columns for these names, on a screen of `width` columns."""
     widest = max((columns(settle(word(name))) for name in names), default=0)
     return min(widest, LONGEST_NAME, max(4, width // 5))
 
 
 def tick(outgoing: Outgoing) -> tuple[str, str]:
-    """Style and two columns that say what became of a text."""
+    """Return the style and the two columns that show the outcome of a text."""
     match outgoing.fate:
         case DeliveryStatus.PENDING:
             return "class:tick", "· "
@@ -90,7 +90,7 @@ def _body(entry: Entry, look: Look, body: list[str], room: int) -> list[Row]:
 
 
 def _marked(row: str, style: str, words: str) -> Row:
-    """The row, with what was searched for marked."""
+    """Return the row with all matches of the search marked."""
     start = row.casefold().find(words.casefold()) if words else -1
     if start < 0 or len(row.casefold()) != len(row):
         return [(style, row)]

@@ -1,4 +1,4 @@
-"""The bar between history and input: the partner on the left, the connection on the right."""
+"""This module draws the status bar, with the partner on the left and the connection on the right."""
 
 import time
 from dataclasses import dataclass, field
@@ -14,25 +14,25 @@ SPINNING = 0.5  # seconds between two redraws while something counts down
 
 @dataclass
 class Partner:
-    """What is known of whom we chat with."""
+    """The known state of the partner."""
 
     name: str = ""
     away_until: float | None = None  # monotonic
     typing_until: float = 0.0  # monotonic
-    calling: str = ""  # whom we are calling
+    calling: str = ""  # the name that we are calling
 
     def gone(self) -> None:
-        """There is no partner any more."""
+        """Record that there is no partner any more."""
         self.name, self.away_until, self.typing_until = "", None, 0.0
 
     def here(self, name: str) -> None:
-        """There is one, and it is there."""
+        """Record a partner who is present."""
         self.name, self.away_until, self.typing_until = name, None, 0.0
 
 
 @dataclass
 class Status:
-    """All that the bar shows."""
+    """The state that the bar shows."""
 
     chat: Chat | None = None
     partner: Partner = field(default_factory=Partner)
@@ -41,7 +41,7 @@ class Status:
 
     @property
     def counting(self) -> bool:
-        """Whether the bar changes by itself."""
+        """True while the bar changes with time."""
         now = time.monotonic()
         return self.partner.away_until is not None or self.partner.typing_until > now or not self._online
 
@@ -50,7 +50,7 @@ class Status:
         return self.chat is not None and self.chat.online
 
     def bar(self, width: int) -> StyleAndTextTuples:
-        """One row of this width. Where room is short, the server's name goes first."""
+        """Return one row of `width` columns. If it is too short, the server's name is left out first."""
         left = settle(self._left())
         right = self._right(word(self.chat.server) if self.chat is not None else "")
         if columns(left) + _width(right) > width:
@@ -75,7 +75,7 @@ class Status:
         if not partner.name:
             return "nobody yet: /to NAME"
         if not self._online:
-            return name  # from here nobody sees how that one is
+            return name  # without a connection the partner's state is unknown
         if partner.away_until is not None:
             left = max(0, round(partner.away_until - now))
             return f"{name} is away, {left} s to come back"

@@ -1,4 +1,4 @@
-"""Colours: of names, stable from one day to the next, and of everything else; for dark and for light terminals."""
+"""This module has the colours for dark and light terminals. A name has the same colour every day."""
 
 import hashlib
 import os
@@ -11,14 +11,14 @@ from prompt_toolkit.styles import Style
 
 
 class Theme(StrEnum):
-    """What the terminal's background is like."""
+    """The background of the terminal."""
 
-    AUTO = "auto"  # asked of COLORFGBG, which some terminals set; else colours that can be read on either
+    AUTO = "auto"  # from COLORFGBG, which some terminals set; otherwise colours that are readable on both
     DARK = "dark"
     LIGHT = "light"
 
 
-# Of the 256 colours, so that they look alike everywhere. Each can be read on its background, see the tests.
+# These are from the 256-colour palette, so that they look alike everywhere. The tests check their contrast.
 NAMES: Final[Mapping[Theme, tuple[str, ...]]] = {
     Theme.DARK: ("#5fafff", "#87d75f", "#ffaf5f", "#d787ff", "#5fd7d7", "#ff87af", "#d7d75f"),
     Theme.LIGHT: ("#005faf", "#005f00", "#875f00", "#870087", "#005f5f", "#af005f", "#5f5f00"),
@@ -35,7 +35,7 @@ _BAR: Final[Mapping[Theme, str]] = {
 
 
 def background(theme: Theme) -> Theme:
-    """The theme, with what the terminal tells of itself."""
+    """Resolve `AUTO` by COLORFGBG, if the terminal sets it."""
     colours = os.environ.get("COLORFGBG", "").split(";")
     if theme is not Theme.AUTO or not colours[-1].isdecimal():
         return theme
@@ -43,7 +43,7 @@ def background(theme: Theme) -> Theme:
 
 
 def style(theme: Theme) -> Style:
-    """Everything that has a look. What matters also shows without colour."""
+    """Return the style of the whole screen. What matters is also visible without colour."""
     rules = {
         "time": _DIM[theme],
         "rule": _DIM[theme],
@@ -72,6 +72,6 @@ def style(theme: Theme) -> Style:
 
 
 def name_style(name: str) -> str:
-    """The look of a name: always the same, however it is written."""
+    """Return the style of a name. It is the same for all spellings of the name."""
     key = unicodedata.normalize("NFKC", name).casefold().encode("utf-8", "replace")
     return f"class:name class:name.{hashlib.sha256(key).digest()[0] % len(NAMES[Theme.DARK])}"

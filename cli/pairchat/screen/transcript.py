@@ -1,4 +1,4 @@
-"""What was said and what happened, in order, as it is remembered for the screen. No terminal in here."""
+"""This module keeps the history of texts and notices for the screen. It doesn't depend on a terminal."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from pairchat.events import DeliveryStatus, Outgoing
 
-KEPT: Final = 10_000  # entries; some four megabytes where their texts are short
-KEPT_TEXT: Final = 4_000_000  # characters in all of them; each takes up to four bytes
-DRAWN: Final = 500  # the latest entries, whose rows are kept: more than any screen shows
+KEPT: Final = 10_000  # entries; they take some four megabytes if their texts are short
+KEPT_TEXT: Final = 4_000_000  # characters in all entries; each takes up to four bytes
+DRAWN: Final = 500  # number of the latest entries whose rows are cached, more than any screen shows
 
 
 class Kind(Enum):
-    """What an entry is."""
+    """The kind of an entry."""
 
     TEXT = "text"
     NOTICE = "notice"
@@ -27,20 +27,20 @@ class Kind(Enum):
 
 @dataclass(eq=False)
 class Entry:
-    """One thing on the screen."""
+    """One entry of the history."""
 
     kind: Kind
     text: str
     at: datetime
     who: str = ""
-    outgoing: Outgoing | None = None  # ours
-    partner: str = ""  # ours: to whom
-    retried: bool = False  # said again under another id
-    drawn: Any = field(default=None, repr=False)  # the view keeps its work here
+    outgoing: Outgoing | None = None  # the record of our own text
+    partner: str = ""  # the recipient of our own text
+    retried: bool = False  # True if it was sent again under another id
+    drawn: Any = field(default=None, repr=False)  # the cached rows, see `rows`
 
     @property
     def failed(self) -> bool:
-        """Ours, and it may not have arrived or surely hasn't."""
+        """True for a text of ours that may not have arrived, or was refused."""
         return self.outgoing is not None and self.outgoing.fate in (DeliveryStatus.UNCONFIRMED, DeliveryStatus.REFUSED)
 
 
@@ -49,13 +49,13 @@ class Transcript:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.speakers: dict[str, None] = {}  # who has said something
-        self._size = 0  # characters
+        self.speakers: dict[str, None] = {}  # the names of those who sent a text
+        self._size = 0  # characters in all entries
         self._day: date | None = None
         self._new: Entry | None = None
 
     def add(self, entry: Entry) -> Entry:
-        """Append; a day line goes before the first of a day."""
+        """Append an entry, after a line with the date if it is the first of its day."""
         if entry.at.date() != self._day:
             self._day = entry.at.date()
             self.entries.append(Entry(Kind.DAY, "", entry.at))
@@ -65,7 +65,7 @@ class Transcript:
         return entry
 
     def _trim(self) -> None:
-        """Let go of what is old."""
+        """Drop the oldest entries beyond the limits, and the cached rows of old ones."""
         gone = max(0, len(self.entries) - KEPT)
         self._size -= sum(len(entry.text) for entry in self.entries[:gone])
         while self._size > KEPT_TEXT and gone < len(self.entries) - 1:
@@ -76,45 +76,45 @@ class Transcript:
             self.entries[-DRAWN - 1].drawn = None
 
     def text(self, who: str, text: str, at: datetime) -> Entry:
-        """The partner said something."""
+        """Append a text of the partner."""
         self.speakers[who] = None
         return self.add(Entry(Kind.TEXT, text, at, who))
 
     def own(self, who: str, outgoing: Outgoing, partner: str) -> Entry:
-        """We said something. Whoever writes has read."""
+        """Append a text of ours. Since the user writes, everything before it counts as read."""
         self.clear_new()
         self.speakers[who] = None
         return self.add(Entry(Kind.TEXT, outgoing.text, datetime.now(), who, outgoing=outgoing, partner=partner))
 
     def notice(self, text: str) -> Entry:
-        """Something happened."""
+        """Append a notice."""
         return self.add(Entry(Kind.NOTICE, text, datetime.now()))
 
     def help(self, text: str) -> Entry:
-        """Something was explained; no search finds it."""
+        """Append a help text, which searches don't find."""
         return self.add(Entry(Kind.HELP, text, datetime.now()))
 
     def error(self, text: str) -> Entry:
-        """Something didn't work."""
+        """Append an error."""
         return self.add(Entry(Kind.ERROR, text, datetime.now()))
 
     def raw(self, text: str) -> Entry:
-        """A frame went by."""
+        """Append a frame for `/raw`."""
         return self.add(Entry(Kind.RAW, text, datetime.now()))
 
     def mark_new(self) -> None:
-        """What comes next has not been seen: a line says so, unless there is one already."""
+        """Append the line "new messages", unless there is one already."""
         if self._new is None:
             self._new = self.add(Entry(Kind.NEW, "", datetime.now()))
 
     def clear_new(self) -> None:
-        """Everything has been seen."""
+        """Remove the line "new messages"."""
         new, self._new = self._new, None
         if new is not None and new in self.entries:
             self.entries.remove(new)
 
     def clear(self) -> None:
-        """Empty the screen; what has no fate yet or failed stays, since `/retry` may want it."""
+        """Remove all entries except texts that are pending or failed, because `/retry` may need them."""
         kept = [entry for entry in self.entries if entry.outgoing and not entry.retried and self._open(entry)]
         self.entries, self._size, self._new, self._day = [], 0, None, None
         for entry in kept:
@@ -125,10 +125,10 @@ class Transcript:
         return entry.failed or (entry.outgoing is not None and entry.outgoing.fate is DeliveryStatus.PENDING)
 
     def failed(self) -> Iterator[Entry]:
-        """What could be said again."""
+        """Return the failed texts that were not sent again."""
         return (entry for entry in self.entries if entry.failed and not entry.retried)
 
     def find(self, words: str) -> list[Entry]:
-        """Texts that hold these words, in whatever case, oldest first."""
+        """Return the texts and notices that contain these words in any case, oldest first."""
         wanted = words.casefold()
         return [e for e in self.entries if e.kind in (Kind.TEXT, Kind.NOTICE) and wanted in e.text.casefold()]

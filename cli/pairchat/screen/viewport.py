@@ -1,4 +1,4 @@
-"""The window onto the history: what fits is drawn, however long the history is."""
+"""This module shows a part of the history. It draws only the visible rows, so that a long history costs nothing."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,24 +13,24 @@ from pairchat.screen.transcript import Entry, Transcript
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding.key_bindings import NotImplementedOrNone
 
-WHEEL = 3  # rows a notch of the mouse wheel
+WHEEL = 3  # rows for each notch of the mouse wheel
 
 
 class Viewport(UIControl):
-    """Shows the end of the history, and keeps its place when scrolled back, whatever comes in or changes width."""
+    """Shows the end of the history. When scrolled back, it keeps its place at new entries and changes of width."""
 
     def __init__(self, history: Transcript, names: Callable[[], list[str]]) -> None:
         self._history = history
         self._names = names
-        self._top: tuple[Entry, int] | None = None  # the first row, by entry and row in it; None: the end is shown
+        self._top: tuple[Entry, int] | None = None  # the first visible row, as entry and row in it; None at the end
         self._height = 1
         self._look = Look(80, 8, "")
-        self.found = ""  # what was searched for
-        self.unseen = 0  # texts that came in while the end was not in sight
+        self.found = ""  # the words of the last search
+        self.unseen = 0  # number of texts that arrived while the end was not visible
 
     @property
     def at_end(self) -> bool:
-        """Whether what comes next will be seen."""
+        """True if the end is shown, so that new entries are visible."""
         return self._top is None
 
     # --- scrolling
@@ -52,26 +52,26 @@ class Viewport(UIControl):
             self._top = entries[index], max(row, 0)
 
     def page(self, by: int) -> None:
-        """Move by screens; a row of the last one stays in sight."""
+        """Move by screens. One row of the last screen stays visible."""
         self.scroll(by * max(1, self._height - 1))
 
     def to_end(self) -> None:
-        """Show the latest."""
+        """Show the latest entries."""
         self._top, self.unseen = None, 0
 
     def show(self, entry: Entry) -> None:
-        """Bring an entry into the middle of the window."""
+        """Scroll an entry into the middle of the window."""
         self._top = entry, 0
         self.scroll(-(self._height // 2))
 
     def _first(self) -> tuple[int, int]:
-        """Index and row of what is at the top now."""
+        """Return the index of the entry at the top and the row in it."""
         if self._top is not None and self._top[0] in self._history.entries:
             return self._history.entries.index(self._top[0]), self._top[1]
         return self._last_top()
 
     def _last_top(self) -> tuple[int, int]:
-        """Index and row of the first row when the end is shown."""
+        """Return the index of the entry at the top when the end is shown, and the row in it."""
         room, entries = self._height, self._history.entries
         for index in range(len(entries) - 1, -1, -1):
             room -= len(rows(entries[index], self._look))
@@ -82,7 +82,7 @@ class Viewport(UIControl):
     # --- prompt_toolkit
 
     def create_content(self, width: int, height: int) -> UIContent:
-        """The rows that are in sight; the last ones stand at the bottom."""
+        """Return the visible rows, aligned to the bottom."""
         self._height = max(1, height)
         self._look = Look(width, names_width(self._names(), width), self.found)
         index, skip = self._first()
@@ -99,11 +99,11 @@ class Viewport(UIControl):
         return UIContent(lambda i: shown[i], len(shown), Point(0, len(shown) - 1), show_cursor=False)
 
     def is_focusable(self) -> bool:
-        """Never: what is typed goes into the input."""
+        """Return False, because the focus stays in the input."""
         return False
 
     def mouse_handler(self, mouse_event: MouseEvent) -> "NotImplementedOrNone":
-        """The wheel scrolls."""
+        """Scroll by the mouse wheel. Other events are not handled."""
         if mouse_event.event_type is MouseEventType.SCROLL_UP:
             self.scroll(-WHEEL)
         elif mouse_event.event_type is MouseEventType.SCROLL_DOWN:

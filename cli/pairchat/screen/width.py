@@ -1,4 +1,4 @@
-"""How wide text is in a terminal, and where to break it. Everything here takes text that is safe to print already."""
+"""This module measures and breaks text for a terminal. All functions expect text that is safe to print."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _REGION_A = 0x1F1E6
 
 
 def settle(text: str) -> str:
-    """The same text in characters on whose width terminals agree."""
+    """Return the text in characters on whose width terminals agree."""
     if text.isascii():
         return text.replace("\t", " " * TAB)
     text = _SHAPES.sub("", _JOINED.sub("", text)).replace("\t", " " * TAB)
@@ -30,13 +30,13 @@ def _flag(match: re.Match[str]) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns a text takes."""
-    # One character at a time: prompt_toolkit caches each text that it is asked about, and never lets go of short ones.
+    """Return the number of columns that a text takes."""
+    # It asks for one character at a time, because prompt_toolkit caches every text and never drops short ones.
     return sum(map(get_cwidth, text))
 
 
 def fit(text: str, width: int) -> str:
-    """The text, shortened to this width with an ellipsis where it has to be."""
+    """Return the text, shortened with an ellipsis if it is wider than `width` columns."""
     if columns(text) <= width:
         return text
     kept, used = "", 0
@@ -49,13 +49,13 @@ def fit(text: str, width: int) -> str:
 
 
 def pad_left(text: str, width: int) -> str:
-    """The text at the right end of a column of this width."""
+    """Return the text right-aligned in `width` columns, shortened if needed."""
     text = fit(text, width)
     return " " * (width - columns(text)) + text
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Break one line where a word ends, and inside words that are longer than a row. At least one row."""
+    """Break a line between words, and inside words that are longer than a row. Returns at least one row."""
     rows, row, used = [], "", 0
     for word in _words(text):
         size = columns(word)
@@ -76,12 +76,12 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def _words(text: str) -> Iterator[str]:
-    """Words, each with the spaces before it."""
+    """Yield the words, each with the spaces before it."""
     return (match[0] for match in re.finditer(r" *[^ ]+| +$", text))
 
 
 def chop(word: str, width: int) -> list[str]:
-    """Break wherever a row is full. At least one row."""
+    """Break the text wherever a row is full. Returns at least one row."""
     rows, row, used = [], "", 0
     for cluster in iter_graphemes(word):
         size = columns(cluster)
