@@ -1,1 +1,1 @@
-"""Names of users: which there are, and which count as the same one."""
+"""User names: validation, and which spellings count as the same name."""

@@ -1,8 +1,8 @@
-"""Names of users: what is one, which spellings are the same one, and which look too much alike to have two owners.
+"""Parses user names: which are valid, which spellings are the same name, and which look too alike for two owners.
 
-A name has three forms. It is *shown* as its owner typed it, compared by its *key* (RFC 8265 UsernameCaseMapped, NFC),
-and *owned* by what it looks like (UTS #39). All three are the same on every node, whatever its Python: see
-relay/names/tables.
+A name has three forms: the *display name* as its owner typed it, the *key* that names are compared by (RFC 8265
+UsernameCaseMapped, NFC), and the *canonical name* that is owned, derived from what the name looks like (UTS #39). All
+three are the same on every node, whatever its Python: see relay/names/tables.
 """
 
 import re
@@ -15,16 +15,16 @@ from precis_i18n.profile import Profile
 
 from relay.names.tables import normalize, repertoire, skeleton
 
-MAX_LENGTH = 32  # code points of the key: a name fits into a line beside its message
-# A spelling is refused unread beyond this. Nothing valid is lost: canonical decomposition, the longest way to spell a
+MAX_LENGTH = 32  # code points of the key, so that a name fits on a line beside its message
+# A longer spelling is refused unread. No valid name is lost: canonical decomposition, the longest way to spell a
 # character, never takes more than four code points.
 MAX_TYPED = 4 * MAX_LENGTH
-# UTS #39, section 5.4: no more than four nonspacing marks on a letter, no mark twice in a row. Three would cost Burmese
-# and pointed Hebrew their names; forty are a column of ink over the lines of others.
+# UTS #39, section 5.4, allows at most four nonspacing marks on a letter, and no mark twice in a row. A limit of three
+# would exclude names in Burmese and pointed Hebrew; forty marks would cover the lines above and below.
 MAX_MARKS = 4
-FORBIDDEN = frozenset(":{}")  # `To:bob` is a command, `{` opens the JSON dialect, `{p1}` is a hash tag in Redis
-RESERVED = frozenset({"quit"})  # the text dialect's command; by its key, so that nobody is called `QUIT` either
-CACHED = 1024  # names; about half a megabyte
+FORBIDDEN = frozenset(":{}")  # `To:bob` is a command, `{` begins the JSON dialect, `{p1}` is a hash tag in Redis
+RESERVED = frozenset({"quit"})  # keys, so that nobody can be called `QUIT` either; it is the text dialect's command
+CACHED = 1024  # names, which take about half a megabyte
 
 _ASCII_NAME = re.compile(r"[!-~]+")
 
@@ -38,23 +38,24 @@ LOOK_ALIKE = "This name looks like one in plain ASCII letters; take one that can
 
 
 class InvalidName(ValueError):
-    """Not a name. `str()` of it is one line to show to the user; it repeats nothing of what was typed."""
+    """The text isn't a valid name. The message is one line for the user, and quotes nothing of the text."""
 
 
 class Name(Struct, frozen=True):
     """A valid name in its three forms."""
 
-    display_name: str  # as typed; holds nothing that moves a cursor, turns the direction of text or hides
-    key: str  # two names are the same one if and only if their keys are equal
-    # A name has one owner among all of the same `canonical_name`; that of an ASCII name is its key, and no other's.
+    display_name: str  # as typed; it has no character that moves a cursor, changes the text direction or is invisible
+    key: str  # two names are the same if and only if their keys are equal
+    # Names with the same `canonical_name` can have only one owner. An ASCII name's is its key, and no other name has
+    # it.
     canonical_name: str
 
 
 def parse(raw: str) -> Name:
-    """The name that was typed, without white space around it.
+    """Return the name for a spelling that has no white space around it.
 
-    Takes time in proportion to the length of what can be a name, however long `raw` is. `parse(name.key)` has the key
-    and the owner of `name`.
+    The time is bounded by the longest valid spelling, however long `raw` is. `parse(name.key)` has the same key and
+    canonical name as `name`.
 
     Raises:
         InvalidName: `raw` is not a name.
@@ -77,7 +78,7 @@ def _parse(raw: str) -> Name:
 
 
 def _ascii_key(raw: str) -> str:
-    """What `_mapped_key` would make of it, without its tables, which most nodes' users never need."""
+    """Return what `_mapped_key` would, without its tables, which most nodes never need."""
     if len(raw) > MAX_LENGTH:
         raise InvalidName(TOO_LONG)
     if not _ASCII_NAME.fullmatch(raw):
@@ -86,13 +87,13 @@ def _ascii_key(raw: str) -> str:
 
 
 def _mapped_key(raw: str) -> str:
-    """The canonical form by RFC 8265."""
-    # Before the mapping, not after it: a newer Python would map newer capitals to letters that all nodes know.
+    """Return the key by RFC 8265. Raises InvalidName."""
+    # This comes before the mapping, because a newer Python would map newer capitals to letters that all nodes know.
     if not all(char in repertoire() for char in raw):
         raise InvalidName(BAD_CHARACTER)
     try:
         mapped = _profile().apply_five_rules(raw)
-        if len(mapped) > MAX_LENGTH:  # before the look at each character, the costly part
+        if len(mapped) > MAX_LENGTH:  # checked before `enforce`, which looks at each character and is costly
             raise InvalidName(TOO_LONG)
         key = _profile().enforce(mapped)
     except UnicodeEncodeError as error:
@@ -104,12 +105,15 @@ def _mapped_key(raw: str) -> str:
 
 @cache
 def _profile() -> Profile:
-    # precis-i18n calls anything with these methods `UnicodeData`, its annotations only its own class.
+    # precis-i18n accepts any object with these methods, but its annotations name only its own class.
     return get_profile("UsernameCaseMapped", unicodedata=cast(Any, repertoire()))
 
 
 def _check_marks(key: str) -> None:
-    """Refuse marks without a letter, and heaps of them. Spacing marks (`Mc`) heap nothing, and end no heap."""
+    """Raise InvalidName for marks without a letter, and for too many on one letter.
+
+    Spacing marks (`Mc`) neither count nor reset the count.
+    """
     if repertoire().category(key[0]) != "Lo":
         raise InvalidName(BAD_MARKS)
     heap = 0
@@ -126,10 +130,10 @@ def _check_marks(key: str) -> None:
 
 
 def _owner(raw: str, key: str) -> str:
-    """The skeleton, which is what keeps it apart from ASCII names: one that is all ASCII is refused.
+    """Return the skeleton as canonical name. Raises InvalidName if it is ASCII, so that it equals no ASCII name.
 
-    What is shown counts too: `МАРТА` in Cyrillic capitals looks like ASCII, its key `марта` does not. Two
-    names that don't look like ASCII and are look-alikes in capitals only (`ГАН`, in Greek `ΓΑΗ`) stay two.
+    The spelling is checked too: `МАРТА` in Cyrillic capitals looks like ASCII, but its key `марта` doesn't. Two names
+    that don't look like ASCII and are look-alikes only in capitals (`ГАН`, in Greek `ΓΑΗ`) can have two owners.
     """
     canonical_name = skeleton(key)
     if canonical_name.isascii() or skeleton(_profile().width_mapping_rule(raw)).isascii():

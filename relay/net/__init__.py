@@ -1,1 +1,1 @@
-"""Sockets, whatever they carry: ports, TLS, a balancer's header, limits and the health of a connection."""
+"""Sockets, independent of the relay: ports, TLS, the PROXY protocol, descriptor limits and TCP health."""

@@ -1,8 +1,8 @@
-"""File descriptors: how many are left, and ports that accept nobody while there are too few.
+"""Guards the file descriptors: ports stop accepting connections while too few descriptors are left.
 
-When none is left, asyncio tries again without end, and libuv closes whoever comes (seen with Python 3.11 and uvloop
-0.23); neither leaves any for Redis. So accepting stops a little before: newcomers wait in the kernel, and what is
-connected goes on.
+When none is left, asyncio retries without end, and libuv closes new connections (seen with Python 3.11 and uvloop
+0.23); neither leaves any for Redis. Ports therefore stop accepting a little earlier: new clients wait in the kernel,
+and existing connections go on.
 """
 
 import asyncio
@@ -15,28 +15,31 @@ from typing import Final
 
 import anyio
 
-# Kept free: 16 for those whom the loop accepts before it asks whether there is room, 16 for the HTTP port, and 32 for
-# connections to Redis that are made anew and files that are read again.
+# Descriptors that are kept free: 16 for connections that the loop accepts before it checks, 16 for the HTTP port, and
+# 32 for new connections to Redis and for files that are reloaded.
 SPARE: Final = 64
-# Accepting goes on once so many more are free than it stopped at: not to stop again at once.
+# Ports accept again once this many more descriptors are free, so that they don't stop again at once.
 RELIEF: Final = 8
-# A port that couldn't be opened again is tried again after so many seconds.
+# A port that couldn't be reopened is tried again after this time.
 RETRY_SECONDS: Final = 1.0
-# Connections that the loop accepts in one go (asyncio's own), without asking whether there is room; below SPARE.
+# The backlog given to asyncio, which is also how many connections it accepts in one go without a check. It is less than
+# SPARE.
 AT_ONCE: Final = 16
 
 
 def raise_limit() -> None:
-    """Have as many descriptors as the system allows this process: the usual soft limit, 1,024, is for select()."""
+    """Raise the soft limit on descriptors to the hard limit: the usual soft limit, 1,024, exists only for select()."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Descriptors:
-    """What is left, by `clients()`, the number of those that clients hold, and what all else took at the start.
+    """Computes how many descriptors are left, and pauses the ports while there are too few.
 
-    `met()` is called when there are too few.
+    Args:
+        clients: returns the number of descriptors that clients use. All others are counted once, at the start.
+        met: is called whenever descriptors have become short.
     """
 
     def __init__(self, clients: Callable[[], int], met: Callable[[], object]) -> None:
@@ -47,12 +50,12 @@ class Descriptors:
         self._ports: list[Port] = []
 
     def start(self, ports: "Iterable[Port]") -> None:
-        """Everything else is open: count it, and mind these ports from now on."""
+        """Count the open descriptors, once everything but clients is open, and guard these ports from now on."""
         self._ports = list(ports)
         self._others = _count() - self._clients()
 
     def look(self) -> None:
-        """A client has come or gone."""
+        """Pause or resume the ports, after a client has come or gone."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if limit == resource.RLIM_INFINITY:
             return
@@ -67,7 +70,7 @@ class Descriptors:
 
 
 class Port:
-    """A listening socket whose clients can be left waiting in the kernel."""
+    """A listening socket that can be paused: new clients then wait in the kernel."""
 
     def __init__(self, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], backlog: int) -> None:
         self._sock, self._make, self._fair_queue = sock, make, backlog
@@ -76,35 +79,35 @@ class Port:
         self._resumed = anyio.Event()
 
     async def open(self) -> None:
-        """Accept clients. Raises OSError."""
+        """Begin to accept clients. Raises OSError."""
         loop = asyncio.get_running_loop()
-        copy = self._sock.dup()  # closing it must not close the port
+        copy = self._sock.dup()  # closing the server must not close the port
         try:
             self._server = await loop.create_server(self._make, sock=copy, backlog=AT_ONCE)
         except OSError:
             copy.close()
             raise
         self._sock.listen(self._fair_queue)
-        if self._paused:  # meanwhile
+        if self._paused:  # while the server was being created
             self._close()
 
     def pause(self) -> None:
-        """Accept nobody from now on."""
+        """Stop accepting clients."""
         self._paused = True
         self._close()
 
     def close(self) -> None:
-        """Let nobody wait here any more: whoever tries is refused at once."""
+        """Close the port: the kernel then refuses new clients at once."""
         self.pause()
         self._sock.close()
 
     def resume(self) -> None:
-        """Accept again, soon."""
+        """Have `mind` accept clients again soon."""
         self._paused = False
         self._resumed.set()
 
     async def mind(self) -> None:
-        """For ever: open it again when it may be."""
+        """Reopen the port after each `resume`. Never returns."""
         while True:
             await self._resumed.wait()
             self._resumed = anyio.Event()

@@ -1,4 +1,4 @@
-"""The ports of a node: bound before anything else, so that one in use is known at once; workers share them."""
+"""The listening ports of a node, which workers share. They are bound first, so that one in use is reported at once."""
 
 import ipaddress
 import socket
@@ -12,18 +12,18 @@ from typing import Final, NamedTuple
 from relay.config import Config, StartError, show_server
 from relay.net import tcp_health
 
-# What the kernel keeps for a client: so much that it hasn't read and isn't on its way, and so much that the node hasn't
-# read (Linux reckons twice that, with its own; as much as a connection begins with). Left alone both may grow to
-# megabytes, and where all connections together use up what Linux has for TCP (`tcp_mem`), they all stand still, the one
-# to Redis too. A client can say 64 KiB in one round trip, which is 640 KB a second at 100 ms.
+# The kernel's buffers for one client: this much unsent data, and this much data that the node hasn't read. (Linux
+# doubles the latter for its own overhead, and a connection begins with as much.) Without these limits both may grow to
+# megabytes. Once all connections together use up Linux's memory for TCP (`tcp_mem`), all of them stall, the one to
+# Redis too. A client can send 64 KiB in one round trip, which is 640 KB a second at 100 ms.
 KERNEL_BYTES: Final = 64 * 1024
 
 
 def resolve(host: str) -> str:
-    """The address of a host by its name, of those that it has one of IPv4 if there is any. Raises StartError.
+    """Return the address of a host, an IPv4 address if it has any. Raises StartError.
 
-    Call it from the main thread. A resolver that hangs can't be stopped, so it is asked in a thread that nobody waits
-    for at the end: a signal whose handler raises ends this call at once.
+    Call it from the main thread. A resolver that hangs can't be stopped, so it runs in a daemon thread, which nobody
+    joins: a signal whose handler raises ends this call at once.
     """
     outcome: Future[str] = Future()
 
@@ -41,7 +41,7 @@ def resolve(host: str) -> str:
 
 
 class _Address(NamedTuple):
-    """What getaddrinfo finds, and a socket is made of."""
+    """One result of getaddrinfo."""
 
     family: socket.AddressFamily
     kind: socket.SocketKind
@@ -51,15 +51,15 @@ class _Address(NamedTuple):
 
 
 def _find(host: str, port: int | None) -> _Address:
-    """The host's first address of IPv4, or its first one if it has none of that. Raises OSError."""
+    """Return the host's first IPv4 address, or its first address if it has no IPv4 one. Raises OSError."""
     found = (_Address(*entry) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     return min(found, key=lambda entry: entry.family != socket.AF_INET)
 
 
 def bind(config: Config) -> dict[str, socket.socket]:
-    """The sockets by what they are for. Raises StartError.
+    """Return the bound sockets by their role. Raises StartError.
 
-    They listen already, but for shared ones: clients must not be given to a worker that isn't ready for them.
+    They listen already, except shared ones: the kernel must not give clients to a worker that isn't ready for them.
     """
     ports = {"address": config.port, "classic": config.classic_port, "http": config.http_port}
     sockets: dict[str, socket.socket] = {}
@@ -78,10 +78,10 @@ def bind(config: Config) -> dict[str, socket.socket]:
 
 @contextmanager
 def reserved(config: Config) -> Iterator[Config]:
-    """Keep the clients' ports for workers that share them, for as long as the context lasts; raises StartError.
+    """Reserve the client ports for workers that share them, while the context lasts. Raises StartError.
 
-    Yields the settings with the ports that were taken where any free one was asked for. Nobody else may have a port:
-    SO_REUSEPORT alone would let a relay that is already there share it, and get half of the clients.
+    Yields the settings with the actual port numbers in place of 0. Each port must be free: SO_REUSEPORT alone would
+    share it with a relay that already runs, which would get half of the clients.
     """
     if not hasattr(socket, "SO_REUSEPORT"):
         raise StartError("several workers need SO_REUSEPORT, which this system doesn't have")
@@ -90,7 +90,7 @@ def reserved(config: Config) -> Iterator[Config]:
         for port in filter(lambda port: port is not None, (config.port, config.classic_port)):
             with _bind(config.host, port or 0, share=False) as probe:
                 taken = probe.getsockname()[1]
-            kept.append(_bind(config.host, taken, share=True, listen=False))  # that doesn't listen gets no clients
+            kept.append(_bind(config.host, taken, share=True, listen=False))  # without listen() it gets no clients
         port, *classic = (sock.getsockname()[1] for sock in kept)
         yield replace(config, port=port, classic_port=classic[0] if classic else None)
     finally:
@@ -99,13 +99,13 @@ def reserved(config: Config) -> Iterator[Config]:
 
 
 def show(sock: socket.socket) -> str:
-    """Address and port, as one types them."""
+    """Return address and port as a user would type them."""
     host, port, *_ = sock.getsockname()
     return show_server((host, port))
 
 
 def is_loopback(sock: socket.socket) -> bool:
-    """Whether only this machine reaches the port."""
+    """Return whether the port is bound to a loopback address."""
     return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
@@ -131,7 +131,7 @@ def _bind(host: str, port: int, *, share: bool, listen: bool = True) -> socket.s
 
 
 def _set_up(sock: socket.socket) -> None:
-    """Connections inherit it from the port that they come to, which saves each some system calls."""
+    """Set the options on the listening socket: its connections inherit them, which saves system calls on each."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tcp_health.keep_alive(sock)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)

@@ -1,12 +1,12 @@
-"""OpenSSL's errors are put into words here, for whoever runs a node."""
+"""Puts OpenSSL's errors into words for operators."""
 
 import ssl
 
 
 def in_words(error: Exception) -> str:
-    """Say in a few words what went wrong with TLS, or with a file of keys or certificates.
+    """Return in a few words what went wrong with TLS, or with a file of keys or certificates.
 
-    Where OpenSSL gives no reason, or only that it found nothing of use, the file held something else than PEM.
+    If OpenSSL gives no reason, or finds nothing usable, the file holds something other than PEM.
     """
     match error:
         case ssl.SSLCertVerificationError():

@@ -1,6 +1,7 @@
-"""The header in which a balancer says whose connection this is: version 2 of the PROXY protocol. No I/O.
+"""Parses the header in which a load balancer gives the client's address: the PROXY protocol, version 2. No I/O.
 
-https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2.2. Version 1 (a line of text) isn't understood.
+The format is https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2.2. Version 1, a line of text, isn't
+supported.
 """
 
 import socket
@@ -8,15 +9,15 @@ from typing import Final, NamedTuple
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 PREFIX_BYTES: Final = len(SIGNATURE) + 4  # version and command, family and transport, length of the rest
-# Addresses take 36 bytes. What else a balancer may want to say (names, certificates) is skipped, up to so much.
+# Addresses take 36 bytes. Other data from a load balancer (names, certificates) is skipped, up to this size.
 REST_BYTES: Final = 4096
 
-_LOCAL, _PROXY = 0x20, 0x21  # version 2; of the balancer itself, or for a client
+_LOCAL, _PROXY = 0x20, 0x21  # version 2: a connection of the balancer itself, or one for a client
 _UNSPECIFIED, _UNIX = 0x00, 0x31
 
 
 class _Family(NamedTuple):
-    """A family of addresses, over TCP."""
+    """An address family, over TCP."""
 
     number: socket.AddressFamily
     address_bytes: int
@@ -27,11 +28,11 @@ _FAMILIES: Final = {0x11: _Family(socket.AF_INET, 4, 12), 0x21: _Family(socket.A
 
 
 class BadHeader(Exception):
-    """Not a header, or not one that can be for this connection."""
+    """The bytes aren't a header, or it can't be for a TCP connection over IP."""
 
 
 def check(start: bytes) -> None:
-    """Raise BadHeader as soon as no header for this connection starts so."""
+    """Raise BadHeader as soon as no valid header can begin with these bytes."""
     if not SIGNATURE.startswith(start[: len(SIGNATURE)]):
         raise BadHeader("this is no header of the PROXY protocol, version 2")
     command, family, size = start[12:13], start[13:14], start[14:PREFIX_BYTES]
@@ -47,14 +48,17 @@ def check(start: bytes) -> None:
 
 
 def rest_bytes(prefix: bytes | bytearray) -> int:
-    """How many bytes follow on the prefix."""
+    """Return how many bytes follow the prefix."""
     return int.from_bytes(prefix[PREFIX_BYTES - 2 : PREFIX_BYTES], "big")
 
 
 def source(header: bytes) -> str | None:
-    """The client's address, from a whole header; None if the balancer speaks for itself, or doesn't say.
+    """Return the client's address from a complete header.
 
-    Raises BadHeader.
+    Returns None if the connection is the load balancer's own (a health check), or if the header gives no address.
+
+    Raises:
+        BadHeader: the header is malformed or incomplete.
     """
     check(header)
     if len(header) < PREFIX_BYTES or len(header) != PREFIX_BYTES + rest_bytes(header):

@@ -1,7 +1,7 @@
-"""Whether the machine at the other end of a connection is still there, though it says nothing.
+"""Detects whether the peer of a silent TCP connection is still alive.
 
-TCP keep-alive tells where nothing is on its way; the rest is read from the kernel (Linux): whoever lives acknowledges
-what reaches it, and answers when asked whether its window is still closed, however long it doesn't read.
+TCP keep-alive detects it while no data is in flight. The rest is read from the kernel (Linux): a live peer acknowledges
+the data that reaches it, and answers window probes, however long its program doesn't read.
 """
 
 import contextlib
@@ -9,50 +9,52 @@ import socket
 import struct
 from typing import Final, NamedTuple
 
-# Keep-alive notices a peer that is gone within KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL = 25 s, and leaves one alone that
-# lives and doesn't read (TCP_USER_TIMEOUT wouldn't).
+# Keep-alive detects a dead peer within KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL = 25 s. Unlike TCP_USER_TIMEOUT, it keeps
+# the connection of a live peer that doesn't read.
 KEEP_IDLE: Final = 10
 KEEP_INTERVAL: Final = 5
 KEEP_COUNT: Final = 3
-# The longest pause until the kernel sends again, or asks again whether a window is still closed. Linux 6.15 and later;
-# before, it doubles up to two minutes, and a peer that is gone behind a closed window is noticed after three of them.
+# The longest time until the kernel retransmits, or probes a closed window again. It needs Linux 6.15 or later. On older
+# kernels that time doubles up to two minutes, and a dead peer with a closed window is detected after three such probes.
 RETRY_SECONDS: Final = KEEP_INTERVAL
-# How often connections are looked at on which something waits for the peer, and at how many looks in a row it may owe
-# acknowledgements: it is noticed within 30 s. One look doesn't tell: it may have been silent because nothing was sent.
+# The time between two checks of a connection with data for the peer, and the number of consecutive checks at which the
+# peer may owe acknowledgements. A dead peer is thus detected within 30 s. A single check doesn't suffice: the peer may
+# have been silent because nothing was sent.
 LOOK_SECONDS: Final = 5.0
 OWING_LOOKS: Final = 3
 
 _TCP_RTO_MAX_MS: Final = 44  # milliseconds; not in Python's `socket` yet
-# Of Linux' struct tcp_info: the byte probes, the words unacked, last_ack_recv (milliseconds), notsent_bytes.
+# These are four fields of Linux's struct tcp_info: probes (a byte), unacked, last_ack_recv (milliseconds),
+# notsent_bytes.
 _TCP_INFO: Final = struct.Struct("=3xB20xI28xI84xI")
 
 
 class Look(NamedTuple):
-    """What the kernel knows of a connection."""
+    """What the kernel reports about a connection."""
 
-    probes: int = 0  # questions in a row whether the window is still closed, without an answer
+    probes: int = 0  # consecutive window probes without an answer
     unacknowledged: int = 0  # segments
-    silent: float = 0.0  # seconds since the peer acknowledged anything
+    silent: float = 0.0  # seconds since the peer's last acknowledgement
     unsent: int = 0  # bytes
 
     @property
     def waiting(self) -> bool:
-        """Something has not reached the peer."""
+        """Whether some data has not reached the peer."""
         return bool(self.unacknowledged or self.unsent)
 
     @property
     def owing(self) -> bool:
-        """The peer has acknowledged nothing since the last look, of something."""
+        """Whether the peer has unacknowledged data and has acknowledged nothing since the last check."""
         return self.unacknowledged > 0 and self.silent > LOOK_SECONDS
 
     @property
     def deaf(self) -> bool:
-        """The peer leaves questions unanswered, as many and for as long as keep-alive allows."""
+        """Whether the peer has left as many window probes unanswered, for as long, as keep-alive allows."""
         return self.probes >= KEEP_COUNT and self.silent > KEEP_COUNT * KEEP_INTERVAL
 
 
 def look(sock: socket.socket) -> Look:
-    """Ask the kernel; where it doesn't say, nothing waits."""
+    """Return what the kernel reports, or all zeros on a system without TCP_INFO. Raises OSError."""
     if not hasattr(socket, "TCP_INFO"):
         return Look()
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
@@ -63,16 +65,16 @@ def look(sock: socket.socket) -> Look:
 
 
 def keep_alive(sock: socket.socket) -> None:
-    """Have the kernel look after the peer."""
+    """Turn TCP keep-alive on."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         ("TCP_KEEPIDLE", KEEP_IDLE),
-        ("TCP_KEEPALIVE", KEEP_IDLE),  # its name on macOS
+        ("TCP_KEEPALIVE", KEEP_IDLE),  # the name of TCP_KEEPIDLE on macOS
         ("TCP_KEEPINTVL", KEEP_INTERVAL),
         ("TCP_KEEPCNT", KEEP_COUNT),
     ):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     if hasattr(socket, "TCP_INFO"):  # Linux
-        with contextlib.suppress(OSError):  # too old
+        with contextlib.suppress(OSError):  # the kernel is older than 6.15
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, RETRY_SECONDS * 1000)

@@ -1,8 +1,9 @@
-"""TLS on one connection: a protocol to the TCP transport below it, a transport to the client's connection above it.
+"""TLS on one connection: a protocol for the TCP transport below, and a transport for the client's connection above.
 
-asyncio has one of its own (`sslproto`), which keeps up to half a megabyte of a connection that isn't read, and says
-that all is written while TCP still holds some of it. Acknowledgements depend on the latter, a node's memory on the
-former: this one passes on when the kernel takes no more, and holds no more than one read (docs/decisions/0008).
+asyncio's own implementation (`sslproto`) buffers up to half a megabyte of a connection that isn't read, and reports
+everything as written while TCP still holds some of it. The first costs a node memory, and the second would falsify
+acknowledgements. This one passes the kernel's back-pressure on, and buffers no more than one read
+(docs/decisions/0008).
 """
 
 import asyncio
@@ -16,35 +17,42 @@ from typing import Final, NoReturn, cast
 from relay.config import ConfigError, bounded
 from relay.net.openssl_errors import in_words
 
-# From the connection to the end of the handshake. Two round trips, and a certificate that is looked at: less than a
-# second nearly everywhere; whoever takes longer than this holds a place that others could have.
+# The time from the connection to the end of the handshake. It takes two round trips and the check of a certificate,
+# which is less than a second nearly everywhere. A slower peer would occupy a place that others could have.
 HANDSHAKE_SECONDS: Final = 10.0
-# What a peer may say until then: its hello (16 KiB at most) and certificates, some kilobytes each. OpenSSL would keep
-# 100 KiB of the latter for somebody whom nobody knows. Read in small pieces, as OpenSSL's buffers never shrink.
+# The most that a peer may send during the handshake: its hello (16 KiB at most) and certificates, some kilobytes each.
+# OpenSSL would keep 100 KiB of certificates for a peer that nobody knows. The handshake is read in small pieces,
+# because OpenSSL's buffers never shrink.
 HANDSHAKE_BYTES: Final = 48 * 1024
 HANDSHAKE_READ_BYTES: Final = 4 * 1024
-# The most that one record of TLS holds: what is written goes through OpenSSL's buffer in such pieces, likewise.
+# The most that one TLS record holds. Data is written in pieces of this size, because OpenSSL's buffers never shrink.
 RECORD_BYTES: Final = 16 * 1024
-# One read from the network: a little more than the largest record, so that one is rarely taken in two reads.
+# The size of one read from the network: a little more than the largest record, so that a record rarely takes two reads.
 CIPHER_BYTES: Final = 17 * 1024
-# What TLS itself owes a peer that doesn't read: answers to changes of keys. An honest one changes them once a gigabyte.
+# The most that TLS itself may buffer for a peer that doesn't read: its answers to key updates. An honest peer updates
+# its keys once a gigabyte.
 OWED_BYTES: Final = 4 * 1024
-# No certificate comes compressed (RFC 8879): a crowd of them would be small on the way and large here. OpenSSL takes
-# them since 3.2, where it was built with compression. Python has no name for this option; an older OpenSSL ignores it.
+# No compressed certificate (RFC 8879) is accepted, because many of them would be small on the wire and large here.
+# OpenSSL accepts them since 3.2 if built with compression. Python has no name for this option; older OpenSSLs ignore
+# it.
 NO_COMPRESSED_CERTIFICATES: Final = ssl.Options(1 << 33)
-# For TLS 1.2: forward secrecy and authenticated encryption, nothing else. TLS 1.3 has no others.
+# With TLS 1.2, only ciphers with forward secrecy and authenticated encryption are allowed. TLS 1.3 has no others.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-_buffer: Final = memoryview(bytearray(CIPHER_BYTES))  # all connections': it is empty between two calls of the loop
+_buffer: Final = memoryview(bytearray(CIPHER_BYTES))  # shared by all connections: each read is copied out at once
 
 Client = asyncio.BufferedProtocol
 
 
 def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """What a node needs for its side of TLS 1.2 and 1.3.
+    """Return a node's context for TLS 1.2 and 1.3.
 
-    `client_ca`: clients need a certificate that one of these signed. Sessions aren't resumed: a client's certificate is
-    looked at each time, and no key outlives its connection.
+    TLS sessions aren't resumed: a client's certificate is checked each time, and no key outlives its connection.
+
+    Args:
+        cert: the certificate chain, in PEM.
+        key: the private key, in PEM and without a passphrase.
+        client_ca: certificates, one of which has to have signed the client's; None: clients need none.
 
     Raises:
         ConfigError: a file can't be read, or holds something else.
@@ -55,7 +63,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | NO_COMPRESSED_CERTIFICATES
     context.num_tickets = 0
 
-    def ask() -> NoReturn:  # without it, OpenSSL would ask at the terminal
+    def ask() -> NoReturn:  # without this callback, OpenSSL would ask at the terminal
         raise ConfigError(f"--tls-key {str(key)!r} is encrypted; it has to be a key without a passphrase")
 
     try:
@@ -79,32 +87,37 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
 
 
 def _must_hold(file: Path, option: str, kind: str) -> None:
-    """OpenSSL doesn't say which file is something else. Of a pipe there is nothing left to look at."""
-    # The last words of "BEGIN TRUSTED CERTIFICATE", "BEGIN EC PRIVATE KEY", and the like
+    """Raise ConfigError if the file holds nothing of this kind: OpenSSL doesn't say which file is wrong.
+
+    A pipe isn't checked, since its content has been consumed.
+    """
+    # These words end "BEGIN TRUSTED CERTIFICATE", "BEGIN EC PRIVATE KEY", and the like.
     if file.is_file() and f"{kind.upper()}-----".encode() not in file.read_bytes():
         raise ConfigError(f"{option} {str(file)!r} holds no {kind} in PEM") from None
 
 
 class Inward(Enum):
-    """How far the peer's side of the connection has come."""
+    """The state of the receiving direction."""
 
     OPEN = auto()
     ENDING = auto()  # the peer sends nothing more
-    ENDED = auto()  # and the client knows
-    BROKEN = auto()  # what came isn't TLS
+    ENDED = auto()  # the client's connection has been told so
+    BROKEN = auto()  # the received data isn't valid TLS
 
 
-# Asked for with every read: on Python 3.11 a member looked up in its class costs ten times a global.
+# These are needed at every read, and on Python 3.11 looking up a member in its class costs ten times a global.
 _OPEN: Final = Inward.OPEN
 _ENDING: Final = Inward.ENDING
 _BROKEN: Final = Inward.BROKEN
 
 
 class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
-    """See above.
+    """The TLS layer between a TCP transport and a client's connection.
 
-    `ready`: makes the client's connection, once the handshake is done. `failed(late)`: there will be none; `late`, if
-    only because it took too long.
+    Args:
+        context: the node's TLS settings.
+        ready: returns the client's connection; it is called once the handshake is done.
+        failed: is called with whether the handshake timed out, if the connection ends before the handshake does.
     """
 
     def __init__(self, context: ssl.SSLContext, ready: Callable[[], Client], failed: Callable[[bool], None]) -> None:
@@ -114,16 +127,16 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._ready, self._failed = ready, failed
         self._client: Client | None = None
         self._late = False
-        self._shaken = 0  # bytes of the handshake that came
-        self._wanted = True  # the client takes what comes
-        self._stopped = False  # TCP isn't read
-        self._full = False  # the kernel takes no more
+        self._shaken = 0  # bytes received during the handshake
+        self._wanted = True  # the client's connection hasn't paused reading
+        self._stopped = False  # reading from TCP is paused
+        self._full = False  # the kernel's send buffer is full
         self._inward = Inward.OPEN
 
     # --- below: TCP
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP is there; the peer begins."""
+        """Wait for the peer to begin the handshake, for `HANDSHAKE_SECONDS` at most."""
         self._tcp = cast(asyncio.Transport, transport)
         self._tcp.set_write_buffer_limits(high=0)
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self._give_up)
@@ -133,21 +146,21 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._tcp.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next read goes: no more than the client would read now."""
+        """Return a buffer for the next read, no larger than the client's connection would read now."""
         if self._client is None:
             return _buffer[:HANDSHAKE_READ_BYTES]
         return _buffer[: len(cast(memoryview, self._client.get_buffer(sizehint)))]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes came."""
+        """Continue the handshake, or decrypt what arrived and pass it on."""
         if self._inward is not _OPEN:
-            return  # said behind the end
+            return  # the peer sent this after its end
         self._incoming.write(_buffer[:nbytes])
         if self._client is not None or self._shake(nbytes):
             self._read()
 
     def eof_received(self) -> bool:
-        """TCP ends, with or without the word of TLS that it should: lines say themselves where they end."""
+        """Note the end of TCP. TLS's close_notify isn't required, because lines show by themselves where they end."""
         if self._client is None:
             return False
         self._end()
@@ -155,30 +168,30 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """TCP is gone."""
+        """Pass the end on to the client's connection, or report a failed handshake."""
         self._timer.cancel()
         self._stopped = True
-        client, self._client = self._client, None  # both would wait for the cyclic collector
+        client, self._client = self._client, None  # a reference cycle would wait for the cyclic garbage collector
         if client is not None:
             client.connection_lost(exc)
         else:
             self._failed(self._late)
 
     def pause_writing(self) -> None:
-        """The kernel takes no more."""
+        """Pass the kernel's back-pressure on to the client's connection."""
         self._full = True
         if self._client is not None:
             self._client.pause_writing()
 
     def resume_writing(self) -> None:
-        """The kernel has all of it."""
+        """Write what TLS itself has buffered, then let the client's connection write again."""
         self._full = False
         self._send()
         if self._client is not None and not self._full:
             self._client.resume_writing()
 
     def _shake(self, nbytes: int) -> bool:
-        """Go on with the handshake, and say whether it is done."""
+        """Continue the handshake. Returns whether it is done."""
         self._shaken += nbytes
         try:
             self._tls.do_handshake()
@@ -188,7 +201,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 self._tcp.abort()
             return False
         except (ssl.SSLError, ssl.CertificateError):
-            self._send()  # why not
+            self._send()  # the alert that says why
             self._tcp.close()
             return False
         self._timer.cancel()
@@ -200,7 +213,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return True
 
     def _read(self) -> None:
-        """Hand on what came, for as long as the client takes it."""
+        """Decrypt and pass on what arrived, until the client's connection pauses reading."""
         client, drained = cast(Client, self._client), False
         while self._wanted and not drained:
             buffer = cast(memoryview, client.get_buffer(-1))
@@ -209,7 +222,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             if count:
                 client.buffer_updated(count)
         if self._inward is _BROKEN:
-            self._send()  # why
+            self._send()  # the alert that says why
             self._tcp.abort()
         elif self._outgoing.pending and not self._full:
             self._send()
@@ -220,7 +233,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             client.eof_received()
 
     def _fill(self, buffer: memoryview) -> int:
-        """Put what can be read into the buffer, records of one read together; returns how many bytes."""
+        """Decrypt into the buffer, with all records of one read together. Returns the number of bytes."""
         count = 0
         try:
             while count < len(buffer):
@@ -230,7 +243,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                     break
                 count += cast(int, got)
                 if not self._incoming.pending and not self._tls.pending():
-                    break  # nearly always; to be told so by an exception takes as long as to read the record
+                    break  # the usual case; the exception below would take as long as decrypting the record
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
@@ -253,14 +266,14 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     # --- above: the client's connection
 
     def pause_reading(self) -> None:
-        """Hand nothing on, and leave what comes in the kernel."""
+        """Pass nothing on, and leave further data in the kernel."""
         self._wanted = False
         if not self._stopped and not self._tcp.is_closing():
             self._stopped = True
             self._tcp.pause_reading()
 
     def resume_reading(self) -> None:
-        """Hand on what is here already, then read again."""
+        """Pass on what has been received already, then read again."""
         self._wanted = True
         asyncio.get_running_loop().call_soon(self._go_on)
 
@@ -272,7 +285,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._tcp.resume_reading()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send to the client."""
+        """Encrypt the data and send it to the peer."""
         rest, records = memoryview(data), []
         try:
             while rest:
@@ -284,9 +297,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._pass_on(records[0] if len(records) == 1 else b"".join(records))
 
     def close(self) -> None:
-        """Say that nothing more comes, and close."""
+        """Send TLS's close_notify, and close."""
         if not self._tcp.is_closing():
-            with suppress(ssl.SSLError):  # the peer hasn't said so yet; it needn't
+            with suppress(ssl.SSLError):  # raised because the peer hasn't sent its close_notify, which it needn't
                 self._tls.unwrap()
             self._send()
             self._tcp.close()
@@ -296,13 +309,13 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._tcp.abort()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or about to be."""
+        """Return whether the connection is closed, or about to be."""
         return self._tcp.is_closing()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """That of TCP; it is what is held back here."""
+        """Set the limits of the TCP transport: no other buffer holds written data."""
         self._tcp.set_write_buffer_limits(high, low)
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """What TCP knows."""
+        """Return what the TCP transport knows under this name."""
         return self._tcp.get_extra_info(name, default)

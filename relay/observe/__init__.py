@@ -1,1 +1,1 @@
-"""What a node tells of itself: metrics, probes over HTTP, and the status that it leaves in Redis."""
+"""Observability of a node: metrics, HTTP probes, and the status report that it writes to Redis."""

@@ -1,15 +1,18 @@
-"""Whether another node has this one's name: operators take the two for one, and `relay drain` can't tell them apart."""
+"""Warns if another node has this node's name: operators would confuse the two, and `relay drain` can't choose."""
 
 from typing import Final
 
 from relay.logs import Spell
 
-# So many reports in a row without a trace of another node, and there is none any more.
+# After this many consecutive reports without a trace of another node, the name counts as unique again.
 ALONE: Final = 3
 
 
 class DuplicateName:
-    """Each node leaves its uid in one place for each name, again and again, and sees whose was there before."""
+    """Notices another node of the same name.
+
+    Each node repeatedly writes its node id to the key of its name, and reads the node id that was there before.
+    """
 
     def __init__(self, name: str, node_id: str) -> None:
         self._name = name
@@ -19,7 +22,7 @@ class DuplicateName:
         self._spell = Spell("another node has this node's --name: give each its own", "no other node has this name now")
 
     def found(self, node_id: str) -> None:
-        """This one's was there; empty: none. At first it may be of a node that has ended."""
+        """Take note of the node id that was found, or "". The first one may be that of a node that has ended."""
         other = node_id not in ("", self._node_id)
         if other and self._left:
             self._alone = 0

@@ -1,4 +1,4 @@
-"""`/metrics`: what a node has counted and what it is like at this moment, in Prometheus' formats."""
+"""Writes `/metrics`: a node's counters and its current state, in Prometheus' formats."""
 
 import importlib.metadata
 import platform
@@ -23,27 +23,27 @@ CONTENT_TYPE_PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Reading(Struct):
-    """A node at one moment."""
+    """The state of a node at one moment."""
 
     node: str
     counts: Counts
     tally: Tally
     ready: bool
-    redis: bool  # the last pipeline was answered
-    hearing: bool
+    redis: bool  # Redis answered the last pipeline
+    hearing: bool  # the node receives its own probe
     waiting: int  # other nodes that have not acknowledged everything
-    lease: bool  # held
-    lease_age: float  # seconds; infinite without one
-    memory: int  # bytes of messages under way
-    publishing: bool  # what is published is answered, and not refused
-    links: int  # other nodes that it remembers
+    lease: bool  # the lease is held
+    lease_age: float  # seconds; infinite without a lease
+    memory: int  # bytes of messages and replies in flight
+    publishing: bool  # PUBLISH is answered, and not refused
+    links: int  # other nodes with a link
     silent: int  # servers at which nothing can be published
-    unwatched: bool  # no sentinel answers, where there should be any
-    writable: bool  # Redis took new data at the last renewal of the lease
+    unwatched: bool  # no sentinel answers, although there should be some
+    writable: bool  # Redis accepted new data at the last renewal of the lease
 
 
 class Exporter:
-    """Makes the page. `read` is asked for the state of the node each time."""
+    """Makes the page. It calls `read` for the state of the node each time."""
 
     def __init__(self, read: Callable[[], Awaitable[Reading]]) -> None:
         self._read = read
@@ -51,21 +51,21 @@ class Exporter:
         self._one_at_a_time = Lock()
 
     async def page(self, accept: str) -> Page:
-        """Make the page. `accept` is what the client takes (the header)."""
+        """Return the page in a format that the request's Accept header allows."""
         async with self._one_at_a_time:
-            # In a thread: it counts open files by looking at each of them.
+            # This runs in a thread, because counting the open files takes a system call for each.
             process = await to_thread.run_sync(lambda: list(self._process.collect()))
             reading = await self._read()
         metrics = _Metrics([*families(reading), *process])
         try:
             encode, content_type = choose_encoder(accept if accept.isprintable() else "")
-        except (TypeError, ValueError):  # a version that is no number
+        except (TypeError, ValueError):  # the header has a version that isn't a number
             return Page(CONTENT_TYPE_PLAIN, generate_latest(metrics))
         return Page(content_type, encode(metrics))
 
 
 class _Metrics(Collector):
-    """What the encoders of `prometheus_client` take."""
+    """The metrics as a collector, which the encoders of `prometheus_client` need."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
@@ -75,7 +75,7 @@ class _Metrics(Collector):
 
 
 def families(reading: Reading) -> Iterator[Metric]:
-    """Every metric of a node, beside those of any process."""
+    """Yield every metric of a node, except those that any process has."""
     yield _gauge(
         "relay_node_info", "This node.", 1, node=reading.node, version=VERSION, python=platform.python_version()
     )

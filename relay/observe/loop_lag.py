@@ -1,4 +1,4 @@
-"""How late the loop is: a timer that rings ten times a second, and by how much it was late."""
+"""Measures the lag of the event loop with a timer that fires ten times a second."""
 
 import time
 from typing import Final
@@ -11,7 +11,7 @@ BEAT_SECONDS: Final = 0.1
 
 
 async def watch_loop(counts: Counts) -> None:
-    """For ever: note how much later than asked for a timer rings. Whatever holds the loop shows, once."""
+    """Record by how much each timer is late. A call that blocks the loop shows once. Never returns."""
     while True:
         due = time.perf_counter() + BEAT_SECONDS
         await anyio.sleep(BEAT_SECONDS)

@@ -1,7 +1,8 @@
-"""`/healthz` and `/readyz` for load balancers and orchestrators, `/metrics` for Prometheus: no need for a framework.
+"""Serves `/healthz` and `/readyz` for load balancers and orchestrators, and `/metrics` for Prometheus.
 
-Nor is there for a parser of HTTP: only the first line and one header matter. h11 (0.16) refuses HTTP/1.1 without a
-`SessionRuntime`, which is answered here, and the limits on time, size and places would have to stand here all the same.
+It needs neither a web framework nor an HTTP parser, because only the first line and one header matter. h11 (0.16)
+refuses HTTP/1.1 without a `Host` header, which is answered here, and the limits on time, size and connections would be
+needed here all the same.
 """
 
 import asyncio
@@ -17,29 +18,29 @@ from msgspec import Struct
 
 from relay.logs import Spell
 
-# A probe's request: one line and a few headers, sent at once.
+# The longest request. A probe sends one line and a few headers, at once.
 REQUEST_BYTES: Final = 8192
-# From the connection to the end of the request: a round trip or two. Who takes longer is no probe.
+# The time from the connection to the end of the request. A probe needs one or two round trips.
 REQUEST_SECONDS: Final = 2.0
-# From the request to the end of the response, the making of the page and a slow reader included.
+# The time from the request to the end of the response. It includes making the page and a slow reader.
 RESPONSE_SECONDS: Final = 10.0
-# Connections at the same time, half as many as the node keeps descriptors free beside those of clients. A newcomer gets
-# the place of the oldest one that hasn't said what it wants, or doesn't read: so a probe, which asks at once, is
-# answered however many others say nothing.
+# The number of simultaneous connections. The node keeps as many descriptors free for them. A new connection replaces
+# the oldest one that hasn't sent its request, or doesn't read. A probe, which sends its request at once, is therefore
+# answered however many other connections are idle.
 PLACES: Final = 16
-# Pages of metrics being made, one after the other: two or three Prometheus and somebody who looks. Others are told to
-# come again.
+# The metrics pages that may be waiting or in the making: enough for two or three Prometheus servers and a person.
+# Further requests are refused with 503.
 SCRAPES: Final = 4
-# Connections that the kernel keeps until they are accepted, which takes a fraction of a millisecond each.
+# Connections that the kernel queues until they are accepted, which takes a fraction of a millisecond each.
 BACKLOG: Final = 1024
-# Pause after an accept that failed.
+# The pause after a failed accept.
 RETRY_SECONDS: Final = 0.1
 
 log = structlog.get_logger()
 
 
 class Page(Struct, frozen=True):
-    """A page and its content type, as it stands in the header."""
+    """A page and the value of its Content-Type header."""
 
     content_type: str
     body: bytes
@@ -57,12 +58,15 @@ _REASONS: Final = {
 
 
 class Probes:
-    """Answers GET and HEAD. `ready()` says why this node should get no new clients, or nothing; `but()` says what
-    operators should know of a node that is ready all the same.
+    """Answers GET and HEAD.
 
-    Not ready is 404, not 503: a balancer must keep the connections of a node that is alive. `metrics(accept)` makes the
-    page /metrics. That takes time; the other pages are answered as soon as the request
-    is there, whatever else goes on.
+    A node that isn't ready answers 404 and not 503, because a load balancer must keep the connections of a live node.
+    Making /metrics takes time. The other pages are answered as soon as the request has arrived.
+
+    Args:
+        ready: returns the reason why this node should get no new clients, or "".
+        metrics: returns the page /metrics for an Accept header.
+        but: returns a warning for operators about a node that is ready all the same, or "".
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class Probes:
         self._tasks: TaskGroup | None = None
 
     async def serve(self, sock: socket.socket) -> None:
-        """Answer on a listening socket until cancelled. Nothing that a peer does, and no shortage, gets out of here."""
+        """Answer on a bound socket until cancelled. No behaviour of a peer and no shortage of resources raises here."""
         sock.setblocking(False)
         sock.listen(BACKLOG)
         async with anyio.create_task_group() as self._tasks:
@@ -97,11 +101,11 @@ class Probes:
             return
         try:
             await loop.connect_accepted_socket(lambda: _Visit(self), peer)
-        except OSError:  # it has gone again
+        except OSError:  # the peer has closed the connection already
             peer.close()
 
     async def _not_accepted(self, error: OSError) -> None:
-        """No descriptor is left, or no memory: the node has others to serve meanwhile."""
+        """Pause after a failed accept: descriptors or memory are short, and the node has clients to serve."""
         if error.errno == errno.ECONNABORTED:
             return
         self._unanswered.again(error=str(error))
@@ -109,13 +113,13 @@ class Probes:
         await anyio.sleep(RETRY_SECONDS)
 
     def opened(self, visit: "_Visit") -> None:
-        """Somebody is there."""
+        """Register a new connection, and close an idle one if there are too many."""
         if len(self._open) >= PLACES:
             self._make_room()
         self._open[visit] = None
 
     def closed(self, visit: "_Visit") -> None:
-        """It is gone."""
+        """Forget a closed connection."""
         self._open.pop(visit, None)
 
     def _make_room(self) -> None:
@@ -124,7 +128,7 @@ class Probes:
             idle.abort()
 
     def asked(self, visit: "_Visit", request: bytes) -> None:
-        """A whole request came."""
+        """Answer a complete request, at once or once its page is made."""
         response = self.at_once(request)
         if response is not None:
             visit.answer(response)
@@ -144,7 +148,7 @@ class Probes:
         visit.answer(response)
 
     def at_once(self, request: bytes) -> bytes | None:
-        """The whole response to a whole request; None for a page that has to be `made`."""
+        """Return the response to a complete request, or None for /metrics, which has to be `made`."""
         words = request.partition(b"\n")[0].split()
         if len(words) != 3 or not words[2].startswith(b"HTTP/"):
             return _say(400, "not HTTP")
@@ -165,17 +169,20 @@ class Probes:
         return _say(404, "no such page")
 
     async def made(self, request: bytes) -> bytes:
-        """The response with the metrics; one that says so where they can't be made."""
+        """Return the response with the metrics, or a 500 if making them fails."""
         try:
             response = _response(200, await self._metrics(_header(request, b"accept")))
-        except Exception:  # a defect here must not end the node
+        except Exception:  # a defect in the metrics must not end the node
             log.exception("page not made")
             response = _say(500, "page not made")
         return _fit(request.split(maxsplit=1)[0], response)
 
 
 class _Visit(asyncio.Protocol):
-    """One connection: one request, one response. `made_for`: the page is being made, so its place can't be taken."""
+    """One connection with one request and one response.
+
+    `made_for` is true while its page is being made: it must not be replaced by a new connection then.
+    """
 
     def __init__(self, probes: Probes) -> None:
         self._probes = probes
@@ -184,7 +191,7 @@ class _Visit(asyncio.Protocol):
         self.made_for = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP is there."""
+        """Wait for the request, for `REQUEST_SECONDS` at most."""
         self._transport = cast(asyncio.Transport, transport)
         self._allow(REQUEST_SECONDS)
         self._probes.opened(self)
@@ -193,7 +200,7 @@ class _Visit(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
 
     def data_received(self, data: bytes) -> None:
-        """More of the request came; what stands behind it is of no interest."""
+        """Collect the request. Data after it is ignored."""
         if self._asked:
             return
         self._request += data
@@ -206,11 +213,11 @@ class _Visit(asyncio.Protocol):
             self._probes.asked(self, bytes(request))
 
     def eof_received(self) -> bool:
-        """The peer has said all that it had to say: whether it is still to be answered."""
+        """Return whether to keep the connection open, because the peer has sent a complete request."""
         return self._asked
 
     def answer(self, response: bytes) -> None:
-        """Say this and close, unless the peer has gone."""
+        """Send the response and close, unless the peer is gone."""
         if not self._transport.is_closing():
             self._transport.write(response)
             self._transport.close()
@@ -221,13 +228,13 @@ class _Visit(asyncio.Protocol):
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed."""
+        """Forget the connection, which is closed."""
         self._timer.cancel()
         self._probes.closed(self)
 
 
 def _header(request: bytes, name: bytes) -> str:
-    """The value of a header; empty without one."""
+    """Return the value of a header, or "" if the request doesn't have it."""
     for line in request.splitlines()[1:]:
         key, _, value = line.partition(b":")
         if key.strip().lower() == name:
@@ -248,5 +255,5 @@ def _response(status: int, page: Page) -> bytes:
 
 
 def _fit(method: bytes, response: bytes) -> bytes:
-    """What this method gets of it: for HEAD only the head."""
+    """Return the response without its body if the method is HEAD."""
     return response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == b"HEAD" else response

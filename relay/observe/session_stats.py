@@ -1,4 +1,4 @@
-"""Who is on this node: looked at when somebody asks, in slices, so that a hundred thousand users hold nobody up."""
+"""Counts the sessions of this node on request, in batches, so that a hundred thousand of them don't block the loop."""
 
 from typing import Final
 
@@ -11,23 +11,23 @@ from relay.protocol.errors import Presence
 from relay.session.session import Session
 from relay.tasks.batches import in_slices
 
-# Looked at in one turn of the loop: some tenths of a millisecond.
+# Sessions counted in one loop iteration, which takes some tenths of a millisecond.
 SLICE: Final = 1000
-# How often windows are looked at.
+# The interval between two samples of the windows.
 WINDOWS_SECONDS: Final = 1.0
 
-NAMELESS: Final = "nameless"  # no name yet, or the answer is still to come
-DIALECTS: Final = ("text", "json", "classic", "unknown")  # unknown: nothing was said yet
+NAMELESS: Final = "nameless"  # the session has no name yet, or its claim is pending
+DIALECTS: Final = ("text", "json", "classic", "unknown")  # unknown until the client's first byte
 STATES: Final = (NAMELESS, Presence.FREE, Presence.BUSY, Presence.AWAY)
 
 
 class Tally(Struct):
-    """Sessions at one moment."""
+    """The number of sessions at one moment."""
 
     connections: int = 0
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)  # by dialect and state
-    users: int = 0  # with a name
-    chatting: int = 0  # in a chat: two to a pair, of whom one may be on another node
+    users: int = 0  # sessions with a name
+    chatting: int = 0  # users in a chat; the partner may be on another node
 
     def add(self, session: Session, dialect: str) -> None:
         """Count a session."""
@@ -39,19 +39,19 @@ class Tally(Struct):
 
 
 async def count(hub: Hub) -> Tally:
-    """Count everyone. Takes some turns of the loop where there are many; who comes or goes meanwhile may be missed."""
+    """Count all sessions. Many of them take several loop iterations; sessions that change meanwhile may be missed."""
     clients = hub.clients
     tally = Tally(len(clients))
     async for client in in_slices(clients, SLICE):
         tally.add(client.session, client.dialect)
     async for session in in_slices(list(hub.sessions.values()), SLICE):
         if session.client is None and session.named:
-            tally.add(session, "json")  # the only ones that outlive their connection
+            tally.add(session, "json")  # only JSON sessions outlive their connection
     return tally
 
 
 async def watch_windows(hub: Hub, counts: Counts) -> None:
-    """For ever: note how full those windows are in which there is something."""
+    """Record how full the windows are that aren't empty, once a second. Never returns."""
     limits = hub.limits
     while True:
         await anyio.sleep(WINDOWS_SECONDS)

@@ -1,4 +1,4 @@
-"""A node's reports. Nothing depends on them but `relay status`: one that can't be written is left out."""
+"""Writes a node's status reports. Only `relay status` depends on them, so one that can't be written is skipped."""
 
 import time
 from collections.abc import Callable
@@ -16,20 +16,20 @@ from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.keys import Keys
 
 REPORT_SECONDS: Final = 2.0
-# The last report of a node that died stays for as long as its lapsed lease does; then the next one drops it.
+# The last report of a dead node is kept as long as its lapsed lease. Then another node deletes it.
 KEPT_SECONDS: Final = 3600.0
-# For how long it can be seen that a node had this name: some reports.
+# The lifetime of the key with the node id of the last node of this name, which is a few reports.
 PLACE_SECONDS: Final = 10.0
-# Every so many reports a node looks for such.
+# A node looks for old reports of dead nodes each time it has written this many of its own.
 TIDY_EVERY: Final = 60
-# Reports read at a time.
+# The number of reports that one HSCAN asks for.
 COUNT: Final = 100
 
 log = structlog.get_logger()
 
 
 class StatusPublisher:
-    """Says how this node is, for as long as it serves. `trouble()`: why no new clients should come."""
+    """Reports this node's state while it serves. `trouble` returns why no new clients should come, or ""."""
 
     def __init__(
         self, config: Config, node_id: str, store: RedisClient, keys: Keys, hub: Hub, trouble: Callable[[], str]
@@ -43,10 +43,10 @@ class StatusPublisher:
         self._trouble = trouble
         self._began = self._last = time.monotonic()
         self._ended = False
-        self._counted = (0, 0)  # messages received and delivered, at the report before
+        self._counted = (0, 0)  # messages received and delivered until the previous report
 
     async def run(self) -> None:
-        """For ever: report, and now and then drop what dead nodes left."""
+        """Report every `REPORT_SECONDS` until `withdraw`, and from time to time delete reports of dead nodes."""
         number = 0
         while not self._ended:
             try:
@@ -104,13 +104,13 @@ class StatusPublisher:
             await self._store.call("HDEL", self._key, *old)
 
     async def withdraw(self) -> None:
-        """This node ends: it isn't to be seen any more. Raises Unavailable."""
+        """Stop reporting and delete this node's report, because the node ends. Raises Unavailable."""
         self._ended = True
         await self._store.call("HDEL", self._key, self._node_id)
 
 
 async def read(store: RedisClient, key: str) -> dict[str, Report | None]:
-    """All reports by their nodes' uids, None for what is none. Raises Unavailable."""
+    """Return all reports by node id, with None for data that isn't a report. Raises Unavailable."""
     found: dict[str, Report | None] = {}
     cursor = 0
     while True:

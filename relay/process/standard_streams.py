@@ -1,8 +1,8 @@
-"""The standard streams of a command: all three are open, whatever it was started with, and a failed write is no trace.
+"""Prepares the standard streams of a command: all three are open, and a failed write causes no traceback.
 
 A process may be started with descriptors 0 to 2 closed (`2>&-`, some init systems and schedulers). The next file or
-socket that it opened would then be one of them: a library's message would go to a client, and libuv aborts when it
-closes one.
+socket that it opens would then get one of these numbers: a library's message would go to a client, and libuv aborts
+when it closes one.
 """
 
 import io
@@ -15,39 +15,39 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 STDIN, STDOUT, STDERR = range(3)
-# Names can be written in any encoding this way; JSON is ASCII anyway.
+# With this error handler, names can be written in any encoding. JSON is ASCII anyway.
 _ERRORS: Final = "backslashreplace"
 
 
 class OutputLost(Exception):
-    """Standard output can't be written: a full disk, say. `str()` says why."""
+    """Standard output can't be written, for example because the disk is full. The message says why."""
 
 
 class ReaderGone(OutputLost):
-    """Whoever read standard output has had enough, as `head` has. That is no fault: nothing is to be said of it."""
+    """The reader of standard output has closed it, as `head` does. This is no error, and needs no message."""
 
 
 def prepare() -> None:
     """Make the standard streams safe to use. Call it before anything else opens a file or a socket."""
     open_missing()
     if sys.stdin is None:
-        sys.stdin = open(STDIN, closefd=False)  # noqa: SIM115  open for as long as the process runs
+        sys.stdin = open(STDIN, closefd=False)  # noqa: SIM115  it stays open while the process runs
     sys.stdout = _text(_Output(STDOUT, "wb", closefd=False), sys.stdout)
     sys.stderr = _text(_Errors(STDERR, "wb", closefd=False), sys.stderr)
 
 
 def open_missing() -> None:
-    """Open /dev/null in the place of each standard descriptor that is closed; child processes inherit it."""
+    """Open /dev/null in place of each closed standard descriptor. Child processes inherit it."""
     for descriptor in (STDIN, STDOUT, STDERR):
         try:
             os.fstat(descriptor)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             os.set_inheritable(opened, True)
 
 
 def give_up_output() -> None:
-    """Let what is still buffered for standard output, and whatever follows, go nowhere."""
+    """Redirect standard output to /dev/null, including the data still in its buffer."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, STDOUT)
     os.close(null)
@@ -59,11 +59,11 @@ def _text(raw: io.FileIO, instead_of: TextIO | None) -> TextIO:
 
 
 class _Output(io.FileIO):
-    """Standard output. A write that fails raises OutputLost, so that it can be told from any other OSError."""
+    """Standard output. A failed write raises OutputLost, which can be distinguished from any other OSError."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
-            # None: somebody else made the terminal or pipe non-blocking, and it is full.
+            # write() returns None if another process made the terminal or pipe non-blocking, and it is full.
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
         except BrokenPipeError as error:
@@ -74,7 +74,7 @@ class _Output(io.FileIO):
 
 
 class _Errors(io.FileIO):
-    """Standard error. What can't be written is dropped: there is nowhere else to say so."""
+    """Standard error. Data that can't be written is dropped, because there is nowhere else to report it."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         try:

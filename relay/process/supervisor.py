@@ -1,6 +1,7 @@
-"""Several nodes on this machine, each a process of its own, on one server.
+"""Runs several nodes on this machine, each in its own process, on one Redis.
 
-`relay up`: they start and end together. `relay node --workers`: they share the ports, and one that ends is replaced.
+With `relay up` they start and end together. With `relay node --workers` they share the ports, and one that ends is
+replaced.
 """
 
 import os
@@ -26,22 +27,22 @@ from relay.process.standard_streams import OutputLost
 
 log = structlog.get_logger()
 
-MAX_NODES: Final = 64  # more would only take the machine down; a node is a whole process
-MAX_WORKERS: Final = 64  # likewise; far more than there are cores
-REPLACE_SECONDS: Final = 0.5  # pause before a worker that ended is replaced: it may end again at once
-STOP_SECONDS: Final = 10.0  # for a node to end once it has drained; longer than it gives itself
-_COMPLAINT: Final = "relay: "  # the line of a node that can't start
+MAX_NODES: Final = 64  # each is a whole process; more would only overload the machine
+MAX_WORKERS: Final = 64  # far more than a machine has cores
+REPLACE_SECONDS: Final = 0.5  # the pause before a worker is replaced, because the next one may end at once, too
+STOP_SECONDS: Final = 10.0  # for a node to end once it has drained; longer than the node's own limit
+_COMPLAINT: Final = "relay: "  # begins the line of a node that can't start
 _ANY_ADDRESS: Final = ("127.0.0.1", "0.0.0.0", "::", "::1")
 
 
 def plan(first: Config, nodes: int) -> list[Config]:
-    """Return the settings of that many nodes: names of their own, and each port (0 stays 0) one up from node to node.
+    """Return the settings of each node: its own name, and ports that rise by one from node to node (0 stays 0).
 
-    Raises ConfigError, for a port that counts up past the end too.
+    Raises ConfigError, also if a port would be too high.
     """
     if not 1 <= nodes <= MAX_NODES:
         raise ConfigError(f"--nodes must be between 1 and {MAX_NODES}, not {nodes}")
-    # On a Redis of its own a short name can't be taken; on a shared one another machine's `relay up` has an n1 too.
+    # On its own Redis a short name is unique. On a shared Redis, another machine's `relay up` may have an n1, too.
     stem = "n" if first.redis is None else f"{first.name}-n"
 
     def up(port: int | None, by: int) -> int | None:
@@ -60,7 +61,7 @@ def plan(first: Config, nodes: int) -> list[Config]:
 
 
 def plan_workers(node: Config, workers: int) -> list[Config]:
-    """Return the settings of that many workers of a node whose ports they share; an HTTP port is each one's own.
+    """Return the settings of `workers` workers, which share the node's client ports and have their own HTTP ports.
 
     Raises ConfigError.
     """
@@ -78,8 +79,8 @@ def plan_workers(node: Config, workers: int) -> list[Config]:
 
 
 def run_workers(node: Config, workers: int) -> int:
-    """Run that many workers of a node as `run` does, but replace one that ends by itself once it has listened."""
-    plan_workers(node, workers)  # refuses a count that can't work before a port is touched
+    """Run workers of a node as `run` does, but replace one that ends by itself after it has listened."""
+    plan_workers(node, workers)  # refuses an invalid count before a port is opened
     with listeners.reserved(node) as settled:
         return run(plan_workers(settled, workers), replacing=True)
 
@@ -87,13 +88,15 @@ def run_workers(node: Config, workers: int) -> int:
 def run(configs: Sequence[Config], *, replacing: bool = False) -> int:
     """Run the nodes until SIGTERM, SIGHUP or Ctrl-C, and return the exit status. Call it from the main thread.
 
-    Where nodes have files to read again, SIGHUP has them do that instead.
+    If the nodes have files to reload, or a service manager runs this process, SIGHUP reloads instead. SIGHUP and Ctrl-C
+    have no effect if they were ignored at the start, as by `nohup`. A Ctrl-C before the signal handlers are installed
+    raises KeyboardInterrupt.
 
-    A Ctrl-C before it listens for signals raises KeyboardInterrupt. SIGHUP and Ctrl-C mean nothing where they were
-    ignored at the start, as by `nohup`.
+    A node that ends by itself ends all of them, with status 1. If this process is killed, even with SIGKILL, the nodes
+    and the embedded server are killed, too.
 
-    A node that ends by itself ends all of them: StartError if it never listened, else status 1. Should this process
-    be killed, SIGKILL included, the nodes and the embedded server are killed too.
+    Raises:
+        StartError: a node ended by itself and had never listened.
     """
     with embedded_redis.server_unless(configs[0].redis) as url:
         cluster = _Cluster([replace(config, redis=url) for config in configs], replacing)
@@ -104,7 +107,7 @@ def run(configs: Sequence[Config], *, replacing: bool = False) -> int:
 
 
 class _Cluster:
-    """The node processes of one `relay up`, or the workers of one node. `replacing`: a lost one gets a successor."""
+    """The node processes of one `relay up`, or the workers of one node, which are replaced (`replacing`)."""
 
     def __init__(self, configs: Sequence[Config], replacing: bool) -> None:
         self.complaint = ""  # why a node couldn't start
@@ -112,7 +115,7 @@ class _Cluster:
         self._configs = configs
         self._replacing = replacing
         self._processes: dict[str, Process] = {}
-        self._addresses: dict[str, str] = {}  # of the nodes that listen, by name
+        self._addresses: dict[str, str] = {}  # the addresses of the nodes that listen, by name
         self._stopping = False
 
     async def run(self) -> None:
@@ -142,13 +145,13 @@ class _Cluster:
                 return
 
     async def _run_once(self, config: Config) -> tuple[int, str]:
-        """Run a node to its end: its status, and what it complained about if it couldn't start."""
+        """Run a node to its end. Returns its exit status, and its error message if it couldn't start."""
         try:
             process = await _start(config)
-        except OSError as error:  # no process, memory or descriptor left: the other nodes go on
+        except OSError as error:  # processes, memory or descriptors are short, but the other nodes go on
             return 1, f"can't be started: {error.strerror or error}"
         self._processes[config.name] = process
-        if self._stopping:  # it was being started when all others were told
+        if self._stopping:  # it was being started when all other nodes got the signal
             _signal(process, signal.SIGTERM)
         complaint = ""
         async with process:
@@ -187,17 +190,17 @@ class _Cluster:
                 if received is signal.SIGHUP and self._reloads:
                     self._reload()
                     continue
-                if self._stopping:  # asked twice: somebody is in a hurry
+                if self._stopping:  # a second signal: the operator doesn't want to wait
                     self._kill()
                 self._stop(tasks)
 
     @property
     def _reloads(self) -> bool:
-        """Whether SIGHUP has files read again, and ends nothing; a node knows nothing of the service manager."""
+        """Whether SIGHUP reloads files instead of ending the nodes. Only this process knows the service manager."""
         return self._configs[0].reloads or systemd_notify.managed()
 
     def _reload(self) -> None:
-        """Pass it on; each node says in the log what came of it."""
+        """Forward SIGHUP to the nodes. Each node logs whether its reload succeeded."""
         up = len(self._addresses) == len(self._configs)
         if up:
             systemd_notify.reloading()
@@ -210,7 +213,7 @@ class _Cluster:
             systemd_notify.ready(f"{len(self._configs)} nodes serve")
 
     def _heeded(self) -> list[signal.Signals]:
-        """Those that mean something here. Being asked to read files again is nothing that `nohup` is meant against."""
+        """Return the signals to handle. SIGHUP is handled even under `nohup` if it reloads files."""
         if self._reloads:
             return [signal.SIGTERM, signal.SIGHUP, *signals.unless_ignored(signal.SIGINT)]
         return [signal.SIGTERM, *signals.unless_ignored(signal.SIGINT, signal.SIGHUP)]
@@ -234,13 +237,16 @@ class _Cluster:
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # it has just ended
+    with suppress(ProcessLookupError):  # the process has just ended
         process.send_signal(number)
 
 
 async def _start(config: Config) -> Process:
-    """Start a node that dies with this process. Its arguments tell it all but the URL, which may hold a password."""
-    # To a service manager this process speaks for all of them.
+    """Start a node that dies with this process. Its arguments have all settings but the URL, which may have a password.
+
+    Raises OSError.
+    """
+    # Only this process reports to the service manager, for all nodes.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RELAY_") and k != systemd_notify.VARIABLE}
     return await anyio.open_process(
         parent_guard.command([sys.executable, "-P", "-m", "relay", "node", *options.arguments(config)]),
@@ -248,7 +254,7 @@ async def _start(config: Config) -> Process:
         stdout=None,
         stderr=subprocess.PIPE,
         env=environment | {"RELAY_REDIS_URL": config.redis or ""},
-        start_new_session=True,  # a Ctrl-C in the terminal comes through us, and to all of them at once
+        start_new_session=True,  # a Ctrl-C in the terminal goes to this process, which stops all nodes
     )
 
 
@@ -263,7 +269,7 @@ async def _lines(stream: ByteReceiveStream) -> AsyncIterator[str]:
 
 
 def _invite(text: str) -> None:
-    """Show it. A full disk, or nobody who reads, is no reason to end a cluster."""
+    """Print the text. A full disk or a closed pipe doesn't end the cluster."""
     try:
         print(text, flush=True)
     except OutputLost as error:
@@ -272,9 +278,9 @@ def _invite(text: str) -> None:
 
 
 def _invitation(addresses: Sequence[str], config: Config) -> str:
-    """What to type, in two other terminals, to chat across the first and the last node."""
+    """Return the commands to type in two other terminals to chat across the first and the last node."""
     (host, port), (other_host, other_port) = (_host_and_port(address) for address in (addresses[0], addresses[-1]))
-    tls = " --tls" if config.tls_cert is not None else ""  # and --ca, where it isn't one that everybody trusts
+    tls = " --tls" if config.tls_cert is not None else ""  # a private CA needs --ca, too
     client, bare = _client_command(), "openssl s_client -quiet -connect {}:{}" if tls else "nc {} {}"
     first, last = (f"{bare.format(*where):<24}" for where in ((host, port), (other_host, other_port)))
     token = " TOKEN" if config.auth_jwt_key is not None else ""
@@ -301,10 +307,10 @@ def _host_and_port(address: str) -> tuple[str, str]:
 
 
 def _client_command() -> str:
-    """`pairchat`, by its path if typing that alone wouldn't find it (a virtual environment that isn't activated)."""
+    """Return `pairchat`, or its path if it isn't on PATH (a virtual environment that isn't activated)."""
     beside = Path(sys.executable).parent / "pairchat"
     if shutil.which("pairchat") or not beside.exists():
         return "pairchat"
-    with suppress(OSError):  # the working directory has been deleted
+    with suppress(OSError):  # raised if the working directory has been deleted
         return os.path.relpath(beside)
     return str(beside)

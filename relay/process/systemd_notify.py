@@ -1,4 +1,7 @@
-"""Tells a service manager how far this process is: sd_notify(3), for systemd's `Type=notify`. Without one: nothing."""
+"""Notifies a service manager of this process's state with sd_notify(3), for systemd's `Type=notify`.
+
+Without a service manager the functions do nothing.
+"""
 
 import os
 import socket
@@ -7,27 +10,27 @@ from contextlib import suppress
 from typing import Final
 
 VARIABLE: Final = "NOTIFY_SOCKET"
-# The manager reads at once. One that doesn't must not hold a node up.
+# The service manager reads at once. One that doesn't must not block a node.
 _PATIENCE_SECONDS: Final = 1.0
 
 
 def managed() -> bool:
-    """Whether there is one. To it SIGHUP means that files are to be read again, and nothing else."""
+    """Return whether there is a service manager, which uses SIGHUP only to have files reloaded."""
     return _address() is not None
 
 
 def ready(status: str) -> None:
-    """It serves, from its start or again after a reload. `status` is what `systemctl status` shows."""
+    """Report that this process serves, after its start or a reload. `systemctl status` shows `status`."""
     _tell(f"READY=1\nSTATUS={status}")
 
 
 def reloading() -> None:
-    """It reads its files again; `ready` follows."""
+    """Report that this process reloads its files. Call `ready` afterwards."""
     _tell(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
 def stopping() -> None:
-    """It ends, as it was told."""
+    """Report that this process ends on request."""
     _tell("STOPPING=1\nSTATUS=draining")
 
 

@@ -1,1 +1,1 @@
-"""What clients and nodes say to each other: frames, errors, and the dialects that carry them."""
+"""The protocol between clients and nodes: frames, commands, events, errors, and the dialects that encode them."""

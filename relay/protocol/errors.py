@@ -1,17 +1,17 @@
-"""Every refusal and every end of a chat or session, by its name on the wire (one catalogue)."""
+"""The catalogue of error codes, and of reasons why a chat or session is over, by their names on the wire."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Code(StrEnum):
-    """Why a command was refused, or why a session ended against its will. The connection stays usable, unless noted."""
+    """Why a command was refused, or why the node ended a session. The connection stays usable, unless noted."""
 
     NAME_TAKEN = "name_taken"
     NAME_INVALID = "name_invalid"
-    NAME_LOST = "name_lost"  # another connection owns the name now; JSON: back before `hello`; text: closed
-    BAD_TOKEN = "bad_token"  # it resumes nothing
-    BAD_AUTH = "bad_auth"  # no proof of the name, or none that is good
+    NAME_LOST = "name_lost"  # another connection owns the name now; JSON goes back before `hello`, text is closed
+    BAD_TOKEN = "bad_token"  # there is no session with this token to resume
+    BAD_AUTH = "bad_auth"  # the signed token for the name is missing or invalid
     BAD_VERSION = "bad_version"
     BAD_FRAME = "bad_frame"
     BAD_ORDER = "bad_order"
@@ -23,11 +23,11 @@ class Code(StrEnum):
     BUSY = "busy"
     AWAY = "away"
     NOT_PAIRED = "not_paired"
-    DECLINED = "declined"  # the callee doesn't take the call, or didn't answer
+    DECLINED = "declined"  # the callee declined the call, or didn't answer
     NOT_CALLED = "not_called"  # there is no call to answer
-    TOO_MANY = "too_many"  # names blocked
+    TOO_MANY = "too_many"  # too many names are blocked
     UNAVAILABLE = "unavailable"
-    KICKED = "kicked"  # closed by the operator
+    KICKED = "kicked"  # the operator closed the connection
 
 
 class Reason(StrEnum):
@@ -41,19 +41,19 @@ class Reason(StrEnum):
 
 
 class Ending(StrEnum):
-    """Why a session is over on its node. In the log and on /metrics only; partners hear a `Reason`."""
+    """Why a session is over on its node. It appears only in the log and on /metrics; partners are sent a `Reason`."""
 
     QUIT = "quit"  # the client gave its name back
-    HUNG_UP = "hung_up"  # the connection is gone, of a client that can't resume
-    GRACE_OVER = "grace_over"  # the connection is gone, and nobody has resumed in time
-    REPLACED = "replaced"  # resumed on another connection or node
+    HUNG_UP = "hung_up"  # the connection is gone, and the client can't resume
+    GRACE_OVER = "grace_over"  # the connection is gone, and the client hasn't resumed within the grace period
+    REPLACED = "replaced"  # the session was resumed on another connection or node
     NAME_LOST = "name_lost"  # another connection owns the name
-    DRAINED = "drained"  # the node goes away
+    DRAINED = "drained"  # the node is shutting down
     KICKED = "kicked"  # the operator disconnected the client
 
 
 class Presence(StrEnum):
-    """What `who` answers."""
+    """The state of a user in the answer to `who`."""
 
     FREE = "free"
     BUSY = "busy"
@@ -61,7 +61,7 @@ class Presence(StrEnum):
     OFFLINE = "offline"
 
 
-# What a person reads. Text clients see these behind "* ", where the original server had no line of its own.
+# The error messages for people. Text clients see them after "* ", unless the original server had its own wording.
 MESSAGES: Final[dict[Code, str]] = {
     Code.NAME_TAKEN: "This name belongs to another connection.",
     Code.NAME_INVALID: "This is not a valid name.",

@@ -1,6 +1,6 @@
-"""What a client can ask for (commands) and what it can be told (events), the same for all dialects.
+"""The commands from clients and the events to clients, the same for all dialects.
 
-A dialect turns bytes into commands and events into bytes; a session turns commands into events.
+A dialect parses bytes into commands and renders events as bytes. A session handles commands and emits events.
 """
 
 from msgspec import Struct
@@ -10,38 +10,38 @@ from relay.protocol.frame_errors import NOTHING, About, Ref
 
 
 class Resume(Struct, frozen=True, gc=False):
-    """What a JSON client knows of the session that it wants back."""
+    """The state that a JSON client sends to resume its session."""
 
     token: str
     chat: str | None = None
-    sent: int | None = None  # the highest id it ever used; None: it doesn't say
-    last: int = 0  # the highest partner id it received in `chat`
+    sent: int | None = None  # the highest id that it ever used, or None if it doesn't say
+    last: int = 0  # the highest partner id that it received in `chat`
     left: str | None = None  # the last chat that it was told is over
-    at: float | None = None  # when `last` was said, as it was told
+    at: float | None = None  # the time of the message `last`, as the client received it
 
 
 # --- commands: from a client
 
 
 class Claim(Struct, frozen=True, gc=False):
-    """Own this name. The first line of a text client, or `hello`."""
+    """Claim this name: the first line of a text client, or `hello`."""
 
     name: str
     acks: bool = False  # the client acknowledges messages itself
     resume: Resume | None = None
     ask: bool = False  # the client answers calls itself
-    auth: str | None = None  # what proves that the client may have the name
+    auth: str | None = None  # a signed token for the name
 
 
 class Call(Struct, frozen=True, gc=False):
-    """Start a chat with this user (`To:bob`). `ref`, here and in other requests: to be told with each answer."""
+    """Start a chat with this user (`To:bob`). `ref`, here and in other requests, is echoed in each answer."""
 
     name: str
     ref: Ref | None = None
 
 
 class Say(Struct, frozen=True, gc=False):
-    """A message to the partner. Without an id the session numbers it."""
+    """Send a message to the partner. Without an id the session numbers it."""
 
     text: str
     id: int | None = None
@@ -49,21 +49,21 @@ class Say(Struct, frozen=True, gc=False):
 
 
 class Acknowledge(Struct, frozen=True, gc=False):
-    """Everything from the partner up to `id` has been taken care of (`ack`)."""
+    """Acknowledge all messages from the partner up to `id` (`ack`)."""
 
     id: int
     chat: str | None = None
 
 
 class Leave(Struct, frozen=True, gc=False):
-    """End the chat, keep the name. With `chat`: only if it is that one."""
+    """End the chat and keep the name. With `chat`, end only that one."""
 
     chat: str | None = None
     ref: Ref | None = None
 
 
 class Who(Struct, frozen=True, gc=False):
-    """Ask for somebody's presence."""
+    """Ask for a user's presence."""
 
     name: str
     ref: Ref | None = None
@@ -74,20 +74,20 @@ class Ping(Struct, frozen=True, gc=False):
 
 
 class Cancel(Struct, frozen=True, gc=False):
-    """Give up a call that has no outcome yet; with `ref`, only if it is that one."""
+    """Cancel a call that has no outcome yet. With `ref`, cancel only that one."""
 
     ref: Ref | None = None
 
 
 class AcceptCall(Struct, frozen=True, gc=False):
-    """Take a call."""
+    """Accept a call."""
 
     chat: str | None = None
     ref: Ref | None = None
 
 
 class DeclineCall(Struct, frozen=True, gc=False):
-    """Don't take a call."""
+    """Decline a call."""
 
     chat: str | None = None
     ref: Ref | None = None
@@ -101,42 +101,42 @@ class Block(Struct, frozen=True, gc=False):
 
 
 class Unblock(Struct, frozen=True, gc=False):
-    """Let this user call again."""
+    """Allow this user's calls again."""
 
     name: str
     ref: Ref | None = None
 
 
 class Type(Struct, frozen=True, gc=False):
-    """The client's user is typing."""
+    """Tell the partner that the client's user is typing."""
 
     chat: str | None = None
 
 
 class Quit(Struct, frozen=True, gc=False):
-    """Give the name back and close, after everything before; `now`: without waiting for the outcome of that."""
+    """Release the name and close, after the outcome of all earlier commands, or without waiting for it with `now`."""
 
     now: bool = False
 
 
 class EndOfStream(Struct, frozen=True, gc=False):
-    """The client will send nothing more (EOF), or its connection is gone; after everything before."""
+    """The client will send nothing more (EOF), or its connection is gone. It is handled after all earlier commands."""
 
 
 class DrainClose(Struct, frozen=True, gc=False):
-    """Not a client's: the node goes away, and this client can't go on elsewhere; after everything before."""
+    """The node shuts down, and this client can't resume elsewhere. The node sends it, after all earlier commands."""
 
 
 class Noop(Struct, frozen=True, gc=False):
-    """A line that asks for nothing (an empty text line)."""
+    """A line without a command (an empty text line)."""
 
 
 class Malformed(Struct, frozen=True, gc=False):
-    """A line that could not be understood: the refusal to give in its turn."""
+    """A line that couldn't be parsed, with the refusal that takes its turn."""
 
     code: Code
     message: str
-    about: About = NOTHING  # what the refusal echoes
+    about: About = NOTHING  # the keys that the refusal echoes
 
 
 Command = (
@@ -165,12 +165,12 @@ Command = (
 
 
 class Welcome(Struct, frozen=True, gc=False):
-    """The name is yours."""
+    """The client owns the name now."""
 
     name: str
     token: str
     resumed: bool
-    grace: float  # seconds that a broken session waits for its client
+    grace: float  # seconds that a session waits for its disconnected client
     window: int  # messages
     window_bytes: int
     ping: float  # seconds between a client's pings
@@ -179,34 +179,34 @@ class Welcome(Struct, frozen=True, gc=False):
 
 
 class Paired(Struct, frozen=True, gc=False):
-    """You are in a chat with `name`."""
+    """The client is in a chat with `name`."""
 
     name: str
     chat: str
-    acks: str  # who acknowledges on the other side: "client" or "node"
+    acks: str  # the side that acknowledges for the partner: "client" or "node"
     caller: bool = True  # this side made the call
     resumed: bool = False
-    last: int | None = None  # after a resume: the highest of your ids that the partner has
-    at: float | None = None  # when that one was said, where it is known
+    last: int | None = None  # after a resume, the highest of the client's ids that the partner has
+    at: float | None = None  # the time of that message, if it is known
     ref: Ref | None = None
 
 
 class Messages(Struct, frozen=True, gc=False):
-    """The partner said something: texts with consecutive ids from `id` on."""
+    """The partner sent messages: the texts have consecutive ids from `id` on."""
 
     id: int
     sender: str
     chat: str
     texts: list[str]
-    at: float  # Unix time in seconds at which the sender's node first took them
+    at: float  # Unix time in seconds at which the sender's node first accepted them
 
 
 class Acked(Struct, frozen=True, gc=False):
-    """The partner has all your messages of this chat up to `id`, except those reported unconfirmed."""
+    """The partner has all the client's messages of this chat up to `id`, except those reported unconfirmed."""
 
     id: int
     chat: str
-    at: float | None = None  # when the message `id` was said, where it is known
+    at: float | None = None  # the time of the message `id`, if it is known
 
 
 class Unconfirmed(Struct, frozen=True, gc=False):
@@ -215,8 +215,8 @@ class Unconfirmed(Struct, frozen=True, gc=False):
     first: int
     last: int
     reason: Reason
-    texts: tuple[str, ...] = ()  # one for each id, for clients that know no ids
-    chat: str | None = None  # None: nobody remembers which
+    texts: tuple[str, ...] = ()  # one for each id, for clients without ids
+    chat: str | None = None  # None if the chat isn't known any more
 
 
 class Away(Struct, frozen=True, gc=False):
@@ -240,8 +240,8 @@ class Left(Struct, frozen=True, gc=False):
     name: str
     reason: Reason
     chat: str
-    own: bool = False  # told to the one who left
-    ref: Ref | None = None  # of the request that ended it
+    own: bool = False  # this client itself left
+    ref: Ref | None = None  # the `ref` of the request that ended it
 
 
 class Known(Struct, frozen=True, gc=False):
@@ -253,7 +253,7 @@ class Known(Struct, frozen=True, gc=False):
 
 
 class Invited(Struct, frozen=True, gc=False):
-    """This user calls: accept or decline within `wait` seconds."""
+    """This user is calling: the client may accept or decline within `wait` seconds."""
 
     name: str
     chat: str
@@ -261,15 +261,15 @@ class Invited(Struct, frozen=True, gc=False):
 
 
 class Missed(Struct, frozen=True, gc=False):
-    """A call that was neither accepted nor declined is over."""
+    """A call is over that was neither accepted nor declined."""
 
     name: str
     chat: str
-    ref: Ref | None = None  # of an `AcceptCall` that came too late
+    ref: Ref | None = None  # the `ref` of an `AcceptCall` that came too late
 
 
 class Rings(Struct, frozen=True, gc=False):
-    """The user who was called is being asked, for `wait` seconds at most."""
+    """The called user has been asked, and may answer within `wait` seconds."""
 
     name: str
     wait: float
@@ -278,7 +278,7 @@ class Rings(Struct, frozen=True, gc=False):
 
 
 class Blocked(Struct, frozen=True, gc=False):
-    """This user's calls are refused from now on, or not any more."""
+    """This user's calls are blocked from now on, or allowed again."""
 
     name: str
     on: bool
@@ -293,22 +293,22 @@ class Types(Struct, frozen=True, gc=False):
 
 
 class Moving(Struct, frozen=True, gc=False):
-    """This node is going away: reconnect and resume elsewhere."""
+    """This node is shutting down: the client should reconnect and resume elsewhere."""
 
 
 class Replaced(Struct, frozen=True, gc=False):
-    """Another connection resumed this session; this one closes."""
+    """Another connection has resumed this session, so this one closes."""
 
 
 class Refused(Struct, frozen=True, gc=False):
-    """An error about what the client asked for."""
+    """A command was refused."""
 
     code: Code
     message: str
     id: int | None = None
     name: str | None = None
-    expected: int | None = None  # bad_order: the id that should have come
-    supported: tuple[int, ...] | None = None  # bad_version
+    expected: int | None = None  # with bad_order, the id that was expected
+    supported: tuple[int, ...] | None = None  # with bad_version, the supported versions
     ref: Ref | None = None
 
 
@@ -317,7 +317,7 @@ class Pong(Struct, frozen=True, gc=False):
 
 
 class Bye(Struct, frozen=True, gc=False):
-    """The outcome of everything before has been told; the connection closes."""
+    """All earlier commands have their outcome, and the connection closes."""
 
 
 Event = (

@@ -1,4 +1,4 @@
-"""Lines that are no frames: what can still be read of them, and what is said about them."""
+"""Errors for lines that aren't valid frames: the explanation, and the keys that can still be read."""
 
 import json
 import re
@@ -12,22 +12,22 @@ from relay.protocol.errors import Code
 VERSION: Final = 1
 SUPPORTED: Final = (VERSION,)
 
-# Every JSON parser keeps integers up to this one exactly, JavaScript's included (RFC 8259, section 6).
+# Every JSON parser, JavaScript's included, represents integers up to this one exactly (RFC 8259, section 6).
 MAX_ID: Final = 2**53 - 1
 
-# Characters of a client's own mark for a request: a UUID or a trace id, and some more.
+# The longest `ref` of a request, in characters. A UUID or a trace id fits well.
 MAX_REF: Final = 128
 
 Ref = Annotated[str, Meta(max_length=MAX_REF)] | Annotated[int, Meta(ge=-MAX_ID, le=MAX_ID)]
 
-# All that msgspec was seen to raise for hostile lines; a RecursionError is how it refuses 100,000 brackets.
+# All exceptions that msgspec was seen to raise for hostile lines. It raises RecursionError for 100,000 brackets.
 REFUSALS: Final = (DecodeError, UnicodeDecodeError, RecursionError)
 
 T = TypeVar("T")
 
 
 class About(Struct, frozen=True):
-    """What an error echoes of a line: what stood there under these keys, as far as it could be read."""
+    """The keys of a line that an error echoes. Each is None if it was missing or couldn't be read."""
 
     id: int | None = None
     name: str | None = None
@@ -38,10 +38,10 @@ NOTHING: Final = About()
 
 
 class BadFrame(Exception):
-    """A line that is no frame of this protocol.
+    """The line isn't a frame of this protocol.
 
-    `code` is `bad_version` for a `hello` of another version, else `bad_frame`; `message` is a short sentence for a
-    person that quotes nothing of the line; `about` is what the line held that says which one it is.
+    `code` is `bad_version` for a `hello` of another version, otherwise `bad_frame`. `message` is a short sentence for a
+    person, which quotes nothing of the line. `about` has the keys that identify the line.
     """
 
     def __init__(self, message: str, code: Code = Code.BAD_FRAME, about: About = NOTHING) -> None:
@@ -52,7 +52,7 @@ class BadFrame(Exception):
 
 
 class _Hints(Struct):
-    """The keys that an error is about, left undecoded: any of them may be what is wrong with the line."""
+    """The keys that errors use, left undecoded, because any of them may be the invalid one."""
 
     type: Raw = Raw()
     v: Raw = Raw()
@@ -71,7 +71,7 @@ _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
 
 def bad_frame(line: bytes, error: Exception) -> BadFrame:
-    """What to say of a line whose decoding raised this error."""
+    """Return the error for a line whose decoding raised this exception."""
     hints, explanation = _read(_HINTS, line), _explain(error)
     if hints is None and (hints := _read(_HINTS, _SURROGATE.sub(rb"\\ufffd", line))) is not None:
         explanation = "half of a surrogate pair"
@@ -83,28 +83,28 @@ def bad_frame(line: bytes, error: Exception) -> BadFrame:
 
 
 def about_beginning(start: bytes) -> About:
-    """The same for a line of which only the start is left: what the whole keys and values in it tell."""
+    """Return the keys that an error echoes of a truncated line, from the complete keys and values in its beginning."""
     text = start.decode(errors="replace")
     found: dict[str, Raw] = {}
     at, last = _SPACE.match(text).end(), "{"  # type: ignore[union-attr]
     while text[at : at + 1] == last and (key := _value(text, at + 1)) and text[key.end : key.end + 1] == ":":
         value = _value(text, key.end + 1)
         if value is None or text[value.end : value.end + 1] not in (",", "}") or not value.end < len(text):
-            break  # what is cut off may go on
+            break  # the value may be truncated
         found[str(key.value)] = Raw(json.dumps(value.value).encode())
         at, last = value.end, ","
     return _about(_Hints(**{key: found[key] for key in ("id", "name", "ref") if key in found}))
 
 
 class _Found(Struct, frozen=True):
-    """A JSON value in a text, and where what follows on it begins."""
+    """A JSON value in a text, and the offset of what follows it."""
 
     value: object
     end: int
 
 
 def _value(text: str, at: int) -> _Found | None:
-    """The JSON value that begins here, white space left out."""
+    """Return the JSON value that begins at this offset, after white space, or None if there is none."""
     try:
         value, end = _PYTHON.raw_decode(text, _SPACE.match(text, at).end())  # type: ignore[union-attr]
     except (ValueError, RecursionError):
@@ -129,6 +129,6 @@ def _explain(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     explanation = str(error)
-    if explanation.endswith("`$.type`"):  # msgspec would quote the peer's own words here
+    if explanation.endswith("`$.type`"):  # msgspec's message would quote the peer's data
         return "unknown frame type"
     return explanation

@@ -1,8 +1,8 @@
-"""The frames of the JSON dialect, shared by the node and the client: `docs/protocol.md` in types.
+"""The frames of the JSON dialect as types, shared by the node and the client (`docs/protocol.md`).
 
-A frame is one JSON object on one line. Decoding is strict: whatever a peer sends either becomes a frame of the
-declared types or raises `BadFrame`, and nothing else. Unknown fields are ignored; `null` counts as an optional field
-left out, because many JSON libraries write it that way. Names are not judged here.
+A frame is one JSON object on one line. Decoding is strict: a line either becomes a frame of the declared types or
+raises `BadFrame`, and nothing else. Unknown fields are ignored. `null` counts as a missing optional field, because many
+JSON libraries write it that way. Names aren't validated here.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from relay.protocol.frame_errors import VERSION as VERSION
 from relay.protocol.frame_errors import BadFrame as BadFrame
 
 Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
-IdOrNone = Annotated[int, Meta(ge=0, le=MAX_ID)]  # 0: none yet
+IdOrNone = Annotated[int, Meta(ge=0, le=MAX_ID)]  # 0 means that there is none yet
 
 
 class _Frame(Struct, tag_field="type", omit_defaults=True, frozen=True, gc=False):
-    """What all frames share. They hold no containers that could form a cycle, hence `gc=False`."""
+    """The base of all frames. They have no containers that could form a reference cycle, hence `gc=False`."""
 
 
 def _version() -> Literal[1]:
@@ -34,71 +34,71 @@ def _version() -> Literal[1]:
 
 
 class ClientHello(_Frame, tag="hello", frozen=True, kw_only=True):
-    """Claim a name; with `token`, resume a session."""
+    """Claim a name, or resume a session with `token`."""
 
-    # A default factory, because `omit_defaults` would leave a plain default out and the version must be on the wire.
+    # This is a default factory, because `omit_defaults` would omit a plain default, and the version must be sent.
     v: Literal[1] = field(default_factory=_version)
     name: str
     acks: bool = False  # this client acknowledges messages itself
     token: str | None = None
     chat: str | None = None
-    sent: IdOrNone | None = None  # the highest id ever used
+    sent: IdOrNone | None = None  # the highest id that this client ever used
     last: IdOrNone = 0  # the highest partner id received in `chat`
-    at: float | None = None  # the time of that message, as it came
+    at: float | None = None  # the time of that message, as it was received
     left: str | None = None  # the last chat that this client was told is over
     ask: bool = False  # this client accepts or declines calls itself
-    auth: str | None = None  # a signed token for the name, where the relay wants one
+    auth: str | None = None  # a signed token for the name, if the relay requires one
 
 
 class ClientTo(_Frame, tag="to", frozen=True):
-    """Start a chat. `ref`, here and in other requests, comes back in every answer."""
+    """Start a chat. `ref`, here and in other requests, is echoed in every answer."""
 
     name: str
     ref: Ref | None = None
 
 
 class ClientCancel(_Frame, tag="cancel", frozen=True):
-    """Give up a call that has no outcome yet; with `ref`, only if it is that one."""
+    """Cancel a call that has no outcome yet. With `ref`, cancel only that one."""
 
     ref: Ref | None = None
 
 
 class ClientAccept(_Frame, tag="accept", frozen=True):
-    """Take a call; without `chat`, whichever there is."""
+    """Accept a call. Without `chat`, accept whichever there is."""
 
     chat: str | None = None
     ref: Ref | None = None
 
 
 class ClientDecline(_Frame, tag="decline", frozen=True):
-    """Don't take a call."""
+    """Decline a call."""
 
     chat: str | None = None
     ref: Ref | None = None
 
 
 class ClientBlock(_Frame, tag="block", frozen=True):
-    """Refuse somebody's calls as long as the session lives."""
+    """Refuse a user's calls for the rest of the session."""
 
     name: str
     ref: Ref | None = None
 
 
 class ClientUnblock(_Frame, tag="unblock", frozen=True):
-    """Let somebody call again."""
+    """Allow a user's calls again."""
 
     name: str
     ref: Ref | None = None
 
 
 class ClientTyping(_Frame, tag="typing", frozen=True):
-    """The user is typing; without `chat`, to the present partner."""
+    """Tell the partner that the user is typing. Without `chat`, it is the current partner."""
 
     chat: str | None = None
 
 
 class ClientMsg(_Frame, tag="msg", frozen=True):
-    """A message to the partner; without `chat`, to the chat last announced on this connection."""
+    """Send a message to the partner. Without `chat`, it goes to the chat last announced on this connection."""
 
     id: Id
     text: Annotated[str, Meta(min_length=1)]
@@ -106,21 +106,21 @@ class ClientMsg(_Frame, tag="msg", frozen=True):
 
 
 class ClientAck(_Frame, tag="ack", frozen=True):
-    """Everything from the partner up to `id` has been taken care of."""
+    """Acknowledge all messages from the partner up to `id`."""
 
     id: Id
     chat: str | None = None
 
 
 class ClientLeave(_Frame, tag="leave", frozen=True):
-    """End the chat, keep the name; with `chat`, only if it is that one."""
+    """End the chat and keep the name. With `chat`, end only that one."""
 
     chat: str | None = None
     ref: Ref | None = None
 
 
 class ClientWho(_Frame, tag="who", frozen=True):
-    """Ask for somebody's presence."""
+    """Ask for a user's presence."""
 
     name: str
     ref: Ref | None = None
@@ -131,7 +131,7 @@ class ClientPing(_Frame, tag="ping", frozen=True):
 
 
 class ClientQuit(_Frame, tag="quit", frozen=True):
-    """Give the name back and close; `now`: without waiting for the outcome of what was said before."""
+    """Release the name and close, after the outcome of all earlier requests, or without waiting for it with `now`."""
 
     now: bool = False
 
@@ -154,11 +154,11 @@ ClientFrame = (
 )
 
 
-# --- node to client. Codes, reasons and states are plain strings, so that a client outlives a catalogue that grows.
+# --- node to client. Codes, reasons and states are plain strings, so that older clients accept new ones.
 
 
 class NodeWelcome(_Frame, tag="welcome", frozen=True):
-    """The name is yours; `token` resumes the session on any node."""
+    """The client owns the name now. `token` resumes the session on any node."""
 
     v: int
     name: str
@@ -169,23 +169,23 @@ class NodeWelcome(_Frame, tag="welcome", frozen=True):
     window_bytes: int
     ping: float  # seconds
     node: str
-    max_line: int | None = None  # bytes of the longest line that the node takes, its LF not counted
+    max_line: int | None = None  # bytes of the longest line that the node accepts, without its LF
 
 
 class NodePaired(_Frame, tag="paired", frozen=True):
-    """You are in a chat with `name`."""
+    """The client is in a chat with `name`."""
 
     name: str
     chat: str
-    acks: str  # who acknowledges on the other side: "client" or "node"
+    acks: str  # the side that acknowledges for the partner: "client" or "node"
     resumed: bool
-    last: IdOrNone | None = None  # after a resume: the highest of your ids that the partner has
-    at: float | None = None  # beside `last`, where it is known: when that one was said
+    last: IdOrNone | None = None  # after a resume, the highest of the client's ids that the partner has
+    at: float | None = None  # the time of that message, if it is known
     ref: Ref | None = None
 
 
 class NodeMsg(_Frame, tag="msg", frozen=True):
-    """The partner said something; `id` is the sender's, `at` the Unix time in seconds at which its node took it."""
+    """The partner sent a message. `id` is the sender's, and `at` is the Unix time when its node accepted it."""
 
     id: Id
     sender: str = field(name="from")
@@ -195,11 +195,11 @@ class NodeMsg(_Frame, tag="msg", frozen=True):
 
 
 class NodeAck(_Frame, tag="ack", frozen=True):
-    """The partner has all your messages of this chat up to `id`, except those reported unconfirmed."""
+    """The partner has all the client's messages of this chat up to `id`, except those reported unconfirmed."""
 
     id: Id
     chat: str
-    at: float | None = None  # the time of the message `id`, as the partner was told
+    at: float | None = None  # the time of the message `id`, as it was sent to the partner
 
 
 class NodeUnconfirmed(_Frame, tag="unconfirmed", frozen=True):
@@ -208,11 +208,11 @@ class NodeUnconfirmed(_Frame, tag="unconfirmed", frozen=True):
     first: Id = field(name="from")
     last: Id = field(name="to")
     reason: str
-    chat: str | None = None  # None: nobody remembers which chat they belonged to
+    chat: str | None = None  # None if the chat isn't known any more
 
 
 class NodeAway(_Frame, tag="away", frozen=True):
-    """The partner was lost and may come back within `grace` seconds."""
+    """The partner's connection or node was lost. The partner may come back within `grace` seconds."""
 
     name: str
     grace: float
@@ -232,7 +232,7 @@ class NodeLeft(_Frame, tag="left", frozen=True):
     name: str
     reason: str
     chat: str | None = None
-    ref: Ref | None = None  # of the request that ended it
+    ref: Ref | None = None  # the `ref` of the request that ended it
 
 
 class NodePresence(_Frame, tag="presence", frozen=True):
@@ -244,7 +244,7 @@ class NodePresence(_Frame, tag="presence", frozen=True):
 
 
 class NodeInvited(_Frame, tag="invited", frozen=True):
-    """This user calls: accept or decline within `wait` seconds."""
+    """This user is calling: the client may accept or decline within `wait` seconds."""
 
     name: str
     chat: str
@@ -252,19 +252,19 @@ class NodeInvited(_Frame, tag="invited", frozen=True):
 
 
 class NodeMissed(_Frame, tag="missed", frozen=True):
-    """The call is over, unanswered."""
+    """The call is over without an answer."""
 
     name: str
     chat: str
-    ref: Ref | None = None  # of an `accept` that came too late
+    ref: Ref | None = None  # the `ref` of an `accept` that came too late
 
 
 class NodeRinging(_Frame, tag="ringing", frozen=True):
-    """The user who was called is being asked, for `wait` seconds at most."""
+    """The called user has been asked, and may answer within `wait` seconds."""
 
     name: str
     wait: float
-    chat: str | None = None  # that the call will make if it is taken
+    chat: str | None = None  # the chat that begins if the call is accepted
     ref: Ref | None = None
 
 
@@ -283,29 +283,29 @@ class NodeUnblocked(_Frame, tag="unblocked", frozen=True):
 
 
 class NodeTyping(_Frame, tag="typing", frozen=True):
-    """The partner is typing. Nothing follows when that ends."""
+    """The partner is typing. No frame follows when that ends."""
 
     name: str
     chat: str
 
 
 class NodeMoving(_Frame, tag="moving", frozen=True):
-    """This node is draining: reconnect and resume elsewhere."""
+    """This node is draining: the client should reconnect and resume elsewhere."""
 
 
 class NodeReplaced(_Frame, tag="replaced", frozen=True):
-    """Another connection resumed this session; this one closes."""
+    """Another connection has resumed this session, so this one closes."""
 
 
 class NodeError(_Frame, tag="error", frozen=True):
-    """A refusal; `id`, `name` or `ref` say of what, where the refused frame had one."""
+    """A frame was refused. `id`, `name` and `ref` are those of the refused frame, if it had them."""
 
     code: str
     message: str
     id: int | None = None
     name: str | None = None
-    expected: int | None = None  # bad_order: the id that should have come
-    supported: tuple[int, ...] | None = None  # bad_version
+    expected: int | None = None  # with bad_order, the id that was expected
+    supported: tuple[int, ...] | None = None  # with bad_version, the supported versions
     ref: Ref | None = None
 
 
@@ -314,7 +314,7 @@ class NodePong(_Frame, tag="pong", frozen=True):
 
 
 class NodeBye(_Frame, tag="bye", frozen=True):
-    """The outcome of everything before has been told; the connection closes."""
+    """All earlier requests have their outcome, and the connection closes."""
 
 
 NodeFrame = (
@@ -343,32 +343,33 @@ NodeFrame = (
 
 # --- bytes to frames and back
 
-# The lines for all of them; raises as `encode` does. No function of ours: it's on the way of every message.
+# `encode_all` returns the lines of several frames, and raises as `encode` does. It is msgspec's own method and no
+# function of ours, because every message passes it.
 encode_all: Final[Callable[[Sequence["ClientFrame | NodeFrame"]], bytes]] = Encoder().encode_lines
 _CLIENT: Final[Decoder[ClientFrame]] = Decoder(ClientFrame)
 _NODE: Final[Decoder[NodeFrame]] = Decoder(NodeFrame)
 
 
 def encode(frame: ClientFrame | NodeFrame) -> bytes:
-    """The line for `frame`, its LF included. Raises UnicodeEncodeError for text that holds a lone surrogate."""
+    """Return the line of a frame with its LF. Raises UnicodeEncodeError for text with a lone surrogate."""
     return encode_all((frame,))
 
 
 def decode_client(line: bytes) -> ClientFrame:
-    """The frame on a client's line (its LF may be stripped). Raises BadFrame, and nothing else."""
+    """Return the frame on a client's line, with or without its LF. Raises BadFrame, and nothing else."""
     try:
         if not line.isascii():
-            line.decode()  # msgspec doesn't look at the encoding of fields that it skips
+            line.decode()  # msgspec doesn't check the encoding of fields that it skips
         return _CLIENT.decode(line)
     except REFUSALS as error:
         raise bad_frame(line, error) from None
 
 
 def decode_node(line: bytes) -> NodeFrame:
-    """The frame on a node's line (its LF may be stripped). Raises BadFrame, and nothing else."""
+    """Return the frame on a node's line, with or without its LF. Raises BadFrame, and nothing else."""
     try:
         if not line.isascii():
-            line.decode()  # as above
+            line.decode()  # see `decode_client`
         return _NODE.decode(line)
     except REFUSALS as error:
         raise bad_frame(line, error) from None

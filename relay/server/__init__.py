@@ -1,1 +1,1 @@
-"""Clients' connections: whom a node admits, when it reads them, and what it writes to them."""
+"""Clients' connections: their admission, read-side flow control, authentication, and write buffer."""

@@ -1,4 +1,4 @@
-"""What a new connection passes before it is a client's: limits, a balancer's header, TLS."""
+"""Admission of a new connection: it checks limits, reads a load balancer's header, and begins TLS."""
 
 import asyncio
 import ssl
@@ -16,28 +16,31 @@ from relay.net.fd_guard import Descriptors
 from relay.net.tls import TlsTransport
 from relay.server.connection import Connection
 
-# A balancer sends its header at once, with the first bytes on the connection.
+# A load balancer sends its header at once, with the first bytes on the connection.
 HEADER_SECONDS: Final = 10.0
-# One line in the log for so many seconds in which a limit was met: it's strangers who bring that out.
+# Each limit that is reached is logged at most once in this time, because strangers can provoke these lines.
 SAY_SECONDS: Final = 60.0
-# An owner of IPv6 addresses has 2^64 of them at the least.
+# The owner of an IPv6 network has at least 2^64 addresses, so the first 8 bytes identify the owner.
 _NETWORK: Final = slice(0, 8)
 
 log = structlog.get_logger()
 
 
 class AdmissionLimits(Struct, frozen=True):
-    """Who gets in. 0: any number."""
+    """The limits on new connections. A 0 means that there is no limit."""
 
-    max_line: int = 65_536
+    max_line: int = 65_536  # bytes
     connections: int = 50_000
     connections_per_address: int = 10_000
     claims_per_address: int = 10_000  # a minute
-    proxied: bool = False  # a balancer says whose each connection is
+    proxied: bool = False  # a load balancer's header gives the client's address
 
 
 class Admission:
-    """The way in of one node, for all its ports for clients. `context` may be replaced; connections keep theirs."""
+    """Admits connections on all client ports of one node.
+
+    `context` may be replaced at any time; existing connections keep the one that they began with.
+    """
 
     def __init__(self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
         self.context = context
@@ -51,18 +54,18 @@ class Admission:
         self._said: dict[Limit, float] = {}
 
     def arrive(self, *, classic: bool) -> "PendingConnection":
-        """The protocol of a connection that was just accepted."""
+        """Return the protocol for a connection that was just accepted."""
         return PendingConnection(self, classic)
 
     @property
     def why_full(self) -> str:
-        """Why nobody new gets in, if so."""
+        """The reason why the node accepts no new connections, or "" if it does."""
         if self.descriptors.short:
             return "no file descriptors left"
         return "as many connections as there may be" if 0 < self.terms.connections <= self.open else ""
 
     def opened(self, arrival: "PendingConnection") -> bool:
-        """A connection is there. Whether it may stay."""
+        """Count a new connection. Returns whether it may stay."""
         self._arriving.add(arrival)
         self.open += 1
         self.descriptors.look()
@@ -71,16 +74,16 @@ class Admission:
         return True
 
     def closed(self) -> None:
-        """A connection is gone."""
+        """Stop counting a connection that is closed."""
         self.open -= 1
         self.descriptors.look()
 
     def settled(self, arrival: "PendingConnection") -> None:
-        """It is a client's now, or gone."""
+        """Forget a pending connection that has become a client's, or is closed."""
         self._arriving.discard(arrival)
 
     def admit(self, address: str) -> "AddressQuota | None":
-        """Count a connection from there, until it has `left`; None if there are too many."""
+        """Count a connection from this address, until `left` is called. Returns None if the address has too many."""
         network = _network(address)
         neighbour = self._peer_nodes.get(network)
         if neighbour is None:
@@ -94,7 +97,7 @@ class Admission:
         return neighbour
 
     def refuse(self, limit: Limit, option: str, address: str = "") -> bool:
-        """Somebody met a limit: count it, and say so once a minute. Always False."""
+        """Count a limit that was reached, and log it at most once a minute. Always returns False."""
         self.hub.counts.hit(limit)
         now = asyncio.get_running_loop().time()
         if now - self._said.get(limit, -SAY_SECONDS) >= SAY_SECONDS:
@@ -103,14 +106,14 @@ class Admission:
         return False
 
     def left(self, neighbour: "AddressQuota") -> None:
-        """One of its connections is gone."""
+        """Stop counting a closed connection of this address."""
         self.closed()
         neighbour.connections -= 1
         if not neighbour.connections:
             self._forget(neighbour)
 
     def _forget(self, neighbour: "AddressQuota") -> None:
-        """Forget an address that nobody is connected from, at once or when its claims are back."""
+        """Forget an address without connections: now if its bucket of claims is full, otherwise a minute later."""
         loop = asyncio.get_running_loop()
         if neighbour.claims is None or neighbour.claims.full(loop.time()):
             del self._peer_nodes[neighbour.network]
@@ -123,7 +126,7 @@ class Admission:
             self._forget(neighbour)
 
     def shut(self) -> None:
-        """Nobody comes in any more; whoever is about to is sent away."""
+        """Abort the pending connections. The ports have to be closed already."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         for arrival in list(self._arriving):
@@ -131,7 +134,7 @@ class Admission:
 
 
 class AddressQuota(ClientSource):
-    """An address, or a network of IPv6, that connections come from: one for all of them, 0.4 KB."""
+    """The limits of one IPv4 address or one IPv6 network. All its connections share this object (0.4 KB)."""
 
     __slots__ = ("_gate", "connections", "network")
 
@@ -142,12 +145,12 @@ class AddressQuota(ClientSource):
         self.connections = 0
 
     def left(self) -> None:
-        """One of its connections is gone."""
+        """Stop counting one of its connections, which is closed."""
         self._gate.left(self)
 
 
 class Proxied(ClientSource):
-    """Where a connection comes from whose address a balancer tells."""
+    """The source of a connection whose address comes from a load balancer's header."""
 
     __slots__ = ("_neighbour",)
 
@@ -156,12 +159,15 @@ class Proxied(ClientSource):
         self._neighbour = neighbour
 
     def left(self) -> None:
-        """It is gone."""
+        """Stop counting the connection, which is closed."""
         self._neighbour.left()
 
 
 class PendingConnection(asyncio.BufferedProtocol):
-    """A connection that isn't a client's yet: it reads the balancer's header, if there must be one, not a byte more."""
+    """A connection before TLS and before the client's first byte.
+
+    With `--proxy-protocol` it reads the load balancer's header, and not a byte more.
+    """
 
     def __init__(self, admission: Admission, classic: bool) -> None:
         self._gate, self._classic = admission, classic
@@ -169,10 +175,10 @@ class PendingConnection(asyncio.BufferedProtocol):
         self._buffer = memoryview(b"")
         self._timer: asyncio.TimerHandle | None = None
         self._neighbour: AddressQuota | None = None
-        self._peer = ""  # whose it is, where a balancer says so
+        self._peer = ""  # the client's address from the load balancer's header, if there is one
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP is there."""
+        """Check the limits, then wait for the load balancer's header if there must be one."""
         self._transport = cast(asyncio.Transport, transport)
         if not self._gate.opened(self):
             self.abort()
@@ -182,7 +188,7 @@ class PendingConnection(asyncio.BufferedProtocol):
             self._enter(None)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Room for the rest of the header: what follows is for others to read."""
+        """Return a buffer for the rest of the header only: the bytes after it are the client's."""
         whole = proxy_protocol.PREFIX_BYTES
         if len(self._header) >= whole:
             whole += proxy_protocol.rest_bytes(self._header)
@@ -190,7 +196,7 @@ class PendingConnection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """More of the header came."""
+        """Go on once the header is complete, or refuse the connection if the header is malformed."""
         self._header += self._buffer[:nbytes]
         header = bytes(self._header)
         try:
@@ -206,11 +212,11 @@ class PendingConnection(asyncio.BufferedProtocol):
             self._enter(address)
 
     def eof_received(self) -> bool:
-        """It ends before it began."""
+        """Have the transport closed: the peer ended the connection before it was a client's."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone without having been a client's."""
+        """Stop counting the connection, which is closed and never was a client's."""
         self._stop_timer()
         self._gate.settled(self)
         if self._neighbour is None:
@@ -219,7 +225,7 @@ class PendingConnection(asyncio.BufferedProtocol):
             self._gate.left(self._neighbour)
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         self._transport.abort()
 
     def _refuse(self) -> None:
@@ -227,7 +233,7 @@ class PendingConnection(asyncio.BufferedProtocol):
         self.abort()
 
     def _enter(self, address: str | None) -> None:
-        """It is known whose it is: on with TLS, or with the client."""
+        """Count the connection for its client's address, then begin TLS or hand it to the client's protocol."""
         self._stop_timer()
         if address is not None:
             self._peer = address
@@ -263,7 +269,7 @@ class PendingConnection(asyncio.BufferedProtocol):
 
 
 def _network(address: str) -> str:
-    """What counts as one: an address of IPv4, 2^64 of IPv6."""
+    """Return the key that quotas are kept by: an IPv4 address, or the first 64 bits of an IPv6 address."""
     if ":" not in address:
         return address
     whole = IPv6Address(address.partition("%")[0])

@@ -1,4 +1,4 @@
-"""Who may have a name: whoever shows a signed token (JWT, RFC 7519) that says so."""
+"""Authentication: a client may use a name only with a signed token (JWT, RFC 7519) for it."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from relay.names.parse import InvalidName, parse
 from relay.server import jwt_keys
 from relay.server.jwt_keys import Key
 
-# Tokens are some hundred bytes; longer ones aren't looked at.
+# Tokens have a few hundred bytes. Longer ones than this are refused without decoding them.
 TOKEN_CHARACTERS: Final = 8192
 
 log = structlog.get_logger()
@@ -21,16 +21,16 @@ log = structlog.get_logger()
 class Authenticator:
     """Checks tokens with the keys in a file (see `relay.server.jwt_keys`).
 
-    The kind of key alone decides how a token must be signed: what the token says of it only chooses among the keys.
+    The type of a key alone decides the algorithm: the `alg` in a token's header only selects among the keys.
 
     Args:
-        file: the keys.
-        audience: what a token's `aud` has to be, or to contain; None: a token may have none.
-        issuer: what its `iss` has to be; None: any, or none.
+        file: the file with the keys.
+        audience: the value that a token's `aud` must be or contain. With None, a token must have no `aud`.
+        issuer: the value that a token's `iss` must be. With None, a token may have any `iss`, or none.
         leeway: seconds by which the issuer's clock may differ from ours.
 
     Raises:
-        ConfigError: from the constructor and from `reload`; the latter then changes nothing.
+        ConfigError: the keys can't be read (from the constructor and from `reload`, which then changes nothing).
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Authenticator:
         self.reload()
 
     def reload(self) -> None:
-        """Read the file again."""
+        """Read the keys again. Raises ConfigError, and keeps the old keys then."""
         if importlib.util.find_spec("jwt") is None or importlib.util.find_spec("cryptography") is None:
             raise ConfigError("--auth-jwt-key needs PyJWT: pip install 'pair-relay[auth]'")
         self._keys = jwt_keys.read(self._file)
@@ -52,9 +52,9 @@ class Authenticator:
         log.info("names need a token", algorithms=algorithms, keys=len(self._keys), kids=kids)
 
     def vouches(self, name: str, token: str | None) -> bool:
-        """Whether the token is good now, and this name's: its `sub` is the same name, in whatever spelling.
+        """Return whether the token is valid now, and its `sub` is this name in any spelling.
 
-        Why not is nobody's business but the operator's: the log says it at debug, and never the token.
+        The reason for a refusal is for the operator only: it is logged at debug level, and never with the token.
         """
         why = self._why_not(name, token)
         if why:
@@ -62,7 +62,7 @@ class Authenticator:
         return not why
 
     def _why_not(self, name: str, token: str | None) -> str:
-        """What is wrong with the token, in words that have nothing of it; empty: nothing."""
+        """Return what is wrong with the token, without quoting it, or "" if it is valid."""
         if token is None:
             return "there is none"
         if len(token) > TOKEN_CHARACTERS:
@@ -73,7 +73,7 @@ class Authenticator:
             subject = self._subject(token)
         except (jwt.PyJWTError, _NoKey) as error:
             return _words(error)
-        except Exception as error:  # a token is a stranger's, and may bring out what its reader never thought of
+        except Exception as error:  # a token is untrusted input, and may raise what PyJWT doesn't document
             return f"it can't be read ({type(error).__name__})"
         try:
             return "" if parse(subject).key == parse(name).key else "its sub is another name"
@@ -81,7 +81,7 @@ class Authenticator:
             return "its sub is no name"
 
     def _subject(self, token: str) -> str:
-        """The `sub` of a good token. Raises PyJWTError, and whatever else a stranger's bytes may bring out."""
+        """Return the `sub` of a valid token. Raises PyJWTError, _NoKey, or anything else on untrusted input."""
         import jwt
 
         for key in self._candidates(jwt.get_unverified_header(token)):
@@ -101,7 +101,7 @@ class Authenticator:
         raise wrong
 
     def _candidates(self, header: Mapping[str, object]) -> list[Key]:
-        """The keys that may have signed it: of its algorithm, and of its `kid` where both have one."""
+        """Return the keys with the token's algorithm, and with its `kid` if both have one. Raises _NoKey."""
         kid = header.get("kid")
         found = [
             key
@@ -114,11 +114,11 @@ class Authenticator:
 
 
 class _NoKey(Exception):
-    """No key of ours has the token's algorithm and `kid`."""
+    """No key in the file has the token's algorithm and `kid`."""
 
 
 def _words(error: Exception) -> str:
-    """What PyJWT found, without what it quotes."""
+    """Return what PyJWT found wrong, without anything that it quotes from the token."""
     import jwt
 
     match error:

@@ -1,6 +1,6 @@
-"""One client's TCP connection, from its name to its end: bytes become lines, and lines commands of its session.
+"""One client's TCP connection, from its first byte to its end: it parses lines into commands for its session.
 
-When it is read is decided in `read_gate`, what it is told and when that is written in `write_buffer`.
+`read_gate` decides when the connection is read, and `write_buffer` collects what the client is sent.
 """
 
 import asyncio
@@ -20,28 +20,29 @@ from relay.server.write_buffer import WriteBuffer
 from relay.session.memory_budget import LINE_BYTES, MESSAGE_BYTES, PLENTY, SHORT_READ_BYTES
 from relay.session.session import Session, State
 
-# One read. What a client floods is taken in such pieces, so that everyone gets a turn; also bounds what one connection
-# can have in memory before it is slowed.
+# The size of one read. It bounds how much of a flooding client is handled before the other clients' turn, and how much
+# memory one connection can use before it is slowed.
 READ_BYTES: Final = 16 * 1024
-# One read before there is a name: a `hello` or two. In the classic dialect it is as long as a line may be.
+# The size of one read before the client has a name: a `hello` or two. The classic dialect needs room for a whole line.
 NAMELESS_READ_BYTES: Final = 1024
-# Lines of one client handled in one turn of the loop: under a millisecond for messages, a few for the costliest.
+# The lines of one client that are handled in one loop iteration. They take under a millisecond if they are messages,
+# and a few milliseconds if they are the costliest commands.
 TURN_LINES: Final = 256
-# A connection that is to be closed waits so long for the client to read what it was told before.
+# A connection that is being closed waits this long for the client to read what it was sent before.
 LINGER_SECONDS: Final = 60.0
 
 _NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(CLASSIC): "classic"}
 
-_buffer: Final = memoryview(bytearray(READ_BYTES))  # all connections': it is empty between two calls of the loop
+_buffer: Final = memoryview(bytearray(READ_BYTES))  # shared by all connections: each read is copied out at once
 _SHORT_BUFFER: Final = _buffer[:SHORT_READ_BYTES]
 _NAMELESS_BUFFER: Final = _buffer[:NAMELESS_READ_BYTES]
-_CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # a longer line is seen to be one
+_CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # one byte more shows that a line is too long
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Has a session handle what the client says, in order and a share in each turn of the loop.
+    """Passes a client's commands to its session in order, with a share of each loop iteration.
 
-    On the shared port the first byte picks the dialect; the classic port (`classic`) has its own.
+    On the shared port the first byte selects the dialect; the classic port (`classic`) has its own dialect.
     """
 
     __slots__ = (
@@ -67,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         "write_buffer",
     )
 
-    # These are set by `connection_made`, which has to be called before anything else.
+    # `connection_made` sets these. It has to be called before anything else.
     _transport: asyncio.Transport
     read_gate: ReadGate
     write_buffer: WriteBuffer
@@ -81,15 +82,15 @@ class Connection(asyncio.BufferedProtocol):
         self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit)
         self.rate_limiter = RateLimiter(hub.limits, origin.claims)
         self.session = hub.plug(self, resumable=False)
-        self.lines: deque[Line] | tuple[()] = ()  # wait for their turn; an empty deque costs every idle client 0.7 KB
+        self.lines: deque[Line] | tuple[()] = ()  # waiting lines; an empty deque would cost every idle client 0.7 KB
         self._before = 0  # waiting lines that belong to no chat
-        self._share_of, self._share = -1, 0  # lines that may still be handled in this turn of the loop
-        self._named = False  # lines are bounded as those of a client that has a name
-        self._overdue = False  # the time to send a name was over while what the client had sent waited for its turn
+        self._share_of, self._share = -1, 0  # a loop iteration, and the lines that may still be handled in it
+        self._named = False  # the line limit is that of a client with a name
+        self._overdue = False  # the time to send a name ran out while lines of the client were waiting
         self._timer: asyncio.TimerHandle | None = None
-        self._owing = 0  # looks in a row at which the peer owed acknowledgements
+        self._owing = 0  # consecutive checks at which the peer owed acknowledgements
         self._eof = False  # the client sends nothing more
-        self._gone = False  # nothing can be written any more; lines that came before are still handled
+        self._gone = False  # the connection is closed; lines that arrived before are still handled
 
     @property
     def peer(self) -> str:
@@ -107,24 +108,24 @@ class Connection(asyncio.BufferedProtocol):
     # --- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Set the socket up."""
+        """Set up flow control, and start the timer for the name."""
         self._transport = cast(asyncio.Transport, transport)
-        # Paused means exactly: not all of it is in the kernel yet. Acknowledgements depend on that.
+        # The transport then pauses exactly while the kernel lacks some bytes, which acknowledgements depend on.
         self._transport.set_write_buffer_limits(high=0)
         self.read_gate = ReadGate(self._hub, self._transport)
         self.write_buffer = WriteBuffer(self._transport, self._dialect, self.session, self._hub.held_acks)
         self._mind_name()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next read goes."""
+        """Return the buffer for the next read: a smaller one without a name, or while memory is short."""
         if not self._named and not self.session.named:
             return _CLASSIC_BUFFER if self._dialect is CLASSIC else _NAMELESS_BUFFER
         return _SHORT_BUFFER if self._hub.memory_budget.allowance < PLENTY else _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes came."""
+        """Make lines of the bytes that arrived, and handle them."""
         if self.write_buffer.closed:
-            return  # said behind a Quit
+            return  # the client sent this after a Quit
         hub = self._hub
         hub.open_tick()
         data = bytes(_buffer[:nbytes])
@@ -134,13 +135,13 @@ class Connection(asyncio.BufferedProtocol):
         if self._named is not self.session.named:
             self._mind_length()
         lines = self._framer.feed(data)
-        if self.lines:  # as in `_take`, without a call: most messages come here alone
+        if self.lines:  # this is `_take` without the call, because most messages arrive alone
             self.lines.extend(lines)
         elif lines:
             self.lines = deque(lines)
         if hub.memory_budget.allowance < PLENTY:
             self._mind_half(whole=bool(lines))
-        if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would go on reading up to 32 times before anyone else's turn
+        if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would read up to 32 times before it serves other connections
             self.read_gate.rest()
             hub.defer(self)
         self.pump()
@@ -151,33 +152,33 @@ class Connection(asyncio.BufferedProtocol):
         hub.holding.add(self)
 
     def _mind_half(self, *, whole: bool) -> None:
-        """Memory is short: half a line may have to wait, and a whole one ends its turn."""
+        """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
         if not whole:
             self.read_gate.adjust(self)
         elif self._hub.partial_lines.done(self):
             self._hub.go_on_with_halves()
 
     def _mind_length(self) -> None:
-        """A line may be as long as is needed: there is a name now, or none any more."""
+        """Adjust the line limit after the client has got or lost its name."""
         self._named = self.session.named
         limit = self._max_line if self._named else min(self._max_line, NAMELESS_BYTES)
         self._take(self._framer.bound(limit))
 
     def _take(self, lines: Sequence[Line]) -> None:
-        """Put lines behind those that wait."""
+        """Append lines to those that wait."""
         if self.lines:
             self.lines.extend(lines)
         elif lines:
             self.lines = deque(lines)
 
     def eof_received(self) -> bool:
-        """The client sends nothing more; it may still read."""
+        """Note that the client sends nothing more. It may still read."""
         self._hub.open_tick()
         self._hang_up()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """Detach the connection, which is closed, from its session and the hub."""
         self._hub.open_tick()
         self._stop_timer()
         self._gone = True
@@ -190,11 +191,11 @@ class Connection(asyncio.BufferedProtocol):
         self._hang_up()
 
     def pause_writing(self) -> None:
-        """The kernel takes no more."""
+        """Note that the kernel's buffer is full."""
         self.write_buffer.behind = True
 
     def resume_writing(self) -> None:
-        """The kernel has all that was written."""
+        """Note that the kernel has everything that was written."""
         self.write_buffer.behind = False
         self._hub.open_tick()
         self._hub.mark_dirty(self)
@@ -210,16 +211,16 @@ class Connection(asyncio.BufferedProtocol):
             self.pump()
 
     def pump(self) -> None:
-        """Handle lines in order, until one has to wait for its outcome."""
+        """Handle lines in order, until the session is blocked or this iteration's share is used up."""
         session, lines, hub, out = self.session, self.lines, self._hub, self.write_buffer
         if session.client is not self:
-            self._drop_lines()  # said behind the end, or on a connection that another has replaced
+            self._drop_lines()  # the session has ended, or another connection has replaced this one
         elif not hub.held:
             if self._share_of != hub.loop_iteration:
                 self._share_of, self._share = hub.loop_iteration, TURN_LINES
             while lines and not session.blocked and out.size <= REPLY_BYTES:
                 if not session.named and type(lines[0]) is bytes:
-                    # A stranger who doesn't read gets no more answers.
+                    # A client without a name that doesn't read gets no more replies.
                     if out.behind or not hub.login_queue.admits(self):
                         break
                 elif self._share and hub.lines:
@@ -247,13 +248,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _drop_lines(self) -> None:
         if self.lines:
-            self.lines.clear()  # someone may be about to handle the next one
+            self.lines.clear()  # a caller may be iterating over this deque
             self.lines = ()
 
     def _say_on(self, said: Say) -> None:
-        """Handle the messages that follow on one all at once: half the cost of a message in a run of 16 (measured).
+        """Handle the messages after this one in a batch, which halves the cost of a message in a run of 16 (measured).
 
-        As far as that is not sure to end as one by one would, the lines stay.
+        Leaves any line whose batch result might differ from one-by-one handling.
         """
         outbox, lines = self.session.outbox, self.lines
         most = min(self._share, self._hub.lines, outbox.room(said))
@@ -268,7 +269,7 @@ class Connection(asyncio.BufferedProtocol):
                 outbox.say_on(texts)
 
     def _handle_before(self, command: Command) -> None:
-        """Handle what was said before the chat was announced: it belongs to no chat."""
+        """Handle a command that the client sent before the chat was announced: its message belongs to no chat."""
         self._before -= 1
         if isinstance(command, Say) and command.chat is None:
             self.session.refuse(Code.NOT_PAIRED, id=command.id)
@@ -276,11 +277,11 @@ class Connection(asyncio.BufferedProtocol):
             self.session.receive(command)
 
     def called(self) -> None:
-        """Lines that wait were not written to the partner that is announced next."""
+        """Mark the waiting lines as sent before the chat that is announced next: they aren't for that partner."""
         self._before = len(self.lines)
 
     def _parse(self, line: Line) -> Command:
-        if isinstance(line, bytes):  # what nearly all are
+        if isinstance(line, bytes):  # nearly all lines
             assert self._dialect is not None
             return self._dialect.parse(line, self.session.named)
         if isinstance(line, EndOfStream):
@@ -290,7 +291,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._dialect.too_long(line)
 
     def _let_pass(self) -> None:
-        """Some lines pass those that wait for the outcome of messages."""
+        """Handle the lines that may overtake those that wait for the outcome of messages."""
         session = self.session
         waiting, self.lines = self.lines, ()
         stay = deque[Line]()
@@ -304,27 +305,27 @@ class Connection(asyncio.BufferedProtocol):
     # --- replies
 
     def settle(self) -> None:
-        """The end of a turn: handle lines that could wait no longer, and write what gathered."""
+        """End the tick: handle lines that waited for it, and write what the client is sent."""
         if self.lines:
             self.pump()
         if self._gone:
             self._hub.holding.discard(self)
             return
         transport, out = self._transport, self.write_buffer
-        if transport.is_closing():  # uvloop raises on a write to such
+        if transport.is_closing():  # uvloop raises on a write to a closing transport
             return
         if not out.behind:
             if out.size:
                 out.flush()
             if not out.size and not out.behind and not transport.is_closing():
                 self._all_taken()
-        if out.size or self.lines:  # a window fills by what was read, which has had it looked at already
+        if out.size or self.lines:  # a window fills only by reads, and `buffer_updated` has added the connection then
             self._hub.holding.add(self)
         if self.lines or self.read_gate.paused or out.size > REPLY_BYTES:
             self.read_gate.adjust(self)
 
     def _all_taken(self) -> None:
-        """The kernel has all that the client was told: the session may acknowledge it."""
+        """Let the session acknowledge messages: the kernel has everything that the client was sent."""
         if self.write_buffer.closed:
             self._stop_timer()
             self._transport.close()
@@ -338,10 +339,10 @@ class Connection(asyncio.BufferedProtocol):
             self._hub.defer(self)
 
     def check_peer(self) -> None:
-        """Give the connection up if the peer has acknowledged nothing for too long of what was sent to it.
+        """Abort the connection if the peer has not acknowledged sent data for too long.
 
-        Called every peer.LOOK_SECONDS. Keep-alive doesn't see that: it pauses while something is on its way, and the
-        kernel would try for 15 minutes. A peer that lives and doesn't read is spared.
+        The hub calls this every `tcp_health.LOOK_SECONDS`. Keep-alive doesn't notice such a peer: it pauses while data
+        is in flight, and the kernel would retransmit for 15 minutes. A peer that is alive and doesn't read is kept.
         """
         if not self.write_buffer.wrote or self._gone:
             return
@@ -353,7 +354,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def hung_up(self) -> bool:
-        """The client sends nothing more, and may be gone."""
+        """Whether the client has closed its side of the connection. It may be gone."""
         return self._eof
 
     @property
@@ -363,41 +364,41 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def half(self) -> int:
-        """Bytes of a line that isn't whole yet; they count once there is a name."""
+        """Bytes of a partial line. They count only once the client has a name."""
         return self._framer.half if self.session.named else 0
 
     @property
     def unsaid(self) -> int:
-        """Bytes by which that line may still grow."""
+        """Bytes by which the partial line may still grow."""
         return self._framer.limit - self._framer.half
 
     @property
     def held_bytes(self) -> int:
-        """Memory that this client's messages, replies and half a line hold at the moment."""
+        """Bytes of memory in use for this client's window, replies, waiting lines and partial line."""
         chat = self.session.chat
         window = chat.window.bytes + MESSAGE_BYTES * len(chat.window) if chat is not None else 0
         lines = self.line_bytes + LINE_BYTES * len(self.lines) if self.lines else 0
         return window + self.write_buffer.held_bytes + lines + self.half
 
     def serve(self, session: Session) -> None:
-        """Be the client of this session from now on."""
+        """Make this connection the client of the session."""
         self.session = self.write_buffer.session = session
-        self._hub.holding.add(self)  # for what is under way in its chat
+        self._hub.holding.add(self)  # its memory includes the window of the session's chat
 
     def close(self) -> None:
-        """Close after what was told; the client may take some time to read it."""
+        """Close once the client has read what it was sent, or after `LINGER_SECONDS`."""
         self.write_buffer.close()
         self.read_gate.close()
         self._drop_lines()
         self._stop_timer()
         if self._gone:
-            return  # a timer would only keep what is left of it
+            return  # a timer would only keep this object alive
         self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
         self._hub.open_tick()
         self._hub.mark_dirty(self)
 
     def _mind_name(self) -> None:
-        """The time to send a name runs while there is none, and ends while one is being asked for."""
+        """Run the timer for the name while the session is nameless, and stop it once a name is being claimed."""
         if self.write_buffer.closed:
             return
         nameless = self.session.state is State.NAMELESS
@@ -407,7 +408,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = asyncio.get_running_loop().call_later(self._hub.limits.name, self._nameless)
 
     def _nameless(self) -> None:
-        """The time is over: only what the client has sent in time, and waits for its turn, counts any more."""
+        """Abort, since the time for the name is over, or first handle the lines that arrived in time and wait."""
         self._timer = None
         if self.lines and not self.write_buffer.behind:
             self._overdue = True
@@ -416,7 +417,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _settle_overdue(self) -> None:
-        """What was sent in time was handled: either it asks for a name, or its answer is the last."""
+        """End the session if the line that arrived in time didn't claim a name."""
         self._overdue = False
         if self.session.state is State.NAMELESS:
             self._hub.counts.hit(Limit.NAME_TIME)

@@ -1,7 +1,7 @@
-"""The file of `--auth-jwt-key`: public keys in PEM, a JWK set (RFC 7517), or a secret.
+"""Reads the file of `--auth-jwt-key`: public keys in PEM, a JWK set (RFC 7517), or a secret.
 
-Each key gets one algorithm, by its kind alone. What is public is never taken for a secret: whoever knew the file could
-sign any name with it then.
+The type of a key alone decides its algorithm. Public data is never accepted as a secret, because anyone who knows the
+file could then sign a token for any name.
 """
 
 import base64
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.config import ConfigError, read_file
 
-if TYPE_CHECKING:  # they may be missing where no name needs a token
+if TYPE_CHECKING:  # cryptography is installed only with the extra `auth`
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 # RFC 7518, section 3.2: a secret shorter than the hash could be guessed from one token.
 SECRET_BYTES: Final = 32
-# RFC 7518, section 3.3.
+# RFC 7518, section 3.3, requires this size.
 RSA_BITS: Final = 2048
-# Each key without a `kid` is tried with each token. Identity providers publish two or three.
+# Each key without a `kid` is tried with each token, so the number is bounded. Identity providers publish two or three.
 MAX_KEYS: Final = 32
 
 _PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
@@ -35,7 +35,7 @@ _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Key(NamedTuple):
-    """A key, the only algorithm that it is good for, and its name in tokens' headers, if it has one."""
+    """A key, the only algorithm that it is used with, and its id in tokens' headers, if it has one."""
 
     algorithm: str
     key: "Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey | bytes"
@@ -43,11 +43,11 @@ class Key(NamedTuple):
 
 
 class _Unfit(Exception):
-    """Why the file can't be used. `str()` goes on after its name."""
+    """The file can't be used. The message continues a sentence that begins with the file's name."""
 
 
 def read(file: Path) -> list[Key]:
-    """The keys in the file, at least one. Raises ConfigError, with a line that says nothing of what is in it."""
+    """Return the keys in the file, at least one. Raises ConfigError, whose message quotes nothing of the content."""
     content = read_file("--auth-jwt-key", file)
     try:
         keys = _keys(content)
@@ -68,7 +68,7 @@ def _keys(content: bytes) -> list[Key]:
 
 
 def _as_utf8(content: bytes) -> bytes:
-    """Text as editors and shells of any system write it, with or without a byte-order mark."""
+    """Return the text as UTF-8 without a byte-order mark, also if an editor or shell wrote it as UTF-16."""
     if content.startswith(_UTF16):
         return content.decode("utf-16", errors="replace").encode()
     return content.removeprefix(b"\xef\xbb\xbf")
@@ -98,7 +98,7 @@ def _from_pem(text: bytes) -> list[Key]:
 
 
 def _public(key: object, kid: str | None = None) -> Key:
-    """Raises ValueError for a kind of key that isn't good for signatures here."""
+    """Return the key with its algorithm. Raises ValueError if this type of key isn't supported for signatures."""
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -117,7 +117,7 @@ def _public(key: object, kid: str | None = None) -> Key:
 
 
 def _json(text: bytes) -> object:
-    """The object or list that the file holds; None if it isn't JSON of that kind."""
+    """Return the JSON object or array in the file, or None if it begins with neither. Raises _Unfit."""
     if not text.lstrip().startswith((b"{", b"[")):
         return None
     try:
@@ -127,7 +127,7 @@ def _json(text: bytes) -> object:
 
 
 def _from_jwks(found: object) -> list[Key]:
-    """Those of a set, or of one JWK, that can be used. Others are left out, as RFC 7517, section 5, has it."""
+    """Return the usable keys of a JWK set or a single JWK, and skip the others (RFC 7517, section 5). Raises _Unfit."""
     entries = found.get("keys", [found]) if isinstance(found, dict) else None
     if not isinstance(entries, list):
         raise _Unfit("isn't a JWK set: it has no list of keys")
@@ -166,7 +166,7 @@ def _from_jwk(jwk: dict[str, object]) -> Key | None:
 
 
 def _secret(content: bytes) -> bytes:
-    """The secret, without the one line end that it may have. Raises _Unfit for what others may know."""
+    """Return the secret without one line end at its end. Raises _Unfit for content that others may know."""
     secret = content.removesuffix(b"\n").removesuffix(b"\r")
     if len(secret) < SECRET_BYTES:
         raise _Unfit(f"must hold a secret of at least {SECRET_BYTES} bytes")
@@ -176,7 +176,7 @@ def _secret(content: bytes) -> bytes:
 
 
 def _known_to_others(content: bytes) -> str:
-    """What the bytes are, if they are anything but a secret."""
+    """Return what the bytes are if they are recognizably not a secret, or ""."""
     if content.startswith(_UTF16):
         return "text in UTF-16"
     if content.lstrip().startswith(_SSH) or b"---- BEGIN" in content:
@@ -196,7 +196,7 @@ def _is_json(content: bytes) -> bool:
 
 
 def _unpacked(content: bytes) -> bytes:
-    """What it stands for if it is Base64: a key's PEM without its first and last line."""
+    """Return the decoded bytes if this is Base64, such as a PEM body without its first and last line, or b""."""
     try:
         return base64.b64decode(b"".join(content.split()), validate=True)
     except binascii.Error:

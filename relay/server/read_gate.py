@@ -12,25 +12,25 @@ from relay.server.write_buffer import WriteBuffer
 from relay.session.client_connection import ClientConnection
 from relay.session.memory_budget import PLENTY
 
-# Replies that a client hasn't read; above it, its lines aren't read either.
+# Unread replies of one client, in bytes. Above this, its lines aren't read either.
 REPLY_BYTES: Final = 64 * 1024
-# Lines kept while a session waits for acknowledgements: they have to be looked through for acknowledgements.
+# The lines read ahead while a session waits for acknowledgements, because the acknowledgements may be among them.
 AHEAD_LINES: Final = 256
 AHEAD_BYTES: Final = 64 * 1024
-# The longest line before there is a name: that, and a token of 8 KiB. Nobody knows who says it, and it is in no budget.
+# The longest line of a client without a name: the name and a token of 8 KiB. No memory budget covers such a client.
 NAMELESS_BYTES: Final = 10 * 1024
 
 
 class GatedConnection(ClientConnection, PartialLine, Protocol):
-    """What a gate looks at of the connection that it belongs to."""
+    """The parts of a connection that its gate reads."""
 
     @property
     def rate_limiter(self) -> RateLimiter:
-        """How much the client may say."""
+        """The limit on how much the client may send."""
 
     @property
     def write_buffer(self) -> WriteBuffer:
-        """What the client is told."""
+        """The replies to the client."""
 
     @property
     def line_bytes(self) -> int:
@@ -38,10 +38,10 @@ class GatedConnection(ClientConnection, PartialLine, Protocol):
 
 
 class ReadGate:
-    """Pauses and resumes the transport.
+    """Pauses and resumes reading on one transport.
 
-    A gate doesn't refer to its connection, which passes itself along: objects in a circle would wait for the cyclic
-    collector, with the session that the connection refers to.
+    A gate has no reference to its connection, which passes itself to each call: a reference cycle would keep both, and
+    the session, in memory until the cyclic garbage collector runs.
     """
 
     __slots__ = ("_hub", "_limit", "_slowed", "_transport", "paused", "resting_in")
@@ -50,12 +50,12 @@ class ReadGate:
         self._hub = hub
         self._transport: asyncio.ReadTransport | None = transport  # None once the gate is closed
         self.paused = False
-        self.resting_in = -1  # the turn of the loop in which nothing more is read
-        self._slowed: asyncio.TimerHandle | None = None  # runs while the client has said too much at once
-        self._limit: Limit | None = None  # for which reading has stopped
+        self.resting_in = -1  # the loop iteration in which nothing more is read
+        self._slowed: asyncio.TimerHandle | None = None  # runs while the client exceeds its rate
+        self._limit: Limit | None = None  # the limit that has paused reading
 
     def rest(self) -> None:
-        """Read nothing more in this turn of the loop. Takes effect with the next `adjust`."""
+        """Read nothing more in this loop iteration. Takes effect with the next `adjust`."""
         self.resting_in = self._hub.loop_iteration
 
     def adjust(self, connection: GatedConnection) -> None:
@@ -79,7 +79,11 @@ class ReadGate:
                 hub.counts.hit(limit)
 
     def _may_read_ahead(self, connection: GatedConnection) -> bool:
-        """Lines wait in the kernel, unless an acknowledgement may be among them, or they would run together there."""
+        """Return whether to read while lines still wait.
+
+        Further lines stay in the kernel, unless acknowledgements may be among them (while the session is draining), or
+        unless they would merge there (in the classic dialect, where one read is one line).
+        """
         if not connection.lines:
             return True
         if not connection.session.draining and connection.write_buffer.dialect is not CLASSIC:
@@ -88,14 +92,14 @@ class ReadGate:
         return len(connection.lines) <= AHEAD_LINES and connection.line_bytes <= most
 
     def _reached(self, connection: GatedConnection) -> Limit | None:
-        """The limit for which reading stops; None where it's only somebody else's turn."""
+        """Return the limit that pauses reading, or None if the connection only waits for its turn."""
         session = connection.session
         if connection.write_buffer.size > REPLY_BYTES:
             return Limit.REPLIES
         return Limit.WINDOW if session.chat is not None and session.outbox.full(session.chat.window, 0) else None
 
     def slow_down(self, connection: GatedConnection) -> None:
-        """Don't read for as long as what was read is ahead of its time."""
+        """Pause reading until the client is within its rate again."""
         loop = asyncio.get_running_loop()
         debt = connection.rate_limiter.debt(loop.time())
         if debt > 0 and self._slowed is None:
@@ -109,7 +113,7 @@ class ReadGate:
         self._hub.mark_dirty(connection)
 
     def close(self) -> None:
-        """Leave the transport as it is from now on: nothing more that comes will be handled."""
+        """Never pause or resume the transport again: nothing more that arrives will be handled."""
         self._transport = None
         if self._slowed is not None:
             self._slowed.cancel()

@@ -1,4 +1,4 @@
-"""Write-side buffer of one connection: what its client is told gathers in a turn of the loop, and is written once."""
+"""Write-side buffer of one connection: it collects a tick's replies, and writes them once."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from relay.session.session import Session
 
 
 class WriteBuffer:
-    """Renders events, and hands their bytes to the transport. An acknowledgement may be held back for a moment.
+    """Renders events and passes their bytes to the transport. It may delay an acknowledgement for a moment.
 
-    The transport needs a write buffer limit of 0: it pauses exactly while the kernel hasn't got everything.
+    The transport needs a write buffer limit of 0, so that it pauses exactly while the kernel lacks some bytes.
     """
 
     __slots__ = (
@@ -33,18 +33,18 @@ class WriteBuffer:
         self, transport: asyncio.WriteTransport, dialect: Dialect | None, session: Session, held_acks: DelayedAcks
     ) -> None:
         self._transport = transport
-        self.dialect = dialect  # None until the client has said something; until then it is told nothing
+        self.dialect = dialect  # None until the client's first byte; until then nothing is sent
         self.session = session
         self._held_acks = held_acks
         self._out: list[bytes] | tuple[()] = ()  # an empty list would cost every idle client 64 bytes
-        self.size = 0  # bytes that wait in `_out`
-        self._ack: Acked | None = None  # is held back, because more are to come
-        self.behind = False  # the transport is paused: the client has still to read what was written
-        self.wrote = False  # something may be on its way to the peer
-        self.closed = False  # nothing more is added; what was added before is still written
+        self.size = 0  # bytes in `_out`
+        self._ack: Acked | None = None  # the delayed acknowledgement
+        self.behind = False  # the transport is paused: the client has still to read some written bytes
+        self.wrote = False  # some bytes may not have reached the peer yet
+        self.closed = False  # nothing more is added; earlier replies are still written
 
     def tell(self, event: Event) -> bool:
-        """Add an event to what the client is told. Returns False if no flush is needed: the ack was held back."""
+        """Add an event for the client. Returns False if no flush is needed (the ack was delayed)."""
         dialect = self.dialect
         if dialect is None or self.closed:
             return True
@@ -65,11 +65,11 @@ class WriteBuffer:
         return True
 
     def _hold(self, ack: Acked) -> bool:
-        """Hold an acknowledgement back if another one is to come that says the same and more.
+        """Delay an acknowledgement if a later one will cover it. Returns whether it was delayed.
 
-        A client that keeps several messages under way is told once what it would be told many times: up to a third of
-        all CPU (docs/performance.md). One that waits for its acknowledgement before it goes on has nothing else under
-        way, and gets it at once.
+        A client with several messages in flight then gets one acknowledgement for all of them, which saves up to a
+        third of all CPU (docs/performance.md). A client that waits for each acknowledgement has nothing else in flight,
+        and gets it at once.
         """
         held, chat = self._ack, self.session.chat
         if held is not None and held.chat != ack.chat:
@@ -85,7 +85,7 @@ class WriteBuffer:
         return True
 
     def tell_ack(self) -> bool:
-        """Add the acknowledgement that was held back. Returns False if there is none."""
+        """Add the delayed acknowledgement. Returns False if there is none."""
         ack, self._ack = self._ack, None
         if ack is None or self.dialect is None or self.closed:
             return False
@@ -98,7 +98,7 @@ class WriteBuffer:
         return True
 
     def flush(self) -> None:
-        """Write everything that gathered; a classic client may get only the first part of it now."""
+        """Write all collected replies. A classic client may get only the first ones now."""
         out, self._out, self.size = self._out, (), 0
         self.wrote = True
         if self.dialect is CLASSIC:
@@ -107,7 +107,7 @@ class WriteBuffer:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _write_apart(self, out: list[bytes] | tuple[()]) -> None:
-        """Write each reply by itself: the classic client takes what one read returns for one reply."""
+        """Write each reply separately: a classic client takes the bytes of one read for one reply."""
         for index, data in enumerate(out):
             if self.behind:
                 self._out = list(out[index:])
@@ -116,22 +116,22 @@ class WriteBuffer:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Add nothing more from now on, but for the acknowledgement that was held back."""
+        """Add the delayed acknowledgement, and nothing after it."""
         self.tell_ack()
         self.closed = True
 
     def clear(self) -> None:
-        """Close, and forget what wasn't written: nobody is left to read it."""
+        """Close, and drop unwritten replies, which nobody is left to read."""
         self.closed = True
         self._out, self.size = (), 0
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it holds at the moment."""
+        """Bytes of memory that the unwritten replies take."""
         return self.size + MESSAGE_BYTES * len(self._out)
 
 
 def _apart(event: Messages) -> Iterable[Messages]:
-    """One event a message: the classic client gets each in a write of its own."""
+    """Return one event for each message: a classic client gets each in a separate write."""
     id, sender, chat, texts, at = event.id, event.sender, event.chat, event.texts, event.at
     return [Messages(id + n, sender, chat, [text], at) for n, text in enumerate(texts)]

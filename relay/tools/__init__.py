@@ -1,1 +1,1 @@
-"""The commands beside the node itself: load generator, torture, operator's requests and status."""
+"""The commands beside the node itself: the load generator, torture, operator requests and status."""

@@ -1,8 +1,9 @@
-"""Unicode as names see it: frozen tables, so that nodes on different Pythons agree on who owns which name.
+"""Frozen Unicode tables for names, so that nodes on different Pythons agree on who owns which name.
 
-A Python carries the Unicode data of its year. Of that, this package uses only what Unicode's stability policies keep
-for ever for a character once it is assigned (normalisation, combining class, case mapping), and only for characters
-that the oldest supported Python knows. What may change (general category, bidi class, look-alikes) is in tables here.
+Each Python release has its own Unicode data. This package uses only the properties of them that Unicode's stability
+policies never change for an assigned character (normalisation, combining class, case mapping), and only for characters
+that the oldest supported Python knows. Properties that may change (general category, bidi class, look-alikes) are in
+the tables here.
 """
 
 import unicodedata
@@ -12,7 +13,7 @@ from importlib.resources import files
 from typing import Literal
 
 DOT_ABOVE = "\u0307"
-DOTTED = "ij"  # every other letter that has its own dot looks like one of these two
+DOTTED = "ij"  # every other letter with its own dot looks like one of these two
 
 
 def _lines(table: str) -> list[str]:
@@ -21,9 +22,9 @@ def _lines(table: str) -> list[str]:
 
 
 class Repertoire:
-    """The characters that a name can be typed with, in the shape of the `unicodedata` module, as precis-i18n wants it.
+    """The characters that names may contain, with the interface of the `unicodedata` module that precis-i18n needs.
 
-    For any other character `category` says `Cn`, unassigned, whatever the running Python knows about it.
+    For any other character `category` returns `Cn`, unassigned, whatever the running Python knows about it.
     """
 
     unidata_version = "14.0.0"
@@ -42,27 +43,27 @@ class Repertoire:
         return self._kinds[row] if row >= 0 and ord(char) <= self._last[row] else ("Cn", "")
 
     def __contains__(self, char: str) -> bool:
-        """Whether a name can be typed with this character."""
+        """Return whether a name may contain this character."""
         return self.category(char) != "Cn"
 
     def category(self, char: str) -> str:
-        """`Mn` and `Mc` for marks, `Cn` for what is no part of names, `Lo` for all others."""
+        """Return `Mn` or `Mc` for marks, `Cn` for characters that names can't contain, and `Lo` for all others."""
         return self._kind(char)[0]
 
     def bidirectional(self, char: str) -> str:
-        """The bidi class; empty for what is no part of names."""
+        """Return the bidi class, or "" for a character that names can't contain."""
         return self._kind(char)[1]
 
 
 @cache
 def repertoire() -> Repertoire:
-    """The one table, read on first use: a node whose users all have ASCII names never holds it."""
+    """Return the only table, which is read on first use: a node whose names are all ASCII never loads it."""
     return Repertoire()
 
 
 @cache
 def _look_alikes() -> dict[int, str]:
-    """What `str.translate` needs to map each character to its prototype."""
+    """Return the table for `str.translate` that maps each character to its prototype."""
     table: dict[int, str] = {}
     for line in _lines("confusables.txt"):
         prototype, sources = line.split(":")
@@ -72,15 +73,15 @@ def _look_alikes() -> dict[int, str]:
 
 
 def normalize(form: Literal["NFC", "NFD"], text: str) -> str:
-    """The text in this normal form; the same on every Python, for text of the repertoire."""
+    """Return the text in this normal form. For text of the repertoire it is the same on every Python."""
     return unicodedata.normalize(form, text)
 
 
 def skeleton(text: str) -> str:
-    """What the text looks like: two texts of the repertoire with one skeleton are look-alikes (UTS #39, section 4).
+    """Return the skeleton: two texts of the repertoire with the same skeleton are look-alikes (UTS #39, section 4).
 
-    Beyond UTS #39 a dot above on `i` and `j` is dropped, since it takes the place of the letter's own dot and can't be
-    seen. A skeleton is its own skeleton. It is for comparing, never for showing.
+    Beyond UTS #39, a dot above on `i` and `j` is dropped, because it replaces the letter's own dot and can't be seen.
+    The skeleton of a skeleton is itself. It is for comparing, never for showing.
     """
     return _drop_hidden_dots(normalize("NFD", normalize("NFD", text).translate(_look_alikes())))
 
@@ -93,7 +94,8 @@ def _drop_hidden_dots(text: str) -> str:
     for char in text:
         if char == DOT_ABOVE and dotted:
             continue
-        # Marks of other places (a cedilla, a stroke) leave the dot where it is; one above (class 230) is seen below it.
+        # Marks elsewhere (a cedilla, a stroke) leave the dot in its place. Below another mark above (class 230), the
+        # dot can be seen.
         dotted = char in DOTTED or (dotted and unicodedata.combining(char) not in (0, 230))
         seen.append(char)
     return "".join(seen)

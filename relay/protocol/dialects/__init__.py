@@ -1,6 +1,6 @@
-"""Dialects: the bytes of one connection to commands, events to bytes. Three languages, one session core.
+"""Dialects, which parse bytes into commands and render events as bytes. All three share the session code.
 
-Nothing here does I/O or keeps a session's state: a dialect is one shared object; a framer belongs to one
+Nothing here does I/O or keeps a session's state. A dialect is one shared object, and a framer belongs to one
 connection.
 """
 
@@ -28,32 +28,32 @@ __all__ = [
 
 
 class Dialect(Protocol):
-    """One way to write commands and events. Stateless, so that all connections may share it."""
+    """One encoding of commands and events. It is stateless, so that all connections share one object."""
 
     def parse(self, line: bytes, named: bool) -> Command:
-        """What the client asks for with this line, as a framer returned it; never raises.
+        """Return the command in this line, as a framer returned it. Never raises: a malformed line is a `Malformed`.
 
-        `named` says whether the connection owns a name already. What can't be understood is a `Malformed`.
+        `named` says whether the connection owns a name already.
         """
         ...
 
     def too_long(self, mark: TooLong) -> Malformed:
-        """The refusal to give in the place of a line that was too long."""
+        """Return the refusal of a line that was too long."""
         ...
 
     def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
-        """The texts of the messages at the start of `lines` that follow on `said`: the next ids, the same `chat`.
+        """Return the texts of the messages at the start of `lines` that continue `said`: the next ids, the same `chat`.
 
-        At most so many, whose lines hold at most `room` bytes together. A line behind them is anything else: what
-        isn't sure to be such a message is not one.
+        They are at most `most` messages, whose lines have at most `room` bytes together. The first line that might be
+        anything else ends them.
         """
         ...
 
     def render(self, event: Event) -> bytes:
-        """The bytes that tell the client of `event`: one write; `b""` if this dialect doesn't tell it."""
+        """Return the bytes of an event, for one write, or `b""` if this dialect doesn't have the event."""
         ...
 
 
 def choose(start: bytes) -> Dialect:
-    """The dialect of a connection on the shared port, by the first bytes that came; at least one is needed."""
+    """Return the dialect of a connection on the shared port, by its first bytes. At least one byte is needed."""
     return JSON if start.startswith(b"{") else TEXT

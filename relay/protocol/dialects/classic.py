@@ -1,6 +1,6 @@
-"""The classic dialect: the original client, which knows no line ends, unchanged. The text dialect's words, bare.
+"""The classic dialect, for the unchanged original client: the replies of the text dialect without line ends.
 
-A reply must be one write of its own: with nothing between them, two gathered replies would be one to the client.
+Each reply must be a separate write: nothing separates two replies, so the client would read them as one.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""From the chunks that a socket happens to return to the lines that a dialect parses, in bounded memory."""
+"""Framing: cuts the chunks that a socket returns into the lines that a dialect parses, in bounded memory."""
 
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -9,22 +9,22 @@ from relay.protocol.errors import Code
 from relay.protocol.events import EndOfStream, Malformed
 from relay.protocol.frame_errors import NOTHING, About
 
-# What is kept of a line that is too long: enough for the type and the id of a frame that names them first.
+# The part of a too long line that is kept. It holds the type and the id of a frame that begins with them.
 BEGINNING_BYTES: Final = 256
 
 
 class TooLong(Struct, frozen=True):
-    """Stands where a line longer than `limit` bytes was. Of the line only the beginning is left."""
+    """Takes the place of a line longer than `limit` bytes. Only the line's beginning is kept."""
 
     limit: int
-    beginning: bytes = b""  # `BEGINNING_BYTES` at most, and no more than `limit`, wherever the reads were cut
+    beginning: bytes = b""  # at most `BEGINNING_BYTES` and `limit`, however the reads were split
 
 
-Line = bytes | TooLong | EndOfStream  # what a connection has to handle, in order
+Line = bytes | TooLong | EndOfStream  # the entries of a connection's queue
 
 
 def too_long(mark: TooLong, about: About = NOTHING) -> Malformed:
-    """The refusal to give in the place of the line."""
+    """Return the refusal of the line."""
     return Malformed(Code.TOO_LONG, f"line too long: at most {mark.limit} bytes", about)
 
 
@@ -35,36 +35,36 @@ class Framer(Protocol):
 
     @property
     def half(self) -> int:
-        """Bytes of the line that isn't whole yet."""
+        """Bytes of the partial line."""
         ...
 
     def bound(self, limit: int) -> Sequence[bytes | TooLong]:
-        """Lines may hold so much from now on, the unfinished one included: it may be too long already."""
+        """Set the limit of lines in bytes. Returns a `TooLong` if the partial line exceeds it already."""
         ...
 
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
-        """The lines that `data` completes, in order, without their line ends."""
+        """Return the lines that `data` completes, in order, without their line ends."""
         ...
 
     def eof(self) -> None:
-        """The stream is over: what has no line end is not a line, and is forgotten."""
+        """Drop the partial line at the end of the stream: without a line end it isn't a line."""
         ...
 
 
 class LineFramer:
-    """Lines end in LF; a CR before it is dropped. A line holds at most `limit` bytes, its end not counted.
+    """Cuts lines at LF, and drops a CR before it. A line has at most `limit` bytes without its end.
 
-    A longer line is one `TooLong`, as soon as it is seen to be too long; the rest of it, up to its LF, is skipped.
-    Between calls at most `limit` + 1 bytes are kept, whatever the peer sends.
+    A longer line is returned as one `TooLong` as soon as it exceeds the limit, and the rest of it, up to its LF, is
+    skipped. Between calls at most `limit` + 1 bytes are kept, whatever the peer sends.
     """
 
     __slots__ = ("_rest", "_skipping", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        # The unfinished line. It grows in place, so that single bytes cost no copies; most clients have none.
+        # The partial line grows in place, so that single bytes cost no copies. Most clients have none.
         self._rest: bytearray | bytes = b""
-        self._skipping = False  # the unfinished line was too long and has been reported
+        self._skipping = False  # the partial line was too long and has been reported
 
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
         """See `Framer`."""
@@ -74,7 +74,7 @@ class LineFramer:
                 self._rest = bytearray(rest)
             return lines
         if self._rest or self._skipping:
-            if data.find(b"\n") < 0:  # find, here and below: half the time of `in`, which first tries for an integer
+            if data.find(b"\n") < 0:  # find takes half the time of `in`, which first tries to get an integer
                 return self._keep(data)
             data = data[data.index(b"\n") + 1 :] if self._skipping else bytes(self._rest) + data
             self.eof()
@@ -82,7 +82,7 @@ class LineFramer:
         over = self._keep(rest) if rest else []
         if data.find(b"\r") >= 0:
             whole = [line.removesuffix(b"\r") for line in whole]
-        if len(data) <= self.limit:  # then no part of it is longer
+        if len(data) <= self.limit:  # then no line in it exceeds the limit
             return [*whole, *over]
         return [*(line if len(line) <= self.limit else _cut(line, self.limit) for line in whole), *over]
 
@@ -103,7 +103,7 @@ class LineFramer:
         return self._keep(rest)
 
     def _keep(self, rest: bytes) -> list[bytes | TooLong]:
-        """More of an unfinished line came. One byte over the limit may still be the CR of its end."""
+        """Keep more of the partial line, or return its `TooLong`. A byte over the limit may be the CR of its end."""
         if self._skipping or not rest:
             return []
         size = len(self._rest) + len(rest)
@@ -120,9 +120,9 @@ class LineFramer:
 
 
 class RawFramer:
-    """What one read returned is one message, because the original client ends nothing with a newline.
+    """Takes the bytes of each read for one line, because the original client doesn't end its lines.
 
-    One LF at the end, with or without a CR before it, is dropped all the same: `nc` sends it.
+    One LF at the end is dropped with a CR before it, because `nc` sends them.
     """
 
     __slots__ = ("limit",)
@@ -132,7 +132,7 @@ class RawFramer:
         self.limit = limit
 
     def bound(self, limit: int) -> Sequence[bytes | TooLong]:
-        """See `Framer`; nothing is ever unfinished."""
+        """See `Framer`. There is never a partial line."""
         self.limit = limit
         return []
 
@@ -144,7 +144,7 @@ class RawFramer:
         return [line if len(line) <= self.limit else _cut(line, self.limit)]
 
     def eof(self) -> None:
-        """See `Framer`; nothing is ever kept."""
+        """See `Framer`. There is never a partial line to drop."""
 
 
 def _cut(line: bytes | bytearray, limit: int) -> TooLong:

@@ -1,4 +1,4 @@
-"""The JSON dialect, for programs: frames to commands and events to frames, and the order that `hello` brings."""
+"""The JSON dialect, for programs: it maps frames to commands and events to frames, and requires `hello` first."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
@@ -138,7 +138,7 @@ def _refused(event: Refused) -> NodeError:
 
 
 def _seconds(value: float) -> float:
-    """The same, written without a fraction where there is none."""
+    """Return whole seconds as an integer, so that JSON shows no fraction."""
     return int(value) if value == int(value) else value
 
 
@@ -173,9 +173,9 @@ class JsonDialect:
         try:
             frame = decode_client(line)
         except BadFrame as bad:
-            # A second `hello` is out of place whatever its version.
+            # A second `hello` is an error whatever its version.
             return Malformed(Code.BAD_FRAME if named else bad.code, bad.message, bad.about)
-        if type(frame) is ClientMsg and named:  # what nearly all frames are
+        if type(frame) is ClientMsg and named:  # nearly all frames
             return Say(frame.text, frame.id, frame.chat)
         if named is isinstance(frame, ClientHello):
             return _out_of_place(frame, named)

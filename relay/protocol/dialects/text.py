@@ -1,4 +1,4 @@
-"""The text dialect: what a person types into `nc`. Replies that the original server knew keep its spelling."""
+"""The text dialect, for people who use `nc`. Replies of the original server keep its spelling."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -39,21 +39,21 @@ from relay.protocol.events import (
     Welcome,
 )
 
-# White space that people type or paste around a name. Not `str.strip()`: that also drops control characters, which
-# are to be refused.
+# The white space that people type or paste around a name. `str.strip()` would also drop control characters, which have
+# to be refused.
 WHITE_SPACE: Final = (
     " \t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 )
 
-# No valid name is longer than 32 code points; what a refusal quotes need not be valid.
+# No valid name has more than 32 code points, but a refusal may quote an invalid one.
 MAX_NAME_SHOWN: Final = 64
 
-# Chats of one moment share a stamp; late messages may bring a few older ones.
+# Messages of the same second share a time stamp. Late messages may need a few older ones.
 STAMPS_KEPT: Final = 64
 
 NAME_LOST: Final = "* Your name now belongs to another connection."
 
-# What a refusal says; for every other code, and where the name is not known, its message does.
+# The lines for refusals. Every other code, and one whose name isn't known, is shown with its message.
 REFUSALS: Final[Mapping[Code, str]] = {
     Code.NAME_TAKEN: "Reuse",
     Code.SELF_CHAT: "Please don't try to talk with yourself.",
@@ -77,14 +77,14 @@ def _nothing(_: Event) -> str:
 def _messages(event: Messages) -> str:
     start = f"[{ctime(int(event.at))}] {escape(event.sender)}: ("
     lines = event.texts
-    if not "".join(lines).isprintable():  # else there is nothing to escape and no LF, as nearly always
+    if not "".join(lines).isprintable():  # printable text, nearly all of it, has no LF and nothing to escape
         lines = [escape(line) for text in lines for line in text.split("\n")]
     return start + f")\n{start}".join(lines) + ")"
 
 
 @lru_cache(STAMPS_KEPT)
 def ctime(second: int) -> str:
-    """A Unix time in C's format and UTC, such as `Mon Nov 23 03:34:00 2026`."""
+    """Return a Unix time in the format of C's ctime(), in UTC, such as `Mon Nov 23 03:34:00 2026`."""
     return time.asctime(time.gmtime(second))
 
 
@@ -110,7 +110,7 @@ def _refused(event: Refused) -> str:
     return template.format(name=escape((event.name or "")[:MAX_NAME_SHOWN]), message=escape(event.message))
 
 
-# What a text client is told, without the line end; an empty string where it is told nothing.
+# The text of each event without its line end. It is empty for an event that text clients aren't sent.
 TELL: Final[Mapping[type[Event], Tell]] = {
     Welcome: lambda _: "OK",
     Paired: _paired,
@@ -135,7 +135,7 @@ TELL: Final[Mapping[type[Event], Tell]] = {
 
 
 class TextDialect:
-    """See `Dialect`. Made of a table of what to tell and of what ends each telling."""
+    """See `Dialect`. It is made from a table with the text of each event, and the end of each reply."""
 
     def __init__(self, tell: Mapping[type[Event], Tell], end: str) -> None:
         self._tell = tell

@@ -1,14 +1,15 @@
-"""`relay bench`: what a cluster carries, and how fast, measured from its clients' side.
+"""`relay bench`: measures the throughput and latency of a cluster from its clients' side.
 
-    command     its command line
-    plan        what to do: servers, pairs, load, seconds
-    cluster     two nodes of its own, where no server is given
-    speech      a dialect: bytes of what is said, and what came; no I/O
-    pair        two who chat: what may be said now, what became of it; no I/O
-    histogram   latencies, mergeable
-    worker      one process: some of the pairs on real sockets
-    gather      all worker processes, from start to outcome
-    report      the outcome for people and for programs
+    command       the command line
+    plan          the settings of a run: servers, pairs, load, seconds
+    cluster       two nodes of its own, if no server is given
+    speech        a dialect: encodes requests and reads replies; no I/O
+    pair          two users who chat, and the outcome of their messages; no I/O
+    histogram     latencies, mergeable
+    worker        one process with some of the pairs on real sockets
+    coordinator   all worker processes, from their start to the outcome
+    report        the outcome for people and for programs
 
-Both partners of a pair live in one worker, so one clock stamps and reads, also where their servers are far apart.
+Both partners of a pair are in one worker, so the same clock stamps and reads a message, even if their servers are far
+apart.
 """

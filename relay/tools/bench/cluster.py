@@ -1,4 +1,4 @@
-"""A cluster of our own, for a run that names no server: two nodes on an embedded server, as `relay up` starts them."""
+"""Starts a cluster for a run that names no server: two nodes on an embedded server, as `relay up` starts them."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from relay.tools.testbed.waiting import until
 
 NODES: Final = 2
 START_SECONDS: Final = 30.0  # for all nodes and their server, on a busy machine too
-# All its users come from this machine.
+# All users connect from this machine, so the limits for one address must not apply.
 _A_CROWD: Final = ("--max-claims", "0", "--max-connections-per-address", "0")
 _COMMAND: Final = (sys.executable, "-P", "-m", "relay", "up", "--port", "0", "--nodes", str(NODES), *_A_CROWD)
 _LISTENING: Final = re.compile(r" listening .*\baddress=(\S+):(\d+)")
@@ -28,7 +28,7 @@ _LISTENING: Final = re.compile(r" listening .*\baddress=(\S+):(\d+)")
 
 @asynccontextmanager
 async def own_cluster(*, tls: bool) -> AsyncIterator[Target]:
-    """Where it is, while it runs. Raises StartError. Enter it from the main thread (see `parent_guard`)."""
+    """Run a cluster and yield its addresses. Raises StartError. Enter it from the main thread (see `parent_guard`)."""
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as folder:
         log = Path(folder) / "up.log"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}

@@ -1,4 +1,4 @@
-"""All workers of one run, from their start to an outcome."""
+"""Runs all workers of one run, from their start to the outcome."""
 
 import secrets
 import subprocess
@@ -22,62 +22,62 @@ from relay.tools.bench.plan import Address, Job, Plan, Target, share_out
 from relay.tools.bench.worker import DRAIN_SECONDS, WARM_UP_SECONDS, Failed, Progress, Ready, Report, Result
 
 _WORKER: Final = (sys.executable, "-P", "-m", "relay.tools.bench.worker")
-_MAX_LINE: Final = 16 * 1024 * 1024  # of a worker; its histogram has a few thousand buckets
-END_SECONDS: Final = 30.0  # beyond load and drain, for a worker's last word on a busy machine
-# From so much of a core (of it used, and waited for) on a worker may have been slower than the cluster.
+_MAX_LINE: Final = 16 * 1024 * 1024  # bytes of a worker's line; its histogram has a few thousand buckets
+END_SECONDS: Final = 30.0  # after load and drain, for a worker's result on a busy machine
+# A worker that uses (or waits for) this share of a core may have been slower than the cluster.
 BUSY: Final = 0.9
 
 Tell = Callable[[str], None]
 
 
 class Outcome(Struct):
-    """What came of a run."""
+    """The outcome of a run."""
 
     plan: Plan
     servers: tuple[Address, ...]
     results: list[Result]
-    met_seconds: float  # until all pairs were in their chats
+    met_seconds: float  # the time until all pairs were in their chats
     latencies: Histogram = field(default_factory=Histogram)
     complaints: Counter[str] = field(default_factory=Counter)
 
     @property
     def sent(self) -> int:
-        """Messages said, warm-up included."""
+        """Messages sent, including the warm-up."""
         return sum(result.sent for result in self.results)
 
     @property
     def delivered(self) -> int:
-        """Of those, how many their partners got."""
+        """The number of sent messages that reached their partners."""
         return sum(result.delivered for result in self.results)
 
     @property
     def lost(self) -> int:
-        """Of those, how many their partners had not got when the run ended."""
+        """The number of sent messages that had not reached their partners when the run ended."""
         return self.sent - self.delivered
 
     @property
     def unanswered(self) -> int:
-        """Of those, how many their senders were told nothing about."""
+        """The number of sent messages without an outcome for their senders."""
         return sum(result.unanswered for result in self.results)
 
     @property
     def unconfirmed(self) -> int:
-        """Of those, how many their senders were told may not have arrived."""
+        """The number of sent messages that were reported to their senders as unconfirmed."""
         return sum(result.unconfirmed for result in self.results)
 
     @property
     def rate(self) -> float:
-        """Messages a second delivered in the measured time."""
+        """Messages delivered a second in the measured time."""
         return sum(result.measured / result.seconds for result in self.results)
 
     @property
     def clean(self) -> bool:
-        """Every message arrived, and nobody was refused anything."""
+        """Whether every message arrived and no request was refused."""
         return not (self.lost or self.unanswered or self.unconfirmed or self.complaints)
 
     @property
     def limited_by(self) -> str:
-        """What other than the cluster kept the rate down, as far as the workers can know; empty: nothing."""
+        """What limited the rate other than the cluster, if the workers can tell, or ""."""
         if any(result.busy >= BUSY for result in self.results):
             return "the load generator was the limit: use more --processes, or more machines"
         if any(result.busy + result.waiting >= BUSY for result in self.results):
@@ -86,7 +86,7 @@ class Outcome(Struct):
 
 
 async def run(plan: Plan, tell: Tell = lambda _: None) -> Outcome:
-    """Carry the plan out. `tell` hears, in a line each, how it goes. Raises StartError."""
+    """Carry the plan out. Calls `tell` with each line of progress. Raises StartError."""
     with one_start_error():
         async with AsyncExitStack() as stack:
             target = Target(plan.servers, plan.ca)
@@ -106,8 +106,8 @@ class _Gathering:
         self._outcome = Outcome(plan, target.servers, [], 0.0)
         self._ready = 0
         self._all_ready = anyio.Event()
-        self._second: Counter[int] = Counter()  # delivered, by second
-        self._told: Counter[int] = Counter()  # workers that told of it
+        self._second: Counter[int] = Counter()  # delivered messages, by second
+        self._told: Counter[int] = Counter()  # workers that have reported, by second
 
     async def run(self) -> Outcome:
         async with anyio.create_task_group() as tasks:
@@ -153,7 +153,7 @@ class _Gathering:
 
 
 async def _next(reports: BufferedByteReceiveStream) -> Report:
-    """What a worker says next. Raises StartError where it can't go on."""
+    """Return a worker's next report. Raises StartError if the worker has failed or ended."""
     try:
         report: Report = msgspec.json.decode(await reports.receive_until(b"\n", _MAX_LINE), type=Report)
     except (anyio.EndOfStream, anyio.IncompleteRead):
@@ -165,13 +165,13 @@ async def _next(reports: BufferedByteReceiveStream) -> Report:
 
 @asynccontextmanager
 async def _worker() -> AsyncIterator[Process]:
-    """A worker process, killed at the end: it has nothing to save."""
+    """Yield a worker process, and kill it at the end: it has nothing to save."""
     process = await anyio.open_process(
         parent_guard.command(_WORKER),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=None,
-        start_new_session=True,  # a Ctrl-C in the terminal comes through us
+        start_new_session=True,  # a Ctrl-C in the terminal goes to this process, which ends the workers
     )
     try:
         yield process

@@ -1,10 +1,10 @@
-"""Latencies in bounded memory, mergeable across processes."""
+"""A histogram of latencies in bounded memory, which can be merged across processes."""
 
 import math
 from collections.abc import Mapping
 from typing import Final
 
-_PRECISION_BITS: Final = 7  # each doubling is cut into 128 parts: a percentile is at most 0.8 % too high
+_PRECISION_BITS: Final = 7  # each power of two has 128 buckets, so a percentile is at most 0.8 % too high
 
 
 class Histogram:
@@ -15,27 +15,27 @@ class Histogram:
 
     @property
     def counts(self) -> dict[int, int]:
-        """By the upper edge of their bucket, in nanoseconds; what another Histogram can be made from."""
+        """The counts by their bucket's upper edge in nanoseconds. Another Histogram can be made from them."""
         return self._counts
 
     @property
     def total(self) -> int:
-        """How many were added."""
+        """The number of durations added."""
         return sum(self._counts.values())
 
     def add(self, duration: int, count: int = 1) -> None:
-        """Add so many of one duration; a negative one (clocks are not perfect) counts as 0."""
+        """Add a duration `count` times. A negative one (clocks aren't perfect) counts as 0."""
         shift = max(0, duration.bit_length() - _PRECISION_BITS - 1)
         edge = (max(0, duration) >> shift << shift) + (1 << shift) - 1
         self._counts[edge] = self._counts.get(edge, 0) + count
 
     def merge(self, other: "Histogram") -> None:
-        """Add all that the other one has."""
+        """Add the counts of the other histogram."""
         for edge, count in other.counts.items():
             self._counts[edge] = self._counts.get(edge, 0) + count
 
     def percentile(self, percent: float) -> int | None:
-        """The duration that so many percent don't exceed, in nanoseconds; None of nothing."""
+        """Return the duration in nanoseconds that `percent` percent don't exceed, or None if nothing was added."""
         rank = math.ceil(self.total * percent / 100)
         seen = 0
         for edge in sorted(self._counts):

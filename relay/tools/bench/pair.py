@@ -1,4 +1,4 @@
-"""Two who chat: what may be said now, and what became of it. No I/O."""
+"""A pair of users who chat: how many messages may be sent now, and their outcome. No I/O."""
 
 from collections import Counter
 from enum import Enum, auto
@@ -8,16 +8,16 @@ from relay.tools.bench.histogram import Histogram
 from relay.tools.bench.plan import MAX_IN_FLIGHT
 from relay.tools.bench.speech import Heard, Speech
 
-MAX_LINE: Final = 1 << 20  # a node's line is shorter; what doesn't end by then is no relay
+MAX_LINE: Final = 1 << 20  # bytes; a longer line doesn't come from a relay
 
 
 class Stage(Enum):
-    """How far one end has come."""
+    """The state of one user."""
 
     GREETING = auto()
     FREE = auto()
     PAIRED = auto()
-    ENDED = auto()  # refused, or its chat or connection is over
+    ENDED = auto()  # it was refused, or its chat or connection is over
 
 
 class End:
@@ -27,7 +27,7 @@ class End:
         self.name = name
         self.stage = Stage.GREETING
         self.complaints: Counter[str] = Counter()
-        self.later = False  # what was asked last has to be asked again
+        self.later = False  # the last request has to be repeated
         self.received = 0
         self.answered = 0
         self.unconfirmed = 0
@@ -36,7 +36,7 @@ class End:
         self._rest = b""
 
     def feed(self, data: bytes) -> Heard | None:
-        """What a read brought; None: no whole line yet."""
+        """Return what the lines in this data mean, or None if no line is complete yet."""
         block, newline, rest = (self._rest + data).rpartition(b"\n")
         self._rest = rest
         if len(rest) > MAX_LINE:
@@ -68,7 +68,7 @@ class End:
             self.later = True
 
     def end(self, complaint: str) -> None:
-        """Something that a run without trouble doesn't have; nothing more is said here, as ids may be out of step."""
+        """Record an error and send nothing more, because the ids may be out of step."""
         self.stage = Stage.ENDED
         self.complaints[complaint] += 1
 
@@ -83,38 +83,38 @@ class Pair:
         self.sent = 0
         self._speech = speech
         self._in_flight = in_flight
-        self._answers = answers  # the dialect tells what became of each message
+        self._answers = answers  # the dialect reports the outcome of each message
 
     @property
     def ready(self) -> bool:
-        """Both are in the chat."""
+        """Whether both are in the chat."""
         return self.sender.stage is Stage.PAIRED and self.receiver.stage is Stage.PAIRED
 
     @property
     def answered(self) -> int:
-        """Messages whose fate the sender knows."""
+        """The number of messages whose outcome the sender knows."""
         return self.sender.answered if self._answers else self.sent
 
     @property
     def settled(self) -> bool:
-        """Nothing is under way any more."""
+        """Whether no message is in flight any more."""
         return self.receiver.received >= self.sent and self.answered >= self.sent
 
     def room(self) -> int:
-        """How many messages may be said now."""
+        """Return how many messages may be sent now."""
         if not self.ready:
             return 0
         free = self._in_flight - (self.sent - self.receiver.received)
         return max(0, min(free, self.sender.window - (self.sent - self.answered)))
 
     def say(self, count: int, stamp: int) -> bytes:
-        """So many messages, each stamped with the time in nanoseconds."""
+        """Return the bytes of `count` messages, each stamped with the time in nanoseconds."""
         first = self.sent + 1
         self.sent += count
         return self._speech.say(first, count, stamp)
 
     def hear(self, data: bytes, now: int, latencies: Histogram | None) -> bytes:
-        """What the receiver read. Returns what it answers."""
+        """Handle data that the receiver read, and return its answer."""
         heard = self.receiver.feed(data)
         if heard is None or not heard.stamps:
             return b""

@@ -1,4 +1,4 @@
-"""What one run is to do. A value that can't work raises ConfigError."""
+"""The settings of one run. An invalid value raises ConfigError."""
 
 import os
 from typing import Final, Literal
@@ -11,13 +11,13 @@ from relay.tools.testbed import certificates
 Dialect = Literal["json", "text"]
 Address = tuple[str, int]
 
-IN_FLIGHT: Final = 1  # what a person does who waits for an answer
+IN_FLIGHT: Final = 1  # as a person who waits for an answer
 PAIRS: Final = 100
 SECONDS: Final = 10.0
-# Half of the cores, as cluster and workers often share a machine; more than four are rarely needed to load one.
+# Half of the cores, because cluster and workers often share a machine. More than four are rarely needed to load one.
 PROCESSES: Final = max(1, min(4, (os.cpu_count() or 1) // 2))
 
-# No more than a node's default window: beyond it a node stops reading, and latency would measure that.
+# A node's default window. Beyond it a node stops reading, which the latency would then measure.
 MAX_IN_FLIGHT: Final = 256
 _BOUNDS: Final = {
     "--pairs": (1, 30_000),  # two connections each; more need more addresses than one machine has ports
@@ -29,18 +29,18 @@ _BOUNDS: Final = {
 
 
 class Plan(Struct, frozen=True):
-    """The settings of one run. Load is either `in_flight` for each pair, or `rate` messages a second in all."""
+    """The settings of one run. The load is either `in_flight` for each pair, or `rate` messages a second in total."""
 
-    servers: tuple[Address, ...] = ()  # of a cluster that runs already; empty: one of our own
+    servers: tuple[Address, ...] = ()  # the nodes of a running cluster; empty if the run starts its own
     pairs: int = PAIRS
-    in_flight: int | None = None  # neither this nor a rate: IN_FLIGHT
+    in_flight: int | None = None  # IN_FLIGHT, if there is neither this nor a rate
     rate: float | None = None
     seconds: float = SECONDS
     dialect: Dialect = "json"
-    acks: bool = False  # clients acknowledge themselves
+    acks: bool = False  # clients acknowledge messages themselves
     processes: int = PROCESSES
     tls: bool = False
-    ca: str | None = None  # certificates to trust, a file; None: the system's, or that of a cluster of our own
+    ca: str | None = None  # a file with trusted certificates; None for the system's, or that of the run's own cluster
 
     def __post_init__(self) -> None:
         values = {
@@ -79,21 +79,21 @@ class Job(Struct, frozen=True):
 
     plan: Plan
     target: Target
-    tag: str  # starts all names, so that two runs on one cluster don't meet
-    pairs: tuple[int, ...]  # their numbers in the whole run
+    tag: str  # the prefix of all names, so that two runs on one cluster don't collide
+    pairs: tuple[int, ...]  # the numbers of its pairs in the whole run
 
     @property
     def rate(self) -> float | None:
-        """This worker's part of the plan's rate."""
+        """This worker's share of the plan's rate."""
         return self.plan.rate * len(self.pairs) / self.plan.pairs if self.plan.rate else None
 
     def places(self, pair: int) -> tuple[Address, Address]:
-        """The servers of its sender and its receiver: different ones where there are several."""
+        """Return the servers of the pair's sender and receiver, which differ if there are several."""
         servers = self.target.servers
         return servers[pair % len(servers)], servers[(pair + 1) % len(servers)]
 
 
 def share_out(plan: Plan, target: Target, tag: str) -> list[Job]:
-    """A job for each worker; none without pairs."""
+    """Return a job for each worker. No worker is without pairs."""
     count = min(plan.processes, plan.pairs)
     return [Job(plan, target, tag, tuple(range(first, plan.pairs, count))) for first in range(count)]

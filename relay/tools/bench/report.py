@@ -7,11 +7,11 @@ from typing import Final
 from relay.tools.bench.coordinator import Outcome
 
 PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
-KEPT_UP: Final = 0.98  # of a steady rate; less means that the cluster, or this machine, couldn't carry it
+KEPT_UP: Final = 0.98  # share of a steady rate; less means that the cluster, or this machine, couldn't carry it
 
 
 def lines(outcome: Outcome) -> Iterator[str]:
-    """For people."""
+    """Yield the report for people, line by line."""
     plan = outcome.plan
     servers = ", ".join(f"{host}:{port}" for host, port in outcome.servers)
     acks = "" if plan.dialect == "text" else ", acks by clients" if plan.acks else ", acks by nodes"
@@ -35,7 +35,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
 
 
 def as_json(outcome: Outcome) -> str:
-    """For programs: one JSON object; times in seconds."""
+    """Return the report for programs: one JSON object, with times in seconds."""
     plan = outcome.plan
     latency = {name: _seconds(outcome.latencies.percentile(percent)) for name, percent in PERCENTILES.items()}
     return json.dumps(
@@ -70,7 +70,7 @@ def _seconds(duration: int | None) -> float | None:
 
 
 def _shown(duration: int | None) -> str:
-    """Nanoseconds for people."""
+    """Return nanoseconds in a unit for people."""
     if duration is None:
         return "unknown"
     return f"{duration / 1e6:.2f} ms" if duration < 1_000_000_000 else f"{duration / 1e9:.2f} s"

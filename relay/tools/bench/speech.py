@@ -1,4 +1,4 @@
-"""The two dialects as a load generator needs them: bytes of what is said, and what the bytes that came mean. No I/O."""
+"""The two dialects for the load generator: they encode requests and read replies. No I/O."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct, field
 
-TEXT_BYTES: Final = 60  # about what people write
+TEXT_BYTES: Final = 60  # about the length of a message that people write
 _STAMP_DIGITS: Final = 19
 _REST: Final = " hello there, how are you doing today"[: TEXT_BYTES - 1 - _STAMP_DIGITS].ljust(
     TEXT_BYTES - 1 - _STAMP_DIGITS, "."
@@ -15,36 +15,36 @@ _REST: Final = " hello there, how are you doing today"[: TEXT_BYTES - 1 - _STAMP
 
 
 class Heard(Struct):
-    """What one read brought."""
+    """The meaning of the lines of one read."""
 
     greeted: bool = False
     paired: bool = False
-    stamps: Counter[bytes] = field(default_factory=Counter)  # of the partner's messages, and how many bear each
-    last: int = 0  # highest id among those; 0: none, or a dialect without ids
-    answered: int = 0  # the fate of everything up to this id is known
-    unconfirmed: int = 0  # messages of ours that may not have arrived
-    later: bool = False  # not possible right now: ask again
-    window: int = 0  # how many may be unacknowledged; 0: not said
-    complaints: list[str] = field(default_factory=list)  # refusals, and what ended a chat
+    stamps: Counter[bytes] = field(default_factory=Counter)  # the number of the partner's messages by time stamp
+    last: int = 0  # the highest id among them, or 0 if there is none or the dialect has no ids
+    answered: int = 0  # the outcome of all messages up to this id is known
+    unconfirmed: int = 0  # messages of this user that may not have arrived
+    later: bool = False  # the request isn't possible right now, and has to be repeated
+    window: int = 0  # how many messages may be unacknowledged, or 0 if this wasn't said
+    complaints: list[str] = field(default_factory=list)  # refusals, and reasons why a chat ended
 
 
 class Speech(Protocol):
-    """How one dialect is written and read."""
+    """The encoding of one dialect."""
 
     def hello(self, name: str) -> bytes:
-        """Claim a name."""
+        """Return the bytes that claim a name."""
 
     def call(self, name: str) -> bytes:
-        """Start a chat."""
+        """Return the bytes that start a chat."""
 
     def say(self, first: int, count: int, stamp: int) -> bytes:
-        """So many messages with ids from `first` on, all of them stamped with that time in nanoseconds."""
+        """Return `count` messages with ids from `first` on, all stamped with this time in nanoseconds."""
 
     def confirm(self, id: int) -> bytes:
-        """Acknowledge all up to the id; nothing where clients don't."""
+        """Return the acknowledgement up to this id, or b"" if clients don't acknowledge."""
 
     def read(self, block: bytes) -> Heard:
-        """Whole lines that came."""
+        """Return the meaning of complete lines from a node."""
 
 
 def _text(stamp: int) -> str:
@@ -52,9 +52,9 @@ def _text(stamp: int) -> str:
 
 
 class Text:
-    """People's dialect."""
+    """The dialect for people."""
 
-    # What a partner said, as `* alice is chatting with you.` and the like never begin.
+    # Messages of a partner. Notices such as `* alice is chatting with you.` never begin like this.
     _MESSAGE: Final = re.compile(rb"^\[[^]\n]+\] [^\n]*?: \(@(\d+) [^\n]*\)$", re.MULTILINE)
     _ignored: Final = re.compile(rb"\* \S+ is (away|back)\.$")
 
@@ -98,7 +98,7 @@ class Text:
 
 
 class Json:
-    """Programs' dialect."""
+    """The dialect for programs."""
 
     _MESSAGE: Final = re.compile(rb'^\{"type":"msg","id":(\d+),[^\n]*?"text":"@(\d+) [^\n]*\}$', re.MULTILINE)
     _ACK: Final = re.compile(rb'\{"type":"ack","id":(\d+)')
@@ -151,7 +151,7 @@ class Json:
                 heard.unconfirmed += frame["to"] - frame["from"] + 1
                 heard.answered = frame["to"]
             case "pong" | "away" | "back" | "moving":
-                pass  # what they lead to shows in the counts
+                pass  # their consequences show in the counts
             case "error" if frame["code"] == "unavailable":
                 heard.later = True
             case "error":
@@ -163,5 +163,5 @@ class Json:
 
 
 def speech(dialect: str, *, acks: bool) -> Speech:
-    """The dialect of that name."""
+    """Return the dialect of this name."""
     return Text() if dialect == "text" else Json(acks=acks)

@@ -1,7 +1,7 @@
-"""One process of a run: some of the pairs on real sockets. A job comes on stdin, what happens goes to stdout.
+"""One process of a run, with some of the pairs on real sockets. It reads a job from stdin and reports on stdout.
 
-Each is one line of JSON: Ready, Progress every second, and Result. After Ready a line on stdin starts the load; an end
-of stdin ends the process.
+Each report is one line of JSON: Ready, Progress every second, and Result. After Ready a line on stdin starts the load.
+The end of stdin ends the process.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from relay.tools.bench.speech import speech
 from relay.tools.testbed.certificates import client_context
 from relay.tools.testbed.connection import look_up
 
-WARM_UP_SECONDS: Final = 1.0  # under load, before anything is measured: caches, TCP windows, Python's own
-DRAIN_SECONDS: Final = 5.0  # after the load, for what is under way; beyond it a message counts as lost
+WARM_UP_SECONDS: Final = 1.0  # of load before the measurement, for caches, TCP windows and Python's own warm-up
+DRAIN_SECONDS: Final = 5.0  # after the load, for messages in flight; later ones count as lost
 DRAIN_LOOK_SECONDS: Final = 0.02
-LOGIN_SECONDS: Final = 20.0  # for one user to connect and log in, and for one pair to meet
-AGAIN_SECONDS: Final = 0.2  # after a node that couldn't right now
-LOGINS_AT_ONCE: Final = 50  # of one worker: a load test, not a storm
-TICK_SECONDS: Final = 0.001  # how often a steady rate is brought up to date
+LOGIN_SECONDS: Final = 20.0  # for both users of a pair to log in and meet
+AGAIN_SECONDS: Final = 0.2  # the pause before a request is repeated
+LOGINS_AT_ONCE: Final = 50  # for one worker, so that the logins aren't a load of their own
+TICK_SECONDS: Final = 0.001  # the interval at which a steady rate is kept up
 PROGRESS_SECONDS: Final = 1.0
 _SCHEDSTAT: Final = Path("/proc/self/schedstat")  # ns on a CPU, ns waiting for one (Linux)
 
@@ -38,11 +38,11 @@ _SCHEDSTAT: Final = Path("/proc/self/schedstat")  # ns on a CPU, ns waiting for 
 class Ready(Struct, tag=True):
     """All pairs are in their chats."""
 
-    seconds: float  # that this took
+    seconds: float  # the time that this took
 
 
 class Progress(Struct, tag=True):
-    """What was delivered since the last one."""
+    """The number of messages delivered since the last report."""
 
     delivered: int
 
@@ -54,16 +54,16 @@ class Failed(Struct, tag=True):
 
 
 class Result(Struct, tag=True):
-    """What became of this worker's pairs."""
+    """The outcome of this worker's pairs."""
 
     sent: int
     delivered: int
     unconfirmed: int
-    unanswered: int  # the sender was never told; always 0 in the text dialect, which doesn't tell
-    measured: int  # of `delivered`: within the measured time
+    unanswered: int  # messages without an outcome; always 0 in the text dialect, which reports none
+    measured: int  # messages delivered within the measured time
     seconds: float  # the measured time
-    busy: float  # of the measured time: share of one core that this process used
-    waiting: float  # share of it that it was ready to run and no core was free
+    busy: float  # share of one core that this process used in the measured time
+    waiting: float  # share of the measured time in which this process was ready to run and no core was free
     complaints: dict[str, int] = field(default_factory=dict)
     latencies: dict[int, int] = field(default_factory=dict)
 
@@ -72,7 +72,7 @@ Report = Ready | Progress | Failed | Result
 
 
 class _Wire(asyncio.Protocol):
-    """The connection of one end. What comes goes to `feed`; `changed` is set whenever something did."""
+    """The connection of one user. It passes data to `feed`, and sets `changed` after each."""
 
     def __init__(self, end: End, run: "_Run", pair: Pair) -> None:
         self._end = end
@@ -83,7 +83,7 @@ class _Wire(asyncio.Protocol):
         self.changed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class isn't a subclass of it
 
     def data_received(self, data: bytes) -> None:
         if self._end is self._pair.receiver:
@@ -114,7 +114,7 @@ class _Wire(asyncio.Protocol):
             self._transport.abort()
 
     async def ask(self, words: bytes, stage: Stage) -> None:
-        """Say it, again if it isn't possible right now, until the end has come that far. Raises _Refused."""
+        """Send a request, repeatedly if it isn't possible right now, until the stage is reached. Raises _Refused."""
         self.write(words)
         while self._end.stage is not stage:
             if self._end.later:
@@ -128,7 +128,7 @@ class _Wire(asyncio.Protocol):
 
 
 class _Refused(Exception):
-    """A user can't log in or meet its partner."""
+    """A user can't connect, log in or meet its partner."""
 
 
 def _cant_connect(server: Address, error: OSError) -> _Refused:
@@ -136,12 +136,12 @@ def _cant_connect(server: Address, error: OSError) -> _Refused:
 
 
 class _Run:
-    """One job."""
+    """The execution of one job."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._speech = speech(job.plan.dialect, acks=job.plan.acks)
-        # At a steady rate only a partner that falls behind holds a sender up.
+        # At a steady rate a sender waits only for a partner that falls behind.
         in_flight = MAX_IN_FLIGHT if job.plan.rate else job.plan.in_flight or IN_FLIGHT
         answers = job.plan.dialect == "json"
         self._pairs = [
@@ -150,13 +150,13 @@ class _Run:
         self._tls = client_context(job.target.ca) if job.plan.tls else None
         self._senders: dict[Pair, _Wire] = {}
         self._wires: list[_Wire] = []
-        self._pushing = False  # as much as goes, as opposed to a steady rate
+        self._pushing = False  # messages are sent as fast as possible, and not at a steady rate
         self._logins = asyncio.Semaphore(LOGINS_AT_ONCE)
         self.latencies: Histogram | None = None
         self.over = False
 
     async def meet(self) -> None:
-        """Connect, log in and pair all. Raises _Refused, StartError."""
+        """Connect, log in and pair all users. Raises _Refused and StartError in an exception group."""
         for server in self._job.target.servers:
             await look_up(server)
         async with asyncio.TaskGroup() as tasks:
@@ -187,7 +187,7 @@ class _Run:
         return wire
 
     async def load(self) -> Result:
-        """Load, measure, and wait for what is under way."""
+        """Load and measure, and wait for messages in flight."""
         async with asyncio.TaskGroup() as tasks:
             others = [tasks.create_task(self._tell_progress())]
             if self._job.rate:
@@ -204,14 +204,14 @@ class _Run:
         return self._conclude(result)
 
     def moved(self, pair: Pair) -> None:
-        """Something came for one of the two, or may be written again."""
+        """Send more messages, after data arrived for one of the two or its socket became writable."""
         if self._pushing and (wire := self._senders.get(pair)) and not wire.paused and (room := pair.room()):
             wire.write(pair.say(room, time.monotonic_ns()))
 
     async def _keep_rate(self, rate: float) -> None:
         """Spread messages over the pairs, each stamped with the time at which it was due, if that is long ago.
 
-        So a cluster that holds senders up doesn't look fast because little was said meanwhile.
+        A cluster that delays senders therefore doesn't look fast because few messages were sent meanwhile.
         """
         began, said, turn = time.monotonic_ns(), 0, 0
         tick, count = int(TICK_SECONDS * 1e9), len(self._pairs)
@@ -250,7 +250,7 @@ class _Run:
 
     async def _drain(self) -> None:
         deadline = time.monotonic() + DRAIN_SECONDS
-        # Looked at now and then: an event would cost every message something.
+        # This polls, because an event would cost time for every message.
         while not all(pair.settled for pair in self._pairs) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
 
@@ -277,21 +277,21 @@ class _Run:
             told = delivered
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self.over = True
         for wire in self._wires:
             wire.close()
 
 
 def _cpu() -> tuple[float, float]:
-    """Seconds on a CPU, and seconds waiting for one (0 where that isn't known)."""
+    """Return seconds on a CPU, and seconds waiting for one (0 if the system doesn't report that)."""
     with suppress(OSError, ValueError, IndexError):
         return time.process_time(), int(_SCHEDSTAT.read_text().split()[1]) / 1e9
     return time.process_time(), 0.0
 
 
 def tell(report: Report) -> None:
-    """Send it to the process that gathers."""
+    """Send a report to the coordinator."""
     sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
     sys.stdout.buffer.flush()
 
@@ -319,7 +319,7 @@ async def _meet(run: _Run) -> Ready | Failed:
 
 
 def main() -> None:
-    """The process."""
+    """Run the worker process."""
     if importlib.util.find_spec("uvloop") is not None:
         import uvloop
 

@@ -1,5 +1,5 @@
-"""`relay drain` and `relay kick`: what an operator tells nodes over Redis. Whoever holds its credentials is one.
+"""`relay drain` and `relay kick`: an operator's requests to nodes over Redis. Its credentials make one an operator.
 
-act.py        tells it to all nodes, of whom one acts, and watches what comes of it
+act.py        publishes a request to all nodes, one of which acts on it, and waits for the effect
 command.py    the command line
 """

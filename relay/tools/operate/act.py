@@ -1,4 +1,4 @@
-"""Tells all nodes what one of them is to do, and watches Redis for what comes of it."""
+"""Publishes an operator's request to all nodes, and watches Redis for its effect."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -14,14 +14,14 @@ from relay.redis_client.keys import Keys
 from relay.tools.status.gather import Node, asking
 
 LOOK_SECONDS: Final = 0.1
-# What is told goes by pub/sub, which may lose it.
-AGAIN_EVERY: Final = 10  # looks
-# In a frame, whose sender is nobody.
+# Requests go over pub/sub, which may lose them, so they are repeated after this many checks.
+AGAIN_EVERY: Final = 10
+# The sender's node id in the frame of an operator's request, which no node has.
 OPERATOR: Final = "0" * NODE_ID_LENGTH
 
 
 async def drain(told: Config, node: str, timeout: float) -> None:
-    """Have the node of this name, or uid, end as at SIGTERM; return when its lease is gone. Raises StartError."""
+    """Have the node of this name or node id end as at SIGTERM. Returns when its lease is gone. Raises StartError."""
     async with asking(told) as ask:
 
         async def living() -> list[Node]:
@@ -49,7 +49,7 @@ def _may_live(node: Node) -> bool:
 
 
 async def kick(told: Config, canonical_name: str, timeout: float) -> None:
-    """Have the session that owns the name end; return when it no longer does. Raises StartError."""
+    """End the session that owns the name. Returns when it no longer owns it. Raises StartError."""
     async with asking(told) as ask:
         before = await _owner(ask.store, told.prefix, canonical_name)
         if before is None:
@@ -64,7 +64,7 @@ async def kick(told: Config, canonical_name: str, timeout: float) -> None:
 
 
 async def _owner(store: RedisClient, prefix: str, canonical_name: str) -> str | None:
-    """The session that owns a name."""
+    """Return the id of the session that owns a name, or None if there is none. Raises Unavailable."""
     place = Keys(prefix).place(canonical_name)
     raw = await store.call("HGET", place.key, place.field)
     try:

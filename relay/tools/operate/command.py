@@ -11,7 +11,7 @@ from relay.tools.status.command import NEEDED, where
 
 DRAIN_SECONDS: Final = 60.0
 KICK_SECONDS: Final = 5.0
-# Less is no time for an answer; a day catches a wrong unit.
+# A shorter time isn't enough for an answer. The upper bound of a day catches a wrong unit.
 TIMEOUT_SECONDS: Final = (0.1, 86_400.0)
 
 NodeName = Annotated[str, typer.Argument(metavar="NODE", help="Its name, or its uid, as `relay status` shows them.")]

@@ -10,7 +10,7 @@ from relay.options import config, strange_variables, with_only
 
 DEAD_STATUS: Final = 1
 INTERVAL_SECONDS: Final = (0.1, 3600.0)
-NEEDED: Final = ("redis", "redis_password_file", "prefix")  # to say which relay is meant
+NEEDED: Final = ("redis", "redis_password_file", "prefix")  # the options that identify a relay
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object; times in seconds.")]
 Interval = Annotated[float, typer.Option(envvar="RELAY_INTERVAL", metavar="SECONDS", help="Seconds between two looks.")]
@@ -49,7 +49,7 @@ def top(interval: Interval = 2.0, **settings: Any) -> int:
 
 
 def where(settings: dict[str, Any], command: str) -> Config:
-    """Which relay is meant: its Redis, and its prefix. Raises ConfigError."""
+    """Return the settings that identify the relay: its Redis and its prefix. Raises ConfigError."""
     for variable in strange_variables():
         typer.echo(f"relay: {escape(variable)} is no option's variable", err=True)
     told: Config = config(settings)

@@ -1,4 +1,4 @@
-"""Everything that Redis knows of a relay: the nodes' reports, their leases, and the servers themselves."""
+"""Reads all that Redis knows about a relay: the nodes' reports, their leases, and the state of the servers."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -18,12 +18,12 @@ from relay.redis_client.keys import Keys
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A node as it says that it is, and what its lease says."""
+    """A node's report, and the state of its lease."""
 
     node_id: str
     report: Report
-    left: float | None  # seconds for which its lease still holds, negative once it has lapsed; None: there is none
-    unknown: bool = False  # the server that has its lease can't be asked
+    left: float | None  # seconds until its lease lapses, negative once it has lapsed, or None if there is none
+    unknown: bool = False  # the server with its lease can't be reached
 
     @property
     def lives(self) -> bool:
@@ -46,17 +46,17 @@ class Server(msgspec.Struct, frozen=True):
     clients: int
     policy: str  # maxmemory-policy
     replicas: tuple[str, ...]  # address and state
-    trouble: str = ""  # why it can't be asked; then nothing else is known
+    trouble: str = ""  # why it can't be reached; then nothing else is known
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A relay at one moment."""
+    """The state of a relay at one moment."""
 
     prefix: str
     engine: str  # standalone, sentinel or cluster
     nodes: tuple[Node, ...]
     servers: tuple[Server, ...]
-    trouble: str = ""  # why it isn't known which nodes there are
+    trouble: str = ""  # why the nodes can't be listed
 
     @property
     def living(self) -> list[Node]:
@@ -65,25 +65,25 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def shared_names(self) -> dict[str, int]:
-        """Names that several living nodes have, and how many: they should be told apart."""
+        """The names that several living nodes share, with their number: each node should have its own."""
         counts = Counter(node.report.name for node in self.living)
         return {name: count for name, count in counts.items() if count > 1}
 
     def total(self, field: str) -> float:
-        """A number of all living nodes together."""
+        """Return the sum of a report's field over all living nodes."""
         return float(sum(getattr(node.report, field) for node in self.living))
 
     @property
     def pairs(self) -> int:
-        """Chats. Nodes count their users at different moments, so it may be one off."""
+        """The number of chats. Nodes count their users at different moments, so it may be off by one."""
         return round(self.total("chatting") / 2)
 
 
 class Gatherer:
-    """Asks one Redis about one relay. `run` has to run meanwhile. It writes nothing."""
+    """Reads the state of one relay from one Redis, while `store.run` runs. It writes nothing."""
 
     def __init__(self, told: Config) -> None:
-        """`told` says which relay is meant. Raises ConfigError where a file that connections need can't be used."""
+        """Read from the relay that `told` identifies. Raises ConfigError if a file for connections can't be used."""
         assert told.redis is not None
         self.store = RedisClient(told.redis, password_file=told.redis_password_file)
         self._engine = redis_url.parse(told.redis).kind.value
@@ -91,9 +91,9 @@ class Gatherer:
         self._keys = Keys(told.prefix)
 
     async def look(self) -> Status:
-        """The relay as it is now, as far as that can be seen: what can't be asked is named.
+        """Return the current state of the relay. Servers and nodes that can't be read are marked so.
 
-        Raises Unavailable where nothing can.
+        Raises Unavailable if no server can be reached.
         """
         servers = tuple(_servers(await self.store.servers()))
         if servers and all(server.trouble for server in servers):
@@ -106,7 +106,7 @@ class Gatherer:
         return Status(self._prefix, self._engine, tuple(nodes), servers, trouble)
 
     async def nodes(self) -> list[Node]:
-        """The nodes that have told of themselves lately. Raises Unavailable."""
+        """Return the nodes with a recent report. Raises Unavailable."""
         reports = {node_id: report for node_id, report in (await read(self.store, self._keys.nodes)).items() if report}
         leases = await self.store.each(("PTTL", self._keys.lease(node_id)) for node_id in reports)
         nodes = [_node(node_id, report, ttl) for (node_id, report), ttl in zip(reports.items(), leases, strict=True)]
@@ -114,9 +114,9 @@ class Gatherer:
 
 
 def _once(nodes: list[Node]) -> list[Node]:
-    """Without the dead who have a successor of their name: one that was started again and again is one node.
+    """Return the nodes without dead ones whose name a later node has: a node that was restarted is one node.
 
-    Each process has a uid of its own, and its last report stays for an hour.
+    Each process has its own node id, and its last report stays for an hour.
     """
     last: dict[str, Node] = {}
     for node in sorted(nodes, key=lambda node: (node.lives or node.unknown, node.report.at)):
@@ -155,27 +155,27 @@ def _replicas(info: Mapping[str, Any]) -> Iterable[str]:
 
 
 async def once(told: Config) -> Status:
-    """One look. Raises StartError where Redis can't be asked."""
+    """Return the current state. Raises StartError if Redis can't be reached."""
     async with asking(told) as gatherer:
         return await gatherer.look()
 
 
 @asynccontextmanager
 async def asking(told: Config) -> AsyncIterator[Gatherer]:
-    """Somebody to ask, for as long as the block lasts.
+    """Yield a Gatherer that works while the block lasts.
 
-    Raises StartError for what will not pass by itself, and where the block raises Unavailable.
+    Raises StartError for errors that don't pass by themselves, and if the block raises Unavailable.
     """
     gatherer = Gatherer(told)
     try:
         with one_start_error():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(gatherer.store.run)
-                with suppress(Unavailable):  # it's told where it matters
+                with suppress(Unavailable):  # the block's own requests will raise it
                     await gatherer.store.check()
                 yield gatherer
                 tasks.cancel_scope.cancel()
-    except BaseExceptionGroup as group:  # what is raised in an `except*` some Pythons wrap in a group again
+    except BaseExceptionGroup as group:  # some Pythons would wrap an exception raised in an `except*` in a group again
         unavailable = group.subgroup(Unavailable)
         if unavailable is None:
             raise

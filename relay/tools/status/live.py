@@ -1,4 +1,4 @@
-"""`relay top`: looks again and again, and shows the last one that succeeded."""
+"""`relay top`: reads the status at intervals, and shows the last one that succeeded."""
 
 import signal
 import time
@@ -20,7 +20,7 @@ Show = Callable[[RenderableType], None]
 
 
 async def run(told: Config, interval: float) -> None:
-    """Until Ctrl-C, SIGTERM or SIGHUP. Raises StartError for what will not pass by itself."""
+    """Show the status until Ctrl-C, SIGTERM or SIGHUP. Raises StartError for errors that don't pass by themselves."""
     ending = unless_ignored(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     with one_start_error(), anyio.open_signal_receiver(*ending) as signals:
         async with anyio.create_task_group() as tasks:

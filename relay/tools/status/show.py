@@ -1,4 +1,4 @@
-"""A status for programs (JSON) and for people (tables)."""
+"""Formats a status for programs (JSON) and for people (tables)."""
 
 import json
 import sys
@@ -14,12 +14,12 @@ from relay.logs import escape
 from relay.tools.status.gather import Node, Server, Status
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
-WIDE: Final = 160  # columns, where nobody has a terminal to fold lines for
+WIDE: Final = 160  # columns, if standard output isn't a terminal
 _SPANS: Final = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def as_json(status: Status) -> str:
-    """One JSON object; times in seconds, rates in messages a second."""
+    """Return one JSON object, with times in seconds and rates in messages a second."""
     return json.dumps(
         {
             "prefix": status.prefix,
@@ -73,17 +73,17 @@ def _server(server: Server) -> dict[str, Any]:
 
 
 class State(StrEnum):
-    """What a node is to its clients; `reason` says more."""
+    """The state of a node; `reason` explains it."""
 
     READY = "ready"
-    UNREADY = "unready"  # it lives, and had better get no new clients
+    UNREADY = "unready"  # it is alive, and should get no new clients
     DRAINING = "draining"  # it is ending
     DEAD = "dead"
-    UNKNOWN = "unknown"  # the server that has its lease can't be asked
+    UNKNOWN = "unknown"  # the server with its lease can't be reached
 
 
 def state(node: Node) -> State:
-    """Of the words, the one that fits."""
+    """Return the state of a node."""
     if node.unknown:
         return State.UNKNOWN
     if not node.lives:
@@ -94,7 +94,7 @@ def state(node: Node) -> State:
 
 
 def reason(node: Node) -> str:
-    """Why it isn't ready, for people; empty: it is."""
+    """Return for people why a node isn't ready, or "" if it is."""
     match state(node):
         case State.UNKNOWN:
             return "its lease can't be read"
@@ -106,7 +106,7 @@ def reason(node: Node) -> str:
 
 
 def _in_a_table(node: Node) -> str:
-    """State and reason in one; a node that lives says by itself what it is."""
+    """Return state and reason in one. The reason of a living node includes its state."""
     word, why = state(node), reason(node)
     if word in (State.DEAD, State.UNKNOWN):
         return f"{word}: {why}"
@@ -114,12 +114,12 @@ def _in_a_table(node: Node) -> str:
 
 
 def console() -> Console:
-    """Standard output, as wide as the terminal, if it is one."""
+    """Return a console for standard output, as wide as the terminal, if it is one."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def tables(status: Status) -> RenderableType:
-    """For a terminal. What came from Redis is escaped: others may write there."""
+    """Return the status for a terminal. Data from Redis is escaped, because others may write there."""
     return Group(*_parts(status))
 
 

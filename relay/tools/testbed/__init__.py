@@ -1,1 +1,1 @@
-"""Servers and nodes on this machine that can be started, broken and stopped, for torture, bench and the tests."""
+"""Starts, breaks and stops servers and nodes on this machine, for torture, bench and the tests."""

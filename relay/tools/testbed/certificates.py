@@ -1,4 +1,4 @@
-"""TLS of runs: a certificate for nodes of their own, and what clients trust. `relay bench` uses it too."""
+"""TLS for runs: a certificate for a run's own nodes, and the certificates that its clients trust."""
 
 import ssl
 import subprocess
@@ -9,16 +9,16 @@ from relay.config import ConfigError, StartError, bounded
 from relay.net.openssl_errors import in_words
 from relay.tools.testbed.process import HOST
 
-Certificate = tuple[Path, Path]  # and its key, PEM
+Certificate = tuple[Path, Path]  # the files of a certificate and its key, in PEM
 
-# Python can't make one, and a run should need no more packages than a node does.
+# Python can't make a certificate, and a run should need no more packages than a node does.
 _OPENSSL: Final = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=relay"
-# For clients that look closely, as Python's do since 3.13: whom it stands for, and what it's for.
+# Strict clients, such as Python's since 3.13, need the name of the host and the purpose of the certificate.
 _EXTENSIONS: Final = (f"subjectAltName=IP:{HOST}", "keyUsage=critical,digitalSignature,keyCertSign")
 
 
 def make_certificate(folder: Path) -> Certificate:
-    """One for this machine that signs itself, in files there. Raises StartError."""
+    """Write a self-signed certificate for this machine into the folder. Raises StartError."""
     certificate = folder / "node.crt", folder / "node.key"
     added = [word for extension in _EXTENSIONS for word in ("-addext", extension)]
     files = ["-out", str(certificate[0]), "-keyout", str(certificate[1])]
@@ -32,9 +32,9 @@ def make_certificate(folder: Path) -> Certificate:
 
 
 def client_context(ca: str | None) -> ssl.SSLContext:
-    """For clients, which check certificates. `ca`: a file of those to trust; without it, the system's.
+    """Return a context for clients, which check certificates.
 
-    Raises ConfigError.
+    `ca` is a file with trusted certificates, or None for the system's. Raises ConfigError.
     """
     if ca is None:
         return ssl.create_default_context()
@@ -46,7 +46,7 @@ def client_context(ca: str | None) -> ssl.SSLContext:
 
 
 def check(*, tls: bool, ca: str | None, servers: bool) -> None:
-    """Whether these options can go together. `ca`: read too. Raises ConfigError."""
+    """Raise ConfigError if these options exclude each other, or if the file `ca` can't be used."""
     if ca is not None:
         if not tls or not servers:
             raise ConfigError("--ca needs --tls and --server: nodes of its own show a certificate that it makes itself")

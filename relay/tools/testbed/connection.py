@@ -1,4 +1,4 @@
-"""One TCP connection of a user of a run."""
+"""A TCP connection of a run's user."""
 
 import socket
 import ssl
@@ -18,13 +18,13 @@ Address = tuple[str, int]
 
 READ_BYTES: Final = 65_536
 CONNECT_SECONDS: Final = 2.0
-LOOKUP_SECONDS: Final = 20.0  # what the system's resolver takes to give up, with its usual settings
+LOOKUP_SECONDS: Final = 20.0  # the time-out of the system's resolver, with its usual settings
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER that turns close into a reset
 BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class Wire:
-    """Any task may send. `note` hears what passes: an arrow, and bytes."""
+    """A connection on which any task may send. It calls `note` with an arrow and the bytes of each transfer."""
 
     def __init__(self, stream: ByteStream, note: Callable[[str, bytes], None]) -> None:
         self._stream = stream
@@ -32,7 +32,7 @@ class Wire:
         self._sending = anyio.Lock()
 
     async def send(self, data: bytes) -> None:
-        """Send, unless the connection is broken: whoever receives learns of that."""
+        """Send the data. A broken connection is ignored here, because `receive` raises then."""
         if data:
             async with self._sending:
                 self._note(">", data)
@@ -40,26 +40,26 @@ class Wire:
                     await self._stream.send(data)
 
     async def receive(self) -> bytes:
-        """What came. Raises one of BROKEN at the end."""
+        """Return received data. Raises one of BROKEN at the end."""
         data = await self._stream.receive(READ_BYTES)
         self._note("<", data)
         return data
 
     async def aclose(self) -> None:
-        """Close."""
+        """Close the connection."""
         await self._stream.aclose()
 
     def harden(self) -> None:
-        """Have it end with a reset instead of an end of stream."""
-        with suppress(OSError, ValueError, AttributeError):  # it has just ended; uvloop raises the last two
+        """Make `aclose` reset the connection instead of ending the stream."""
+        with suppress(OSError, ValueError, AttributeError):  # it has ended already; uvloop raises the last two
             sock = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 async def look_up(server: Address) -> None:
-    """Find out once, before all users of a run do, whether there is such a host. Raises StartError.
+    """Check that the host's name resolves, once before all users of a run connect. Raises StartError.
 
-    Nobody waits for a resolver that hangs, not even at the end.
+    A resolver that hangs isn't waited for, not even at the end of the process.
     """
     with anyio.move_on_after(LOOKUP_SECONDS):
         try:
@@ -75,13 +75,17 @@ async def dial(
     note: Callable[[str, bytes], None] = lambda _arrow, _data: None,
     tls: ssl.SSLContext | None = None,
 ) -> Wire | None:
-    """A connection, or None: nobody answers there now. `tls`: speak it. Raises StartError: it's the wrong server."""
+    """Return a connection, with TLS if there is a context, or None if the address can't be reached now.
+
+    Raises:
+        StartError: the server's certificate isn't accepted.
+    """
     host, port = address
     with anyio.move_on_after(CONNECT_SECONDS):
         try:
             if tls is None:
                 return Wire(await anyio.connect_tcp(host, port), note)
-            # Lines say themselves where they end: the end of TCP does for that of TLS.
+            # Lines show by themselves where they end, so the end of TCP may replace that of TLS.
             stream = await anyio.connect_tcp(host, port, ssl_context=tls, tls_standard_compatible=False)
             return Wire(stream, note)
         except ssl.SSLCertVerificationError as error:

@@ -1,17 +1,17 @@
-"""The kinds of Redis that a testbed has, and how soon each notices that a primary is gone."""
+"""The Redis topologies of a testbed, and the time in which each detects that a primary has failed."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Engine(StrEnum):
-    """What the nodes keep their directory in."""
+    """The Redis topology that the nodes use."""
 
     STANDALONE = "standalone"  # one server
     SENTINEL = "sentinel"  # a primary and a replica, under three sentinels
     CLUSTER = "cluster"  # three primaries, with a replica each
 
 
-# Silence of a primary, in seconds, after which sentinels, or the others of a cluster, call it failed.
+# Seconds of silence after which sentinels, or the other servers of a cluster, consider a primary as failed.
 DOWN_AFTER: Final = 1.0
 NODE_TIMEOUT: Final = 2.0

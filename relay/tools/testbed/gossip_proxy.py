@@ -1,7 +1,7 @@
-"""Stands before the ports on which the servers of a cluster talk to each other, and cuts one of them off.
+"""A proxy for the cluster bus ports of all servers of a cluster, which can isolate one server from the others.
 
-A server of a cluster dials every other one, and says in each packet who it is. So what it says on its own links is
-found at the others' ports.
+A server connects to every other one, and each packet has its sender's id. The packets of an isolated server can
+therefore be recognized at the other servers' ports.
 """
 
 from typing import Final
@@ -12,25 +12,25 @@ from anyio.abc import ByteStream, TaskStatus
 
 from relay.tools.testbed.process import HOST
 
-# A packet begins with a signature, lengths and epochs; then comes the id of its sender.
+# A packet begins with a signature, lengths and epochs, which the sender's id follows.
 _SENDER: Final = slice(40, 80)
 READ_BYTES: Final = 65_536
 _BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
 class Gossip:
-    """The ports before those of the servers, `ports`, in their order. `run` has to run before they are used."""
+    """Listens on `ports`, one for each server's bus port in the same order, while `run` runs."""
 
     def __init__(self, buses: list[int]) -> None:
         self._buses = buses
         self.ports: list[int] = []
-        self._cut: tuple[int, bytes] | None = None  # the server that is cut off: its number, and its id
+        self._cut: tuple[int, bytes] | None = None  # the isolated server's number and id
         self._whole = anyio.Event()
         self._whole.set()
         self._open: set[anyio.CancelScope] = set()
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Pass everything on until cancelled."""
+        """Forward everything until cancelled."""
         async with anyio.create_task_group() as tasks:
             for number in range(len(self._buses)):
                 listener = await anyio.create_tcp_listener(local_host=HOST)
@@ -46,11 +46,11 @@ class Gossip:
             await listener.serve(serve)
 
     def cut(self, number: int, id: str) -> None:
-        """Let nothing pass to or from that server, and tell nobody."""
+        """Hold back everything to or from this server, without closing connections."""
         self._cut, self._whole = (number, id.encode()), anyio.Event()
 
     def heal(self) -> None:
-        """Let everything pass again; what was connected meanwhile is connected anew, as after any long silence."""
+        """Let everything pass again, and close all connections, as happens after any long silence."""
         self._cut = None
         self._whole.set()
         for scope in self._open:
@@ -68,7 +68,7 @@ class Gossip:
                         tasks.start_soon(self._pump, front, back, ends, scope)
                         tasks.start_soon(self._pump, back, front, ends, scope)
             except _BROKEN:
-                pass  # one of the two is away
+                pass  # one of the two servers is down
             finally:
                 self._open.discard(scope)
 

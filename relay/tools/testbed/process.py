@@ -1,4 +1,4 @@
-"""Programs of the lab, which can be killed, frozen and started again."""
+"""Processes of a testbed, which can be killed, frozen and started again."""
 
 import signal
 import socket
@@ -24,7 +24,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, again too."""
+        """Start the program. It may be started again after its end."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 parent_guard.command(self._command),
@@ -37,27 +37,27 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """The id of the running process."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Started, and not ended."""
+        """Whether the process has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def status(self) -> int | None:
-        """Its exit status; None while it runs."""
+        """The exit status, or None while the process runs."""
         return self._process.poll() if self._process is not None else None
 
     def tell(self, number: signal.Signals) -> None:
-        """Send a signal, if it still runs."""
+        """Send a signal if the process still runs."""
         if self._process is not None:
             self._process.send_signal(number)
 
     async def end(self, number: signal.Signals = signal.SIGKILL) -> int:
-        """Tell it to end, and wait for that. Returns the exit status."""
+        """Send a signal that ends the process, wait for its end, and return the exit status."""
         if self._process is None:
             return 0
         self.tell(signal.SIGCONT)
@@ -70,7 +70,7 @@ class Process:
 
 
 def free_port() -> int:
-    """A port that nobody had a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

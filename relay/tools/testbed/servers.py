@@ -1,4 +1,4 @@
-"""The servers of the lab: one, a primary and a replica under sentinels, or a cluster."""
+"""The servers of a testbed: a single one, a primary and a replica with sentinels, or a cluster."""
 
 import socket
 from collections.abc import Callable
@@ -26,13 +26,13 @@ from relay.tools.testbed.waiting import LOOK_SECONDS, until
 
 T = TypeVar("T")
 
-# For all to know each other, and for a failover: many times what they take, for a machine that is busy.
+# The time for all servers to know each other, and for a failover. Both are much faster unless the machine is busy.
 PATIENCE_SECONDS: Final = 30.0
-ANSWER_SECONDS: Final = 0.5  # for a server that is asked how things stand; it may be frozen
+ANSWER_SECONDS: Final = 0.5  # for a server's state; the server may be frozen
 
 
 class Server(Process):
-    """One Valkey or Redis on the loopback interface; it forgets at its end, unless a snapshot is to be loaded."""
+    """One Valkey or Redis on the loopback interface. It starts empty, unless it is told to load its last snapshot."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -50,10 +50,10 @@ class Server(Process):
         self.log = folder / "server.log"
         super().__init__([str(embedded_redis.find_program()), *words, *options], self.log)
         self.client: Any = Redis(host=HOST, port=self.port)
-        self.state = _blocking_client(self.port)  # to ask how things stand, in a thread
+        self.state = _blocking_client(self.port)  # for reading the state in a thread
 
     async def serve(self, *, remember: bool = False) -> None:
-        """Start it and wait until it answers. `remember`: with what it had at the last snapshot."""
+        """Start the server and wait until it answers. With `remember` it loads its last snapshot. Raises StartError."""
         if not remember:
             self.dump.unlink(missing_ok=True)
         self.start()
@@ -68,54 +68,51 @@ class Server(Process):
         return False
 
     async def retire(self) -> None:
-        """End it for good."""
+        """End the server for good, and close its clients."""
         await self.end()
         await self.client.aclose()
         self.state.close()
 
 
 class Servers:
-    """Those that hold the data, `members`."""
+    """The servers that hold the data (`members`)."""
 
     def __init__(self, members: list[Server]) -> None:
         self.members = members
 
     @property
     def url(self) -> str:
-        """How a node is told of them."""
+        """The URL of the servers for nodes."""
         raise NotImplementedError
 
     async def start(self, tasks: TaskGroup) -> None:
-        """Start all, and wait until they work together. `tasks`: what stands between them. Raises StartError."""
+        """Start all servers, and wait until they work together. Proxies run in `tasks`. Raises StartError."""
         for server in self.members:
             await server.serve()
 
     async def end(self) -> None:
-        """End them for good."""
+        """End all servers for good."""
         for server in self.members:
             await server.retire()
 
     async def primaries(self) -> list[Server]:
-        """Those that serve now; empty while that is in doubt."""
+        """Return the current primaries, or an empty list while that isn't certain."""
         return await _ask(self._primaries) or []
 
     async def ready(self) -> bool:
-        """Whether a primary may fail now, because a replica could take its place, and everybody knows."""
+        """Return whether a primary may fail now: a replica could replace it, and all servers know that."""
         return bool(await _ask(self._ready))
 
     async def settle(self) -> None:
-        """Wait until it is so. Raises StartError if that doesn't happen."""
+        """Wait until a primary may fail (see `ready`). Raises StartError if that takes too long."""
         await _hold(("the servers work together again", self._ready))
 
     async def replaced(self, old: Server) -> None:
-        """Wait until another one serves in its place, and all others know. Raises StartError if that doesn't happen."""
+        """Wait until another server has replaced this one, and all others know. Raises StartError after a time-out."""
         await _hold((f"another server takes the place of the one on port {old.port}", lambda: self._replaced(old)))
 
     async def switch(self) -> Server:
-        """Put a replica in a primary's place while that one lives, as for an upgrade. Returns the one of before.
-
-        Raises StartError.
-        """
+        """Replace a live primary with a replica, as for an upgrade, and return the old primary. Raises StartError."""
         raise NotImplementedError
 
     def _primaries(self) -> list[Server]:
@@ -129,9 +126,9 @@ class Servers:
 
 
 class Endpoint(Servers):
-    """One server that serves, `member`, and one that may take its place behind the address that nodes know.
+    """A single server, and a spare one that may replace it behind the address that nodes know.
 
-    That one is started when it is wanted.
+    The spare server is started when it is needed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -140,16 +137,16 @@ class Endpoint(Servers):
 
     @property
     def url(self) -> str:
-        """How a node is told of them."""
+        """The URL of the server for nodes."""
         return f"redis://{HOST}:{self.members[0].port}"
 
     async def end(self) -> None:
-        """End them for good."""
+        """End both servers for good."""
         await super().end()
         await self._spare.retire()
 
     async def switch(self) -> Server:
-        """See `Servers`. The new one alone serves from now on; the old one is its replica."""
+        """See `Servers`. The new server is the only member then, and the old one its replica."""
         (old,), new = self.members, self._spare
         await new.serve()
         await anyio.to_thread.run_sync(topology.demote, new.state, old.port)
@@ -160,28 +157,28 @@ class Endpoint(Servers):
         return old
 
     def _ready(self) -> bool:
-        return True  # the other one is made a replica when it's wanted
+        return True  # the spare server is made a replica when it is needed
 
 
 class Sentinel(Process):
-    """A sentinel that begins with the primary on that port."""
+    """A sentinel that watches the primary on this port."""
 
     def __init__(self, folder: Path, primary: int) -> None:
         folder.mkdir()
         self.port = free_port()
-        settings = folder / "sentinel.conf"  # it writes there what it learns
+        settings = folder / "sentinel.conf"  # the sentinel writes its state there, too
         settings.write_text(topology.sentinel_settings(folder, self.port, primary))
         super().__init__([str(embedded_redis.find_program()), str(settings), "--sentinel"], folder / "sentinel.log")
         self.state = _blocking_client(self.port)
 
     async def retire(self) -> None:
-        """End it for good."""
+        """End the sentinel for good, and close its client."""
         await self.end()
         self.state.close()
 
 
 class Watched(Servers):
-    """A primary, a replica, and sentinels that put one in the other's place."""
+    """A primary, a replica, and sentinels that can replace the one with the other."""
 
     def __init__(self, folder: Path) -> None:
         primary = Server(folder / "server0", *topology.OPTIONS)
@@ -191,11 +188,11 @@ class Watched(Servers):
 
     @property
     def url(self) -> str:
-        """The sentinels, and what they call the service."""
+        """The URL with the sentinels and the name of their service."""
         return f"redis+sentinel://{','.join(f'{HOST}:{sentinel.port}' for sentinel in self._sentinels)}/{SERVICE}"
 
     async def start(self, tasks: TaskGroup) -> None:
-        """The servers first: a sentinel asks the primary at once who its replicas are."""
+        """Start the servers before the sentinels, which ask the primary for its replicas at once. Raises StartError."""
         await super().start(tasks)
         await _hold(("the replica is in step", lambda: topology.replicates(self.members[1].state)))
         for sentinel in self._sentinels:
@@ -203,7 +200,7 @@ class Watched(Servers):
         await _hold(("the sentinels know all others", self._ready))
 
     async def end(self) -> None:
-        """The sentinels first, so that they make nothing of the servers' end."""
+        """End the sentinels before the servers, so that they don't start a failover."""
         for sentinel in self._sentinels:
             await sentinel.retire()
         await super().end()
@@ -228,7 +225,7 @@ class Watched(Servers):
 
 
 class Cluster(Servers):
-    """Three primaries with a share of the slots each, and a replica for each."""
+    """A cluster of three primaries with a share of the slots each, and a replica for each."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -238,11 +235,11 @@ class Cluster(Servers):
 
     @property
     def url(self) -> str:
-        """The primaries of the beginning, as operators name them: they tell of the others, and may be away."""
+        """The URL with the first primaries, as operators write it. They know the other servers, and may be down."""
         return f"redis+cluster://{','.join(f'{HOST}:{server.port}' for server in self.members[:PRIMARIES])}"
 
     async def start(self, tasks: TaskGroup) -> None:
-        """Start all, and have them share the slots. Raises StartError."""
+        """Start all servers and form a cluster of them. Raises StartError."""
         await tasks.start(self.gossip.run)
         pairs = list(zip(self._buses, self.gossip.ports, strict=True))
         self.members = [
@@ -267,22 +264,22 @@ class Cluster(Servers):
         return old
 
     def _pair(self) -> tuple[Server, Server]:
-        """A primary and its replica."""
+        """Return a primary and its replica."""
         new = next(server for server in self.members if topology.replicates(server.state))
         port = topology.primary_of(new.state)
         return next(server for server in self.members if server.port == port), new
 
     async def cut_off(self, server: Server) -> None:
-        """Let nothing pass between a server and the others; clients reach it."""
+        """Isolate a server from the others. Clients still reach it."""
         id = await anyio.to_thread.run_sync(server.state.cluster, "MYID")
         self.gossip.cut(self.members.index(server), id)
 
     async def patience(self, seconds: float) -> None:
-        """Have a server called failed after so long a silence."""
+        """Set after how many seconds of silence a server is considered as failed."""
         await anyio.to_thread.run_sync(topology.set_timeout, [server.state for server in self.members], seconds)
 
     async def shares(self) -> list[tuple[range, int]]:
-        """Ranges of slots, and the port of the primary of each."""
+        """Return the ranges of slots with the port of the primary of each, or an empty list without an answer."""
         return await _ask(lambda: topology.shares(self.members[0].state)) or []
 
     def _primaries(self) -> list[Server]:
@@ -300,7 +297,7 @@ class Cluster(Servers):
 
 
 def make(engine: Engine, folder: Path) -> Servers:
-    """The servers of an engine, not started, with their files in an empty folder."""
+    """Return the servers of an engine, which aren't started yet, with their files in an empty folder."""
     match engine:
         case Engine.STANDALONE:
             return Endpoint(folder)
@@ -322,7 +319,7 @@ def _blocking_client(port: int) -> redis.Redis:
 
 
 async def _ask(question: Callable[[], T]) -> T | None:
-    """The answer; None where a server gives none."""
+    """Return the answer, or None if a server gives none."""
     with suppress(RedisError, OSError):
         return await anyio.to_thread.run_sync(question)
     return None
@@ -331,7 +328,7 @@ async def _ask(question: Callable[[], T]) -> T | None:
 async def _hold(step: Step) -> None:
     what, true = step
     with anyio.move_on_after(PATIENCE_SECONDS):
-        while not await _ask(true):  # noqa: ASYNC110  no server tells of it
+        while not await _ask(true):  # noqa: ASYNC110  no server notifies of it
             await anyio.sleep(LOOK_SECONDS)
         return
     raise StartError(f"not within {PATIENCE_SECONDS:g} s: {what}")

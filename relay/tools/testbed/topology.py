@@ -1,6 +1,6 @@
-"""How sentinels and a cluster are made of servers that run, for `relay torture` and for the tests.
+"""Forms sentinels and clusters of running servers, for `relay torture` and for the tests.
 
-Whoever makes them waits in a way of its own. All else blocks for as long as a server takes to answer.
+The caller waits for the conditions in its own way. All functions block until a server has answered.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,24 +16,24 @@ from relay.tools.testbed.process import HOST
 
 SERVICE: Final = "relay"
 SENTINELS: Final = 3
-# Two of the three: what one alone believes moves nothing, and one may be away.
+# Two of the three sentinels have to agree, so that a single one can't start a failover, and one may be down.
 QUORUM: Final = 2
-# After a failover that came to nothing, milliseconds before the next try, twice.
+# Sentinels wait twice this many milliseconds before they repeat a failed failover.
 FAILOVER_TIMEOUT: Final = 5000
 
 PRIMARIES: Final = 3
 SLOTS: Final = 16384  # Redis Cluster's own number
 EVERYWHERE: Final = (range(SLOTS),)
 
-# A replica is wanted at once, not when more of them might have come.
+# A replica is synchronized at once, without waiting for more replicas.
 OPTIONS: Final = ("--repl-diskless-sync-delay", "0")
 
-# What to wait for, in words and as a question.
+# A condition to wait for, with its description.
 Step = tuple[str, Callable[[], bool]]
 
 
 class Member(Struct, frozen=True):
-    """A server of a cluster, and the port on which it talks to the others."""
+    """A server of a cluster, with its port for clients and its bus port for the other servers."""
 
     client: redis.Redis
     port: int
@@ -41,7 +41,7 @@ class Member(Struct, frozen=True):
 
 
 def replicates(client: redis.Redis) -> bool:
-    """Whether the server is a replica, and in step with its primary."""
+    """Return whether the server is a replica, and in sync with its primary."""
     info: Any = client.info("replication")
     return (info["role"], info.get("master_link_status")) == ("slave", "up")
 
@@ -50,7 +50,7 @@ def replicates(client: redis.Redis) -> bool:
 
 
 def sentinel_settings(folder: Path, port: int, primary: int) -> str:
-    """The settings of a sentinel that watches over the primary on that port."""
+    """Return the settings of a sentinel that watches the primary on this port."""
     return (
         f"port {port}\nbind {HOST}\ndir {folder}\n"
         f"sentinel monitor {SERVICE} {HOST} {primary} {QUORUM}\n"
@@ -60,13 +60,13 @@ def sentinel_settings(folder: Path, port: int, primary: int) -> str:
 
 
 def named(sentinel: redis.Redis) -> int:
-    """The port of the server that a sentinel calls the primary."""
+    """Return the port of the server that a sentinel considers as the primary."""
     address: Any = sentinel.sentinel_get_master_addr_by_name(SERVICE)
     return int(address[1])
 
 
 def knows_all(sentinel: redis.Redis, replicas: int) -> bool:
-    """Whether a sentinel knows all others and so many replicas, in step as far as it knows: a failover is possible."""
+    """Return whether a sentinel could run a failover: it knows all others and all replicas, which are in sync."""
     state: Any = sentinel.sentinel_master(SERVICE)
     found: Any = sentinel.sentinel_slaves(SERVICE)
     whole = (state["num-other-sentinels"], len(found)) == (SENTINELS - 1, replicas)
@@ -74,7 +74,7 @@ def knows_all(sentinel: redis.Redis, replicas: int) -> bool:
 
 
 def order_failover(sentinel: redis.Redis) -> None:
-    """Have the sentinels put the replica in the primary's place, which lives."""
+    """Have the sentinels replace the live primary with its replica."""
     sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
 
 
@@ -87,9 +87,9 @@ def _could_take_over(replica: dict[str, Any]) -> bool:
 
 
 def cluster_options(bus: int, announced: int | None = None) -> list[str]:
-    """Of a server that is to be part of a cluster, and to talk to the others on that port.
+    """Return the options of a cluster's server with this bus port.
 
-    `announced`: the port that the others are told of instead, where something stands between them.
+    `announced` is the port that the other servers use instead, if there is a proxy between them.
     """
     words = {"enabled": "yes", "node-timeout": round(NODE_TIMEOUT * 1000), "port": bus}
     if announced is not None:
@@ -98,7 +98,10 @@ def cluster_options(bus: int, announced: int | None = None) -> list[str]:
 
 
 def form_cluster(members: Sequence[Member], primaries: int = PRIMARIES) -> Iterator[Step]:
-    """So many primaries that share the slots evenly; the further ones become their replicas, in the same order."""
+    """Form a cluster: the first servers are primaries with an equal share of the slots, the others their replicas.
+
+    Yields each condition that has to hold before the next step.
+    """
     clients = [member.client for member in members]
     bounds = [SLOTS * n // primaries for n in range(primaries + 1)]
     for client, (first, end) in zip(clients[:primaries], pairwise(bounds), strict=True):
@@ -114,7 +117,7 @@ def form_cluster(members: Sequence[Member], primaries: int = PRIMARIES) -> Itera
 
 
 def is_whole(client: redis.Redis, size: int) -> bool:
-    """Whether a server sees every slot served, none of them by a server in doubt, and so many servers."""
+    """Return whether a server knows `size` servers, and sees all slots served by servers that haven't failed."""
     info: Any = client.cluster("INFO")
     return (info["cluster_state"], info["cluster_known_nodes"], info["cluster_slots_ok"]) == (
         "ok",
@@ -124,29 +127,29 @@ def is_whole(client: redis.Redis, size: int) -> bool:
 
 
 def serving(client: redis.Redis) -> set[int]:
-    """The ports of the primaries that a server of a cluster knows."""
+    """Return the ports of the primaries that a server of a cluster knows."""
     return {port for _slots, port in shares(client)}
 
 
 def shares(client: redis.Redis) -> list[tuple[range, int]]:
-    """Ranges of slots, and the port of the primary that serves each, as a server of a cluster knows them."""
+    """Return the ranges of slots that a server of a cluster knows, with the port of the primary of each."""
     rows: Any = client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
     return [(range(int(first), int(last) + 1), int(primary[1])) for first, last, primary, *_ in rows]
 
 
 def primary_of(replica: redis.Redis) -> int:
-    """The port of the primary of a replica."""
+    """Return the port of a replica's primary."""
     info: Any = replica.info("replication")
     return int(info["master_port"])
 
 
 def take_over(replica: redis.Redis) -> None:
-    """Have a replica of a cluster take its primary's place, which lives and helps."""
+    """Have a replica of a cluster replace its primary, which is alive and takes part."""
     replica.cluster("FAILOVER")
 
 
 def set_timeout(clients: Sequence[redis.Redis], seconds: float) -> None:
-    """After how long a silence servers call each other failed."""
+    """Set after how many seconds of silence the servers consider each other as failed."""
     for client in clients:
         client.config_set("cluster-node-timeout", round(seconds * 1000))
 
@@ -155,10 +158,10 @@ def set_timeout(clients: Sequence[redis.Redis], seconds: float) -> None:
 
 
 def put_in_place(new: redis.Redis) -> None:
-    """Make a replica that is in step a primary."""
+    """Make a replica a primary."""
     new.replicaof("NO", "ONE")
 
 
 def demote(old: redis.Redis, primary: int) -> None:
-    """Make a primary the replica of the server on that port."""
+    """Make a primary the replica of the server on this port."""
     old.replicaof(HOST, str(primary))

@@ -1,4 +1,4 @@
-"""Waiting for what no event tells of: other processes, and what many users have come to."""
+"""Waits for conditions without an event, such as the state of other processes or of many users."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,8 +9,8 @@ LOOK_SECONDS: Final = 0.02
 
 
 async def until(true: Callable[[], bool], seconds: float | None = None) -> bool:
-    """Wait for it, for so many seconds at most. Returns whether it is true."""
+    """Wait for a condition, for at most `seconds`. Returns whether it is true."""
     with anyio.move_on_after(seconds):
-        while not true():  # noqa: ASYNC110  whatever it is, nobody tells of it
+        while not true():  # noqa: ASYNC110  there is no event for the condition
             await anyio.sleep(LOOK_SECONDS)
     return true()

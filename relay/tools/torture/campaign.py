@@ -31,12 +31,12 @@ from relay.tools.torture.plan import Plan
 from relay.tools.torture.player import Player, Stage, Stranger, User
 from relay.tools.torture.text_client import Person
 
-WARM_UP_SECONDS: Final = 2.0  # before the first fault, for sessions to be there, and for memory to be measured
-QUIET_SECONDS: Final = 1.0  # after the last outcome, for what should not come any more
-# Of ten users: programs, programs whose node acknowledges, people.
+WARM_UP_SECONDS: Final = 2.0  # before the first fault, so that sessions exist when memory is measured
+QUIET_SECONDS: Final = 1.0  # after the last outcome, for messages that must not arrive any more
+# The kinds of ten users: programs, programs whose node acknowledges for them, and people.
 KINDS: Final = (*[Kind.PROGRAM] * 6, Kind.LAZY, Kind.LAZY, Kind.PERSON, Kind.PERSON)
 STRANGERS: Final = 3
-# A node may have grown by so much at the end: Python keeps what it once needed.
+# The most by which a node may have grown at the end. Python keeps some memory that it once needed.
 GROWTH_BYTES: Final = 48 * 1024 * 1024
 
 UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
@@ -44,18 +44,18 @@ _ERROR: Final = re.compile(r"^\S+ (error|critical) .*", re.MULTILINE)
 
 
 class Result(Struct):
-    """What came of a run."""
+    """The outcome of a run."""
 
     plan: Plan
     verdict: Verdict
     faults: dict[str, int] = field(default_factory=dict)
     sessions: int = 0
     seconds: float = 0.0
-    folder: str = ""  # with the logs of all nodes; empty: nothing was kept
+    folder: str = ""  # the folder with the logs of all nodes, or "" if none were kept
 
     @property
     def clean(self) -> bool:
-        """Every promise was held."""
+        """Whether no promise was broken."""
         return self.verdict.clean
 
 
@@ -63,7 +63,7 @@ Tell = Callable[[str], None]
 
 
 async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
-    """Carry the plan out. `tell` hears, in a line each, how it goes. Raises StartError."""
+    """Carry the plan out. Calls `tell` with each line of progress. Raises StartError."""
     folder = Path(tempfile.mkdtemp(prefix="relay-torture-"))
     try:
         with one_start_error():
@@ -95,7 +95,7 @@ async def _cluster(plan: Plan, folder: Path, certificate: certificates.Certifica
 
 
 class _Campaign:
-    """One run against one cluster; `lab` is None where that isn't ours."""
+    """One run against one cluster. `lab` is None if the run didn't start the cluster itself."""
 
     def __init__(self, plan: Plan, lab: Lab | None, tell: Tell, tls: ssl.SSLContext | None) -> None:
         self._plan = plan
@@ -107,14 +107,14 @@ class _Campaign:
         self.stage = Stage(addresses, self._clock, plan.grace, tls)
         self._users = self._cast()
         self._failures: dict[str, list[str]] = {}
-        self._looks = 0  # whether everything works
-        self._usual = 0.0  # seconds that a look takes while nothing is broken
+        self._looks = 0  # checks whether everything works
+        self._usual = 0.0  # seconds that a check takes without faults
 
     def _clock(self) -> float:
         return time.monotonic() - self._began
 
     def _rng(self, *role: object) -> Random:
-        """Random numbers of its own for each role: none disturbs another's."""
+        """Return a random generator for a role, so that roles don't influence each other."""
         return Random(f"{self._plan.seed}/{'/'.join(map(str, role))}")
 
     def _cast(self) -> list[User]:
@@ -129,7 +129,7 @@ class _Campaign:
         return Program(name, kind, self._history, rng, names, stranger=stranger)
 
     async def run(self) -> Result:
-        """Traffic and faults, then quiet, then the check."""
+        """Run traffic and faults, then a quiet phase, then the check."""
         async with anyio.create_task_group() as players:
             for user in self._users:
                 players.start_soon(Player(user, self.stage, self._rng("player", user.name)).run)
@@ -163,7 +163,7 @@ class _Campaign:
         return Stranger(make, names, self.stage, rng)
 
     async def _measure(self) -> None:
-        """How long a look takes on this machine, whatever else that does."""
+        """Measure how long a check takes on this machine with its current load."""
         began = self._clock()
         everyone = list(range(len(self.stage.addresses)))
         self._failures["dead"] = await self._alive(everyone, EVERYWHERE, self._plan.recovery)
@@ -192,12 +192,12 @@ class _Campaign:
             )
 
     async def _quiet(self) -> None:
-        """Nobody says anything new. Everything has to be settled soon, and nothing may come after that."""
+        """Stop new traffic. Everything has to be settled soon, and nothing may arrive after that."""
         healed = self._clock()
         self.stage.acting = False
         everyone = list(range(len(self.stage.addresses)))
         self._failures["recovery"] = await self._alive(everyone, EVERYWHERE, self._plan.recovery)
-        # A name may still belong, for its grace, to a client that vanished with it.
+        # A name may still belong, for the grace period, to a client that has vanished.
         last = healed + self._plan.recovery + self._plan.grace
         await self._until_all(lambda user: user.ready, "is not back", last)
         await self._until_all(lambda user: user.settled, "waits for the outcome of messages", last)
@@ -205,7 +205,7 @@ class _Campaign:
         await until(lambda: not self._lopsided(), max(0.0, last - self._clock()))
 
     def write_notes(self, folder: Path) -> None:
-        """What was broken when, and what every user was told."""
+        """Write the log of faults, and the traffic of each user."""
         self.stage.write_notes(folder)
         faults = (f"{f.span.began:8.3f} {f.span.ended:8.3f} {f.kind} {f.node}\n" for f in self._history.faults)
         (folder / "faults.txt").write_text("".join(faults))
@@ -220,9 +220,9 @@ class _Campaign:
         self._failures.setdefault("recovery", []).extend(late)
 
     async def _alive(self, nodes: list[int], slots: Sequence[range], seconds: float) -> list[str]:
-        """What new users on every two of these nodes, with names in these slots of a cluster, can't do that soon.
+        """Return what new users on any two of these nodes, with names in these slots of a cluster, can't do in time.
 
-        That is within so many seconds more than it takes while nothing is broken.
+        They have `seconds` more than a check takes without faults.
         """
         self._looks += 1
         seconds += self._usual

@@ -1,7 +1,7 @@
-"""The promises, held against what every client saw. No I/O.
+"""Checks the promises against what every client saw. No I/O.
 
-Each rule is a function that looks at the history and yields one line for each violation. What a rule lets pass, and
-why, stands beside it: the exceptions are those that the protocol itself makes, and no wider.
+Each rule is a function that reads the history and yields one line for each violation. The exceptions of a rule are
+explained beside it. They are those that the protocol itself makes, and no wider.
 """
 
 from collections import Counter, defaultdict
@@ -13,43 +13,44 @@ from msgspec import Struct, field
 from relay.protocol.errors import Reason
 from relay.tools.torture.history import OPEN, End, Fault, Heard, History, Kind, Parted, Said, Session
 
-# Faults after which Redis doesn't know what it knew before.
+# Faults after which Redis has lost data.
 FORGETTING: Final = frozenset({"flush", "evict", "redis-down", "rollback", "failover", "switch", "isolate"})
-# Faults that end a node, or look like that from outside.
+# Faults that end a node, or look like its end from outside.
 NODE_LOSS: Final = frozenset({"kill", "pause", "term", "partition"})
-# Faults that keep a node that lives from Redis or from its clients.
+# Faults that separate a live node from Redis or from its clients.
 IMPAIRING: Final = frozenset(
     {"pause", "partition", "redis-freeze", "redis-down", "failover", "switch", "isolate", "shard-freeze"}
 )
-# Faults that keep a node from answering anybody.
+# Faults that keep a node from answering any client.
 SILENCING: Final = frozenset({"kill", "term", "pause"})
 
-# A fault's effects outlast it: a node that wakes up asks what it still owns, clients come back.
+# The effects of a fault outlast it: a node that wakes up re-checks which names it owns, and clients reconnect.
 AFTERMATH_SECONDS: Final = 3.0
-# Messages that may be lost with a session, and the least that has to arrive: refusing everything must not pass.
+# The share of messages that may be lost with a session, and the number of messages that has to arrive. A relay that
+# refuses everything must not pass.
 LOST_SHARE: Final = 0.10
 LEAST_DELIVERED: Final = 100
-# A claim or a call has its answer within a second, and what a busy machine adds to that; a claim also waits for the
-# lease of a part of the directory that was forgotten.
+# A claim or a call is answered within a second, or later on a busy machine. A claim also waits for one lease if its
+# partition of the directory has lost its data.
 ANSWER_SECONDS: Final = 3.0
 
 
 class Verdict(Struct):
-    """What the checker found. `violations`: by rule; empty lists are left out."""
+    """The result of the check. `violations` has only the rules that were violated."""
 
     violations: dict[str, list[str]] = field(default_factory=dict)
     said: int = 0
     delivered: int = 0
-    unconfirmed: dict[str, int] = field(default_factory=dict)  # by reason; those that arrived all the same left out
+    unconfirmed: dict[str, int] = field(default_factory=dict)  # by reason, without messages that arrived all the same
 
     @property
     def clean(self) -> bool:
-        """Nothing was found."""
+        """Whether no rule was violated."""
         return not self.violations
 
 
 class _Facts:
-    """The history, looked up by what the rules ask for."""
+    """The history with the look-ups that the rules need."""
 
     def __init__(self, history: History, lease: float, grace: float) -> None:
         self.history = history
@@ -61,7 +62,7 @@ class _Facts:
         self.by_key: dict[str, list[Heard]] = defaultdict(list)
         for heard in history.heard:
             self.by_key[heard.key].append(heard)
-        self.first_told: dict[str, float] = {}  # when either side was first told that a chat is over, by chat
+        self.first_told: dict[str, float] = {}  # the time when either side was first told that a chat is over, by chat
         for parted in history.parted:
             self.first_told[parted.chat] = min(parted.at, self.first_told.get(parted.chat, parted.at))
 
@@ -69,7 +70,7 @@ class _Facts:
         return self.history.sessions[serial]
 
     def during(self, kinds: frozenset[str], began: float, ended: float, node: int | None = None) -> list[Fault]:
-        """Faults of these kinds that had an effect between two times; on this node, where that matters."""
+        """Return the faults of these kinds with an effect between two times, on this node or on any if it is None."""
         return [
             fault
             for fault in self.history.faults
@@ -79,7 +80,7 @@ class _Facts:
         ]
 
     def recipients(self, said: Said) -> list[Session]:
-        """The sessions that had the name it was said to then; the latest before, where nobody had it."""
+        """Return the sessions that owned the recipient's name then, or the latest one before if there was none."""
         named = [s for s in self.history.sessions if s.name == said.to and s.span.began <= said.at]
         return [s for s in named if s.span.holds(said.at)] or named[-1:]
 
@@ -88,7 +89,7 @@ Rule = Callable[[_Facts], Iterator[str]]
 
 
 def _doubled(facts: _Facts) -> Iterator[str]:
-    """A message arrives once, also at one who comes back on another connection."""
+    """A message arrives once, also if its recipient resumes on another connection."""
     for key, heard in facts.by_key.items():
         names = Counter(facts.session(h.session).name for h in heard)
         yield from (f"{key} reached {name} {count} times" for name, count in names.items() if count > 1)
@@ -97,8 +98,8 @@ def _doubled(facts: _Facts) -> Iterator[str]:
 def _misdelivered(facts: _Facts) -> Iterator[str]:
     """A message reaches the partner of the chat it was written to, and nobody else.
 
-    A text client's line belongs to the chat that the node last announced to it, which it may not have read yet; so all
-    that counts is that the other side was told of such a chat.
+    A text client's line belongs to the chat that the node last announced to it, which it may not have read yet.
+    Therefore it counts only that the recipient was told of a chat with the sender.
     """
     for heard in facts.history.heard:
         said, by = facts.history.said.get(heard.key), facts.session(heard.session)
@@ -115,7 +116,7 @@ def _misdelivered(facts: _Facts) -> Iterator[str]:
 
 
 def _reordered(facts: _Facts) -> Iterator[str]:
-    """Messages of one session to one session come in the order in which they were said."""
+    """Messages from one session to another arrive in the order in which they were sent."""
     latest: dict[tuple[int, int], tuple[int, str]] = {}
     for heard in facts.history.heard:
         said = facts.history.said.get(heard.key)
@@ -130,9 +131,9 @@ def _reordered(facts: _Facts) -> Iterator[str]:
 
 
 def _lost(facts: _Facts) -> Iterator[str]:
-    """What was acknowledged is there.
+    """An acknowledged message has arrived.
 
-    Where the partner's node acknowledges, what was on its way may go with the partner's connection or node.
+    If the partner's node acknowledges, messages in flight may be lost with the partner's connection or node.
     """
     for said in facts.history.said.values():
         if said.outcomes[:1] != ["acked"] or said.key in facts.by_key:
@@ -142,7 +143,7 @@ def _lost(facts: _Facts) -> Iterator[str]:
 
 
 def _broke(facts: _Facts, said: Said) -> bool:
-    """The connection is gone that it was said to, or was about to be said to."""
+    """Return whether the recipient's connection at the time of the message has broken since."""
     for session in facts.recipients(said):
         connections = [c for c in session.connections if c.span.began <= said.at]
         if connections and connections[-1].span.ended < OPEN:
@@ -161,7 +162,7 @@ def _unreported(facts: _Facts) -> Iterator[str]:
             yield f"{said.key} to {said.to} has no outcome ({session.end})"
         elif said.key not in facts.by_key and not _broke(facts, said):
             missing[session.serial].append(said.key)
-    for serial, keys in missing.items():  # a person is told "nobody is chatting with you", not about which line
+    for serial, keys in missing.items():  # "nobody is chatting with you" doesn't tell a person which line is meant
         if len(keys) > facts.session(serial).refusals:
             yield f"{', '.join(keys[:5])}: {len(keys)} neither arrived nor reported"
 
@@ -174,7 +175,7 @@ def _contradicted(facts: _Facts) -> Iterator[str]:
 
 
 def _two_owners(facts: _Facts) -> Iterator[str]:
-    """A name has one owner. It comes free when its owner quits, is away for longer than the grace, or is cut off."""
+    """A name has one owner. It is released when its owner quits, is away longer than the grace, or is cut off."""
     by_name: dict[str, list[Session]] = defaultdict(list)
     for session in facts.history.sessions:
         for before in by_name[session.name]:
@@ -191,12 +192,12 @@ def _two_owners(facts: _Facts) -> Iterator[str]:
 def _may_be_taken(facts: _Facts, session: Session, at: float) -> bool:
     connection = session.connection(at)
     if connection is not None:
-        # Its client can't tell: its node slept, or couldn't reach Redis, or Redis has lost the claim in a failover.
+        # The client can't notice that its node was suspended or cut off from Redis, or that a failover lost its claim.
         kinds = IMPAIRING | {"rollback"}
         if session.kind is Kind.PERSON and facts.during(frozenset({"term", "kill"}), at, at, connection.node):
-            return True  # over with its node; a client that doesn't read hasn't seen it yet
+            return True  # the session ended with its node; a client that doesn't read hasn't noticed yet
         return bool(facts.during(kinds, at, at + facts.lease, connection.node))
-    last = next(c for c in reversed(session.connections) if c.span.began <= at)  # it may have come back since
+    last = next(c for c in reversed(session.connections) if c.span.began <= at)  # it may have reconnected since
     gone = last.span.ended
     if at - gone >= facts.grace:
         return True
@@ -205,7 +206,7 @@ def _may_be_taken(facts: _Facts, session: Session, at: float) -> bool:
 
 
 def _forgotten(facts: _Facts) -> Iterator[str]:
-    """A session waits for its client for the grace. It is forgotten only if its node died and Redis forgot it too."""
+    """A session waits for its client for the grace. It is forgotten earlier only if its node and Redis both lost it."""
     for session in facts.history.sessions:
         if session.end is not End.FORGOTTEN:
             continue
@@ -219,7 +220,7 @@ def _forgotten(facts: _Facts) -> Iterator[str]:
 
 
 def _taken(facts: _Facts, session: Session) -> bool:
-    """Somebody else has had the name since; whether that was right is another rule's."""
+    """Return whether another session has owned the name since. Another rule checks whether it was allowed to."""
     return any(
         s.name == session.name and session.span.began < s.span.began <= session.span.ended
         for s in facts.history.sessions
@@ -227,10 +228,10 @@ def _taken(facts: _Facts, session: Session) -> bool:
 
 
 def _unfounded(facts: _Facts) -> Iterator[str]:
-    """A chat is `lost` only with one of its two sessions, or about when the grace of one was over.
+    """A chat is `lost` only if one of its two sessions is over, or if the grace of one was about to end.
 
-    Or with the word that the other one had left: it comes late, from a session that may have forgotten why. One that
-    moves at the very moment in which it is called may have known nothing of the chat.
+    It may also be `lost` if the other side left: the report may come late, from a session that has lost the reason. A
+    session that moves at the moment of a call may not have known of the chat.
     """
     ended = {p.chat for p in facts.history.parted if p.reason != Reason.LOST}
     for parted in facts.history.parted:
@@ -249,9 +250,9 @@ def _unfounded(facts: _Facts) -> Iterator[str]:
 
 
 def _goes_on(facts: _Facts, partner: Session, parted: Parted) -> bool:
-    """The partner's session was there all the time, and still is much later; nor had Redis forgotten the chat.
+    """Return whether the partner's session was there all the time and much later, and Redis had not lost the chat.
 
-    If Redis forgot it, one side may hear so within the grace, and the other one later, if its own node broke meanwhile.
+    If Redis lost it, one side may be told within the grace, and the other later, if its own node failed meanwhile.
     """
     at, first = parted.at, facts.first_told[parted.chat]
     if partner.kind is Kind.PERSON or partner.stranger or partner.span.ended < at + facts.lease + facts.grace:
@@ -260,7 +261,7 @@ def _goes_on(facts: _Facts, partner: Session, parted: Parted) -> bool:
 
 
 def _absent(facts: _Facts, session: Session, at: float) -> bool:
-    """Whether its client had been away, about for the grace: its node may have been about to give it up."""
+    """Return whether the client had been away for about the grace: its node may have been about to end the session."""
     return any(
         a.span.ended <= at and b.span.began - a.span.ended >= facts.grace - AFTERMATH_SECONDS
         for a, b in zip(session.connections, session.connections[1:], strict=False)
@@ -268,7 +269,7 @@ def _absent(facts: _Facts, session: Session, at: float) -> bool:
 
 
 def _unasked(facts: _Facts) -> Iterator[str]:
-    """A chat is `left` because one of the two left it or called somebody else. (Only programs say so.)"""
+    """A chat is `left` only if one of the two left it or called another user. (Only programs record requests.)"""
     told: dict[str, list[Parted]] = defaultdict(list)
     for parted in facts.history.parted:
         told[parted.chat].append(parted)
@@ -279,7 +280,7 @@ def _unasked(facts: _Facts) -> Iterator[str]:
 
 
 def lopsided(history: History) -> Iterator[str]:
-    """Once all is quiet, whoever has a partner is that one's partner, in the same chat."""
+    """Yield each user who isn't the partner of its own partner, in the same chat. Call it once all is quiet."""
     views = {view.name: view for view in history.views}
     for view in views.values():
         if not view.partner:
@@ -292,7 +293,7 @@ def lopsided(history: History) -> Iterator[str]:
 
 
 def _late(facts: _Facts) -> Iterator[str]:
-    """Whoever comes is given a name, or told that that isn't possible now, and so is whoever asks for somebody."""
+    """A new user's claim and call are answered in time, if only with a refusal."""
     for arrival in facts.history.arrivals:
         waited = min(arrival.answered, arrival.ended) - arrival.at
         asked = min(arrival.left, arrival.ended) - arrival.answered if arrival.answered < OPEN else 0.0
@@ -304,12 +305,12 @@ def _late(facts: _Facts) -> Iterator[str]:
 
 
 def _odd(facts: _Facts) -> Iterator[str]:
-    """Nobody was told what the protocol doesn't know."""
+    """No client received anything outside the protocol."""
     yield from facts.history.oddities
 
 
 def _refusing(facts: _Facts) -> Iterator[str]:
-    """Most of what is said arrives: what doesn't, because a session or a name was lost, is a small part."""
+    """Most messages arrive: only a small part is unconfirmed because a session or a name was lost."""
     delivered = len(facts.by_key)
     lost = sum(count for reason, count in unconfirmed(facts).items() if reason in (Reason.LOST, Reason.NAME_LOST))
     if delivered < LEAST_DELIVERED:
@@ -319,7 +320,7 @@ def _refusing(facts: _Facts) -> Iterator[str]:
 
 
 def unconfirmed(facts: _Facts) -> dict[str, int]:
-    """How many messages were reported unconfirmed and didn't arrive, by reason."""
+    """Return the number of messages that were reported unconfirmed and didn't arrive, by reason."""
     reasons = (
         said.outcomes[0] for said in facts.history.said.values() if said.outcomes and said.key not in facts.by_key
     )
@@ -345,7 +346,7 @@ RULES: Final[dict[str, Rule]] = {
 
 
 def check(history: History, *, lease: float, grace: float) -> Verdict:
-    """Hold every promise against the history. `lease`, `grace`: the nodes' settings, in seconds."""
+    """Check every promise against the history. `lease` and `grace` are the nodes' settings in seconds."""
     facts = _Facts(history, lease, grace)
     found = {name: list(rule(facts)) for name, rule in RULES.items()}
     violations = {name: lines for name, lines in found.items() if lines}

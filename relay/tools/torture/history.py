@@ -1,6 +1,6 @@
-"""What every client of a run saw, and what was broken when: all that the checker looks at.
+"""The history of a run for the checker: what every client saw, and which faults there were.
 
-Times are seconds of one clock. Every text is unique (`key`), so that it can be recognized wherever it turns up.
+Times are seconds of one clock. Every text is unique (`key`), so that it can be recognized wherever it arrives.
 """
 
 from enum import StrEnum
@@ -12,64 +12,64 @@ OPEN: Final = float("inf")
 
 
 class Kind(StrEnum):
-    """What a client promises."""
+    """The kind of a client, which decides what may be lost."""
 
-    PROGRAM = "program"  # JSON, acknowledges itself: nothing may be lost
-    LAZY = "lazy"  # JSON, its node acknowledges: what is on its way to it may go with its connection
+    PROGRAM = "program"  # JSON with its own acknowledgements: no message may be lost
+    LAZY = "lazy"  # JSON whose node acknowledges: messages in flight may be lost with its connection
     PERSON = "person"  # text
 
 
 class End(StrEnum):
     """How a session ended, as its client saw it."""
 
-    OPEN = "open"  # it hasn't
+    OPEN = "open"  # it hasn't ended
     QUIT = "quit"
     BROKEN = "broken"  # a text client's connection was lost
-    FORGOTTEN = "forgotten"  # `bad_token`
+    FORGOTTEN = "forgotten"  # the node answered `bad_token`
     NAME_LOST = "name_lost"
 
 
 class Span(Struct):
-    """From when to when something held."""
+    """An interval of time, with both ends included."""
 
     began: float
     ended: float = OPEN
 
     def holds(self, at: float) -> bool:
-        """Whether it held then."""
+        """Return whether the interval includes this time."""
         return self.began <= at <= self.ended
 
     def meets(self, began: float, ended: float) -> bool:
-        """Whether it held at some time between these two."""
+        """Return whether the interval overlaps the one between these times."""
         return self.began <= ended and began <= self.ended
 
 
 class Connection(Struct):
-    """One connection of a session: to which node, from when to when."""
+    """One connection of a session, with its node and its time."""
 
     node: int
     span: Span
 
 
 class Session(Struct):
-    """One ownership of a name, from its welcome to its end; survives its connections where the dialect lets it."""
+    """One ownership of a name, from its welcome to its end. A JSON client's session survives its connections."""
 
     serial: int
     name: str
     kind: Kind
     span: Span
-    stranger: bool = False  # someone who tries names that belong to others
+    stranger: bool = False  # a user who tries names that belong to others
     end: End = End.OPEN
     connections: list[Connection] = field(default_factory=list)
-    refusals: int = 0  # texts that were answered with "Nobody is chating with you"
+    refusals: int = 0  # messages that were answered with "Nobody is chating with you"
 
     def connection(self, at: float) -> Connection | None:
-        """The connection that it had then."""
+        """Return the connection at this time, or None if there was none."""
         return next((c for c in reversed(self.connections) if c.span.holds(at)), None)
 
 
 class Said(Struct):
-    """One message: written by `session` to `to` in `chat` (empty where the dialect has no chats)."""
+    """One message, sent by `session` to `to` in `chat` (empty if the dialect has no chats)."""
 
     key: str
     session: int
@@ -83,7 +83,7 @@ class Said(Struct):
 
 
 class Heard(Struct):
-    """One message arrived."""
+    """The arrival of one message."""
 
     key: str
     session: int
@@ -100,13 +100,13 @@ class Parted(Struct):
     partner: str
     chat: str
     reason: str
-    since: float  # when it was told of the chat
+    since: float  # the time when it was told of the chat
     at: float
-    asked: bool = False  # it had called somebody, or wanted to leave
+    asked: bool = False  # it had called another user or asked to leave
 
 
 class View(Struct):
-    """Whom a session believes to be in a chat with, at the end."""
+    """The partner and chat that a session believes to have, at the end."""
 
     session: int
     name: str
@@ -116,18 +116,18 @@ class View(Struct):
 
 
 class Arrival(Struct):
-    """Somebody new came to a node, was given a name or refused, asked for somebody who isn't there, and left."""
+    """A new user's visit: it claims a name, calls a user who doesn't exist, and leaves."""
 
     name: str
     node: int
     at: float
     answered: float = OPEN
     left: float = OPEN
-    ended: float = OPEN  # when the connection was over, or nobody waited any longer
+    ended: float = OPEN  # when the connection was over, or the user stopped waiting
 
 
 class Fault(Struct):
-    """One thing that the nemesis broke. `node`: which; -1: none in particular."""
+    """One fault of the nemesis, on `node`, or on none in particular if that is -1."""
 
     kind: str
     span: Span
@@ -135,7 +135,7 @@ class Fault(Struct):
 
 
 class History(Struct):
-    """Everything, in the order in which it happened."""
+    """All events of a run, in the order in which they happened."""
 
     sessions: list[Session] = field(default_factory=list)
     said: dict[str, Said] = field(default_factory=dict)
@@ -144,37 +144,37 @@ class History(Struct):
     views: list[View] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
-    oddities: list[str] = field(default_factory=list)  # what the protocol doesn't know
-    announced: dict[tuple[int, str], float] = field(default_factory=dict)  # session, partner: when first
+    oddities: list[str] = field(default_factory=list)  # violations of the protocol that a client noticed
+    announced: dict[tuple[int, str], float] = field(default_factory=dict)  # first time by session and partner
     chats: dict[str, set[int]] = field(default_factory=dict)  # the sessions that were told of each chat
 
     def begin(self, name: str, kind: Kind, at: float, node: int, *, stranger: bool = False) -> Session:
-        """A client was given a name."""
+        """Record that a client was given a name, and return its session."""
         session = Session(len(self.sessions), name, kind, Span(at), stranger)
         session.connections.append(Connection(node, Span(at)))
         self.sessions.append(session)
         return session
 
     def paired(self, session: Session, partner: str, at: float, chat: str = "") -> None:
-        """A session was told of a partner, in a chat where its dialect has such a thing."""
+        """Record that a session was told of a partner, and of the chat if its dialect has chats."""
         self.announced.setdefault((session.serial, partner), at)
         self.chats.setdefault(chat, set()).add(session.serial)
 
 
 def reconnect(session: Session, node: int, at: float) -> None:
-    """The session is back on a new connection."""
+    """Record that the session is back on a new connection."""
     cut(session, at)
     session.connections.append(Connection(node, Span(at)))
 
 
 def cut(session: Session, at: float) -> None:
-    """The session has no connection any more."""
+    """Record that the session has lost its connection."""
     if session.connections and session.connections[-1].span.ended == OPEN:
         session.connections[-1].span.ended = at
 
 
 def close(session: Session, end: End, at: float) -> None:
-    """The session is over."""
+    """Record that the session is over."""
     cut(session, at)
     if session.end is End.OPEN:
         session.end, session.span.ended = end, at
