@@ -231,7 +231,7 @@ class Bus:
         """See `ConnectionDelegate`."""
         self._echo_probe.echo(number)
 
-    # --- what may have been lost
+    # --- recovery from losses
 
     def connected(self) -> None:
         """See `ConnectionDelegate`."""
@@ -278,7 +278,7 @@ class Bus:
         self._dirty.update(node_id for node_id, _ in links)
         self._delegate.open_tick()
 
-    # --- life
+    # --- tasks
 
     async def run(self) -> None:
         """Keep up both connections and run the timers until cancelled."""

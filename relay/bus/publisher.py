@@ -200,7 +200,7 @@ class Publisher:
         self._why = ""  # each connection of a cluster has its own reason
         await fan.run()
 
-    # --- what became of commands and connections
+    # --- results of commands and connections
 
     def answered(self, reply: object, count: int = 1, server: str = "") -> None:
         """See `PublisherDelegate`. `server` is empty if there is only one."""
