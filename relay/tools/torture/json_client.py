@@ -1,4 +1,4 @@
-"""A JSON client that keeps its own copies, comes back by its token, and says again what has no outcome. No I/O."""
+"""A JSON client that keeps copies of its messages, resumes with its token, and resends what has no outcome. No I/O."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -30,15 +30,15 @@ from relay.tools.torture.history import End, History, Kind, View
 from relay.tools.torture.moves import Move, Moves
 from relay.tools.torture.saved_session import Memory, Stand
 
-# Messages without outcome above which a program says nothing more: below a node's window, unless that was set.
+# A program with this many messages without an outcome sends no more. This is below a node's default window.
 PENDING: Final = 150
 
-# Refusals of a call, a leave or a `who` that say how things are, and are nobody's fault.
+# Refusals of a call, a leave or a `who` that are legitimate.
 _EXPECTED: Final = frozenset(
     {Code.UNAVAILABLE, Code.BUSY, Code.AWAY, Code.NO_SUCH_USER, Code.NOT_PAIRED, Code.SELF_CHAT}
 )
 
-_NOWHERE: Final = -1  # no node
+_NOWHERE: Final = -1  # stands for no node
 
 _Answers = Sequence[ClientFrame]
 
@@ -48,26 +48,27 @@ class _Visit:
 
     def __init__(self, node: int, *, rival: bool = False) -> None:
         self.node = node
-        self.refused = False  # not now: hang up, and try again later
-        # The one before had no answer: a node that slept may find its `hello` late, and act on it after this one.
+        self.refused = False  # the client has to disconnect, and try again later
+        # The previous connection had no answer: a suspended node may read its `hello` late, and act on it after this
+        # one.
         self.rival = rival
-        self._heard = 0  # lines
+        self._heard = 0  # received lines
         self._rest = b""
 
     @property
     def unanswered(self) -> bool:
-        """Nothing was heard on it."""
+        """Whether nothing was received on it."""
         return self.node != _NOWHERE and not self._heard
 
     def lines(self, data: bytes) -> list[bytes]:
-        """Bytes came: the lines that are whole now."""
+        """Return the lines that these bytes complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._heard += len(lines)
         return lines
 
 
 class Program:
-    """One user of the JSON dialect. `feed` takes what the node says, `act` decides what to do next."""
+    """One user of the JSON dialect. `feed` handles data from the node, and `act` decides what to do next."""
 
     def __init__(
         self,
@@ -85,55 +86,55 @@ class Program:
         self._history = history
         self._rng = rng
         self._moves = Moves(rng, [other for other in names if other != name])
-        self._serial = 0  # messages of all sessions
+        self._serial = 0  # the number of messages in all sessions
         self._visit = _Visit(_NOWHERE)
         self._memory = Memory(history)
 
     @property
     def ready(self) -> bool:
-        """The name is ours and the connection stands."""
+        """Whether this client owns its name and is connected."""
         return self._memory.ready
 
     @property
     def settled(self) -> bool:
-        """Ready, and every message has its outcome."""
+        """Whether it is ready and every message has its outcome."""
         return self.ready and not self._memory.pending
 
     @property
     def refused(self) -> bool:
-        """Not now: hang up, and try again later."""
+        """Whether the client has to disconnect, and try again later."""
         return self._visit.refused
 
     @property
     def done(self) -> bool:
-        """The node said good-bye."""
+        """Whether the node has sent `bye`."""
         return self._memory.stand is Stand.OVER
 
     @property
     def partner(self) -> str:
-        """Whom it believes to be in a chat with; empty: nobody."""
+        """The partner that it believes to have, or ""."""
         return self._memory.partner
 
     # --- the connection
 
     def opened(self, node: int) -> bytes:
-        """A connection to a node stands: what to say first."""
+        """Begin a connection to a node. Returns what to send first."""
         self._visit = _Visit(node, rival=self._visit.unanswered)
         if self.done:
-            self._memory = Memory(self._history)  # of a session to come
+            self._memory = Memory(self._history)  # for the next session
         return encode(self._hello())
 
     def _hello(self) -> ClientFrame:
         return self._memory.hello(self.name, acks=self.kind is Kind.PROGRAM)
 
     def closed(self, at: float) -> None:
-        """The connection is gone. Behind a `quit` that may have been heard the session is given up."""
+        """Note that the connection is gone. After a `quit`, which the node may have read, the session is given up."""
         self._memory.cut(at)
         if self._memory.quit_at is not None:
             self._over(End.BROKEN, at)
 
     def give_up(self, at: float) -> None:
-        """The client goes away for good, without a word if need be."""
+        """End the session for good, without telling the node."""
         self._over(End.BROKEN, at)
 
     def _over(self, end: End, at: float) -> None:
@@ -141,14 +142,14 @@ class Program:
         self._memory = Memory(self._history)
 
     def feed(self, data: bytes, at: float) -> bytes:
-        """Bytes came: what to answer."""
+        """Handle data from the node. Returns what to answer."""
         answers: list[ClientFrame] = []
         for line in self._visit.lines(data):
             frame = decode_node(line)
             handle = _ON.get(type(frame))
             if handle is not None:
                 answers += handle(self, frame, at)
-        if self._rng.random() < 0.8:  # else with the next move: acknowledgements come in batches too
+        if self._rng.random() < 0.8:  # otherwise acknowledge with the next move, so that there are batches too
             answers += self._acknowledge()
         return b"".join(map(encode, answers))
 
@@ -159,7 +160,7 @@ class Program:
     # --- what it does
 
     def act(self, at: float) -> tuple[bytes, Move]:
-        """The next thing to do."""
+        """Draw the next move. Returns it with the bytes to send."""
         frames = [*self._acknowledge()]
         memory = self._memory
         sane = memory.stand is Stand.READY and memory.quit_at is None and len(memory.pending) < PENDING
@@ -178,16 +179,16 @@ class Program:
         return b"".join(map(encode, frames)), move
 
     def nudge(self) -> bytes:
-        """Nothing new to say: acknowledge, and have the node show that it is there."""
+        """Return acknowledgements and a ping, which makes the node show that it is alive."""
         return b"".join(map(encode, [*self._acknowledge(), ClientPing()]))
 
     def quit(self, at: float) -> bytes:
-        """Give the name back."""
+        """Return the frame that releases the name."""
         self._memory.quit_at = at
         return encode(ClientQuit())
 
     def call(self, name: str) -> bytes:
-        """Call somebody."""
+        """Return the frame that calls a user."""
         return encode(self._call(name))
 
     def _call(self, name: str) -> ClientTo:
@@ -195,7 +196,7 @@ class Program:
         return ClientTo(name)
 
     def say(self, at: float) -> bytes:
-        """One message to the partner."""
+        """Return a message to the partner."""
         return encode(self._say(at))
 
     def _say(self, at: float) -> ClientMsg:
@@ -205,7 +206,7 @@ class Program:
         return self._memory.say(key, f"{key} {'x' * self._rng.choice((0, 0, 0, 40, 400))}", at)
 
     def view(self) -> View | None:
-        """What it believes of its chat, while it has a session."""
+        """Return the chat that it believes to be in, or None without a session."""
         return self._memory.view()
 
     # --- what the node says
@@ -250,7 +251,7 @@ class Program:
         ready = self.ready
         match frame.code:
             case _ if self.refused:
-                pass  # about what was on its way when the name was lost
+                pass  # errors about frames in flight when the name was lost
             case Code.BAD_TOKEN if not ready:
                 self._over(End.FORGOTTEN, at)
                 return [self._hello()]
@@ -268,7 +269,7 @@ class Program:
         return []
 
     def _not_taken(self, frame: NodeError, id: int) -> None:
-        """A full window refused this one, and what was said behind it came out of order: none of them was taken."""
+        """Forget this message, which a full window refused, and all after it, which were out of order."""
         if frame.code == Code.BAD_ORDER and id in self._memory.pending:
             self._odd(f"bad_order for id {id}, expected {frame.expected}")
         self._memory.not_taken(id)
@@ -279,7 +280,7 @@ class Program:
         return []
 
     def _moving(self, frame: NodeMoving, at: float) -> _Answers:
-        """The node will go away: leave it at once, or stay until it does."""
+        """Leave a node that is shutting down at once, or stay until its end."""
         self._visit.refused = self._rng.random() < 0.5
         return []
 
@@ -294,7 +295,7 @@ class Program:
         self._history.oddities.append(f"{self.name}: {what}")
 
 
-# The others (away, back, pong) change nothing here.
+# The other frames (away, back, pong) change nothing here.
 _ON: Final[dict[type, Callable[[Program, Any, float], _Answers]]] = {
     NodeWelcome: Program._welcome,
     NodePaired: Program._paired,

@@ -1,4 +1,4 @@
-"""The cluster under test: servers, a proxy for each node where there can be one, and nodes; all can be broken."""
+"""The cluster under test: servers, nodes, and with a single server a proxy for each node. All of it can be broken."""
 
 import os
 import re
@@ -23,21 +23,21 @@ from relay.tools.testbed.waiting import until
 from relay.tools.torture.plan import DRAIN, GRACE, LEASE, NODE
 from relay.tools.torture.proxy import Proxy
 
-PREFIX: Final = "relay"  # of all that nodes keep in Redis
+PREFIX: Final = "relay"  # the prefix of all keys in Redis
 _LISTENING: Final = re.compile(rb" listening .*\baddress=\S+:(\d+)")
 _RSS: Final = re.compile(r"VmRSS:\s+(\d+) kB")
 
 
 class Node(Process):
-    """One node. It keeps its port through all its lives."""
+    """One node, which keeps its port over all restarts."""
 
     def __init__(
         self, number: int, command: Sequence[str], folder: Path, redis: str, certificate: Certificate | None
     ) -> None:
         self.number = number
         self.port = free_port()
-        self.began = 0.0  # when it was last started, as time of day
-        self.wanted = True  # to be there, as far as the nemesis is concerned
+        self.began = 0.0  # the Unix time of its last start
+        self.wanted = True  # the nemesis isn't breaking it at the moment
         self.log = folder / f"node{number}.log"
         options = {"--port": self.port, "--name": f"t{number}", "--lease": LEASE, "--grace": GRACE, "--drain": DRAIN}
         words = [word for option, value in options.items() for word in (option, str(value))]
@@ -48,7 +48,7 @@ class Node(Process):
         super().__init__([*command, *words], self.log, environment)
 
     async def listen(self) -> None:
-        """Start it and wait until it accepts connections. Raises StartError."""
+        """Start the node and wait until it accepts connections. Raises StartError."""
         known = self.log.stat().st_size if self.log.exists() else 0
         self.began = time.time()
         self.start()
@@ -62,7 +62,7 @@ class Node(Process):
 
     @property
     def memory(self) -> int:
-        """Resident bytes; 0 where that can't be read."""
+        """Resident memory in bytes, or 0 if it can't be read."""
         with suppress(OSError):
             found = _RSS.search(Path(f"/proc/{self.pid}/status").read_text())
             return int(found[1]) * 1024 if found else 0
@@ -70,7 +70,7 @@ class Node(Process):
 
 
 class Lab:
-    """Servers, proxies and nodes together. `proxies`: one for each node of a standalone lab, else none."""
+    """The servers, proxies and nodes of a run. A standalone lab has a proxy for each node, others have none."""
 
     def __init__(self, servers: Servers, nodes: list[Node], proxies: list[Proxy]) -> None:
         self.servers = servers
@@ -79,7 +79,7 @@ class Lab:
 
     @property
     def server(self) -> Server:
-        """The one that serves, in a standalone lab."""
+        """The current server of a standalone lab."""
         (server,) = self.servers.members
         return server
 
@@ -90,7 +90,7 @@ class Lab:
         return self.servers
 
     async def node_ids(self) -> dict[int, str]:
-        """How each node that lives calls itself this time, as far as it has said so."""
+        """Return the current node id of each living node that has written a report."""
         found: dict[int, str] = {}
         for server in await self.servers.primaries():
             with suppress(RedisError, OSError):
@@ -102,12 +102,12 @@ class Lab:
         return found
 
     def address(self, node: int) -> tuple[str, int]:
-        """Where clients reach a node."""
+        """Return a node's address for clients."""
         return HOST, self.nodes[node].port
 
     async def keys_without_ttl(self) -> list[str]:
-        """Every key that would stay for ever. Raises StartError if the servers don't come to work together again."""
-        await self.servers.settle()  # one that was a primary may take itself for one yet
+        """Return every key without a TTL. Raises StartError if the servers don't work together again in time."""
+        await self.servers.settle()  # a former primary may still consider itself as one
         found = []
         for server in await self.servers.primaries():
             client = server.client
@@ -123,7 +123,10 @@ async def build(
     engine: Engine = Engine.STANDALONE,
     certificate: Certificate | None = None,
 ) -> AsyncIterator[Lab]:
-    """A cluster of so many nodes in a folder, serving. `command`: how a node is started, without options."""
+    """Run a cluster of `count` nodes with its files in a folder. `command` starts a node, without its options.
+
+    Raises StartError.
+    """
     data = servers.make(engine, folder)
     async with anyio.create_task_group() as tasks:
         nodes: list[Node] = []

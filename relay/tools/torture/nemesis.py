@@ -1,4 +1,4 @@
-"""Breaks parts of the lab, one after the other and sometimes two at once, and keeps a log of it."""
+"""Injects faults into the lab, one after the other and sometimes two at once, and keeps a log of them."""
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ from relay.tools.torture.history import Fault, Span
 from relay.tools.torture.lab import PREFIX, Lab, Node
 from relay.tools.torture.plan import ALIVE_SECONDS, FREE_SECONDS, LEASE, REPLACING
 
-# Seconds between faults: enough for sessions to come back now and then, not enough for all to be quiet.
+# Seconds between faults. Some sessions can come back in that time, but not all.
 PAUSE_SECONDS: Final = (0.3, 2.5)
 # How often a fault begins while another one lasts.
 TOGETHER: Final = 0.3
@@ -34,11 +34,11 @@ Alive = Callable[[list[int], Sequence[range], float], Awaitable[list[str]]]
 
 
 class Nemesis:
-    """Draws faults of the given kinds from its own random numbers. `faults` is the log.
+    """Draws faults of the given kinds from its own random generator. `faults` is the log.
 
-    After each fault, and while another server is in a primary's place, everything has to work again within a bound,
-    whatever comes later: `alive(nodes, slots, seconds)` says what doesn't, of new users on these nodes whose names are
-    in these slots. `dead` is the log of that.
+    After each fault, and after a failover while the old primary is down, everything has to work again within a bound.
+    `alive(nodes, slots, seconds)` returns what doesn't for new users on these nodes with names in these slots, and
+    `dead` is the log of that.
     """
 
     def __init__(self, lab: Lab, kinds: list[str], rng: Random, clock: Callable[[], float], alive: Alive) -> None:
@@ -47,15 +47,15 @@ class Nemesis:
         self._rng = rng
         self._clock = clock
         self._alive = alive
-        self._server_broken = False  # away or frozen: there is nothing to break in it at the moment
-        self._breaking = 0  # faults that are under way
-        self._looking = 0  # looks whether everything works, which no fault may disturb
+        self._server_broken = False  # a server is down or frozen, so that no other fault can hit it
+        self._breaking = 0  # current faults
+        self._looking = 0  # current checks whether everything works, which no fault may disturb
         self._turn = anyio.Lock()
         self.faults: list[Fault] = []
         self.dead: list[str] = []
 
     async def rage(self, seconds: float) -> None:
-        """Break things for so long; when this returns everything is whole again."""
+        """Inject faults for this time. All of them are healed when this returns."""
         end = self._clock() + seconds
         async with anyio.create_task_group() as tasks:
             while self._clock() < end:
@@ -82,7 +82,7 @@ class Nemesis:
         if kind in _NODE:
             return node.wanted
         if kind in REPLACING and not await self._lab.servers.ready():
-            return False  # the one before has left its traces still
+            return False  # the servers haven't recovered from the previous fault
         return not self._server_broken
 
     async def _do(self, kind: str, node: Node) -> None:
@@ -95,7 +95,7 @@ class Nemesis:
 
     @asynccontextmanager
     async def _calm(self) -> AsyncIterator[None]:
-        """Once all other faults are over, and while none begins; for one at a time."""
+        """Wait until all other faults are over, and let none begin meanwhile. One task at a time may enter."""
         self._breaking -= 1
         self._looking += 1
         await until(lambda: not self._breaking)
@@ -108,7 +108,7 @@ class Nemesis:
             self._breaking += 1
 
     async def _look(self, when: str) -> None:
-        """Whether everything works soon, which takes a while after what was broken."""
+        """Check that everything works again within a bound, and log what doesn't."""
         async with self._calm():
             began = self._clock()
             nodes = [node.number for node in self._lab.nodes]
@@ -126,7 +126,7 @@ class Nemesis:
         await self._replace(node, signal.SIGTERM)
 
     async def _replace(self, node: Node, how: signal.Signals) -> None:
-        """End a node, and start it anew: at once, soon, or when its lease has lapsed."""
+        """End a node, and restart it at once, soon, or after its lease has lapsed."""
         node.wanted = False
         await node.end(how)
         await anyio.sleep(self._rng.choice((0.0, 0.5, LEASE + 1)))

@@ -1,4 +1,4 @@
-"""Users who come all the while: each takes a name that nobody had, asks for somebody who isn't there, and leaves."""
+"""New users who arrive all the time: each claims a new name, calls a user who doesn't exist, and leaves."""
 
 from collections.abc import Callable
 from contextlib import aclosing, suppress
@@ -12,14 +12,14 @@ from relay.tools.torture.history import Arrival, History, Kind
 from relay.tools.torture.json_client import Program
 from relay.tools.torture.player import Stage
 
-# Between two of them, on average: with fewer none is on its way while a fault lasts, more are a load of their own.
+# The average time between two of them. With fewer, none would arrive during a fault; more would be a load of their own.
 PACE_SECONDS: Final = 0.4
-# Nobody waits for longer: by then the answer is late whatever happened.
+# No user waits longer, because the answer is late by then under any fault.
 PATIENCE_SECONDS: Final = 15.0
 
 
 class Newcomers:
-    """Has them come to nodes drawn from its own random numbers. `arrivals` is the log."""
+    """Sends new users to random nodes, and logs each in `arrivals`."""
 
     def __init__(self, stage: Stage, rng: Random, arrivals: list[Arrival]) -> None:
         self._stage = stage
@@ -27,7 +27,7 @@ class Newcomers:
         self._arrivals = arrivals
 
     async def run(self) -> None:
-        """Until nobody acts any more."""
+        """Send new users while the stage is acting."""
         serial = 0
         async with anyio.create_task_group() as tasks:
             while self._stage.acting:

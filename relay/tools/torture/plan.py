@@ -1,4 +1,4 @@
-"""What one run is to do. A value that can't work raises ConfigError."""
+"""The settings of one run. An invalid value raises ConfigError."""
 
 import secrets
 import shlex
@@ -14,10 +14,10 @@ from relay.tools.testbed.engine import DOWN_AFTER, NODE_TIMEOUT, Engine
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
 GRACE: Final = 8.0
 DRAIN: Final = 1.0
-# How a node is started; its options follow.
+# The command that starts a node, without its options.
 NODE: Final = (sys.executable, "-P", "-m", "relay", "node")
 
-# What the nemesis can break, in words for people.
+# The faults of the nemesis, in words for people.
 FAULTS: Final = {
     "kill": "SIGKILL of a node",
     "term": "SIGTERM of a node",
@@ -39,49 +39,49 @@ FAULTS: Final = {
 }
 
 
-# What an engine has. Sentinels and clusters tell a node themselves where the servers are: no proxy stands between.
+# The faults of each engine. Sentinels and clusters give nodes the servers' addresses, so there can be no proxy.
 _WITH_FAILOVER: Final = ("kill", "term", "pause", "failover", "switch")
 FAULTS_OF: Final = {
     Engine.STANDALONE: tuple(fault for fault in FAULTS if fault not in ("failover", "isolate", "shard-freeze")),
     Engine.SENTINEL: _WITH_FAILOVER,
     Engine.CLUSTER: (*_WITH_FAILOVER, "isolate", "shard-freeze"),
 }
-# Those for which a replica has to be ready, where an engine has replicas of its own.
+# The faults that need a replica that is ready.
 REPLACING: Final = frozenset({"failover", "switch", "isolate", "shard-freeze"})
 
-# What a failover may take after a primary was called failed.
+# The time that a failover may take after a primary is considered as failed.
 FAILOVER_SECONDS: Final = 5.0
-# After each fault, and once a failover is over although the old primary is still away, everything has to work for new
-# users within 5 seconds and the lease for which new names wait where Redis forgot.
+# After each fault, and after a failover whose old primary is still down, everything has to work for new users within
+# this time. It includes the lease for which new names wait if Redis has lost data.
 ALIVE_SECONDS: Final = 5.0 + LEASE
-# While one shard of a cluster is silent, everything that needs others only has to work within so many.
+# While one shard of a cluster is silent, everything that needs only other shards has to work within this time.
 FREE_SECONDS: Final = 3.0
-# After the last fault everything has to work again for all within so many seconds.
+# After the last fault everything has to work again for all users within this time.
 RECOVERY_SECONDS: Final = {
     Engine.STANDALONE: 10.0,
     Engine.SENTINEL: 10.0 + DOWN_AFTER + FAILOVER_SECONDS,
     Engine.CLUSTER: 10.0 + NODE_TIMEOUT + FAILOVER_SECONDS,
 }
 
-# Bounds that catch a wrong unit; a day of torture is a fine thing.
+# These bounds catch a wrong unit. A run of a day is allowed.
 _BOUNDS: Final = {"--seconds": (1, 24 * 3600), "--nodes": (1, 16), "--users": (2, 1000)}
 
 
 class Plan(Struct, frozen=True):
-    """The settings of one run; the same plan draws the same traffic and the same faults."""
+    """The settings of one run. The same plan draws the same traffic and the same faults."""
 
     seconds: float = 60.0
     seed: int = 0
     faults: tuple[str, ...] = FAULTS_OF[Engine.STANDALONE]
     nodes: int = 3
     users: int = 40
-    servers: tuple[tuple[str, int], ...] = ()  # of a cluster that runs already; empty: one of our own
+    servers: tuple[tuple[str, int], ...] = ()  # the nodes of a running cluster; empty if the run starts its own
     lease: float = LEASE  # the nodes' settings, in seconds
     grace: float = GRACE
-    command: tuple[str, ...] = NODE  # how a node is started
+    command: tuple[str, ...] = NODE  # starts a node
     engine: Engine = Engine.STANDALONE
     tls: bool = False  # between clients and nodes
-    ca: str | None = None  # certificates to trust, a file; None: the system's, or that of nodes of our own
+    ca: str | None = None  # a file with trusted certificates; None for the system's, or that of the run's own nodes
 
     def __post_init__(self) -> None:
         for option, value in (("--seconds", self.seconds), ("--nodes", self.nodes), ("--users", self.users)):
@@ -107,7 +107,7 @@ class Plan(Struct, frozen=True):
 
     @property
     def again(self) -> str:
-        """The command that repeats it."""
+        """The command that repeats the plan."""
         words = ["relay", "torture", "--seed", str(self.seed), "--seconds", f"{self.seconds:g}"]
         words += ["--tls"] * self.tls
         if self.servers:
@@ -120,19 +120,19 @@ class Plan(Struct, frozen=True):
 
 
 def parse_engine(text: str) -> Engine:
-    """`cluster`. Raises ConfigError."""
+    """Return the engine of this name, such as `cluster`. Raises ConfigError."""
     if text not in tuple(Engine):
         raise ConfigError(f"--engine must be one of {', '.join(Engine)}, not {text!r}")
     return Engine(text)
 
 
 def parse_faults(text: str, engine: Engine = Engine.STANDALONE) -> tuple[str, ...]:
-    """`kill,pause`; `all` that the engine has, and `none`."""
+    """Return the faults in a list such as `kill,pause`, or `all` of the engine, or `none`."""
     if text in ("all", "none"):
         return FAULTS_OF[engine] if text == "all" else ()
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def new_seed() -> int:
-    """A seed that fits on a command line."""
+    """Return a seed that is short enough to type."""
     return secrets.randbelow(1_000_000)

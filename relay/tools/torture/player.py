@@ -1,4 +1,4 @@
-"""Carries out, on real sockets, what users decide."""
+"""Carries out on real sockets what users decide."""
 
 import ssl
 from collections import deque
@@ -59,17 +59,17 @@ class Stage:
         return await dial(self.addresses[node], note, self.tls)
 
     async def past(self, moment: float) -> None:
-        """Wait for that moment, or until nobody acts any more."""
+        """Wait for this moment, or until the stage stops acting."""
         await until(lambda: not self.acting or self.clock() >= moment)
 
     def write_notes(self, folder: Path) -> None:
-        """One file for each user."""
+        """Write a file with the traffic of each user."""
         for name, wire in self._wires.items():
             (folder / f"{name}.txt").write_text("".join(wire))
 
 
 class Player:
-    """One user, connection after connection."""
+    """Plays one user over all its connections."""
 
     def __init__(self, user: User, stage: Stage, rng: Random) -> None:
         self.user = user
@@ -80,7 +80,7 @@ class Player:
         self._away_until = 0.0
 
     async def run(self) -> None:
-        """Until the stage is over."""
+        """Connect again and again until the stage is over."""
         while not self._stage.over:
             node = self._rng.randrange(len(self._stage.addresses))
             wire = await self._stage.dial(self.user, node)
@@ -141,7 +141,7 @@ class Player:
 
 
 class Stranger:
-    """Tries names that belong to others, and gives back what it is given."""
+    """Claims names that belong to other users, and releases them again."""
 
     def __init__(self, make: Callable[[str], User], names: Sequence[str], stage: Stage, rng: Random) -> None:
         self._make = make
@@ -150,7 +150,7 @@ class Stranger:
         self._rng = rng
 
     async def run(self) -> None:
-        """Until nobody acts any more."""
+        """Claim names while the stage is acting."""
         while self._stage.acting:
             await anyio.sleep(self._rng.expovariate(1 / PACE_SECONDS))
             user = self._make(self._rng.choice(self._names))

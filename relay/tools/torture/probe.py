@@ -1,4 +1,4 @@
-"""Whether a cluster does its work: two new programs on two nodes claim, call, talk and quit."""
+"""Checks that a cluster works: two new programs on two nodes claim names, call, exchange messages and quit."""
 
 import ssl
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ async def fails(
 
 
 def _name(who: str, tag: str, slots: Sequence[range]) -> str:
-    """A name whose record is in one of these slots."""
+    """Return a name whose record is in one of these slots."""
     names = (f"{who}{n}-{tag}" for n in count())
     return next(name for name in names if any(key_slot(_KEYS.place(name).key.encode()) in some for some in slots))
 
@@ -64,7 +64,7 @@ class _Attempt:
         self._ann, self._bob = (Program(name, Kind.PROGRAM, self._history, rng) for name in names)
 
     async def talk(self, caller: Address, callee: Address, tls: ssl.SSLContext | None) -> bool:
-        """Whether all of it went well."""
+        """Run all steps. Returns whether they succeeded."""
         anns, bobs = await dial(caller, tls=tls), await dial(callee, tls=tls)
         if anns is None or bobs is None:
             return False
@@ -103,7 +103,7 @@ async def _listen(wire: Wire, user: Program, scope: anyio.CancelScope) -> None:
 
 
 async def _nudge(wire: Wire, user: Program) -> None:
-    """Acknowledgements that a program puts off."""
+    """Send the acknowledgements that a program delays. Never returns."""
     while True:
         await anyio.sleep(NUDGE_SECONDS)
         await wire.send(user.nudge() if user.ready else b"")

@@ -1,4 +1,4 @@
-"""Stands between one node and the server, and breaks what passes: a network that can be cut off at one place."""
+"""A proxy between one node and the server, which acts as a network that can be cut or slowed."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedReso
 
 
 class _Line:
-    """One connection that passes through."""
+    """One connection through the proxy."""
 
     def __init__(self) -> None:
         self.scope = anyio.CancelScope()
@@ -20,7 +20,7 @@ class _Line:
 
 
 class Proxy:
-    """Listens on a port of the loopback interface and passes on to the server."""
+    """Listens on a port of the loopback interface and forwards to the server."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target  # of new connections
@@ -31,7 +31,7 @@ class Proxy:
         self.delay = 0.0  # seconds by which everything is late, in each direction
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Pass everything on until cancelled."""
+        """Forward everything until cancelled."""
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         async with listener:
             self.port = listener.extra(anyio.abc.SocketAttribute.local_port)
@@ -39,19 +39,19 @@ class Proxy:
             await listener.serve(self._serve)
 
     def hold(self) -> None:
-        """Let nothing pass, in either direction, and tell nobody; new connections hear nothing either."""
+        """Hold everything back in both directions, also on new connections, without closing any."""
         if self._open.is_set():
             self._open = anyio.Event()
 
     def release(self, *, cut: bool) -> None:
-        """Let everything pass again. `cut`: what was connected is disconnected, as many networks do."""
+        """Let everything pass again. With `cut`, close all connections, as many networks do."""
         self._open.set()
         if cut:
             for line in self._lines:
                 line.scope.cancel()
 
     def deafen(self) -> None:
-        """Swallow, for good, what the server sends to the present subscribers: they are half open."""
+        """Drop from now on what the server sends to the current subscribers, whose connections are half open then."""
         for line in self._lines:
             line.swallowed = line.subscriber
 

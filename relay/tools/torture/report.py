@@ -7,11 +7,11 @@ from typing import Final
 from relay.tools.torture.campaign import Result
 from relay.tools.torture.checker import RULES
 
-SHOWN: Final = 10  # violations of one rule that are written out
+SHOWN: Final = 10  # the violations of one rule that are shown
 
 
 def lines(result: Result) -> Iterator[str]:
-    """For people. Violations are counted by rule, and the first of each are told."""
+    """Yield the report for people, with the violations by rule and the first ones of each."""
     verdict = result.verdict
     counted = ("lost", "doubled", "reordered", "misdelivered", "unreported")
     faults = ", ".join(f"{count} {kind}" for kind, count in sorted(result.faults.items())) or "none"
@@ -31,7 +31,7 @@ def lines(result: Result) -> Iterator[str]:
 
 
 def as_json(result: Result) -> str:
-    """For programs: one JSON object."""
+    """Return the report for programs: one JSON object."""
     verdict = result.verdict
     return json.dumps(
         {
