@@ -1,4 +1,4 @@
-"""What a JSON client of `relay torture` keeps of a session, whatever becomes of its connections. No I/O."""
+"""The state of a session that a JSON client of `relay torture` keeps over all its connections. No I/O."""
 
 from collections.abc import Callable
 from enum import Enum, auto
@@ -8,13 +8,13 @@ from relay.tools.torture.history import End, Heard, History, Parted, Said, Sessi
 
 
 class Stand(Enum):
-    """How it stands with the session."""
+    """The state of the session."""
 
-    NONE = auto()  # not welcomed yet
+    NONE = auto()  # the client hasn't been welcomed yet
     READY = auto()
-    WAITING = auto()  # ready; a call or a leave has no outcome yet
-    AWAY = auto()  # without a connection, or back on one where what became of the chat isn't known yet
-    OVER = auto()  # the node said good-bye
+    WAITING = auto()  # ready, but a call or a leave has no outcome yet
+    AWAY = auto()  # disconnected, or reconnected without knowing yet whether the chat goes on
+    OVER = auto()  # the node has sent `bye`
 
 
 class Memory:
@@ -26,26 +26,26 @@ class Memory:
         self.session: Session | None = None
         self.token: str | None = None
         self.chat = self.partner = ""
-        self._left_chat = ""  # the last one that we were told is over
+        self._left_chat = ""  # the last chat that the client was told is over
         self._paired_at = 0.0
         # The partners asked for, empty for none, that had no answer yet; they may be carried out unheard.
         self._asked: list[str] = []
         self._sent = 0
-        self.last = 0  # the highest id heard in this chat
-        self._unacked = 0  # the same, until it is acknowledged
-        self.pending: dict[int, tuple[Said, str]] = {}  # said without an outcome, with the text to say again
+        self.last = 0  # the highest id received in this chat
+        self._unacked = 0  # the same id until it is acknowledged, then 0
+        self.pending: dict[int, tuple[Said, str]] = {}  # messages without an outcome, with the text to resend
         self._fated: dict[int, Said] = {}
         self.quit_at: float | None = None
 
     @property
     def ready(self) -> bool:
-        """The name is ours and the connection stands."""
+        """Whether this client owns its name and is connected."""
         return self.stand in (Stand.READY, Stand.WAITING)
 
     # --- the session and its connections
 
     def hello(self, name: str, *, acks: bool) -> ClientHello:
-        """What to say first on a connection: begin, or go on."""
+        """Return the first frame of a connection, which begins or resumes the session."""
         if self.session is None:
             return ClientHello(name=name, acks=acks)
         return ClientHello(
@@ -59,16 +59,16 @@ class Memory:
         )
 
     def begin(self, session: Session, token: str) -> None:
-        """Welcome."""
+        """Note that the node has welcomed a new session."""
         self.session, self.token, self.stand = session, token, Stand.READY
 
     def reconnected(self, node: int, at: float) -> list[ClientMsg]:
-        """Welcome back. In a chat there is more to come before it's known what to say again."""
+        """Note that the session is resumed. Returns what to resend, which in a chat is known only later."""
         reconnect(self._own, node, at)
         return [] if self.chat else self._catch_up()
 
     def cut(self, at: float) -> None:
-        """The connection is gone."""
+        """Note that the connection is gone."""
         if self.session is not None:
             cut(self.session, at)
             self.stand = Stand.AWAY
@@ -79,7 +79,7 @@ class Memory:
             close(self.session, end, at if self.quit_at is None else self.quit_at)
 
     def view(self) -> View | None:
-        """Whom it believes to be in a chat with."""
+        """Return the partner and chat that it believes to have."""
         session = self.session
         return None if session is None else View(session.serial, session.name, session.kind, self.partner, self.chat)
 
@@ -91,12 +91,12 @@ class Memory:
     # --- chats
 
     def ask(self, name: str) -> None:
-        """A call, or (empty) a leave, is on its way."""
+        """Note that a call, or a leave (with an empty name), is in flight."""
         self.stand = Stand.WAITING
         self._asked.append(name)
 
     def refused(self, name: str) -> None:
-        """What was asked for was answered: no."""
+        """Note that a request was refused."""
         self.stand = Stand.READY
         self._answered(name)
 
@@ -106,7 +106,7 @@ class Memory:
             del self._asked[: self._asked.index(name) + 1]
 
     def paired(self, frame: NodePaired, at: float) -> list[ClientMsg]:
-        """A chat begins or, behind a welcome, goes on: what to say again."""
+        """Note that a chat begins or, after a resume, goes on. Returns what to resend."""
         if frame.chat != self.chat:
             self._left_chat = self.chat or self._left_chat
             self.chat, self.partner, self.last, self._unacked = frame.chat, frame.name, 0, 0
@@ -117,7 +117,7 @@ class Memory:
         return self._catch_up()
 
     def left(self, frame: NodeLeft, at: float) -> list[ClientMsg]:
-        """The chat is over: what to say again, for its outcome."""
+        """Note that the chat is over. Returns what to resend to get its outcome."""
         asked = bool(self._asked)
         self._history.parted.append(
             Parted(self._own.serial, self.partner, self.chat, frame.reason, self._paired_at, at, asked)
@@ -135,7 +135,7 @@ class Memory:
     # --- messages
 
     def say(self, key: str, text: str, at: float) -> ClientMsg:
-        """One message to the partner."""
+        """Return a new message to the partner."""
         self._sent += 1
         said = Said(key, self._own.serial, self.partner, self.chat, at, self._sent)
         self._history.said[key] = said
@@ -143,7 +143,7 @@ class Memory:
         return ClientMsg(self._sent, text, self.chat)
 
     def hear(self, frame: NodeMsg, at: float) -> None:
-        """One message came."""
+        """Record a received message."""
         self.last = self._unacked = max(self.last, frame.id)
         key = frame.text.split(" ")[0]
         self._history.heard.append(Heard(key, self._own.serial, frame.chat, frame.sender, at, frame.id))
@@ -154,7 +154,7 @@ class Memory:
         return upto
 
     def acked(self, upto: int, chat: str) -> None:
-        """The partner has these."""
+        """Record the acknowledgement of these messages."""
         self._outcome(lambda said: said.id <= upto and said.chat == chat, "acked")
 
     def unconfirmed(self, frame: NodeUnconfirmed) -> None:
@@ -172,7 +172,7 @@ class Memory:
             said.outcomes.append(fate)
 
     def not_taken(self, id: int) -> None:
-        """Neither this message nor those behind it."""
+        """Forget this message and those after it, which the node refused."""
         for late in [n for n in self.pending if n >= id]:
             said, _ = self.pending.pop(late)
             del self._history.said[said.key]

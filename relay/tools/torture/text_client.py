@@ -1,4 +1,4 @@
-"""A text client: what somebody types into `nc`, and how they read the answers. No I/O."""
+"""A text client: it types as a person would into `nc`, and reads the answers. No I/O."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _ALONE: Final = "Nobody is chating"
 
 
 class Person:
-    """One user of the text dialect. `feed` takes what the node says, `act` decides what to do next."""
+    """One user of the text dialect. `feed` handles data from the node, and `act` decides what to do next."""
 
     kind = Kind.PERSON
 
@@ -46,7 +46,7 @@ class Person:
 
     @property
     def ready(self) -> bool:
-        """The name is ours and the connection stands."""
+        """Whether this client owns its name and is connected."""
         return self.session is not None
 
     @property
@@ -55,12 +55,12 @@ class Person:
         return self.ready
 
     def opened(self, node: int) -> bytes:
-        """A connection to a node stands: what to say first."""
+        """Begin a connection to a node. Returns what to send first."""
         self._node, self.done, self.refused, self._quit_at, self._buffer = node, False, False, None, b""
         return f"{self.name}\n".encode()
 
     def closed(self, at: float) -> None:
-        """The connection is gone, and the session with it."""
+        """Note that the connection is gone, and with it the session."""
         if self.session is not None:
             close(self.session, End.BROKEN, at if self._quit_at is None else self._quit_at)
         self.session, self.partner = None, ""
@@ -120,7 +120,7 @@ class Person:
             said.outcomes.append("unsure")
 
     def act(self, at: float) -> tuple[bytes, Move]:
-        """The next thing to do."""
+        """Draw the next move. Returns it with the bytes to send."""
         move = self._moves.next(self.partner, sane=self._quit_at is None)
         match move:
             case Move.SAY if self.partner:
@@ -152,7 +152,7 @@ class Person:
         return f"{key} {'y' * self._rng.choice((0, 0, 30, 300))}\n".encode()
 
     def view(self) -> View | None:
-        """Whom it believes to be in a chat with."""
+        """Return the partner that it believes to have, or None without a session."""
         if self.session is None:
             return None
         return View(self.session.serial, self.name, self.kind, self.partner, "")
