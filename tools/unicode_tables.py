@@ -17,7 +17,7 @@ from pathlib import Path
 from precis_i18n.derived import CONTEXTJ, CONTEXTO, PVALID, derived_property
 from precis_i18n.unicode import UnicodeData
 
-TARGET = Path(__file__).parent.parent / "relay" / "unicode"
+TARGET = Path(__file__).parent.parent / "relay" / "names" / "tables"
 REPERTOIRE_VERSION = "14.0.0"  # that of Python 3.11; newer Pythons map and normalise these characters the same way
 JOINERS = (0x200C, 0x200D)
 PRIVATE_USE = 0xF0000  # the first stand-in for prototypes outside the repertoire; it never has a decomposition or class

@@ -73,7 +73,7 @@ class Port:
     """A listening socket that can be paused: new clients then wait in the kernel."""
 
     def __init__(self, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], backlog: int) -> None:
-        self._sock, self._make, self._fair_queue = sock, make, backlog
+        self._sock, self._make, self._backlog = sock, make, backlog
         self._server: asyncio.Server | None = None
         self._paused = False
         self._resumed = anyio.Event()
@@ -87,7 +87,7 @@ class Port:
         except OSError:
             copy.close()
             raise
-        self._sock.listen(self._fair_queue)
+        self._sock.listen(self._backlog)
         if self._paused:  # while the server was being created
             self._close()
 

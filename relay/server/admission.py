@@ -49,7 +49,7 @@ class Admission:
         self.open = 0  # connections
         self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
         self._arriving: set[PendingConnection] = set()
-        self._peer_nodes: dict[str, AddressQuota] = {}
+        self._quotas: dict[str, AddressQuota] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._said: dict[Limit, float] = {}
 
@@ -85,16 +85,16 @@ class Admission:
     def admit(self, address: str) -> "AddressQuota | None":
         """Count a connection from this address, until `left` is called. Returns None if the address has too many."""
         network = _network(address)
-        neighbour = self._peer_nodes.get(network)
-        if neighbour is None:
+        quota = self._quotas.get(network)
+        if quota is None:
             claims = self.terms.claims_per_address
             bucket = TokenBucket(claims, asyncio.get_running_loop().time()) if claims else None
-            neighbour = self._peer_nodes[network] = AddressQuota(self, network, bucket)
-        elif 0 < self.terms.connections_per_address <= neighbour.connections:
+            quota = self._quotas[network] = AddressQuota(self, network, bucket)
+        elif 0 < self.terms.connections_per_address <= quota.connections:
             self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
             return None
-        neighbour.connections += 1
-        return neighbour
+        quota.connections += 1
+        return quota
 
     def refuse(self, limit: Limit, option: str, address: str = "") -> bool:
         """Count a limit that was reached, and log it at most once a minute. Always returns False."""
@@ -105,25 +105,25 @@ class Admission:
             log.warning("limit met", option=option, **{"address": address} if address else {})
         return False
 
-    def left(self, neighbour: "AddressQuota") -> None:
+    def left(self, quota: "AddressQuota") -> None:
         """Stop counting a closed connection of this address."""
         self.closed()
-        neighbour.connections -= 1
-        if not neighbour.connections:
-            self._forget(neighbour)
+        quota.connections -= 1
+        if not quota.connections:
+            self._forget(quota)
 
-    def _forget(self, neighbour: "AddressQuota") -> None:
+    def _forget(self, quota: "AddressQuota") -> None:
         """Forget an address without connections: now if its bucket of claims is full, otherwise a minute later."""
         loop = asyncio.get_running_loop()
-        if neighbour.claims is None or neighbour.claims.full(loop.time()):
-            del self._peer_nodes[neighbour.network]
+        if quota.claims is None or quota.claims.full(loop.time()):
+            del self._quotas[quota.network]
         elif self._sweeping is None:
             self._sweeping = loop.call_later(MINUTE, self._sweep)
 
     def _sweep(self) -> None:
         self._sweeping = None
-        for neighbour in [one for one in self._peer_nodes.values() if not one.connections]:
-            self._forget(neighbour)
+        for quota in [one for one in self._quotas.values() if not one.connections]:
+            self._forget(quota)
 
     def shut(self) -> None:
         """Abort the pending connections. The ports have to be closed already."""
@@ -154,9 +154,9 @@ class Proxied(ClientSource):
 
     __slots__ = ("_neighbour",)
 
-    def __init__(self, neighbour: AddressQuota, peer: str) -> None:
-        super().__init__(neighbour.claims, peer)
-        self._neighbour = neighbour
+    def __init__(self, quota: AddressQuota, peer: str) -> None:
+        super().__init__(quota.claims, peer)
+        self._neighbour = quota
 
     def left(self) -> None:
         """Stop counting the connection, which is closed."""
@@ -252,10 +252,10 @@ class PendingConnection(asyncio.BufferedProtocol):
         protocol.connection_made(self._transport)
 
     def _ready(self) -> Connection:
-        admission, neighbour = self._gate, self._neighbour
-        assert neighbour is not None
+        admission, quota = self._gate, self._neighbour
+        assert quota is not None
         admission.settled(self)
-        origin = Proxied(neighbour, self._peer) if self._peer else neighbour
+        origin = Proxied(quota, self._peer) if self._peer else quota
         return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin)
 
     def _failed(self, late: bool) -> None:
