@@ -27,7 +27,7 @@ BAD_JSON: Final = (
     *(b'{"type":"hello"}', b'{"type":"hello","name":5,"ref":"r"}', b'{"type":"hello","v":2,"name":"bob"}'),
     *(b'{"type":"to","name":"bob","ref":7}', b'{"type":"hello","name":"bob"}', b'{"type":"to","name":1,"ref":7}'),
     *(b'{"type":"msg","id":0,"text":"a"}', b'{"type":"msg","id":1,"text":""}', b'{"type":"msg","id":3}'),
-    *(b'{"type":"msg","id":1,"text":"\\ud800"}', b'{"type":"ping","n":' + b"[" * 100_000, b'{"type":"hello","v":1.5}'),
+    *(b'{"type":"msg","id":1,"text":"\\ud800"}', b'{"type":"hello","v":1.5}'),
     *(b'{"type":"to","name":"bob","ref":"' + b"r" * 129 + b'"}', b'{"type":"to","name":"bob","ref":{}}'),
 )
 # How sentences begin that msgspec makes: what they are is up to its release.
