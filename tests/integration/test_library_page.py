@@ -119,8 +119,8 @@ def test_a_program_that_is_told_to_end_gives_its_name_back(start: Start, nodes: 
     bob.expect("ack", STARTED, id=1)
     alice.terminate()
     bob.expect("left", STARTED, name="alice", reason="quit")
-    assert bob.who("alice") == "offline"
     assert alice.wait(STARTED) == 0
+    assert bob.who("alice") == "offline", "the name was free before the program heard of its end"
 
 
 def test_a_refusal_is_waited_out(start: Start, nodes: list[Node], guests: Guests) -> None:
