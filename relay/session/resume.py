@@ -69,8 +69,23 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
             host.post(chat.partner.node_id, ack)
     sync = chat.sync(session.party, reply=True)
     host.post(chat.partner.node_id, sync)
-    look_for_partner(session, chat)
+    _look_until_it_answers(session, chat)
     session.later(host.limits.reunion, lambda session: _alone(session, claim))
+
+
+def _look_until_it_answers(session: "Session", chat: Chat) -> None:
+    """Look the partner up now, and after each further lease in which it hasn't answered.
+
+    A dead node is reported once, perhaps before this session came here. Until the directory can tell that the node is
+    dead, it says that the partner is still there.
+    """
+    known = chat.partner
+
+    def look_again(session: "Session") -> None:
+        if session.chat is chat and chat.partner is known:
+            _look_until_it_answers(session, chat)
+
+    look_for_partner(session, chat, lambda session, _: session.later(session.host.limits.lease, look_again))
 
 
 def _stands(session: "Session") -> None:

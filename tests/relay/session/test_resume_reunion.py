@@ -208,6 +208,29 @@ def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, b
     assert again.hears() == [Left("ben", Reason.LOST, CHAT)]
 
 
+def test_a_partner_whose_node_had_died_before_is_lost_once_the_directory_can_tell(
+    world: World, ann: User, ben: User
+) -> None:
+    """Nobody tells a session of a death that its new node had been told of before it came."""
+    chat = pair(ann, ben)
+    records = dict(world.records)
+    world.crash("n2")
+    world.records = records  # the directory can't tell yet that the node is dead
+    ann.says(EndOfStream())
+    world.settle()
+    ann = comes_back(ann, world.place("n3"), chat)
+    world.settle()
+    world.pass_time(2 * world.limits.reunion + world.limits.lease)
+    world.settle()
+    assert [type(event) for event in ann.hears()] == [Welcome, Paired]
+    del world.records["ben"]
+    world.pass_time(2 * world.limits.lease)
+    world.settle()
+    (left,) = ann.hears()
+    assert isinstance(left, Left)
+    assert left.reason is Reason.LOST
+
+
 def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: World, ann: User) -> None:
     """The new place told a node that was taken for dead; it learns of the move from the directory only."""
     tom = enter(world.place("n1"), "tom", program=False)
