@@ -47,11 +47,16 @@ class Lives(RuleBasedStateMachine):
 
     @rule(name=names)
     def break_off(self, name: str) -> None:
-        """The connection is lost, as `Connection.connection_lost` tells it."""
+        """The connection is lost, as `Connection.connection_lost` tells it.
+
+        It drops its lines, the end of the stream too, if the session has let it go by then.
+        """
         user = self.users[name]
-        if user.session.client is cast(ClientConnection, user) and EndOfStream() not in user.lines:
+        client = cast(ClientConnection, user)
+        if user.session.client is client and EndOfStream() not in user.lines:
             user.session.unplugged()
-            user.says(EndOfStream())
+            if user.session.client is client:
+                user.says(EndOfStream())
 
     @rule(name=names, node=nodes, known=st.booleans())
     def come_back(self, name: str, node: str, known: bool) -> None:
