@@ -161,7 +161,7 @@ class Link:
 
     @property
     def full(self) -> bool:
-        """Whether so many bytes are under way that messages have to wait."""
+        """Whether the bytes in flight have reached the bound, so that messages have to wait."""
         return self._flight >= FLIGHT_BYTES
 
     @property

@@ -74,10 +74,10 @@ def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
 
 
 def _look_until_it_answers(session: "Session", chat: Chat) -> None:
-    """Look the partner up now, and after each further lease in which it hasn't answered.
+    """Look the partner up now, and again after each lease in which it hasn't answered.
 
-    A dead node is reported once, perhaps before this session came here. Until the directory can tell that the node is
-    dead, it says that the partner is still there.
+    The watch reports a dead node once, perhaps before this session came to this node. Until the directory can tell that
+    the node is dead, it says that the partner is still there.
     """
     known = chat.partner
 

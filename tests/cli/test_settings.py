@@ -149,7 +149,7 @@ def test_the_answers_to_a_few_questions_make_the_file(terminal: Open) -> None:
     screen = terminal("--init", home=home)
 
     def answer(question: str, text: str) -> None:
-        """Whoever types before the question stands there has the answer in front of it."""
+        """Type an answer once its question stands in the last line: what is typed earlier is echoed before it."""
         screen.wait(lambda lines: bool(lines) and question in lines[-1], question)
         screen.type(f"{text}\r")
 
