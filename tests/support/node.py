@@ -25,7 +25,7 @@ class Node(Process):
     tls: ssl.SSLContext | None = None  # the context for its clients
 
     def __init__(self, folder: Path, *, wait: bool = True, **options: str | float) -> None:
-        self.name = f"n{next(_serial)}"
+        self.name = f"n{next(_serial):05}"  # one width, so that names sort in the order of their starts
         settings: dict[str, str | float] = {"name": self.name, "port": 0, "classic_port": 0, "http_port": 0, **options}
         super().__init__([*self.launch, *node_command(**settings)[len(LAUNCH) :]], folder / f"{self.name}.log")
         if wait:
