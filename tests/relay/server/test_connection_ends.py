@@ -1,12 +1,11 @@
 """How one client's connection ends: asked to, cut off, without a name, or with a peer that is gone."""
 
-import time
-
 import anyio
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from relay.clock import clocks
 from relay.hub.hub import Hub
 from relay.net import tcp_health
 from relay.server import connection
@@ -27,8 +26,8 @@ class TestASpan:
     ) -> None:
         with capture_logs() as lines:
             client = await text(wire, b"ann")
-            now = time.time
-            monkeypatch.setattr(time, "time", lambda: now() + step)
+            now = clocks.wall
+            monkeypatch.setattr(clocks, "wall", lambda: now() + step)
             client.send(b"Quit\n")
             await until(lambda: client.closed)
         (ended,) = (line for line in lines if line["event"] == "session ended")
