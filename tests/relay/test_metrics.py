@@ -56,9 +56,9 @@ class TestClaims:
         place.user().says(Claim("ann"))
         place.user().says(Claim("a{n"))
         place.user().says(Claim("ann", resume=Resume("wrong")))
-        place.user().says(Claim("ann", resume=Resume(ann.session.session_id)))
+        place.user().says(Claim("ann", resume=Resume(ann.token)))
         world.settle()
-        world.available = False
+        world.directory.available = False
         place.user().says(Claim("ben"))
         world.settle()
         assert risen(place.counts.claims) == {
@@ -239,7 +239,7 @@ class TestMessages:
         ann.says(Say("a"), Say("b"))
         world.settle()
         assert (here.counts.taken, here.counts.acknowledged, there.counts.delivered) == (2, 0, 2)
-        world.time += 0.25
+        world.pass_time(0.25)
         ben.reads()
         assert here.counts.acknowledged == 2
         latency = here.counts.latency
@@ -254,7 +254,7 @@ class TestMessages:
         pair(ann, ben)
         ann.says(Say("a"))
         world.settle()
-        world.time -= 3600
+        world.loop.wall_step = -3600
         ben.reads()
         assert (here.counts.acknowledged, here.counts.latency.sum) == (1, 0.0)
 

@@ -1,14 +1,15 @@
 """The directory in memory, for tests that run the real hub, claims and sessions without a Redis.
 
-It answers as `relay.directory.directory.Directory` does. A lease lapses where the test says so, and no partition is ever
-forgotten; how a node finds out about both, tests/relay/directory tests on a real server. Questions are answered at once,
-or, where a test wants to choose the order, one by one with `answer`.
+It answers as `relay.directory.directory.Directory` does. A lease lapses where the test says so, and no partition is
+ever forgotten; how a node finds out about both, tests/relay/directory tests on a real server. Questions are answered at
+once, or, where a test wants to choose the order, one by one with `answer`.
 """
 
 import asyncio
 import hmac
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -39,7 +40,7 @@ class MemoryDirectory:
         self.available = True
         self.crowded = False
         self.fencing_token = 0  # the last one that was granted
-        self._waiting: deque[tuple[str, Callable[[], None]]] = deque()  # who asks, and what answers it
+        self._waiting: deque[tuple[str, Callable[[], Callable[[], None]]]] = deque()  # who asks what
 
     def node(self, node_id: str, delegate: DirectoryDelegate) -> "MemoryDirectoryView":
         """What the node of this id sees of it."""
@@ -73,12 +74,11 @@ class MemoryDirectory:
 
     def answer(self) -> None:
         """Answer the question that has waited longest; whoever asked goes on in the next iteration of the loop."""
-        self.set_aside()()
+        self.carry_out()()
 
-    def set_aside(self) -> Callable[[], None]:
-        """Take the question that has waited longest out of the line. Return what answers it."""
-        _, answer = self._waiting.popleft()
-        return answer
+    def carry_out(self) -> Callable[[], None]:
+        """Do what was asked first, and return what tells the answer, which has a long way."""
+        return self._waiting.popleft()[1]()
 
     async def ask(self, node_id: str, question: Callable[[], T]) -> T:
         """Answer a node's question now, or when the test says so. Raises Unavailable while the directory is."""
@@ -86,16 +86,15 @@ class MemoryDirectory:
             return self._result(question)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
-        def answer() -> None:
-            if future.done():
-                return  # whoever asked was cancelled
+        def carry_out() -> Callable[[], None]:
             try:
-                future.set_result(self._result(question))
+                tell = partial(future.set_result, self._result(question))
             except (Unavailable, NameLost) as error:
-                future.set_exception(error)
+                tell = partial(future.set_exception, error)
+            return lambda: None if future.done() else tell()  # done: whoever asked was cancelled
 
         if node_id not in self._lapsed:
-            self._waiting.append((node_id, answer))
+            self._waiting.append((node_id, carry_out))
         return await future
 
     def _result(self, question: Callable[[], T]) -> T:

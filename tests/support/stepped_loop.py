@@ -10,26 +10,36 @@ from contextlib import contextmanager
 from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, TypeVar, cast
+from random import Random
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 from anyio.abc import TaskGroup
 
 from relay.clock import clocks
+from relay.entropy import entropy
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 Call = tuple[asyncio.Handle, Callable[..., object], tuple[Any, ...], Context]
 
 
 class SteppedLoop(asyncio.AbstractEventLoop):
-    """The loop. Its clock is every clock of the process while it runs."""
+    """The loop. While it runs, all clocks of the process show its time, and what is drawn is the same in every run."""
+
+    @classmethod
+    def at(cls, time: float) -> "SteppedLoop":
+        """Return a loop that begins at this Unix time. It lacks what needs I/O, which type checkers overlook here."""
+        return cls(time)
 
     def __init__(self, time: float) -> None:
         self._time = time
+        self.wall_step = 0.0  # how far the wall clock was set since the loop was made
         self._ready = deque[Call]()
         self._timers: list[tuple[float, int, Call]] = []  # a heap
         self._order = count()  # of timers that are due at the same time
         self._failures: list[BaseException] = []
+        self._random = Random(0)
 
     # --- what a test calls
 
@@ -42,9 +52,10 @@ class SteppedLoop(asyncio.AbstractEventLoop):
             yield
             return
         task = None if outer is None else asyncio.current_task(outer)
-        before = clocks.lease, clocks.monotonic, clocks.wall, clocks.wall_ns
-        clocks.lease = clocks.monotonic = clocks.wall = self.time
-        clocks.wall_ns = lambda: int(self._time * 1e9)
+        before = clocks.lease, clocks.monotonic, clocks.wall, clocks.wall_ns, entropy.source
+        entropy.source = self._random
+        clocks.lease = clocks.monotonic = self.time
+        clocks.wall, clocks.wall_ns = self.wall, self.wall_ns
         if outer is not None and task is not None:
             asyncio.tasks._leave_task(outer, task)
         asyncio._set_running_loop(self)
@@ -54,13 +65,14 @@ class SteppedLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(outer)
             if outer is not None and task is not None:
                 asyncio.tasks._enter_task(outer, task)
-            clocks.lease, clocks.monotonic, clocks.wall, clocks.wall_ns = before
+            clocks.lease, clocks.monotonic, clocks.wall, clocks.wall_ns, entropy.source = before
 
     def run_ready(self) -> None:
         """Run everything that needs no time to pass. Raises what a callback or a task has raised."""
         with self.running():
-            while self._ready:
-                handle, callback, args, context = self._ready.popleft()
+            ready = self._ready
+            while ready:
+                handle, callback, args, context = ready.popleft()
                 if not handle.cancelled():
                     context.run(callback, *args)
         if self._failures:
@@ -82,6 +94,14 @@ class SteppedLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._time
 
+    def wall(self) -> float:
+        """Return the Unix time in seconds."""
+        return self._time + self.wall_step
+
+    def wall_ns(self) -> int:
+        """Return the Unix time in nanoseconds."""
+        return int(self.wall() * 1e9)
+
     def get_debug(self) -> bool:
         return False
 
@@ -91,19 +111,21 @@ class SteppedLoop(asyncio.AbstractEventLoop):
     def is_closed(self) -> bool:
         return False
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         context = context or copy_context()
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append((handle, callback, args, context))
         return handle
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._time + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         context = context or copy_context()
         handle = asyncio.TimerHandle(when, callback, args, self, context)
@@ -137,7 +159,10 @@ class Tasks:
         return cast(TaskGroup, cls(loop))
 
     def start_soon(self, step: Callable[..., Coroutine[Any, Any, None]], *about: Any, name: object = None) -> None:
-        """Run a coroutine function in a task."""
+        """Run a coroutine function in a task. Until the loop runs there is nothing that would have to be ended."""
+        self._loop.call_soon(self._start, step, about)
+
+    def _start(self, step: Callable[..., Coroutine[Any, Any, None]], about: tuple[Any, ...]) -> None:
         task = self._loop.create_task(step(*about))
         self._running.add(task)
         task.add_done_callback(self._done)
