@@ -380,10 +380,15 @@ class Hub:
         await self.directory.tidy(partitions)
 
     @property
+    def written(self) -> bool:
+        """Return whether no write of a record is under way."""
+        return self._records.quiet
+
+    @property
     def quiet(self) -> bool:
         """Return whether all clients are gone and no claim or write of a record is under way."""
         claiming = any(not session.named for session in self.sessions.values())
-        return not self._clients and not claiming and self._records.quiet
+        return not self._clients and not claiming and self.written
 
     def here(self, session_id: str) -> bool:
         """See `DirectoryDelegate`."""

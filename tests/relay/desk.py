@@ -138,11 +138,8 @@ async def over(hub: Hub) -> None:
 
 
 async def written(hub: Hub) -> None:
-    """Wait until the directory has heard everything that there is to say.
-
-    This looks at a private part: the hub itself tells `quiet` only of a node whose clients are gone as well.
-    """
-    await until(lambda: hub._records.quiet)
+    """Wait until the directory has heard everything that there is to say."""
+    await until(lambda: hub.written)
 
 
 def _stay() -> None:

@@ -43,10 +43,10 @@ class SteppedLoop(asyncio.AbstractEventLoop):
 
     # --- what a test calls
 
+    # private: asyncio has no other way for a loop to say that it runs, and calls this one its interface for loops
     @contextmanager
     def running(self) -> Iterator[None]:
         """Be the running loop, as in a callback, also inside a coroutine of another loop."""
-        # private: only loops set the running loop, and asyncio has no public way to do so
         outer = asyncio._get_running_loop()
         if outer is self:
             yield

@@ -113,7 +113,7 @@ class TestClosing:
         ann = await text(wire, b"ann")
         ann.reset()
         await until(lambda: "ann" not in hub.sessions and ann.connection.session.client is None)
-        assert ann.connection._timer is None
+        assert ann.connection._timer is None  # private: a timer that is left does nothing but keep memory
 
 
 class TestTheNameTimeOut:
@@ -125,7 +125,7 @@ class TestTheNameTimeOut:
     async def test_one_with_a_name_is_not(self, hub: Hub, wire: Connect) -> None:
         hub.limits = replace(hub.limits, name=0.5)
         client = await text(wire, b"ann")
-        assert client.connection._timer is None
+        assert client.connection._timer is None  # private: else it would have to be waited for
         assert client.connection.session.named
 
 
