@@ -82,7 +82,7 @@ async def test_a_connection_is_a_client_s_at_once_where_nothing_stands_before(hu
     assert admission.open == 0
 
 
-async def test_those_of_an_address_are_counted_until_they_are_gone(hub: Hub, come: Come) -> None:
+async def test_connections_of_an_address_are_counted_until_they_are_gone(hub: Hub, come: Come) -> None:
     admission = Admission(hub, AdmissionLimits(connections_per_address=2))
     first, second, third = (come(admission) for _ in range(3))
     assert [one.aborted for one in (first, second, third)] == [False, False, True]
