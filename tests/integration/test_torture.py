@@ -107,6 +107,21 @@ def test_whatever_ends_it_takes_everything_with_it(torture: Torture, logs: Path,
         assert not list(logs.iterdir())
 
 
+def test_a_server_that_does_not_start_leaves_the_log_that_the_error_names(
+    torture: Torture, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "valkey-server"
+    program.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exec echo 'Valkey server v=9.9.9'\necho no room\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    run = torture("--seed", 7)
+    assert run.wait(AFTER_SECONDS) == 1
+    named = re.search(r"doesn't start; see (\S+)$", run.text().strip())
+    assert named, run.text()
+    assert Path(named[1]).read_text() == "no room\n"
+    assert logs in Path(named[1]).parents
+
+
 # --- a cluster that runs already
 
 

@@ -7,7 +7,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 from msgspec import Struct, field
 
-from relay.config import one_start_error
+from relay.config import StartError, one_start_error
 from relay.tools.testbed import certificates
 from relay.tools.testbed.connection import look_up
 from relay.tools.testbed.topology import EVERYWHERE
@@ -74,6 +74,9 @@ async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
             async with _cluster(plan, folder, certificate) as cluster:
                 campaign = _Campaign(plan, cluster, tell, tls)
                 result = await campaign.run()
+    except StartError:
+        _remove_if_empty(folder)
+        raise
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -83,6 +86,12 @@ async def run(plan: Plan, tell: Tell = lambda _: None) -> Result:
         campaign.write_notes(folder)
         result.folder = str(folder)
     return result
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove the folder unless it holds logs: the error names one of them."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @asynccontextmanager
