@@ -117,12 +117,12 @@ class Place:
 
     @property
     def call_seconds(self) -> float:
-        """See `SessionRuntime`."""
+        """A call is given up after its limit alone, because this world has no round trips to Redis."""
         return self.limits.call
 
     @property
     def crowded(self) -> bool:
-        """See `SessionRuntime`."""
+        """The test says whether requests to the directory queue."""
         return self.world.crowded
 
     def check_partners(self) -> None:
@@ -146,21 +146,21 @@ class Place:
         return user
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
-        """See `SessionRuntime`."""
+        """Refuse the claim with the code that the test has set, if any."""
         return self.refusal
 
     def admits_call(self, session: Session) -> bool:
-        """See `SessionRuntime`."""
+        """Allow calls and look-ups unless the test has set a refusal."""
         return self.refusal is None
 
     def tell(self, session: Session, event: Event) -> None:
-        """See `SessionRuntime`."""
+        """Record the event as told to the session's client."""
         user = user_of(session)
         if user is not None:
             user.told.append(event)
 
     def post(self, node_id: str, mail: Mail) -> None:
-        """See `SessionRuntime`."""
+        """Queue the peer message on the link to the node. It is dropped if that node is dead."""
         self.flush_generation += 1  # each piece of mail by itself, so that tests see them one by one
         if node_id in self.world.nodes:
             self.world.links.setdefault((self.node_id, node_id), deque()).append(mail)
@@ -186,21 +186,21 @@ class Place:
             self.pump(session)
 
     def send_if_writable(self, session: Session, event: Event) -> None:
-        """See `SessionRuntime`: every client reads at once, unless the test says otherwise."""
+        """Tell the event unless the test says that the client hasn't read the earlier ones."""
         user = user_of(session)
         if user is not None and not user.behind:
             self.tell(session, event)
 
     def moved(self, mail: SessionMoved) -> None:
-        """See `SessionRuntime`: here sessions come at once, or not at all."""
+        """Do nothing: a takeover here completes at once or fails, so none is in flight when this comes."""
 
     def post_if_writable(self, node_id: str, mail: Mail) -> None:
-        """See `SessionRuntime`: it leaves unless the test says that the links are full."""
+        """Post the peer message unless the test says that the links are full."""
         if self.world.flowing:
             self.post(node_id, mail)
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `SessionRuntime`."""
+        """Queue the directory's answer: the name if it is free."""
 
         def answer() -> None:
             if not self.world.available:
@@ -216,7 +216,7 @@ class Place:
         self.world.answers.append(answer)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `SessionRuntime`. The token is the session's id; the old node is told as the real one is."""
+        """Queue the directory's answer: the session whose id, which is its token here, was presented, if any."""
 
         def answer() -> None:
             old = self.world.records.get(name.canonical_name)
@@ -247,7 +247,7 @@ class Place:
         resume.come_back(session, claim)
 
     def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
-        """See `SessionRuntime`."""
+        """Queue the directory's answer: the owner's presence and node."""
 
         def answer() -> None:
             if not self.world.available:
@@ -261,7 +261,7 @@ class Place:
         self.world.answers.append(answer)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
-        """See `SessionRuntime`."""
+        """Queue the answer to the write, which fails while the directory is away. The session itself is the record."""
         if then is not None:
 
             def answer() -> None:
@@ -271,7 +271,7 @@ class Place:
             self.world.answers.append(answer)
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
-        """See `SessionRuntime`."""
+        """Forget the session, and queue the directory's answer that its name is free."""
         self.forget(session, why)
 
         def answer() -> None:
@@ -281,30 +281,30 @@ class Place:
         self.world.answers.append(answer)
 
     def forget(self, session: Session, why: Ending) -> None:
-        """See `SessionRuntime`."""
+        """Record how the session ended, and deliver no more peer messages to it."""
         self.endings.append((session.canonical_name, why))
         if self.sessions.get(session.canonical_name) is session:
             del self.sessions[session.canonical_name]
 
     def close(self, session: Session) -> None:
-        """See `SessionRuntime`."""
+        """Disconnect the session's client."""
         user = user_of(session)
         session.disconnect()
         if user is not None:
             user.closed = True
 
     def called(self, session: Session) -> None:
-        """See `SessionRuntime`: here no line waits without being asked for."""
+        """Do nothing: no line of a client waits here unless the test says so."""
 
     def wake(self, session: Session) -> None:
-        """See `SessionRuntime`: here everyone pumps anyway, whenever something has happened."""
+        """Do nothing: every client handles its lines after each event anyway."""
 
     def call_later(self, delay: float, then: Callable[[], None]) -> None:
-        """See `SessionRuntime`."""
+        """Set an alarm, which goes off when the test lets the time pass."""
         self.world.alarms.append((self.world.time + delay, then))
 
     def new_id(self) -> str:
-        """See `SessionRuntime`."""
+        """Return the next id. Tests need ids that repeat, so anybody can guess it."""
         self.world.ids += 1
         return f"chat{self.world.ids}"
 

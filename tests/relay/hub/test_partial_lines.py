@@ -20,7 +20,7 @@ class One:
         return LINE - self.half
 
     def settle(self) -> None:
-        """See `PartialLine`."""
+        """Do nothing: these lines come from no connection."""
 
 
 @pytest.fixture
