@@ -78,7 +78,7 @@ def test_each_step_of_a_resume_is_something_that_there_is_and_fits(step: picture
         (pictures.CLIENT, pictures.NEW): {str(frame.__struct_config__.tag) for frame in get_args(ClientFrame)},
         (pictures.NEW, pictures.CLIENT): {str(frame.__struct_config__.tag) for frame in get_args(NodeFrame)},
         (pictures.NEW, pictures.DIRECTORY): scripts,
-        (pictures.DIRECTORY, pictures.NEW): {"fence"},
+        (pictures.DIRECTORY, pictures.NEW): {"fencing"},
     }
     mail = {kind.__name__ for kind in get_args(Mail)}
     assert re.split(r"\W", step.what)[0] in known.get((step.sender, step.receiver), mail)
