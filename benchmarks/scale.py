@@ -108,7 +108,7 @@ def _users(target: Running, seconds: float) -> Users:
 class Model(Struct, frozen=True):
     """Costs of a message, in a cluster of `nodes` that carries `rate` messages a second between any two of them.
 
-    What goes from one node to another within `gather` seconds shares one PUBLISH. A message is two pieces of mail, its
+    What goes from one node to another within `gather` seconds shares one PUBLISH. A message is two peer messages, its
     text and its acknowledgement, so 2 commands where nothing is gathered. There are nodes * (nodes - 1) such ways.
     Where nothing goes the other way for ACK_SECONDS a link acknowledges with a frame of its own. `gather` doesn't
     change with the number of nodes, as if each had cores of its own.

@@ -59,8 +59,8 @@ def _tables(found: Scaling, users: Users) -> Iterator[str]:
 def _model(found: Scaling, model: Model) -> Iterator[str]:
     yield "\n### The model against runs of 2, 4 and 8 nodes\n"
     yield (
-        f"Fitted to the two runs of two nodes: mail gathers for {model.gather * 1e3:.2f} ms; a message costs the nodes "
-        f"{model.node_us:.0f} µs and {model.node_command_us:.0f} µs for each command, Redis "
+        f"Fitted to the two runs of two nodes: messages gather for {model.gather * 1e3:.2f} ms; a message costs the "
+        f"nodes {model.node_us:.0f} µs and {model.node_command_us:.0f} µs for each command, Redis "
         f"{model.redis_command_us:.0f} µs a command. Then asked about the others.\n"
     )
     yield (
@@ -78,8 +78,8 @@ def _model(found: Scaling, model: Model) -> Iterator[str]:
             )
     yield (
         "\nThe model gives every node cores of its own. Here all nodes, Redis and the generator share what the machine "
-        "has: they wait for each other and more mail gathers meanwhile. So at the high rate there are fewer commands "
-        "than the model says: it is an upper bound there, not a forecast."
+        "has: they wait for each other and more messages gather meanwhile. So at the high rate there are fewer "
+        "commands than the model says: it is an upper bound there, not a forecast."
     )
     yield "\n| nodes, quiet | commands a second | of a node |\n| --: | --: | --: |"
     for nodes, quiet in found.quiet.items():

@@ -138,7 +138,7 @@ class Config:
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
     auth_jwt_key: Path | None = None  # public keys, a JWK set, or a secret; None: names need no token
-    auth_jwt_audience: str | None = None  # must be or be in a token's `aud`; None: it must have none
+    auth_jwt_audience: str | None = None  # the `aud` that a token must have; None: a token with an `aud` is refused
     auth_jwt_issuer: str | None = None  # the value that a token's `iss` must have; None: any
     # Machines with NTP are some milliseconds apart; badly kept ones, seconds.
     auth_jwt_leeway: float = 10.0  # seconds by which the issuer's clock may be off
