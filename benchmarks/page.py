@@ -131,7 +131,7 @@ def _configurations(sitting: Sitting) -> Iterator[str]:
             yield f"| {system.title} | {system.configuration} | | not run |"
         else:
             when = f"{found.date}, {found.load_average}"
-            complaint = found.complaint.replace("|", "/").replace("\n", " ")
+            complaint = " ".join(found.complaint.replace("|", "/").split())
             yield f"| {system.title} | {system.configuration} | {when} | {complaint} |"
     yield ""
 
