@@ -208,7 +208,7 @@ def _start_nats(to: Running, nodes: int) -> None:
 
 
 def _make_stream(port: int) -> None:
-    """Create a stream in memory with one replica. The cluster must choose a leader first, so the request is repeated."""
+    """Create a stream in memory with one replica. The cluster must choose a leader first, so this asks repeatedly."""
     config = {
         "name": "bench",
         "subjects": ["bench.>"],
