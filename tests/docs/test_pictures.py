@@ -1,4 +1,4 @@
-"""The pictures show what is: the import contract, and functions that exist."""
+"""The pictures match the import contract, the functions in the code, and the table of transitions."""
 
 import ast
 import re
@@ -35,7 +35,7 @@ def test_every_package_of_the_contract_is_in_its_row_with_its_modules() -> None:
 
 
 def height_of(text: str, drawn: str) -> float:
-    """How far below the top this text stands."""
+    """Return the distance of this text from the top."""
     return float(drawn.split(f">{text}<")[0].splitlines()[-1].split('y="')[1].split('"')[0])
 
 
