@@ -133,10 +133,7 @@ async def test_a_lost_address_of_a_name_is_left_for_another_one(names: dict[str,
             began: set[str] = set()
             while began != {"127.0.0.2", "127.0.0.3"}:
                 route, taken = Route([Address("relay.example", port)]), []
-                for answer in (
-                    ["127.0.0.2", "127.0.0.3"],
-                    ["127.0.0.3", "127.0.0.2"],
-                ):  # name servers rotate them in this way
+                for answer in (["127.0.0.2", "127.0.0.3"], ["127.0.0.3", "127.0.0.2"]):  # servers rotate them
                     names["relay.example"] = list(answer)
                     async with await route.open(5) as stream:
                         taken.append(str(stream.extra(SocketAttribute.remote_address)[0]))
