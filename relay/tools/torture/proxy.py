@@ -79,7 +79,9 @@ class Proxy:
                 if forth or not line.swallowed:
                     await sink.send(data)
         except _BROKEN:
-            await self._open.wait()  # the other side notices the end when the network is back
+            await (
+                self._open.wait()
+            )  # the other side notices the end when the network is back, and never on a half-open connection
             if not forth and line.swallowed:
-                await anyio.sleep_forever()  # or never, on a half-open connection
+                await anyio.sleep_forever()
             line.scope.cancel()
