@@ -49,9 +49,7 @@ OLDEST_SERVER: Final = 7
 
 # It is part of every key and channel name, so it has no character with a meaning there (`:`, `{`, `*`) and no space.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_HOSTNAME_CHARACTERS: Final = (
-    40  # characters of the host's name in a default node name; they leave room for a random part
-)
+_HOSTNAME_CHARACTERS: Final = 40  # the longest part of the host's name in a default node name
 
 
 class ConfigError(Exception):

@@ -79,9 +79,8 @@ class Proxy:
                 if forth or not line.swallowed:
                     await sink.send(data)
         except _BROKEN:
-            await (
-                self._open.wait()
-            )  # the other side notices the end when the network is back, and never on a half-open connection
+            # The other side notices the end when the network is back, and never on a half-open connection.
+            await self._open.wait()
             if not forth and line.swallowed:
                 await anyio.sleep_forever()
             line.scope.cancel()
