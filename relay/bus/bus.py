@@ -145,7 +145,7 @@ class Bus:
         if not (self._publishing.open and self._lease.standing):
             self._publishing.held_up = True
             return
-        dirty, self._dirty = self._dirty, set()  # a link sends what it keeps back once it receives an acknowledgement
+        dirty, self._dirty = self._dirty, set()  # a link sends its queued messages once it receives an acknowledgement
         get = self._links.get
         self._publish(
             [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]

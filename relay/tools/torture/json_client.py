@@ -157,7 +157,7 @@ class Program:
         upto = self._memory.acknowledge()
         return [ClientAck(upto, self._memory.chat)] if upto and self.kind is Kind.PROGRAM else []
 
-    # --- what it does
+    # --- its actions
 
     def act(self, at: float) -> tuple[bytes, Move]:
         """Draw the next move. Returns it with the bytes to send."""

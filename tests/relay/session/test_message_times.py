@@ -225,7 +225,7 @@ def test_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User
 def test_it_is_the_same_when_the_senders_node_dies_and_the_partner_moves(
     world: World, ann: User, ben: User, first: str
 ) -> None:
-    """The partner's first node lives, and passes its knowledge on. His client doesn't tell what it had."""
+    """The partner's first node lives, and passes its knowledge on. His client doesn't say which messages it had."""
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
     world.settle()
