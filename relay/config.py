@@ -49,7 +49,7 @@ OLDEST_SERVER: Final = 7
 
 # It is part of every key and channel name, so it has no character with a meaning there (`:`, `{`, `*`) and no space.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_HOSTNAME_CHARACTERS: Final = 40  # of the host's name in a default node name; leaves room for a random part
+_HOSTNAME_CHARACTERS: Final = 40  # the longest part of the host's name in a default node name
 
 
 class ConfigError(Exception):
@@ -123,7 +123,7 @@ class Config:
     port: int = 9999  # 0: any free port
     redis: str | None = None  # URL; None: this node starts an embedded server
     redis_password_file: Path | None = None  # has the password if the URL has none; read for each connection
-    prefix: str = "relay"  # of every key and channel
+    prefix: str = "relay"  # the start of every key and channel
     name: str = field(default_factory=default_name)  # unique in the cluster
     lease: float = 5.0  # seconds until a crashed node's names are free
     grace: float = 30.0  # seconds that a broken JSON session waits for its client
@@ -138,7 +138,7 @@ class Config:
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
     auth_jwt_key: Path | None = None  # public keys, a JWK set, or a secret; None: names need no token
-    auth_jwt_audience: str | None = None  # must be or be in a token's `aud`; None: it must have none
+    auth_jwt_audience: str | None = None  # the `aud` that a token must have; None: a token with an `aud` is refused
     auth_jwt_issuer: str | None = None  # the value that a token's `iss` must have; None: any
     # Machines with NTP are some milliseconds apart; badly kept ones, seconds.
     auth_jwt_leeway: float = 10.0  # seconds by which the issuer's clock may be off
@@ -146,7 +146,7 @@ class Config:
     log_level: LogLevel = LogLevel.INFO
     proxy_protocol: bool = False  # a balancer announces each connection's client address
     # Each takes a few kilobytes, the kernel's included, which makes some hundred megabytes.
-    max_connections: int = 50_000  # of clients; 0, here and below: no limit
+    max_connections: int = 50_000  # connections of clients; 0, here and below: no limit
     # This is a fifth, so that one address, even a whole company's, can't keep all others out.
     max_connections_per_address: int = 10_000
     name_time: float = 60.0  # seconds: enough for a person to read a greeting and type; a port scanner is gone by then

@@ -106,7 +106,7 @@ class Counts:
         self.unconfirmed = dict.fromkeys(Reason, 0)
         self.resent = 0  # messages sent again, as the partner or its node may have missed them
         self.delivered = 0  # messages delivered to clients of this node
-        self.latency = Histogram(SECONDS)  # of the oldest message of each acknowledgement, from its acceptance on
+        self.latency = Histogram(SECONDS)  # from the acceptance of the oldest message of each acknowledgement
         self.windows = Histogram(SHARES)  # the share used of each window that isn't empty, sampled once a second
 
         self.batches = Histogram(PIECES)  # peer messages in a frame to another node

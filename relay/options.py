@@ -27,62 +27,65 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     ),
     "redis_password_file": (
         "FILE",
-        "Holds the password for --redis, where the URL has none; read for each new connection.",
+        "A file with the password for --redis, if the URL has none; read for each new connection.",
     ),
     "prefix": (
         "TEXT",
-        "Start of every key and channel; relays with different prefixes on one Redis know nothing of each other.",
+        "Start of every key and channel. Relays with different prefixes on one Redis are separate.",
     ),
-    "name": ("TEXT", "This node's name, unique in the cluster. Default: made up from the host's."),
+    "name": ("TEXT", "This node's name, unique in the cluster. Default: the host's name and six hex digits."),
     "lease": ("SECONDS", "Seconds after which the names of a crashed node's users are free."),
-    "grace": ("SECONDS", "Seconds that a JSON session whose connection broke waits for its client."),
-    "drain": ("SECONDS", "Seconds that clients may take to go on elsewhere when the node is told to stop."),
+    "grace": ("SECONDS", "Seconds for which a JSON session outlives its connection."),
+    "drain": ("SECONDS", "Seconds in which clients may move to other nodes when the node is told to stop."),
     "classic_port": (
         "PORT",
         "TCP port for original clients, which send no line ends; 0 takes a free one. Default: off.",
     ),
     "http_port": ("PORT", "HTTP port for /healthz, /readyz and /metrics; 0 takes a free one. Default: off."),
-    "max_line": ("BYTES", "Longest line that a client may send, in bytes, its line end not counted."),
-    "tls_cert": ("FILE", "Speak TLS, with this certificate and those that signed it (PEM); read again at SIGHUP."),
-    "tls_key": ("FILE", "Its key (PEM, without a password); read again at SIGHUP."),
+    "max_line": ("BYTES", "Longest line of a client, in bytes without its line end."),
+    "tls_cert": ("FILE", "Speak TLS with this certificate chain (PEM); read again at SIGHUP."),
+    "tls_key": ("FILE", "The private key of the certificate (PEM, without a password); read again at SIGHUP."),
     "tls_client_ca": (
         "FILE",
-        "Only let clients in that have a certificate signed by one of these (PEM); read again at SIGHUP.",
+        "Admit only clients with a certificate that one of these authorities signed (PEM); read again at SIGHUP.",
     ),
     "auth_jwt_key": (
         "FILE",
         "Names need a signed token (JWT): public keys (PEM; Ed25519, P-256, RSA), a JWK set, or a secret for HS256, "
         "32 bytes at least; read again at SIGHUP.",
     ),
-    "auth_jwt_audience": ("TEXT", "What a token's aud has to be, or to contain. Default: tokens may have no aud."),
-    "auth_jwt_issuer": ("TEXT", "What a token's iss has to be. Default: anything."),
-    "auth_jwt_leeway": ("SECONDS", "Seconds by which the clock of whoever signs tokens may be off."),
+    "auth_jwt_audience": (
+        "TEXT",
+        "The aud that a token must have, alone or among others. Without this option, a token with an aud is refused.",
+    ),
+    "auth_jwt_issuer": ("TEXT", "The iss that a token must have. Without this option, the iss isn't checked."),
+    "auth_jwt_leeway": ("SECONDS", "Seconds by which the clock of the tokens' issuer may differ from the node's."),
     "proxy_protocol": (
         "",
-        "Each connection begins with a header of the PROXY protocol, version 2, from a balancer: limits by address see "
-        "the clients'. Nobody but the balancer may reach the port then.",
+        "Each connection begins with a header of the PROXY protocol, version 2, so that limits by address see the "
+        "clients behind a balancer. Only the balancer may be able to reach the port then.",
     ),
     "max_connections": (
         "COUNT",
-        "Connections of clients; beyond it new ones are closed. 0, here and below: any number.",
+        "Most connections of clients; further ones are closed. 0, here and below: no limit.",
     ),
-    "max_connections_per_address": ("COUNT", "The same from one address (of IPv6: one /64)."),
-    "name_time": ("SECONDS", "Seconds that a connection may take to send a name, or to take one after another."),
-    "max_claims": ("COUNT", "Names claimed, and sessions resumed, from one address in a minute."),
-    "max_calls": ("COUNT", "Calls and look-ups of one client in a minute."),
-    "max_lines": ("COUNT", "Lines of one client in a second; beyond it the client is read more slowly."),
-    "max_bytes": ("BYTES", "The same in bytes."),
-    "window": ("COUNT", "Messages of one client that may be unacknowledged; beyond it the client waits."),
-    "window_bytes": ("BYTES", "The same in bytes of text; a longer message goes alone."),
+    "max_connections_per_address": ("COUNT", "Most connections from one address, or from one /64 of IPv6."),
+    "name_time": ("SECONDS", "Seconds in which a connection must get a name, before it is closed."),
+    "max_claims": ("COUNT", "Most claims and resumes from one address in a minute."),
+    "max_calls": ("COUNT", "Most calls and look-ups of one client in a minute."),
+    "max_lines": ("COUNT", "Most lines of one client in a second; beyond that it is read more slowly."),
+    "max_bytes": ("BYTES", "Most bytes of one client in a second; beyond that it is read more slowly."),
+    "window": ("COUNT", "Most unacknowledged messages of one client; beyond that it waits."),
+    "window_bytes": ("BYTES", "Most bytes of unacknowledged text of one client; a longer message goes alone."),
     "memory": (
         "MIB",
-        "Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",
+        "Memory in MiB for messages in flight, for all clients of a node together. Senders wait while it is short.",
     ),
-    "log_format": ("FORMAT", "What log lines look like: console, or json, an object a line."),
+    "log_format": ("FORMAT", "Format of the log: console, or json (one object a line)."),
     "log_level": (
         "LEVEL",
-        "The least that is logged: debug, info (each session's start and end), warning or error. "
-        "Where a node listens is always told.",
+        "Lowest level that is logged: debug, info (each session's start and end), warning or error. "
+        "The addresses of a node are always logged.",
     ),
 }
 _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # those that aren't named after their option

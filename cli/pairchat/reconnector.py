@@ -65,13 +65,13 @@ class Reconnector:
         self.proof: str | None = None  # the token that the program gave last
         self._trouble: str | None = None  # why the session was not resumed although there are connections
         self._lost: PairchatError | None = None  # the error with which the present outage began
-        self._deadline = math.inf  # when the outage has lasted for the reconnect timeout, by anyio's clock
+        self._deadline = math.inf  # time at which the outage has lasted for the reconnect timeout, by anyio's clock
         self._elsewhere = route.others  # number of servers still to ask for a name if this one doesn't answer
         self._pauses: Iterator[float] = iter(())
         self._changed = anyio.Event()  # replaced at each change
         self._to_write = anyio.Event()
         self._parted = False  # the node confirmed the end with `bye`
-        self._heard = 0.0  # when something was last read, by anyio's clock
+        self._heard = 0.0  # time of the last read, by anyio's clock
         self._telling = False  # True while the reader waits for the program, not for the node
         self._reading = anyio.CancelScope()
         self._why: PairchatError | None = None  # why the present connection was given up

@@ -23,7 +23,7 @@ STALE = 24 * 3600.0
 ALIVE_EVERY = 3600.0  # seconds between two signs of life of a program whose session doesn't change
 _MAX_BYTES = (
     256 * 1_048_576
-)  # of a saved session: a full window of the longest texts, with each byte escaped, is smaller
+)  # the limit of a saved session: a full window of the longest texts, with each byte escaped, is smaller
 _NAME_SHOWN = 64  # characters of the user's name in a file name; the hash makes the file name unique
 
 

@@ -145,7 +145,7 @@ class Bus:
         if not (self._publishing.open and self._lease.standing):
             self._publishing.held_up = True
             return
-        dirty, self._dirty = self._dirty, set()  # a link sends what it keeps back once it receives an acknowledgement
+        dirty, self._dirty = self._dirty, set()  # a link sends its queued messages once it receives an acknowledgement
         get = self._links.get
         self._publish(
             [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]
@@ -193,13 +193,13 @@ class Bus:
         return gone
 
     def has_room(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Let the messages that waited for the publisher leave at the end of this tick."""
         self._delegate.open_tick()
 
     # --- receiving
 
     def received(self, frame: Frame) -> None:
-        """See `ConnectionDelegate`."""
+        """Handle a frame: the hub gets control frames, and the sender's link the others while the lease holds."""
         if frame.kind is not MAIL and frame.kind > MISSING:
             self._delegate.heed(frame)
         elif self._lease.standing:
@@ -228,31 +228,31 @@ class Bus:
             self._delegate.receive(mail)
 
     def echoed(self, number: int) -> None:
-        """See `ConnectionDelegate`."""
+        """Note that a probe came back."""
         self._echo_probe.echo(number)
 
     # --- recovery from losses
 
     def connected(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Have the lease find out whether the new connection leads to another server than before."""
         self._lease.reconnected()
 
     def doubt(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Handle a failure: only probes that are sent from now on count."""
         self._echo_probe.doubt()
 
     def subscribed(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Ask all other nodes to send again, and count only probes that are sent from now on."""
         self._echo_probe.anew()
         self.ask()
 
     def publishing_anew(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Send everything that is under way again, and count only probes that are sent from now on."""
         self._echo_probe.anew()
         self._send_again(node_id for node_id, _ in self._links.busy())
 
     def rerouted(self, node_ids: set[str], *, own: bool) -> None:
-        """See `ConnectionDelegate`."""
+        """Handle new routes: request what was lost on the way here, and resend what was under way to the nodes."""
         if own:
             self._echo_probe.anew()
         self._publish(

@@ -28,10 +28,10 @@ class EchoProbe:
         self._publishing = publishing
         self._subscription = subscription
         self._counts = counts
-        self._number = 0  # of the last probe
+        self._number = 0  # number of the last probe
         self._wanted = 1  # the first probe whose echo counts
         self._heard = float("-inf")
-        self._echoed = float("-inf")  # when an echo of any probe last came
+        self._echoed = float("-inf")  # time of the last echo of any probe
         self._probed: dict[int, float] = {}
         self._deaf = Spell("deaf: no echo of the own probe, connecting anew", "hearing the own probe again")
         self._mute = Spell("mute: no answer to what is published, connecting anew", "publishing is answered again")

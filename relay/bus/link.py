@@ -131,8 +131,8 @@ class Link:
         self._counts = counts
         self.outbox: list[Mail] = []
         self._fair_queue = FairQueue()  # older than the outbox; waits for acknowledgements
-        self.flushed = float("-inf")  # when a frame with messages last left
-        self.heard = float("-inf")  # when a frame last came
+        self.flushed = float("-inf")  # time when a frame with messages last left
+        self.heard = float("-inf")  # time when a frame last arrived
         self._new_stream()
         self._their_stream = _NO_STREAM
         self._got = 0  # number of the last frame received in order

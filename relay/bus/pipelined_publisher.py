@@ -35,7 +35,7 @@ class PipelinedPublisher(Answered):
         """Take over a connection that is set up and idle."""
         super().__init__(connection, answered)
         self._silent = 0  # commands sent without a reply since the last one with a reply
-        self._may_skip = False  # until the first reply shows that replies may be skipped
+        self._may_skip = False  # becomes true with the first reply that shows that replies may be skipped
         self._owe([0])
         RespConnection.send(self, _SKIP, trial, trial)
 

@@ -203,7 +203,7 @@ class Publisher:
     # --- results of commands and connections
 
     def answered(self, reply: object, count: int = 1, server: str = "") -> None:
-        """See `PublisherDelegate`. `server` is empty if there is only one."""
+        """Count the reply to `count` commands. `server` is the one that replied, or empty if there is only one."""
         self._under_way -= count
         if isinstance(reply, Exception):
             self._refuse(str(reply), server or self.address)
@@ -226,18 +226,18 @@ class Publisher:
         self._refusal = f"{server} refuses: {error}"
 
     def unanswered(self, count: int) -> None:
-        """See `PublisherDelegate`."""
+        """Take the commands off the count of those under way."""
         self._under_way -= count
 
     def gave_up(self) -> None:
-        """See `PublisherDelegate`."""
+        """Count the connection among those that were closed as mute."""
         self._counts.mute += 1
 
     def connected(self) -> None:
-        """See `PublisherDelegate`."""
+        """Tell the bus that there is a connection to a primary."""
         self._delegate.connected()
 
     def rerouted(self, channels: Iterable[str]) -> None:
-        """See `PublisherDelegate`."""
+        """Tell the bus which nodes' inboxes have a new route."""
         node_ids = {channel.rpartition(":")[2] for channel in channels}
         self._delegate.rerouted(node_ids, own=self._node_id in node_ids)

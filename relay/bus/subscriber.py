@@ -31,7 +31,7 @@ class Subscriber:
         self._refusal = ""
         self._bad_frames = Spell("bad frame on the bus")
         self._refusals = Spell("unexpected reply to subscribe")
-        self.since = float("-inf")  # when the subscription was confirmed
+        self.since = float("-inf")  # time when the subscription was confirmed
         self.connection: RespConnection | None = None  # set while the subscription is confirmed
         self._receiver: RespConnection | None = None  # the last connection, confirmed or not
         self._missing: set[bytes] = set()  # channels without a confirmation

@@ -45,7 +45,7 @@ class _Shard(Struct):
 
     partitions: list[int] = field(default_factory=list)
     doubted: set[int] = field(default_factory=set)  # those that may have lost data, and have to be checked
-    unsure: float = float("-inf")  # when it was last silent, another server or with a clock that was set
+    unsure: float = float("-inf")  # time when it was last silent, another server or with a clock that was set
     clock: tuple[float, float] | None = None  # seconds by which its clock is ahead of ours, at least and at most
 
 

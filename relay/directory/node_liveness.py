@@ -37,14 +37,14 @@ class _Missing(Struct):
 
     first: float
     last: float
-    asked: float  # when a caller last asked about it
+    asked: float  # time when a caller last asked about it
 
 
 class _Promise(Struct):
     """The time by which a node has to renew its lease, by our own clock."""
 
     until: float
-    expires: float  # when Redis drops the key, by Redis' clock; later after each renewal
+    expires: float  # time when Redis drops the key, by Redis' clock; later after each renewal
 
 
 class NodeLiveness:

@@ -170,17 +170,17 @@ class Hub:
 
     @property
     def allowance(self) -> int:
-        """See `SessionRuntime`."""
+        """Bytes that a window may cost beyond its own bounds, as the memory budget says now."""
         return self.memory_budget.allowance
 
     @property
     def call_seconds(self) -> float:
-        """See `SessionRuntime`."""
+        """Seconds after which a call is given up, with some round trips to Redis added to the limit."""
         return self.limits.call + CALL_TRIPS * self.directory.latency
 
     @property
     def crowded(self) -> bool:
-        """See `SessionRuntime`."""
+        """Whether requests to the directory queue, although it answers."""
         return self.directory.crowded
 
     def wake_all(self) -> None:
@@ -233,30 +233,30 @@ class Hub:
     # --- the runtime of sessions
 
     def tell(self, session: Session, event: Event) -> None:
-        """See `SessionRuntime`."""
+        """Add the event to the client's write buffer, which is flushed at the end of this tick."""
         client = session.client
         if client is not None and client.write_buffer.tell(event):
             self._ticks.dirty[client] = None
 
     def post(self, node_id: str, mail: Mail) -> None:
-        """See `SessionRuntime`."""
+        """Deliver the peer message at the end of this tick, or queue it on the bus for another node."""
         if node_id == self.node_id:
             self._ticks.mail.append(mail)
         else:
             self.bus.post(node_id, mail)
 
     def send_if_writable(self, session: Session, event: Event) -> None:
-        """See `SessionRuntime`."""
+        """Tell the event only if the client has read everything that was written to it."""
         if session.client is not None and not session.client.write_buffer.behind:
             self.tell(session, event)
 
     def post_if_writable(self, node_id: str, mail: Mail) -> None:
-        """See `SessionRuntime`."""
+        """Post the peer message only if it can leave with the next flush of the bus."""
         if node_id == self.node_id or self.bus.flowing(node_id):
             self.post(node_id, mail)
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
-        """See `SessionRuntime`."""
+        """Count a claim or a resume, and check the client's rate limit and its proof of the name."""
         if session.client is not None and not session.client.rate_limiter.may_claim(self._loop.time()):
             self.counts.hit(Limit.CLAIMS)
             return Code.RATE_LIMITED
@@ -265,26 +265,26 @@ class Hub:
         )
 
     def admits_call(self, session: Session) -> bool:
-        """See `SessionRuntime`."""
+        """Count a call or a look-up, and check the client's rate limit."""
         if session.client is None or session.client.rate_limiter.may_call(self._loop.time()):
             return True
         self.counts.hit(Limit.CALLS)
         return False
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `SessionRuntime`."""
+        """Ask the directory for the name, unless another session of this node decides the answer."""
         self._claims.claim(session, name)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `SessionRuntime`."""
+        """Look the claim's session up in the directory, and take it over."""
         self._claims.resume(session, name, claim)
 
     def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
-        """See `SessionRuntime`."""
+        """Look the owner up in the directory."""
         self._claims.locate(canonical_name, then)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
-        """See `SessionRuntime`."""
+        """Queue a write of the session's record. At most one write of a session is under way."""
         self._records.save(session, then)
 
     def began(self, session: Session, *, resumed: bool) -> None:
@@ -307,55 +307,55 @@ class Hub:
         session.began = 0.0
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
-        """See `SessionRuntime`."""
+        """Forget the session, and have its name given back after the write under way."""
         self.forget(session, why)
         self._records.release(session, then)
 
     def forget(self, session: Session, why: Ending) -> None:
-        """See `SessionRuntime`."""
+        """Log the end of the session, and no longer deliver peer messages to it."""
         self._ended(session, why)
         if self.sessions.get(session.canonical_name) is session:
             del self.sessions[session.canonical_name]
         self._claims.forget(session.session_id)
 
     def close(self, session: Session) -> None:
-        """See `SessionRuntime`."""
+        """Close the connection of the session's client, if it has one."""
         client = session.disconnect()
         if client is not None:
             client.close()
 
     def new_id(self) -> str:
-        """See `SessionRuntime`."""
+        """Return a random id of 96 bits."""
         return secrets.token_urlsafe(12)
 
     def called(self, session: Session) -> None:
-        """See `SessionRuntime`."""
+        """Mark the lines that the client sent before the call."""
         if session.client is not None:
             session.client.called()
 
     def wake(self, session: Session) -> None:
-        """See `SessionRuntime`."""
+        """Have the client's waiting lines handled at the end of this tick."""
         if session.client is not None:
             self._ticks.dirty[session.client] = None
 
     # --- peer messages
 
     def moved(self, mail: SessionMoved) -> None:
-        """See `SessionRuntime`."""
+        """Keep the message while a claim or resume of its session is in flight here, and otherwise drop it."""
         self._claims.moved(mail)
 
     # --- Redis and other nodes
 
     def forgot(self, node_id: str) -> None:
-        """See `BusDelegate`."""
+        """Have every session with a partner on that node compare with it which messages have arrived."""
         self.peer_nodes.forgot(node_id)
 
     def heed(self, frame: Frame) -> None:
-        """See `BusDelegate`."""
+        """Handle a roll call, a farewell, or an operator's command."""
         self.notices.heed(frame)
 
     def forgotten(self, *partitions: int) -> None:
-        """See `DirectoryDelegate`."""
+        """Make a roll call for the partitions that Redis has lost."""
         self.notices.forgotten(*partitions)
 
     async def restore(self) -> None:
@@ -386,7 +386,7 @@ class Hub:
         return not self._clients and not claiming and self._records.quiet
 
     def here(self, session_id: str) -> bool:
-        """See `DirectoryDelegate`."""
+        """Return whether a session of this node has this id, or is about to have it."""
         return self._claims.holds(session_id)
 
     def dismiss(self) -> None:

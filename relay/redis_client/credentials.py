@@ -51,7 +51,7 @@ class Credentials:
         self._option = option
         self.login = login
         self.context: ssl.SSLContext | None = None
-        self._stamp: _Stamp | None = None  # of the files that the context was made from
+        self._stamp: _Stamp | None = None  # the stamp of the files that the context was made from
         self._complained = ""
         self._read()
 

@@ -136,7 +136,7 @@ class Dialer:
         self._credentials = Credentials(login, tls, password_file, told_by)
         self._database = database
         self._lookup = Lookup()
-        # Of connecting, and of replies: a proxy that accepts connections may be near, and the server behind it far.
+        # Round trips of connects and of replies differ: a proxy may be near, and the server behind it far.
         self._round_trips: dict[tuple[str, int], tuple[RoundTrip, RoundTrip]] = {}
 
     @property

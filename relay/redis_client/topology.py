@@ -48,7 +48,7 @@ class Looks:
         self.turn = anyio.Lock()  # also held by callers that ask the same servers for something else
         self._look = look
         self._begun = self._done = 0
-        self._failure: Exception | None = None  # of the last read
+        self._failure: Exception | None = None  # the failure of the last read
 
     async def next(self) -> None:
         """Wait for a read that begins after this call. Raises its errors."""

@@ -94,7 +94,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def peer(self) -> str:
-        """See `ClientConnection`."""
+        """The client's address: the one in the PROXY header if there is one, or else that of the TCP peer."""
         if self._origin.peer:
             return self._origin.peer
         host, port = (self._transport.get_extra_info("peername") or ("", ""))[:2]
@@ -102,7 +102,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def dialect(self) -> str:
-        """See `ClientConnection`."""
+        """The name of the client's dialect, or `unknown` before its first byte."""
         return _NAMES.get(id(self._dialect), "unknown")
 
     # --- asyncio

@@ -1,4 +1,4 @@
-"""Files that a user names may be anything: a device without end, a pipe, a folder."""
+"""A file that a user names may be anything: a device without end, a pipe, a folder."""
 
 import os
 import ssl
@@ -74,7 +74,7 @@ def test_a_file_may_be_as_long_as_is_allowed(tmp_path: Path) -> None:
 
 
 def test_a_pipe_that_somebody_fills_does_for_a_file(pipe: Path, tmp_path: Path) -> None:
-    """Whether the one who writes comes before or after; and for OpenSSL, which opens files itself."""
+    """The writer may come before or after the reader. OpenSSL opens files itself."""
     authority = Authority(tmp_path)
     certificates = authority.file.read_bytes()
     uses: list[Callable[[], object]] = [

@@ -1,4 +1,4 @@
-"""`pairchat --json`: commands in, events out, against a node that says what the test wants."""
+"""`pairchat --json` against a scripted node: commands in, events out."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, Peer, ScriptedNode, 
 
 
 def bot(node: ScriptedNode, start: Start, *args: str) -> tuple[Piped, Peer]:
-    """A bot under the name of alice, and its node."""
+    """A bot under the name alice, and its node."""
     process = start("alice", "--json", *args)
     peer = node.accept()
     peer.welcome("alice")
@@ -154,7 +154,7 @@ def test_when_time_runs_out_the_name_is_given_back(node: ScriptedNode, start: St
     peer.welcome("alice")
     peer.expect({"type": "to", "name": "bob"}, PING)
     peer.say('{"type":"error","code":"no_such_user","message":"no","name":"bob"}', PONG)
-    peer.part()  # the name is given back all the same
+    peer.part()  # the name is given back in any case
     assert process.ended() == (6, "", ["pairchat: not done within 0.5 s"])
 
 
@@ -164,7 +164,7 @@ NEW = (WELCOME % ("alice", 256, 1_048_576, 30))[:-1] + ',"max_line":65536}'
 
 
 def modern(node: ScriptedNode, start: Start, *args: str) -> tuple[Piped, Peer]:
-    """A bot whose node says which request it answers."""
+    """A bot whose node tells the request of each answer."""
     process = start("alice", "--json", *args)
     peer = node.accept()
     peer.heard()

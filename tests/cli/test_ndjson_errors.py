@@ -1,4 +1,4 @@
-"""`pairchat --json`: what goes wrong is told as a frame and by the exit status."""
+"""`pairchat --json` reports failures by a frame and its exit status."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What becomes of texts that go out, in literal bytes."""
+"""The outcomes of texts that are sent, in literal bytes."""
 
 import pytest
 

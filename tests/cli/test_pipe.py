@@ -1,4 +1,4 @@
-"""`pairchat` without a terminal: the real command, against a node that says what the test wants."""
+"""`pairchat` without a terminal: the real command, against a scripted node."""
 
 import signal
 import subprocess
@@ -38,7 +38,7 @@ def test_lines_are_sent_and_the_end_waits_for_the_acknowledgement(node: Scripted
     peer.expect(said(1, "hi"), said(2, "hö"), said(3, "last, without an end"))
     peer.say(an_ack(2))
     peer.say('{"type":"msg","id":1,"from":"bob","chat":"c1","text":"a fence","at":1}')
-    peer.expect({"type": "ack", "id": 1, "chat": "c1"})  # not a quit: one text has no acknowledgement yet
+    peer.expect({"type": "ack", "id": 1, "chat": "c1"})  # no quit yet, because one text has no acknowledgement
     peer.say(an_ack(3))
     peer.part()
     assert process.ended() == (0, "bob: a fence\n", ["* You are chatting with bob."])
@@ -85,7 +85,7 @@ def test_a_text_is_acknowledged_after_it_was_written_out(node: ScriptedNode, sta
     long = "x" * 60_000
     for id in (1, 2, 3):  # more than a pipe holds; nobody reads it yet
         peer.say(f'{{"type":"msg","id":{id},"from":"bob","chat":"c1","text":"{long}","at":1}}')
-    process.type(b"still here\n")  # a stuck reader doesn't stop what is sent
+    process.type(b"still here\n")  # a reader that is stuck doesn't stop sending
     while (heard := peer.heard()) != said(1, "still here"):
         assert heard["type"] == "ack"
         assert heard["id"] < 3
@@ -102,7 +102,7 @@ def test_input_is_read_no_faster_than_the_window_allows(node: ScriptedNode, star
     process.end_input()
     peer.expect(said(1, "1"), said(2, "2"))
     peer.say('{"type":"msg","id":1,"from":"bob","chat":"c1","text":"a fence","at":1}')
-    peer.expect({"type": "ack", "id": 1, "chat": "c1"})  # and not the third
+    peer.expect({"type": "ack", "id": 1, "chat": "c1"})  # the third one is not acknowledged
     peer.say(an_ack(2))
     peer.expect(said(3, "3"), said(4, "4"))
     peer.say(an_ack(4))
@@ -184,7 +184,7 @@ def test_what_was_written_for_one_is_not_said_to_the_next_caller(node: ScriptedN
     process = start("alice", "--to", "bob")
     peer = alice(node, window=1)
     peer.pair("bob")
-    for id in (1, 2, 3):  # more than a pipe holds, so that the end of the chat waits behind them
+    for id in (1, 2, 3):  # more than a pipe holds, so the end of the chat waits after them
         peer.say(f'{{"type":"msg","id":{id},"from":"bob","chat":"c1","text":"{"x" * 60_000}","at":1}}')
     process.type(b"for bob\nwaits for room\nnot read yet\n")
     while (heard := peer.heard()) != said(1, "for bob"):
@@ -300,9 +300,9 @@ def test_what_comes_for_an_output_that_nobody_reads_any_more_is_not_acknowledged
     peer.pair("bob")
     process.stop_reading()
     peer.say('{"type":"msg","id":1,"from":"bob","chat":"c1","text":"hi","at":1}')
-    peer.part()  # without an ack: the text is nowhere
+    peer.part()  # no ack, because the text was written nowhere
     status, _, told = process.ended()
-    assert (status, told) == (1, ["* You are chatting with bob."])  # as of `| head`, nothing is said of it
+    assert (status, told) == (1, ["* You are chatting with bob."])  # nothing is printed about it, as with `| head`
 
 
 def test_plain_files_do_as_input_and_output(node: ScriptedNode, start: Start, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The client's side of the wire, in literal bytes."""
+"""The client's protocol, in literal bytes."""
 
 from typing import get_args
 
@@ -306,7 +306,7 @@ def test_frames_and_fields_of_a_newer_relay_are_ignored() -> None:
 
 
 def test_the_longest_line_of_a_node_is_one_it_can_be_made_to_send() -> None:
-    """`--max-line` at its most, and each byte of the text escaped."""
+    """The node has the largest `--max-line`, and each byte of the text is escaped."""
     _, longest = MAX_LINE_BYTES
     assert longest * len("\\u0001") + 512 == MAX_NODE_LINE
 

@@ -1,4 +1,4 @@
-"""Who may call whom, and typing, in literal bytes."""
+"""The policy for calls, and the sign of typing, in literal bytes."""
 
 import pytest
 
@@ -95,7 +95,7 @@ PAIRED_AWAY = PAIRED.replace(b'"resumed":false', b'"resumed":true')
 
 
 def away_from(call_given_up: str, name: str = "bob") -> ClientProtocol:
-    """One whose connection was lost while its call waited, and that gave the call up before that or after."""
+    """Return a client whose connection was lost during its call, and that gave the call up before that or after."""
     protocol = joined()
     call = protocol.call(name)
     if call_given_up == "before":
@@ -111,13 +111,13 @@ def away_from(call_given_up: str, name: str = "bob") -> ClientProtocol:
 
 @pytest.mark.parametrize("given_up", ["before", "after"])
 def test_a_call_that_was_given_up_around_a_lost_connection_makes_no_chat(given_up: str) -> None:
-    """Its node has not heard so, and settled it while nobody was there."""
+    """Its node has not learnt that, and completed the call while the client was away."""
     protocol = away_from(given_up)
     assert [type(event) for event in protocol.feed(WELCOME_BACK + PAIRED_AWAY)] == [Joined]
     assert b'{"type":"leave","chat":"c1"}\n' in protocol.data_to_send()
     assert (protocol.partner, protocol.chat) == (None, None)
     assert protocol.feed(b'{"type":"left","name":"bob","reason":"left","chat":"c1"}\n' + PONG) == []
-    protocol.call("bob")  # now it is wanted
+    protocol.call("bob")  # the program wants it again
     assert protocol.feed(PAIRED)[0] == Paired("bob", "c1", "client")
 
 

@@ -1,4 +1,4 @@
-"""`pairchat` in a real pseudo-terminal: its commands."""
+"""`pairchat` in a pseudo-terminal: its commands."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def test_commands_do_what_they_say(node: ScriptedNode, terminal: Open) -> None:
     peer.expect({"type": "msg", "id": 1, "text": "/etc/passwd", "chat": "c2"})
     screen.type("/clear" + ENTER)
     screen.wait(lambda lines: not any("dave." in line for line in lines), "an empty screen")
-    screen.wait_for("│ /etc/passwd")  # without its fate it stays
+    screen.wait_for("│ /etc/passwd")  # a text without an outcome stays
     screen.type("/help" + ENTER)
     screen.wait_for("say something that begins with a slash")
 
@@ -53,7 +53,7 @@ def test_tab_completes_commands_and_names(node: ScriptedNode, terminal: Open) ->
     screen.type(CTRL_C + "bo\t")
     screen.wait_typed("> bob:")
     screen.type(CTRL_C + "/\t")
-    screen.wait_for("end the chat; give up")  # a menu of all of them
+    screen.wait_for("end the chat; give up")  # a menu of all commands
     screen.type("\t")
     screen.wait(lambda lines: any("> /to" in line for line in lines), "the first")
 
@@ -123,9 +123,9 @@ def test_typing_is_shown_and_told(node: ScriptedNode, terminal: Open) -> None:
     screen.type("/wh")
     screen.wait_typed("> /wh")
     screen.type(CTRL_C + "hello")
-    assert peer.heard_at_all() == {"type": "typing", "chat": "c1"}  # and nothing of the command
+    assert peer.heard_at_all() == {"type": "typing", "chat": "c1"}  # no line of the command is sent
     screen.type(" again" + ENTER)
-    assert peer.heard_at_all() == said(1, "hello again")  # and typing was told once
+    assert peer.heard_at_all() == said(1, "hello again")  # typing was reported once
 
 
 def test_typing_need_not_be_told(node: ScriptedNode, terminal: Open) -> None:
@@ -209,7 +209,7 @@ def test_somebody_is_blocked(node: ScriptedNode, terminal: Open) -> None:
 )
 def test_a_log_that_cannot_be_is_refused(node: ScriptedNode, terminal: Open, name: str, why: str) -> None:
     screen, _ = paired(node, terminal)
-    os.mkfifo(screen.home.path / "fifo")  # without a reader
+    os.mkfifo(screen.home.path / "fifo")  # it has no reader
     name = name if name.startswith(("~", "/")) else str(screen.home.path / name)
     screen.type(f"/log {name}" + ENTER)
     screen.wait(lambda lines: why in "".join(lines), why)

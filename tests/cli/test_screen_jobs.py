@@ -1,4 +1,4 @@
-"""A terminal that a shell has in between, while `pairchat` is stopped and continued; and one that is gone."""
+"""`pairchat` under a shell, while it is stopped and continued, and in a terminal that is closed."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from tests.cli.scripted import ScriptedNode
 from tests.cli.terminal import Terminal
 from tests.support.process import wait_until
 
-# A shell of the terminal, which knows what jobs are.
+# A shell in the terminal, with job control.
 SHELL = """
 import fcntl, os, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -42,14 +42,14 @@ class Shell:
         return self._process
 
     def job(self) -> int:
-        """What runs in it."""
+        """Return the command that runs in it."""
         pid = self._process.pid
         [job] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return int(job)
 
 
 def raw(screen: Terminal) -> bool:
-    """Whether each key comes as it is pressed."""
+    """Return whether each key arrives when it is pressed."""
     mode = termios.tcgetattr(screen.fd)[3]
     return not mode & (termios.ICANON | termios.ECHO)
 
@@ -96,10 +96,10 @@ def test_a_terminal_that_is_not_read_holds_up_neither_connection_nor_signals(
     node: ScriptedNode, terminal: Open
 ) -> None:
     screen, peer = paired(node, terminal)
-    for id in range(1, 51):  # each draws the screen anew, a hundred kilobytes in the whole
+    for id in range(1, 51):  # each redraws the screen, a hundred kilobytes in total
         peer.say(a_text(id, chr(ord("a") + id % 26) * 1500))
         heard_up_to(peer, id)
-    screen.wait_for("y" * 40)  # read again, it shows what is said last
+    screen.wait_for("y" * 40)  # after it is read again, it shows the latest texts
     peer.say(a_text(51, "z" * 1500))
     heard_up_to(peer, 51)
     screen.terminate()

@@ -1,4 +1,4 @@
-"""Settings: the file, the environment over it, options over both."""
+"""Settings: variables override the file, and options override both."""
 
 import subprocess
 from importlib.metadata import version
@@ -72,7 +72,7 @@ def test_a_byte_order_mark_before_it_is_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["--help", "--version", "--show-completion"])
 def test_a_broken_file_hinders_nobody_who_only_asks(start: Start, asked: str) -> None:
-    """What `--show-completion` says depends on the shell that the tests were started from, which may have none."""
+    """The output of `--show-completion` depends on the shell that started the tests, and there may be none."""
     broken, whole = (start(asked, home=home_with(text)).ended() for text in ("name = ", ""))
     assert broken == whole
     if asked != "--show-completion":
@@ -149,7 +149,7 @@ def test_the_answers_to_a_few_questions_make_the_file(terminal: Open) -> None:
     screen = terminal("--init", home=home)
 
     def answer(question: str, text: str) -> None:
-        """Type an answer once its question stands in the last line: what is typed earlier is echoed before it."""
+        """Type an answer once its question is in the last line. What is typed earlier would be echoed before it."""
         screen.wait(lambda lines: bool(lines) and question in lines[-1], question)
         screen.type(f"{text}\r")
 

@@ -1,4 +1,4 @@
-"""What the bar says of the partner, from moment to moment and in every width."""
+"""The text of the bar about the partner, at each moment and in every width."""
 
 import time
 from typing import cast
@@ -11,7 +11,7 @@ from pairchat.screen.width import columns
 
 
 class Online:
-    """As much of a session as the bar looks at."""
+    """The part of a session that the bar reads."""
 
     name, server, online, tries, pending = "alice", "relay.example:9999", True, 0, (1, 2)
 

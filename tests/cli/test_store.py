@@ -1,4 +1,4 @@
-"""Sessions on disk."""
+"""Saved sessions on disk."""
 
 import fcntl
 import os
@@ -66,7 +66,7 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
 
 
 def age(tmp_path: Path, seconds: float) -> Path:
-    """Let the one file be as old as this."""
+    """Set the age of the only file."""
     [file] = tmp_path.glob("*.json")
     then = file.stat().st_mtime - seconds
     os.utime(file, (then, then))
@@ -128,7 +128,7 @@ def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path: Path, monkeypatch: 
 
     def flock_late(fd: int, how: int) -> None:
         monkeypatch.undo()
-        first.close()  # between the opening and the locking
+        first.close()  # it is closed between the opening and the locking
         lock(fd, how)
 
     monkeypatch.setattr("pairchat.store.fcntl.flock", flock_late)
@@ -140,7 +140,7 @@ def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path: Path, monkeypatch: 
 
 @contextmanager
 def no_room() -> Iterator[None]:
-    """No file can have more than a byte."""
+    """Limit every file to one byte."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
     try:
@@ -208,7 +208,7 @@ async def test_a_session_whose_folder_cannot_be_made_goes_on_and_says_so(node: S
 
 
 def in_the_way(folder: Path, name: str, server: str) -> Path:
-    """A folder where a session's file belongs: nobody, root included, can do with it what is done with a file."""
+    """A folder in the place of a session's file: nobody, root included, can use it as a file."""
     before = Store(folder, name, (server,))
     before.save(SessionState(name, "t0"))
     before.close()

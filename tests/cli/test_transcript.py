@@ -1,4 +1,4 @@
-"""What is remembered for the screen: no more than a bound, however long a conversation goes on."""
+"""The transcript for the screen is bounded, however long a chat lasts."""
 
 from datetime import datetime
 

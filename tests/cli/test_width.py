@@ -1,4 +1,4 @@
-"""How wide things are on a screen, where they break, and whether colours can be read."""
+"""The width of characters on a screen, line breaks, and the contrast of colours."""
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,7 @@ TEXTS = st.lists(st.sampled_from(PIECES)).map("".join)
 )
 def test_terminals_agree_about_what_is_shown(text: str, shown: str, width: int) -> None:
     assert settle(text) == shown
-    if "क" not in text:  # terminals don't quite agree about this one either
+    if "क" not in text:  # terminals disagree about this one too
         assert columns(settle(text)) == width
 
 
@@ -68,7 +68,7 @@ def luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """As WCAG has it: 1 to 21; 4.5 is good for text, 3 will do for large text."""
+    """Return the contrast ratio of WCAG, from 1 to 21. Text should have 4.5, and large text 3."""
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 

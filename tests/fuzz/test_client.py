@@ -1,4 +1,4 @@
-"""The client's side of the protocol, before a node that says anything: `NotARelay`, and nothing else."""
+"""The client's protocol against a node that sends anything: it may raise `NotARelay` and nothing else."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,13 +45,13 @@ DEEDS: list[Deed] = [
 
 
 def do(protocol: ClientProtocol, deed: Deed) -> None:
-    """What a user does; some of it may be refused, and says so."""
+    """Do what a user does. Some actions may be refused."""
     with suppress(Refused, NameLost):
         deed(protocol)
 
 
 def feed(protocol: ClientProtocol, data: bytes) -> list[Event] | None:
-    """The events, or None where the connection was given up."""
+    """Return the events, or None if the client gave the connection up."""
     try:
         told = protocol.feed(data)
     except NotARelay:

@@ -1,4 +1,4 @@
-"""Whatever a stranger says, or Redis: nothing is raised, and two users who chat notice nothing of it."""
+"""Input of any kind from strangers and from Redis raises nothing, and doesn't affect two users who chat."""
 
 import json
 from collections import deque
@@ -45,7 +45,7 @@ class Stranger:
         self.goes_on()
 
     def goes_on(self) -> None:
-        """As far as the session lets it. Each line is parsed when it's its turn, since a name makes a difference."""
+        """Handle lines until the session is blocked. Each is parsed in its turn, because a name changes its meaning."""
         session = self._user.session
         while self._waiting and not session.blocked and not self._user.closed:
             line = self._waiting.popleft()
@@ -64,7 +64,7 @@ def chatting(world: World) -> tuple[User, User, str]:
 
 
 def still_chat(world: World, ann: User, ben: User, chat: str) -> None:
-    """What one says is heard by the other, and nothing else was."""
+    """Check that each of the two hears what the other says, and nothing else."""
     for speaker, hearer in ((ann, ben), (ben, ann)):
         speaker.says(Say("still here?", 1, chat))
         world.settle()
@@ -109,7 +109,7 @@ def test_a_stranger_is_told_the_same_however_the_bytes_arrive(rest: list[bytes],
         eve = Stranger(world.place("n2").user(), JSON, LineFramer(MAX_LINE))
         for piece in pieces:
             eve.writes(piece)
-        for _ in range(100):  # as many turns as there may be lines
+        for _ in range(100):  # as many ticks as there may be lines
             settle(world, eve)
         return eve.heard
 
@@ -120,7 +120,7 @@ def test_a_stranger_is_told_the_same_however_the_bytes_arrive(rest: list[bytes],
 @settings(max_examples=max(300, settings().max_examples))
 @given(st.lists(shapes(Mail, WORDS, NUMBERS), max_size=8))
 def test_mail_that_no_node_would_write_ends_no_node(mail: list[Mail]) -> None:
-    """A holder of Redis may say anything to anybody; that it is nonsense must not be what ends a node."""
+    """Anyone with access to Redis may send anything to any node. Nonsense must not end a node."""
     world = World()
     ann, ben, _ = chatting(world)
     eve, zoe = enter(world.place("n1"), "eve"), enter(world.place("n2"), "zoe", program=False)

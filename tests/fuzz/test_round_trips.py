@@ -1,4 +1,4 @@
-"""What is written comes back as it was: frames in both directions, mail, records."""
+"""Frames in both directions, peer messages and records are read back as they were written."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A node does all it has to with the rights of deploy/redis-acl.conf, and needs each of them."""
+"""A node can do everything with the rights of deploy/redis-acl.conf, and needs each of them."""
 
 import json
 import subprocess
@@ -20,15 +20,15 @@ from tests.support.server import RedisServer, calls_of
 
 ACL = Path(__file__).parents[2] / "deploy" / "redis-acl.conf"
 CREDENTIALS = "relay:opensesame"
-PREFIX = "relay"  # the one that the file is about
-SWEEP = 15.0  # seconds; a node looks after a partition every 10
-# What other engines than a single server need, and what the connections of a healthy one don't.
+PREFIX = "relay"  # the prefix in the file
+SWEEP = 15.0  # seconds; a node sweeps a partition every 10 s
+# Commands for other engines than a single server, and for connections that are unhealthy.
 CLUSTER = {"spublish", "ssubscribe", "cluster|slots", "cluster|nodes", "asking"}
 ELSEWHERE = CLUSTER | {"role", "ping"}
 
 
 def included(folder: Path) -> list[str]:
-    """What has a server read the file, with a password in the place that its comment names."""
+    """Have a server read the file, with a password in the place that its comment names."""
     name, _, password = CREDENTIALS.partition(":")
     told = folder / "acl.conf"
     told.write_text(ACL.read_text().replace(f"user {name} on ", f"user {name} on >{password} "))
@@ -36,14 +36,14 @@ def included(folder: Path) -> list[str]:
 
 
 def rights() -> set[str]:
-    """The commands that the file allows."""
+    """Return the commands that the file allows."""
     rule = next(line for line in ACL.read_text().splitlines() if line.startswith("user relay "))
     assert "-@all" in rule.split()
     return {word[1:] for word in rule.split() if word.startswith("+")}
 
 
 def live(guests: Guests, nodes: list[Node]) -> None:
-    """A bit of everything: names, a chat across nodes, a resume."""
+    """Do a bit of everything: names, a chat across nodes, a resume."""
     alice, bob = guests.json(nodes[0], "alice"), guests.json(nodes[1], "bob")
     chat = alice.call("bob")["chat"]
     bob.expect("paired")
@@ -62,7 +62,7 @@ def live(guests: Guests, nodes: list[Node]) -> None:
 
 
 def check_status(url: str, engine: str, servers: int) -> None:
-    """`relay status` has all it needs too."""
+    """Check that `relay status` has all the rights that it needs."""
     command = [sys.executable, "-m", "relay", "status", "--json", "--redis", url, "--prefix", PREFIX]
     shown = json.loads(subprocess.run(command, capture_output=True, check=True, env=own_environment()).stdout)
     assert [node["state"] for node in shown["nodes"]] == ["ready", "ready"]
@@ -119,7 +119,7 @@ def test_the_rights_are_enough_on_a_cluster(guests: Guests, start_node: StartNod
         check_status(url, "cluster", len(cluster.clients[:3]))
         check_nothing_was_refused(cluster.clients)
         used = {right for right in CLUSTER for client in cluster.clients if calls_of(client, right)}
-        assert used >= CLUSTER - {"asking"}  # that one only while a slot moves
+        assert used >= CLUSTER - {"asking"}  # that one is needed only while a slot moves
     finally:
         guests.depart()
         cluster.stop()

@@ -1,4 +1,4 @@
-"""Names that need a token: who gets one, and what all others learn."""
+"""Names that need a token: who gets one, and what all others can learn."""
 
 import time
 from pathlib import Path
@@ -30,7 +30,7 @@ def places(issuer: Issuer, start_node: StartNode) -> tuple[Node, Node]:
 
 @pytest.fixture(params=["same node", "two nodes"])
 def both(request: pytest.FixtureRequest, places: tuple[Node, Node]) -> tuple[Node, Node]:
-    """Where the two connections of one user are."""
+    """The nodes of the two connections of one user."""
     return places if request.param == "two nodes" else (places[0], places[0])
 
 
@@ -56,7 +56,7 @@ def test_all_three_dialects_bring_one(guests: Guests, places: tuple[Node, Node],
 
 
 def test_nothing_is_learnt_without_a_good_one(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
-    """One that is bad in whatever way gets the same answer, for a name that is free, taken, or none."""
+    """Every invalid token gets the same answer, for a name that is free, taken or invalid."""
     guests.json(places[1], "taken", auth=issuer.token("taken"))
     expired = issuer.token("free", exp=int(time.time()) - 100)
     client, program = guests.text(places[0]), guests.json(places[0])
@@ -120,7 +120,7 @@ def test_from_one_that_is_away_too(guests: Guests, both: tuple[Node, Node], issu
 
 
 def test_not_from_one_whose_name_only_looks_alike(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
-    """Both are owned by the same skeleton, and two names all the same."""
+    """Both names have one skeleton, and are still two names."""
     guests.json(both[0], "éа", auth=issuer.token("éа"))  # the second letter is Cyrillic
     other = guests.json(both[1])
     other.send("hello", name="éa", auth=issuer.token("éa"))
@@ -166,7 +166,7 @@ def test_a_hangup_signal_brings_a_new_key(guests: Guests, places: tuple[Node, No
 def test_keys_are_rotated_without_a_moment_in_which_a_good_token_is_refused(
     guests: Guests, start_node: StartNode, tmp_path: Path
 ) -> None:
-    """As an identity provider does it: the new key is published, then used, then the old one goes."""
+    """An identity provider does this: it publishes the new key, uses it, and then removes the old one."""
     old, new = (
         Issuer(tmp_path / "old", algorithm="ES256", kid="1"),
         Issuer(tmp_path / "new", algorithm="RS256", kid="2"),

@@ -1,4 +1,4 @@
-"""What costs Redis nothing: quiet users, and messages that stay on one node."""
+"""Quiet users, and messages that stay on one node, cost Redis nothing."""
 
 import resource
 from pathlib import Path
@@ -12,15 +12,15 @@ from tests.support.process import wait_until
 from tests.support.server import RedisServer, calls_of, commands_per_second, commands_processed
 
 QUIET = 5000  # users
-AT_ONCE = 250  # logins; a claim that takes longer than a second is refused, however busy the machine is
-SPAN = 3.0  # seconds of watching
-SHORT_SPAN = 0.3  # the same, to see whether a node has settled
-ALLOWED = 50.0  # commands a second, for the lazy refresh of long TTLs
+AT_ONCE = 250  # logins at the same time; a claim that takes longer than a second is refused, on any machine
+SPAN = 3.0  # seconds of measuring
+SHORT_SPAN = 0.3  # a shorter time, to see whether a node is quiet
+ALLOWED = 50.0  # commands a second, for the refresh of long TTLs
 
 
 @pytest.fixture
 def lonely_node(start_node: StartNode, own_redis: RedisServer) -> Node:
-    """The only node of its Redis, so that every command there is its own."""
+    """The only node on its Redis, so that every command there is its own."""
     return start_node(redis=own_redis.url)
 
 
@@ -36,7 +36,7 @@ def test_quiet_users_cost_redis_nothing(guests: Guests, own_redis: RedisServer, 
 
 
 def enter(guests: Guests, node: Node, numbers: range) -> None:
-    """Some users log in at the same time."""
+    """Have some users log in at the same time."""
     crowd = [guests.text(node) for _ in numbers]
     for n, user in zip(numbers, crowd, strict=True):
         user.name = f"user{n}"

@@ -1,4 +1,4 @@
-"""Sentinels put a replica in the primary's place under traffic: nothing is lost, and names keep their owners."""
+"""Sentinels replace the primary by a replica under traffic: nothing is lost, and names keep their owners."""
 
 import time
 import urllib.error
@@ -23,9 +23,9 @@ from tests.support.swarm import Swarm, alive, couples, everybody_hears
 from tests.support.thieves import Thieves
 
 PAIRS = 10
-RATE = 20  # messages a second and program
-BACK = 5.0  # seconds after the failover, within which everybody hears everybody
-TALK = 8.0  # seconds; down-after, failover and some traffic on the new primary
+RATE = 20  # messages a second from each program
+BACK = 5.0  # seconds after the failover in which every program hears its partner
+TALK = 8.0  # seconds for down-after, failover and some traffic on the new primary
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_failover_loses_no_message_and_no_name(
             await swarm.pair_up()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(swarm.talk, RATE, TALK)
-                await anyio.sleep(0.5)  # messages are under way
+                await anyio.sleep(0.5)  # messages are in flight
                 thieves.start()
                 fault(old)
                 broken = time.monotonic()
@@ -101,7 +101,7 @@ def test_a_primary_that_wakes_up_again_is_left(guests: Guests, start_node: Start
 def test_a_primary_that_goes_on_serving_is_left_too(
     guests: Guests, start_node: StartNode, sentinels: SentinelSet
 ) -> None:
-    """Cut off from the sentinels, it would serve those who are there, and those who come later would be elsewhere."""
+    """It is cut off from the sentinels. It would serve its clients, apart from those that connect later."""
     nodes = [start_node(redis=sentinels.url, grace=30) for _ in range(2)]
     alice, bob = guests.json(nodes[0], "alice"), guests.json(nodes[1], "bob")
     alice.call("bob")
@@ -118,7 +118,7 @@ def test_a_primary_that_goes_on_serving_is_left_too(
 
 
 def hears(server: RedisServer, nodes: list[Node]) -> bool:
-    """Whether so many nodes are subscribed there."""
+    """Return whether this number of nodes is subscribed there."""
     inboxes = [channel for channel in server.client().pubsub_channels() if ":inbox:" in channel]
     return len(inboxes) >= len(nodes)
 
@@ -151,7 +151,7 @@ def test_sentinels_tell_of_each_other_and_when_the_last_is_gone_that_is_said(
 
 
 def said(node: Node) -> str:
-    """The page of `/readyz`."""
+    """Return the text of `/readyz`."""
     host, port = node.http_address
     try:
         with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=PATIENCE) as page:

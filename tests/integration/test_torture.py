@@ -1,4 +1,4 @@
-"""`relay torture` as its users run it; that it notices a safeguard that is missing is test_torture_proof.py."""
+"""`relay torture` as its users run it. test_torture_proof.py tests that it notices a missing safeguard."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from tests.support.party import GRACE, LEASE, Party
 from tests.support.process import descendants, runs, wait_until
 from tests.support.server import RedisServer
 
-AFTER_SECONDS = 60.0  # for start, quiet and check, on a busy machine
+AFTER_SECONDS = 60.0  # seconds for start, quiet and check, on a busy machine
 MEMBERS = 4  # three nodes and the server
 SOON = 5.0  # seconds
-WHY = "unable to get local issuer certificate"  # OpenSSL's words
+WHY = "unable to get local issuer certificate"  # OpenSSL's message
 
 
 def check_clean(text: str, seed: int) -> None:
-    """What a clean run tells: the seed, how to repeat it, counts, and that nothing was broken."""
+    """Check the report of a clean run: the seed, the command to repeat it, counts, and no violation."""
     first, *_, summary, counts, last = text.splitlines()
     assert re.match(rf"torture with seed {seed}; again: relay torture --seed {seed} .*--fault \S+$", first)
     assert re.match(rf"seed {seed}, \d+ s, \d+ sessions; faults: \d+ \S+", summary)
@@ -90,7 +90,7 @@ def test_a_certificate_that_is_not_accepted_is_one_line(
     assert run.text().splitlines()[1:] == [f"relay: the certificate of {server} isn't accepted: {WHY}"]
 
 
-# --- ended from outside
+# --- an end from outside
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -98,7 +98,7 @@ def test_whatever_ends_it_takes_everything_with_it(torture: Torture, logs: Path,
     run = torture("--seed", 5, "--seconds", 600)
     run.wait_for_line("users in", patience=AFTER_SECONDS)
     members = descendants(run.pid)
-    assert len(members) >= MEMBERS - 2  # the nemesis may have killed one a moment ago, or the server
+    assert len(members) >= MEMBERS - 2  # the nemesis may have killed a node or the server a moment ago
     os.kill(run.pid, number)
     assert run.wait(SOON) == (130 if number is signal.SIGINT else -signal.SIGKILL)
     wait_until(lambda: not any(map(runs, members)), "nodes and server are gone", SOON)
@@ -122,7 +122,7 @@ def test_a_server_that_does_not_start_leaves_the_log_that_the_error_names(
     assert logs in Path(named[1]).parents
 
 
-# --- a cluster that runs already
+# --- a running cluster
 
 
 def test_a_cluster_that_runs_already_is_left_whole_and_clean(

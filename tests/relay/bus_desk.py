@@ -1,4 +1,4 @@
-"""A bus without a server: what it publishes is kept, and what it hears a test hands to it."""
+"""A bus without a server: it records what it publishes, and the test hands it what it receives."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +16,7 @@ LEASE = 5.0
 
 
 class Publisher:
-    """Takes what is published; `probes`: commands that have to be answered."""
+    """Records what is published. `probes` has the commands that need a reply."""
 
     address = "redis:1"
     silence = 0.0
@@ -56,7 +56,7 @@ class Publisher:
 
 
 class Receiver:
-    """The connection that messages come on."""
+    """The connection on which messages arrive."""
 
     latency = 0.0
 
@@ -69,7 +69,7 @@ class Receiver:
 
 
 class Lease:
-    """The lease of a node, which stands until a test says otherwise."""
+    """The lease of a node, which holds until the test says otherwise."""
 
     seconds = LEASE
 
@@ -82,12 +82,12 @@ class Lease:
 
 
 class Desk:
-    """A bus with both its connections, and its delegate; `heard`: the frames and mail that it passed on."""
+    """A bus with both its connections and its delegate. `heard` has the frames and peer messages that it passed on."""
 
     def __init__(self) -> None:
         self.lease = Lease()
         self.forgetful: list[str] = []  # nodes that had forgotten this one
-        self.begun = 0  # how often the bus asked for a tick
+        self.begun = 0  # the number of times when the bus asked for a tick
         self.heard: list[Frame | list[Mail]] = []
         self.counts = Counts()
         self.bus = Bus(
@@ -116,11 +116,11 @@ class Desk:
         self.heard.append(frame)
 
     def hear(self, frame: bytes) -> None:
-        """A frame comes on the node's own channel."""
+        """Receive a frame on the node's own channel."""
         self.bus._subscription._pushed([b"message", b"t:inbox", frame])
 
     def turn(self, *mail: Mail) -> list[list[Mail]]:
-        """Post, flush, and see which frames left."""
+        """Post, flush, and return the frames that left."""
         for one in mail:
             self.bus.post(THERE, one)
         self.publisher.mail.clear()

@@ -1,6 +1,6 @@
-"""What tests of a node's core may ask for: a world in memory, or connections to the core on a real server.
+"""Fixtures for tests of a node's core: a world in memory, or connections to the core on a real server.
 
-`LIMITS` of a test module are its own.
+A test module may set its own `LIMITS`.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -23,7 +23,7 @@ def limits(request: pytest.FixtureRequest) -> Limits:
 
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
-    """A command that a test runs in this process sets the log up; the next test finds it as it was."""
+    """Restore the log after a test. A command that a test runs in this process sets it up."""
     yield
     structlog.reset_defaults()
 
@@ -50,7 +50,7 @@ def tim(world: World) -> User:
 
 @pytest.fixture
 def ben(world: World) -> User:
-    """A program on another node that acknowledges by itself, so that the test says when."""
+    """A program on another node that acknowledges by itself, so that the test decides when."""
     return enter(world.place("n2"), "Ben", acks=True)
 
 

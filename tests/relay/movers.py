@@ -1,4 +1,4 @@
-"""Ann and ben, programs that acknowledge by themselves, each on a node, and two more nodes that they may move to."""
+"""Ann and ben, programs that acknowledge by themselves, each on a node, and two more nodes to move to."""
 
 import pytest
 

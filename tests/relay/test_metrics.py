@@ -1,4 +1,4 @@
-"""What is counted, and when: each counter by what makes it rise."""
+"""Each counter rises by the events that it counts, and by no others."""
 
 from functools import partial
 from typing import Any
@@ -29,7 +29,7 @@ LIMITS = Limits(window=WINDOW)
 
 
 def risen(counts: dict[Any, int]) -> dict[Any, int]:
-    """What isn't zero."""
+    """Return the counters that aren't zero."""
     return {label: count for label, count in counts.items() if count}
 
 
@@ -189,13 +189,13 @@ class TestLimitsOfConnections:
                 assert waiting.settled == times - 1
                 hub._clients.discard(hoarder)
                 await until(lambda: not hub.memory_budget.short)
-                await until(partial(waiting.has_settled, times))  # there is memory again: it may go on
+                await until(partial(waiting.has_settled, times))  # there is memory again, so it may go on
             tasks.cancel_scope.cancel()
         hub._clients.discard(waiting)
 
 
 class Holder:
-    """A connection that holds so many bytes, and has lines that wait."""
+    """A connection that holds a number of bytes, and has lines that wait."""
 
     lines = (b"more",)
 
@@ -217,7 +217,7 @@ class Holder:
 
 @pytest.mark.anyio
 async def test_links_with_too_many_nodes_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only where all of them are in use: of those that are quiet the oldest makes room."""
+    """It counts only if all links are in use; otherwise the oldest quiet one is dropped."""
     monkeypatch.setattr(link_table, "LINKS", 1)
     desk = Desk()
     for kind, node_id in ((Kind.ACK, "2" * 16), (Kind.MAIL, "3" * 16)):
@@ -248,7 +248,7 @@ class TestMessages:
         assert (here.counts.delivered, there.counts.taken, there.counts.acknowledged) == (0, 0, 0)
 
     def test_a_clock_that_was_set_back_takes_no_time(self, world: World) -> None:
-        """A sum that falls would look like a node that was started anew."""
+        """A sum that falls would look like the restart of a node."""
         here = world.place("n1")
         ann, ben = enter(here, "Ann"), enter(world.place("n2"), "Ben")
         pair(ann, ben)

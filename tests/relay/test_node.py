@@ -1,4 +1,4 @@
-"""What a node says of itself: whether new clients may come, what `/metrics` and `relay status` are told."""
+"""A node's own reports: whether new clients may come, `/metrics`, and the report for `relay status`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 UID = "1" * 16
 TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
 LEASE = 5.0
-# All that a node runs for ever; "reload" does nothing else and isn't run without files to read again.
+# All tasks that a node runs for ever. "reload" only reads files again, and doesn't run without any.
 TASKS = [
     "http",
     "redis",
@@ -47,7 +47,7 @@ TASKS = [
 
 @pytest.fixture
 async def node() -> AsyncIterator[Node]:
-    """A node that serves clients, holds its lease and hears itself; nothing of it runs."""
+    """A node that serves clients, holds its lease and hears itself. None of its tasks run."""
     async with anyio.create_task_group() as tasks:
         yield _serving(tasks)
 
@@ -166,7 +166,7 @@ async def test_a_report_tells_rates_since_the_one_before(node: Node) -> None:
 async def test_no_task_of_a_node_that_fails_ends_it(
     redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of them fails once, as one does that has tasks of its own; then somebody logs in."""
+    """Each of them fails once, as a task with its own task group does. Then a user logs in."""
     monkeypatch.setattr(restart, "AGAIN_SECONDS", 0.01)
     start, failed = Upkeep.start, list[str]()
 

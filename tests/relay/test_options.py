@@ -1,4 +1,4 @@
-"""The options of `relay node`: what is told on a command line becomes a Config, and a Config can be told again."""
+"""The options of `relay node`: a command line becomes a Config, and a Config becomes a command line."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from relay import cli, options
 from relay.config import Config, ConfigError, LogFormat, LogLevel
 
-# Of every field that an option tells, something that isn't its default.
+# A value for each field with an option, other than its default.
 OTHER: dict[str, Any] = {
     "host": "::1",
     "port": 1,
@@ -49,7 +49,7 @@ OTHER: dict[str, Any] = {
 
 
 def parse(words: list[str]) -> Config:
-    """What a command with these options makes of the words."""
+    """Return the Config that a command with these options makes of the words."""
     parsed: list[Config] = []
     app = typer.Typer()
 
@@ -75,7 +75,7 @@ def test_a_config_told_to_a_child_process_arrives_there_but_for_its_url() -> Non
 
 
 def test_every_setting_is_told() -> None:
-    """A field that this test doesn't know of would be one that it says nothing about."""
+    """A field that is missing in this test would not be tested."""
     assert OTHER.keys() == {field.name for field in fields(Config)} - {"redis"}
     assert all(
         OTHER[field.name] != getattr(Config(name="n1"), field.name) for field in fields(Config) if field.name in OTHER
@@ -89,7 +89,7 @@ def test_nothing_told_is_the_default() -> None:
 
 
 class TestAFile:
-    """`--config FILE`: the same names as the options', under the environment and options."""
+    """`--config FILE`: the names are those of the options. Variables and options override it."""
 
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
@@ -182,7 +182,7 @@ class TestAFile:
         assert cli.run(["up" if command == "node" else "node", "--config", str(file)]) == 2
 
     def test_whoever_asks_about_nodes_may_read_theirs(self, file: Path) -> None:
-        """`relay status --config FILE` needs no more of it than where Redis is."""
+        """`relay status --config FILE` needs only the settings of Redis in it."""
         file.write_text('redis = "redis://x"\nport = 1\nworkers = 2\nnodes = 2\n')
         asked: list[str | None] = []
         one = typer.Typer()

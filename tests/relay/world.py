@@ -1,6 +1,7 @@
-"""Nodes, a network and a directory in memory: sessions as they are, everything around them under the test's control.
+"""Nodes, a network and a directory in memory, under the test's control; the sessions are real.
 
-Nothing happens by itself. `settle()` lets all of it happen in a fixed order; `happen()` one thing of the test's choice.
+Nothing happens by itself. `settle()` lets everything happen in a fixed order, and `happen()` one thing of the test's
+choice.
 """
 
 from collections import Counter, deque
@@ -24,8 +25,8 @@ from relay.session.session import Session, State
 
 Deed = Callable[[], None]
 
-NOON = 1_795_404_840.0  # when every world begins
-CHAT = "chat3"  # the id of the first chat of the two who came first
+NOON = 1_795_404_840.0  # the time at which every world begins
+CHAT = "chat3"  # the id of the first two users' first chat
 
 
 @dataclass
@@ -36,20 +37,20 @@ class World:
     time: float = NOON
     records: dict[str, Session] = field(default_factory=dict)
     links: dict[tuple[str, str], deque[Mail]] = field(default_factory=dict)
-    answers: deque[Deed] = field(default_factory=deque)  # of the directory, in order
+    answers: deque[Deed] = field(default_factory=deque)  # answers of the directory, in order
     alarms: list[tuple[float, Deed]] = field(default_factory=list)
     nodes: dict[str, "Place"] = field(default_factory=dict)
-    available: bool = True  # the directory
-    crowded: bool = False  # it answers late
-    flowing: bool = True  # the links have room
+    available: bool = True  # whether the directory answers
+    crowded: bool = False  # whether it answers late
+    flowing: bool = True  # whether the links have room
     ids: int = 0
 
     def place(self, node_id: str) -> "Place":
-        """The node of this name."""
+        """Return the node of this name."""
         return self.nodes.setdefault(node_id, Place(self, node_id))
 
     def choices(self) -> list[Any]:
-        """What could happen next: a link delivers, or the directory answers."""
+        """Return the possible next events: a link delivers, or the directory answers."""
         return [*(link for link, mail in sorted(self.links.items()) if mail), *(["directory"] if self.answers else [])]
 
     def happen(self, choice: Any) -> None:
@@ -62,12 +63,12 @@ class World:
             place.check_partners()
 
     def settle(self) -> None:
-        """Let everything happen that needs no time to pass."""
+        """Let everything happen that needs no time."""
         while choices := self.choices():
             self.happen(choices[0])
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, and ring what is due, in order; mail on the way stays on the way."""
+        """Let time pass, with the due alarms in order. Peer messages in flight stay in flight."""
         end = self.time + seconds
         while due := sorted((a for a in self.alarms if a[0] <= end), key=lambda alarm: alarm[0]):
             self.alarms.remove(due[0])
@@ -78,14 +79,17 @@ class World:
         self.time = end
 
     def crash(self, node_id: str) -> None:
-        """The node is gone, its mail on the way too; nobody knows yet (`Session.node_lost` tells the others)."""
+        """Remove the node, with its peer messages in flight.
+
+        Nobody knows yet (`Session.node_lost` tells the others).
+        """
         del self.nodes[node_id]
         self.links = {link: mail for link, mail in self.links.items() if node_id not in link}
         self.records = {canonical_name: s for canonical_name, s in self.records.items() if s.host.node_id != node_id}
 
 
 class Place:
-    """One node: the host of its sessions."""
+    """One node: the runtime of its sessions."""
 
     def __init__(self, world: World, node_id: str) -> None:
         self.world = world
@@ -95,38 +99,38 @@ class Place:
         self.partners = PartnerNodes()
         self.begun: list[Session] = []
         self.authenticates = False
-        self.refusal: Code | None = None  # of every claim
+        self.refusal: Code | None = None  # the refusal of every claim
         self.flush_generation = 0
         self.sessions: dict[str, Session] = {}
         self.endings: list[tuple[str, Ending]] = []
 
     @property
     def now(self) -> float:
-        """Time stands still unless the test lets it pass."""
+        """The time stands still unless the test lets it pass."""
         return self.world.time
 
     @property
     def instant(self) -> float:
-        """Here the clock doesn't step."""
+        """The monotonic clock is the same as the other one here."""
         return self.world.time
 
     @property
     def allowance(self) -> int:
-        """There is memory enough."""
+        """There is enough memory."""
         return PLENTY
 
     @property
     def call_seconds(self) -> float:
-        """See `SessionRuntime`."""
+        """A call is given up after its limit alone, because this world has no round trips to Redis."""
         return self.limits.call
 
     @property
     def crowded(self) -> bool:
-        """See `SessionRuntime`."""
+        """The test says whether requests to the directory queue."""
         return self.world.crowded
 
     def check_partners(self) -> None:
-        """What was counted as partners came and went is what a look at all sessions shows."""
+        """Check that the counts of partners equal those of all sessions."""
         seen: Counter[str] = Counter()
         living = [session for session in self.begun if session.state is not State.ENDED]
         for session in living:
@@ -138,7 +142,7 @@ class Place:
         assert self.partners.chatting == sum(session.chat is not None for session in living)
 
     def user(self, *, program: bool = True) -> "User":
-        """A client that connects here."""
+        """Return a client that connects here."""
         session = Session(self, resumable=program)
         self.begun.append(session)
         user = User(session)
@@ -146,27 +150,27 @@ class Place:
         return user
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
-        """See `SessionRuntime`."""
+        """Refuse the claim with the code that the test has set, if any."""
         return self.refusal
 
     def admits_call(self, session: Session) -> bool:
-        """See `SessionRuntime`."""
+        """Allow calls and look-ups unless the test has set a refusal."""
         return self.refusal is None
 
     def tell(self, session: Session, event: Event) -> None:
-        """See `SessionRuntime`."""
+        """Record the event as told to the session's client."""
         user = user_of(session)
         if user is not None:
             user.told.append(event)
 
     def post(self, node_id: str, mail: Mail) -> None:
-        """See `SessionRuntime`."""
-        self.flush_generation += 1  # each piece of mail by itself, so that tests see them one by one
+        """Queue the peer message on the link to the node. It is dropped if that node is dead."""
+        self.flush_generation += 1  # each peer message is separate, so that tests see them one by one
         if node_id in self.world.nodes:
             self.world.links.setdefault((self.node_id, node_id), deque()).append(mail)
 
     def deliver(self, mail: Mail) -> None:
-        """Mail arrives here."""
+        """Deliver a peer message to its session."""
         session = self.sessions.get(mail.to)
         if session is None or not session.named:
             peer_handlers.undeliverable(self, mail)
@@ -175,32 +179,32 @@ class Place:
             self.pump(session)
 
     def pump(self, session: Session) -> None:
-        """Lines that waited."""
+        """Handle the waiting lines of a session's client."""
         user = user_of(session)
         if user is not None:
             user.pump()
 
     def pump_all(self) -> None:
-        """Lines that waited for something that isn't mail."""
+        """Handle all lines that waited for something other than a peer message."""
         for session in list(self.sessions.values()):
             self.pump(session)
 
     def send_if_writable(self, session: Session, event: Event) -> None:
-        """See `SessionRuntime`: every client reads at once, unless the test says otherwise."""
+        """Tell the event unless the test says that the client hasn't read the earlier ones."""
         user = user_of(session)
         if user is not None and not user.behind:
             self.tell(session, event)
 
     def moved(self, mail: SessionMoved) -> None:
-        """See `SessionRuntime`: here sessions come at once, or not at all."""
+        """Do nothing: a takeover here completes at once or fails, so none is in flight when this comes."""
 
     def post_if_writable(self, node_id: str, mail: Mail) -> None:
-        """See `SessionRuntime`: it leaves unless the test says that the links are full."""
+        """Post the peer message unless the test says that the links are full."""
         if self.world.flowing:
             self.post(node_id, mail)
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `SessionRuntime`."""
+        """Queue the directory's answer: the name if it is free."""
 
         def answer() -> None:
             if not self.world.available:
@@ -216,7 +220,7 @@ class Place:
         self.world.answers.append(answer)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `SessionRuntime`. The token is the session's id; the old node is told as the real one is."""
+        """Queue the directory's answer: the session whose id, which is its token here, was presented, if any."""
 
         def answer() -> None:
             old = self.world.records.get(name.canonical_name)
@@ -247,7 +251,7 @@ class Place:
         resume.come_back(session, claim)
 
     def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
-        """See `SessionRuntime`."""
+        """Queue the directory's answer: the owner's presence and node."""
 
         def answer() -> None:
             if not self.world.available:
@@ -261,7 +265,7 @@ class Place:
         self.world.answers.append(answer)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
-        """See `SessionRuntime`."""
+        """Queue the answer to the write, which fails while the directory is away. The session itself is the record."""
         if then is not None:
 
             def answer() -> None:
@@ -271,7 +275,7 @@ class Place:
             self.world.answers.append(answer)
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
-        """See `SessionRuntime`."""
+        """Forget the session, and queue the directory's answer that its name is free."""
         self.forget(session, why)
 
         def answer() -> None:
@@ -281,67 +285,67 @@ class Place:
         self.world.answers.append(answer)
 
     def forget(self, session: Session, why: Ending) -> None:
-        """See `SessionRuntime`."""
+        """Record how the session ended, and deliver no more peer messages to it."""
         self.endings.append((session.canonical_name, why))
         if self.sessions.get(session.canonical_name) is session:
             del self.sessions[session.canonical_name]
 
     def close(self, session: Session) -> None:
-        """See `SessionRuntime`."""
+        """Disconnect the session's client."""
         user = user_of(session)
         session.disconnect()
         if user is not None:
             user.closed = True
 
     def called(self, session: Session) -> None:
-        """See `SessionRuntime`: here no line waits without being asked for."""
+        """Do nothing: no line of a client waits here unless the test says so."""
 
     def wake(self, session: Session) -> None:
-        """See `SessionRuntime`: here everyone pumps anyway, whenever something has happened."""
+        """Do nothing: every client handles its lines after each event anyway."""
 
     def call_later(self, delay: float, then: Callable[[], None]) -> None:
-        """See `SessionRuntime`."""
+        """Set an alarm, which goes off when the test lets the time pass."""
         self.world.alarms.append((self.world.time + delay, then))
 
     def new_id(self) -> str:
-        """See `SessionRuntime`."""
+        """Return the next id. Tests need ids that repeat, so anybody can guess it."""
         self.world.ids += 1
         return f"chat{self.world.ids}"
 
 
 @dataclass
 class User:
-    """A client: what it says in order, what it was told."""
+    """A client: its lines in order, and the events that it was told."""
 
     session: Session
     told: list[Event] = field(default_factory=list)
     lines: deque[Command] = field(default_factory=deque)
     closed: bool = False
-    behind: bool = False  # has still to read what it was told
+    behind: bool = False  # it hasn't read what it was told
 
     def says(self, *commands: Command) -> None:
-        """Send lines; each is handled when it's its turn."""
+        """Send lines. Each is handled in its turn."""
         self.lines.extend(commands)
         self.pump()
 
     def pump(self) -> None:
-        """Handle lines as far as the session lets them."""
+        """Handle lines until the session is blocked."""
         while self.lines and not self.session.blocked:
             self.session.receive(self.lines.popleft())
 
     def hears(self) -> list[Event]:
-        """What it was told since it was last asked."""
+        """Return the new events."""
         told, self.told = self.told, []
         return told
 
     def reads(self) -> None:
-        """The kernel takes all that it was told, and what follows from that happens."""
+        """Read everything, and let everything happen that follows."""
         self.session.flushed()
         self.session.host.world.settle()  # type: ignore[attr-defined]
 
     @property
     def partner(self) -> str | None:
-        """Whom it believes to be chatting with, by what it was told."""
+        """The partner that the client believes to have, by what it was told."""
         partner = None
         for event in self.told:
             if isinstance(event, Paired):
@@ -351,17 +355,17 @@ class User:
         return partner
 
     def texts(self) -> list[str]:
-        """The messages that it was told."""
+        """Return the messages that it was told."""
         return [text for event in self.told if isinstance(event, Messages) for text in event.texts]
 
 
 def user_of(session: Session) -> User | None:
-    """The client of a session; None if it has none any more. Here no session has another kind of connection."""
+    """Return the client of a session, or None if it has none any more. All connections here are of this kind."""
     return cast("User | None", session.client)
 
 
 def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) -> User:
-    """A user who has a name."""
+    """Return a user who has a name."""
     user = place.user(program=program)
     user.says(Claim(name, acks))
     place.world.settle()
@@ -370,7 +374,7 @@ def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) 
 
 
 def pair(caller: User, callee: User) -> str:
-    """Both in a chat, and told so; returns its id."""
+    """Pair the two, and return the id of their chat."""
     assert callee.session.name is not None
     caller.says(Call(callee.session.name.display_name))
     caller.session.host.world.settle()  # type: ignore[attr-defined]
@@ -382,7 +386,7 @@ def pair(caller: User, callee: User) -> str:
 
 
 def in_words(event: Event) -> str:
-    """An event in two words, for tables: what, and whom it is about."""
+    """Return an event in two words for tables: its kind, and the user."""
     match event:
         case Paired():
             return f"{'calling' if event.caller else 'called by'} {event.name}"
@@ -394,14 +398,14 @@ def in_words(event: Event) -> str:
 
 
 def codes(user: User) -> list[Code]:
-    """The refusals that a user was told since it was last asked; there may be nothing else."""
+    """Return the new refusals of a user, who must have been told nothing else."""
     told = user.hears()
     assert all(isinstance(event, Refused) for event in told), told
     return [event.code for event in told if isinstance(event, Refused)]
 
 
 def comes_back(user: User, place: Place, chat: str = "", sent: int | None = 0, last: int = 0, left: str = "") -> User:
-    """The same client on another node, without waiting for anything to happen."""
+    """Return the same client on another node, before anything happens."""
     again = place.user()
     session = user.session
     again.says(Claim(session.canonical_name, True, Resume(session.session_id, chat or None, sent, last, left or None)))

@@ -1,8 +1,8 @@
 """The directory in memory, for tests that run the real hub, claims and sessions without a Redis.
 
-It answers as `relay.directory.directory.Directory` does while every node lives: there are no leases that lapse and no
-partitions that are forgotten, which tests/relay/directory tests on a real server. `available = False` is the one thing
-that goes wrong. Questions are answered at once, or, where a test wants to choose the order, one by one with `answer`.
+It answers as `relay.directory.directory.Directory` does while every node lives: no leases lapse, and no partitions lose
+data, which tests/relay/directory tests on a real server. Its only failure is `available = False`. Questions are
+answered at once, or, if a test wants to choose the order, one by one with `answer`.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class MemoryDirectory:
-    """The records of all names. Each node has a view of its own, `MemoryDirectory.node`.
+    """The records of all names. Each node has its own view, `MemoryDirectory.node`.
 
-    `step_by_step`: while it is true, a question waits until the test calls `answer`, and is answered from the records
-    as they are then. `standing`: whether the nodes' leases hold, as far as the nodes know.
+    While `step_by_step` is true, a question waits until the test calls `answer`, and is answered from the records of
+    that moment. `standing` says whether the nodes believe that they hold their leases.
     """
 
     def __init__(self, *, step_by_step: bool = False) -> None:
@@ -34,19 +34,19 @@ class MemoryDirectory:
         self.standing = True
         self.available = True
         self.crowded = False
-        self.fencing_token = 0  # the last one that was granted
+        self.fencing_token = 0  # the last granted one
         self._waiting: deque[tuple[asyncio.Future[object], Callable[[], object]]] = deque()
 
     def node(self, node_id: str, delegate: DirectoryDelegate) -> "MemoryDirectoryView":
-        """What the node of this id sees of it."""
+        """Return the view of the node with this id."""
         return MemoryDirectoryView(self, node_id, delegate)
 
     def lease(self, node_id: str) -> "MemoryLease":
-        """The lease of that node."""
+        """Return the lease of that node."""
         return MemoryLease(self, node_id)
 
     def grant(self, canonical_name: str, node_id: str, session_id: str, body: SessionRecord) -> int:
-        """Make a session of that node the owner of a name, whoever owned it before; returns its fencing token."""
+        """Make a session of that node the owner of a name, whoever owned it before. Returns its fencing token."""
         self.fencing_token += 1
         self.records[canonical_name] = Record(
             self.fencing_token, node_id, str(MemoryLease.incarnation), session_id, body
@@ -54,21 +54,21 @@ class MemoryDirectory:
         return self.fencing_token
 
     def waiting(self) -> int:
-        """The number of questions that have no answer yet."""
+        """The number of questions without an answer."""
         return len(self._waiting)
 
     def answer(self) -> None:
-        """Answer the question that has waited longest; whoever asked goes on in the next iteration of the loop."""
+        """Answer the oldest question. The caller continues in the next iteration of the loop."""
         future, question = self._waiting.popleft()
         if future.done():
-            return  # whoever asked was cancelled
+            return  # the caller was cancelled
         try:
             future.set_result(self._result(question))
         except (Unavailable, NameLost) as error:
             future.set_exception(error)
 
     async def ask(self, question: Callable[[], T]) -> T:
-        """Answer a question now, or when the test says so. Raises Unavailable while the directory is."""
+        """Answer a question now, or when the test says so. Raises Unavailable while the directory is unavailable."""
         if not self.step_by_step:
             return self._result(question)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -94,19 +94,19 @@ class MemoryLease:
 
     @property
     def standing(self) -> bool:
-        """Whether it holds."""
+        """Whether the lease holds."""
         return self._directory.standing
 
     def hurry(self) -> None:
-        """Nothing is to be renewed."""
+        """Do nothing, because nothing has to be renewed."""
 
     def reconnected(self) -> None:
-        """Nobody calls this: there are no connections."""
+        """Do nothing, because there are no connections."""
         raise AssertionError("there are no connections")
 
 
 class MemoryDirectoryView:
-    """One node's directory: the methods of `Directory` that a hub calls."""
+    """One node's view of the directory, with the methods that a hub calls."""
 
     latency = 0.0  # seconds
 
@@ -122,7 +122,7 @@ class MemoryDirectoryView:
         return self._shared.crowded
 
     def claim(self, canonical_name: str, session_id: str, body: SessionRecord) -> Awaitable[int | None]:
-        """Own a name that is free, or that no living session has."""
+        """Claim a name that is free, or whose session isn't alive."""
 
         def claimed() -> int | None:
             there = self._records.get(canonical_name)
@@ -133,7 +133,7 @@ class MemoryDirectoryView:
     def take_over(
         self, holder: Record, canonical_name: str, session_id: str, body: SessionRecord | None = None
     ) -> Awaitable[int | None]:
-        """Own a name whose record is still the one that was seen."""
+        """Take over a name whose record hasn't changed since it was read."""
 
         def taken() -> int | None:
             there = self._records.get(canonical_name)
@@ -146,23 +146,23 @@ class MemoryDirectoryView:
         return self._shared.ask(taken)
 
     def find(self, canonical_name: str, token_hash: str | None = None) -> Awaitable[Record | None]:
-        """The record of a name."""
+        """Return the record of a name."""
         return self._shared.ask(lambda: self._records.get(canonical_name))
 
     def find_token(self, canonical_name: str, token_hash: str) -> Awaitable[Record | None]:
-        """The record of a name, if its session has this token."""
+        """Return the record of a name if its session has this token."""
         return self._shared.ask(lambda: self._shown(canonical_name, token_hash))
 
     def resumed(self, canonical_name: str, token_hash: str) -> Awaitable[Record | None]:
-        """The same."""
+        """Return the record of a name if its session has this token."""
         return self.find_token(canonical_name, token_hash)
 
     def locate(self, canonical_name: str) -> Awaitable[Located]:
-        """Where the owner of a name is, and whether that user may be called."""
+        """Return the node of a name's owner, and whether that user may be called."""
         return self._shared.ask(lambda: self._located(canonical_name))
 
     def save(self, canonical_name: str, session_id: str, fencing_token: int, body: SessionRecord) -> Awaitable[int]:
-        """Write a session's record, also where it is missing. Raises NameLost if another has the name."""
+        """Write a session's record, also if it is missing. Raises NameLost if another session has the name."""
 
         def saved() -> int:
             there = self._records.get(canonical_name)
@@ -178,7 +178,7 @@ class MemoryDirectoryView:
         return self._shared.ask(saved)
 
     def release(self, canonical_name: str, session_id: str) -> Awaitable[None]:
-        """Give a name back, if this session owns it."""
+        """Release a name if this session owns it."""
 
         def released() -> None:
             there = self._records.get(canonical_name)
@@ -188,7 +188,7 @@ class MemoryDirectoryView:
         return self._shared.ask(released)
 
     async def tidy(self, partitions: Iterable[int]) -> None:
-        """Nothing dead is left here."""
+        """Do nothing, because no dead records are left here."""
 
     @property
     def _records(self) -> dict[str, Record]:
@@ -201,7 +201,7 @@ class MemoryDirectoryView:
         return (there.node_id, there.session_id) == (self.lease.node_id, session_id)
 
     def _is_vacant(self, there: Record) -> bool:
-        """Whether the record is one of this node's whose session is over: it is about to be given back."""
+        """Return whether the record belongs to a session of this node that is over: it is about to be released."""
         return there.node_id == self.lease.node_id and not self._delegate.here(there.session_id)
 
     def _shown(self, canonical_name: str, token_hash: str) -> Record | None:

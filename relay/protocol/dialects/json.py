@@ -166,10 +166,10 @@ FRAMES: Final[Mapping[type[Event], Callable[[Any], NodeFrame]]] = {
 
 
 class JsonDialect:
-    """See `Dialect`."""
+    """The dialect of JSON objects, one a line."""
 
     def parse(self, line: bytes, named: bool) -> Command:
-        """See `Dialect`."""
+        """Return the command in the line. `hello` must be the first frame of a session, and no other may be one."""
         try:
             frame = decode_client(line)
         except BadFrame as bad:
@@ -182,11 +182,11 @@ class JsonDialect:
         return COMMANDS[type(frame)](frame)
 
     def too_long(self, mark: TooLong) -> Malformed:
-        """See `Dialect`."""
+        """Return the refusal of a line that was too long, with the type and id that its beginning shows."""
         return too_long(mark, about_beginning(mark.beginning))
 
     def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
-        """See `Dialect`."""
+        """Return the texts of the `msg` frames that follow with the next ids and the same `chat`."""
         assert said.id is not None
         texts, id, chat = list[str](), said.id, said.chat
         for line in islice(lines, most):
@@ -204,7 +204,7 @@ class JsonDialect:
         return texts
 
     def render(self, event: Event) -> bytes:
-        """See `Dialect`."""
+        """Return the frame of the event, or one frame for each of several messages."""
         if type(event) is Messages:
             texts = event.texts
             if len(texts) == 1:

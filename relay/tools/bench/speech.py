@@ -59,23 +59,23 @@ class Text:
     _ignored: Final = re.compile(rb"\* \S+ is (away|back)\.$")
 
     def hello(self, name: str) -> bytes:
-        """See `Speech`."""
+        """Return the line that claims the name."""
         return f"{name}\n".encode()
 
     def call(self, name: str) -> bytes:
-        """See `Speech`."""
+        """Return the line that calls the user."""
         return f"To:{name}\n".encode()
 
     def say(self, first: int, count: int, stamp: int) -> bytes:
-        """See `Speech`."""
+        """Return `count` lines with this time. Text messages have no ids."""
         return f"{_text(stamp)}\n".encode() * count
 
     def confirm(self, id: int) -> bytes:
-        """See `Speech`."""
+        """Return nothing, because the node acknowledges for text clients."""
         return b""
 
     def read(self, block: bytes) -> Heard:
-        """See `Speech`."""
+        """Count the messages and notices in complete lines from a node."""
         found = self._MESSAGE.findall(block)
         heard = Heard(stamps=Counter(found))
         if len(found) != block.count(b"\n"):
@@ -107,24 +107,24 @@ class Json:
         self._acks = acks
 
     def hello(self, name: str) -> bytes:
-        """See `Speech`."""
+        """Return the frame that claims the name."""
         return msgspec.json.encode({"type": "hello", "v": 1, "name": name, "acks": self._acks}) + b"\n"
 
     def call(self, name: str) -> bytes:
-        """See `Speech`."""
+        """Return the frame that calls the user."""
         return msgspec.json.encode({"type": "to", "name": name}) + b"\n"
 
     def say(self, first: int, count: int, stamp: int) -> bytes:
-        """See `Speech`."""
+        """Return `count` frames with consecutive ids and this time."""
         tail = f',"text":"{_text(stamp)}"}}\n'
         return "".join([f'{{"type":"msg","id":{id}{tail}' for id in range(first, first + count)]).encode()
 
     def confirm(self, id: int) -> bytes:
-        """See `Speech`."""
+        """Return the acknowledgement up to this id, or b"" if the node acknowledges."""
         return b'{"type":"ack","id":%d}\n' % id if self._acks else b""
 
     def read(self, block: bytes) -> Heard:
-        """See `Speech`."""
+        """Count the messages, acknowledgements and other frames in complete lines from a node."""
         found = self._MESSAGE.findall(block)
         heard = Heard(stamps=Counter([stamp for _, stamp in found]))
         if found:

@@ -146,7 +146,7 @@ class Endpoint(Servers):
         await self._spare.retire()
 
     async def switch(self) -> Server:
-        """See `Servers`. The new server is the only member then, and the old one its replica."""
+        """Have the new server replace the old one, which becomes its replica. Only the new one is a member then."""
         (old,), new = self.members, self._spare
         await new.serve()
         await anyio.to_thread.run_sync(topology.demote, new.state, old.port)
@@ -206,7 +206,7 @@ class Watched(Servers):
         await super().end()
 
     async def switch(self) -> Server:
-        """See `Servers`."""
+        """Have the sentinels put a replica in the primary's place. Returns the old primary."""
         (old,) = await self.primaries()
         await anyio.to_thread.run_sync(topology.order_failover, self._sentinels[0].state)
         await self.replaced(old)
@@ -257,7 +257,7 @@ class Cluster(Servers):
             await _hold(step)
 
     async def switch(self) -> Server:
-        """See `Servers`."""
+        """Have a replica take its living primary's place. Returns the old primary."""
         old, new = await anyio.to_thread.run_sync(self._pair)
         await anyio.to_thread.run_sync(topology.take_over, new.state)
         await self.replaced(old)

@@ -201,7 +201,7 @@ class _Campaign:
             )
 
     async def _quiet(self) -> None:
-        """Stop new traffic. Everything has to be settled soon, and nothing may arrive after that."""
+        """Stop new traffic. Every message must have its outcome soon, and none may arrive after that."""
         healed = self._clock()
         self.stage.acting = False
         everyone = list(range(len(self.stage.addresses)))
@@ -229,7 +229,7 @@ class _Campaign:
         self._failures.setdefault("recovery", []).extend(late)
 
     async def _alive(self, nodes: list[int], slots: Sequence[range], seconds: float) -> list[str]:
-        """Return what new users on any two of these nodes, with names in these slots of a cluster, can't do in time.
+        """Return the failures of new users on any two of these nodes, with names in these slots of a cluster.
 
         They have `seconds` more than a check takes without faults.
         """

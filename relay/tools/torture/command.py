@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from relay.tools.torture.plan import Plan
 
 VIOLATED_STATUS: Final = 1
-INTERRUPTED_STATUS: Final = 130  # as a shell reports Ctrl-C
+INTERRUPTED_STATUS: Final = 130  # the status with which a shell reports Ctrl-C
 
 Seconds = Annotated[float, typer.Option(metavar="SECONDS", help="How long to break things; quiet and check follow.")]
 Seed = Annotated[

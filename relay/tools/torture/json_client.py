@@ -1,4 +1,4 @@
-"""A JSON client that keeps copies of its messages, resumes with its token, and resends what has no outcome. No I/O."""
+"""A JSON client that resumes with its token, and resends messages without an outcome. No I/O."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -57,7 +57,7 @@ class _Visit:
 
     @property
     def unanswered(self) -> bool:
-        """Whether nothing was received on it."""
+        """Whether nothing was received on this connection."""
         return self.node != _NOWHERE and not self._heard
 
     def lines(self, data: bytes) -> list[bytes]:
@@ -112,7 +112,7 @@ class Program:
 
     @property
     def partner(self) -> str:
-        """The partner that it believes to have, or ""."""
+        """The partner that the client believes to have, or ""."""
         return self._memory.partner
 
     # --- the connection
@@ -157,7 +157,7 @@ class Program:
         upto = self._memory.acknowledge()
         return [ClientAck(upto, self._memory.chat)] if upto and self.kind is Kind.PROGRAM else []
 
-    # --- what it does
+    # --- its actions
 
     def act(self, at: float) -> tuple[bytes, Move]:
         """Draw the next move. Returns it with the bytes to send."""
@@ -206,7 +206,7 @@ class Program:
         return self._memory.say(key, f"{key} {'x' * self._rng.choice((0, 0, 0, 40, 400))}", at)
 
     def view(self) -> View | None:
-        """Return the chat that it believes to be in, or None without a session."""
+        """Return the chat that the client believes to be in, or None without a session."""
         return self._memory.view()
 
     # --- what the node says

@@ -1,4 +1,4 @@
-"""Carries out on real sockets what users decide."""
+"""Carries out the moves of users on real sockets."""
 
 import ssl
 from collections import deque
@@ -19,18 +19,18 @@ from relay.tools.torture.text_client import Person
 
 User = Program | Person
 
-PACE_SECONDS: Final = 0.15  # between two moves of one user, on average
-NUDGE_SECONDS: Final = 0.3  # between two signs of life once nothing new is said
-# How long a program waits for a word of its node before it looks for another one.
+PACE_SECONDS: Final = 0.15  # the average time between two moves of one user
+NUDGE_SECONDS: Final = 0.3  # between two pings of a user who makes no more moves
+# A program leaves its node after a silence in this range.
 PATIENCE_SECONDS: Final = (1.0, 6.0)
 STALL_SECONDS: Final = (0.3, 3.0)
 RETRY_SECONDS: Final = (0.0, 0.4)
-HOLD_SECONDS: Final = 2.0  # that a stranger keeps a name
-NOTES: Final = 20_000  # lines of one user
+HOLD_SECONDS: Final = 2.0  # the longest time for which a stranger keeps a name
+NOTES: Final = 20_000  # lines of one user's traffic that are kept
 
 
 class Stage:
-    """What all users have in common: the clock, the nodes, and whether they act, only listen, or go home."""
+    """The clock and the nodes of all users. `acting` says whether they make moves, and `over` ends them."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Stage:
         self._wires: dict[str, deque[str]] = {}
 
     async def dial(self, user: User, node: int) -> Wire | None:
-        """A connection of a user to a node. What passes is kept, for whoever has to find out what went wrong."""
+        """Connect a user to a node, or return None. The traffic is kept for the notes of a failed run."""
         wire = self._wires.setdefault(f"{user.name}{'-stranger' if user.stranger else ''}", deque(maxlen=NOTES))
 
         def note(arrow: str, data: bytes) -> None:
@@ -87,7 +87,7 @@ class Player:
             if wire is not None:
                 async with aclosing(wire):
                     await self._visit(wire, node)
-                    gone = self._stage.clock()  # the node counts from the end of the stream, which is about to come
+                    gone = self._stage.clock()  # the node counts the grace from the end of the stream, which comes next
                 self.user.closed(gone)
             await anyio.sleep(self._rng.uniform(*RETRY_SECONDS))
             await self._stage.past(self._away_until)
@@ -120,7 +120,7 @@ class Player:
         scope.cancel()
 
     def _deserted(self, patience: float) -> bool:
-        """A program whose node has said nothing for so long looks for another one; people wait for their name only."""
+        """Return whether the user should leave its silent node. A person waits without end once it has its name."""
         silence = self._stage.clock() - max(self._heard, self._stalled_until)
         return silence > patience and (self.user.kind is not Kind.PERSON or not self.user.ready)
 

@@ -20,7 +20,7 @@ from relay.tools.torture.lab import PREFIX
 
 RETRY_SECONDS: Final = 0.1
 NUDGE_SECONDS: Final = 0.1
-TEXTS: Final = 3  # in each direction
+TEXTS: Final = 3  # messages in each direction
 _KEYS: Final = Keys(PREFIX)
 
 
@@ -32,9 +32,10 @@ async def fails(
     tls: ssl.SSLContext | None = None,
     slots: Sequence[range] = EVERYWHERE,
 ) -> str:
-    """What can't be done there within so many seconds, counting further tries; empty if all of it can.
+    """Have two users do everything, and try again if that fails, for this number of seconds.
 
-    `slots`: of a cluster, where the names of those who try have to be.
+    Returns "" if an attempt succeeded, and otherwise the step at which each attempt stopped. On a cluster the users
+    have names in these slots.
     """
     attempts: list[_Attempt] = []
     with anyio.move_on_after(seconds):
@@ -54,7 +55,7 @@ def _name(who: str, tag: str, slots: Sequence[range]) -> str:
 
 
 class _Attempt:
-    """Two users who do everything once. `step`: what they are doing."""
+    """Two users who do everything once. `step` says what they are doing."""
 
     def __init__(self, tag: str, slots: Sequence[range]) -> None:
         self.step = "connect"
@@ -64,7 +65,7 @@ class _Attempt:
         self._ann, self._bob = (Program(name, Kind.PROGRAM, self._history, rng) for name in names)
 
     async def talk(self, caller: Address, callee: Address, tls: ssl.SSLContext | None) -> bool:
-        """Run all steps. Returns whether they succeeded."""
+        """Run all steps. Returns whether all of them succeeded."""
         anns, bobs = await dial(caller, tls=tls), await dial(callee, tls=tls)
         if anns is None or bobs is None:
             return False

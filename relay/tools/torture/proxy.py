@@ -23,12 +23,12 @@ class Proxy:
     """Listens on a port of the loopback interface and forwards to the server."""
 
     def __init__(self, target: tuple[str, int]) -> None:
-        self.target = target  # of new connections
+        self.target = target  # the server of new connections
         self._lines: set[_Line] = set()
         self._open = anyio.Event()
         self._open.set()
-        self.port = 0  # known once `run` has started
-        self.delay = 0.0  # seconds by which everything is late, in each direction
+        self.port = 0  # known once `run` has started it
+        self.delay = 0.0  # seconds by which all data is late, in each direction
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Forward everything until cancelled."""
@@ -51,7 +51,7 @@ class Proxy:
                 line.scope.cancel()
 
     def deafen(self) -> None:
-        """Drop from now on what the server sends to the current subscribers, whose connections are half open then."""
+        """Drop all further data from the server to the current subscribers, as on a half-open connection."""
         for line in self._lines:
             line.swallowed = line.subscriber
 
@@ -64,7 +64,7 @@ class Proxy:
                     tasks.start_soon(self._pump, front, back, line, True)
                     tasks.start_soon(self._pump, back, front, line, False)
         except OSError:
-            pass  # the server is away: so is the connection
+            pass  # the server is away, so the connection ends too
         finally:
             self._lines.discard(line)
 
@@ -79,7 +79,8 @@ class Proxy:
                 if forth or not line.swallowed:
                     await sink.send(data)
         except _BROKEN:
-            await self._open.wait()  # the other side learns of it when the network is back,
+            # The other side notices the end when the network is back, and never on a half-open connection.
+            await self._open.wait()
             if not forth and line.swallowed:
-                await anyio.sleep_forever()  # or never
+                await anyio.sleep_forever()
             line.scope.cancel()

@@ -18,7 +18,7 @@ class Stand(Enum):
 
 
 class Memory:
-    """One session: its chat, what was said and heard, and what was asked for. What happens goes into the history."""
+    """One session: its chat, messages and requests. It records each event in the history."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -28,7 +28,7 @@ class Memory:
         self.chat = self.partner = ""
         self._left_chat = ""  # the last chat that the client was told is over
         self._paired_at = 0.0
-        # The partners asked for, empty for none, that had no answer yet; they may be carried out unheard.
+        # The requests without an answer: the called partner, or "" for a leave. The node may have carried them out.
         self._asked: list[str] = []
         self._sent = 0
         self.last = 0  # the highest id received in this chat
@@ -74,12 +74,12 @@ class Memory:
             self.stand = Stand.AWAY
 
     def close(self, end: End, at: float) -> None:
-        """The session is over, from when its end was asked for."""
+        """Note that the session is over, since the time of the `quit` if there was one."""
         if self.session is not None:
             close(self.session, end, at if self.quit_at is None else self.quit_at)
 
     def view(self) -> View | None:
-        """Return the partner and chat that it believes to have."""
+        """Return the partner and the chat that the client believes to have."""
         session = self.session
         return None if session is None else View(session.serial, session.name, session.kind, self.partner, self.chat)
 
@@ -101,7 +101,10 @@ class Memory:
         self._answered(name)
 
     def _answered(self, name: str) -> None:
-        """Requests are answered in order. That the end of a chat answers a `leave` can't be told."""
+        """Forget the answered request and those before it, because requests are answered in order.
+
+        A `leave` isn't forgotten, because the end of a chat need not be its answer.
+        """
         if name in self._asked:
             del self._asked[: self._asked.index(name) + 1]
 
@@ -128,7 +131,7 @@ class Memory:
         return self._catch_up()
 
     def _catch_up(self) -> list[ClientMsg]:
-        """It's known what became of the chat. Back on a new connection: say again what has no outcome."""
+        """Note that the client knows whether its chat goes on. Returns what to resend after a reconnect."""
         back, self.stand = self.stand is Stand.AWAY, Stand.READY
         return [ClientMsg(id, text, said.chat) for id, (said, text) in self.pending.items()] if back else []
 
@@ -149,7 +152,7 @@ class Memory:
         self._history.heard.append(Heard(key, self._own.serial, frame.chat, frame.sender, at, frame.id))
 
     def acknowledge(self) -> int:
-        """The highest id heard that isn't acknowledged, which it is now; 0: none."""
+        """Return the highest id that isn't acknowledged yet, or 0. It counts as acknowledged from now on."""
         upto, self._unacked = self._unacked, 0
         return upto
 
@@ -158,7 +161,7 @@ class Memory:
         self._outcome(lambda said: said.id <= upto and said.chat == chat, "acked")
 
     def unconfirmed(self, frame: NodeUnconfirmed) -> None:
-        """These may not have arrived; a contradiction, where it was said that they have."""
+        """Record that these messages may not have arrived, even if they were acknowledged before."""
         self._outcome(lambda said: frame.first <= said.id <= frame.last, frame.reason)
         for id in range(frame.first, frame.last + 1):
             said = self._fated.get(id)

@@ -1,4 +1,4 @@
-"""How a node knows that others hear it, and that it hears them: by its own probes, there and back."""
+"""A node checks with its own probes that others hear it, and that it hears them."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +16,7 @@ LATE = echo_probe.DEAF_SECONDS + 0.1
 
 
 class Scene:
-    """A node whose two connections work; what passes on them is the test's choice."""
+    """A node with two working connections. The test decides what passes on them."""
 
     def __init__(self) -> None:
         self.desk = Desk()
@@ -29,15 +29,15 @@ class Scene:
         self.echo()
 
     def answer(self, reply: object = 1) -> None:
-        """The server answers what was published last."""
+        """Reply to what was published last."""
         self.bus._publishing.answered(reply)
 
     def echo(self, probe: int = -1) -> None:
-        """A probe comes back."""
+        """Return the probe."""
         self.bus._subscription._pushed([b"message", b"t:inbox", self.publisher.probes[probe][2]])
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, by making everything older, and look."""
+        """Let time pass, by making everything older, and check."""
         self.echo_probe._heard -= seconds
         self.echo_probe._echoed -= seconds
         self.bus._subscription.since -= seconds
@@ -45,7 +45,7 @@ class Scene:
 
     @property
     def given_up(self) -> tuple[bool, bool]:
-        """Whether the node has given up the connection that it publishes on, and the one that it hears on."""
+        """Return whether the node has given up its publishing connection, and its subscription."""
         return self.publisher.aborted, self.receiver.aborted
 
 
@@ -114,7 +114,7 @@ def test_without_answers_the_connection_that_publishes_is_made_anew_although_the
 
 
 def test_that_goes_on_being_said_until_an_answer_comes(scene: Scene) -> None:
-    """Also while the new connection is there and has still to show that it is better."""
+    """This holds also while the new connection exists and hasn't proved to be better."""
     scene.publisher.silence = SILENT_SECONDS
     scene.publisher.trouble = "no answer from redis:1 for 1.2 s"
     scene.pass_time(0.0)

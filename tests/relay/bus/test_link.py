@@ -1,4 +1,4 @@
-"""Two links over a channel that may do anything pub/sub can do: everything once, in order, in the end."""
+"""Two links over a channel that may do anything that pub/sub can: everything arrives, once and in order."""
 
 from collections import deque
 from contextlib import suppress
@@ -33,17 +33,17 @@ A, B = "a" * 16, "b" * 16
 
 
 def mail(n: int) -> Ack:
-    """Mail number n."""
+    """Return peer message number n."""
     return Ack("ben", "c1", n)
 
 
 def numbers(frame: Frame) -> list[int]:
-    """Which mail a frame holds."""
+    """Return the numbers of the peer messages in a frame."""
     return [m.id for m in decode(frame.body) if isinstance(m, Ack)]
 
 
 class Side:
-    """One end: a link, what was delivered through it, how often it had to begin anew."""
+    """One end: a link, the messages that it delivered, and how often it had to begin anew."""
 
     def __init__(self, node_id: str) -> None:
         self.node_id = node_id
@@ -53,7 +53,7 @@ class Side:
         self.resets = 0
 
     def restart(self) -> None:
-        """Forget everything, as a node does that gave the other one up for dead."""
+        """Forget everything, as a node does that has given the other one up for dead."""
         self.link = Link(self.node_id, self.counts)
         self.delivered: list[int] = []
 
@@ -62,7 +62,7 @@ class Side:
         self.link.outbox.append(mail(self.sent))
 
     def hear(self, raw: bytes, now: float) -> list[bytes]:
-        """What the bus does with a frame."""
+        """Handle a frame as the bus does."""
         frame = unpack(raw)
         if self.link.lost(frame):
             self.resets += 1
@@ -73,7 +73,7 @@ class Side:
 
 
 def exchange(a: Side, b: Side, frames: list[bytes], now: float = 0.0) -> None:
-    """Frames from a to b and all that follows from them, nothing lost."""
+    """Deliver frames from a to b and all that follow from them, without a loss."""
     there, back = deque(frames), deque[bytes]()
     while there or back:
         if there:
@@ -291,14 +291,14 @@ def test_frames_in_any_order_are_delivered_in_theirs(order: list[int]) -> None:
 
 
 class Channel(RuleBasedStateMachine):
-    """Two links that both talk. Frames are dropped and doubled as the test likes; time passes as it likes."""
+    """Two links that both send. The test drops and doubles frames, and lets time pass."""
 
     sides = st.sampled_from((0, 1))
 
     def __init__(self) -> None:
         super().__init__()
         self.ends = (Side(A), Side(B))
-        self.wires: tuple[deque[bytes], deque[bytes]] = (deque(), deque())  # by who sent
+        self.wires: tuple[deque[bytes], deque[bytes]] = (deque(), deque())  # by the side that sent them
         self.now = 0.0
 
     @rule(side=sides, count=st.integers(1, 3))
@@ -344,7 +344,7 @@ class Channel(RuleBasedStateMachine):
             assert len(end.delivered) <= other.sent
 
     def teardown(self) -> None:
-        """Nothing is lost any more: all must arrive within the longest of the links' own time-outs, and be known to."""
+        """Lose nothing any more: everything must arrive within the longest time-out, and both sides must know it."""
         end = self.now + RESEND_MAX_SECONDS + 2 * RESEND_SECONDS
         while self.now < end:
             for side in (0, 1):
@@ -364,7 +364,7 @@ TestChannel.settings = settings(max_examples=max(100, settings().max_examples), 
 
 
 def test_a_frame_of_an_older_node_is_understood() -> None:
-    """Its bytes as version 0.1 wrote them. Never change these: nodes of one major version understand each other."""
+    """These are the bytes of version 0.1. Never change them: nodes of one major version understand each other."""
     old = bytes.fromhex(
         "0101"
         + b"0123456789abcdef".hex()

@@ -1,4 +1,4 @@
-"""What the bus publishes, and what is answered of it."""
+"""The frames that the bus publishes on a single server, and the replies to them."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,7 +16,7 @@ HI = ("PUBLISH", "c", b"hi")
 
 
 class Scene:
-    """A publisher on a server of its own: what was answered, and what the server carried out."""
+    """A publisher on a separate server, with the replies and the commands that the server executed."""
 
     def __init__(self, server: RedisServer) -> None:
         self._client = server.client()
@@ -35,7 +35,7 @@ class Scene:
         self._client.close()
 
     def published(self) -> int:
-        """Messages that the server was sent, the trials not counted."""
+        """Return the messages that the server received, without the trials."""
         calls: dict[str, Any] = self._client.info("commandstats").get("cmdstat_publish", {"calls": 0})
         return int(calls["calls"]) - 2
 

@@ -1,4 +1,4 @@
-"""Publishing on a cluster: each message at the primary that serves its channel, wherever that is by now."""
+"""Publishing on a cluster: each message goes to the primary that serves its channel at that time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -27,7 +27,7 @@ FROZEN = b""
 
 
 class Primary:
-    """Answers what is published with `answer`, and keeps it."""
+    """Answers what is published with `answer`, and records it."""
 
     def __init__(self) -> None:
         self.answer = b":1\r\n"
@@ -45,7 +45,7 @@ class Primary:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while command := await _command(reader):
-            if command[0] == b"PING":  # the connection is set up
+            if command[0] == b"PING":  # the connection is being set up
                 writer.write(b"+PONG\r\n")
             else:
                 self.published.append(command)
@@ -63,7 +63,7 @@ async def _command(reader: asyncio.StreamReader) -> tuple[bytes, ...]:
 
 
 class Topology:
-    """Stands for the store: which primary serves which channel. `truth` is learned by `look`."""
+    """Takes the place of the Redis client: it maps channels to primaries. `look` learns `truth`."""
 
     def __init__(self, homes: dict[str, str]) -> None:
         self.known = homes
@@ -84,7 +84,7 @@ class Topology:
 
 
 class Scene:
-    """Two primaries, with the inbox `a` at home on the first and `b` on the second, and a fan that has both open."""
+    """Two primaries with the inbox `a` on the first and `b` on the second, and a publisher with connections to both."""
 
     def __init__(self, primaries: list[Primary], ports: list[str]) -> None:
         self.primaries = primaries
@@ -141,7 +141,7 @@ async def _a_scene() -> AsyncIterator[Scene]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(scene.fan.run)
             await checkpoint()
-            scene.say("a", "b")  # begins the connections
+            scene.say("a", "b")  # this opens the connections
             await until(lambda: sorted(scene.repeated) == ["a", "b"])
             assert scene.lost == 2
             scene.repeated.clear()
@@ -189,7 +189,7 @@ async def test_while_nobody_serves_it_it_is_tried_again_and_again(scene: Scene) 
 
 async def test_a_primary_that_is_silent_is_given_up_and_the_other_one_is_not(scene: Scene) -> None:
     scene.primaries[0].answer = FROZEN
-    scene.topology.truth["a"] = scene.ports[1]  # its replica has taken over, and it doesn't say so
+    scene.topology.truth["a"] = scene.ports[1]  # its replica has taken over, and the old primary doesn't say so
     scene.say("a", "a")
     scene.say("b")
     await until(lambda: scene.repeated)
@@ -210,7 +210,7 @@ async def test_a_primary_that_another_one_has_replaced_is_left_though_it_still_a
 
 async def test_one_that_answers_slowly_is_not_given_up(scene: Scene) -> None:
     scene.primaries[0].pause = 0.05
-    scene.say(*"aaaaaaaa")  # more than SILENT_SECONDS is here
+    scene.say(*"aaaaaaaa")  # this takes longer than SILENT_SECONDS
     await until(lambda: len(scene.answers) == 8)
     assert (scene.lost, scene.repeated) == (0, [])
 

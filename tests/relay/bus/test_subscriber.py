@@ -1,4 +1,4 @@
-"""What a subscriber hears that is not what it asked for: said in the log, and followed by a new connection."""
+"""A subscriber that receives anything unexpected logs it and connects again."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.relay.bus_desk import Desk
 
 
 def test_what_is_no_frame_is_passed_over() -> None:
-    """Somebody else publishes on our channels: a stranger must not end a node."""
+    """Anybody may publish on our channels, and must not be able to end a node."""
     desk = Desk()
     with capture_logs() as log:
         desk.bus._subscription._pushed([b"message", b"t:inbox", b"hello, anybody there?"])

@@ -1,4 +1,4 @@
-"""All partitions of a server that forgot begin anew together, and a server's clock that was set is noticed."""
+"""All partitions of a server that lost data begin anew together, and a change of a server's clock is noticed."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ STEP = 40.0  # seconds by which a clock is set
 
 
 class Told:
-    """What a node is told of its partitions."""
+    """Records the calls of the directory to its node."""
 
     def __init__(self) -> None:
         self.forgotten: set[int] = set()
@@ -39,7 +39,7 @@ class Told:
         self.put_back.update(partitions)
 
     async def look(self, shards: Shards) -> None:
-        """Once; again only where the server, on a busy machine, didn't answer in time."""
+        """Check once, or again if the server didn't answer in time on a busy machine."""
         self.forgotten, self.put_back = set(), set()
         failures = shards._store._counts.redis_failures
         await shards.look(self.forget, self.write_back)
@@ -51,7 +51,7 @@ class Told:
 
 
 class Desk:
-    """Two nodes' looks at the same partitions."""
+    """Two nodes that check the same partitions."""
 
     def __init__(self, store: RedisClient, prefix: str, client: redis.Redis) -> None:
         self.store, self.keys, self.client = store, Keys(prefix), client
@@ -89,7 +89,7 @@ async def desk(redis_server: RedisServer, prefix: str, redis_store: redis.Redis)
 
 
 def trust(desk: Desk) -> None:
-    """The server has served for a lease."""
+    """Have the server serve for a lease."""
     desk.shards._shards[""].unsure = float("-inf")
 
 
@@ -127,7 +127,7 @@ async def test_once_it_forgot_all_partitions_begin_in_one_look(desk: Desk) -> No
 
 
 async def test_a_node_that_was_not_the_first_to_notice_writes_back_too(desk: Desk) -> None:
-    """Whoever hears no roll call, because pub/sub was lost with the server, finds the new epoch."""
+    """A node that misses the roll call, because pub/sub was lost with the server, finds the new epoch."""
     desk.client.delete(*desk.partitions())
     await desk.told.look(desk.shards)
     await desk.others_told.look(desk.others)
@@ -139,7 +139,7 @@ async def test_a_node_that_was_not_the_first_to_notice_writes_back_too(desk: Des
 
 async def test_a_partition_that_somebody_touched_first_is_no_reason_to_leave_the_others(desk: Desk) -> None:
     desk.client.delete(*desk.partitions())
-    desk.client.hset(desk.keys.partition(0), "@", "1")  # by a claim
+    desk.client.hset(desk.keys.partition(0), "@", "1")  # a claim made it
     await desk.told.look(desk.shards)
     assert desk.told.forgotten == set(range(1, PARTITIONS))
     assert desk.told.put_back == {0}
@@ -147,7 +147,7 @@ async def test_a_partition_that_somebody_touched_first_is_no_reason_to_leave_the
 
 
 async def test_partitions_that_were_evicted_are_found_though_nobody_asks(desk: Desk) -> None:
-    """Each look is at another one; the first that is missing has all of them looked at."""
+    """Each check looks at another partition. The first missing one leads to a check of all."""
     gone = {5, 500, 1000}
     desk.client.delete(*map(desk.keys.partition, gone))
     desk.shards._turn = 499
@@ -164,7 +164,7 @@ async def test_a_partition_that_moved_to_another_server_is_looked_at(
     moved = {desk.keys.partition(number): number for number in (7, 8, 900)}
     monkeypatch.setattr(desk.store, "home", lambda key: "other" if key in moved else "")
     monkeypatch.setattr(desk.store._engine, "version", desk.store.layout + 1)
-    desk.client.delete(desk.keys.partition(8))  # what is there names another server, as does what isn't there
+    desk.client.delete(desk.keys.partition(8))  # existing partitions name another server, as the missing ones would
     await desk.told.look(desk.shards)
     assert desk.told.forgotten == {8}
     await desk.others_told.look(desk.others)
@@ -184,7 +184,7 @@ def lease_key(desk: Desk) -> Iterator[str]:
 
 
 async def settled(desk: Desk) -> NodeLiveness:
-    """Our own lease has been held for so long that others may be called dead."""
+    """Have our own lease held for long enough to declare other nodes dead."""
     await desk.lease.take()
     desk.lease._since = float("-inf")
     desk.lease.deadline = float("inf")
@@ -197,21 +197,21 @@ def time_of(desk: Desk) -> float:
 
 
 async def test_nobody_is_dead_by_a_clock_that_was_set_forward(desk: Desk, lease_key: str) -> None:
-    """Redis has every lease lapsed then. Whoever lives notices at its next renewal, and takes another one."""
+    """Redis then counts every lease as lapsed. A living node notices at its next renewal, and takes a new one."""
     peers = await settled(desk)
     trust(desk)
     desk.client.set(lease_key, "1", px=round((TAIL_SECONDS - STEP + LEASE) * 1000))
-    desk.shards.timed(lease_key, clock(), time_of(desk) - STEP)  # before it was set
+    desk.shards.timed(lease_key, clock(), time_of(desk) - STEP)  # the time before the clock was set
     trust(desk)
     with capture_logs() as log:
         assert await peers.lapsed(THEM) is None
     assert [(line["event"], line["seconds"]) for line in log] == [("the clock of redis was set", STEP)]
-    trust(desk)  # a lease later it still has not renewed
+    trust(desk)  # a lease later it has still not renewed
     assert await peers.lapsed(THEM) is not None
 
 
 async def test_a_clock_that_was_set_back_lets_no_dead_node_live_on(desk: Desk, lease_key: str) -> None:
-    """Its last renewal seems to hold for so much longer; it says itself for how long it had asked."""
+    """Its last renewal seems to hold for longer, but the lease itself says for how long it was asked."""
     peers = await settled(desk)
     trust(desk)
     desk.client.set(lease_key, f"1  {round(LEASE * 1000)}", px=round((TAIL_SECONDS + STEP + LEASE) * 1000))

@@ -1,4 +1,4 @@
-"""Which nodes are dead, by their leases, and which had only slept."""
+"""Dead nodes, recognised by their leases, and nodes that were only suspended."""
 
 import anyio
 import pytest
@@ -60,7 +60,7 @@ async def test_one_that_slept_is_reported_lost_and_then_back(
 async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
     redis_server: RedisServer, redis_store: redis.Redis, prefix: str
 ) -> None:
-    """As where a primary of a cluster is silent."""
+    """On a cluster one of the primaries may be silent."""
     store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
     told: list[str] = []
@@ -84,7 +84,7 @@ async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
 async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
     redis_server: RedisServer, prefix: str
 ) -> None:
-    """Who wants a dead user's name may ask once a minute: it's the node that looks all the time."""
+    """A user who wants a dead user's name may ask once a minute, but the node checks all the time."""
     store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
     peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
@@ -93,9 +93,9 @@ async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
         tasks.start_soon(peers.watch, nobody, lambda _node_id, _since: None, lambda _node_id: None)
-        assert await peers.lapsed(THEM) is None  # it may have been forgotten, and be put back
-        with anyio.fail_after(10):  # a look that came late, on a busy machine, means that it begins anew
-            await anyio.sleep(2 * LEASE)  # and nobody asks
+        assert await peers.lapsed(THEM) is None  # it may have been lost, and may be written again
+        with anyio.fail_after(10):  # a check that is late on a busy machine starts again
+            await anyio.sleep(2 * LEASE)  # nobody asks meanwhile
             while (since := await peers.lapsed(THEM)) is None:  # noqa: ASYNC110
                 await anyio.sleep(2 * LEASE)
         tasks.cancel_scope.cancel()

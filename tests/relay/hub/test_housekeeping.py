@@ -1,4 +1,4 @@
-"""What a node looks after from time to time doesn't hold up those who talk."""
+"""Periodic checks of a node don't delay its users."""
 
 from typing import Any, cast
 

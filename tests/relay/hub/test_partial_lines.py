@@ -1,4 +1,4 @@
-"""Turns of those who are in the middle of a line while memory is short."""
+"""Turns of clients that are in the middle of a line while memory is short."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from relay.hub.partial_lines import TURN_SECONDS, PartialLines
 from relay.session.memory_budget import MemoryBudget
 
 LINE = 1000
-MEMORY = 64 * LINE  # half of it is the bound
+MEMORY = 64 * LINE  # half of it is the limit
 
 
 @dataclass(eq=False)
@@ -20,7 +20,7 @@ class One:
         return LINE - self.half
 
     def settle(self) -> None:
-        """See `PartialLine`."""
+        """Do nothing: these lines come from no connection."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(partial_lines: 
     assert partial_lines.look(0.0) == crowd[:4]
     assert [partial_lines.admits(one) for one in crowd] == [True] * 4 + [False] * 2
     assert partial_lines.look(0.1) == []
-    crowd[0].half = 0  # its line is whole
+    crowd[0].half = 0  # its line is complete
     assert partial_lines.look(0.2) == crowd[4:5]
 
 
@@ -63,7 +63,7 @@ def test_who_does_not_go_on_loses_its_turn_to_the_next_one(partial_lines: Partia
 
 
 def test_one_may_always_go_on(partial_lines: PartialLines, memory_budget: MemoryBudget) -> None:
-    """Else acknowledgements that would free memory might wait behind half lines for ever."""
+    """Otherwise acknowledgements that would free memory could wait behind half lines for ever."""
     memory_budget.look([MEMORY])
     memory_budget.allowance = 100
     assert memory_budget.room < 0

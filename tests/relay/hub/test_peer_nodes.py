@@ -1,4 +1,4 @@
-"""Whose death matters to a node with many users: counted, so that nobody looks at all of them."""
+"""The nodes whose death concerns a node with many users: they are counted, so that no death needs a search."""
 
 from collections import UserDict
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ HERE, THERE, OTHER, LINKED = (digit * 16 for digit in "1234")
 
 
 class Untouched(UserDict[str, Any]):
-    """Many sessions, at whom nobody may look."""
+    """Many sessions, which nobody may iterate over."""
 
     def __iter__(self) -> NoReturn:
         raise AssertionError("looked at all sessions")

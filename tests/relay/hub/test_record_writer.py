@@ -1,4 +1,4 @@
-"""Records in step with sessions: one write at a time, none lost, none overtaken, against a server that may be away."""
+"""Records follow sessions: one write at a time, none lost, none overtaken, also if the server is away."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Desk:
-    """Records of sessions, on a directory in a real server."""
+    """Writes records of sessions to a directory on a real server."""
 
     def __init__(self, server: RedisServer, prefix: str, tasks: TaskGroup) -> None:
         self.store, self.keys = RedisClient(server.url), Keys(prefix)
@@ -40,18 +40,18 @@ class Desk:
         self.turns += 1
 
     def forgotten(self, *partitions: int) -> None:
-        """See `DirectoryDelegate`."""
+        """Do nothing: these tests lose no partition."""
 
     def here(self, session_id: str) -> bool:
-        """See `DirectoryDelegate`."""
+        """Every session lives, because no test asks about a dead one."""
         return True
 
     def user(self, name: str) -> Session:
-        """A session that has claimed its name elsewhere."""
+        """Return a session that has claimed its name elsewhere."""
         return enter(self.world.place("n1"), name).session
 
     def written(self, session: Session) -> directory_record.Record | None:
-        """What Redis has."""
+        """Return the record in Redis."""
         place = self.keys.place(session.canonical_name)
         raw = self.client.hget(place.key, place.field)
         return directory_record.decode(str(raw).encode()) if raw else None
@@ -109,7 +109,7 @@ class TestSaving:
     async def test_what_changes_while_it_is_written_is_written_after_it(self, desk: Desk) -> None:
         first, second = enter(desk.world.place("n1"), "ann"), enter(desk.world.place("n1"), "ben")
         desk.records.save(first.session)
-        await anyio.lowlevel.checkpoint()  # under way
+        await anyio.lowlevel.checkpoint()  # the write is in flight
         chat = pair(first, second)
         done: list[bool] = []
         desk.records.save(first.session, done.append)

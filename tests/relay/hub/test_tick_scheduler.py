@@ -1,4 +1,4 @@
-"""What one turn of the loop brings is handled, settled and flushed in one tick, in this order."""
+"""The input of one loop iteration is handled, settled and flushed in one tick, in this order."""
 
 import asyncio
 from collections import deque
@@ -18,7 +18,7 @@ MAIL = Ack("ann", "c1", 1)
 
 
 class Scene:
-    """A scheduler whose every step is noted."""
+    """A scheduler whose steps are recorded."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -37,13 +37,13 @@ class Scene:
         return Client(self, name, causes)
 
     async def flushed(self, times: int = 1) -> list[str]:
-        """The steps until so many ticks are over."""
+        """Return the steps of the first ticks."""
         await until(lambda: self.steps.count("flush") == times)
         return self.steps
 
 
 class Client:
-    """Notes that it settles, and causes something then."""
+    """Records that it settles, and causes further work then."""
 
     def __init__(self, scene: Scene, name: str, causes: tuple[Callable[[], None], ...]) -> None:
         self._scene, self._name, self._causes = scene, name, causes

@@ -1,4 +1,4 @@
-"""What OpenSSL finds wrong with a file is told in words that an operator can do something with."""
+"""OpenSSL's errors about a file are told in words that help an operator."""
 
 import ssl
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.certificates import Authority
 
 
 def trust(file: Path) -> str:
-    """What is wrong with the certificates in a file."""
+    """Return the error about the certificates in a file."""
     with pytest.raises(OSError) as caught:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     return in_words(caught.value)

@@ -1,4 +1,4 @@
-"""TLS on a connection, without sockets: what is passed on and what is held back, and how it ends."""
+"""TLS on a connection without sockets: what it passes on, what it holds back, and how it ends."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ READ = 4096  # bytes of the client's buffer
 
 
 class Network(Tcp):
-    """What is below; closed once at most."""
+    """The transport below TLS. It may be closed once only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Network(Tcp):
 
 
 class Client(asyncio.BufferedProtocol):
-    """What stands above; `greedy`, it takes all that comes."""
+    """The protocol above TLS. With `greedy` it takes everything."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -98,7 +98,7 @@ class Peer:
         self.tls = trusted.wrap_bio(self._in, self._out, server_hostname="localhost")
 
     def exchange(self) -> None:
-        """Carry what both sides have to say to the other, as far as the node reads."""
+        """Carry the data of both sides, for as long as the node reads."""
         self._in.write(self.tcp.sent)
         self.tcp.sent.clear()
         while self._out.pending and self.tcp.reading and not self.tcp.is_closing():
@@ -132,7 +132,7 @@ class Peer:
         return heard
 
     def end(self) -> None:
-        """Say that nothing more comes."""
+        """Send nothing more."""
         with pytest.raises(ssl.SSLWantReadError):
             self.tls.unwrap()
         self.exchange()
@@ -161,7 +161,7 @@ async def peer(request: pytest.FixtureRequest, authority: Authority, certificate
 
 @pytest.fixture
 async def stranger(authority: Authority, certificate: tuple[Path, Path]) -> Peer:
-    """One that has said nothing yet."""
+    """A peer that has sent nothing yet."""
     return Peer(server_context(*certificate, None), authority.trust())
 
 
@@ -208,7 +208,7 @@ class TestTheHandshake:
         monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.05)
         peer = Peer(server_context(*certificate, None), authority.trust())
         peer.shake()
-        await anyio.sleep(0.1)  # nothing happens, which has no event
+        await anyio.sleep(0.1)  # nothing happens, so there is no event to wait for
         assert not peer.tcp.aborted
 
     async def test_no_session_can_be_resumed_past_a_look_at_the_certificate(self, peer: Peer) -> None:
@@ -313,7 +313,7 @@ class TestTheEnd:
         peer.client.transport.write(b"Quit\n")
         assert peer.tcp.sent
         peer.feed(b"x" * 1000)
-        assert peer.layer._incoming.pending == 0  # said behind the end
+        assert peer.layer._incoming.pending == 0  # it was sent after the end
         assert peer.client.events == ["made", "eof"]
 
     async def test_the_end_of_tcp_alone_is_one_too(self, peer: Peer) -> None:
@@ -343,7 +343,7 @@ class TestTheEnd:
         peer.client.transport.close()
         assert peer.tcp.closed
         assert peer.hear() == b"bye\n"
-        peer.tls.unwrap()  # which would want to read, had the node not said so
+        peer.tls.unwrap()  # it would wait for data, had the node not answered
 
     async def test_closing_again_says_nothing_more_and_what_is_written_then_goes_nowhere(self, peer: Peer) -> None:
         peer.client.transport.close()
@@ -365,7 +365,7 @@ class TestTheEnd:
         peer.layer.connection_lost(ConnectionResetError())
         assert peer.client.events == ["made", "lost"]
         assert peer.late == []
-        peer.client.transport.pause_reading()  # harmless now
+        peer.client.transport.pause_reading()  # this has no effect now
         assert peer.tcp.reading
 
 
@@ -402,7 +402,7 @@ class TestFiles:
 
 
 async def test_one_that_is_gone_is_gone_at_once(peer: Peer) -> None:
-    """Its client's connection, too: neither waits until Python happens to look for cycles."""
+    """The connection of its client is gone, too. Neither waits for Python's cyclic garbage collector."""
     layer, client = weakref.ref(peer.layer), weakref.ref(peer.client)
     gc.collect()
     gc.disable()
@@ -416,7 +416,7 @@ async def test_one_that_is_gone_is_gone_at_once(peer: Peer) -> None:
 
 
 async def test_what_is_written_goes_through_openssl_in_pieces(peer: Peer) -> None:
-    """Its buffer never shrinks: a connection that was once told a megabyte would hold one for good."""
+    """OpenSSL's buffer never shrinks: a connection that once got a megabyte would keep it."""
     waiting = list[int]()
 
     class Noted:
@@ -438,7 +438,7 @@ async def test_what_is_written_goes_through_openssl_in_pieces(peer: Peer) -> Non
 async def test_a_stranger_with_a_crowd_of_certificates_is_given_up(
     authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """OpenSSL would keep a hundred kilobytes of them, of each who connects."""
+    """OpenSSL would keep a hundred kilobytes of certificates for each connection."""
     cert, key = authority.issue("stranger")
     chain = tmp_path / "chain.crt"
     chain.write_bytes(cert.read_bytes() + 200 * authority.file.read_bytes())
@@ -451,7 +451,7 @@ async def test_a_stranger_with_a_crowd_of_certificates_is_given_up(
 
 
 async def test_no_certificate_comes_compressed(authority: Authority, certificate: tuple[Path, Path]) -> None:
-    """A crowd of them could; with an OpenSSL that knows compression, the test above sees that too."""
+    """Compression would allow many of them. With an OpenSSL that supports it, the test above shows that too."""
     assert server_context(*certificate, authority.file).options & tls.NO_COMPRESSED_CERTIFICATES
 
 

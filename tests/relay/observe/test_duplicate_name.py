@@ -1,4 +1,4 @@
-"""Two nodes with one name: both say so, a node that was started again doesn't."""
+"""Two nodes with one name log it, and a node that was restarted doesn't."""
 
 from structlog.testing import capture_logs
 
@@ -8,7 +8,7 @@ US, THEM = "1" * 16, "2" * 16
 
 
 def said(*found: str) -> list[str]:
-    """What is logged of the uids that a node finds in the place of its name, one after the other."""
+    """Return the log lines for these node ids, which a node finds one after the other under its name."""
     namesake = DuplicateName("n1", US)
     with capture_logs() as lines:
         for node_id in found:

@@ -1,4 +1,4 @@
-"""Who is counted as what, and that counting many leaves the loop to others."""
+"""Sessions are counted by state, and the count of many leaves the loop to others."""
 
 import time
 
@@ -95,7 +95,7 @@ async def test_windows_are_looked_at_and_empty_ones_left_out(
     ann.send(b"To:ben\n")
     await until(lambda: b"You are" in ann.sent)
     ben.full = True
-    ann.send(texts)  # the first of them is on its way to the kernel
+    ann.send(texts)  # the first text is on its way to the kernel
     await until(lambda: hub.sessions["ann"].chat.window.count == texts.count(b"\n"))  # type: ignore[union-attr]
     counts = Counts()
     async with anyio.create_task_group() as tasks:

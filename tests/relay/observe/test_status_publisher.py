@@ -1,4 +1,4 @@
-"""What the nodes say of themselves in Redis: what is left by the dead goes, and no amount of it is too much to read."""
+"""The reports of nodes in Redis: those of dead nodes are removed, and any number of them can be read."""
 
 import time
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ REPORT = Report("n1", "1.0", 0.0, 3700.0, 5.0)
 
 @pytest.fixture
 async def node(redis_server: RedisServer, prefix: str) -> AsyncIterator[Node]:
-    """One of which nothing runs but its connection to Redis."""
+    """A node that runs nothing but its connection to Redis."""
     node = Node(Config(redis=redis_server.url, prefix=prefix))
     async with anyio.create_task_group() as tasks:
         node._assemble("1" * 16, tasks)
@@ -66,7 +66,7 @@ async def test_more_reports_than_one_answer_holds_are_all_read(
 async def test_a_node_that_ends_says_nothing_more(
     node: Node, redis_store: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else it would come back to the list that it has just left."""
+    """Otherwise it would come back to the list that it has just left."""
     monkeypatch.setattr(status_publisher, "REPORT_SECONDS", 0.001)
     key = Keys(prefix).nodes
     with anyio.fail_after(5):

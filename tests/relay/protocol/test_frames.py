@@ -1,4 +1,4 @@
-"""The frames on the wire, byte for byte, and what is refused as a frame."""
+"""The frames on the wire, byte for byte, and lines that are refused."""
 
 import sys
 import tracemalloc
@@ -56,7 +56,7 @@ from relay.protocol.frames import (
     encode,
 )
 
-# What one line may cost, however long it is. No clock is asked: the machine may be busy with something else.
+# The bounds of a line's cost, for any length. They need no clock, because the machine may be busy.
 MOST_STEPS = 1_000  # lines of Python
 MOST_MEMORY = 10_000  # bytes
 
@@ -247,12 +247,15 @@ BAD: list[bytes] = [
 
 
 def steps(decode: Callable[[bytes], object], line: bytes) -> int:
-    """How many lines run, in and below it. None is a loop over the line: a parser in C goes over that, a few times."""
+    """Return the number of Python lines that run, in and below the call.
+
+    None of them is a loop over the line: a parser in C goes over it a few times.
+    """
     count = 0
 
     def seen(_frame: FrameType, _event: str, _what: object) -> Callable[..., Any]:
         nonlocal count
-        count += 1  # a loop has one for each turn, also where all of it is in one line
+        count += 1  # a loop counts each iteration, also if all of it is on one line
         return seen
 
     before = sys.gettrace()
@@ -266,7 +269,7 @@ def steps(decode: Callable[[bytes], object], line: bytes) -> int:
 
 
 def memory(decode: Callable[[bytes], object], line: bytes) -> int:
-    """How many bytes are allocated at most. Nothing is built of what is only skipped."""
+    """Return the most bytes that are allocated. Nothing is built from skipped data."""
     tracemalloc.start()
     try:
         with suppress(BadFrame):
@@ -277,7 +280,7 @@ def memory(decode: Callable[[bytes], object], line: bytes) -> int:
 
 
 def is_cheap(decode: Callable[[bytes], object], line: bytes) -> bool:
-    """Whether the line costs no more than any other does."""
+    """Return whether the line costs no more than any other."""
     return 0 < steps(decode, line) < MOST_STEPS and memory(decode, line) < MOST_MEMORY
 
 
@@ -302,7 +305,7 @@ def test_what_is_no_frame_is_refused_with_one_exception_and_cheaply(
     ids=lambda line: repr(line[:40]),
 )
 def test_a_bomb_where_nobody_looks_is_refused_or_skipped(line: bytes) -> None:
-    """How deep a parser may go is the running Python's affair (3.14 goes by the stack that is left)."""
+    """The depth limit of a parser depends on the Python (3.14 uses the remaining stack)."""
     try:
         assert decode_client(line) == ClientPing()
     except BadFrame as bad:
@@ -361,7 +364,7 @@ def test_a_refusal_says_which_frame_it_is_about(line: bytes, id: int | None, nam
 
 @pytest.mark.parametrize("text", [b"\\ud83d", b"\\udc00", b"a\\uD83d\\ud83d"])
 def test_half_a_character_is_called_so(text: bytes) -> None:
-    """What a text cut in two looks like in languages whose strings are UTF-16."""
+    """A text that is cut in two looks like this in languages with UTF-16 strings."""
     with pytest.raises(BadFrame, match=r"^half of a surrogate pair$"):
         decode_client(b'{"type":"msg","id":7,"text":"%b"}' % text)
 

@@ -1,4 +1,4 @@
-"""Calls to a cluster: each goes to the server that has its key by now, and waits for no other one."""
+"""Calls to a cluster: each goes to the server that has its key now, and waits for no other one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -26,8 +26,8 @@ HOST = "127.0.0.1"
 OTHER_HOST = "127.0.0.2"
 HALF = SLOTS // 2
 LOW, HIGH = "b", "a"  # keys in the lower and in the upper half of the slots
-CALL_SECONDS = 0.3  # after which a call is given up
-MOMENT = 10.0  # seconds; on a busy machine too
+CALL_SECONDS = 0.3  # seconds after which a call is given up
+MOMENT = 10.0  # seconds, enough for a busy machine
 OK = b"+OK\r\n"
 
 Owner = tuple[int, int, "Member", int]  # first and last slot, primary, epoch
@@ -38,7 +38,7 @@ def test_the_keys_are_where_these_tests_say() -> None:
 
 
 class Member:
-    """One server of a cluster. `refusal` is what it answers to GET in place of its name."""
+    """One server of a cluster. `refusal` is its answer to GET in place of its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -46,7 +46,7 @@ class Member:
         self.view: list[Owner] = []
         self.refusal: bytes | None = None
         self.silent = False
-        self.connections = 0  # that were ever made
+        self.connections = 0  # number of connections so far
         self.open: set[asyncio.StreamWriter] = set()
         self.asked: list[list[str]] = []
         self.published: list[list[str]] = []
@@ -58,7 +58,7 @@ class Member:
             while command := await _command(reader):
                 await until(lambda: not self.silent)
                 writer.write(self._answer(command))
-        except (ConnectionError, EOFError, ValueError):  # hung up in the middle of a command
+        except (ConnectionError, EOFError, ValueError):  # the client disconnected in the middle of a command
             pass
         finally:
             writer.close()
@@ -109,7 +109,7 @@ async def _command(reader: asyncio.StreamReader) -> list[str]:
 
 
 class Scene:
-    """Three members, two of which serve a half each."""
+    """Three members, two of which serve half of the slots each."""
 
     def __init__(self, members: list[Member]) -> None:
         self.low, self.high, self.third = members
@@ -159,7 +159,7 @@ def give_up_after(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def store(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
-    """In a hurry."""
+    """Return a client with short time-outs."""
     monkeypatch.setattr(store_module, "GLANCE_SECONDS", 0.02)
     give_up_after(CALL_SECONDS, monkeypatch)
     async with a_store(f"{HOST}:{member.port}" for member in (scene.low, scene.third)) as store:

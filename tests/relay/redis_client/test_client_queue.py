@@ -1,4 +1,4 @@
-"""Calls that wait behind others: for their turn as long as those are answered, and not when Redis is away."""
+"""Calls that wait behind others: for as long as those are answered, but not if Redis is away."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,11 +15,11 @@ from tests.support.clocks import own_clock
 
 pytestmark = pytest.mark.anyio
 
-SLOW = 0.25  # seconds for a pipeline
+SLOW = 0.25  # seconds for each pipeline
 
 
 class Server:
-    """Takes its time for each pipeline, and remembers what it was asked."""
+    """Answers each pipeline slowly, and records it."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -39,7 +39,7 @@ class Server:
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
-    """What comes; nothing at the end, however it comes."""
+    """Return the received data, or nothing at any kind of end."""
     try:
         return await reader.read(65536)
     except ConnectionResetError:
@@ -71,7 +71,7 @@ async def test_what_is_urgent_comes_next() -> None:
     async with a_store(server) as store, anyio.create_task_group() as tasks:
         for n in range(3 * BATCH):
             tasks.start_soon(store.call, "GET", str(n))
-        await anyio.sleep(SLOW / 2)  # the first ones are under way
+        await anyio.sleep(SLOW / 2)  # the first ones are in flight
         await store.call("GET", "lease", urgent=True)
         assert server.asked.index("lease") == BATCH
 
@@ -83,7 +83,7 @@ async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more
     server = Server()
     async with a_store(server) as store, anyio.create_task_group() as tasks:
         tasks.start_soon(store.call, "GET", "first")
-        await anyio.sleep(SLOW / 2)  # it is under way
+        await anyio.sleep(SLOW / 2)  # it is in flight
         tasks.start_soon(store.call, "GET", "meanwhile")
         await until(lambda: server.pipelines)
         await anyio.sleep(SLOW / 2)  # it is answered
@@ -112,7 +112,7 @@ async def test_when_redis_is_away_nobody_waits_for_more_than_a_second() -> None:
 
     async with a_store(server) as store, own_clock() as clock:
         with pytest.raises(Unavailable):
-            await store.call("GET", "first")  # it's known from now on
+            await store.call("GET", "first")  # it is known from now on
         async with anyio.create_task_group() as tasks:
             for n in range(4 * BATCH):
                 tasks.start_soon(ask, store, n)

@@ -1,4 +1,4 @@
-"""How a cluster is reached, or why it can't be: what will not pass by itself ends a start, the rest is waited for."""
+"""The reasons why a cluster can't be reached: lasting ones end a start, and the others are waited for."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

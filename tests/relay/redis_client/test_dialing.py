@@ -1,4 +1,4 @@
-"""Connections to Redis: set up in one round trip, over TLS or not, at whichever address of a name serves."""
+"""Connections to Redis: set up in one round trip, with or without TLS, at any address of a name that serves."""
 
 import asyncio
 import socket
@@ -31,18 +31,18 @@ NOBODY = Login()
 
 @pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Both loops that nodes run on: they differ in what they raise."""
+    """Both loops that nodes use, because they raise different errors."""
     return "asyncio", {"use_uvloop": request.param}
 
 
 class Script:
-    """Answers each line of commands with what the test says, and keeps what was asked."""
+    """Answers each line of commands as the test says, and records the commands."""
 
     def __init__(self, *answers: bytes | None, greeting: bytes = b"") -> None:
-        self.answers = list(answers)  # None: hang up; none left: be silent
-        self.greeting = greeting  # said before anything was asked, and then nothing more
+        self.answers = list(answers)  # None: disconnect; no answer left: be silent
+        self.greeting = greeting  # it is sent before any command, and nothing after it
         self.asked: list[bytes] = []
-        self.connections = 0  # that were made
+        self.connections = 0  # number of connections so far
         self.open = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,7 +77,7 @@ async def serving(script: Script, host: str | list[str] = HOST, port: int = 0, *
 
 @contextmanager
 def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> Iterator[None]:
-    """Let the name `redis.test` have these addresses."""
+    """Set the addresses of the name `redis.test`."""
     real = socket.getaddrinfo
 
     def answer(host: str, port: int, **options: Any) -> Any:
@@ -166,7 +166,7 @@ async def test_a_socket_in_the_file_system_serves_as_well(tmp_path: Path) -> Non
 
 
 async def test_an_address_that_is_silent_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It accepts, as the kernel does for a frozen server, and says nothing."""
+    """It accepts, as the kernel does for a frozen server, and answers nothing."""
     silent, second, third = Script(), Script(b"-LOADING later\r\n"), Script(PONG, PONG)
     port, hosts = free_port(), ("127.0.0.2", "127.0.0.3", "127.0.0.4")
     async with serving(silent, hosts[0], port), serving(second, hosts[1], port), serving(third, hosts[2], port):
@@ -176,11 +176,11 @@ async def test_an_address_that_is_silent_holds_nobody_up(monkeypatch: pytest.Mon
             assert connection.address == f"redis.test:{port} (127.0.0.4)"
             connection.close()
             (await dialer.dial("redis.test", port)).close()
-    assert silent.connections == 1  # from then on the one that served comes first
+    assert silent.connections == 1  # from then on the server that answered comes first
 
 
 async def test_each_address_is_tried_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All silent but the last: it is reached in a second or two, not after a time-out for each."""
+    """All but the last are silent. It is reached in a second or two, not after a time-out for each."""
     monkeypatch.setattr(dialing, "ALL_SECONDS", 0.16)
     silent, last, port = Script(), Script(PONG), free_port()
     hosts = [f"127.0.1.{n}" for n in range(1, dns_lookup.ADDRESSES)]
@@ -208,7 +208,7 @@ async def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_name_server_that_is_silent_costs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the name was known before, its addresses of then are tried."""
+    """If the name was known before, its earlier addresses are tried."""
     with addresses(monkeypatch, HOST):
         known = dns_lookup.Lookup()
         places = await known.places("redis.test", 1)

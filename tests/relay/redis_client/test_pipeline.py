@@ -1,4 +1,4 @@
-"""Pipelines to one server: answers in order, silence, broken connections, a server that isn't the one any more."""
+"""Pipelines to one server: answers in order, silence, broken connections, and a server that has changed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,11 +18,11 @@ SHORT = 0.5  # seconds
 
 
 class Server:
-    """Answers what the test says to each write, once the connection is set up."""
+    """Answers each write as the test says, once the connection is set up."""
 
     def __init__(self) -> None:
-        self.answers: list[bytes | None] = []  # None: hang up
-        self.connections = 0  # that were made
+        self.answers: list[bytes | None] = []  # None: disconnect
+        self.connections = 0  # number of connections so far
         self.open = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""How long an answer is waited for: as long as is usual, and some more, within bounds."""
+"""Time-outs for answers: the usual time and some more, within bounds."""
 
 import pytest
 

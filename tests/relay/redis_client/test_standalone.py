@@ -1,4 +1,4 @@
-"""One address: which server it leads to by now, and which connections lead to another one."""
+"""One address: the server that it leads to now, and the connections that lead to another one."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Fake:
-    """A server that says which one it is."""
+    """A server that tells its identity."""
 
     def __init__(self, name: str, role: str = "master") -> None:
         self.name = name
@@ -120,7 +120,7 @@ async def test_where_neither_is_allowed_its_refusals_do(stack: AsyncExitStack, m
 
 
 async def test_of_a_names_addresses_the_primary_serves(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All pods of a service have the same name, the replicas too."""
+    """All pods of a service have the same name, also the replicas."""
     port, hosts = free_port(), ("127.0.0.2", "127.0.0.3", "127.0.0.4")
     for host, role in zip(hosts, ("slave", "slave", "master"), strict=True):
         await stack.enter_async_context(Fake(host, role).running(port, host))
@@ -138,7 +138,7 @@ async def test_of_a_names_addresses_the_primary_serves(stack: AsyncExitStack, mo
 
 
 async def test_looks_that_nothing_calls_for_are_few(stack: AsyncExitStack) -> None:
-    """Each makes a connection."""
+    """Each check makes a connection."""
     port, fake = free_port(), Fake("one")
     await stack.enter_async_context(fake.running(port))
     server = Server(parse(f"redis://{HOST}:{port}"))

@@ -1,4 +1,4 @@
-"""Servers that are asked side by side: what they answer, what fails, and how long the slow ones are waited for."""
+"""Servers that are asked at the same time: their answers, failures, and the time that slow ones get."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def ask(server: str) -> str:
-    """What a server answers; one that is called frozen never does."""
+    """Return the answer of a server. One that is called frozen never answers."""
     match server:
         case "frozen":
             await anyio.sleep_forever()

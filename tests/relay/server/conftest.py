@@ -1,4 +1,4 @@
-"""Tests of connections need no server: what a directory on one makes of their claims, tests/relay/hub tests."""
+"""Tests of connections need no server: tests/relay/hub tests what a directory on a server makes of their claims."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What stands before a client's connection: who is counted where, how long a header may take, what stays of it."""
+"""Admission before a client's connection: counts by address, the time for a header, and what remains afterwards."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ class Visitor(Tcp):
         self.protocol.connection_lost(None)
 
     def say(self, data: bytes) -> None:
-        """What the network brings, as far as each buffer takes it."""
+        """Send data, in the pieces that each buffer takes."""
         while data and not self.aborted:
             room = self.protocol.get_buffer(-1)
             count = min(len(room), len(data))
@@ -58,7 +58,7 @@ Come = Callable[..., Visitor]
 
 @pytest.fixture
 async def come(hub: Hub) -> AsyncIterator[Come]:
-    """Connects somebody at a gate."""
+    """Connects a visitor."""
     came: list[Visitor] = []
     sock = socket.socket()
 
@@ -124,7 +124,7 @@ async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
     hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MINUTE", 0.01)
-    admission = Admission(hub, AdmissionLimits(claims_per_address=3000))  # one in 20 ms
+    admission = Admission(hub, AdmissionLimits(claims_per_address=3000))  # one claim in 20 ms
     one = come(admission)
     assert one.protocol.rate_limiter.may_claim(asyncio.get_running_loop().time())
     one.abort()
@@ -134,7 +134,7 @@ async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
 
 
 async def test_what_is_forgotten_of_an_address_is_gone_at_once(hub: Hub, come: Come) -> None:
-    """Else a crowd with an address each would stay until Python happens to look for cycles."""
+    """Otherwise a crowd with an address each would stay until Python's cyclic garbage collector runs."""
     admission = Admission(hub, AdmissionLimits(proxied=True))
     gc.collect()
     gc.disable()
@@ -180,7 +180,7 @@ async def test_a_start_that_can_be_no_header_is_not_waited_for(hub: Hub, come: C
     one = come(Admission(hub, AdmissionLimits(proxied=True)))
     one.say(HEADER[:12])
     assert not one.aborted
-    one.say(b"\x31")  # version 3, and nothing more comes
+    one.say(b"\x31")  # version 3, and nothing follows
     assert one.aborted
     assert hub.counts.limits[Limit.HEADER] == 1
 
@@ -232,7 +232,7 @@ async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(hub:
 async def test_addresses_whose_claims_are_used_up_are_looked_at_together(
     hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One timer for all of them, however many there are."""
+    """All of them share one timer."""
     admission = Admission(hub, AdmissionLimits(claims_per_address=1))
     for number in range(3):
         one = come(admission, f"192.0.2.{number}")

@@ -1,4 +1,4 @@
-"""What a connection may cost before it has a name, and half a line after that."""
+"""The cost of a connection before it has a name, and of half a line after that."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def connected(wire: Connect, dialect: str) -> Wire:
 
 
 def hello(dialect: str, name: str, auth: str = "") -> bytes:
-    """What a client says first."""
+    """Return the first line of a client."""
     if dialect == "json":
         return json.dumps({"type": "hello", "name": name, "auth": auth}).encode() + b"\n"
     return f"{name} {auth}".strip().encode() + b"\n"
@@ -57,14 +57,14 @@ class TestALineBeforeAName:
             client.send(start + b"x" * 1000)
             assert client.connection._framer.half <= NAMELESS_BYTES
             start = b""
-        if dialect != "classic":  # there each of these reads is a line
+        if dialect != "classic":  # each of these reads is a line there
             await until(lambda: TOO_LONG in client.sent)
         client.lines()
         client.send(hello(dialect, "ann") if dialect == "classic" else b"\n" + hello(dialect, "ann"))
         await until(lambda: welcomed(client))
 
     async def test_the_first_line_behind_it_may_be_as_long_as_any(self, wire: Connect) -> None:
-        """It was said before the node knew of the name."""
+        """It was sent before the node knew of the name."""
         client, other = wire(), await text(wire, b"ben")
         client.send(b"ann\nTo:ben\n" + b"x" * 60_000 + b"\n")
         await until(lambda: b"x" * 60_000 in other.sent)
@@ -127,7 +127,7 @@ class TestHalfALineOfOneWithAName:
             await until(lambda client=client: client.connection.half > 20_000)  # type: ignore[misc]
             await until(lambda client=client: not client.reading)  # type: ignore[misc]
             assert client.unsent > 30_000
-        hub.go_on_with_halves()  # no room for both
+        hub.go_on_with_halves()  # there is no room for both
         await until(lambda: not ann.unsent)
         assert ben.unsent > 30_000
         ann.send(b"\n")
@@ -160,7 +160,7 @@ class TestHalfALineOfOneWithAName:
 class TestTheTimeToSendAName:
     @pytest.fixture
     def slow(self, hub: Hub, directory: MemoryDirectory) -> Callable[[bool], None]:
-        """Claims wait until they are told how they end."""
+        """Have claims wait until the test decides their outcome."""
         hub.limits = replace(hub.limits, name=0.02)
         directory.step_by_step = True
 
@@ -176,7 +176,7 @@ class TestTheTimeToSendAName:
     async def test_ends_when_it_was_sent(self, wire: Connect, dialect: str, slow: Callable[[bool], None]) -> None:
         client = connected(wire, dialect)
         client.send(hello(dialect, "ann"))
-        await asyncio.sleep(0.1)  # five times as long
+        await asyncio.sleep(0.1)  # five times as long as the limit
         assert not client.aborted
         slow(True)
         await until(lambda: welcomed(client))
@@ -203,6 +203,6 @@ class TestTheTimeToSendAName:
         hub.wake_all()
         await until(lambda: ann.sent == b"OK\n")
         assert ann.connection.session.named
-        await until(lambda: bad.closed)  # after its answer
+        await until(lambda: bad.closed)  # it closes after its answer
         assert len(bad.lines()) == 1
         assert hub.counts.limits[Limit.NAME_TIME] == 1

@@ -1,4 +1,4 @@
-"""Calls between two sessions, or more, from the first word to the last: see the table for the single steps."""
+"""Calls between two or more sessions, from beginning to end. test_pairing.py has the single steps as a table."""
 
 from collections.abc import Iterator
 from itertools import permutations

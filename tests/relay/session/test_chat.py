@@ -1,4 +1,4 @@
-"""One side of a chat: what is under way, what is new, what became of every id."""
+"""One side of a chat: messages in flight, new messages, and the outcome of every id."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def chat() -> Chat:
 
 
 def text(id: int, *texts: str, prev: int | None = None) -> Text:
-    """Mail from Ben."""
+    """Return a text from Ben."""
     return Text("ann", "c1", 7, id, id - 1 if prev is None else prev, NOON, list(texts))
 
 

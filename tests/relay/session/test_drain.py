@@ -1,4 +1,4 @@
-"""A node that stops: programs move in their own time, people are told once all have, then whoever is left."""
+"""A node that stops: programs move in their own time, then people are told, then the remaining users."""
 
 from typing import Final
 
@@ -119,7 +119,7 @@ class TestDraining:
 
 
 def codes(user: User) -> list[Code]:
-    """The refusals that a user was told since it was last asked."""
+    """Return the new refusals of a user."""
     return [event.code for event in user.hears() if isinstance(event, Refused)]
 
 

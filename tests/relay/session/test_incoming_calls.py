@@ -1,4 +1,4 @@
-"""Who may call: blocked names, calls that a client answers itself; and that somebody is typing."""
+"""The policy for calls: blocked names, and calls that a client answers itself; and the sign of typing."""
 
 from collections.abc import Callable
 
@@ -63,7 +63,7 @@ def test_a_blocked_caller_hears_busy_and_nobody_else_hears_anything(world: World
     world.settle()
     assert refusals(ann.hears()) == [(Code.BUSY, "ben")]
     assert ben.hears() == []
-    pair(enter(world.place("n1"), "cas"), ben)  # others may
+    pair(enter(world.place("n1"), "cas"), ben)  # others may call
 
 
 def test_a_name_is_unblocked(world: World) -> None:
@@ -109,14 +109,14 @@ def test_a_call_is_accepted(world: World, node_id: str) -> None:
     [paired] = ann.hears()
     assert isinstance(paired, Paired)
     assert paired.chat == invited.chat
-    assert [type(event).__name__ for event in ben.hears()] == ["Paired", "Messages"]  # in the order of her lines
+    assert [type(event).__name__ for event in ben.hears()] == ["Paired", "Messages"]  # the order is that of her lines
     world.pass_time(60)
     world.settle()
     assert (ann.hears(), ben.hears()) == ([], [])
 
 
 def ringing(world: World) -> tuple[User, User, str]:
-    """Ann calls, and ben is asked; the chat that it would be."""
+    """Have ann call ben, who is asked. Returns the id of their possible chat."""
     ann, ben = enter(world.place("n1"), "ann"), asking(world, "ben")
     ann.says(Call("ben"))
     world.settle()

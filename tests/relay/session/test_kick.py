@@ -1,4 +1,4 @@
-"""A user whom an operator wants gone."""
+"""A user whom an operator disconnects."""
 
 from relay.protocol.errors import MESSAGES, Code, Reason
 from relay.protocol.events import EndOfStream, Left, Refused, Say, Unconfirmed

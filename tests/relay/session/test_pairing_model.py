@@ -1,4 +1,4 @@
-"""Pairing against a small model: whatever the users do and in whatever order mail arrives, in the end all agree."""
+"""Pairing compared with a small model: in any order of actions and peer messages, all agree in the end."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class Pairings(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.users: dict[str, User] = {}
-        self.calls = dict.fromkeys(NAMES, 0)  # calls that a user made
+        self.calls = dict.fromkeys(NAMES, 0)  # number of calls of each user
         for number, name in enumerate(NAMES):
             self._enter(name, number)
 
@@ -69,7 +69,7 @@ class Pairings(RuleBasedStateMachine):
                 user.session.flushed()
 
     def _quiet(self) -> None:
-        """Everything arrives, and the kernel takes all that was told."""
+        """Deliver everything, and have all clients read."""
         while True:
             self.world.settle()
             self._acknowledge()

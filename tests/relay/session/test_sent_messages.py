@@ -1,4 +1,4 @@
-"""What a client says: its numbering, what may be under way, and one outcome for every id."""
+"""The messages of a client: their ids, the number in flight, and one outcome for every id."""
 
 import pytest
 from hypothesis import given
@@ -18,18 +18,18 @@ def ben(world: World) -> User:
 
 
 def heard(user: User) -> list[tuple[int, str]]:
-    """The messages that a user was told since it was last asked, by their ids."""
+    """Return the ids of a user's new messages."""
     told = [event for event in user.hears() if isinstance(event, Messages)]
     return [(event.id + n, text) for event in told for n, text in enumerate(event.texts)]
 
 
 def refusals(user: User) -> list[tuple[Code, int | None, int | None]]:
-    """Code, id and expected id of the errors that a user was told since it was last asked."""
+    """Return code, id and expected id of a user's new errors."""
     return [(event.code, event.id, event.expected) for event in user.hears() if isinstance(event, Refused)]
 
 
 def outcomes(user: User) -> list[Event]:
-    """What a user was told of its own messages since it was last asked."""
+    """Return the new outcomes of a user's own messages."""
     return [event for event in user.hears() if isinstance(event, Acked | Unconfirmed)]
 
 
@@ -226,7 +226,7 @@ class TestAFullWindow:
     def test_the_rest_of_what_was_said_at_once_is_refused_alike_until_that_id_comes_again(
         self, world: World, ben: User
     ) -> None:
-        """Room that comes in between is not for what stands behind a text that was refused."""
+        """Room that comes in between isn't for the messages after a refused one."""
         ada = enter(world.place("n1"), "ada", acks=True)
         pair(ada, ben)
         ada.says(*(Say("x", id) for id in range(1, 8)))
@@ -295,7 +295,7 @@ class TestAFullWindow:
 
 @given(st.lists(st.sampled_from(["say", "say", "old", "repeat", "read", "leave", "call", "settle"]), max_size=40))
 def test_every_id_ends_in_exactly_one_outcome(deeds: list[str]) -> None:
-    """Whatever happens, each id that was taken is covered by one acknowledgement or listed in one `unconfirmed`."""
+    """Each accepted id is covered by one acknowledgement or listed in one `unconfirmed`, whatever happens."""
     world = World(Limits(window=4, window_bytes=100))
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben")
     id, repeated = 0, set[int]()

@@ -1,4 +1,4 @@
-"""One user: what may be asked for in which state, and what waits for what. How it ends: see test_session_ends."""
+"""One user: the commands of each state, and the lines that wait. test_session_ends.py has the ends."""
 
 import pytest
 
@@ -173,7 +173,10 @@ class TestWho:
 
 
 class TestWhatWaits:
-    """`blocked`: the connection keeps the lines. `draining`: acknowledgements and pings among them get past."""
+    """While a session is `blocked`, the connection keeps the lines.
+
+    If it is `draining`, acknowledgements and pings pass.
+    """
 
     @pytest.mark.parametrize(
         ("command", "blocked", "draining"),

@@ -1,4 +1,4 @@
-"""Whatever happens to sessions and in whatever order, their states follow the table, and mean what they say."""
+"""In any order of events the states of sessions follow the table, and mean what they say."""
 
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ commands = st.sampled_from(
 
 
 class Lives(RuleBasedStateMachine):
-    """Three users on three nodes, two of them in a chat, who come and go in every way that there is."""
+    """Three users on three nodes, two of them in a chat, who come and go in every way."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,9 +47,9 @@ class Lives(RuleBasedStateMachine):
 
     @rule(name=names)
     def break_off(self, name: str) -> None:
-        """The connection is lost, as `Connection.connection_lost` tells it.
+        """Lose the connection, as `Connection.connection_lost` reports it.
 
-        It drops its lines, the end of the stream too, if the session has let it go by then.
+        It drops its lines, also the end of the stream, if the session has let it go by then.
         """
         user = self.users[name]
         client = cast(ClientConnection, user)
@@ -71,7 +71,7 @@ class Lives(RuleBasedStateMachine):
             self.users[name] = comes_back(self.users[name], self.world.place(node), chat)
 
     def _come_back_here(self, name: str, session: Session, chat: str) -> None:
-        """The node of the session still has it, as `relay.hub.name_claims` goes on then."""
+        """Resume on the node that still has the session, as `relay.hub.name_claims` does."""
         old = cast("User | None", session.disconnect())
         if old is not None:
             old.closed = True
@@ -126,7 +126,7 @@ class Lives(RuleBasedStateMachine):
 
 
 def check(session: Session) -> None:
-    """What a state says of the rest of a session."""
+    """Check that the other attributes of each session fit its state."""
     state, claims = session.state, isinstance(session.pending, Claim)
     assert session.named is (state in NAMED)
     assert not session.named or session.canonical_name

@@ -1,4 +1,4 @@
-"""What is under way: counted, found, taken and measured, whatever runs it came in."""
+"""Messages in flight: counted, found, taken and measured, in any division into runs."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,7 +65,7 @@ class TestWindow:
 
     @given(st.data())
     def test_it_is_a_list_of_messages_however_they_came(self, data: st.DataObject) -> None:
-        """Against the plain list that it stands for."""
+        """The window equals the plain list of messages that it stands for."""
         window, model = Window(), list[tuple[int, str, float]]()
         for id in sorted(data.draw(st.sets(st.integers(1, 30)))):
             texts = data.draw(st.lists(st.sampled_from(["", "a", "é", "xyz"]), min_size=1, max_size=4))

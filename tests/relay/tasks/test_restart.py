@@ -1,4 +1,4 @@
-"""Tasks that fail without taking anybody with them."""
+"""Tasks that fail without affecting others."""
 
 import anyio
 import pytest
@@ -16,7 +16,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def grouped(error: Exception) -> None:
-    """As a task fails that has a group of its own."""
+    """Fail as a task does that has its own task group."""
 
     async def fail() -> None:
         raise error

@@ -143,7 +143,7 @@ def test_a_refusal_echoes_the_ref(ref: Ref) -> None:
         (b'{"type":"who","ref":"r","name":"xxx', None, None, "r"),
         (b'{"type":"hello","name":"bob","auth":"xxx', None, "bob", None),
         (b'{"type":"msg","text":"\\"id\\":7,\\"', None, None, None),
-        (b'{"type":"msg","text":"","id":7', None, None, None),  # it may go on: 70
+        (b'{"type":"msg","text":"","id":7', None, None, None),  # it may continue: 70
         (b'{"type":"msg","id":7.5,"text":"x', None, None, None),
         (b'{"type":"msg","id":7,', 7, None, None),
         (b'{"id":7}{"id":8}', 7, None, None),

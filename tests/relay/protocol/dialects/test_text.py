@@ -1,4 +1,4 @@
-"""The text dialect to the letter, and the classic one, which is the same without line ends."""
+"""The text dialect to the letter, and the classic dialect, which is the same without line ends."""
 
 import unicodedata
 from typing import get_args
@@ -50,7 +50,7 @@ NOT_UTF8 = Malformed(Code.BAD_FRAME, "not valid UTF-8, not sent")
         (b"alice", Claim("alice")),
         (b" \talice\xe3\x80\x80", Claim("alice")),
         ("张三".encode(), Claim("张三")),
-        (b"alice\x1f", Claim("alice\x1f")),  # a control character is not white space: the session refuses it
+        (b"alice\x1f", Claim("alice\x1f")),  # a control character is not white space, and the session refuses it
         (b"al ice", Claim("al ice")),
         (b" ", Claim("")),
         (b"To:bob", Claim("To:bob")),

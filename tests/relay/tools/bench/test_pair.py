@@ -1,4 +1,4 @@
-"""Two who chat: how much may be said, and what became of it. The wire is literal bytes."""
+"""Two users who chat: the messages that may be sent, and their outcomes, in literal bytes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the load generator writes and reads, in literal bytes."""
+"""The bytes that the load generator writes and reads."""
 
 from collections import Counter
 

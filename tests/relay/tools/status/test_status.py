@@ -1,4 +1,4 @@
-"""What a node says of itself, and how it's shown."""
+"""A node's report, and how it is shown."""
 
 import json
 import math
@@ -83,7 +83,7 @@ def test_a_node_that_was_started_again_is_listed_once() -> None:
 
 
 def test_each_field_of_the_json_is_documented_and_no_other() -> None:
-    """docs/operations.md has a table of them."""
+    """docs/operations.md has a table of the fields."""
     shown = json.loads(show.as_json(status(Node("u", REPORT, 3.5))))
     fields = {key for key in shown if key not in ("nodes", "redis")}
     fields |= {f"nodes[].{key}" for key in shown["nodes"][0]} | {f"redis.{key}" for key in shown["redis"]} - {
@@ -156,7 +156,7 @@ def test_bytes_are_shown_in_a_fitting_unit(count: int, shown: str) -> None:
 
 
 def test_numbers_that_make_no_sense_are_shown_all_the_same() -> None:
-    """JSON has no infinity; what msgspec reads is finite or no report."""
+    """JSON has no infinity: msgspec reads only finite numbers, and refuses any other report."""
     raw = b'{"name":"n","version":"1","at":1e999,"up":1,"lease":5}'
     found = decode(raw)
     assert found is None or math.isfinite(found.at)

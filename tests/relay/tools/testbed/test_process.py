@@ -1,4 +1,4 @@
-"""Programs of a lab: what was never started can be told and ended like any other."""
+"""Programs of a lab: one that was never started can be signalled and ended like any other."""
 
 import signal
 import socket
@@ -29,7 +29,7 @@ async def test_one_that_ends_leaves_its_status_and_can_be_started_again(tmp_path
     for _ in range(2):
         process.start()
         assert in_words(process) == "runs"
-        process.tell(signal.SIGSTOP)  # as a fault would
+        process.tell(signal.SIGSTOP)  # a fault does the same
         assert await process.end(signal.SIGTERM) == -signal.SIGTERM
         assert in_words(process) == f"ended with {-signal.SIGTERM}"
 

@@ -1,4 +1,4 @@
-"""Ann, a program of `relay torture`, in the states that tests begin in; and the bytes that she says and is told."""
+"""Ann, a program of `relay torture`, in the states in which tests begin, and the bytes of both directions."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""What `relay torture` can be asked to do."""
+"""The settings of `relay torture`."""
 
 import re
 import shlex
@@ -94,7 +94,7 @@ def test_recovery_may_take_a_failover_longer() -> None:
 
 
 def parse(command: str) -> Plan:
-    """The plan that a printed command stands for."""
+    """Return the plan of a printed command."""
     words = iter(shlex.split(command)[2:])
     options: dict[str, list[str]] = {}
     for word in words:

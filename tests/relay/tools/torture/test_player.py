@@ -19,14 +19,14 @@ WELCOME = (
 
 
 class Wire:
-    """A node that welcomes and hangs up. To close takes until second 9."""
+    """A node that welcomes the client and disconnects. Closing takes until second 9."""
 
     def __init__(self, stage: "OneVisit") -> None:
         self._stage = stage
         self._words = [WELCOME]
 
     async def send(self, data: bytes) -> None:
-        """Nobody listens."""
+        """Drop the data."""
 
     async def receive(self) -> bytes:
         if not self._words:
@@ -39,7 +39,7 @@ class Wire:
 
 
 class OneVisit(Stage):
-    """All is over after one connection, which ended at second 3."""
+    """A stage that is over after one connection, which ended at second 3."""
 
     def __init__(self) -> None:
         super().__init__([("nowhere", 0)], lambda: self.now, 8.0)

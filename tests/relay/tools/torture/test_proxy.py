@@ -13,7 +13,7 @@ from tests.support.process import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
-SILENCE = 0.1  # seconds; long enough for anything on the loopback to have come
+SILENCE = 0.1  # seconds, in which anything on the loopback interface would arrive
 
 
 class Network:
@@ -34,7 +34,7 @@ async def network() -> AsyncIterator[Network]:
     async def echo(stream: SocketStream) -> None:
         serving.append(stream)
         async with stream:
-            with suppress(anyio.ClosedResourceError):  # as a test wants
+            with suppress(anyio.ClosedResourceError):  # the test wants it
                 async for data in stream:
                     await stream.send(b"echo " + data)
 

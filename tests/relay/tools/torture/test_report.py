@@ -1,4 +1,4 @@
-"""How `relay torture` tells the outcome."""
+"""The report of `relay torture`."""
 
 import json
 
