@@ -9,7 +9,6 @@ import os
 import re
 import select
 import sys
-import time
 import traceback
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import Processor
 
+from relay.clock import clocks
 from relay.config import LogFormat, LogLevel
 
 # The interval at which the log repeats that a trouble goes on.
@@ -159,7 +159,7 @@ class Spell:
         """Note that the trouble has occurred, for the first time or again."""
         self._times += 1
         self._unsaid += 1
-        now = time.monotonic()
+        now = clocks.monotonic()
         if now - self._said >= SPELL_SECONDS:
             self._said = now
             times = {"times": self._unsaid} if self._unsaid > 1 else {}

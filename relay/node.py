@@ -4,7 +4,6 @@ import asyncio
 import gc
 import importlib.util
 import re
-import secrets
 import signal
 import socket
 import ssl
@@ -23,6 +22,7 @@ from relay.bus.bus import Bus
 from relay.bus.link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
+from relay.entropy import entropy
 from relay.hub import housekeeping
 from relay.hub.hub import Hub
 from relay.logs import Spell
@@ -133,7 +133,7 @@ class Node:
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
             with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
-                    self._assemble(secrets.token_hex(8), tasks)
+                    self._assemble(entropy.token_hex(8), tasks)
                     try:
                         if reloads:
                             Upkeep(tasks).start("reload", self._reload_when_told)
@@ -224,7 +224,7 @@ class Node:
         for _ in range(DRAWS):
             if {self._store.home(key(node_id)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
                 break
-            node_id = secrets.token_hex(8)
+            node_id = entropy.token_hex(8)
         if node_id != self._node_id:
             self._assemble(node_id, tasks)
 

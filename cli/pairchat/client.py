@@ -11,7 +11,6 @@ All tasks live inside `async with` and end with it. Every method may be cancelle
 been sent in full or not at all, and no event is lost. A call that is cancelled is given up.
 """
 
-import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -23,6 +22,7 @@ import anyio
 from pairchat.address import parse_address
 from pairchat.credentials import Auth
 from pairchat.dial import BROKEN, Route
+from pairchat.entropy import entropy
 from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError, Refused
 from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence, Ref
 from pairchat.protocol import ClientProtocol, Trace
@@ -46,7 +46,7 @@ ACK_AFTER = 32
 
 def begin_at(servers: int) -> int:
     """Return the index of the first server to try. It is random, so that clients spread over the nodes of a relay."""
-    return random.randrange(servers)
+    return entropy.source.randrange(servers)
 
 
 class Chat:

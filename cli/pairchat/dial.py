@@ -1,7 +1,6 @@
 """This module opens connections, and decides the order and the timing of the attempts."""
 
 import os
-import random
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -11,6 +10,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from pairchat.address import Address
+from pairchat.entropy import Random, entropy
 from pairchat.errors import ConnectionFailed
 from pairchat.resolve import addresses, in_turn
 from pairchat.trust import explain
@@ -50,7 +50,7 @@ class Route:
         self.secure = tls is not None  # True if the connection is encrypted
         self.others = len(servers) - 1
         self._last = Place(0, -1)
-        self._seed = random.random()  # determines the order of each name's addresses
+        self._seed = entropy.source.random()  # determines the order of each name's addresses
         self.current = servers[0]  # as the user wrote it
 
     async def open(self, patience: float, *, only: float = ADDRESS_WAIT) -> ByteStream:
@@ -182,7 +182,7 @@ async def _wrap(stream: ByteStream, server: Address, tls: ssl.SSLContext) -> Byt
         raise
 
 
-def pauses(random: random.Random) -> Iterator[float]:
+def pauses(random: Random) -> Iterator[float]:
     """Yield the seconds to wait before each reconnect: exponential back-off with jitter, so that clients spread out."""
     yield random.uniform(0, FIRST_PAUSE)
     pause = PAUSE

@@ -4,7 +4,6 @@ None of its tasks raises, so that the task group around them never mixes up erro
 """
 
 import math
-import random
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ from anyio.abc import ByteStream
 
 from pairchat.credentials import Auth, prove
 from pairchat.dial import BROKEN, Route, pauses
+from pairchat.entropy import entropy
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
 from pairchat.protocol import ClientProtocol
@@ -177,7 +177,7 @@ class Reconnector:
         self._deadline = anyio.current_time() + (
             self._protocol.grace if self._reconnect_timeout is None else self._reconnect_timeout
         )
-        self._pauses = islice(pauses(random.Random()), 1 if self._claiming else None)
+        self._pauses = islice(pauses(entropy.source), 1 if self._claiming else None)
 
     async def _find(self) -> bool:
         """Open another connection before the deadline and ask to resume the session there. Returns True on success."""

@@ -4,13 +4,14 @@ The system's resolver can't be interrupted, and takes half a minute if no name s
 loop's own pool would delay the end of the program for as long.
 """
 
-import random
 import socket
 import threading
 from contextlib import suppress
 from ipaddress import ip_address
 
 import anyio
+
+from pairchat.entropy import rank
 
 
 async def addresses(host: str) -> list[str]:
@@ -96,7 +97,7 @@ def in_turn(found: list[str], seed: float) -> list[str]:
     one name. It depends on the seed only, not on the order of the name server's answers (round-robin DNS), so that the
     address after the lost one is a different one.
     """
-    mixed = sorted(found, key=lambda address: random.Random(f"{seed} {address}").random())
+    mixed = sorted(found, key=lambda address: rank(f"{seed} {address}"))
     first = [one for one in mixed if (":" in one) == (":" in found[0])]
     second = [one for one in mixed if one not in first]
     pairs = [one for pair in zip(first, second, strict=False) for one in pair]

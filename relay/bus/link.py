@@ -10,7 +10,6 @@ A frame has a version, a kind, the sender's node id, its stream and number, the 
 and a body.
 """
 
-import secrets
 import struct
 from collections import deque
 from enum import IntEnum
@@ -19,6 +18,7 @@ from typing import Final
 from msgspec import Struct
 
 from relay.bus.fair_queue import FairQueue, cost
+from relay.entropy import entropy
 from relay.metrics import Counts
 from relay.session.peer_messages import VERSION, Mail, encode
 
@@ -142,7 +142,7 @@ class Link:
         self._reported = float("-inf")
 
     def _new_stream(self) -> None:
-        self._stream = secrets.token_bytes(8)
+        self._stream = entropy.token_bytes(8)
         self._number = 0
         self._acked = 0
         self._flight = 0  # unacknowledged bytes, those in `_sent`

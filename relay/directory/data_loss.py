@@ -8,7 +8,6 @@ One script a second runs on each server that holds partitions. All partitions of
 script has shown a loss.
 """
 
-import secrets
 from typing import Final, Protocol
 
 import anyio
@@ -17,6 +16,7 @@ from msgspec import Struct, field
 
 from relay.clock import clock
 from relay.directory.lease import Lease
+from relay.entropy import entropy
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.tasks.batches import in_slices, slices
@@ -60,7 +60,7 @@ class Shards:
         self._shards: dict[str | None, _Shard] = {}
         self._ttl = PARTITION_SECONDS * 1000
         self._epochs: dict[int, bytes] = {}  # by partition, as they were last read
-        self._turn = secrets.randbelow(PARTITIONS)
+        self._turn = entropy.below(PARTITIONS)
 
     # --- queries
 

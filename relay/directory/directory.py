@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Final, Protocol
+from zlib import crc32
 
 import anyio
 import msgspec
@@ -267,7 +268,7 @@ class Directory:
 
     async def sweep(self) -> None:
         """Visit one partition after another until cancelled: refresh its TTL, and drop the records of dead nodes."""
-        number = hash(self.lease.node_id) % PARTITIONS
+        number = crc32(self.lease.node_id.encode()) % PARTITIONS
         while True:
             await anyio.sleep(SWEEP_SECONDS)
             number = (number + 1) % PARTITIONS

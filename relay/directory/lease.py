@@ -6,7 +6,7 @@ from typing import Final
 import anyio
 import structlog
 
-from relay.clock import CLOCK_ID, clock, read_clock
+from relay.clock import clock, clocks
 from relay.logs import Spell
 from relay.metrics import Counts
 from relay.redis_client.client import RedisClient, Script, Unavailable
@@ -59,7 +59,7 @@ class Lease:
     @property
     def standing(self) -> bool:
         """Whether the lease holds, so that no other node can have taken a name from this one yet."""
-        return read_clock(CLOCK_ID) < self.deadline
+        return clocks.lease() < self.deadline
 
     @property
     def slow(self) -> float:

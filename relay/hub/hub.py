@@ -1,8 +1,6 @@
 """The hub runs the sessions of this node and routes peer messages: local ones stay here, others take the bus."""
 
 import asyncio
-import secrets
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -13,7 +11,9 @@ from anyio.abc import TaskGroup
 from relay.bus.bus import Bus
 from relay.bus.delegates import BusDelegate
 from relay.bus.link import Frame
+from relay.clock import clocks
 from relay.directory.directory import Directory, DirectoryDelegate
+from relay.entropy import entropy
 from relay.hub.control_messages import ControlMessages
 from relay.hub.delayed_acks import DelayedAcks
 from relay.hub.lease_guard import LeaseGuard
@@ -121,7 +121,7 @@ class Hub:
         self.flush_generation += 1
         self.loop_iteration += 1
         self.lines = ROUND_LINES
-        self.now, self.instant = int(time.time() * 1000) / 1000, time.monotonic()
+        self.now, self.instant = int(clocks.wall() * 1000) / 1000, clocks.monotonic()
         if self._standing.watching and not self._lease.standing:
             self._standing.overdue()
 
@@ -326,7 +326,7 @@ class Hub:
 
     def new_id(self) -> str:
         """Return a random id of 96 bits."""
-        return secrets.token_urlsafe(12)
+        return entropy.token_urlsafe(12)
 
     def called(self, session: Session) -> None:
         """Mark the lines that the client sent before the call."""
@@ -380,10 +380,15 @@ class Hub:
         await self.directory.tidy(partitions)
 
     @property
+    def written(self) -> bool:
+        """Return whether no write of a record is under way."""
+        return self._records.quiet
+
+    @property
     def quiet(self) -> bool:
         """Return whether all clients are gone and no claim or write of a record is under way."""
         claiming = any(not session.named for session in self.sessions.values())
-        return not self._clients and not claiming and self._records.quiet
+        return not self._clients and not claiming and self.written
 
     def here(self, session_id: str) -> bool:
         """Return whether a session of this node has this id, or is about to have it."""

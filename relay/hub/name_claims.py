@@ -2,16 +2,15 @@
 
 import hashlib
 import hmac
-import secrets
-import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
 from anyio.abc import TaskGroup
 
-from relay.clock import clock
+from relay.clock import clock, clocks
 from relay.directory.directory import Directory, Record, SessionRecord, Unavailable
+from relay.entropy import entropy
 from relay.hub.record_writer import RecordWriter
 from relay.logs import Spell
 from relay.model import Located
@@ -114,7 +113,7 @@ class NameClaims:
 
     async def _claim(self, session: Session, name: Name) -> None:
         began = clock()
-        session_id, token = secrets.token_hex(8), secrets.token_urlsafe(32)
+        session_id, token = entropy.token_hex(8), entropy.token_urlsafe(32)
         token_hash = hash_token(token) if session.resumable else ""
         self._session_ids.add(session_id)
         fencing_token, code = None, Code.NAME_TAKEN
@@ -256,7 +255,7 @@ class NameClaims:
         """Give the connection of the new session to the old session, and end the new one."""
         old, new = here.disconnect(), session.disconnect()
         session.close()
-        here.grace_period.end(time.time_ns() // 1000)
+        here.grace_period.end(clocks.wall_ns() // 1000)
         if old is not None:
             old.write_buffer.tell(Replaced())
             old.close()
@@ -266,7 +265,7 @@ class NameClaims:
             self._node.mark_dirty(new)
 
     async def _resume(self, session: Session, name: Name, claim: Claim, token_hash: str) -> None:
-        session_id, taken, code = secrets.token_hex(8), None, Code.BAD_TOKEN
+        session_id, taken, code = entropy.token_hex(8), None, Code.BAD_TOKEN
         self._session_ids.add(session_id)
         try:
             taken = await self._take_over(session, name, session_id, token_hash)

@@ -1,12 +1,12 @@
 """Writes a node's status reports. Only `relay status` depends on them, so one that can't be written is skipped."""
 
-import time
 from collections.abc import Callable
 from typing import Final
 
 import anyio
 import structlog
 
+from relay.clock import clocks
 from relay.config import Config
 from relay.hub.hub import Hub
 from relay.metrics import Counts
@@ -41,7 +41,7 @@ class StatusPublisher:
         self._namesake = DuplicateName(config.name, node_id)
         self._hub = hub
         self._trouble = trouble
-        self._began = self._last = time.monotonic()
+        self._began = self._last = clocks.monotonic()
         self._ended = False
         self._counted = (0, 0)  # messages received and delivered until the previous report
 
@@ -60,13 +60,13 @@ class StatusPublisher:
 
     def _report(self) -> Report:
         hub, counts = self._hub, self._hub.counts
-        now = time.monotonic()
+        now = clocks.monotonic()
         received, delivered = self._rates(counts, now - self._last)
         self._last = now
         return Report(
             name=self._config.name,
             version=VERSION,
-            at=round(time.time(), 3),
+            at=round(clocks.wall(), 3),
             up=round(now - self._began, 1),
             lease=self._config.lease,
             trouble=self._trouble(),
@@ -98,7 +98,7 @@ class StatusPublisher:
 
     async def _tidy(self) -> None:
         reports = await read(self._store, self._key)
-        now = time.time()
+        now = clocks.wall()
         old = [node_id for node_id, report in reports.items() if report is None or now - report.at > KEPT_SECONDS]
         if old:
             await self._store.call("HDEL", self._key, *old)

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.resources
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ import redis.exceptions
 import structlog
 from anyio.abc import TaskGroup
 
+from relay.clock import clocks
 from relay.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
@@ -85,7 +85,7 @@ class RedisClient:
             await anyio.sleep(LOOK_SECONDS)
             if self._sorted != self._engine.version:
                 self._sort()
-            now = time.monotonic()
+            now = clocks.monotonic()
             for shard in self._shards.values():
                 shard.look(now)
 
@@ -181,7 +181,7 @@ class RedisClient:
         The command must be one that may be carried out twice. Time in the queue doesn't count while other calls are
         answered: a crowd takes time, and if it were turned away it would only come back. Urgent calls go first.
         """
-        began = time.monotonic()
+        began = clocks.monotonic()
         while True:
             call = Call(args, began, urgent=urgent)
             self._put(call)
@@ -190,13 +190,13 @@ class RedisClient:
                 return formed(args[0], result)
             if isinstance(result, redis.exceptions.NoScriptError):
                 raise result
-            if result is NO_ANSWER or time.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
+            if result is NO_ANSWER or clocks.monotonic() + RETRY_SECONDS > began + CALL_SECONDS:
                 raise Unavailable(str(result))
             await anyio.sleep(RETRY_SECONDS)
 
     async def each(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Send many commands at once, without retries. Return their replies, with Unavailable for each that failed."""
-        began = time.monotonic()
+        began = clocks.monotonic()
         calls = [Call(args, began) for args in commands]
         for call in calls:
             self._put(call)

@@ -5,7 +5,6 @@ operator gave, with their names looked up again; `slot_map.merged` decides. Whil
 another is asked at intervals, as a primary that the others have replaced may go on answering its clients.
 """
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ import anyio
 import redis.exceptions
 import structlog
 
+from relay.entropy import entropy
 from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import PipelineConnection
 from relay.redis_client.replies import text
@@ -64,7 +64,7 @@ class Cluster:
 
     async def _look(self) -> None:
         members = sorted(self._map.members - set(self._given))
-        views, errors = await self._ask([*self._given, *random.sample(members, min(ASKED, len(members)))])
+        views, errors = await self._ask([*self._given, *entropy.sample(members, min(ASKED, len(members)))])
         found = merged(views)
         if found.primaries:
             self._adopt(found)

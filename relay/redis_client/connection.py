@@ -5,7 +5,6 @@ awaited PUBLISH cost 60-80 µs through redis-py and 5 µs this way.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 import anyio
 import hiredis
 
+from relay.clock import clocks
 from relay.redis_client.dialing import Command, Connection, pack
 
 # A server that has owed a reply for this long is reported as trouble.
@@ -90,7 +90,7 @@ class Answered(RespConnection):
 
         It is 0 if the server owes none.
         """
-        return max(0.0, time.monotonic() - self._since - self.latency) if self._owed else 0.0
+        return max(0.0, clocks.monotonic() - self._since - self.latency) if self._owed else 0.0
 
     @property
     def trouble(self) -> str:
@@ -115,12 +115,12 @@ class Answered(RespConnection):
 
     def _owe(self, counts: list[int]) -> None:
         if not self._owed:
-            self._since = time.monotonic()
+            self._since = clocks.monotonic()
         self._owed.extend(counts)
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes."""
-        self._since = time.monotonic()
+        self._since = clocks.monotonic()
         super().data_received(data)
 
     def _heard(self, reply: Any) -> None:

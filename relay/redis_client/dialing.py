@@ -8,7 +8,6 @@ import asyncio
 import os
 import socket
 import ssl
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ import anyio
 import hiredis
 import redis.exceptions
 
+from relay.clock import clocks
 from relay.config import show_server
 from relay.net.openssl_errors import in_words
 from relay.redis_client.credentials import Credentials
@@ -61,7 +61,7 @@ class Connection:
         self.reader = reader
         self.writer = writer
         self.round_trip = round_trip
-        self.made = time.monotonic()
+        self.made = clocks.monotonic()
         self.greeting: Any = None  # the result of the question of its set-up
         self._parser = hiredis.Reader()
 
@@ -71,7 +71,7 @@ class Connection:
         Don't call it once the connection was taken over. Raises ConnectionError and TimeoutError of redis-py with
         the address; then the connection is closed.
         """
-        began, patience = time.monotonic(), self.round_trip.patience
+        began, patience = clocks.monotonic(), self.round_trip.patience
         replies: list[Any] = []
         try:
             with anyio.fail_after(patience):
@@ -91,7 +91,7 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        self.round_trip.took(time.monotonic() - began)
+        self.round_trip.took(clocks.monotonic() - began)
         return replies
 
     async def _reply(self) -> Any:
@@ -205,14 +205,14 @@ class Dialer:
     async def _attempt(self, host: str, port: int, place: Place, question: Question | None) -> Connection:
         connecting, answering = self._timing(host, port)
         address = show(host, port, place)
-        loop, began, waiting = asyncio.get_running_loop(), time.monotonic(), connecting
+        loop, began, waiting = asyncio.get_running_loop(), clocks.monotonic(), connecting
         patience = connecting.patience
         sock = socket.socket(place.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             with anyio.fail_after(patience):
                 await loop.sock_connect(sock, place.address)
-            connecting.took(time.monotonic() - began)
+            connecting.took(clocks.monotonic() - began)
             waiting, patience = answering, answering.patience * _TLS_ROUND_TRIPS
             with anyio.fail_after(patience):
                 reader, writer = await self._streams(sock, host)

@@ -4,13 +4,13 @@ It writes and reads RESP by itself, as redis-py's pipelines took a seventh of a 
 (docs/performance.md).
 """
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
 import redis.exceptions
 
+from relay.clock import clocks
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.dialing import Connection
 from relay.redis_client.error_replies import refusal
@@ -66,7 +66,7 @@ class _Asking(RespConnection):
         self._answers, self._wanted, self._all = [], len(commands), anyio.Event()
         if self.lost.is_set():  # lost before it was taken over
             raise redis.exceptions.ConnectionError(f"{self.origin.address}: connection lost")
-        began, round_trip = time.monotonic(), self.origin.round_trip
+        began, round_trip = clocks.monotonic(), self.origin.round_trip
         self.send(*map(tuple, commands))
         while len(self._answers) < self._wanted:
             before, patience = len(self._answers), round_trip.patience
@@ -77,7 +77,7 @@ class _Asking(RespConnection):
             if len(self._answers) == before:
                 round_trip.missed()
                 raise redis.exceptions.TimeoutError(f"{self.origin.address}: no answer within {patience:.1f} s")
-        round_trip.took(time.monotonic() - began)
+        round_trip.took(clocks.monotonic() - began)
         self.over = self.lost.is_set()
         return self._answers
 

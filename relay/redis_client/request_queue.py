@@ -4,7 +4,6 @@ Each primary of a cluster has its own queue, so that a call waits for its own se
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import anyio
 import redis.exceptions
 
+from relay.clock import clocks
 from relay.metrics import Counts
 from relay.redis_client.pipeline import PipelineConnection
 
@@ -124,7 +124,7 @@ class RequestQueue:
             self._line.close()
 
     async def _pipeline(self, calls: list[Call]) -> None:
-        now = time.monotonic()
+        now = clocks.monotonic()
         self._asked = calls
         for call in calls:
             call.until = now + CALL_SECONDS + self._line.latency if self.answering else 0.0
@@ -135,7 +135,7 @@ class RequestQueue:
         self._asked = ()
         self.answering = not all(map(_no_answer, results))
         if self.answering:
-            self._counts.round_trips.observe(time.monotonic() - now)
+            self._counts.round_trips.observe(clocks.monotonic() - now)
         else:
             self._counts.redis_failures += 1
         for call, result in zip(calls, results, strict=True):

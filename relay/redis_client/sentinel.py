@@ -1,6 +1,5 @@
 """The primary that sentinels name."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import redis.exceptions
 
+from relay.clock import clocks
 from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
 from relay.redis_client.replies import pairs, text
@@ -68,7 +68,7 @@ class Sentinels(Server):
 
     async def look(self) -> None:
         """Ask the sentinels."""
-        self._looked = time.monotonic()
+        self._looked = clocks.monotonic()
         await self._looks.next()
 
     def current(self, connection: Connection) -> bool:

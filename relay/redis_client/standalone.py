@@ -1,11 +1,11 @@
 """A single Redis server at an address. That may lead to another server later, or be found by a subclass."""
 
-import time
 from pathlib import Path
 from typing import Any, Final
 
 import redis.exceptions
 
+from relay.clock import clocks
 from relay.redis_client.dialing import Connection, Dialer, Question, show
 from relay.redis_client.replies import info, text
 from relay.redis_client.topology import WrongServer, wrong_server
@@ -62,7 +62,7 @@ class Server:
 
     async def glance(self) -> None:
         """Call `look` if the last one was long enough ago."""
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
+        if clocks.monotonic() - self._looked >= LOOK_SECONDS:
             await self.look()
 
     async def connect(self, home: str) -> Connection:
@@ -82,12 +82,12 @@ class Server:
 
     async def look(self) -> None:
         """Make a connection to learn which server the address leads to."""
-        self._looked = time.monotonic()
+        self._looked = clocks.monotonic()
         (await self.connect("")).close()
 
     def doubt(self) -> None:
         """Handle a server that says it is the wrong one: replace all connections, and check the address soon."""
-        now = time.monotonic()
+        now = clocks.monotonic()
         if now - self._trusted_since >= DOUBT_SECONDS:
             self._trusted_since, self._looked = now, 0.0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Collection
 from ipaddress import IPv6Address
 from typing import Final, cast
 
@@ -52,6 +53,11 @@ class Admission:
         self._quotas: dict[str, AddressQuota] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._said: dict[Limit, float] = {}
+
+    @property
+    def networks(self) -> Collection[str]:
+        """The addresses that are remembered, because connections from there are open or claims were used up."""
+        return self._quotas.keys()
 
     def arrive(self, *, classic: bool) -> "PendingConnection":
         """Return the protocol for a connection that was just accepted."""

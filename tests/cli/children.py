@@ -184,7 +184,7 @@ def _report(order: dict[str, Any], streams: list[int]) -> NoReturn:
         os.close(fd)
     os.write(reports, f"{pid}\n".encode())
     os.write(reports, f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n".encode())
-    os._exit(0)
+    os._exit(0)  # private: no module may clean up what the parent still uses
 
 
 def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
@@ -218,7 +218,7 @@ def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status or 0)
+    os._exit(status or 0)  # private: no module may clean up what the parent still uses
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pairchat import (
     Refused,
     Settled,
 )
-from pairchat.frame_handlers import _HANDLERS
+from pairchat.frame_handlers import _HANDLERS  # private: the table itself is what is tested
 from pairchat.wire import MAX_NODE_LINE
 from relay.config import MAX_LINE_BYTES
 from relay.protocol.frames import NodeFrame

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pairchat.screen import _TOKEN
+from pairchat.screen import _TOKEN  # private: the pattern itself is what is tested
 from tests.cli.chatting import CTRL_C, CTRL_D, END, ENTER, Open, a_text, heard_up_to, paired, said
 from tests.cli.scripted import PAIRED, PING, PONG, WELCOME, ScriptedNode
 

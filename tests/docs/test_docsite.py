@@ -32,6 +32,7 @@ def test_code_is_blanked_out_in_its_place() -> None:
         ("docs/a.md", "#here", "#here"),
     ],
 )
+# private: one step of a build that takes long
 def test_a_link_is_moved_with_its_page(
     page: str, target: str, moved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,6 +41,7 @@ def test_a_link_is_moved_with_its_page(
     assert moved.startswith("files/") == any(tmp_path.rglob("redis-acl.conf"))
 
 
+# private: likewise
 def test_lists_are_seen_as_lists() -> None:
     text = "To do:\n- one\n  more\n  - two\n- three\n\n```\nx:\n- y\n```\n"
     assert docsite._with_lists_apart(text) == "To do:\n\n- one\n  more\n    - two\n- three\n\n```\nx:\n- y\n```\n"

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from relay.bus.bus import Bus
 from relay.bus.link import Frame, unpack
+from relay.bus.publisher import PublisherBackend
 from relay.bus.reconnect import SILENT_SECONDS
 from relay.metrics import Counts
 from relay.redis_client.connection import RespConnection
@@ -26,6 +27,7 @@ class Publisher:
         self.mail: list[list[Mail]] = []
         self.frames: list[bytes] = []
         self.probes: list[tuple[str, str, bytes]] = []
+        self.forgotten: list[str] = []  # channels
         self.aborted = False
 
     def send(self, *commands: tuple[str, str, bytes]) -> None:
@@ -43,7 +45,7 @@ class Publisher:
         return int(bool(trouble))
 
     def forget(self, channel: str) -> None:
-        pass
+        self.forgotten.append(channel)
 
     def abort(self) -> None:
         self.aborted = True
@@ -71,9 +73,8 @@ class Receiver:
 class Lease:
     """The lease of a node, which holds until the test says otherwise."""
 
-    seconds = LEASE
-
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.standing = True
         self.connections = 0
 
@@ -84,14 +85,15 @@ class Lease:
 class Desk:
     """A bus with both its connections and its delegate. `heard` has the frames and peer messages that it passed on."""
 
-    def __init__(self) -> None:
-        self.lease = Lease()
+    def __init__(self, *, lease_seconds: float = LEASE) -> None:
+        self.lease = Lease(lease_seconds)
         self.forgetful: list[str] = []  # nodes that had forgotten this one
         self.begun = 0  # the number of times when the bus asked for a tick
         self.heard: list[Frame | list[Mail]] = []
         self.counts = Counts()
+        self.store = SimpleNamespace()
         self.bus = Bus(
-            cast(Any, None),
+            cast(Any, self.store),
             Keys("t"),
             HERE,
             self,
@@ -99,8 +101,14 @@ class Desk:
             counts=self.counts,
         )
         self.publisher, self.receiver = Publisher(), Receiver()
-        self.bus._publishing._publisher = self.publisher
-        self.bus._subscription._receiver = cast(Any, self.receiver)
+        # private: a bus makes its connections itself. Its parts are reached here, and in no other place.
+        self.publishing, self.subscription = self.bus._publishing, self.bus._subscription
+        self.echo_probe = self.bus._echo_probe  # private: likewise
+        self.connect(cast(PublisherBackend, self.publisher), cast(RespConnection, self.receiver))
+
+    def connect(self, publisher: PublisherBackend | None, receiver: RespConnection | None) -> None:
+        """Give the bus these connections, the second of which isn't confirmed yet."""
+        self.publishing._publisher, self.subscription._receiver = publisher, receiver  # private: see above
 
     def open_tick(self) -> None:
         self.begun += 1
@@ -116,8 +124,16 @@ class Desk:
         self.heard.append(frame)
 
     def hear(self, frame: bytes) -> None:
-        """Receive a frame on the node's own channel."""
-        self.bus._subscription._pushed([b"message", b"t:inbox", frame])
+        """A frame comes on the node's own channel."""
+        self.push([b"message", b"t:inbox", frame])
+
+    def push(self, reply: object) -> None:
+        """The server says something on the connection that messages come on."""
+        self.subscription._pushed(reply)  # private: only the connection itself calls it
+
+    def answered(self, reply: object = 1) -> None:
+        """The server answers what was published."""
+        self.publishing.answered(reply)
 
     def turn(self, *mail: Mail) -> list[list[Mail]]:
         """Post, flush, and return the frames that left."""

@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from itertools import count
+from typing import Any, NamedTuple, cast
 
 import anyio
 import pytest
 from anyio.abc import TaskGroup
 
 from relay.bus.bus import Bus
+from relay.bus.delegates import BusDelegate
 from relay.directory.directory import Directory, DirectoryDelegate, Lease, Unavailable
 from relay.hub.hub import Hub
 from relay.redis_client import client as store_module
@@ -23,8 +25,7 @@ from relay.redis_client.keys import PARTITIONS, Keys
 from relay.server.connection import Connection
 from relay.session.runtime import Limits
 from tests.support.memory import MemoryDirectory
-
-Core = TypeVar("Core", bound=Hub)
+from tests.support.memory_bus import MemoryBus
 
 NODE_ID = "n" * 16
 MAX_LINE = 65_536
@@ -98,23 +99,37 @@ async def a_router(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID
 async def a_router_in_memory(memory: MemoryDirectory, limits: Limits) -> AsyncIterator[Hub]:
     """Create the core of a node without a server."""
     async with anyio.create_task_group() as tasks:
-        hub = in_memory(Hub, memory, NODE_ID, limits, tasks)
+        hub = in_memory(memory, MemoryBus(), NODE_ID, limits, tasks)
         yield hub
         await over(hub)
         tasks.cancel_scope.cancel()
 
 
-def in_memory(kind: type[Core], memory: MemoryDirectory, node_id: str, limits: Limits, tasks: TaskGroup) -> Core:
-    """Create the core of a node on the directory in memory. Its bus has no Redis client and can't run."""
-    return kind(
+class NumberedHub(Hub):
+    """A hub whose ids of chats are the same in every run: those of `ids`."""
+
+    ids: Iterator[str]
+
+    def new_id(self) -> str:
+        return next(self.ids)
+
+
+def in_memory(
+    directory: MemoryDirectory, bus: MemoryBus, node_id: str, limits: Limits, tasks: TaskGroup
+) -> NumberedHub:
+    """The core of a node on the directory and the bus in memory."""
+    lease = directory.lease(node_id)
+    hub = NumberedHub(
         node_id,
         node_id,
         limits,
         tasks,
-        directory=cast(Callable[[DirectoryDelegate], Directory], partial(memory.node, node_id)),
-        bus=partial(Bus, cast(RedisClient, None), Keys("memory"), node_id, lease=memory.lease(node_id)),
+        directory=cast(Callable[[DirectoryDelegate], Directory], partial(directory.node, node_id)),
+        bus=cast(Callable[[BusDelegate], Bus], partial(bus.node, node_id, lease=lease)),
         drain=_stay,
     )
+    hub.ids = (f"chat {number} of {node_id}" for number in count(1))
+    return hub
 
 
 async def over(hub: Hub) -> None:
@@ -124,11 +139,8 @@ async def over(hub: Hub) -> None:
 
 
 async def written(hub: Hub) -> None:
-    """Wait until the directory has received everything.
-
-    This reads a private part: the hub itself reports `quiet` only for a node without clients.
-    """
-    await until(lambda: hub._records.quiet)
+    """Wait until the directory has heard everything that there is to say."""
+    await until(lambda: hub.written)
 
 
 def _stay() -> None:

@@ -65,7 +65,7 @@ def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Co
         monkeypatch.delenv(key)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setattr(cli, "_until_told", take)
+    monkeypatch.setattr(cli, "_until_told", take)  # private: else the node would run
     assert cli.run(["node"]) == 0
     return told[0]
 

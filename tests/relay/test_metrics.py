@@ -56,9 +56,9 @@ class TestClaims:
         place.user().says(Claim("ann"))
         place.user().says(Claim("a{n"))
         place.user().says(Claim("ann", resume=Resume("wrong")))
-        place.user().says(Claim("ann", resume=Resume(ann.session.session_id)))
+        place.user().says(Claim("ann", resume=Resume(ann.token)))
         world.settle()
-        world.available = False
+        world.directory.available = False
         place.user().says(Claim("ben"))
         world.settle()
         assert risen(place.counts.claims) == {
@@ -176,22 +176,21 @@ class TestLimitsOfConnections:
     async def test_memory_each_time_that_it_gets_short(self, hub: Hub) -> None:
         hoarder: Any = Holder(1 << 40)
         waiting: Any = Holder(0)
-        hub._clients.add(waiting)
+        hub.plug(waiting, resumable=True)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(housekeeping.mind_memory, hub)
             for times in (1, 2):
-                hub._clients.add(hoarder)
+                session = hub.plug(hoarder, resumable=True)
                 hub.holding.add(hoarder)
                 await until(lambda: hub.memory_budget.short)
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
                 assert risen(hub.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
                 assert waiting.settled == times - 1
-                hub._clients.discard(hoarder)
+                hub.unplug(session, hoarder)
                 await until(lambda: not hub.memory_budget.short)
                 await until(partial(waiting.has_settled, times))  # there is memory again, so it may go on
             tasks.cancel_scope.cancel()
-        hub._clients.discard(waiting)
 
 
 class Holder:
@@ -221,10 +220,10 @@ async def test_links_with_too_many_nodes_count(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(link_table, "LINKS", 1)
     desk = Desk()
     for kind, node_id in ((Kind.ACK, "2" * 16), (Kind.MAIL, "3" * 16)):
-        desk.bus._subscription._pushed([b"message", b"inbox", pack(kind, node_id, b"a stream", 1, body=encode([]))])
-    assert risen(desk.bus._counts.limits) == {}
-    desk.bus._subscription._pushed([b"message", b"inbox", pack(Kind.ACK, "4" * 16, bytes(8), 0)])
-    assert risen(desk.bus._counts.limits) == {Limit.LINKS: 1}
+        desk.hear(pack(kind, node_id, b"a stream", 1, body=encode([])))
+    assert risen(desk.counts.limits) == {}
+    desk.hear(pack(Kind.ACK, "4" * 16, bytes(8), 0))
+    assert risen(desk.counts.limits) == {Limit.LINKS: 1}
 
 
 class TestMessages:
@@ -239,7 +238,7 @@ class TestMessages:
         ann.says(Say("a"), Say("b"))
         world.settle()
         assert (here.counts.taken, here.counts.acknowledged, there.counts.delivered) == (2, 0, 2)
-        world.time += 0.25
+        world.pass_time(0.25)
         ben.reads()
         assert here.counts.acknowledged == 2
         latency = here.counts.latency
@@ -254,7 +253,7 @@ class TestMessages:
         pair(ann, ben)
         ann.says(Say("a"))
         world.settle()
-        world.time -= 3600
+        world.loop.wall_step = -3600
         ben.reads()
         assert (here.counts.acknowledged, here.counts.latency.sum) == (1, 0.0)
 

@@ -9,7 +9,8 @@ from anyio.abc import TaskGroup
 from structlog.testing import capture_logs
 
 from relay import node as node_module
-from relay.clock import clock
+from relay.bus.link import unpack
+from relay.clock import clock, clocks
 from relay.config import Config
 from relay.node import Node
 from relay.protocol.errors import Reason
@@ -45,73 +46,85 @@ TASKS = [
 ]
 
 
+class Parts:
+    """A node that serves clients, holds its lease and hears itself; nothing of it runs."""
+
+    # private: a node that doesn't run shows its parts to nobody else
+    def __init__(self, tasks: TaskGroup) -> None:
+        self.config = Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3)
+        self.node = node = Node(self.config)
+        node._assemble(UID, tasks)
+        self.store, self.lease, self.bus, self.hub = node._store, node._lease, node._bus, node._hub
+        self.admission, self.publishing, self.echo_probe = node._gate, node._bus._publishing, node._bus._echo_probe
+        self.reporter, self.why_not_ready, self.read = node._reporter, node._why_not_ready, node._read
+        self.report = node._reporter._report
+        self.hub.notices.serving = True
+        self.lease.incarnation, self.lease.deadline = 1, clock() + LEASE
+        self.publisher = Publisher()
+        self.publishing._publisher = self.publisher
+        self.publishing.answered(1)
+        self.echo_probe.anew()
+        self.echo()
+
+    def echo(self) -> None:
+        """The last probe comes back."""
+        self.echo_probe.echo(unpack(self.publisher.probes[-1][2]).number)
+
+
 @pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    """A node that serves clients, holds its lease and hears itself. None of its tasks run."""
+async def parts() -> AsyncIterator[Parts]:
     async with anyio.create_task_group() as tasks:
-        yield _serving(tasks)
+        yield Parts(tasks)
 
 
-def _serving(tasks: TaskGroup) -> Node:
-    node = Node(Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3))
-    node._assemble(UID, tasks)
-    node._notices.serving = True
-    node._lease.incarnation, node._lease.deadline = 1, clock() + LEASE
-    node._bus._publishing._publisher = Publisher()
-    node._bus._publishing.answered(1)
-    node._bus._echo_probe.anew()
-    node._bus._echo_probe.echo(node._bus._echo_probe._number)
-    return node
+def lose_lease(parts: Parts) -> None:
+    parts.lease.deadline = clock()
 
 
-def lose_lease(node: Node) -> None:
-    node._lease.deadline = clock()
+def wait(parts: Parts) -> None:
+    begin_again(parts)
+    parts.node._waits = "no answer from redis:1"  # private: else it would have to wait for a server
 
 
-def wait(node: Node) -> None:
-    begin_again(node)
-    node._waits = "no answer from redis:1"
+def be_silent(parts: Parts) -> None:
+    lose_lease(parts)
+    parts.lease.why = "Timeout connecting to redis:1"
 
 
-def be_silent(node: Node) -> None:
-    lose_lease(node)
-    node._lease.why = "Timeout connecting to redis:1"
+def be_misconfigured(parts: Parts) -> None:
+    lose_lease(parts)
+    parts.lease.why = "redis:1: MISCONF Redis is configured to save"
 
 
-def be_misconfigured(node: Node) -> None:
-    lose_lease(node)
-    node._lease.why = "redis:1: MISCONF Redis is configured to save"
+def be_full(parts: Parts) -> None:
+    parts.lease.refused = "OOM command not allowed"
 
 
-def be_full(node: Node) -> None:
-    node._lease.refused = "OOM command not allowed"
+def go_deaf(parts: Parts) -> None:
+    parts.echo_probe.doubt()
 
 
-def go_deaf(node: Node) -> None:
-    node._bus._echo_probe.doubt()
+def refuse(parts: Parts) -> None:
+    parts.publishing.answered(Exception("NOPERM"))
+    parts.echo()
 
 
-def refuse(node: Node) -> None:
-    node._bus._publishing.answered(Exception("NOPERM"))
-    node._bus._echo_probe.echo(node._bus._echo_probe._number)
+def begin_again(parts: Parts) -> None:
+    parts.hub.notices.serving = False
 
 
-def begin_again(node: Node) -> None:
-    node._notices.serving = False
+def drain(parts: Parts) -> None:
+    parts.node._stopping = True  # private: else it would have to run
 
 
-def drain(node: Node) -> None:
-    node._stopping = True
-
-
-def fill(node: Node) -> None:
-    node._gate.open = 3
+def fill(parts: Parts) -> None:
+    parts.admission.open = 3
 
 
 @pytest.mark.parametrize(
     ("trouble", "why"),
     [
-        (lambda node: None, ""),
+        (lambda parts: None, ""),
         (begin_again, "starting: waiting for Redis"),
         (wait, "starting: waiting for Redis: no answer from redis:1"),
         (lose_lease, "no lease: Redis is away"),
@@ -124,42 +137,45 @@ def fill(node: Node) -> None:
         (fill, "as many connections as there may be"),
     ],
 )
-async def test_each_trouble_alone_keeps_new_clients_away(node: Node, trouble: Callable[[Node], None], why: str) -> None:
-    trouble(node)
-    assert node._why_not_ready() == why
-    reading = await node._read()
+async def test_each_trouble_alone_keeps_new_clients_away(
+    parts: Parts, trouble: Callable[[Parts], None], why: str
+) -> None:
+    trouble(parts)
+    assert parts.why_not_ready() == why
+    reading = await parts.read()
     assert reading.ready is (why == "")
-    assert (node._reporter._report()).trouble == why
+    assert parts.report().trouble == why
 
 
-async def test_metrics_are_told_of_lease_bus_and_memory(node: Node) -> None:
-    node._hub.memory_budget.look([100, 200])
-    node._bus.post("2" * 16, TEXT)
-    reading = await node._read()
-    assert (reading.node, reading.lease, reading.hearing, reading.redis) == (node._config.name, True, True, True)
+async def test_metrics_are_told_of_lease_bus_and_memory(parts: Parts) -> None:
+    parts.hub.memory_budget.look([100, 200])
+    parts.bus.post("2" * 16, TEXT)
+    reading = await parts.read()
+    assert (reading.node, reading.lease, reading.hearing, reading.redis) == (parts.config.name, True, True, True)
     assert (reading.memory, reading.waiting) == (300, 1)
     assert 0 <= reading.lease_age < LEASE
-    node._lease.deadline -= 2 * LEASE
-    go_deaf(node)
-    node._store._shard("").answering = False
-    reading = await node._read()
+    parts.lease.deadline -= 2 * LEASE
+    go_deaf(parts)
+    parts.store._shard("").answering = False  # private: else it would have to be asked in vain for a second
+    reading = await parts.read()
     assert (reading.lease, reading.hearing, reading.redis) == (False, False, False)
     assert 2 * LEASE <= reading.lease_age < 3 * LEASE
 
 
-async def test_a_report_tells_rates_since_the_one_before(node: Node) -> None:
-    counts, reporter = node._hub.counts, node._reporter
-    reporter._report()
-    reporter._last -= 10.0
+async def test_a_report_tells_rates_since_the_one_before(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, passed, monotonic = parts.hub.counts, 0.0, clocks.monotonic
+    monkeypatch.setattr(clocks, "monotonic", lambda: monotonic() + passed)
+    parts.report()
+    passed += 10.0
     counts.taken, counts.delivered = 200, 100
     counts.unconfirmed[Reason.LEFT], counts.unconfirmed[Reason.LOST] = 2, 3
-    node._hub.memory_budget.look([4096])
-    report = reporter._report()
+    parts.hub.memory_budget.look([4096])
+    report = parts.report()
     assert report.received == pytest.approx(20.0, rel=0.1)
     assert report.delivered == pytest.approx(10.0, rel=0.1)
     assert (report.unconfirmed, report.memory, report.lease) == (5, 4096, LEASE)
-    reporter._last -= 10.0
-    report = reporter._report()
+    passed += 10.0
+    report = parts.report()
     assert (report.received, report.delivered) == (0.0, 0.0)
 
 
@@ -190,12 +206,13 @@ async def test_no_task_of_a_node_that_fails_ends_it(
             async with await anyio.connect_tcp(host, int(port)) as client:
                 await client.send(b"alice\n")
                 assert await client.receive() == b"OK\n"
-                node._told.set()
+                node._told.set()  # private: as a signal does, which would end this process
                 assert await client.receive() == b"* This node is going away; please reconnect.\n"
     assert sorted(failed) == sorted(TASKS)
     assert sorted(line["task"] for line in lines if line["log_level"] == "error") == sorted(TASKS)
 
 
+# private: this is one step of its start, and the next one needs a server
 async def test_a_node_that_does_not_hear_itself_at_the_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_module, "PATIENCE_SECONDS", 0.001)
     node = Node(Config(redis="redis://127.0.0.1:1"))
@@ -204,5 +221,5 @@ async def test_a_node_that_does_not_hear_itself_at_the_start_says_so(monkeypatch
             node._assemble(UID, tasks)
             tasks.start_soon(node._hear_ourselves)
             await until(lambda: lines)
-            node._bus._echo_probe.ready.set()
+            node._bus.ready.set()
     assert lines[0]["error"] == "can't publish: not connected yet"

@@ -176,7 +176,7 @@ class TestAFile:
     def test_each_command_knows_its_own(
         self, command: str, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(cli, "_until_told", lambda *_, **__: 0)
+        monkeypatch.setattr(cli, "_until_told", lambda *_, **__: 0)  # private: else the nodes would run
         file.write_text("workers = 3" if command == "node" else "nodes = 3")
         assert cli.run([command, "--config", str(file)]) == 0
         assert cli.run(["up" if command == "node" else "node", "--config", str(file)]) == 2

@@ -1,65 +1,22 @@
-"""Two nodes' cores joined in memory: real sessions, claims, hubs, buses and connections, without a Redis.
+"""Two nodes' cores joined in memory: sessions, claims, hubs and connections as they are, without a Redis.
 
 Everything follows from the clients' input, in an order that is the same in every run.
 """
 
 import asyncio
 import re
-from collections import deque
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import anyio
 
-from relay.bus.bus import Bus
-from relay.bus.pipelined_publisher import PipelinedPublisher
 from relay.hub.hub import Hub
 from relay.session.runtime import Limits
 from tests.relay.desk import Wire, in_memory
 from tests.support.memory import MemoryDirectory
+from tests.support.memory_bus import MemoryBus
 
 # Idle iterations of the loop, after which nothing more happens.
 QUIET_TURNS = 4
-
-
-class Redis:
-    """Delivers what is published, once and in order, in a later iteration of the loop."""
-
-    def __init__(self) -> None:
-        self.nodes: dict[str, Bus] = {}
-        self._waiting: deque[tuple[Bus, bytes, bytes]] = deque()
-        self.busy = False
-
-    def publish(self, by: Bus, channel: bytes, frame: bytes) -> None:
-        self.busy = True
-        self._waiting.append((by, channel, frame))
-        asyncio.get_running_loop().call_soon(self._deliver)
-
-    def _deliver(self) -> None:
-        self.busy = True
-        by, channel, frame = self._waiting.popleft()
-        self.nodes[channel.decode().rsplit(":")[-1]]._subscription._pushed([b"message", channel, frame])
-        by._publishing.answered(1)
-
-
-class _Publisher:
-    def __init__(self, redis: Redis, bus: Bus) -> None:
-        self._redis, self._bus = redis, bus
-
-    def send(self, *commands: tuple[str | bytes | int, ...]) -> None:
-        for _, channel, frame in commands:
-            assert isinstance(channel, str)
-            assert isinstance(frame, bytes)
-            self._redis.publish(self._bus, channel.encode(), frame)
-
-
-class Twin(Hub):
-    """A node whose chats have the same ids in every run."""
-
-    _ids = 0
-
-    def new_id(self) -> str:
-        self._ids += 1
-        return f"chat {self._ids} of {self.node_id}"
 
 
 class Twins:
@@ -67,19 +24,16 @@ class Twins:
 
     def __init__(self, limits: Limits, max_line: int) -> None:
         self._limits, self._max_line = limits, max_line
-        self._redis = Redis()
+        self._bus = MemoryBus()
         self._tasks = anyio.create_task_group()
-        self._nodes: list[Twin] = []
+        self._nodes: list[Hub] = []
         self.wires: list[Wire] = []
 
     async def __aenter__(self) -> Self:
         directory = MemoryDirectory()
         await self._tasks.__aenter__()
         for node_id in ("1" * 16, "2" * 16):
-            node = in_memory(Twin, directory, node_id, self._limits, self._tasks)
-            self._redis.nodes[node_id] = node.bus
-            node.bus._publishing._publisher = cast(PipelinedPublisher, _Publisher(self._redis, node.bus))
-            self._nodes.append(node)
+            self._nodes.append(in_memory(directory, self._bus, node_id, self._limits, self._tasks))
         return self
 
     async def __aexit__(self, *raised: Any) -> bool | None:
@@ -102,9 +56,13 @@ class Twins:
         """Let everything happen that follows from the input so far."""
         quiet = 0
         while quiet < QUIET_TURNS:
-            rounds, self._redis.busy = [node.loop_iteration for node in self._nodes], False
+            before = self._done()
             await asyncio.sleep(0)
-            quiet = quiet + 1 if rounds == [node.loop_iteration for node in self._nodes] and not self._redis.busy else 0
+            quiet = quiet + 1 if self._done() == before else 0
+
+    def _done(self) -> list[int]:
+        """How much has happened so far."""
+        return [self._bus.carried, *(node.loop_iteration for node in self._nodes)]
 
 
 def timeless(data: bytes) -> bytes:

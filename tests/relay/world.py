@@ -1,337 +1,234 @@
-"""Nodes, a network and a directory in memory, under the test's control; the sessions are real.
+"""Nodes in memory: sessions, claims and hubs as they are; the clients, the bus and the directory are the test's.
 
 Nothing happens by itself. `settle()` lets everything happen in a fixed order, and `happen()` one thing of the test's
 choice.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, cast
+from itertools import count
+from typing import cast
 
+from relay.directory.record import Record
+from relay.hub.rate_limit import RateLimiter
 from relay.metrics import Counts
-from relay.model import Located
-from relay.names.parse import Name
-from relay.protocol.errors import Code, Ending, Presence
-from relay.protocol.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Resume, Welcome
-from relay.session import peer_handlers, resume
-from relay.session.client_connection import ClientConnection
-from relay.session.memory_budget import PLENTY
-from relay.session.partner_nodes import PartnerNodes
-from relay.session.peer_messages import Mail, SessionMoved
-from relay.session.resume import RestoredState
+from relay.protocol.errors import Code
+from relay.protocol.events import (
+    Call,
+    Claim,
+    Command,
+    EndOfStream,
+    Event,
+    Left,
+    Messages,
+    Paired,
+    Refused,
+    Resume,
+    Welcome,
+)
+from relay.session.peer_messages import Mail
 from relay.session.runtime import Limits
 from relay.session.session import Session, State
+from tests.relay.desk import in_memory
+from tests.support.memory import MemoryDirectory
+from tests.support.memory_bus import MemoryBus, Way
+from tests.support.stepped_loop import SteppedLoop, Tasks
 
-Deed = Callable[[], None]
+NOON = 1_795_404_840.0  # when every world begins
+CHAT = "chat1"  # the id of the first chat
 
-NOON = 1_795_404_840.0  # the time at which every world begins
-CHAT = "chat3"  # the id of the first two users' first chat
+Choice = str | Way
 
 
-@dataclass
 class World:
-    """The network and the directory."""
+    """The bus, the directory, and the nodes on them."""
 
-    limits: Limits = field(default_factory=Limits)
-    time: float = NOON
-    records: dict[str, Session] = field(default_factory=dict)
-    links: dict[tuple[str, str], deque[Mail]] = field(default_factory=dict)
-    answers: deque[Deed] = field(default_factory=deque)  # answers of the directory, in order
-    alarms: list[tuple[float, Deed]] = field(default_factory=list)
-    nodes: dict[str, "Place"] = field(default_factory=dict)
-    available: bool = True  # whether the directory answers
-    crowded: bool = False  # whether it answers late
-    flowing: bool = True  # whether the links have room
-    ids: int = 0
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.loop = SteppedLoop.at(NOON)
+        self.directory = MemoryDirectory(step_by_step=True, clock=self.loop.time)
+        self.bus = MemoryBus(step_by_step=True)
+        self.nodes: dict[str, Place] = {}
+        self.chats = (f"chat{number}" for number in count(1))
+
+    @property
+    def time(self) -> float:
+        """Time stands still unless the test lets it pass."""
+        return self.loop.time()
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """The directory's records by canonical name."""
+        return self.directory.records
 
     def place(self, node_id: str) -> "Place":
-        """Return the node of this name."""
-        return self.nodes.setdefault(node_id, Place(self, node_id))
+        """The node of this name."""
+        return self.nodes[node_id] if node_id in self.nodes else self.nodes.setdefault(node_id, Place(self, node_id))
 
-    def choices(self) -> list[Any]:
-        """Return the possible next events: a link delivers, or the directory answers."""
-        return [*(link for link, mail in sorted(self.links.items()) if mail), *(["directory"] if self.answers else [])]
+    def choices(self) -> list[Choice]:
+        """What could happen next: mail arrives, or the directory answers."""
+        self.run()
+        return self._choices()
 
-    def happen(self, choice: Any) -> None:
-        """Let one thing happen."""
-        if choice == "directory":
-            self.answers.popleft()()
-        else:
-            self.nodes[choice[1]].deliver(self.links[choice].popleft())
+    def _choices(self) -> list[Choice]:
+        return [*self.bus.ways(), *(["directory"] if self.directory.waiting() else [])]
+
+    def happen(self, choice: Choice) -> None:
+        """Let one thing happen, and all that follows from it on the same node."""
+        self.run()
+        self._happen(choice)
+
+    def _happen(self, choice: Choice) -> None:
+        with self.loop.running():
+            if isinstance(choice, str):
+                self.directory.answer()
+            else:
+                self.bus.deliver(*choice)
+            self.loop.run_ready()
         for place in self.nodes.values():
             place.check_partners()
 
+    def carry_out(self) -> Callable[[], None]:
+        """Have the directory do what it was asked first. Return what tells its answer."""
+        self.run()
+        tell = self.directory.carry_out()
+
+        def told() -> None:
+            tell()
+            self.run()
+
+        return told
+
     def settle(self) -> None:
-        """Let everything happen that needs no time."""
-        while choices := self.choices():
-            self.happen(choices[0])
+        """Let everything happen that needs no time to pass."""
+        self.run()
+        while choices := self._choices():
+            self._happen(choices[0])
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, with the due alarms in order. Peer messages in flight stay in flight."""
-        end = self.time + seconds
-        while due := sorted((a for a in self.alarms if a[0] <= end), key=lambda alarm: alarm[0]):
-            self.alarms.remove(due[0])
-            self.time = max(self.time, due[0][0])
-            due[0][1]()
+        """Let time pass, and ring what is due, in order; mail on the way stays on the way."""
+        self.run()
+        self.loop.pass_time(seconds)
+        self.run()
+
+    def run(self) -> None:
+        """End the tick of each node, also where a test has called a session without opening one."""
+        with self.loop.running():
             for place in self.nodes.values():
-                place.pump_all()
-        self.time = end
+                place.hub.open_tick()
+            self.loop.run_ready()
 
-    def crash(self, node_id: str) -> None:
-        """Remove the node, with its peer messages in flight.
+    def mail(self) -> list[tuple[Way, Mail]]:
+        """Return the mail on its way, each piece with its way."""
+        self.run()
+        return self.bus.on_the_way()
 
-        Nobody knows yet (`Session.node_lost` tells the others).
+    def lose(self) -> list[tuple[Way, Mail]]:
+        """Take the mail away that is on its way, and return it."""
+        self.run()
+        return self.bus.lose()
+
+    def crash(self, node_id: str, *, lapsed: bool = True) -> None:
+        """The node is gone, its mail on the way too; no other node has noticed it (`Session.node_lost` tells sessions).
+
+        `lapsed`: whether its lease has lapsed, which the directory can tell then.
         """
-        del self.nodes[node_id]
-        self.links = {link: mail for link, mail in self.links.items() if node_id not in link}
-        self.records = {canonical_name: s for canonical_name, s in self.records.items() if s.host.node_id != node_id}
+        self.run()
+        self.nodes.pop(node_id).hub.halt()
+        self.bus.crash(node_id)
+        if lapsed:
+            self.directory.lapse(node_id)
 
 
 class Place:
-    """One node: the runtime of its sessions."""
+    """One node."""
 
     def __init__(self, world: World, node_id: str) -> None:
         self.world = world
-        self.node_id = self.node = node_id
-        self.limits = world.limits
-        self.counts = Counts()
-        self.partners = PartnerNodes()
+        with world.loop.running():
+            tasks = Tasks.of(world.loop)
+            self.hub = in_memory(world.directory, world.bus, node_id, world.limits, tasks)
+            self.hub.open_tick()
+        self.hub.ids = world.chats
         self.begun: list[Session] = []
-        self.authenticates = False
-        self.refusal: Code | None = None  # the refusal of every claim
-        self.flush_generation = 0
-        self.sessions: dict[str, Session] = {}
-        self.endings: list[tuple[str, Ending]] = []
 
     @property
-    def now(self) -> float:
-        """The time stands still unless the test lets it pass."""
-        return self.world.time
+    def sessions(self) -> dict[str, Session]:
+        """Its sessions by canonical name, those that claim one included."""
+        return self.hub.sessions
 
     @property
-    def instant(self) -> float:
-        """The monotonic clock is the same as the other one here."""
-        return self.world.time
-
-    @property
-    def allowance(self) -> int:
-        """There is enough memory."""
-        return PLENTY
-
-    @property
-    def call_seconds(self) -> float:
-        """A call is given up after its limit alone, because this world has no round trips to Redis."""
-        return self.limits.call
-
-    @property
-    def crowded(self) -> bool:
-        """The test says whether requests to the directory queue."""
-        return self.world.crowded
-
-    def check_partners(self) -> None:
-        """Check that the counts of partners equal those of all sessions."""
-        seen: Counter[str] = Counter()
-        living = [session for session in self.begun if session.state is not State.ENDED]
-        for session in living:
-            if session.chat is not None:
-                seen[session.chat.partner.node_id] += 1
-            if session.pairing.promised is not None:
-                seen[session.pairing.promised.partner.node_id] += 1
-        assert self.partners._counts == seen
-        assert self.partners.chatting == sum(session.chat is not None for session in living)
+    def counts(self) -> Counts:
+        """What it has counted."""
+        return self.hub.counts
 
     def user(self, *, program: bool = True) -> "User":
-        """Return a client that connects here."""
-        session = Session(self, resumable=program)
-        self.begun.append(session)
-        user = User(session)
-        session.connect(cast(ClientConnection, user))
+        """A client that connects here."""
+        user = User(self, program=program)
+        self.begun.append(user.session)
         return user
 
-    def admit(self, session: Session, claim: Claim) -> Code | None:
-        """Refuse the claim with the code that the test has set, if any."""
-        return self.refusal
-
-    def admits_call(self, session: Session) -> bool:
-        """Allow calls and look-ups unless the test has set a refusal."""
-        return self.refusal is None
-
-    def tell(self, session: Session, event: Event) -> None:
-        """Record the event as told to the session's client."""
-        user = user_of(session)
-        if user is not None:
-            user.told.append(event)
-
-    def post(self, node_id: str, mail: Mail) -> None:
-        """Queue the peer message on the link to the node. It is dropped if that node is dead."""
-        self.flush_generation += 1  # each peer message is separate, so that tests see them one by one
-        if node_id in self.world.nodes:
-            self.world.links.setdefault((self.node_id, node_id), deque()).append(mail)
-
     def deliver(self, mail: Mail) -> None:
-        """Deliver a peer message to its session."""
-        session = self.sessions.get(mail.to)
-        if session is None or not session.named:
-            peer_handlers.undeliverable(self, mail)
-        else:
-            peer_handlers.receive(session, mail)
-            self.pump(session)
+        """Let mail arrive that nobody sent."""
+        with self.world.loop.running():
+            self.hub.receive([mail])
+        self.world.run()
 
-    def pump(self, session: Session) -> None:
-        """Handle the waiting lines of a session's client."""
-        user = user_of(session)
-        if user is not None:
-            user.pump()
-
-    def pump_all(self) -> None:
-        """Handle all lines that waited for something other than a peer message."""
-        for session in list(self.sessions.values()):
-            self.pump(session)
-
-    def send_if_writable(self, session: Session, event: Event) -> None:
-        """Tell the event unless the test says that the client hasn't read the earlier ones."""
-        user = user_of(session)
-        if user is not None and not user.behind:
-            self.tell(session, event)
-
-    def moved(self, mail: SessionMoved) -> None:
-        """Do nothing: a takeover here completes at once or fails, so none is in flight when this comes."""
-
-    def post_if_writable(self, node_id: str, mail: Mail) -> None:
-        """Post the peer message unless the test says that the links are full."""
-        if self.world.flowing:
-            self.post(node_id, mail)
-
-    def claim(self, session: Session, name: Name, claim: Claim) -> None:
-        """Queue the directory's answer: the name if it is free."""
-
-        def answer() -> None:
-            if not self.world.available:
-                session.unclaimed(Code.UNAVAILABLE)
-            elif name.canonical_name in self.world.records:
-                session.unclaimed(Code.NAME_TAKEN)
-            else:
-                self.world.ids += 1
-                self.world.records[name.canonical_name] = self.sessions[name.canonical_name] = session
-                session.claimed(f"s{self.world.ids}", self.world.ids, f"token{self.world.ids}", "hash")
-            self.pump(session)
-
-        self.world.answers.append(answer)
-
-    def resume(self, session: Session, name: Name, claim: Claim) -> None:
-        """Queue the directory's answer: the session whose id, which is its token here, was presented, if any."""
-
-        def answer() -> None:
-            old = self.world.records.get(name.canonical_name)
-            assert claim.resume is not None
-            if session.state is State.ENDED:
-                return
-            if not self.world.available:
-                session.unclaimed(Code.UNAVAILABLE)
-            elif old is None or old.session_id != claim.resume.token or not old.named:
-                session.unclaimed(Code.BAD_TOKEN)
-            else:
-                self._inherit(session, old, claim)
-            self.pump(session)
-
-        self.world.answers.append(answer)
-
-    def _inherit(self, session: Session, old: Session, claim: Claim) -> None:
-        self.world.ids += 1
-        assert old.name is not None
-        engaged = old.engaged
-        self.world.records[old.canonical_name] = self.sessions[old.canonical_name] = session
-        fencing_token = self.world.ids
-        session.inherit(
-            RestoredState(old.name, old.session_id, fencing_token, "hash", engaged, old.ended, old.previous_chat)
-        )
-        if old.host.node_id in self.world.nodes:
-            old.replaced(fencing_token, self.node_id)
-        resume.come_back(session, claim)
-
-    def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
-        """Queue the directory's answer: the owner's presence and node."""
-
-        def answer() -> None:
-            if not self.world.available:
-                then(Code.UNAVAILABLE)
-            elif (owner := self.world.records.get(canonical_name)) is None:
-                then(Located(Presence.OFFLINE))
-            else:
-                then(Located(owner.presence, owner.host.node_id))
-            self.pump_all()
-
-        self.world.answers.append(answer)
-
-    def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
-        """Queue the answer to the write, which fails while the directory is away. The session itself is the record."""
-        if then is not None:
-
-            def answer() -> None:
-                then(self.world.available)
-                self.pump(session)
-
-            self.world.answers.append(answer)
-
-    def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
-        """Forget the session, and queue the directory's answer that its name is free."""
-        self.forget(session, why)
-
-        def answer() -> None:
-            self.world.records.pop(session.canonical_name, None)
-            then()
-
-        self.world.answers.append(answer)
-
-    def forget(self, session: Session, why: Ending) -> None:
-        """Record how the session ended, and deliver no more peer messages to it."""
-        self.endings.append((session.canonical_name, why))
-        if self.sessions.get(session.canonical_name) is session:
-            del self.sessions[session.canonical_name]
-
-    def close(self, session: Session) -> None:
-        """Disconnect the session's client."""
-        user = user_of(session)
-        session.disconnect()
-        if user is not None:
-            user.closed = True
-
-    def called(self, session: Session) -> None:
-        """Do nothing: no line of a client waits here unless the test says so."""
-
-    def wake(self, session: Session) -> None:
-        """Do nothing: every client handles its lines after each event anyway."""
-
-    def call_later(self, delay: float, then: Callable[[], None]) -> None:
-        """Set an alarm, which goes off when the test lets the time pass."""
-        self.world.alarms.append((self.world.time + delay, then))
-
-    def new_id(self) -> str:
-        """Return the next id. Tests need ids that repeat, so anybody can guess it."""
-        self.world.ids += 1
-        return f"chat{self.world.ids}"
+    def check_partners(self) -> None:
+        """Check that what was counted as partners came and went is what a look at all sessions shows."""
+        seen, chatting = list[str](), 0
+        for session in self.begun:
+            if session.state is not State.ENDED:
+                if session.chat is not None:
+                    chatting += 1
+                    seen.append(session.chat.partner.node_id)
+                if session.pairing.promised is not None:
+                    seen.append(session.pairing.promised.partner.node_id)
+        # private: from outside a number that is too high shows only once the last partner there has gone
+        assert self.hub.partners._counts == {node_id: seen.count(node_id) for node_id in seen}
+        assert self.hub.partners.chatting == chatting
 
 
-@dataclass
 class User:
-    """A client: its lines in order, and the events that it was told."""
+    """A client and its connection: what it says in order, what it was told. It speaks and hears events, not bytes."""
 
-    session: Session
-    told: list[Event] = field(default_factory=list)
-    lines: deque[Command] = field(default_factory=deque)
-    closed: bool = False
-    behind: bool = False  # it hasn't read what it was told
+    dialect = "unknown"  # of the log
+    peer = ""
+    held_bytes = 0
+
+    def __init__(self, place: Place, *, program: bool) -> None:
+        self.place = place
+        self.world = place.world
+        self.told: list[Event] = []
+        self.lines = deque[Command]()
+        self.closed = False
+        self.behind = False  # has still to read what it was told
+        self.hung_up = False  # has said its last line
+        self.token = ""  # with which it may come back
+        self.rate_limiter = RateLimiter(place.hub.limits)
+        with self.world.loop.running():
+            self.session = place.hub.plug(self, resumable=program)
+
+    # --- the client
 
     def says(self, *commands: Command) -> None:
-        """Send lines. Each is handled in its turn."""
-        self.lines.extend(commands)
-        self.pump()
+        """Send lines, each in a tick of its own; each is handled when it's its turn."""
+        for command in commands:
+            if not self.closed:
+                self.hung_up = self.hung_up or isinstance(command, EndOfStream)
+                self.lines.append(command)
+                with self.world.loop.running():
+                    self.place.hub.open_tick()
+                    self.pump()
+                    self.world.loop.run_ready()
 
-    def pump(self) -> None:
-        """Handle lines until the session is blocked."""
-        while self.lines and not self.session.blocked:
-            self.session.receive(self.lines.popleft())
+    def breaks_off(self) -> None:
+        """The connection is lost, and with it what was told and not read."""
+        with self.world.loop.running():
+            self.place.hub.open_tick()
+            self.place.hub.unplug(self.session, self)
+        if not self.hung_up:
+            self.says(EndOfStream())
 
     def hears(self) -> list[Event]:
         """Return the new events."""
@@ -341,7 +238,7 @@ class User:
     def reads(self) -> None:
         """Read everything, and let everything happen that follows."""
         self.session.flushed()
-        self.session.host.world.settle()  # type: ignore[attr-defined]
+        self.world.settle()
 
     @property
     def partner(self) -> str | None:
@@ -357,6 +254,43 @@ class User:
     def texts(self) -> list[str]:
         """Return the messages that it was told."""
         return [text for event in self.told if isinstance(event, Messages) for text in event.texts]
+
+    # --- the connection, see `ClientConnection` and `ClientWriter`
+
+    @property
+    def write_buffer(self) -> "User":
+        """What is told is read at once, unless the test says otherwise."""
+        return self
+
+    def tell(self, event: Event) -> bool:
+        if isinstance(event, Welcome) and event.token:
+            self.token = event.token
+        self.told.append(event)
+        return True
+
+    def tell_ack(self) -> bool:
+        return False
+
+    def settle(self) -> None:
+        self.pump()
+
+    def pump(self) -> None:
+        """Handle lines as far as the session lets them."""
+        while self.lines and self.session.client is self and not self.session.blocked:
+            self.session.receive(self.lines.popleft())
+
+    def close(self) -> None:
+        self.closed = True
+        self.lines.clear()
+
+    def called(self) -> None:
+        """Nothing: here no line was written for another partner than the one it reaches."""
+
+    def serve(self, session: Session) -> None:
+        self.session = session
+
+    def check_peer(self) -> None:
+        raise AssertionError("nobody looks after peers here")
 
 
 def user_of(session: Session) -> User | None:
@@ -377,7 +311,7 @@ def pair(caller: User, callee: User) -> str:
     """Pair the two, and return the id of their chat."""
     assert callee.session.name is not None
     caller.says(Call(callee.session.name.display_name))
-    caller.session.host.world.settle()  # type: ignore[attr-defined]
+    caller.world.settle()
     (here,), (there,) = caller.hears(), callee.hears()
     assert isinstance(here, Paired)
     assert isinstance(there, Paired)
@@ -407,6 +341,14 @@ def codes(user: User) -> list[Code]:
 def comes_back(user: User, place: Place, chat: str = "", sent: int | None = 0, last: int = 0, left: str = "") -> User:
     """Return the same client on another node, before anything happens."""
     again = place.user()
-    session = user.session
-    again.says(Claim(session.canonical_name, True, Resume(session.session_id, chat or None, sent, last, left or None)))
+    again.token = user.token
+    name = user.session.canonical_name
+    again.says(Claim(name, True, Resume(user.token, chat or None, sent, last, left or None)))
     return again
+
+
+def is_found(user: User) -> User:
+    """The directory answers until the session that a client has come back to is on its node."""
+    while user.session.state is State.CLAIMING:
+        user.world.happen("directory")
+    return user

@@ -1,18 +1,20 @@
 """The directory in memory, for tests that run the real hub, claims and sessions without a Redis.
 
-It answers as `relay.directory.directory.Directory` does while every node lives: no leases lapse, and no partitions lose
-data, which tests/relay/directory tests on a real server. Its only failure is `available = False`. Questions are
-answered at once, or, if a test wants to choose the order, one by one with `answer`.
+It answers as `relay.directory.directory.Directory` does. A lease lapses where the test says so, and no partition is
+ever forgotten; how a node finds out about both, tests/relay/directory tests on a real server. Questions are answered at
+once, or, where a test wants to choose the order, one by one with `answer`.
 """
 
 import asyncio
 import hmac
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
+from relay.clock import clock
 from relay.directory.directory import DirectoryDelegate, NameLost, Record, SessionRecord, Unavailable
 from relay.model import Located
 from relay.protocol.errors import Presence
@@ -24,18 +26,21 @@ T = TypeVar("T")
 class MemoryDirectory:
     """The records of all names. Each node has its own view, `MemoryDirectory.node`.
 
-    While `step_by_step` is true, a question waits until the test calls `answer`, and is answered from the records of
-    that moment. `standing` says whether the nodes believe that they hold their leases.
+    `step_by_step`: while it is true, a question waits until the test calls `answer`, and is answered from the records
+    as they are then. `standing`: whether the nodes' leases hold, as far as the nodes know. `clock` tells how long ago a
+    lease lapsed.
     """
 
-    def __init__(self, *, step_by_step: bool = False) -> None:
+    def __init__(self, *, step_by_step: bool = False, clock: Callable[[], float] = clock) -> None:
         self.records: dict[str, Record] = {}  # by canonical name
         self.step_by_step = step_by_step
+        self._clock = clock
+        self._lapsed: dict[str, float] = {}  # by node id: when its lease lapsed
         self.standing = True
         self.available = True
         self.crowded = False
-        self.fencing_token = 0  # the last granted one
-        self._waiting: deque[tuple[asyncio.Future[object], Callable[[], object]]] = deque()
+        self.fencing_token = 0  # the last one that was granted
+        self._waiting: deque[tuple[str, Callable[[], Callable[[], None]]]] = deque()  # who asks what
 
     def node(self, node_id: str, delegate: DirectoryDelegate) -> "MemoryDirectoryView":
         """Return the view of the node with this id."""
@@ -53,27 +58,44 @@ class MemoryDirectory:
         )
         return self.fencing_token
 
+    def lapse(self, node_id: str) -> None:
+        """Let the lease of a node lapse, as the node is dead: it hears nothing more, and its records stay."""
+        self._lapsed[node_id] = self._clock()
+        self._waiting = deque(question for question in self._waiting if question[0] != node_id)
+
+    def lapsed(self, node_id: str) -> float | None:
+        """Return the seconds since the lease of a node lapsed, or None if it holds."""
+        since = self._lapsed.get(node_id)
+        return None if since is None else self._clock() - since
+
     def waiting(self) -> int:
         """The number of questions without an answer."""
         return len(self._waiting)
 
     def answer(self) -> None:
-        """Answer the oldest question. The caller continues in the next iteration of the loop."""
-        future, question = self._waiting.popleft()
-        if future.done():
-            return  # the caller was cancelled
-        try:
-            future.set_result(self._result(question))
-        except (Unavailable, NameLost) as error:
-            future.set_exception(error)
+        """Answer the question that has waited longest; whoever asked goes on in the next iteration of the loop."""
+        self.carry_out()()
 
-    async def ask(self, question: Callable[[], T]) -> T:
-        """Answer a question now, or when the test says so. Raises Unavailable while the directory is unavailable."""
+    def carry_out(self) -> Callable[[], None]:
+        """Do what was asked first, and return what tells the answer, which has a long way."""
+        return self._waiting.popleft()[1]()
+
+    async def ask(self, node_id: str, question: Callable[[], T]) -> T:
+        """Answer a node's question now, or when the test says so. Raises Unavailable while the directory is."""
         if not self.step_by_step:
             return self._result(question)
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, question))
-        return await future  # type: ignore[return-value]  # the question's own result
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def carry_out() -> Callable[[], None]:
+            try:
+                tell = partial(future.set_result, self._result(question))
+            except (Unavailable, NameLost) as error:
+                tell = partial(future.set_exception, error)
+            return lambda: None if future.done() else tell()  # done: whoever asked was cancelled
+
+        if node_id not in self._lapsed:
+            self._waiting.append((node_id, carry_out))
+        return await future
 
     def _result(self, question: Callable[[], T]) -> T:
         if not self.available:
@@ -128,7 +150,7 @@ class MemoryDirectoryView:
             there = self._records.get(canonical_name)
             return self._write(canonical_name, session_id, body) if there is None or self._is_vacant(there) else None
 
-        return self._shared.ask(claimed)
+        return self._ask(claimed)
 
     def take_over(
         self, holder: Record, canonical_name: str, session_id: str, body: SessionRecord | None = None
@@ -143,23 +165,23 @@ class MemoryDirectoryView:
                 canonical_name, session_id, body or msgspec.structs.replace(holder.body, away=False, calling=False)
             )
 
-        return self._shared.ask(taken)
+        return self._ask(taken)
 
     def find(self, canonical_name: str, token_hash: str | None = None) -> Awaitable[Record | None]:
-        """Return the record of a name."""
-        return self._shared.ask(lambda: self._records.get(canonical_name))
+        """The record of a name, unless its session is over."""
+        return self._ask(lambda: self._found(canonical_name))
 
     def find_token(self, canonical_name: str, token_hash: str) -> Awaitable[Record | None]:
-        """Return the record of a name if its session has this token."""
-        return self._shared.ask(lambda: self._shown(canonical_name, token_hash))
+        """The same, if its session has this token."""
+        return self._ask(lambda: _shows(self._found(canonical_name), token_hash))
 
     def resumed(self, canonical_name: str, token_hash: str) -> Awaitable[Record | None]:
-        """Return the record of a name if its session has this token."""
-        return self.find_token(canonical_name, token_hash)
+        """The record of a name, if its session has this token, whether or not that is over."""
+        return self._ask(lambda: _shows(self._records.get(canonical_name), token_hash))
 
     def locate(self, canonical_name: str) -> Awaitable[Located]:
-        """Return the node of a name's owner, and whether that user may be called."""
-        return self._shared.ask(lambda: self._located(canonical_name))
+        """Where the owner of a name is, and whether that user may be called."""
+        return self._ask(lambda: self._located(canonical_name))
 
     def save(self, canonical_name: str, session_id: str, fencing_token: int, body: SessionRecord) -> Awaitable[int]:
         """Write a session's record, also if it is missing. Raises NameLost if another session has the name."""
@@ -175,7 +197,7 @@ class MemoryDirectoryView:
             self._shared.fencing_token = max(self._shared.fencing_token, now)
             return now
 
-        return self._shared.ask(saved)
+        return self._ask(saved)
 
     def release(self, canonical_name: str, session_id: str) -> Awaitable[None]:
         """Release a name if this session owns it."""
@@ -185,10 +207,13 @@ class MemoryDirectoryView:
             if there is not None and self._owns(there, session_id):
                 del self._records[canonical_name]
 
-        return self._shared.ask(released)
+        return self._ask(released)
 
     async def tidy(self, partitions: Iterable[int]) -> None:
         """Do nothing, because no dead records are left here."""
+
+    def _ask(self, question: Callable[[], T]) -> Awaitable[T]:
+        return self._shared.ask(self.lease.node_id, question)
 
     @property
     def _records(self) -> dict[str, Record]:
@@ -201,17 +226,26 @@ class MemoryDirectoryView:
         return (there.node_id, there.session_id) == (self.lease.node_id, session_id)
 
     def _is_vacant(self, there: Record) -> bool:
-        """Return whether the record belongs to a session of this node that is over: it is about to be released."""
-        return there.node_id == self.lease.node_id and not self._delegate.here(there.session_id)
+        """Whether the session of the record is over: it is about to be given back, or its node died too long ago."""
+        if there.node_id == self.lease.node_id:
+            return not self._delegate.here(there.session_id)
+        lapsed = self._shared.lapsed(there.node_id)
+        return lapsed is not None and lapsed >= there.body.grace
 
-    def _shown(self, canonical_name: str, token_hash: str) -> Record | None:
+    def _found(self, canonical_name: str) -> Record | None:
         there = self._records.get(canonical_name)
-        return there if there is not None and hmac.compare_digest(there.body.token, token_hash) else None
+        # A record of this node without a session is found, as `Directory.find` says.
+        own = there is not None and there.node_id == self.lease.node_id
+        return there if there is None or own or not self._is_vacant(there) else None
 
     def _located(self, canonical_name: str) -> Located:
         there = self._records.get(canonical_name)
         if there is None or self._is_vacant(there):
             return Located(Presence.OFFLINE)
-        if there.body.away:
+        if there.body.away or self._shared.lapsed(there.node_id) is not None:
             return Located(Presence.AWAY, there.node_id)
         return Located(Presence.BUSY if there.body.chat or there.body.calling else Presence.FREE, there.node_id)
+
+
+def _shows(there: Record | None, token_hash: str) -> Record | None:
+    return there if there is not None and hmac.compare_digest(there.body.token, token_hash) else None

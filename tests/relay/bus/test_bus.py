@@ -49,7 +49,7 @@ class TestAcknowledgements:
         desk.turn(TEXT)
         monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.0)
         assert desk.turn(ACKS[0]) == []
-        desk.bus._publishing.answered(1)
+        desk.answered()
         assert desk.publisher.mail == [[ACKS[0]]]
         assert desk.begun == 1
 
@@ -60,8 +60,8 @@ class TestAnswers:
     async def test_one_asks_for_nothing_where_nothing_was_held_back(self) -> None:
         desk = Desk()
         desk.turn(TEXT, TEXT)
-        desk.bus.post(THERE, TEXT)  # it leaves at the end of the tick in which it was posted
-        desk.bus._publishing.answered(1)
+        desk.bus.post(THERE, TEXT)  # leaves at the end of the tick in which it was posted, without being asked for
+        desk.answered()
         assert desk.begun == 0
 
     async def test_mail_that_waited_for_the_lease_leaves_with_the_next_one(self) -> None:
@@ -69,7 +69,7 @@ class TestAnswers:
         desk.lease.standing = False
         assert desk.turn(TEXT) == []
         desk.lease.standing = True
-        desk.bus._publishing.answered(1)
+        desk.answered()
         assert desk.publisher.mail == [[TEXT]]
 
 
@@ -114,7 +114,7 @@ class TestHints:
         desk.lease.standing = False
         assert not desk.bus.flowing(THERE)
         desk = Desk()
-        desk.bus._publishing._publisher = None
+        desk.connect(None, None)
         assert not desk.bus.flowing(THERE)
 
     async def test_there_is_none_to_a_node_that_acknowledges_nothing(self) -> None:

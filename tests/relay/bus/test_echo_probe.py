@@ -1,6 +1,5 @@
 """A node checks with its own probes that others hear it, and that it hears them."""
 
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -9,7 +8,7 @@ from structlog.testing import capture_logs
 from relay.bus import echo_probe
 from relay.bus.link import Kind, note, unpack
 from relay.bus.reconnect import SILENT_SECONDS
-from relay.clock import clock
+from relay.clock import clock, clocks
 from tests.relay.bus_desk import HERE, Desk
 
 LATE = echo_probe.DEAF_SECONDS + 0.1
@@ -18,30 +17,30 @@ LATE = echo_probe.DEAF_SECONDS + 0.1
 class Scene:
     """A node with two working connections. The test decides what passes on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lease_clock, self.passed = clocks.lease, 0.0
+        monkeypatch.setattr(clocks, "lease", lambda: lease_clock() + self.passed)
         self.desk = Desk()
-        self.bus, self.echo_probe = self.desk.bus, self.desk.bus._echo_probe
+        self.bus, self.echo_probe = self.desk.bus, self.desk.echo_probe
         self.publisher, self.receiver = self.desk.publisher, self.desk.receiver
-        self.bus._subscription.connection = cast(Any, self.receiver)
-        self.bus._subscription.since = clock()
+        self.desk.subscription.connection = cast(Any, self.receiver)
+        self.desk.subscription.since = clock()
         self.echo_probe.anew()
         self.answer()
         self.echo()
 
     def answer(self, reply: object = 1) -> None:
-        """Reply to what was published last."""
-        self.bus._publishing.answered(reply)
+        """The server answers what was published last."""
+        self.desk.answered(reply)
 
     def echo(self, probe: int = -1) -> None:
-        """Return the probe."""
-        self.bus._subscription._pushed([b"message", b"t:inbox", self.publisher.probes[probe][2]])
+        """A probe comes back."""
+        self.desk.hear(self.publisher.probes[probe][2])
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, by making everything older, and check."""
-        self.echo_probe._heard -= seconds
-        self.echo_probe._echoed -= seconds
-        self.bus._subscription.since -= seconds
-        self.echo_probe._look()
+        """Let time pass, and look."""
+        self.passed += seconds
+        self.echo_probe._look()  # private: in a node a task does it every so many seconds of real time
 
     @property
     def given_up(self) -> tuple[bool, bool]:
@@ -50,8 +49,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(monkeypatch)
 
 
 def test_one_that_hears_itself_is_well(scene: Scene) -> None:
@@ -84,7 +83,7 @@ def test_what_was_said_before_a_failure_is_no_proof_after_it(scene: Scene) -> No
 @pytest.mark.parametrize("number", [0, 2, 2**60])
 def test_a_probe_that_was_never_sent_is_no_echo(scene: Scene, number: int) -> None:
     scene.echo_probe.doubt()
-    scene.bus._subscription._pushed([b"message", b"t:inbox", note(Kind.PROBE, HERE, number)])
+    scene.desk.hear(note(Kind.PROBE, HERE, number))
     assert not scene.bus.hearing
 
 
@@ -171,7 +170,7 @@ class TestRefusals:
     @pytest.mark.parametrize("error", ["MASTERDOWN Link with MASTER is down", "LOADING Redis is loading", "READONLY"])
     def test_one_that_says_that_this_server_is_the_wrong_one_has_it_left(self, scene: Scene, error: str) -> None:
         doubts: list[str] = []
-        scene.bus._publishing._store = cast(Any, SimpleNamespace(doubt=lambda: doubts.append(error)))
+        scene.desk.store.doubt = lambda: doubts.append(error)
         scene.answer(Exception(error))
         assert scene.given_up == (True, False)
         assert doubts == [error]

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.bus import link_table
-from relay.bus.link import Frame, Kind
+from relay.bus.link import Frame, Kind, unpack
 from relay.bus.link_table import LinkTable
 from relay.metrics import Counts
 from relay.session.peer_messages import Ack
@@ -24,6 +24,11 @@ def opened(node_ids: list[str], at: float = 0.0) -> LinkTable:
     return opened
 
 
+def acknowledged(sent: bytes) -> Frame:
+    """The other node's acknowledgement of the first frame."""
+    return Frame(Kind.ACK, THERE, bytes(8), 0, unpack(sent).stream, 1, b"")
+
+
 class TestBusy:
     def test_quiet_ones_are_not_looked_at(self) -> None:
         """This holds for any number of them, because the check runs many times a second."""
@@ -31,7 +36,7 @@ class TestBusy:
         assert its.busy() == []
         its.touch(some(3)[2])
         assert its.busy() == []
-        assert its._busy == {}
+        assert its._busy == {}  # private: what would be looked at again and again shows nowhere else
 
     def test_one_is_for_as_long_as_something_is_under_way(self) -> None:
         its = opened([THERE])
@@ -39,9 +44,9 @@ class TestBusy:
         assert link is not None
         link.outbox.append(Ack("ann", "c1", 1))
         its.touch(THERE)
-        link.flush(0.0)
+        (sent,) = link.flush(0.0)
         assert [node_id for node_id, _ in its.busy()] == [THERE]
-        link.take(Frame(Kind.ACK, THERE, bytes(8), 0, link._stream, 1, b""), 0.1)
+        link.take(acknowledged(sent), 0.1)
         assert its.busy() == []
 
     def test_one_that_is_forgotten_is_not(self) -> None:
@@ -98,8 +103,8 @@ class TestForgetting:
         assert link is not None
         link.outbox.append(Ack("ann", "c1", 1))
         assert its.doubtful(5.0) == []
-        link.flush(5.0)
-        link.take(Frame(Kind.ACK, THERE, bytes(8), 0, link._stream, 1, b""), 5.0)
+        (sent,) = link.flush(5.0)
+        link.take(acknowledged(sent), 5.0)
         assert its.doubtful(5.0 + LEASE) == [THERE]
 
     def test_thousands_are_forgotten_within_a_minute_in_bounded_work(self) -> None:

@@ -38,6 +38,7 @@ class Told:
     def write_back(self, *partitions: int) -> None:
         self.put_back.update(partitions)
 
+    # private: whether a server was late shows only there
     async def look(self, shards: Shards) -> None:
         """Check once, or again if the server didn't answer in time on a busy machine."""
         self.forgotten, self.put_back = set(), set()
@@ -89,8 +90,8 @@ async def desk(redis_server: RedisServer, prefix: str, redis_store: redis.Redis)
 
 
 def trust(desk: Desk) -> None:
-    """Have the server serve for a lease."""
-    desk.shards._shards[""].unsure = float("-inf")
+    """The server has served for a lease."""
+    desk.shards._shards[""].unsure = float("-inf")  # private: else a lease would have to be waited for
 
 
 async def test_a_first_look_makes_what_is_not_there_and_calls_for_its_owners(desk: Desk) -> None:
@@ -150,7 +151,7 @@ async def test_partitions_that_were_evicted_are_found_though_nobody_asks(desk: D
     """Each check looks at another partition. The first missing one leads to a check of all."""
     gone = {5, 500, 1000}
     desk.client.delete(*map(desk.keys.partition, gone))
-    desk.shards._turn = 499
+    desk.shards._turn = 499  # private: else 499 turns would have to be waited for
     await desk.told.look(desk.shards)
     assert desk.told.forgotten == set()
     await desk.told.look(desk.shards)
@@ -163,6 +164,7 @@ async def test_a_partition_that_moved_to_another_server_is_looked_at(
     trust(desk)
     moved = {desk.keys.partition(number): number for number in (7, 8, 900)}
     monkeypatch.setattr(desk.store, "home", lambda key: "other" if key in moved else "")
+    # private: there is only one server here
     monkeypatch.setattr(desk.store._engine, "version", desk.store.layout + 1)
     desk.client.delete(desk.keys.partition(8))  # existing partitions name another server, as the missing ones would
     await desk.told.look(desk.shards)
@@ -186,7 +188,7 @@ def lease_key(desk: Desk) -> Iterator[str]:
 async def settled(desk: Desk) -> NodeLiveness:
     """Have our own lease held for long enough to declare other nodes dead."""
     await desk.lease.take()
-    desk.lease._since = float("-inf")
+    desk.lease._since = float("-inf")  # private: else a lease would have to be waited for
     desk.lease.deadline = float("inf")
     return NodeLiveness(desk.store, desk.keys, desk.lease, desk.shards)
 
@@ -224,7 +226,7 @@ async def test_a_clock_that_was_set_back_lets_no_dead_node_live_on(desk: Desk, l
 async def test_a_clock_that_was_set_back_is_noticed_and_one_that_is_inexact_is_none(desk: Desk) -> None:
     key, now = desk.keys.partition(1), time_of(desk)
     trust(desk)
-    desk.shards._shards[""].clock = None
+    desk.shards._shards[""].clock = None  # private: as before the first look at the clock
     desk.shards.timed(key, clock(), now)
     desk.shards.timed(key, clock(), now + 0.05)
     assert desk.shards.steady(key)

@@ -7,6 +7,8 @@ import redis
 from relay.clock import clock
 from relay.directory.data_loss import Shards
 from relay.directory.lease import TAIL_SECONDS, Lease
+
+# private: a promise that is old already can't be had from a server
 from relay.directory.node_liveness import TIDY, NodeLiveness, _Promise
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
@@ -141,13 +143,14 @@ async def test_who_is_without_a_lease_is_told_once_our_own_was_held_for_long_eno
         tasks.start_soon(store.run)
         await lease.take()
         assert await peers.absent([held, lapsed, missing]) == set(), "who lives must have had time to come back"
-        lease._since -= 2 * LEASE
+        lease._since -= 2 * LEASE  # private: else a lease would have to be waited for
         assert await peers.absent([held, lapsed, missing]) == {lapsed, missing}
         tasks.cancel_scope.cancel()
     await store.aclose()
     assert await peers.absent([]) == set()
 
 
+# private: what is remembered of the dead shows only in memory
 async def test_what_is_known_of_leases_that_lapsed_long_ago_is_dropped_a_little_at_a_time(
     redis_server: RedisServer, prefix: str
 ) -> None:

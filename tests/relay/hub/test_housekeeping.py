@@ -7,7 +7,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 from structlog.testing import capture_logs
 
+from relay.bus.link import Kind, pack
 from relay.hub import housekeeping
+from relay.redis_client.keys import Keys
 from tests.relay.bus_desk import THERE, Desk
 from tests.relay.desk import until
 
@@ -48,9 +50,8 @@ async def test_whether_peers_are_there_is_looked_at_in_slices() -> None:
 
 async def test_dead_nodes_are_forgotten_wherever_they_were_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "LINKS_SECONDS", 0.001)
-    desk = Desk()
+    desk = Desk(lease_seconds=0.0)
     forgotten: list[str] = []
-    gone: list[str] = []
 
     class Peers:
         async def absent(self, node_ids: list[str]) -> set[str]:
@@ -59,13 +60,11 @@ async def test_dead_nodes_are_forgotten_wherever_they_were_remembered(monkeypatc
         def forget(self, node_ids: list[str]) -> None:
             forgotten.extend(node_ids)
 
-    desk.bus._links._lease = 0.0
-    desk.bus._links.open(THERE, 0.0)
-    monkeypatch.setattr(desk.bus._publishing, "forget", gone.append)
+    desk.hear(pack(Kind.ACK, THERE, bytes(8), 0))
     with capture_logs() as lines:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(housekeeping.mind_links, desk.bus, cast(Any, Peers()))
             await until(lambda: forgotten)
             tasks.cancel_scope.cancel()
-    assert (forgotten, gone, desk.bus.links) == ([THERE], [THERE], 0)
+    assert (forgotten, desk.publisher.forgotten, desk.bus.links) == ([THERE], [Keys("t").inbox(THERE)], 0)
     assert [(line["nodes"], line["uids"]) for line in lines] == [(1, THERE)]

@@ -93,7 +93,9 @@ def test_one_who_is_gone_when_it_is_called_leaves_nothing(talk: Door) -> None:
     talk.gone.clear()
     talk.come(10)
     talk.pass_time(1.0)
+    # private: what is kept of one who is gone shows nowhere else
     assert not talk.login_queue._called
+    # private: likewise
     assert not talk.login_queue._waiting
 
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from relay.directory.directory import Record, SessionRecord
 from relay.hub.hub import Hub
 from relay.hub.name_claims import TRIES
-from relay.hub.rate_limit import TokenBucket
+from relay.hub.rate_limit import RateLimiter, TokenBucket
 from relay.metrics import Limit
 from relay.session.peer_messages import SessionMoved
 from relay.session.runtime import Limits
@@ -87,7 +87,7 @@ async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobod
     broken = guests.connect(here)
     broken.send(b'{"type":"hello","name":"ann","auth":"good"}\n' if program else b"ann good\n")
     broken.reset()
-    await until(lambda: here.sessions["ann"].named and not here._claims._behind)
+    await until(lambda: here.sessions["ann"].named)
     await until(lambda: broken.connection.session.state in (State.ENDED, State.NAMELESS))
     assert here.sessions["ann"].client is first.connection
     assert not first.closed
@@ -158,7 +158,7 @@ async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
 
 async def test_who_asks_for_names_too_often_is_refused_and_counted(here: Hub, guests: Guests) -> None:
     wire = guests.connect(here)
-    wire.connection.rate_limiter._claims = TokenBucket(1, here.now)
+    wire.connection.rate_limiter = RateLimiter(here.limits, TokenBucket(1, here.now))
     says(wire, type="hello", name="ann", auth="bad")
     assert await code(wire) == "bad_auth"
     says(wire, type="hello", name="ann", auth="good")
@@ -214,7 +214,7 @@ async def test_a_defect_behind_an_answer_is_logged_and_the_node_goes_on(
     here: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, capture_logs() as log:
-        patch.setattr(here._claims, "_known", lambda *about: 1 / 0)
+        patch.setattr(here, "wake", lambda session: 1 / 0)
         await token_of(guests.at(here))
         await until(lambda: [line for line in log if line["event"] == "a step failed"])
     await token_of(guests.at(here, "ben"))

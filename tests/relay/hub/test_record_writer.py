@@ -303,8 +303,8 @@ class TestTheBody:
         ann, tim = enter(world.place("n1"), "Ann"), enter(world.place("n2"), "Tim", program=False)
         chat = pair(ann, tim)
         grace = world.limits.grace
-        assert body(ann.session) == SessionRecord("Ann", grace, "hash", False, chat, tim.session.party)
-        assert body(tim.session) == SessionRecord("Tim", 0.0, "hash", False, chat, ann.session.party)
+        assert body(ann.session) == SessionRecord("Ann", grace, ann.session.token_hash, False, chat, tim.session.party)
+        assert body(tim.session) == SessionRecord("Tim", 0.0, "", False, chat, ann.session.party)
 
     def test_someone_away_is_away(self) -> None:
         ann = enter(World().place("n1"), "Ann")

@@ -77,8 +77,8 @@ async def test_a_pause_while_it_opens_again_holds(call_policy: Door) -> None:
     call_policy.port.resume()
     await anyio.lowlevel.checkpoint()  # it is opening now
     call_policy.port.pause()
-    await anyio.sleep(0.05)  # nothing happens here either
-    assert call_policy.port._server is None
+    await anyio.sleep(0.05)  # likewise
+    assert call_policy.port._server is None  # private: it may open again before anybody has connected
     call_policy.port.resume()
     assert await call_policy.knock() == b"hello"
 
@@ -122,7 +122,7 @@ async def test_accepting_stops_before_the_last_and_goes_on_after_some_relief(mon
     descriptors = Descriptors(lambda: clients, lambda: met.append(True))
     descriptors.look()  # it hasn't begun, so there is nothing to check
     descriptors.start([line])
-    limit = descriptors._others + 100
+    limit = descriptors._others + 100  # private: how many files the rest of the process holds is its own count
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     for count in (100 - SPARE, 100 - SPARE + 1, 100 - SPARE, 100 - SPARE - RELIEF + 1, 100 - SPARE - RELIEF):
         clients = count

@@ -256,6 +256,7 @@ class TestWhatIsPassedOn:
         peer.say(said)
         assert len(peer.client.heard) == READ
         assert not peer.tcp.reading
+        # private: what a layer holds back shows nowhere else
         assert peer.layer._incoming.pending <= CIPHER_BYTES
         while len(peer.client.heard) < len(said):
             peer.client.transport.resume_reading()
@@ -313,7 +314,8 @@ class TestTheEnd:
         peer.client.transport.write(b"Quit\n")
         assert peer.tcp.sent
         peer.feed(b"x" * 1000)
-        assert peer.layer._incoming.pending == 0  # it was sent after the end
+        # private: what a layer holds back shows nowhere else
+        assert peer.layer._incoming.pending == 0  # said behind the end
         assert peer.client.events == ["made", "eof"]
 
     async def test_the_end_of_tcp_alone_is_one_too(self, peer: Peer) -> None:

@@ -23,6 +23,7 @@ WINDOW_BYTES = 1000
 LIMITS = Limits(window=WINDOW, window_bytes=WINDOW_BYTES)
 
 
+# private: the table itself is what is tested
 def test_every_dialect_has_its_name() -> None:
     there = {id(one) for one in vars(dialects).values() if hasattr(one, "render") and not isinstance(one, type)}
     assert there == set(connection._NAMES)

@@ -9,30 +9,35 @@ import pytest
 import redis
 
 from relay.config import Config
+from relay.hub.hub import Hub
 from relay.metrics import Counts
-from relay.node import Node
 from relay.observe import status_publisher
-from relay.observe.status_publisher import COUNT, KEPT_SECONDS, read
+from relay.observe.status_publisher import COUNT, KEPT_SECONDS, StatusPublisher, read
 from relay.observe.status_report import Report, encode
+from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from tests.relay.desk import until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
+UID = "1" * 16
 REPORT = Report("n1", "1.0", 0.0, 3700.0, 5.0)
 
 
 @pytest.fixture
-async def node(redis_server: RedisServer, prefix: str) -> AsyncIterator[Node]:
-    """A node that runs nothing but its connection to Redis."""
-    node = Node(Config(redis=redis_server.url, prefix=prefix))
+async def store(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+    store = RedisClient(redis_server.url)
     async with anyio.create_task_group() as tasks:
-        node._assemble("1" * 16, tasks)
-        tasks.start_soon(node._store.run)
-        yield node
+        tasks.start_soon(store.run)
+        yield store
         tasks.cancel_scope.cancel()
-    await node._store.aclose()
+    await store.aclose()
+
+
+@pytest.fixture
+def publisher(store: RedisClient, hub: Hub, prefix: str) -> StatusPublisher:
+    return StatusPublisher(Config(), UID, store, Keys(prefix), hub, lambda: "")
 
 
 def leave(store: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
@@ -41,44 +46,52 @@ def leave(store: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
     store.expire(key, 60)
 
 
-async def test_what_the_dead_and_strangers_left_is_dropped(node: Node, redis_store: redis.Redis, prefix: str) -> None:
+async def test_what_the_dead_and_strangers_left_is_dropped(
+    publisher: StatusPublisher, redis_store: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = time.time()
     leave(redis_store, prefix, "fresh", encode(msgspec.structs.replace(REPORT, at=now)))
     leave(redis_store, prefix, "old", encode(msgspec.structs.replace(REPORT, at=now - KEPT_SECONDS - 10)))
     leave(redis_store, prefix, "garbage", b"nonsense")
-    await node._reporter._tidy()
-    assert set(redis_store.hkeys(Keys(prefix).nodes)) == {"fresh"}
-    await node._reporter._tidy()
-    assert set(redis_store.hkeys(Keys(prefix).nodes)) == {"fresh"}, "nothing to drop"
+    monkeypatch.setattr(status_publisher, "REPORT_SECONDS", 0.001)
+    monkeypatch.setattr(status_publisher, "TIDY_EVERY", 1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(publisher.run)
+        await until(lambda: set(redis_store.hkeys(Keys(prefix).nodes)) == {"fresh", UID})
+        for _ in range(3):  # it has tidied up before it reports again, although there is nothing to drop any more
+            redis_store.hdel(Keys(prefix).nodes, UID)
+            await until(lambda: set(redis_store.hkeys(Keys(prefix).nodes)) == {"fresh", UID})
+        tasks.cancel_scope.cancel()
 
 
 async def test_more_reports_than_one_answer_holds_are_all_read(
-    node: Node, redis_store: redis.Redis, prefix: str
+    store: RedisClient, redis_store: redis.Redis, prefix: str
 ) -> None:
     node_ids = {f"uid{number}" for number in range(10 * COUNT)}
     redis_store.hset(Keys(prefix).nodes, mapping={node_id: encode(REPORT) for node_id in node_ids})
     redis_store.expire(Keys(prefix).nodes, 60)
-    found = await read(node._store, Keys(prefix).nodes)
+    found = await read(store, Keys(prefix).nodes)
     assert set(found) == node_ids
     assert set(found.values()) == {REPORT}
 
 
 async def test_a_node_that_ends_says_nothing_more(
-    node: Node, redis_store: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
+    publisher: StatusPublisher, redis_store: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise it would come back to the list that it has just left."""
     monkeypatch.setattr(status_publisher, "REPORT_SECONDS", 0.001)
     key = Keys(prefix).nodes
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(node._reporter.run)
+            tasks.start_soon(publisher.run)
             await until(lambda: redis_store.hlen(key))
-            await node._reporter.withdraw()
+            await publisher.withdraw()
     assert redis_store.hlen(key) == 0
 
 
-async def test_two_reports_at_once_tell_no_rate(node: Node) -> None:
+# private: two reports are never so close that one could wait for it
+async def test_two_reports_at_once_tell_no_rate(publisher: StatusPublisher) -> None:
     counts = Counts()
     counts.taken = counts.delivered = 100
-    assert node._reporter._rates(counts, 0.0) == (0.0, 0.0)
-    assert node._reporter._rates(counts, 1.0) == (0.0, 0.0), "those were counted"
+    assert publisher._rates(counts, 0.0) == (0.0, 0.0)
+    assert publisher._rates(counts, 1.0) == (0.0, 0.0), "those were counted"

@@ -150,6 +150,7 @@ def test_a_server_that_will_not_start_is_quoted(base: Path, programs: Path) -> N
     assert list(base.iterdir()) == []
 
 
+# private: else it would have to wait for so long
 def test_a_server_that_neither_answers_nor_ends_is_killed(
     base: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

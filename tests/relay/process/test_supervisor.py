@@ -10,6 +10,8 @@ import pytest
 
 from relay.config import Config, ConfigError
 from relay.process import supervisor
+
+# private: each is a step of a program that runs until it is stopped
 from relay.process.supervisor import _client_command, _lines, plan, plan_workers
 
 
@@ -114,6 +116,7 @@ def test_the_client_is_named_so_that_it_can_be_typed(
 
 
 @pytest.mark.anyio
+# private: the supervisor of real processes can't be made to fail so
 async def test_a_worker_that_cannot_be_started_again_is_tried_again_while_the_others_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,6 +140,7 @@ async def test_a_worker_that_cannot_be_started_again_is_tried_again_while_the_ot
 
 
 @pytest.mark.anyio
+# private: likewise
 async def test_a_node_that_cannot_be_started_at_all_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = supervisor._Cluster(plan(Config(), 1), replacing=False)
 

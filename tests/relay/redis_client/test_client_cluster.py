@@ -264,6 +264,7 @@ async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
 
         for _ in range(100):
             tasks.start_soon(ask)
+        # private: that they wait in a line shows only once they are answered
         await until(lambda: (shard := store._shards.get(f"{HOST}:{scene.low.port}")) and shard._queue)
         scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
         await store.look()
@@ -352,8 +353,8 @@ async def test_members_that_are_all_elsewhere_are_found_by_the_name_that_was_giv
     def places(host: str, port: int, flags: int = 0) -> list[Place]:
         return before(addresses[0] if host == "members.example" and not flags else host, port, flags)
 
-    before = dns_lookup._places
-    monkeypatch.setattr(dns_lookup, "_places", places)
+    before = dns_lookup._places  # private: what the system's resolver answers has no other way in
+    monkeypatch.setattr(dns_lookup, "_places", places)  # private: likewise
     old, new = Member("old"), Member("new")
     async with listening(new, OTHER_HOST, port):
         async with listening(old, HOST, port):

@@ -267,6 +267,7 @@ async def test_a_server_that_wants_a_certificate_gets_it(tmp_path: Path) -> None
             await Dialer(NOBODY, over_tls(authority)).dial("localhost", port)
 
 
+# private: how often it is read shows nowhere else
 async def test_what_is_trusted_is_read_once_for_as_long_as_it_stays(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with secured(authority, "redis") as port:

@@ -103,7 +103,7 @@ Start = Callable[..., Any]
 
 async def found(sentinels: Sentinels) -> tuple[str, int] | None:
     await sentinels.look()
-    return sentinels._primary
+    return sentinels._primary  # private: else a connection to it would have to be made
 
 
 async def test_the_latest_configuration_counts_whoever_else_says_so(start: Start) -> None:
@@ -186,10 +186,9 @@ async def test_what_is_no_address_is_left_out(start: Start, told: tuple[str, str
     sentinels = await start(guard)
     guard.others = [(*told, "id")]
     assert await found(sentinels) == NEW
-    assert sentinels._learned == {}
+    assert sentinels._learned == {}  # private: else all others would have to be silent first
     guard.primary = (told[0], 1) if told[1] == "1" else None
-    await sentinels.look()
-    assert sentinels._primary == NEW
+    assert await found(sentinels) == NEW
 
 
 async def test_however_many_are_told_of_few_are_remembered(start: Start) -> None:
@@ -197,7 +196,7 @@ async def test_however_many_are_told_of_few_are_remembered(start: Start) -> None
     sentinels = await start(guard)
     guard.others = [(f"10.1.{n // 250}.{n % 250}", "1", f"id{n}") for n in range(1000)]
     await sentinels.look()
-    assert len(sentinels._learned) == LEARNED
+    assert len(sentinels._learned) == LEARNED  # private: what is remembered beyond that shows nowhere else
 
 
 async def test_that_none_answers_is_said_once_and_so_is_the_end_of_that(start: Start) -> None:

@@ -1,12 +1,11 @@
 """The ends of a client's connection: on request, cut off, without a name, or with a dead peer."""
 
-import time
-
 import anyio
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from relay.clock import clocks
 from relay.hub.hub import Hub
 from relay.net import tcp_health
 from relay.server import connection
@@ -27,8 +26,8 @@ class TestASpan:
     ) -> None:
         with capture_logs() as lines:
             client = await text(wire, b"ann")
-            now = time.time
-            monkeypatch.setattr(time, "time", lambda: now() + step)
+            now = clocks.wall
+            monkeypatch.setattr(clocks, "wall", lambda: now() + step)
             client.send(b"Quit\n")
             await until(lambda: client.closed)
         (ended,) = (line for line in lines if line["event"] == "session ended")
@@ -117,7 +116,7 @@ class TestClosing:
         ann = await text(wire, b"ann")
         ann.reset()
         await until(lambda: "ann" not in hub.sessions and ann.connection.session.client is None)
-        assert ann.connection._timer is None
+        assert ann.connection._timer is None  # private: a timer that is left does nothing but keep memory
 
 
 class TestTheNameTimeOut:
@@ -129,7 +128,7 @@ class TestTheNameTimeOut:
     async def test_one_with_a_name_is_not(self, hub: Hub, wire: Connect) -> None:
         hub.limits = replace(hub.limits, name=0.5)
         client = await text(wire, b"ann")
-        assert client.connection._timer is None
+        assert client.connection._timer is None  # private: else it would have to be waited for
         assert client.connection.session.named
 
 

@@ -55,7 +55,7 @@ class TestALineBeforeAName:
         start = b'{"type":"hello","auth":"' if dialect == "json" else b""
         for _ in range(65):
             client.send(start + b"x" * 1000)
-            assert client.connection._framer.half <= NAMELESS_BYTES
+            assert 0 <= client.connection.unsaid <= NAMELESS_BYTES
             start = b""
         if dialect != "classic":  # each of these reads is a line there
             await until(lambda: TOO_LONG in client.sent)
@@ -76,7 +76,7 @@ class TestALineBeforeAName:
         hub.open_tick()
         hub.sessions["ann"].name_lost()
         client.send(b"x")
-        assert client.connection._framer.half == 0
+        assert client.connection.unsaid == NAMELESS_BYTES
         await until(lambda: TOO_LONG in client.sent)
         client.lines()
         client.send(b'"}\n' + hello("json", "ann"))
@@ -119,7 +119,7 @@ class TestHalfALineOfOneWithAName:
         await until(lambda: client.connection.held_bytes == 0)
 
     async def test_beyond_its_share_is_read_on_when_it_is_its_turn(self, hub: Hub, wire: Connect) -> None:
-        hub.memory_budget.look([hub.memory_budget._bound])
+        hub.memory_budget.look([hub.memory_budget.room])
         hub.memory_budget.allowance = 20_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         for client in (ann, ben):
@@ -136,7 +136,7 @@ class TestHalfALineOfOneWithAName:
         await until(lambda: not ben.unsent)
 
     async def test_goes_on_when_there_is_memory_again(self, hub: Hub, wire: Connect) -> None:
-        hub.memory_budget.look([hub.memory_budget._bound])
+        hub.memory_budget.look([hub.memory_budget.room])
         hub.memory_budget.allowance = 1_000
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         for client in (ann, ben):
@@ -148,13 +148,14 @@ class TestHalfALineOfOneWithAName:
         await until(lambda: not ann.unsent and not ben.unsent)
 
     async def test_waits_no_more_once_it_is_gone(self, hub: Hub, wire: Connect) -> None:
-        hub.memory_budget.look([hub.memory_budget._bound])
+        hub.memory_budget.look([hub.memory_budget.room])
         hub.memory_budget.allowance = 1_000
         ann = await text(wire, b"ann")
         ann.send(b"x" * 60_000)
         await until(lambda: not ann.reading)
         ann.reset()
-        assert not hub.partial_lines._waiting
+        hub.memory_budget.look([])
+        assert hub.partial_lines.look(0.0) == []
 
 
 class TestTheTimeToSendAName:

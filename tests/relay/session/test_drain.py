@@ -56,7 +56,7 @@ class TestDraining:
         assert [event.texts for event in ben.hears() if isinstance(event, Messages)] == [["a"]]
         ben.says(Acknowledge(1))
         world.settle()
-        assert ann.hears() == [Acked(1, "chat3", NOON)]
+        assert ann.hears() == [Acked(1, CHAT, NOON)]
         ann.says(EndOfStream())
         assert drain.look()
 
@@ -99,7 +99,7 @@ class TestDraining:
         assert tim.hears() == []
         ben.says(Acknowledge(1))
         world.settle()
-        assert tim.hears() == [Acked(1, "chat3", NOON), Moving()]
+        assert tim.hears() == [Acked(1, CHAT, NOON), Moving()]
         assert drain.look()
 
     def test_a_call_that_a_person_has_made_has_its_answer_first(

@@ -209,10 +209,9 @@ def test_a_call_taken_too_late_is_missed(world: World) -> None:
 
 def test_who_does_not_ask_is_paired_at_once_and_a_resume_may_change_that(world: World) -> None:
     ben = asking(world, "ben")
-    session_id = ben.session.session_id
     ben.says(EndOfStream())
     again = world.place("n3").user()
-    again.says(Claim("ben", True, Resume(session_id), False))
+    again.says(Claim("ben", True, Resume(ben.token), False))
     world.settle()
     again.hears()
     pair(enter(world.place("n1"), "ann"), again)
@@ -245,10 +244,10 @@ def test_typing_alone_is_ignored(world: World) -> None:
 def test_typing_that_can_not_go_at_once_is_dropped_and_nothing_else(world: World) -> None:
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben")
     chat = pair(ann, ben)
-    world.flowing = False
+    world.bus.flowing = False
     ann.says(Type(), Say("one", 1))
     world.settle()
-    world.flowing = True
+    world.bus.flowing = True
     ben.behind = True
     ann.says(Type(), Say("two", 2))
     world.settle()
@@ -268,4 +267,4 @@ def test_typing_for_a_text_client_or_one_who_is_away_goes_nowhere(world: World) 
     dan.says(EndOfStream())
     world.settle()
     cas.says(Type())
-    assert not any(world.links.values())
+    assert world.mail() == []

@@ -121,7 +121,6 @@ def test_it_is_the_same_when_the_sender_says_it_again_on_another_node(
     world.settle()
     assert times_told(ben) == ({1: NOON, 2: NOON} if told else {})
     world.crash("n1")
-    world.records["ann"] = ann.session
     world.pass_time(5)
     again = comes_back(ann, world.place("n3"), chat, sent=2)
     world.settle()
@@ -171,7 +170,6 @@ def test_what_was_acknowledged_meanwhile_has_its_time_too(world: World, ann: Use
     world.settle()
     ben.says(Acknowledge(2))
     world.crash("n1")
-    world.records["ann"] = ann.session
     world.pass_time(5)
     again = comes_back(ann, world.place("n3"), chat, sent=2)
     world.settle()
@@ -188,10 +186,9 @@ def test_a_partner_who_comes_back_says_what_time_it_was_told(world: World, ann: 
     world.settle()
     world.crash("n1")
     world.crash("n2")
-    world.records |= {"ann": ann.session, "ben": ben.session}
     world.pass_time(5)
     user = world.place("n4").user()
-    user.says(Claim("ben", True, Resume(ben.session.session_id, chat, 0, 1, None, NOON)))
+    user.says(Claim("ben", True, Resume(ben.token, chat, 0, 1, None, NOON)))
     world.settle()
     world.pass_time(1)
     world.settle()
@@ -208,7 +205,6 @@ def test_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User
     world.settle()
     world.crash("n1")
     world.crash("n2")
-    world.records |= {"ann": ann.session, "ben": ben.session}
     world.pass_time(5)
     again = comes_back(ann, world.place("n3"), chat, sent=1)
     world.settle()
@@ -216,7 +212,7 @@ def test_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User
     world.settle()
     again.hears()
     user = world.place("n4").user()
-    user.says(Claim("ben", True, Resume(ben.session.session_id, chat, 0, 1, None, NOON)))
+    user.says(Claim("ben", True, Resume(ben.token, chat, 0, 1, None, NOON)))
     world.settle()
     assert acks(again) == [(1, NOON)]
 
@@ -234,7 +230,6 @@ def test_it_is_the_same_when_the_senders_node_dies_and_the_partner_moves(
     world.settle()
     assert times_told(ben) == {1: NOON, 2: NOON + 1}
     world.crash("n1")
-    world.records["ann"] = ann.session
     world.pass_time(5)
 
     def sender() -> User:
@@ -267,7 +262,6 @@ def test_a_sender_who_moves_takes_along_what_its_node_had_learnt(world: World, a
     world.settle()
     assert times_told(ben) == {1: NOON}
     world.crash("n2")
-    world.records["ben"] = ben.session
     world.pass_time(5)
     again = comes_back(ann, world.place("n3"), chat, sent=1)
     world.settle()
@@ -288,7 +282,6 @@ def test_a_person_s_stamp_is_the_same_time(world: World, ann: User) -> None:
     ann.says(Say("a", 1))
     world.settle()
     world.crash("n1")
-    world.records["ann"] = ann.session
     world.pass_time(5)
     again = comes_back(ann, world.place("n3"), chat, sent=1)
     again.says(Say("a", 1))
@@ -302,6 +295,6 @@ def test_only_mail_of_the_present_chat_and_owner_is_noted(world: World, ann: Use
     """Messages for another chat, or from a former owner, leave no note."""
     pair(ann, ben)
     assert ben.session.chat is not None
-    ben.session.host.deliver(Text("ben", "another", 9, 1, 0, 1.0, ["x"]))  # type: ignore[attr-defined]
-    ben.session.host.deliver(Text("ben", ben.session.chat.id, 0, 1, 0, 1.0, ["x"]))  # type: ignore[attr-defined]
+    ben.place.deliver(Text("ben", "another", 9, 1, 0, 1.0, ["x"]))
+    ben.place.deliver(Text("ben", ben.session.chat.id, 0, 1, 0, 1.0, ["x"]))
     assert ben.session.chat.times.of(1) is None

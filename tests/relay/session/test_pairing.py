@@ -3,14 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from relay.model import Party
 from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.events import Call, EndOfStream
-from relay.session import peer_handlers
 from relay.session.pairing import Answering
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Mail
-from relay.session.session import State
 from tests.relay.world import User, World, enter, in_words
 
 BEN = Party("n2", "ben", "Ben", 9, "client", 30.0)
@@ -48,19 +47,17 @@ class Desk:
         self.world.happen("directory")
 
     def refuse(self) -> None:
-        """Have the directory fail."""
-        self.world.available = False
+        """The directory can't be had."""
+        self.world.directory.available = False
         self.world.happen("directory")
 
     def hears(self, mail: Mail) -> None:
-        peer_handlers.receive(self.ann.session, mail)
-        self.ann.pump()
+        self.place.deliver(mail)
 
     def posted(self) -> list[str]:
-        """Return the kinds and nodes of her new peer messages."""
-        mail = [m for queue in self.world.links.values() for m in queue]
-        self.world.links.clear()
-        return [f"{type(m).__name__} {m.to}{f' {m.code}' if isinstance(m, Decline) else ''}" for m in mail]
+        """What she sent since last asked: kind, to whom."""
+        mail = self.world.lose()
+        return [f"{type(m).__name__} {m.to}{f' {m.code}' if isinstance(m, Decline) else ''}" for _, m in mail]
 
     def told(self) -> list[str]:
         return [in_words(event) for event in self.ann.hears()]
@@ -124,7 +121,8 @@ STEPS: dict[str, Deed] = {
 def _located(presence: Presence | None) -> Deed:
     def deed(desk: Desk) -> None:
         if presence is Presence.AWAY:
-            desk.ben.session.state = State.AWAY
+            there = desk.world.records["ben"]
+            desk.world.records["ben"] = replace(there, body=replace(there.body, away=True))
         elif presence is Presence.OFFLINE:
             del desk.world.records["ben"]
         desk.answer() if presence else desk.refuse()
@@ -278,10 +276,10 @@ def test_no_step_lasts_longer_than_a_lease_and_lines_wait_meanwhile(step: str) -
     desk = Desk()
     STEPS[step](desk)
     assert desk.ann.session.blocked
-    desk.world.available = False
+    desk.world.directory.available = False
     for _ in range(2):
         desk.world.pass_time(desk.world.limits.lease)
-        while desk.world.answers:
+        while "directory" in desk.world.choices():
             desk.answer()
     assert desk.step == "free"
     assert not desk.ann.session.blocked
@@ -304,11 +302,11 @@ def test_a_call_in_a_crowd_takes_the_time_that_its_turn_takes(step: str) -> None
     """A user who is refused because others come first would only call again."""
     desk = Desk()
     STEPS[step](desk)
-    desk.world.crowded = True
+    desk.world.directory.crowded = True
     desk.world.pass_time(5 * desk.world.limits.call)
     assert desk.ann.session.blocked
     assert desk.told() == []
-    desk.world.crowded = False  # the others were answered, or nobody is there any more
+    desk.world.directory.crowded = False  # the rest were answered, or nobody is any more
     desk.world.pass_time(desk.world.limits.call)
     assert desk.step == "free"
     assert desk.told() == ["unavailable Ben"]
@@ -325,6 +323,6 @@ def test_what_is_heard_of_a_step_after_the_end_means_nothing(
     world.happen(("n1", "n2"))
     assert isinstance(ben.session.pairing.step, Answering)
     getattr(ben.session, ends)()
-    world.available = available
+    world.directory.available = available
     world.settle()
     assert not ben.session.named

@@ -70,10 +70,8 @@ class Desk:
         return Resync("ann", chat or self.chat, party or self.ben, last, reply)
 
     def posted(self) -> list[tuple[str, Mail]]:
-        """Return her new peer messages with their nodes."""
-        mails = [(link[1], mail) for link, queue in self.world.links.items() for mail in queue]
-        self.world.links.clear()
-        return mails
+        """What she sent since last asked, and to which node."""
+        return [(node_id, mail) for (_, node_id), mail in self.world.lose()]
 
     def moved(self, node_id: str) -> Party:
         """Return the message that Ben has come back on another node."""
@@ -239,7 +237,7 @@ class TestSync:
         pair(ann, ben)
         ann.says(*(Say(f"a{id}", id) for id in range(1, 4)))
         ben.says(*(Say(f"b{id}", id) for id in range(1, 4)))
-        world.links.clear()
+        world.lose()
         chat = ann.session.chat
         assert chat is not None
         ann.session.host.post("n2", chat.sync(ann.session.party, reply=True))
@@ -276,7 +274,7 @@ class TestNobodyHere:
         place = world.place("n1")
         world.place("n2")
         place.deliver(mail)
-        assert [m for queue in world.links.values() for m in queue] == answer
+        assert [mail for _, mail in world.mail()] == answer
 
 
 def test_a_caller_of_someone_who_forgot_the_chat_is_told(desk: Desk) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from relay.hub.rate_limit import RateLimiter
 from relay.protocol.errors import Code
 from relay.protocol.events import (
     AcceptCall,
@@ -92,10 +93,11 @@ def test_so_has_one_that_there_are_too_many_of(ann: User) -> None:
 
 @pytest.mark.parametrize("command", [Call("ben", 7), Who("ben", 7)])
 def test_so_has_one_that_is_not_possible_or_too_fast(world: World, ann: User, ben: User, command: Any) -> None:
-    world.available = False
+    world.directory.available = False
     ann.says(command)
     world.settle()
-    ann.session.host.refusal = Code.RATE_LIMITED  # type: ignore[attr-defined]
+    ann.rate_limiter = RateLimiter(Limits(calls=1))
+    assert ann.rate_limiter.may_call(world.time)
     ann.says(command)
     assert refs(ann.hears()) == [("Refused", 7), ("Refused", 7)]
 

@@ -28,7 +28,7 @@ from relay.session.pairing import Reserved, Settling
 from relay.session.session import Session
 from tests.relay import movers
 from tests.relay.movers import GRACE
-from tests.relay.world import CHAT, NOON, User, World, comes_back, enter, pair
+from tests.relay.world import CHAT, NOON, User, World, comes_back, enter, is_found, pair
 
 world, ann, ben = movers.world, movers.ann, movers.ben
 
@@ -61,9 +61,7 @@ def test_where_nobody_knows_how_far_the_client_numbered_the_first_id_is_right(
         world.settle()
     elif partner == "lost with its node":
         world.crash("n2")
-        world.records["ben"] = ben.session
     world.crash("n1")
-    world.records["ann"] = ann.session
     again = comes_back(ann, world.place("n3"), chat, sent=None)
     world.settle()
     world.pass_time(world.limits.reunion)
@@ -114,7 +112,7 @@ def test_a_chat_that_the_client_knows_to_be_over_does_not_go_on(world: World, an
     assert [type(event) for event in again.hears()] == [Welcome]
     assert again.session.chat is None
     assert ann.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("a",), CHAT), Left("ben", Reason.LEFT, CHAT)]
-    assert not world.records["ben"].chat
+    assert not world.records["ben"].body.chat
     assert pair(ann, again) != chat
 
 
@@ -149,7 +147,7 @@ def test_an_agreement_in_which_the_callee_moves_before_it_is_settled_comes_to_no
     ann.says(Call("ben"))
     while not isinstance(ann.session.pairing.step, Settling):
         world.happen(world.choices()[0])
-    record_written = world.answers.popleft()
+    record_written = world.carry_out()
     again = comes_back(ben, world.place("n3"))
     world.settle()
     record_written()
@@ -176,7 +174,7 @@ class TestASwitchInWhichTheCallerMoves:
         ann.says(Call("cid"))
         while not isinstance(ann.session.pairing.step, Settling):
             world.happen(world.choices()[0])
-        return world.answers.popleft()
+        return world.carry_out()
 
     def test_before_it_is_settled_keeps_the_chat_that_she_was_in(
         self, world: World, ann: User, ben: User, cid: User
@@ -203,20 +201,18 @@ class TestASwitchInWhichTheCallerMoves:
         """Her node dies before she learns of it, and before her record says that the old chat is over."""
         old = pair(ann, ben)
         written = self.settling(world, ann)
-        both = ann.session.previous_chat
         written()
         while cid.session.chat is None:
             world.happen(("n1", "n4"))
-        ann.session.fallback_chat = both
-        world.links.clear()
+        world.lose()
         again = comes_back(ann, world.place("n3"), old)
-        del world.nodes["n1"]
+        world.crash("n1")
         world.settle()
         assert [type(event) for event in again.hears()] == [Welcome, Paired]
         assert again.session.chat is not None
         assert again.session.chat.id == cid.session.chat.id
         assert again.session.previous_chat is None
-        assert ben.hears() == [Left("ann", Reason.LEFT, "chat4")]
+        assert ben.hears() == [Left("ann", Reason.LEFT, CHAT)]
         assert [type(event) for event in cid.hears()] == [Paired]
 
     def test_is_asked_by_the_old_partner_and_answers_when_it_knows(
@@ -225,8 +221,7 @@ class TestASwitchInWhichTheCallerMoves:
         """Ben's node looks for ann as soon as it learns that she has moved, and would believe a negative answer."""
         chat = pair(ann, ben)
         self.settling(world, ann)
-        again = comes_back(ann, world.place("n3"), chat)
-        world.happen("directory")
+        again = is_found(comes_back(ann, world.place("n3"), chat))
         chat_of_ben = ben.session.chat
         assert chat_of_ben is not None
         resume.look_for_partner(ben.session, chat_of_ben)
@@ -262,19 +257,17 @@ class TestASwitchInWhichTheCallerMoves:
         """She knows of the new chat, and so of the end of the old one, whatever her record says."""
         pair(ann, ben)
         written = self.settling(world, ann)
-        both = ann.session.previous_chat
         written()
         new = ann.session.chat
         assert new is not None
-        ann.session.fallback_chat = both
-        world.links.clear()
+        world.lose()
         again = comes_back(ann, world.place("n3"), new.id)
-        del world.nodes["n1"]
+        world.crash("n1")
         cid.says(Quit())
         world.settle()
         assert [type(event) for event in again.hears()] == [Welcome, Left]
         assert again.session.chat is None
-        assert ben.hears() == [Left("ann", Reason.LEFT, "chat4")]
+        assert ben.hears() == [Left("ann", Reason.LEFT, CHAT)]
 
     def test_and_the_callees_node_is_silent_keeps_the_chat_that_she_knows_of(
         self, world: World, ann: User, ben: User, cid: User
@@ -282,7 +275,7 @@ class TestASwitchInWhichTheCallerMoves:
         chat = pair(ann, ben)
         self.settling(world, ann)
         again = comes_back(ann, world.place("n3"), chat)
-        del world.nodes["n4"]
+        world.crash("n4")
         world.settle()
         world.pass_time(world.limits.reunion)
         world.settle()
@@ -296,13 +289,14 @@ def test_the_record_of_a_switch_names_one_chat_again_once_it_is_settled(
     cid = enter(world.place("n4"), "cid")
     old = pair(ann, ben)
     saved: list[SessionRecord] = []
-    save = world.place("n1").save
+    hub = world.place("n1").hub
+    save = hub.save
 
     def noted(session: Session, then: Callable[[bool], None] | None = None) -> None:
         saved.append(body(session))
         save(session, then)
 
-    monkeypatch.setattr(world.place("n1"), "save", noted)
+    monkeypatch.setattr(hub, "save", noted)
     ann.says(Call("cid"))
     world.settle()
     assert cid.session.chat is not None

@@ -12,7 +12,7 @@ from relay.session.peer_messages import Text
 from relay.session.session import State
 from tests.relay import movers
 from tests.relay.movers import GRACE
-from tests.relay.world import CHAT, User, World, comes_back, enter, pair
+from tests.relay.world import CHAT, User, World, comes_back, enter, is_found, pair
 
 world, ann, ben = movers.world, movers.ann, movers.ben
 
@@ -24,8 +24,8 @@ def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User
         user.says(EndOfStream())
     world.settle()
     ann, ben = comes_back(ann, world.place("n3"), chat), comes_back(ben, world.place("n4"), chat)
-    world.happen("directory")
-    world.happen("directory")
+    is_found(ann)
+    is_found(ben)
     world.settle()
     for user in (ann, ben):
         assert not [event for event in user.hears() if isinstance(event, Left)]
@@ -48,7 +48,7 @@ def test_a_slow_answer_does_not_overrule_a_partner_that_has_moved_and_found_us_m
     world.settle()
     place, answers = world.place("n3"), []
     with monkeypatch.context() as patch:
-        patch.setattr(place, "locate", lambda canonical_name, then: answers.append(then))
+        patch.setattr(place.hub, "locate", lambda canonical_name, then: answers.append(then))
         ann = comes_back(ann, place, chat)
         world.settle()
     ben = comes_back(ben, place, chat)
@@ -101,11 +101,11 @@ def test_a_redis_that_is_away_is_asked_again(world: World, ann: User, ben: User)
     world.settle()
     ann = comes_back(ann, world.place("n3"), chat)
     ben = comes_back(ben, world.place("n4"), chat)
-    world.happen("directory")
-    world.happen("directory")
-    world.available = False
+    is_found(ann)
+    is_found(ben)
+    world.directory.available = False
     world.settle()
-    world.available = True
+    world.directory.available = True
     world.pass_time(1.0)
     world.settle()
     ann.says(Say("a", 1))
@@ -117,10 +117,8 @@ def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann:
     """The partner's node died, and it came back elsewhere. No message of that arrived, but the directory knows it."""
     chat = pair(ann, ben)
     ann.session.node_lost("n2", 0.0)
-    again = comes_back(ben, world.place("n3"), chat)
-    world.happen("directory")
-    world.links.clear()
-    world.answers.clear()
+    again = is_found(comes_back(ben, world.place("n3"), chat))
+    world.lose()
     world.pass_time(GRACE)
     world.settle()
     assert not [event for event in ann.hears() if isinstance(event, Left)]
@@ -137,7 +135,7 @@ def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world
     pair(ann, ben)
     ann.session.node_lost("n2", 0.0)
     ben.says(Leave())
-    world.links.clear()
+    world.lose()
     resume.ask_partner_on(ann.session, "n2")
     world.settle()
     assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LEFT, CHAT)]
@@ -148,7 +146,7 @@ def test_or_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
     pair(ann, ben)
     ann.session.node_lost("n2", 0.0)
     ben.says(Leave())
-    world.links.clear()
+    world.lose()
     world.pass_time(GRACE)
     world.settle()
     world.pass_time(world.limits.reunion)
@@ -161,9 +159,8 @@ def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) 
     chat = pair(ann, ben)
     ben.says(EndOfStream())
     world.settle()
-    again = comes_back(ben, world.place("n3"), chat)
-    world.happen("directory")
-    world.nodes["n3"].deliver(Text("ben", chat, ann.session.fencing_token, 1, 0, world.time, ["a"]))
+    again = is_found(comes_back(ben, world.place("n3"), chat))
+    world.place("n3").deliver(Text("ben", chat, ann.session.fencing_token, 1, 0, world.time, ["a"]))
     assert again.hears() == []
     world.settle()
     told = again.hears()
@@ -174,10 +171,9 @@ def test_one_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(world
     chat = pair(ann, ben)
     ann.says(EndOfStream())
     world.settle()
-    again = comes_back(ann, world.place("n3"), chat)
-    world.happen("directory")
+    again = is_found(comes_back(ann, world.place("n3"), chat))
     assert again.session.state is State.RESUMING
-    world.nodes["n3"].deliver(Text("ann", chat, ben.session.fencing_token, 1, 0, world.time, ["a"]))
+    world.place("n3").deliver(Text("ann", chat, ben.session.fencing_token, 1, 0, world.time, ["a"]))
     dismiss(again.session)
     world.settle()
     world.pass_time(world.limits.reunion)
@@ -189,8 +185,7 @@ def test_one_who_is_kicked_before_its_welcome_is_not_welcomed(world: World, ann:
     chat = pair(ann, ben)
     ann.says(EndOfStream())
     world.settle()
-    again = comes_back(ann, world.place("n3"), chat)
-    world.happen("directory")
+    again = is_found(comes_back(ann, world.place("n3"), chat))
     kick(again.session)
     world.pass_time(world.limits.reunion)
     world.settle()
@@ -202,8 +197,8 @@ def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, b
     chat = pair(ann, ben)
     ann.says(EndOfStream())
     world.settle()
-    ben.session.state = State.AWAY  # this is what the directory knows
-    del world.nodes["n2"]
+    ben.session.state = State.AWAY  # as far as the directory knows
+    world.crash("n2")
     again = comes_back(ann, world.place("n3"), chat)
     world.settle()
     world.pass_time(1)
@@ -219,9 +214,7 @@ def test_a_partner_whose_node_had_died_before_is_lost_once_the_directory_can_tel
 ) -> None:
     """Nobody tells a session of a death that its new node knew of before the session came."""
     chat = pair(ann, ben)
-    records = dict(world.records)
-    world.crash("n2")
-    world.records = records  # the directory doesn't know yet that the node is dead
+    world.crash("n2", lapsed=False)
     ann.says(EndOfStream())
     world.settle()
     ann = comes_back(ann, world.place("n3"), chat)
@@ -243,10 +236,11 @@ def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: Wor
     chat = pair(ann, tom)
     ann.says(EndOfStream())
     world.settle()
-    asleep = world.nodes.pop("n1")
+    world.bus.cut_off.add("n1")
     again = comes_back(ann, world.place("n3"), chat)
     world.settle()
-    world.nodes["n1"] = asleep
+    world.lose()
+    world.bus.cut_off.clear()
     ann.session.replaced()
     tom.says(Say("b"))
     world.settle()
@@ -260,8 +254,7 @@ def test_a_program_on_a_dead_node_is_lost_after_the_welcome(world: World, ann: U
     chat = pair(ann, tom)
     ann.says(EndOfStream())
     world.settle()
-    again = comes_back(ann, world.place("n3"), chat)
-    world.happen("directory")
+    again = is_found(comes_back(ann, world.place("n3"), chat))
     again.session.node_lost("n2", 0.0)
     assert [type(event) for event in again.hears()] == [Welcome, Left]
 
@@ -270,11 +263,11 @@ def test_the_grace_doesnt_end_while_nobody_could_come_back(world: World, ann: Us
     pair(ann, ben)
     ben.says(EndOfStream())
     world.settle()
-    world.available = False
+    world.directory.available = False
     world.pass_time(GRACE)
     world.settle()
     assert ben.session.named
-    world.available = True
+    world.directory.available = True
     world.pass_time(GRACE)
     world.settle()
     assert not ben.session.named

@@ -95,7 +95,7 @@ class TestClaiming:
 
     def test_without_a_directory_it_is_unavailable(self, world: World) -> None:
         user = world.place("n1").user()
-        world.available = False
+        world.directory.available = False
         user.says(Claim("ann"))
         world.settle()
         assert codes(user) == [Code.UNAVAILABLE]
@@ -138,7 +138,7 @@ class TestAlone:
 class TestWho:
     def presence(self, world: World, ann: User, name: str) -> Presence:
         ann.says(Who(name))
-        assert ann.session.blocked
+        assert ann.session.blocked is (name.lower() not in world.place("n1").sessions)  # else it is known here
         world.settle()
         (known,) = ann.hears()
         assert isinstance(known, Known)
@@ -159,7 +159,7 @@ class TestWho:
         assert codes(ann) == [Code.NAME_INVALID]
 
     def test_without_a_directory_it_is_unavailable(self, world: World, ann: User) -> None:
-        world.available = False
+        world.directory.available = False
         ann.says(Who("ben"))
         world.settle()
         assert codes(ann) == [Code.UNAVAILABLE]

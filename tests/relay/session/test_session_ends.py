@@ -207,6 +207,7 @@ class TestADeadNode:
     def test_a_program_there_is_away_for_the_rest_of_its_grace(self, world: World, ann: User, ben: User) -> None:
         pair(ann, ben)
         world.crash("n2")
+        world.pass_time(2.0)
         ann.session.node_lost("n2", 2.0)
         assert ann.hears() == [Away("Ben", GRACE - 2, CHAT)]
         world.pass_time(GRACE - 2.1)

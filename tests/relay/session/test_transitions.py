@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 import relay
 from relay.session import peer_handlers
 from relay.session import session as owner
-from relay.session.peer_messages import Typing
+from relay.session.peer_messages import Mail, Typing
 from relay.session.runtime import Limits
 from relay.session.session import NAMED, TRANSITIONS, IllegalTransition, Session, State, Transition
 from tests.relay.twins import Twins
@@ -32,6 +32,7 @@ def a_session(state: State) -> Session:
 
 
 @pytest.mark.parametrize(("transition", "state"), MOVES, ids=lambda member: member.name)
+# private: no method makes a transition that the table doesn't have
 def test_a_transition_leads_where_the_table_says_or_is_a_defect_that_changes_nothing(
     transition: Transition, state: State
 ) -> None:
@@ -79,7 +80,12 @@ async def told_after_a_defect() -> tuple[list[str], bytes]:
 
 
 def test_a_defect_of_one_session_is_logged_and_its_node_serves_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(peer_handlers._MAIL, Typing, lambda session, mail: session.welcome_back("token"))
+    receive = peer_handlers.receive
+
+    def fail_at_typing(session: Session, mail: Mail) -> None:
+        session.welcome_back("token") if isinstance(mail, Typing) else receive(session, mail)
+
+    monkeypatch.setattr(peer_handlers, "receive", fail_at_typing)
     log, told = anyio.run(told_after_a_defect)
     assert log == ["a step failed"]
     assert b'"text":"a"' in told

@@ -1,14 +1,12 @@
 """In any order of events the states of sessions follow the table, and mean what they say."""
 
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.protocol.events import Acknowledge, Call, Claim, Command, EndOfStream, Leave, Quit, Resume, Say, Who
-from relay.session import resume
-from relay.session.client_connection import ClientConnection
+from relay.protocol.events import Acknowledge, Call, Claim, Command, Leave, Quit, Say, Who
 from relay.session.drain import dismiss
 from relay.session.kick import kick
 from relay.session.session import NAMED, Session, State
@@ -42,7 +40,7 @@ class Lives(RuleBasedStateMachine):
     @rule(name=names, command=commands)
     def say(self, name: str, command: Command) -> None:
         user = self.users[name]
-        if not user.closed and EndOfStream() not in user.lines:
+        if not user.closed and not user.hung_up:
             user.says(command)
 
     @rule(name=names)
@@ -52,11 +50,8 @@ class Lives(RuleBasedStateMachine):
         It drops its lines, also the end of the stream, if the session has let it go by then.
         """
         user = self.users[name]
-        client = cast(ClientConnection, user)
-        if user.session.client is client and EndOfStream() not in user.lines:
-            user.session.unplugged()
-            if user.session.client is client:
-                user.says(EndOfStream())
+        if user.session.client is user and not user.hung_up:
+            user.breaks_off()
 
     @rule(name=names, node=nodes, known=st.booleans())
     def come_back(self, name: str, node: str, known: bool) -> None:
@@ -65,21 +60,8 @@ class Lives(RuleBasedStateMachine):
         if not session.named or not session.resumable:
             if session.state is not State.CLAIMING:
                 self._connect(name, node, program=session.resumable)
-        elif node == session.host.node_id:
-            self._come_back_here(name, session, chat)
         else:
             self.users[name] = comes_back(self.users[name], self.world.place(node), chat)
-
-    def _come_back_here(self, name: str, session: Session, chat: str) -> None:
-        """Resume on the node that still has the session, as `relay.hub.name_claims` does."""
-        old = cast("User | None", session.disconnect())
-        if old is not None:
-            old.closed = True
-            old.lines.clear()
-        self.users[name] = user = User(session)
-        session.connect(cast(ClientConnection, user))
-        resume.come_back(session, Claim(name, acks=True, resume=Resume(session.session_id, chat or None, None, 0)))
-        user.pump()
 
     @rule(name=names)
     def stop_the_node_for(self, name: str) -> None:
@@ -94,7 +76,8 @@ class Lives(RuleBasedStateMachine):
     @rule(name=names)
     def lose_the_name(self, name: str) -> None:
         session = self.users[name].session
-        if session.named and self.world.records.get(name) is session:
+        there = self.world.records.get(name)
+        if session.named and there is not None and there.session_id == session.session_id:
             del self.world.records[name]
             session.name_lost()
 
@@ -109,7 +92,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(available=st.booleans())
     def redis_comes_or_goes(self, available: bool) -> None:
-        self.world.available = available
+        self.world.directory.available = available
 
     @rule()
     def all_is_quiet(self) -> None:

@@ -72,6 +72,7 @@ def test_one_whose_lease_can_not_be_read_is_unknown() -> None:
     assert (shown["state"], shown["reason"]) == ("unknown", "its lease can't be read")
 
 
+# private: how it would look in a table is tested below
 def test_a_node_that_was_started_again_is_listed_once() -> None:
     def one(node_id: str, name: str, at: float, left: float | None) -> Node:
         return Node(node_id, msgspec.structs.replace(REPORT, name=name, at=at), left)
@@ -152,7 +153,7 @@ def test_what_others_wrote_can_move_no_cursor() -> None:
 
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 40, "1.0 TiB")])
 def test_bytes_are_shown_in_a_fitting_unit(count: int, shown: str) -> None:
-    assert show._bytes(count) == shown
+    assert show._bytes(count) == shown  # private: the table rounds and pads it
 
 
 def test_numbers_that_make_no_sense_are_shown_all_the_same() -> None:

@@ -137,6 +137,7 @@ def test_a_new_seed_is_another_one() -> None:
     assert all(0 <= seed < 1_000_000 for seed in seeds)
 
 
+# private: the tables themselves are what is tested
 def test_every_fault_can_be_done_and_no_other() -> None:
     assert set(FAULTS) == nemesis._NODE.keys() | nemesis._SERVER.keys()
     assert not nemesis._NODE.keys() & nemesis._SERVER.keys()
