@@ -16,6 +16,13 @@ from tests.support.server import RedisServer
 
 _serial = count(1)
 
+# Files of tests/integration, the longest first. A file runs in one process, so one that began late would be all that
+# is left to do in the end.
+LONGEST = (
+    *("torture", "torture_proof", "cluster_failover", "crash", "endpoint", "package", "half_open", "bench", "amnesia"),
+    *("sentinel_engine", "redis_tls", "examples", "pubsub_faults", "surroundings", "long_way", "back_pressure"),
+)
+
 # How fast examples come says how busy the machine is, and nothing about what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # `make fuzz`: as many examples as there is time for.
@@ -41,8 +48,15 @@ def give_children_default_dispositions() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits long begins first, so that it doesn't run alone at the end; within a file nothing changes."""
-    items.sort(key=lambda item: ("torture" not in item.path.stem, "integration" not in item.path.parts))
+    """Put what waits long before all others; within a file nothing changes."""
+    items.sort(key=lambda item: _turn(item.path))
+
+
+def _turn(file: Path) -> int:
+    name = file.stem.removeprefix("test_")
+    if file.parent.name != "integration":
+        return len(LONGEST) + 1
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")
