@@ -23,11 +23,15 @@ LONGEST = (
     *("sentinel_engine", "redis_tls", "examples", "pubsub_faults", "surroundings", "long_way", "back_pressure"),
 )
 
-# How fast examples come says how busy the machine is, and nothing about what is tested.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# `make fuzz`: as many examples as there is time for.
-settings.register_profile("fuzz", settings.get_profile("busy"), max_examples=int(os.environ.get("EXAMPLES", "100")))
-settings.load_profile("fuzz" if "EXAMPLES" in os.environ else "busy")
+# How fast examples come says how busy the machine is, and nothing about what is tested. Each run has others, and
+# `make test-all` and `make fuzz` have more of them.
+settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("EXAMPLES", "50")),
+)
+settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
