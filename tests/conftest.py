@@ -16,11 +16,22 @@ from tests.support.server import RedisServer
 
 _serial = count(1)
 
-# The time of an example depends on the load of the machine, so it has no deadline.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# `make fuzz` sets the number of examples.
-settings.register_profile("fuzz", settings.get_profile("busy"), max_examples=int(os.environ.get("EXAMPLES", "100")))
-settings.load_profile("fuzz" if "EXAMPLES" in os.environ else "busy")
+# Files of tests/integration, the longest first. A file runs in one process, so one that began late would be all that
+# is left to do in the end.
+LONGEST = (
+    *("torture", "torture_proof", "cluster_failover", "crash", "endpoint", "package", "half_open", "bench", "amnesia"),
+    *("sentinel_engine", "redis_tls", "examples", "pubsub_faults", "surroundings", "long_way", "back_pressure"),
+)
+
+# How fast examples come says how busy the machine is, and nothing about what is tested. Each run has others, and
+# `make test-all` and `make fuzz` have more of them.
+settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("EXAMPLES", "50")),
+)
+settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,8 +54,15 @@ def give_children_default_dispositions() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the slow tests first, so that none runs alone at the end. The order within a file stays."""
-    items.sort(key=lambda item: ("torture" not in item.path.stem, "integration" not in item.path.parts))
+    """Put what waits long before all others; within a file nothing changes."""
+    items.sort(key=lambda item: _turn(item.path))
+
+
+def _turn(file: Path) -> int:
+    name = file.stem.removeprefix("test_")
+    if file.parent.name != "integration":
+        return len(LONGEST) + 1
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")

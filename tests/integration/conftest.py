@@ -3,6 +3,7 @@
 import resource
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,19 +45,26 @@ def guests() -> Iterator[Guests]:
 
 @pytest.fixture
 def nodes(shared_party: Party, guests: Guests) -> Iterator[list[Node]]:
-    """Three nodes of one cluster, shared with other tests, which must not harm them."""
-    written = [len(node.text()) for node in shared_party.nodes]
-    yield shared_party.nodes
+    """Three nodes of one cluster, shared with other tests: don't harm them."""
+    with lent(shared_party, guests) as nodes:
+        yield nodes
+
+
+@contextmanager
+def lent(party: Party, guests: Guests) -> Iterator[list[Node]]:
+    """Yield the party's nodes to one test, and check afterwards that it left nothing there."""
+    written = [len(node.text()) for node in party.nodes]
+    yield party.nodes
     guests.depart()
     try:
-        shared_party.check_nothing_is_left(guests.names)
+        party.check_nothing_is_left(guests.names)
     except BaseException:
-        shared_party.wait_for_last_words()
-        show_logs(shared_party.nodes, written)
-        shared_party.stop()
-        shared_party.start()  # the next test gets new nodes
+        party.wait_for_last_words()
+        show_logs(party.nodes, written)
+        party.stop()
+        party.start()  # so that the next test doesn't suffer for this one
         raise
-    show_logs(shared_party.nodes, written)
+    show_logs(party.nodes, written)
 
 
 def show_logs(nodes: list[Node], written: list[int]) -> None:

@@ -20,11 +20,18 @@ from tests.support.server import RedisServer, calls_of
 
 ACL = Path(__file__).parents[2] / "deploy" / "redis-acl.conf"
 CREDENTIALS = "relay:opensesame"
-PREFIX = "relay"  # the prefix in the file
-SWEEP = 15.0  # seconds; a node sweeps a partition every 10 s
-# Commands for other engines than a single server, and for connections that are unhealthy.
+PREFIX = "relay"  # the one that the file is about
+# What other engines than a single server need, and what the connections of a healthy one don't.
 CLUSTER = {"spublish", "ssubscribe", "cluster|slots", "cluster|nodes", "asking"}
 ELSEWHERE = CLUSTER | {"role", "ping"}
+
+
+# Otherwise a node looks after a partition every ten seconds.
+SWEEP_OFTEN = "from relay.directory import directory; directory.SWEEP_SECONDS = 0.2; from relay.cli import main; main()"
+
+
+class Sweeping(Node):
+    launch = (sys.executable, "-c", SWEEP_OFTEN)
 
 
 def included(folder: Path) -> list[str]:
@@ -88,9 +95,9 @@ def test_the_rights_are_enough_and_used_on_one_server(
 ) -> None:
     client = server.client()
     url = server.url.replace("//", f"//{CREDENTIALS}@").replace("/0", "/1")
-    nodes = [start_node(redis=url, prefix=PREFIX, grace=10) for _ in range(2)]
+    nodes = [start_node(Sweeping, redis=url, prefix=PREFIX, grace=10) for _ in range(2)]
     live(guests, nodes)
-    wait_until(lambda: calls_of(client, "hscan") > len(nodes), "a node looks after a partition", SWEEP)
+    wait_until(lambda: calls_of(client, "hscan") > len(nodes), "a node looks after a partition")
     check_status(url, "standalone", 1)
     check_nothing_was_refused([client])
     unused = {right for right in rights() - ELSEWHERE if not calls_of(client, right)}
@@ -142,9 +149,8 @@ def test_a_policy_that_may_evict_names_is_told(tmp_path: Path, start_node: Start
 def test_without_a_password_nobody_is_the_user(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "server", ["--include", str(ACL)])
     try:
-        with pytest.raises(redis.exceptions.AuthenticationError):
-            redis.Redis(port=server.port, username="relay", password="").ping()
-        with pytest.raises(redis.exceptions.AuthenticationError):
-            redis.Redis(port=server.port, username="relay", password="change-me").ping()
+        for password in ("", "change-me"):
+            with pytest.raises(redis.exceptions.AuthenticationError):
+                server.client(username="relay", password=password).ping()
     finally:
         server.stop()

@@ -1,31 +1,44 @@
 """Names that need a token: who gets one, and what all others can learn."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.piped import Piped
-from tests.integration.conftest import StartNode
+from tests.integration.conftest import StartNode, lent
 from tests.support.clients import TextClient
 from tests.support.guests import Guests
 from tests.support.node import Node
+from tests.support.party import OBSERVER, Party
+from tests.support.server import RedisServer
 from tests.support.tokens import Issuer, jwk_set
 
 NO_PROOF = "* This name needs a valid token."
 
 
-@pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "key")
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    return Issuer(tmp_path_factory.mktemp("issuer") / "key")
+
+
+@pytest.fixture(scope="module")
+def party(issuer: Issuer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Party]:
+    proof, key = issuer.token(OBSERVER), str(issuer.file)
+    party = Party(
+        tmp_path_factory.mktemp("party"), redis_server.url, 2, auth=proof, auth_jwt_key=key, log_level="debug"
+    )
+    yield party
+    party.stop()
 
 
 @pytest.fixture
-def places(issuer: Issuer, start_node: StartNode) -> tuple[Node, Node]:
-    """Two nodes of one cluster."""
-    one, two = (start_node(auth_jwt_key=issuer.file, log_level="debug") for _ in range(2))
-    return one, two
+def places(party: Party, guests: Guests) -> Iterator[tuple[Node, Node]]:
+    """Two nodes of one cluster, shared by all tests here."""
+    with lent(party, guests) as (one, two):
+        yield one, two
 
 
 @pytest.fixture(params=["same node", "two nodes"])
@@ -146,8 +159,9 @@ def test_many_at_once_leave_one_owner(guests: Guests, places: tuple[Node, Node],
     assert owners == 1
 
 
-def test_a_hangup_signal_brings_a_new_key(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
-    node = places[0]
+def test_a_hangup_signal_brings_a_new_key(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
+    issuer = Issuer(tmp_path / "key")
+    node = start_node(auth_jwt_key=issuer.file)
     old = person(guests, node, "old", issuer.token("old"))
     other = Issuer(issuer.file)
     node.hang_up()

@@ -82,7 +82,7 @@ Fault = Callable[[RedisServer, RedisServer, Proxy], None]
         ("", failover),
         ("", failover_late),
         ("", switch_over),
-        ("", link_down),
+        pytest.param("", link_down, marks=pytest.mark.slow),  # harder to notice with fewer rights
         ("mute:x@", failover),
         ("mute:x@", link_down),
     ],

@@ -29,7 +29,11 @@ COMMENT_AT_THE_TOP = re.compile(r'"""(?s:.*?)"""|((#|//).*\n)+')
 Start = Callable[..., Piped]
 
 
-@pytest.fixture(params=["stand-ins", *(["installed"] if any(map(shutil.which, tools.NAMES)) else [])])
+# These differ from machine to machine. The stand-ins are enough to see what the examples themselves do.
+INSTALLED = [pytest.param("installed", marks=pytest.mark.slow)] if any(map(shutil.which, tools.NAMES)) else []
+
+
+@pytest.fixture(params=["stand-ins", *INSTALLED])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """Starts examples with the programs of the tests, and with those of this machine if it has any."""
     tools.provide(tmp_path / "bin", installed=request.param == "installed")

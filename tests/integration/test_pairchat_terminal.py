@@ -15,8 +15,6 @@ from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.process import wait_until
 
-ASLEEP = 10.0  # seconds that a laptop is closed; the test shows that this does no harm
-
 Open = Callable[..., Terminal]
 
 
@@ -99,14 +97,16 @@ def test_the_partner_is_shown_away_and_back(cluster: tuple[Node, Node], terminal
     exchange(alice, bob, "after")
 
 
-def test_ten_seconds_asleep_do_no_harm(cluster: tuple[Node, Node], terminal: Open, guests: Guests) -> None:
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(10.0, marks=pytest.mark.slow)])
+def test_a_sleep_does_no_harm(cluster: tuple[Node, Node], terminal: Open, guests: Guests, seconds: float) -> None:
+    """As of a laptop that is closed; what is tested is that this much time does no harm."""
     alice, bob = chatting(terminal, cluster)
     clock = guests.json(cluster[1], "clock")
     alice.signal(signal.SIGSTOP)
     bob.type("while you slept\r")
     bob.wait_for("·    bob │ while you slept")
     with pytest.raises(AssertionError, match="heard nothing"):
-        clock.frame(patience=ASLEEP)
+        clock.frame(patience=seconds)
     alice.signal(signal.SIGCONT)
     alice.wait_for("  bob │ while you slept")
     bob.wait_for("✓✓   bob │ while you slept")

@@ -74,7 +74,9 @@ def need_none(server: RedisServer, client: redis.Redis) -> None:
         (fill, make_room, r"no new names: Redis at {server} refuses new data: OOM .*"),
         (pause_writes, end_pause, r"(no lease: Redis is away|can't publish): .*{server}.*|no lease: Redis is away: .*"),
         (lose_the_disk, do_without_it, r"no lease: Redis refuses: .*MISCONF .*"),
-        (miss_a_replica, need_none, r"no lease: Redis refuses: .*NOREPLICAS .*"),
+        pytest.param(  # refused as without its disk
+            *(miss_a_replica, need_none, r"no lease: Redis refuses: .*NOREPLICAS .*"), marks=pytest.mark.slow
+        ),
     ],
     ids=lambda it: getattr(it, "__name__", ""),
 )

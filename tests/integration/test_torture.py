@@ -38,7 +38,7 @@ def check_clean(text: str, seed: int) -> None:
 
 
 @pytest.mark.timeout(120 + 2 * AFTER_SECONDS)
-@pytest.mark.parametrize("seconds", [30, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [15, pytest.param(120, marks=pytest.mark.slow)])
 def test_all_faults_break_no_promise(torture: Torture, logs: Path, seconds: int) -> None:
     run = torture("--seed", 4, "--seconds", seconds)
     status = run.wait(seconds + AFTER_SECONDS)

@@ -18,11 +18,16 @@ RUNS = 6
 
 # The missing safeguard, the faults that show it soonest, seconds, and the rules of which one must be broken.
 MISSING = [
-    ("fence", "pause,partition", 14, {"two owners", "forgotten", "unfounded", "unreported", "lopsided"}),
-    # `test_a_failure_says_which_promise_and_keeps_the_logs` makes the same run.
+    pytest.param(
+        *("fence", "pause,partition", 14, {"two owners", "forgotten", "unfounded", "unreported", "lopsided"}),
+        marks=pytest.mark.slow,
+    ),
+    # `test_a_failure_says_which_promise_and_keeps_the_logs` has the same run.
     pytest.param("window", "pubsub", 6, {"unreported"}, marks=pytest.mark.slow),
     ("early-ack", "kill", 8, {"lost"}),
-    ("no-reservation", "slow", 10, {"unasked", "unreported", "unfounded", "lopsided"}),
+    pytest.param(
+        *("no-reservation", "slow", 10, {"unasked", "unreported", "unfounded", "lopsided"}), marks=pytest.mark.slow
+    ),
     ("no-agreement", "none", 4, {"lopsided"}),
     ("loyal", "switch", 4, {"dead"}),
     pytest.param("believing", "isolate", 4, {"dead"}, marks=pytest.mark.slow),  # it needs a cluster of six servers

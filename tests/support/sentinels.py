@@ -10,7 +10,7 @@ from relay.tools.testbed import topology
 from relay.tools.testbed.process import HOST, free_port
 from relay.tools.testbed.topology import QUORUM, SERVICE
 from tests.support.process import Process, wait_until
-from tests.support.server import RedisServer, server_binary
+from tests.support.server import SECOND_ATTEMPT, RedisServer, server_binary
 
 PATIENCE = 30.0  # seconds for all processes to know each other, and for a failover
 
@@ -25,7 +25,7 @@ class Sentinel:
         settings.write_text(topology.sentinel_settings(folder, self.port, primary))
         self.process = Process([server_binary(), str(settings), "--sentinel"], folder / "sentinel.log")
         self.process.wait_for_line("Sentinel ID is")
-        self._client: Any = redis.Redis(host=HOST, port=self.port, decode_responses=True)
+        self._client: Any = redis.Redis(host=HOST, port=self.port, decode_responses=True, retry=SECOND_ATTEMPT)
 
     @property
     def primary(self) -> int:

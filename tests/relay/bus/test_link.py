@@ -360,7 +360,7 @@ class Channel(RuleBasedStateMachine):
 
 
 TestChannel: Any = Channel.TestCase
-TestChannel.settings = settings(max_examples=max(100, settings().max_examples), stateful_step_count=40, deadline=None)
+TestChannel.settings = settings(max_examples=max(50, settings().max_examples), stateful_step_count=40, deadline=None)
 
 
 def test_a_frame_of_an_older_node_is_understood() -> None:

@@ -112,7 +112,7 @@ def _read(wire: Wire, full: bool) -> None:
 @pytest.mark.parametrize(
     "kinds", [("json", "json"), ("acks", "acks"), ("text", "json"), ("json", "text"), ("json", "classic")]
 )
-@settings(max_examples=40)
+@settings(max_examples=max(20, settings().max_examples // 2))
 @given(st.data())
 def test_a_run_ends_as_its_messages_would_one_by_one(
     kinds: tuple[str, str], nodes: tuple[int, int], data: st.DataObject
