@@ -35,7 +35,7 @@ class Clock:
         return self.monotonic() + self._wrong_by
 
     def run_at(self, rate: float) -> None:
-        """Let both clocks run `rate` times as fast as true time: 1.0 is right, 1.001 gains a millisecond each second."""
+        """Let both clocks run `rate` times as fast as true time: 1.0 is right, 1.001 gains a millisecond a second."""
         if rate <= 0:
             raise ValueError("a clock can't stand still or run backwards")
         self._begun, self._shown, self._rate = self._now(), self.monotonic(), rate

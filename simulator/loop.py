@@ -236,13 +236,12 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
 
     def _run_job(self, result: "asyncio.Future[Any]", func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         outcome, error = None, None
-        if not result.cancelled():
-            try:
-                outcome = func(*args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as raised:
-                error = raised
+        try:  # also if the result was cancelled: a real thread would have begun at once
+            outcome = func(*args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as raised:
+            error = raised
         if not self.is_closed():
             self.call_soon_threadsafe(self._end_job, result, outcome, error)
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 from simulator.clock import Clock
 from simulator.names import Names, infos, no_name, numeric, port_number
 from simulator.process import Process
+from simulator.service import Service
 from simulator.sockets import Sockets
 from simulator.tcp import Address, ClientEnd, End, Listener, ServerEnd
 from simulator.world import World
@@ -166,7 +167,7 @@ class Host:
         self._ports: dict[int, Port] = {}
         self._ends: dict[End, None] = {}
         self._next_port = EPHEMERAL_PORTS.start
-        self._processes: list[Process] = []
+        self._programs: list[Process | Service] = []
         self._draw = network.world.stream(f"host {name}")
 
     def __repr__(self) -> str:
@@ -177,8 +178,14 @@ class Host:
         sockets = Sockets(self, lambda number: None)
         process = self.network.world.process(name, self.clock, sockets)
         sockets.changed = process.loop.poll.changed
-        self._processes.append(process)
+        self._programs.append(process)
         return process
+
+    def service(self, name: str) -> Service:
+        """Return a new server without a loop on this machine."""
+        service = Service(self, name)
+        self._programs.append(service)
+        return service
 
     # --- power
 
@@ -186,11 +193,10 @@ class Host:
         """Be gone without a word: processes end, connections are forgotten, and nothing answers."""
         self.up = False
         self.network.world.note(self.name, "loses power")
-        for process in self._processes:
-            if process.alive:
-                process.vanish()
-                self.network.world.ended(process)
-        self._processes.clear()
+        for program in self._programs:
+            if program.alive:
+                program.vanish()
+        self._programs.clear()
         self._ports.clear()
         for end in list(self._ends):
             end.forget()

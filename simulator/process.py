@@ -124,6 +124,7 @@ class Process:
     def vanish(self) -> None:
         """End the process without a word to anybody, as when its machine loses power: its peers learn nothing."""
         self.alive = False
+        self.world.ended(self)
 
     def _end(self) -> None:
         self.alive = False

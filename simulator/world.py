@@ -6,14 +6,14 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from simulator.clock import Clock
-from simulator.errors import Deadlock, Livelock, SimulationError
-from simulator.guard import guarded
+from simulator.clock import EPOCH, Clock
+from simulator.errors import Deadlock, Livelock, RealWorldReached, SimulationError
+from simulator.guard import Substitutes, guarded
 from simulator.process import Kernel, Process
 from simulator.trace import Trace, name_of
 
@@ -58,9 +58,11 @@ class World:
     Args:
         seed: where all randomness comes from, through `stream`.
         trace: is told of everything that happens: each callback of each process, and each event of the network.
+        in_sets: classes of objects that programs keep in sets and iterate over. Their hash, which is their address in
+            memory, becomes a number, so that the order is the same in each run.
     """
 
-    def __init__(self, seed: int | str = 0, trace: Trace | None = None) -> None:
+    def __init__(self, seed: int | str = 0, trace: Trace | None = None, in_sets: Iterable[type] = ()) -> None:
         self.seed = seed
         self.trace = trace
         self.now = 0.0  # the true time: seconds since the world began
@@ -72,8 +74,16 @@ class World:
         self._numbers = 0
         self._since = 0  # the number of steps when time last passed
         self._schedule = self.stream("schedule")
+        self.in_sets = tuple(in_sets)
+        self.reached: RealWorldReached | None = None  # the first attempt of a program to reach the real world
+        self.substitutes = Substitutes(self)
         self._running = False
         self._limit = float("inf")
+
+    @property
+    def time_of_day(self) -> float:
+        """The true seconds since 1970."""
+        return EPOCH + self.now
 
     # --- randomness
 
@@ -137,6 +147,8 @@ class World:
                 while not until():
                     if not self._step() and not self._jump():
                         return until()
+                    if self.reached is not None:
+                        raise self.reached
             return True
         finally:
             self._running = False
@@ -220,7 +232,6 @@ class World:
         """End the world: all processes die, and what they had in memory is let go of, silently."""
         for process in list(self.processes):
             process.vanish()
-            self.ended(process)
         dead, self._dead = self._dead, []
         self._events.clear()
         hook, sys.unraisablehook = sys.unraisablehook, _heed_nothing
