@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("relay", "cli", "benchmarks", "tools", "tests", "examples")
+FOLDERS = ("relay", "cli", "benchmarks", "tools", "tests", "examples", "simulator")
 FUNCTION_LINES = 50
 
 
