@@ -72,7 +72,13 @@ class Poll(selectors.BaseSelector):
     @property
     def pending(self) -> bool:
         """Whether the next poll will report anything."""
-        return any(self._events(number) for number in self._maybe) if self._maybe else False
+        maybe = self._maybe
+        while maybe:
+            number = next(iter(maybe))
+            if self._events(number):
+                return True
+            del maybe[number]  # `changed` brings it back
+        return False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return the sockets that are ready now, whatever the time-out is."""

@@ -1,45 +1,32 @@
-"""Servers of Redis as processes on the virtual network: the model does the work, this does the I/O."""
+"""Servers of Redis on the virtual network: the model does the work, this does the I/O."""
 
-import asyncio
-from typing import Any, Final, cast
+from typing import Final
 
 from simulator.network import Host
-from simulator.process import Process
 from simulator.redis import ClientConnection, Server, Snapshot
+from simulator.service import Link, Service
 from simulator.world import World
 
 PORT: Final = 6379
 TICK_SECONDS: Final = 0.1
-BACKLOG: Final = 511
 
 
-class _Door(asyncio.Protocol):
-    """One connection."""
+class _Door:
+    """One connection: what comes goes to the model, and what the model writes leaves."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._client: ClientConnection | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Have the server accept the connection."""
-        self._transport = cast(asyncio.Transport, transport)
-        if not self._server.alive:
-            self._transport.abort()
-            return
-        host, port = transport.get_extra_info("peername")[:2]
-        self._client = self._server.connect(
-            self._transport.write, self._transport.close, f"{host}:{port}", self._transport.get_write_buffer_size
+    def __init__(self, server: Server, link: Link) -> None:
+        host, port = link.peer[:2]
+        self._client: ClientConnection = server.connect(
+            link.write, link.close, f"{host}:{port}", lambda: len(link.unsent)
         )
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         """Hand over what has come."""
-        if self._client is not None:
-            self._client.feed(data)
+        self._client.feed(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def lost(self, error: OSError | None) -> None:
         """Tell the server."""
-        if self._client is not None:
-            self._client.lost()
+        self._client.lost()
 
 
 class Database:
@@ -49,7 +36,8 @@ class Database:
         self.host = host
         self.name = name
         self.server = Server(host.clock.time_of_day, world.stream(f"redis {name}"), host=host.addresses[0], port=PORT)
-        self.process: Process | None = None
+        self.service: Service | None = None
+        self._world = world
         self._starts = 0
 
     @property
@@ -60,7 +48,7 @@ class Database:
     @property
     def alive(self) -> bool:
         """Whether it runs."""
-        return self.process is not None and self.process.alive
+        return self.service is not None and self.service.alive
 
     def start(self, snapshot: Snapshot | None = None) -> None:
         """Start it, with the data of a snapshot or none. It must not be running."""
@@ -68,31 +56,28 @@ class Database:
         self._starts += 1
         if not self.server.alive:
             self.server.restart(snapshot)
-        self.process = process = self.host.process(f"{self.name}.{self._starts}")
-        process.start(self._serve)
+        self.service = service = self.host.service(f"{self.name}.{self._starts}")
+        service.listen(PORT, lambda link: _Door(self.server, link))
+        self._tick(service)
 
-    async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        listening: Any = await loop.create_server(
-            lambda: _Door(self.server), self.host.addresses[0], PORT, backlog=BACKLOG
-        )
-        async with listening:
-            while True:
-                await asyncio.sleep(TICK_SECONDS)
+    def _tick(self, service: Service) -> None:
+        if service.alive:
+            if not service.paused:
                 self.server.tick()
+            self._world.call_in(TICK_SECONDS, lambda: self._tick(service))
 
     def kill(self) -> None:
         """End it at once, with its data (SIGKILL)."""
-        if self.process is not None and self.process.alive:
-            self.process.kill()
+        if self.service is not None and self.service.alive:
+            self.service.kill()
             self.server.kill()
 
     def freeze(self) -> None:
         """Stop it (SIGSTOP): the system goes on taking connections and bytes for it."""
-        if self.process is not None:
-            self.process.pause()
+        if self.service is not None:
+            self.service.pause()
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""
-        if self.process is not None:
-            self.process.resume()
+        if self.service is not None:
+            self.service.resume()

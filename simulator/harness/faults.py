@@ -1,5 +1,7 @@
-"""What goes wrong in a run. Each kind of fault has a random stream of its own, which says whether the seed has it at all,
-how often, and how it goes: a kind more or less changes nothing of the others.
+"""What goes wrong in a run.
+
+Each kind of fault has a random stream of its own, which says whether the seed has it at all, how often, and how it
+goes: a kind more or less changes nothing of the others.
 """
 
 import signal
@@ -237,3 +239,8 @@ _SERVER: Final[dict[str, Callable[[Faults, Random], Awaitable[None]]]] = {
     "rollback": Faults._rollback,
 }
 KINDS: Final = (*_NODE, *_SERVER)
+
+
+def kinds_of(engine: str) -> tuple[str, ...]:
+    """Return the faults that an engine can have."""
+    return KINDS

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from relay.hub.hub import Hub
+from relay.metrics import Outcome
 from relay.tools.torture.player import User
 from simulator.harness.machine import NodeProcess
 from simulator.harness.stage import Stage
@@ -12,6 +13,20 @@ from simulator.harness.stage import Stage
 # The number of steps between two looks at everything. What it looks at changes slowly.
 STEPS: Final = 200
 MOST: Final = 20  # violations that are kept
+# What is counted over all nodes of a run. A batch in which one of these never happened has tested little.
+COUNTED: Final = (
+    "nodes",
+    "claims",
+    "resumes",
+    "pairs",
+    "ended sessions",
+    "lapsed leases",
+    "messages sent again",
+    "frames sent again",
+    "gaps between nodes",
+    "links begun anew",
+    "missing echoes",
+)
 
 
 class Invariants:
@@ -62,4 +77,18 @@ class Invariants:
 
     def counts(self) -> dict[str, int]:
         """Return what happened in all nodes that were, for the gates against empty runs."""
-        return {"nodes": len(self._hubs)}
+        found = dict.fromkeys(COUNTED, 0)
+        for hub in self._hubs.values():
+            counts = hub.counts
+            found["nodes"] += 1
+            found["claims"] += counts.claims[Outcome.GRANTED]
+            found["resumes"] += counts.claims[Outcome.RESUMED]
+            found["pairs"] += counts.calls[Outcome.PAIRED]
+            found["ended sessions"] += sum(counts.endings.values())
+            found["lapsed leases"] += counts.lapses
+            found["messages sent again"] += counts.resent
+            found["frames sent again"] += counts.frames_resent
+            found["gaps between nodes"] += counts.gaps
+            found["links begun anew"] += counts.resets
+            found["missing echoes"] += counts.deaf
+        return found

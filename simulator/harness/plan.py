@@ -25,8 +25,9 @@ class Plan(Struct, frozen=True):
     @property
     def command(self) -> str:
         """The command that runs this plan again."""
+        usual = Plan()
         words = [f"python -m simulator --seed {self.seed} --seconds {self.seconds:g} --engine {self.engine}"]
-        words += [f"--nodes {self.nodes}"] * (self.nodes != Plan.__struct_defaults__[3])
-        words += [f"--users {self.users}"] * (self.users != Plan.__struct_defaults__[4])
+        words += [f"--nodes {self.nodes}"] * (self.nodes != usual.nodes)
+        words += [f"--users {self.users}"] * (self.users != usual.users)
         words += [f"--without {','.join(self.without)}"] * bool(self.without)
         return " ".join(words)
