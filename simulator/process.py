@@ -174,10 +174,14 @@ class Process:
         """Return the true time at which there will be something to run, which may be past, or infinity."""
         if self.paused or not self.alive:
             return math.inf
-        if self.loop.has_work:
+        loop = self.loop
+        if loop._ready or loop.has_work:  # the former is part of the latter: each step of the world asks this
             return self.busy_until
-        timer = self.loop.next_timer()
-        return max(self.busy_until, self.clock.true_time(timer)) if timer < math.inf else math.inf
+        timer = loop.next_timer()
+        if timer == math.inf:
+            return timer
+        due, busy = self.clock.true_time(timer), self.busy_until
+        return due if due > busy else busy
 
     def in_thread(self, seconds: float, job: Callable[[], None]) -> None:
         """Do something in so many seconds as a thread of this process would, unless it is dead by then."""

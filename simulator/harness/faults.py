@@ -186,8 +186,8 @@ class Faults:
 
     async def _flush(self, rng: Random) -> None:
         server = self._stage.database.server
-        for database in server.databases:
-            server.evict(list(database.data), database.number)
+        for number, database in enumerate(server.databases):
+            server.evict(list(database.data), number)
 
     async def _evict(self, rng: Random) -> None:
         keys = Keys(PREFIX)
