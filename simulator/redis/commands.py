@@ -118,7 +118,7 @@ class Commands:
             within = command.subcommands.get(words[1].lower())
             if within is None:
                 group = command.name.upper().encode()
-                raise CommandError(b"ERR unknown subcommand '%b'. Try %b HELP." % (words[1][:_LONGEST_ECHO], group))
+                raise CommandError(b"ERR unknown subcommand '%b'. Try %b HELP." % (_echo(words[1]), group))
             command = within
         return command
 
@@ -131,9 +131,13 @@ class UnknownCommand(CommandError):
         for word in words[1:]:
             if len(echo) >= _LONGEST_ECHO:
                 break
-            echo += b"'%b' " % word[: _LONGEST_ECHO - len(echo)]
-        name = words[0][:_LONGEST_ECHO]
-        super().__init__(b"ERR unknown command '%b', with args beginning with: %b" % (name, echo))
+            echo += b"'%b' " % _echo(word, _LONGEST_ECHO - len(echo))
+        super().__init__(b"ERR unknown command '%b', with args beginning with: %b" % (_echo(words[0]), echo))
+
+
+def _echo(word: bytes, most: int = _LONGEST_ECHO) -> bytes:
+    """Return a client's word as it is repeated in a refusal: a zero byte ends it there."""
+    return word.split(b"\0")[0][:most]
 
 
 def fits(command: Command, words: list[bytes]) -> bool:

@@ -100,7 +100,7 @@ class Server:
         self._written: dict[ClientConnection, None] = {}  # connections with output
         self._cut: list[ClientConnection] = []  # connections to be closed at the end of this turn
         self._paused_until = 0.0
-        self._paused = self._paused_writes = False
+        self._paused = self._paused_writes = self._resumed = False
         self._lost_answers: Callable[[list[bytes]], bool] | None = None
         self.configure(self.settings)
         self._start()
@@ -135,6 +135,8 @@ class Server:
         """Carry out what a connection asks for, and send what comes of it to all connections."""
         client.read()
         self._flush()
+        if self._resumed:
+            self._read_all()
 
     def forget(self, client: ClientConnection) -> None:
         """Handle the end of a connection."""
@@ -433,15 +435,20 @@ class Server:
         self._paused_until = self.clock() + seconds
 
     def resume(self) -> None:
-        """End a pause before its time."""
-        self._paused = False
+        """End a pause before its time: the commands that were held back are carried out now."""
+        self.end_pause()
         self._read_all()
+
+    def end_pause(self) -> None:
+        """End a pause (CLIENT UNPAUSE). What was held back is carried out once this command is."""
+        self._paused, self._resumed = False, True
 
     def set_loading(self, loading: bool) -> None:
         """Have the server answer LOADING to most commands, or end that."""
         self.loading = loading
 
     def _read_all(self) -> None:
+        self._resumed = False
         for client in list(self.connections):
             client.read()
         self._flush()

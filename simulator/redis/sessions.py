@@ -7,7 +7,7 @@ from simulator.redis.commands import Commands
 from simulator.redis.connection import Mode
 from simulator.redis.pubsub import Kind
 from simulator.redis.replies import NOTHING, OK, CommandError, Status
-from simulator.redis.words import SYNTAX, integer
+from simulator.redis.words import SYNTAX, integer, small_integer
 
 if TYPE_CHECKING:
     from simulator.redis.connection import ClientConnection
@@ -94,7 +94,7 @@ def _hello_options(words: list[bytes]) -> tuple[tuple[bytes, bytes] | None, byte
 
 @SESSIONS.add("select", 2, in_scripts=False, loading=True, stale=True)
 def _select(client: "ClientConnection", words: list[bytes]) -> object:
-    number = integer(words[1])
+    number = small_integer(words[1])
     if not 0 <= number < len(client.server.databases):
         raise CommandError("ERR DB index is out of range")
     client.select(number)
@@ -164,12 +164,12 @@ def _client_setname(client: "ClientConnection", words: list[bytes]) -> object:
 def _client_setinfo(client: "ClientConnection", words: list[bytes]) -> object:
     if words[2].lower() not in (b"lib-name", b"lib-ver"):
         raise CommandError(b"ERR Unrecognized option '%b'" % words[2])
-    _plain(words[3], words[2].lower().decode())
+    _plain(words[3], words[2].decode())
     return OK
 
 
 def _plain(word: bytes, what: str) -> bytes:
-    if any(not 0x21 <= byte <= 0x7E for byte in word):
+    if any(not 0x21 <= byte <= 0x7E for byte in word.split(b"\0")[0]):  # the server reads no farther than that
         raise CommandError(f"ERR {what} cannot contain spaces, newlines or special characters.")
     return word
 
@@ -221,7 +221,7 @@ def _client_pause(client: "ClientConnection", words: list[bytes]) -> object:
 
 @SESSIONS.add("client unpause", 2, in_scripts=False, loading=True, stale=True)
 def _client_unpause(client: "ClientConnection", words: list[bytes]) -> object:
-    client.server.resume()
+    client.server.end_pause()
     return OK
 
 
