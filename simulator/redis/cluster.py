@@ -19,8 +19,5 @@ class ClusterMember(Protocol):
     ) -> None:
         """Raise CommandError unless a script may use these keys."""
 
-    def broadcast(self, channel: bytes, message: bytes) -> None:
-        """Tell all members of a published message."""
-
-    def broadcast_shard(self, channel: bytes, message: bytes) -> None:
-        """Tell the members of this shard of a published message."""
+    def broadcast(self, kind: str, channel: bytes, message: bytes) -> None:
+        """Tell the other members of a published message; of one on a sharded channel, those of this shard."""

@@ -1,4 +1,4 @@
-"""The commands about a connection itself: PING, AUTH, HELLO, SELECT, CLIENT and the like."""
+"""The commands about a connection and whom it leads to: PING, AUTH, HELLO, SELECT, CLIENT, INFO, ROLE."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Final
 from simulator.redis.commands import Commands
 from simulator.redis.connection import Mode
 from simulator.redis.pubsub import Kind
-from simulator.redis.replies import NOTHING, OK, CommandError, Status
+from simulator.redis.replies import NOTHING, OK, CommandError, Status, Text
 from simulator.redis.words import SYNTAX, integer, small_integer
 
 if TYPE_CHECKING:
     from simulator.redis.connection import ClientConnection
 
 SESSIONS: Final = Commands()
+
+VERSION: Final = b"9.1.2"  # of Valkey
 
 _PONG: Final = Status(b"PONG")
 _WRONG_PASSWORD: Final = "WRONGPASS invalid username-password pair or user is disabled."
@@ -72,7 +74,7 @@ def _hello(client: "ClientConnection", words: list[bytes]) -> object:
         raise CommandError(_ANONYMOUS_HELLO)
     client.name = client.name if name is None else _plain(name, "Client names")
     client.resp3 = version == 3
-    return {**client.server.greeting(), b"proto": version, b"id": client.number, **client.server.state()}
+    return {b"server": b"valkey", b"version": VERSION, b"proto": version, b"id": client.number, **client.server.state()}
 
 
 def _hello_options(words: list[bytes]) -> tuple[tuple[bytes, bytes] | None, bytes | None]:
@@ -123,6 +125,16 @@ def _readonly(client: "ClientConnection", words: list[bytes]) -> object:
 def _readwrite(client: "ClientConnection", words: list[bytes]) -> object:
     client.reads_replica = False
     return OK
+
+
+@SESSIONS.add("info", -1, loading=True, stale=True)
+def _info(client: "ClientConnection", words: list[bytes]) -> object:
+    return Text(client.server.information(tuple(words[1:])))
+
+
+@SESSIONS.add("role", 1, loading=True, stale=True)
+def _role(client: "ClientConnection", words: list[bytes]) -> object:
+    return client.server.role()
 
 
 # --- CLIENT

@@ -22,7 +22,7 @@ from tests.simulator.redis.sides import Sides, alike
 from tests.support.server import RedisServer
 
 LINES = 3
-EXAMPLES = max(60, settings.default.max_examples if "EXAMPLES" in os.environ else 0)
+EXAMPLES = max(60, int(os.environ.get("EXAMPLES", "0")))
 Words: TypeAlias = tuple[str | bytes | int, ...]
 Step: TypeAlias = tuple[int, list[Words]]
 
@@ -206,7 +206,7 @@ def compare(real: RedisServer, steps: list[Step]) -> None:
     client.flushall()
     client.script_flush()
     model = Server(time.time, Random(1), port=real.port)
-    model.run_id = client.info("server")["run_id"]  # type: ignore[index]
+    model.run_id = client.info("server")["run_id"]
     client.close()
     sides = Sides(real, model, LINES)
     try:
@@ -240,7 +240,7 @@ SEEN = st.one_of(st.just(""), st.builds(lambda fence, owner: f"{fence} {'/'.join
 
 
 def script(
-    name: str, key: st.SearchStrategy[str], *words: st.SearchStrategy[str | int] | str | int
+    name: str, key: st.SearchStrategy[str], *words: st.SearchStrategy[str] | st.SearchStrategy[int] | str | int
 ) -> st.SearchStrategy[Words]:
     """A call of a script of the directory, by its hash."""
     return said("EVALSHA", Script(name).sha, 1, key, *words)
