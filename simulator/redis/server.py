@@ -6,6 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from simulator.redis.administration import ADMINISTRATION
+from simulator.redis.cluster_commands import CLUSTER
 from simulator.redis.commands import Command, Commands, UnknownCommand, fits
 from simulator.redis.connection import ClientConnection
 from simulator.redis.database import Change, Database, Value
@@ -52,7 +53,7 @@ class Snapshot:
 class Server(Endpoint):
     """A server that holds data. It is alone, or takes part in replication, or is a member of a cluster."""
 
-    commands = Commands(KEYSPACE, PUBSUB, SESSIONS, ADMINISTRATION)
+    commands = Commands(KEYSPACE, PUBSUB, SESSIONS, ADMINISTRATION, CLUSTER)
 
     def __init__(
         self,
@@ -280,6 +281,8 @@ class Server(Endpoint):
             self.replication.begin_anew(snapshot.history, snapshot.offset)
         self.begin()
         self.replication.look()
+        if self.cluster is not None:
+            self.cluster.started()
 
     def snapshot(self) -> Snapshot:
         """Return all data, as SAVE writes them to the disk."""
