@@ -4,7 +4,9 @@ Everything is synchronous, in memory and without a clock of its own, so that a s
 network. What it answers is what Valkey answers: tests/simulator/redis/test_against_valkey.py compares both.
 """
 
+from simulator.redis.cluster import Cluster
 from simulator.redis.connection import ClientConnection
+from simulator.redis.sentinel import Sentinel, Sentinels
 from simulator.redis.server import Server, Snapshot
 
-__all__ = ["ClientConnection", "Server", "Snapshot"]
+__all__ = ["ClientConnection", "Cluster", "Sentinel", "Sentinels", "Server", "Snapshot"]

@@ -1,38 +1,34 @@
-"""The commands about the server: INFO, ROLE, TIME, CONFIG, and the scripts."""
+"""The commands about a server: TIME, CONFIG, WAIT, and the scripts."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from simulator.redis.commands import Commands
 from simulator.redis.patterns import compiled
-from simulator.redis.replies import OK, CommandError, Text
+from simulator.redis.replies import OK, CommandError
 from simulator.redis.words import integer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from simulator.redis.connection import ClientConnection
+    from simulator.redis.server import Server
 
 ADMINISTRATION: Final = Commands()
 
 
-@ADMINISTRATION.add("info", -1, loading=True, stale=True)
-def _info(client: "ClientConnection", words: list[bytes]) -> object:
-    return Text(client.server.information(tuple(words[1:])))
-
-
-@ADMINISTRATION.add("role", 1, loading=True, stale=True)
-def _role(client: "ClientConnection", words: list[bytes]) -> object:
-    return client.server.replication.role()
+def _server(client: "ClientConnection") -> "Server":
+    """Return the server of a connection. Only servers have the commands of this table."""
+    return cast("Server", client.server)
 
 
 @ADMINISTRATION.add("time", 1, loading=True, stale=True)
 def _time(client: "ClientConnection", words: list[bytes]) -> object:
-    return [b"%d" % part for part in divmod(client.server.now, 1_000_000)]
+    return [b"%d" % part for part in divmod(_server(client).now, 1_000_000)]
 
 
 @ADMINISTRATION.add("wait", 3, in_scripts=False)
 def _wait(client: "ClientConnection", words: list[bytes]) -> object:
-    return len(client.server.replication.replicas)
+    return len(_server(client).replication.replicas)
 
 
 # --- CONFIG
@@ -40,7 +36,7 @@ def _wait(client: "ClientConnection", words: list[bytes]) -> object:
 
 @ADMINISTRATION.add("config get", -3, in_scripts=False, loading=True, stale=True)
 def _config_get(client: "ClientConnection", words: list[bytes]) -> object:
-    settings = client.server.settings
+    settings = _server(client).settings
     patterns = [compiled(word.lower()) for word in words[2:]]
     return {
         name: value for name, value in sorted(settings.items()) if any(pattern.fullmatch(name) for pattern in patterns)
@@ -53,9 +49,9 @@ def _config_set(client: "ClientConnection", words: list[bytes]) -> object:
         raise CommandError("ERR wrong number of arguments for 'config|set' command")
     changes = {name.lower(): value for name, value in zip(words[2::2], words[3::2], strict=True)}
     for name in changes:
-        if name not in client.server.settings:
+        if name not in _server(client).settings:
             raise CommandError(b"ERR Unknown option or number of arguments for CONFIG SET - '%b'" % name)
-    client.server.configure(changes)
+    _server(client).configure(changes)
     return OK
 
 
@@ -84,27 +80,27 @@ def _count_of_keys(words: list[bytes]) -> int:
 @ADMINISTRATION.add("eval", -3, keys=_script_keys, in_scripts=False, waits_for_writes=True)
 def _eval(client: "ClientConnection", words: list[bytes]) -> object:
     count = _count_of_keys(words)
-    return client.server.run_script(client, client.server.scripts.load(words[1]), count, words[3:])
+    return _server(client).run_script(client, _server(client).scripts.load(words[1]), count, words[3:])
 
 
 @ADMINISTRATION.add("evalsha", -3, keys=_script_keys, in_scripts=False, waits_for_writes=True)
 def _evalsha(client: "ClientConnection", words: list[bytes]) -> object:
-    return client.server.run_script(client, words[1], _count_of_keys(words), words[3:])
+    return _server(client).run_script(client, words[1], _count_of_keys(words), words[3:])
 
 
 @ADMINISTRATION.add("script load", 3, in_scripts=False, stale=True)
 def _script_load(client: "ClientConnection", words: list[bytes]) -> object:
-    return client.server.scripts.load(words[2])
+    return _server(client).scripts.load(words[2])
 
 
 @ADMINISTRATION.add("script exists", -3, in_scripts=False)
 def _script_exists(client: "ClientConnection", words: list[bytes]) -> object:
-    return [int(sha in client.server.scripts) for sha in words[2:]]
+    return [int(sha in _server(client).scripts) for sha in words[2:]]
 
 
 @ADMINISTRATION.add("script flush", -2, in_scripts=False)
 def _script_flush(client: "ClientConnection", words: list[bytes]) -> object:
     if len(words) > 3 or (len(words) == 3 and words[2].upper() not in (b"SYNC", b"ASYNC")):
         raise CommandError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
-    client.server.scripts.flush()
+    _server(client).scripts.flush()
     return OK

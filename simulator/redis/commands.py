@@ -55,11 +55,10 @@ class Commands:
     """A table of commands."""
 
     def __init__(self, *tables: "Commands") -> None:
-        """Begin with the commands of other tables."""
+        """Have all commands of other tables, too."""
+        self._tables = tables
         self._known: dict[bytes, Command] = {}
         self._spelled: dict[bytes, Command] = {}  # by the name as a client wrote it
-        for table in tables:
-            self._known |= table._known
 
     def add(
         self,
@@ -109,7 +108,7 @@ class Commands:
         """Return the command with these words. Raises CommandError."""
         command = self._spelled.get(words[0])
         if command is None:
-            command = self._known.get(words[0].lower())
+            command = self._named(words[0].lower())
             if command is None:
                 raise UnknownCommand(words)
             if len(self._spelled) < _SPELLINGS:
@@ -118,9 +117,13 @@ class Commands:
             within = command.subcommands.get(words[1].lower())
             if within is None:
                 group = command.name.upper().encode()
-                raise CommandError(b"ERR unknown subcommand '%b'. Try %b HELP." % (words[1][:_LONGEST_ECHO], group))
+                raise CommandError(b"ERR unknown subcommand '%b'. Try %b HELP." % (_echo(words[1]), group))
             command = within
         return command
+
+    def _named(self, name: bytes) -> Command | None:
+        found = (table._named(name) for table in self._tables)
+        return self._known.get(name) or next((command for command in found if command is not None), None)
 
 
 class UnknownCommand(CommandError):
@@ -131,9 +134,13 @@ class UnknownCommand(CommandError):
         for word in words[1:]:
             if len(echo) >= _LONGEST_ECHO:
                 break
-            echo += b"'%b' " % word[: _LONGEST_ECHO - len(echo)]
-        name = words[0][:_LONGEST_ECHO]
-        super().__init__(b"ERR unknown command '%b', with args beginning with: %b" % (name, echo))
+            echo += b"'%b' " % _echo(word, _LONGEST_ECHO - len(echo))
+        super().__init__(b"ERR unknown command '%b', with args beginning with: %b" % (_echo(words[0]), echo))
+
+
+def _echo(word: bytes, most: int = _LONGEST_ECHO) -> bytes:
+    """Return a client's word as it is repeated in a refusal: a zero byte ends it there."""
+    return word.split(b"\0")[0][:most]
 
 
 def fits(command: Command, words: list[bytes]) -> bool:

@@ -10,7 +10,7 @@ from simulator.redis.requests import ProtocolError, RequestParser
 
 if TYPE_CHECKING:
     from simulator.redis.database import Database
-    from simulator.redis.server import Server
+    from simulator.redis.endpoint import Endpoint
 
 
 class Mode(Enum):
@@ -32,7 +32,7 @@ class ClientConnection:
 
     def __init__(
         self,
-        server: "Server",
+        server: "Endpoint",
         number: int,
         send: Callable[[bytes], None],
         close: Callable[[], None],

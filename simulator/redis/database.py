@@ -107,6 +107,17 @@ class Database:
             self._soonest = min(self._soonest, when)
         self._note("expire_at", key, when)
 
+    def copy_from(self, other: "Database", key: bytes) -> None:
+        """Take over a key of another database, with the time at which it expires."""
+        value = other.data[key]
+        if isinstance(value, bytes):
+            self.put(key, value)
+        else:
+            self.delete(key)
+            self.put_fields(key, *(word for pair in value.items() for word in pair))
+        if key in other.expires:
+            self.expire_at(key, other.expires[key])
+
     def flush(self) -> None:
         """Delete all keys."""
         self.data.clear()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 from simulator.redis.commands import Commands, all_keys, first_key
 from simulator.redis.patterns import compiled
@@ -10,12 +11,15 @@ from simulator.redis.words import SYNTAX, cursor, deadline, integer
 
 if TYPE_CHECKING:
     from simulator.redis.connection import ClientConnection
-    from simulator.redis.database import Database
+    from simulator.redis.database import Database, Hash
 
 KEYSPACE: Final = Commands()
 
 # How many milliseconds the unit of a SET option has, and whether its time counts from now.
 _LIFETIMES: Final = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b"PXAT": (1, False)}
+# A hash with more or longer words isn't small.
+_SMALL_FIELDS: Final = 512
+_SMALL_BYTES: Final = 64
 
 
 # --- strings
@@ -125,17 +129,23 @@ def _hkeys(client: "ClientConnection", words: list[bytes]) -> object:
 
 @KEYSPACE.add("hscan", -3, keys=first_key)
 def _hscan(client: "ClientConnection", words: list[bytes]) -> object:
-    """Return some fields. A cursor is a place in the order in which the fields were first written.
-
-    A real server's order is another one, and it may return a field twice.
-    """
+    """Return some fields, or all of a small hash. A real server may return a field twice."""
     place = cursor(words[2])
-    found = client.database.hash(words[1]) or {}
-    if not found:
+    found = client.database.hash(words[1])
+    if found is None:
         return [b"0", []]
     count, pattern = _scan_options(words[3:])
-    after, fields = _page(found, place, count, pattern)
+    if _is_small(found):
+        after, fields = b"0", [field for field in found if compiled(pattern).fullmatch(field)]
+    else:
+        after, fields = _page(found, place, count, pattern)
     return [after, [word for field in fields for word in (field, found[field])]]
+
+
+def _is_small(value: "Hash") -> bool:
+    """Return whether a server keeps a hash as a list, which it doesn't return in parts."""
+    short = (len(word) <= _SMALL_BYTES for pair in value.items() for word in pair)
+    return len(value) <= _SMALL_FIELDS and all(short)
 
 
 # --- all types
@@ -204,12 +214,17 @@ def _scan_options(options: list[bytes]) -> tuple[int, bytes]:
 
 
 def _page(names: Iterable[bytes], place: int, count: int, pattern: bytes) -> tuple[bytes, list[bytes]]:
-    """Return the cursor for the next page, and the names of this one that match."""
-    every = list(names)
-    page = every[place : place + count]
-    after = place + count if place + count < len(every) else 0
+    """Return the cursor for the next page, and the names of this one that match.
+
+    A cursor is a checksum, by which all names are sorted: what is deleted or added meanwhile moves none of the others.
+    """
+    left = sorted((sum, name) for name in names if (sum := crc32(name)) >= place)
+    end = count
+    while end < len(left) and left[end][0] == left[end - 1][0]:
+        end += 1
     matching = compiled(pattern)
-    return b"%d" % after, page if pattern == b"*" else [name for name in page if matching.fullmatch(name)]
+    after = left[end][0] if end < len(left) else 0
+    return b"%d" % after, [name for _, name in left[:end] if matching.fullmatch(name)]
 
 
 @KEYSPACE.add("dbsize", 1)

@@ -1,4 +1,4 @@
-"""The commands about a connection itself: PING, AUTH, HELLO, SELECT, CLIENT and the like."""
+"""The commands about a connection and whom it leads to: PING, AUTH, HELLO, SELECT, CLIENT, INFO, ROLE."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Final
 from simulator.redis.commands import Commands
 from simulator.redis.connection import Mode
 from simulator.redis.pubsub import Kind
-from simulator.redis.replies import NOTHING, OK, CommandError, Status
-from simulator.redis.words import SYNTAX, integer
+from simulator.redis.replies import NOTHING, OK, CommandError, Status, Text
+from simulator.redis.words import SYNTAX, integer, small_integer
 
 if TYPE_CHECKING:
     from simulator.redis.connection import ClientConnection
 
 SESSIONS: Final = Commands()
+
+VERSION: Final = b"9.1.2"  # of Valkey
 
 _PONG: Final = Status(b"PONG")
 _WRONG_PASSWORD: Final = "WRONGPASS invalid username-password pair or user is disabled."
@@ -72,7 +74,7 @@ def _hello(client: "ClientConnection", words: list[bytes]) -> object:
         raise CommandError(_ANONYMOUS_HELLO)
     client.name = client.name if name is None else _plain(name, "Client names")
     client.resp3 = version == 3
-    return {**client.server.greeting(), b"proto": version, b"id": client.number, **client.server.state()}
+    return {b"server": b"valkey", b"version": VERSION, b"proto": version, b"id": client.number, **client.server.state()}
 
 
 def _hello_options(words: list[bytes]) -> tuple[tuple[bytes, bytes] | None, bytes | None]:
@@ -94,7 +96,7 @@ def _hello_options(words: list[bytes]) -> tuple[tuple[bytes, bytes] | None, byte
 
 @SESSIONS.add("select", 2, in_scripts=False, loading=True, stale=True)
 def _select(client: "ClientConnection", words: list[bytes]) -> object:
-    number = integer(words[1])
+    number = small_integer(words[1])
     if not 0 <= number < len(client.server.databases):
         raise CommandError("ERR DB index is out of range")
     client.select(number)
@@ -123,6 +125,16 @@ def _readonly(client: "ClientConnection", words: list[bytes]) -> object:
 def _readwrite(client: "ClientConnection", words: list[bytes]) -> object:
     client.reads_replica = False
     return OK
+
+
+@SESSIONS.add("info", -1, loading=True, stale=True)
+def _info(client: "ClientConnection", words: list[bytes]) -> object:
+    return Text(client.server.information(tuple(words[1:])))
+
+
+@SESSIONS.add("role", 1, loading=True, stale=True)
+def _role(client: "ClientConnection", words: list[bytes]) -> object:
+    return client.server.role()
 
 
 # --- CLIENT
@@ -164,12 +176,12 @@ def _client_setname(client: "ClientConnection", words: list[bytes]) -> object:
 def _client_setinfo(client: "ClientConnection", words: list[bytes]) -> object:
     if words[2].lower() not in (b"lib-name", b"lib-ver"):
         raise CommandError(b"ERR Unrecognized option '%b'" % words[2])
-    _plain(words[3], words[2].lower().decode())
+    _plain(words[3], words[2].decode())
     return OK
 
 
 def _plain(word: bytes, what: str) -> bytes:
-    if any(not 0x21 <= byte <= 0x7E for byte in word):
+    if any(not 0x21 <= byte <= 0x7E for byte in word.split(b"\0")[0]):  # the server reads no farther than that
         raise CommandError(f"ERR {what} cannot contain spaces, newlines or special characters.")
     return word
 
@@ -221,7 +233,7 @@ def _client_pause(client: "ClientConnection", words: list[bytes]) -> object:
 
 @SESSIONS.add("client unpause", 2, in_scripts=False, loading=True, stale=True)
 def _client_unpause(client: "ClientConnection", words: list[bytes]) -> object:
-    client.server.resume()
+    client.server.end_pause()
     return OK
 
 

@@ -20,11 +20,20 @@ def integer(word: bytes, refusal: str = NOT_AN_INTEGER) -> int:
     return number
 
 
+def small_integer(word: bytes) -> int:
+    """Return a number of 32 bits. Raises CommandError."""
+    number = integer(word)
+    if not -(2**31) <= number < 2**31:
+        raise CommandError("ERR value is out of range, value must between -2147483648 and 2147483647")
+    return number
+
+
 def cursor(word: bytes) -> int:
     """Return the cursor of a SCAN. Raises CommandError."""
-    if not word.isdigit() or int(word) >= 2**64:
+    digits = word.lstrip()
+    if not digits.isdigit() or int(digits) >= 2**64:
         raise CommandError("ERR invalid cursor")
-    return int(word)
+    return int(digits)
 
 
 def deadline(number: int, unit: int, since: int, command: str) -> int:
@@ -33,6 +42,6 @@ def deadline(number: int, unit: int, since: int, command: str) -> int:
     `unit` is the length of the unit of `number` in milliseconds, and `since` is 0, or the time from which it counts.
     """
     when = number * unit
-    if abs(when) > _LARGEST or when + since > _LARGEST:
+    if when < -_LARGEST - 1 or when + since > _LARGEST:
         raise CommandError(f"ERR invalid expire time in '{command}' command")
     return when + since

@@ -1,5 +1,7 @@
 """What happens to a server of the model, and what its clients see of it."""
 
+from typing import Any
+
 import pytest
 
 from relay.redis_client.client import Script
@@ -11,7 +13,7 @@ PIPELINE = b"".join(map(pack, [("SET", "a", "b\r\n$1"), ("GET", "a"), ("HSET", "
 ANSWERS = b"+OK\r\n$5\r\nb\r\n$1\r\n:1\r\n$1\r\nv\r\n"
 
 
-def run(client: Client, name: str, key: str, *words: str | int) -> object:
+def run(client: Client, name: str, key: str, *words: str | int) -> Any:
     """Run a script of the directory as the relay does."""
     script = Script(name)
     reply = client.ask("EVALSHA", script.sha, 1, key, *words)
@@ -126,13 +128,13 @@ class TestFaults:
         run(client, "take", "lease", 1, 5000, 100_000)
         client.ask("HSET", "partition", "@", "0")
         server.fill_memory(True)
-        result, why = run(client, "renew", "lease", 1, 5000, 100_000)  # type: ignore[misc]
+        result, why = run(client, "renew", "lease", 1, 5000, 100_000)
         assert result == 1
         assert why.startswith(b"OOM ")
         answer = run(client, "claim", "partition", "f", "n/1/s", "{}", 0, "", 0, 1000)
         assert refusal(answer).startswith("OOM ")
         server.fill_memory(False)
-        assert run(client, "claim", "partition", "f", "n/1/s", "{}", 0, "", 0, 1000)[0] == b"ok"  # type: ignore[index]
+        assert run(client, "claim", "partition", "f", "n/1/s", "{}", 0, "", 0, 1000)[0] == b"ok"
 
     def test_a_server_that_refuses_info_is_nobody(self, client: Client, server: Server) -> None:
         server.deny("info")
