@@ -14,10 +14,11 @@ import anyio
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
+from simulator.harness.databases import Database
 from simulator.harness.machine import NodeProcess
 from simulator.harness.plan import LEASE
 from simulator.harness.stage import PREFIX, Stage
-from simulator.network import Weather
+from simulator.network import Path, Weather
 
 # How probable it is that a seed has a kind of fault, and the seconds from one such fault to the next, on average.
 HAS: Final = 0.5
@@ -28,6 +29,11 @@ TOGETHER: Final = (1, 1, 2, 2, 3)
 START_SECONDS: Final = 30.0
 KILL_EVERY_SECONDS: Final = 0.1
 SLOW_SECONDS: Final = (0.02, 0.1)
+# How long a failed primary is waited for until another one has its place.
+REPLACED_SECONDS: Final = 20.0
+# A primary that is silent for a while isn't replaced with this for a node time-out.
+PATIENT_SECONDS: Final = 60.0
+_LIMIT: Final = b"client-output-buffer-limit"
 
 
 class Faults:
@@ -38,7 +44,7 @@ class Faults:
         self._world = stage.world
         self.log = log
         self.failures: list[str] = []
-        self._streams = {kind: self._world.stream(f"fault {kind}") for kind in KINDS}
+        self._streams = {kind: self._world.stream(f"fault {kind}") for kind in kinds_of(stage.plan.engine)}
         self._every: dict[str, float] = {}
         for kind, rng in self._streams.items():
             has, every = rng.random() < HAS, rng.uniform(*EVERY_SECONDS)
@@ -75,12 +81,17 @@ class Faults:
         if kind in _NODE:
             if not node.wanted:
                 return
-        elif self._server_broken:
+        elif self._server_broken or (kind in _REPLACING and not self._stage.servers.ready):
             return
         fault = Fault(kind, Span(self._world.now), node.number if kind in _NODE else -1)
         self.log.append(fault)
         self._world.note("faults", f"{kind} {fault.node} begins")
-        await (_NODE[kind](self, node, rng) if kind in _NODE else _SERVER[kind](self, rng))
+        if kind in _NODE:
+            await _NODE[kind](self, node, rng)
+        else:
+            self._server_broken = True
+            await _SERVER[kind](self, rng)
+            self._server_broken = False
         fault.span.ended = self._world.now
         self._world.note("faults", f"{kind} {fault.node} is over")
 
@@ -124,8 +135,9 @@ class Faults:
     async def _partition(self, node: NodeProcess, rng: Random) -> None:
         """The network between a node and Redis is silent, one way or both, and connections may be cut after that."""
         node.wanted = False
-        there = self._stage.network.path(node.host, self._stage.database.host)
-        holes = rng.choice(((there, there.back), (there,), (there.back,)))
+        there = self._ways(node)
+        back = [path.back for path in there]
+        holes = rng.choice(([*there, *back], there, back))
         for path in holes:
             path.hole = True
         await anyio.sleep(LEASE * rng.choice((0.3, 0.7, 1.5, 2.5)))
@@ -135,6 +147,10 @@ class Faults:
             self._cut(node)
         node.wanted = True
 
+    def _ways(self, node: NodeProcess) -> list[Path]:
+        """Return the ways from a node to all servers of Redis."""
+        return [self._stage.network.path(node.host, host) for host in self._stage.servers.hosts]
+
     def _cut(self, node: NodeProcess) -> None:
         """Reset all connections between a node and Redis."""
         for connection in list(self._stage.network.connections.values()):
@@ -143,11 +159,13 @@ class Faults:
 
     async def _slow(self, node: NodeProcess, rng: Random) -> None:
         node.wanted = False
-        there = self._stage.network.path(node.host, self._stage.database.host)
-        usual, seconds = there.weather, rng.uniform(*SLOW_SECONDS)
-        there.weather = there.back.weather = Weather(delay=(seconds, seconds * 1.2))
+        seconds = rng.uniform(*SLOW_SECONDS)
+        ways = [(path, path.weather) for there in self._ways(node) for path in (there, there.back)]
+        for path, _ in ways:
+            path.weather = Weather(delay=(seconds, seconds * 1.2))
         await anyio.sleep(LEASE * rng.choice((0.5, 1.0, 2.0)))
-        there.weather = there.back.weather = usual
+        for path, usual in ways:
+            path.weather = usual
         node.wanted = True
 
     async def _resets(self, node: NodeProcess, rng: Random) -> None:
@@ -163,26 +181,33 @@ class Faults:
         """The wall clock of a node's machine is set, by up to a day."""
         node.host.clock.step(rng.choice((-1, 1)) * 10 ** rng.uniform(-1, 5))
 
-    # --- the server
+    # --- the servers
+
+    def _one(self, rng: Random) -> Database | None:
+        """Return one of the servers that serve."""
+        able = [database for database in self._stage.servers.primaries if database.alive]
+        return rng.choice(able) if able else None
 
     async def _pubsub(self, rng: Random) -> None:
         for _ in range(rng.randint(1, 20)):
-            self._stage.database.server.end_connections(lambda client: client.subscribed)
+            for database in self._stage.servers.members:
+                database.server.end_connections(lambda client: client.subscribed)
             await anyio.sleep(KILL_EVERY_SECONDS)
 
     async def _answers(self, rng: Random) -> None:
         """The answer to a command is lost after it was carried out, a few times."""
         for _ in range(rng.randint(1, 5)):
-            self._stage.database.server.lose_answer(lambda words: rng.random() < 0.1)
+            if (database := self._one(rng)) is not None:
+                database.server.lose_answer(lambda words: rng.random() < 0.1)
             await anyio.sleep(rng.uniform(0.05, 0.5))
 
     async def _buffer(self, rng: Random) -> None:
-        server = self._stage.database.server
-        usual = server.settings[b"client-output-buffer-limit"]
-        server.configure({b"client-output-buffer-limit": b"pubsub 1 1 1"})
+        if (database := self._one(rng)) is None:
+            return
+        usual = database.server.settings[_LIMIT]
+        database.server.configure({_LIMIT: b"pubsub 1 1 1"})
         await anyio.sleep(rng.uniform(0.2, 1.0))
-        if server is self._stage.database.server:
-            server.configure({b"client-output-buffer-limit": usual})
+        database.server.configure({_LIMIT: usual})
 
     async def _flush(self, rng: Random) -> None:
         server = self._stage.database.server
@@ -195,27 +220,67 @@ class Faults:
         self._stage.database.server.evict(keys.partition(number).encode() for number in some)
 
     async def _redis_down(self, rng: Random) -> None:
-        self._server_broken = True
         self._stage.database.kill()
         await anyio.sleep(LEASE * rng.choice((0.0, 0.3, 1.5)))
         self._stage.database.start()
-        self._server_broken = False
 
     async def _redis_freeze(self, rng: Random) -> None:
-        self._server_broken = True
         self._stage.database.freeze()
         await anyio.sleep(LEASE * rng.choice((0.2, 0.6, 1.5)))
         self._stage.database.thaw()
-        self._server_broken = False
 
     async def _rollback(self, rng: Random) -> None:
         """Everything since a snapshot is undone, as when a replica is promoted that had not heard the latest."""
-        self._server_broken = True
         snapshot = self._stage.database.server.snapshot()
         await anyio.sleep(rng.uniform(0.2, LEASE))
         self._stage.database.kill()
         self._stage.database.start(snapshot)
-        self._server_broken = False
+
+    async def _failover(self, rng: Random) -> None:
+        """A primary dies or freezes; its replica takes its place; long after that it comes back, empty or as it was."""
+        if (database := self._one(rng)) is None:
+            return
+        killed = rng.random() < 0.5
+        if killed:
+            database.kill()
+        else:
+            database.freeze()
+        await self._replaced(database)
+        await anyio.sleep(LEASE * rng.choice((0.0, 0.5, 1.5)))
+        if killed:
+            database.start()
+        else:
+            database.thaw()
+
+    async def _replaced(self, database: Database) -> None:
+        if not await until(lambda: database not in self._stage.servers.primaries, REPLACED_SECONDS):
+            self.failures.append(f"{database.name} isn't replaced by {self._world.now:.3f} s: the model is wrong")
+
+    async def _switch(self, rng: Random) -> None:
+        """A replica takes a primary's place while that one lives, and keeps whoever is connected to it."""
+        before = self._stage.servers.primaries
+        if self._stage.servers.switch():
+            await until(lambda: self._stage.servers.primaries != before, REPLACED_SECONDS)
+
+    async def _isolate(self, rng: Random) -> None:
+        """A primary of a cluster hears the others no more, nor they it; clients reach it."""
+        if (database := self._one(rng)) is not None:
+            cluster = self._stage.cluster
+            replica = cluster.replica_of(database)
+            cluster.cluster.cut_off(database.server)
+            await until(lambda: replica in self._stage.servers.primaries, REPLACED_SECONDS)
+            await anyio.sleep(rng.uniform(0.0, LEASE))
+            cluster.cluster.heal()
+
+    async def _shard_freeze(self, rng: Random) -> None:
+        """A primary of a cluster is silent for so long that leases lapse, and isn't replaced."""
+        if (database := self._one(rng)) is not None:
+            cluster = self._stage.cluster.cluster
+            usual, cluster.node_timeout = cluster.node_timeout, PATIENT_SECONDS
+            database.freeze()
+            await anyio.sleep(LEASE * rng.choice((0.6, 1.5, 3.0)))
+            database.thaw()
+            cluster.node_timeout = usual
 
 
 _NODE: Final[dict[str, Callable[[Faults, NodeProcess, Random], Awaitable[None]]]] = {
@@ -237,10 +302,19 @@ _SERVER: Final[dict[str, Callable[[Faults, Random], Awaitable[None]]]] = {
     "redis-down": Faults._redis_down,
     "redis-freeze": Faults._redis_freeze,
     "rollback": Faults._rollback,
+    "failover": Faults._failover,
+    "switch": Faults._switch,
+    "isolate": Faults._isolate,
+    "shard-freeze": Faults._shard_freeze,
 }
 KINDS: Final = (*_NODE, *_SERVER)
+# Faults that only some engines can have. Those that replace a server need a replica that is ready.
+_SINGLE: Final = frozenset({"flush", "evict", "redis-down", "redis-freeze", "rollback"})
+_CLUSTER: Final = frozenset({"isolate", "shard-freeze"})
+_REPLACING: Final = frozenset({"failover", "switch"}) | _CLUSTER
 
 
 def kinds_of(engine: str) -> tuple[str, ...]:
     """Return the faults that an engine can have."""
-    return KINDS
+    never = {"single": _REPLACING, "sentinel": _SINGLE | _CLUSTER, "cluster": _SINGLE}[engine]
+    return tuple(kind for kind in KINDS if kind not in never)

@@ -10,6 +10,7 @@ from simulator.harness.diary import diary
 from simulator.harness.machine import PORT, NodeProcess
 from simulator.harness.plan import DRAIN, GRACE, LEASE, Plan
 from simulator.harness.seams import seams
+from simulator.harness.servers import ENGINES, InCluster
 from simulator.network import Network
 from simulator.trace import Trace
 from simulator.world import World
@@ -28,7 +29,7 @@ class Stage(AbstractContextManager["Stage"]):
         self._contexts.enter_context(self.world)
         self._contexts.enter_context(seams(self.world))
         self.network = Network(self.world)
-        self.database = Database(self.world, "redis", self.network.host("redis", "10.0.1.1"))
+        self.servers = ENGINES[plan.engine](self.world, self.network)
         self.nodes = [self._node(number) for number in range(plan.nodes)]
         self.people = self.network.host("people", "10.0.3.1")
 
@@ -37,7 +38,7 @@ class Stage(AbstractContextManager["Stage"]):
         config = Config(
             host=host.addresses[0],
             port=PORT,
-            redis=self.database.url,
+            redis=self.servers.url,
             prefix=PREFIX,
             name=f"n{number}",
             lease=LEASE,
@@ -48,9 +49,21 @@ class Stage(AbstractContextManager["Stage"]):
 
     def open(self) -> None:
         """Start the servers and the nodes."""
-        self.database.start()
+        self.servers.start()
         for node in self.nodes:
             node.start()
+
+    @property
+    def database(self) -> Database:
+        """The server of an engine that has one."""
+        (database,) = self.servers.members
+        return database
+
+    @property
+    def cluster(self) -> InCluster:
+        """The servers of a cluster."""
+        assert isinstance(self.servers, InCluster)
+        return self.servers
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
