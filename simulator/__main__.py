@@ -19,7 +19,8 @@ def main(words: Sequence[str] | None = None) -> int:
         "engine": options.engine,
         "nodes": options.nodes,
         "users": options.users,
-        "without": tuple(filter(None, options.without.split(","))),
+        "only": _kinds(options.only),
+        "without": _kinds(options.without),
     }
     if options.seed is not None:
         return _one(Plan(seed=options.seed, **given), trace=options.trace, smaller=options.shrink)
@@ -30,11 +31,20 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0 if batch.clean else 1
 
 
+def _kinds(text: str) -> tuple[str, ...]:
+    """Return the faults in a list such as `kill,pause`. Ends the process if there are no such faults."""
+    kinds = tuple(filter(None, text.split(",")))
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        sys.exit(f"python -m simulator: no such fault: {', '.join(unknown)}")
+    return kinds
+
+
 def _one(plan: Plan, *, trace: bool, smaller: bool) -> int:
     outcome = run(plan, _tell if trace else None)
     if smaller and not outcome.clean:
         outcome = shrink(outcome, print)
-    print("\n".join(explain(outcome)))
+    if not outcome.clean:
+        print("\n".join(explain(outcome)))
     print(f"{'clean' if outcome.clean else 'not clean'}; {outcome.seconds:.0f} virtual seconds, hash {outcome.digest}")
     return 0 if outcome.clean else 1
 
@@ -54,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", choices=tuple(ENGINES), default="single", help="what the nodes use (single)")
     parser.add_argument("--nodes", type=int, default=Plan().nodes, help="how many nodes (3)")
     parser.add_argument("--users", type=int, default=Plan().users, help="how many people and programs (12)")
+    parser.add_argument("--only", default="", help="the faults to have, instead of those that the seed draws")
     parser.add_argument("--without", default="", help=f"faults to leave out, of {', '.join(KINDS)}")
     parser.add_argument("--jobs", type=int, default=1, help="how many seeds to run at once (1)")
     return parser

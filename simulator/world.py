@@ -245,7 +245,7 @@ class World:
                             process.bury()
                         finally:
                             asyncio._set_running_loop(None)
-                del process
+                process = None  # type: ignore[assignment]  # nothing of the dead is kept while they are collected
                 dead.clear()
                 gc.collect()
         finally:

@@ -5,7 +5,7 @@ goes: a kind more or less changes nothing of the others.
 """
 
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -16,7 +16,7 @@ from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
 from simulator.harness.databases import Database
 from simulator.harness.machine import NodeProcess
-from simulator.harness.plan import LEASE
+from simulator.harness.plan import LEASE, Plan
 from simulator.harness.stage import PREFIX, Stage
 from simulator.network import Path, Weather
 
@@ -36,6 +36,17 @@ PATIENT_SECONDS: Final = 60.0
 _LIMIT: Final = b"client-output-buffer-limit"
 
 
+def rates(streams: Mapping[str, Random], plan: Plan) -> dict[str, float]:
+    """Draw which kinds of faults a seed has, each from its stream, and the seconds from one to the next."""
+    found: dict[str, float] = {}
+    for kind, rng in streams.items():
+        drawn, every = rng.random() < HAS, rng.uniform(*EVERY_SECONDS)
+        has = kind in plan.only if plan.only else drawn
+        if has and kind not in plan.without:
+            found[kind] = every
+    return found
+
+
 class Faults:
     """Injects the faults of a seed. `log` has those that were."""
 
@@ -45,18 +56,9 @@ class Faults:
         self.log = log
         self.failures: list[str] = []
         self._streams = {kind: self._world.stream(f"fault {kind}") for kind in kinds_of(stage.plan.engine)}
-        self._every: dict[str, float] = {}
-        for kind, rng in self._streams.items():
-            has, every = rng.random() < HAS, rng.uniform(*EVERY_SECONDS)
-            if has and kind not in stage.plan.without:
-                self._every[kind] = every
+        self._every = rates(self._streams, stage.plan)
         self._turns = anyio.Semaphore(self._world.stream("faults together").choice(TOGETHER))
         self._server_broken = False
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of faults that this seed has."""
-        return list(self._every)
 
     async def rage(self, seconds: float) -> None:
         """Inject faults for so long. All of them are healed when this returns."""

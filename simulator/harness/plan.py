@@ -20,7 +20,8 @@ class Plan(Struct, frozen=True):
     engine: str = "single"
     nodes: int = 3
     users: int = 12
-    without: tuple[str, ...] = ()  # faults that are left out although the seed has them
+    only: tuple[str, ...] = ()  # the faults to have instead of those that the seed has
+    without: tuple[str, ...] = ()  # faults that are left out although the seed, or `only`, has them
 
     @property
     def command(self) -> str:
@@ -29,5 +30,6 @@ class Plan(Struct, frozen=True):
         words = [f"python -m simulator --seed {self.seed} --seconds {self.seconds:g} --engine {self.engine}"]
         words += [f"--nodes {self.nodes}"] * (self.nodes != usual.nodes)
         words += [f"--users {self.users}"] * (self.users != usual.users)
+        words += [f"--only {','.join(self.only)}"] * bool(self.only)
         words += [f"--without {','.join(self.without)}"] * bool(self.without)
         return " ".join(words)
