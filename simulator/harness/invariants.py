@@ -75,8 +75,8 @@ class Invariants:
                     wrong.append(f"{name} on node {node.number} has messages under way")
         return wrong + [f"{name} has {count} live owners" for name, count in owners.items() if count > 1]
 
-    def counts(self) -> dict[str, int]:
-        """Return what happened in all nodes that were, for the gates against empty runs."""
+    def close(self) -> dict[str, int]:
+        """Let go of all nodes, and return what happened in them, for the gates against empty runs."""
         found = dict.fromkeys(COUNTED, 0)
         for hub in self._hubs.values():
             counts = hub.counts
@@ -91,4 +91,5 @@ class Invariants:
             found["gaps between nodes"] += counts.gaps
             found["links begun anew"] += counts.resets
             found["missing echoes"] += counts.deaf
+        self._hubs.clear()
         return found

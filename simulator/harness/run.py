@@ -198,7 +198,7 @@ def run(plan: Plan, trace: Trace | None = None) -> Outcome:
             doing.broken(rule, *lines)
         outcome.violations, outcome.said, outcome.delivered = doing.violations, verdict.said, verdict.delivered
         outcome.faults = dict(Counter(fault.kind for fault in doing.history.faults))
-        outcome.counts = doing.invariants.counts()
+        outcome.counts = doing.invariants.close()
         outcome.seconds, outcome.events = stage.world.now, digest.events
     outcome.digest = digest.hexdigest()
     return outcome

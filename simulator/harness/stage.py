@@ -69,4 +69,6 @@ class Stage(AbstractContextManager["Stage"]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.diary.open = False
+        for node in self.nodes:  # what still refers to a node would have it collected after its world
+            node.node = None
         self._contexts.close()
