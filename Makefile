@@ -29,7 +29,7 @@ IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Docker it often is): to take their assertions apart costs a worker four seconds.
 check check-fast check-lowest check-newest test test-all coverage: export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/pytest $(IN_PARALLEL)
-FAST := tests/relay tests/cli tests/golden tests/support tests/benchmarks tests/docs
+FAST := tests/relay tests/cli tests/simulator tests/golden tests/support tests/benchmarks tests/docs
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
 	$(PYTEST)

@@ -1,7 +1,6 @@
 """The composition root: it puts one node together, starts it, serves and stops it."""
 
 import asyncio
-import gc
 import importlib.util
 import re
 import signal
@@ -36,7 +35,7 @@ from relay.observe.exporter import Exporter, Reading
 from relay.observe.probe_server import Probes
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
-from relay.process.memory_trim import mind_heap
+from relay.process.machine import Machine
 from relay.process.signals import unless_ignored
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
@@ -57,9 +56,6 @@ STOP_SECONDS: Final = 3.0
 STOP_LOOK_SECONDS: Final = 0.01
 # The interval at which a draining node checks all its sessions, which takes some milliseconds if there are many.
 DRAIN_LOOK_SECONDS: Final = 0.1
-# The number of new objects after which Python looks for cycles. With its default of 700 that took 4 % of a busy node's
-# time (perf).
-GC_OBJECTS: Final = 20_000
 MEBIBYTE: Final = 1024 * 1024
 # The number of connections that may wait to be accepted. The kernel may allow fewer.
 BACKLOG: Final = 4096
@@ -81,9 +77,10 @@ def main(config: Config) -> None:
 class Node:
     """A node with its parts, and its life cycle."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, machine: Machine | None = None) -> None:
         assert config.redis is not None
         self._config = config
+        self._machine = machine or Machine()
         self._keys = Keys(config.prefix)
         self._counts = Counts()
         self._store = RedisClient(config.redis, self._counts, config.redis_password_file)
@@ -127,11 +124,11 @@ class Node:
     async def run(self) -> None:
         """Start, serve and stop. Raises StartError, alone or in an exception group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
-        sockets = listeners.bind(self._config)
+        sockets = self._machine.bind(self._config)
         try:
             reloads = self._config.reloads or systemd_notify.managed()
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
-            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
+            with self._machine.signals(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
                     self._assemble(entropy.token_hex(8), tasks)
                     try:
@@ -168,7 +165,7 @@ class Node:
             await self._start(tasks)
         if self._told.is_set():
             return
-        _spare_the_collector()
+        self._machine.spare_the_collector()
         async with self._listening(sockets, tasks):
             await self._told.wait()
         await self._drain()
@@ -200,7 +197,7 @@ class Node:
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", housekeeping.mind_memory, self._hub)
         upkeep.start("links", housekeeping.mind_links, self._bus, self._directory.peers)
-        upkeep.start("heap", mind_heap)
+        upkeep.start("heap", self._machine.mind_heap)
         upkeep.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
         upkeep.start("windows", session_stats.watch_windows, self._hub, self._counts)
         upkeep.start("loop", loop_lag.watch_loop, self._counts)
@@ -271,7 +268,7 @@ class Node:
 
     async def _reload_when_told(self) -> None:
         """Read the files for new connections again at each SIGHUP, until cancelled. A broken one changes nothing."""
-        with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        with self._machine.signals(signal.SIGHUP) as signals:
             async for _ in signals:
                 serving = self._notices.serving
                 if serving:
@@ -405,13 +402,6 @@ def _context(config: Config) -> ssl.SSLContext | None:
     if config.tls_cert is None or config.tls_key is None:
         return None
     return server_context(config.tls_cert, config.tls_key, config.tls_client_ca)
-
-
-def _spare_the_collector() -> None:
-    """Exclude all present objects from garbage collection, and run it less often, as messages make no cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ doesn't hold its lease.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import anyio
@@ -54,8 +54,8 @@ class Bus:
         self._links = LinkTable(node_id, self._counts, lease.seconds)
         self._too_many = Spell("mail from a node too many")
         self._unreadable = Spell("unreadable mail")
-        self._dirty: set[str] = set()
-        self._owing: set[str] = set()  # nodes for which only acknowledgements wait
+        self._dirty: dict[str, None] = {}  # these two are dicts, which keep the order of the messages
+        self._owing: dict[str, None] = {}  # nodes for which only acknowledgements wait
         self._resting = False  # whether a timer is set for these
         self._publishing = Publisher(store, keys, node_id, counts=self._counts, delegate=self)
         self._subscription = Subscriber(store, keys, node_id, delegate=self)
@@ -116,7 +116,7 @@ class Bus:
         if not link.outbox:  # an earlier message in the outbox has already marked the link as busy
             self._links.touch(node_id)
         link.outbox.append(mail)
-        (self._owing if type(mail) is Ack else self._dirty).add(node_id)
+        (self._owing if type(mail) is Ack else self._dirty)[node_id] = None
 
     def _open(self, node_id: str) -> Link | None:
         link = self._links.open(node_id, clock())
@@ -145,7 +145,7 @@ class Bus:
         if not (self._publishing.open and self._lease.standing):
             self._publishing.held_up = True
             return
-        dirty, self._dirty = self._dirty, set()  # a link sends its queued messages once it receives an acknowledgement
+        dirty, self._dirty = self._dirty, {}  # a link sends its queued messages once it receives an ack
         get = self._links.get
         self._publish(
             [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]
@@ -153,13 +153,13 @@ class Bus:
 
     def _pay(self, now: float) -> None:
         """Mark acknowledgements as ready to leave, except for nodes to which a frame left a moment ago."""
-        owing, self._owing = self._owing, set()
+        owing, self._owing = self._owing, {}
         for node_id in owing:
             link = self._links.get(node_id)
             if link is None or node_id in self._dirty or now - link.flushed >= ACK_PAUSE_SECONDS:
-                self._dirty.add(node_id)
+                self._dirty[node_id] = None
             else:
-                self._owing.add(node_id)
+                self._owing[node_id] = None
         if self._owing and not self._resting:
             self._resting = True
             asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._rested)
@@ -217,7 +217,7 @@ class Bus:
         if replies:
             self._publish([(frame.node_id, reply) for reply in replies])
         if link.waiting and frame.node_id not in self._owing:
-            self._dirty.add(frame.node_id)
+            self._dirty[frame.node_id] = None
             self._delegate.open_tick()
         if wanted:
             try:
@@ -251,7 +251,7 @@ class Bus:
         self._echo_probe.anew()
         self._send_again(node_id for node_id, _ in self._links.busy())
 
-    def rerouted(self, node_ids: set[str], *, own: bool) -> None:
+    def rerouted(self, node_ids: Sequence[str], *, own: bool) -> None:
         """Handle new routes: request what was lost on the way here, and resend what was under way to the nodes."""
         if own:
             self._echo_probe.anew()
@@ -267,7 +267,7 @@ class Bus:
     def ask(self) -> None:
         """Ask all other nodes to retransmit what this one may have missed, and publish the messages that waited."""
         self._publish([(node_id, link.request_retransmit()) for node_id, link in self._links.items()])
-        self._dirty.update(node_id for node_id, _ in self._links.busy())
+        self._dirty.update((node_id, None) for node_id, _ in self._links.busy())
         self._delegate.open_tick()
 
     def _send_again(self, node_ids: Iterable[str]) -> None:
@@ -275,7 +275,7 @@ class Bus:
         links = [(node_id, link) for node_id in node_ids if (link := self._links.get(node_id)) is not None]
         if self._lease.standing:
             self._publish([(node_id, frame) for node_id, link in links for frame in link.retransmit(now)])
-        self._dirty.update(node_id for node_id, _ in links)
+        self._dirty.update((node_id, None) for node_id, _ in links)
         self._delegate.open_tick()
 
     # --- tasks

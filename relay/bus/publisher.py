@@ -239,5 +239,5 @@ class Publisher:
 
     def rerouted(self, channels: Iterable[str]) -> None:
         """Tell the bus which nodes' inboxes have a new route."""
-        node_ids = {channel.rpartition(":")[2] for channel in channels}
+        node_ids = list(dict.fromkeys(channel.rpartition(":")[2] for channel in channels))
         self._delegate.rerouted(node_ids, own=self._node_id in node_ids)

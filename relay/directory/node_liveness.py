@@ -164,7 +164,7 @@ class NodeLiveness:
             now = clock()
             reported &= watched
             await _side_by_side(
-                report, [node_id for node_id in watched if now >= self._alive_until(node_id) + MARGIN_SECONDS]
+                report, [node_id for node_id in sorted(watched) if now >= self._alive_until(node_id) + MARGIN_SECONDS]
             )
 
     def _tidy(self) -> None:

@@ -17,16 +17,16 @@ class DelayedAcks:
 
     def __init__(self, node: Owner) -> None:
         self._node = node
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, None] = {}
 
     def add(self, session: Session) -> None:
         """Note that an acknowledgement for this session's client is delayed."""
         if not self._sessions:
             asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._tell)
-        self._sessions.add(session)
+        self._sessions[session] = None
 
     def _tell(self) -> None:
-        sessions, self._sessions = self._sessions, set()
+        sessions, self._sessions = self._sessions, {}
         self._node.open_tick()
         for session in sessions:
             client = session.client

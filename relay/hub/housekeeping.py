@@ -38,7 +38,7 @@ async def mind_memory(hub: Hub) -> None:
         async for client in in_slices(hub.holders(), SLICE):
             held.append(client.held_bytes)
             if not held[-1]:
-                hub.holding.discard(client)
+                hub.holding.pop(client, None)
         short = memory_budget.short
         memory_budget.look(held)
         hub.go_on_with_halves()

@@ -85,8 +85,8 @@ class Hub:
         self.sessions: dict[str, Session] = {}  # by canonical name
         self.partners = PartnerNodes()
         self.held = False  # clients' lines wait until it is known which names this node still owns
-        self.holding: set[ClientConnection] = set()  # clients that may hold memory; quiet ones aren't checked
-        self._clients: set[ClientConnection] = set()
+        self.holding: dict[ClientConnection, None] = {}  # clients that may hold memory; quiet ones aren't checked
+        self._clients: dict[ClientConnection, None] = {}
         self._forgotten: set[int] = set()  # partitions to write back
 
         # The state of the tick (see `SessionRuntime` for `now` and `instant`).
@@ -213,20 +213,20 @@ class Hub:
 
     def holders(self) -> list[ClientConnection]:
         """Return the connected clients that may hold memory."""
-        self.holding &= self._clients
+        self.holding = {client: None for client in self.holding if client in self._clients}
         return list(self.holding)
 
     def plug(self, client: ClientConnection, *, resumable: bool) -> Session:
         """Create a session for a new client."""
         session = Session(self, resumable=resumable)
         session.connect(client)
-        self._clients.add(client)
+        self._clients[client] = None
         self.counts.connections += 1
         return session
 
     def unplug(self, session: Session, client: ClientConnection) -> None:
         """Note that the client's connection is gone."""
-        self._clients.discard(client)
+        self._clients.pop(client, None)
         if session.client is client:
             session.unplugged()
 
@@ -362,7 +362,7 @@ class Hub:
         """Write the records of all sessions that this node still owns, and resync every chat across nodes."""
         await self._records.write_all([s for s in self.sessions.values() if s.named])
         self.open_tick()
-        for node_id in self.peer_nodes.partners():
+        for node_id in sorted(self.peer_nodes.partners()):
             self.peer_nodes.forgot(node_id)
         self.bus.ask()
 

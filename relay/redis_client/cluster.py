@@ -116,7 +116,7 @@ class Cluster:
         return read(rows, epochs, place, given=place in self._given)
 
     def _drop(self, places: set[str]) -> None:
-        for place in places:
+        for place in sorted(places):
             self._lines.pop(place).close()
 
     # --- connections

@@ -19,6 +19,7 @@ import redis.exceptions
 from relay.clock import clocks
 from relay.config import show_server
 from relay.net.openssl_errors import in_words
+from relay.net.sockets import sockets
 from relay.redis_client.credentials import Credentials
 from relay.redis_client.dns_lookup import Lookup, Place
 from relay.redis_client.error_replies import refusal
@@ -207,9 +208,8 @@ class Dialer:
         address = show(host, port, place)
         loop, began, waiting = asyncio.get_running_loop(), clocks.monotonic(), connecting
         patience = connecting.patience
-        sock = socket.socket(place.family, socket.SOCK_STREAM)
+        sock = sockets.stream(place.family)
         try:
-            sock.setblocking(False)
             with anyio.fail_after(patience):
                 await loop.sock_connect(sock, place.address)
             connecting.took(clocks.monotonic() - began)

@@ -49,7 +49,7 @@ class Admission:
         self.hub = hub
         self.open = 0  # connections
         self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
-        self._arriving: set[PendingConnection] = set()
+        self._arriving: dict[PendingConnection, None] = {}
         self._quotas: dict[str, AddressQuota] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._said: dict[Limit, float] = {}
@@ -72,7 +72,7 @@ class Admission:
 
     def opened(self, arrival: "PendingConnection") -> bool:
         """Count a new connection. Returns whether it may stay."""
-        self._arriving.add(arrival)
+        self._arriving[arrival] = None
         self.open += 1
         self.descriptors.look()
         if 0 < self.terms.connections < self.open:
@@ -86,7 +86,7 @@ class Admission:
 
     def settled(self, arrival: "PendingConnection") -> None:
         """Forget a pending connection that has become a client's, or is closed."""
-        self._arriving.discard(arrival)
+        self._arriving.pop(arrival, None)
 
     def admit(self, address: str) -> "AddressQuota | None":
         """Count a connection from this address, until `left` is called. Returns None if the address has too many."""

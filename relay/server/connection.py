@@ -149,7 +149,7 @@ class Connection(asyncio.BufferedProtocol):
             self._mind_name()
         if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
-        hub.holding.add(self)
+        hub.holding[self] = None
 
     def _mind_half(self, *, whole: bool) -> None:
         """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
@@ -186,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         self.write_buffer.clear()
         self._origin.left()
         self._hub.unplug(self.session, self)
-        self._hub.holding.discard(self)
+        self._hub.holding.pop(self, None)
         self._hub.partial_lines.forget(self)
         self._hang_up()
 
@@ -309,7 +309,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.lines:
             self.pump()
         if self._gone:
-            self._hub.holding.discard(self)
+            self._hub.holding.pop(self, None)
             return
         transport, out = self._transport, self.write_buffer
         if transport.is_closing():  # uvloop raises on a write to a closing transport
@@ -320,7 +320,7 @@ class Connection(asyncio.BufferedProtocol):
             if not out.size and not out.behind and not transport.is_closing():
                 self._all_taken()
         if out.size or self.lines:  # a window fills only by reads, and `buffer_updated` has added the connection then
-            self._hub.holding.add(self)
+            self._hub.holding[self] = None
         if self.lines or self.read_gate.paused or out.size > REPLY_BYTES:
             self.read_gate.adjust(self)
 
@@ -383,7 +383,7 @@ class Connection(asyncio.BufferedProtocol):
     def serve(self, session: Session) -> None:
         """Make this connection the client of the session."""
         self.session = self.write_buffer.session = session
-        self._hub.holding.add(self)  # its memory includes the window of the session's chat
+        self._hub.holding[self] = None  # its memory includes the window of the session's chat
 
     def close(self) -> None:
         """Close once the client has read what it was sent, or after `LINGER_SECONDS`."""

@@ -176,21 +176,22 @@ class TestLimitsOfConnections:
     async def test_memory_each_time_that_it_gets_short(self, hub: Hub) -> None:
         hoarder: Any = Holder(1 << 40)
         waiting: Any = Holder(0)
-        hub.plug(waiting, resumable=True)
+        hub._clients[waiting] = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(housekeeping.mind_memory, hub)
             for times in (1, 2):
-                session = hub.plug(hoarder, resumable=True)
-                hub.holding.add(hoarder)
+                hub._clients[hoarder] = None
+                hub.holding[hoarder] = None
                 await until(lambda: hub.memory_budget.short)
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
                 assert risen(hub.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
                 assert waiting.settled == times - 1
-                hub.unplug(session, hoarder)
+                del hub._clients[hoarder]
                 await until(lambda: not hub.memory_budget.short)
                 await until(partial(waiting.has_settled, times))  # there is memory again, so it may go on
             tasks.cancel_scope.cancel()
+        del hub._clients[waiting]
 
 
 class Holder:

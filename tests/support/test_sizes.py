@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("relay", "cli", "benchmarks", "tools", "tests", "examples")
+FOLDERS = ("relay", "cli", "simulator", "benchmarks", "tools", "tests", "examples")
 FUNCTION_LINES = 50
 
 
