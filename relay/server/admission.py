@@ -15,6 +15,8 @@ from relay.net import proxy_protocol
 from relay.net.fd_guard import Descriptors
 from relay.net.tls import TlsTransport
 from relay.server.connection import Connection
+from relay.server.http_exchange import Front
+from relay.web.door import Door
 
 # A load balancer sends its header at once, with the first bytes on the connection.
 HEADER_SECONDS: Final = 10.0
@@ -42,8 +44,15 @@ class Admission:
     `context` may be replaced at any time; existing connections keep the one that they began with.
     """
 
-    def __init__(self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None, door: Door | None = None
+    ) -> None:
+        """`door` answers HTTP on all ports but the classic one. Without it no client is taken for a browser."""
         self.context = context
+        self.draining = False  # the node is about to stop, so that it lets no more browsers in
+        self.front: Final = (
+            Front(hub, door, terms.max_line, why_full=lambda: self._why_no_browser, move=self._move) if door else None
+        )
         self.terms = terms
         self.hub = hub
         self.open = 0  # connections
@@ -63,6 +72,21 @@ class Admission:
         if self.descriptors.short:
             return "no file descriptors left"
         return "as many connections as there may be" if 0 < self.terms.connections <= self.open else ""
+
+    @property
+    def _why_no_browser(self) -> str:
+        """The reason why a connection that has been accepted may not become a browser's, or "" if it may."""
+        if self.draining:
+            return "this node is going away"
+        return "no file descriptors left" if self.descriptors.short else ""
+
+    def _move(self, source: ClientSource, address: str) -> "ClientSource | None":
+        """Count a connection for another address from now on. Returns None if that has too many."""
+        quota = self.admit(address)
+        if quota is None:
+            return None
+        source.moved()
+        return Proxied(quota, address)
 
     def opened(self, arrival: "PendingConnection") -> bool:
         """Count a new connection. Returns whether it may stay."""
@@ -108,6 +132,10 @@ class Admission:
     def left(self, quota: "AddressQuota") -> None:
         """Stop counting a closed connection of this address."""
         self.closed()
+        self.moved(quota)
+
+    def moved(self, quota: "AddressQuota") -> None:
+        """Stop counting a connection for this address. It stays open."""
         quota.connections -= 1
         if not quota.connections:
             self._forget(quota)
@@ -131,6 +159,8 @@ class Admission:
             self._sweeping.cancel()
         for arrival in list(self._arriving):
             arrival.abort()
+        if self.front is not None:
+            self.front.shut()
 
 
 class AddressQuota(ClientSource):
@@ -148,6 +178,10 @@ class AddressQuota(ClientSource):
         """Stop counting one of its connections, which is closed."""
         self._gate.left(self)
 
+    def moved(self) -> None:
+        """See `ClientSource`."""
+        self._gate.moved(self)
+
 
 class Proxied(ClientSource):
     """The source of a connection whose address comes from a load balancer's header."""
@@ -161,6 +195,10 @@ class Proxied(ClientSource):
     def left(self) -> None:
         """Stop counting the connection, which is closed."""
         self._neighbour.left()
+
+    def moved(self) -> None:
+        """See `ClientSource`."""
+        self._neighbour.moved()
 
 
 class PendingConnection(asyncio.BufferedProtocol):
@@ -256,7 +294,8 @@ class PendingConnection(asyncio.BufferedProtocol):
         assert quota is not None
         admission.settled(self)
         origin = Proxied(quota, self._peer) if self._peer else quota
-        return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin)
+        door = None if self._classic else admission.front
+        return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin, door=door)
 
     def _failed(self, late: bool) -> None:
         if late:
