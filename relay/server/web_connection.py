@@ -40,7 +40,7 @@ class WebConnection(Connection):
     def __init__(self, hub: Hub, max_line: int, *, origin: ClientSource = NOWHERE) -> None:
         super().__init__(hub, max_line, origin=origin, counted=True)
         self._dialect = WEB
-        self._framer = self._messages = MessageFramer(min(max_line, NAMELESS_BYTES))
+        self._framer = self._messages = MessageFramer(min(max_line, NAMELESS_BYTES), max_line)
         self.session.resumable = True
         self._heard_end = False  # the client's close frame, or the end of its stream, has come
         self._waits = False  # for the client's close frame
@@ -54,6 +54,7 @@ class WebConnection(Connection):
     def _make_write_buffer(self) -> WriteBuffer:
         now = asyncio.get_running_loop().time
         self._out = WebWriteBuffer(self._transport, self.session, self._hub.held_acks, now)
+        self._messages.sink = self._out
         return self._out
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -64,8 +65,8 @@ class WebConnection(Connection):
                 framer.feed(received(nbytes))
             else:
                 super().buffer_updated(nbytes)
-            if framer.pongs or framer.ended is not None:
-                self._answer()
+            if framer.pings or framer.ended is not None:
+                self._controlled()
         except Exception:
             log_defect()
             self._end(DEFECT)
@@ -86,15 +87,13 @@ class WebConnection(Connection):
 
     # --- control frames
 
-    def _answer(self) -> None:
-        """Answer pings, and a close frame or a broken protocol."""
+    def _controlled(self) -> None:
+        """See to it that pings are answered, and answer a close frame or a broken protocol."""
         framer, out = self._messages, self._out
+        pings, framer.pings = framer.pings, 0
         self._hub.open_tick()
-        pongs, framer.pongs = framer.pongs, ()
-        for pong in pongs:
-            out.add(pong)
         self._hub.mark_dirty(self)
-        if self.rate_limiter.spend(len(pongs), 0):
+        if self.rate_limiter.spend(pings, 0):
             self.read_gate.slow_down(self)
         if out.size > REPLY_BYTES:
             self.read_gate.adjust(self)
@@ -139,9 +138,9 @@ class WebConnection(Connection):
         self._out.end = end
         self._out.close()
         self._hub.open_tick()
-        self._hang_up()
         self._await_end()
         self._hub.mark_dirty(self)
+        self._hang_up()
 
     def close(self) -> None:
         """Close once the client has read what it was sent, and has answered the close frame."""

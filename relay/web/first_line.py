@@ -16,8 +16,8 @@ HEAD_BYTES: Final = 16 * 1024
 
 _METHOD: Final = rb"[!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}" % METHOD_BYTES
 # The target may be anything, so that a broken request is answered as one, and never is a name.
-_REQUEST_LINE: Final = re.compile(_METHOD + rb"[ \t]+[^\n]*[ \t]HTTP/[0-9]\.[0-9][ \t]*\r?\n")
-_BEGINNING: Final = re.compile(_METHOD + rb"([ \t][^\n]*)?")
+_REQUEST_LINE: Final = re.compile(_METHOD + rb"[ \t][^\n]*[ \t]HTTP/[0-9]\.[0-9][ \t]*\r?\n")
+_BEGINNING: Final = re.compile(_METHOD + rb"(?:[ \t]|\Z)")
 # The beginning of a request line that is too long to wait for its end.
 _LONG: Final = re.compile(_METHOD + rb"[ \t]+(/|\*|https?://)")
 
@@ -36,7 +36,7 @@ def look(start: bytes) -> Speaks:
     if end >= 0:
         return Speaks.HTTP if _REQUEST_LINE.match(start) else Speaks.LINES
     if len(start) < HEAD_BYTES:
-        return Speaks.UNKNOWN if _BEGINNING.fullmatch(start) else Speaks.LINES
+        return Speaks.UNKNOWN if _BEGINNING.match(start) else Speaks.LINES
     return Speaks.HTTP if _LONG.match(start) else Speaks.LINES
 
 

@@ -7,7 +7,7 @@ once what is wrong, and the node never holds more than one message of `limit` by
 import codecs
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 from websockets.exceptions import ProtocolError
@@ -77,18 +77,43 @@ class End(Struct, frozen=True):
     by_client: bool = False  # it is what the client's own close frame said
 
 
+class Sink(Protocol):
+    """Takes the frames that answer a client's control frames."""
+
+    def add(self, frame: bytes) -> None:
+        """Write this frame behind all earlier ones."""
+
+
 class MessageFramer:
     """Takes whole messages out of a client's frames, as a `Framer` takes lines. A message has at most `limit` bytes.
 
-    What the client is owed afterwards (`pongs`) and the end of the connection (`ended`) are for the connection to look
-    at. Nothing is read behind the end.
+    The limit may rise while a message comes, up to `most`. So a message that announces more than that ends the
+    connection at once, and one that announces less ends it only when it has more than the limit of its moment.
+
+    A ping is answered at once, so its pong goes out before the answers to messages that come later. How many there were
+    (`pings`), and the end of the connection (`ended`), are for the connection to look at. Nothing is read behind the
+    end.
     """
 
-    __slots__ = ("_control", "_decoder", "_head", "_left", "_mask", "_message", "_opcode", "ended", "limit", "pongs")
+    __slots__ = (
+        "_control",
+        "_decoder",
+        "_head",
+        "_left",
+        "_mask",
+        "_message",
+        "_opcode",
+        "ended",
+        "limit",
+        "most",
+        "pings",
+        "sink",
+    )
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.pongs: list[bytes] | tuple[()] = ()  # the answers to pings, which the connection takes
+    def __init__(self, limit: int, most: int) -> None:
+        self.limit, self.most = limit, most
+        self.sink: Sink | None = None  # takes the pongs
+        self.pings = 0  # since the connection looked
         self.ended: End | None = None  # the client closes, or has broken the protocol
         self._head: bytes = b""  # the beginning of a header
         self._message: bytearray | None = None  # the payload so far; None: between two messages
@@ -107,10 +132,8 @@ class MessageFramer:
     def bound(self, limit: int) -> Sequence[bytes]:
         """See `Framer`. A message that is longer already ends the connection."""
         self.limit = limit
-        if self._message is not None:
-            expected = self._left if self._opcode in (_CONTINUATION, _TEXT) else 0
-            if len(self._message) + expected > limit:
-                self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {limit} bytes")
+        if self._message is not None and len(self._message) > limit:
+            self._too_big(limit)
         return ()
 
     def eof(self) -> None:
@@ -209,8 +232,8 @@ class MessageFramer:
         if opcode < _CLOSE:
             if self._message is None:
                 self._message, self._decoder = bytearray(), _decoder()
-            if len(self._message) + length > self.limit:
-                self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {self.limit} bytes")
+            if len(self._message) + length > self.most:
+                self._too_big(self.most)
                 return
             # The end of a message is remembered beside its opcode.
             opcode = _CONTINUATION if not head[0] & _FIN else _TEXT
@@ -227,6 +250,9 @@ class MessageFramer:
             self._fail(CloseCode.INVALID_DATA, "not valid UTF-8")
             return
         self._message += payload
+        if len(self._message) > self.limit:
+            self._too_big(self.limit)
+            return
         if not self._left:
             self._opcode = -1
         if last:
@@ -239,9 +265,9 @@ class MessageFramer:
         self._opcode = -1
         self._control.clear()
         if opcode == _PING:
-            if not self.pongs:
-                self.pongs = []
-            self.pongs.append(control_frame(_PONG, payload))
+            self.pings += 1
+            if self.sink is not None:
+                self.sink.add(control_frame(_PONG, payload))
         elif opcode == _CLOSE:
             try:
                 close = Close.parse(payload)
@@ -251,6 +277,9 @@ class MessageFramer:
                 self._fail(CloseCode.INVALID_DATA, "not valid UTF-8")
             else:
                 self._end(End(close.code, by_client=True))
+
+    def _too_big(self, limit: int) -> None:
+        self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {limit} bytes")
 
     def _fail(self, code: int, reason: str) -> bool:
         """End the connection, because the client has broken the protocol. Always returns False."""
