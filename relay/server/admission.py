@@ -16,6 +16,7 @@ from relay.net.fd_guard import Descriptors
 from relay.net.tls import TlsTransport
 from relay.server.connection import Connection
 from relay.server.http_exchange import Front
+from relay.server.refused_connection import REFUSED_AT_ONCE, Refusal, RefusedConnection
 from relay.web.door import Door
 
 # A load balancer sends its header at once, with the first bytes on the connection.
@@ -56,7 +57,10 @@ class Admission:
         self.terms = terms
         self.hub = hub
         self.open = 0  # connections
-        self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
+        self.turned_away = 0  # connections for which there is no room, and which are told so
+        self.descriptors = Descriptors(
+            lambda: self.open + self.turned_away, lambda: self.refuse(Limit.FILES, "file descriptors")
+        )
         self._arriving: set[PendingConnection] = set()
         self._quotas: dict[str, AddressQuota] = {}
         self._sweeping: asyncio.TimerHandle | None = None
@@ -100,6 +104,19 @@ class Admission:
     def closed(self) -> None:
         """Stop counting a connection that is closed."""
         self.open -= 1
+        self.descriptors.look()
+
+    def turn_away(self) -> bool:
+        """Stop counting a connection for which there is no room. Returns whether it may be told so."""
+        if self.front is None or self.turned_away >= REFUSED_AT_ONCE:
+            return False
+        self.open -= 1
+        self.turned_away += 1
+        return True
+
+    def went_away(self) -> None:
+        """Note that such a connection is closed."""
+        self.turned_away -= 1
         self.descriptors.look()
 
     def settled(self, arrival: "PendingConnection") -> None:
@@ -214,11 +231,12 @@ class PendingConnection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._neighbour: AddressQuota | None = None
         self._peer = ""  # the client's address from the load balancer's header, if there is one
+        self._refusal: Refusal | None = None  # why there is no room for it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Check the limits, then wait for the load balancer's header if there must be one."""
         self._transport = cast(asyncio.Transport, transport)
-        if not self._gate.opened(self):
+        if not self._gate.opened(self) and not self._turned_away(503, "No room: as many connections as there may be."):
             self.abort()
         elif self._gate.terms.proxied:
             self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse)
@@ -257,7 +275,9 @@ class PendingConnection(asyncio.BufferedProtocol):
         """Stop counting the connection, which is closed and never was a client's."""
         self._stop_timer()
         self._gate.settled(self)
-        if self._neighbour is None:
+        if self._refusal is not None:
+            self._gate.went_away()
+        elif self._neighbour is None:
             self._gate.closed()
         else:
             self._gate.left(self._neighbour)
@@ -278,21 +298,31 @@ class PendingConnection(asyncio.BufferedProtocol):
         else:
             peer: tuple[str, int] | None = self._transport.get_extra_info("peername")
             address = peer[0] if peer else ""
-        self._neighbour = self._gate.admit(address)
-        if self._neighbour is None:
-            self.abort()
-            return
+        if self._refusal is None:
+            self._neighbour = self._gate.admit(address)
+            if self._neighbour is None and not self._turned_away(429, "Too many connections from this address."):
+                self.abort()
+                return
         context = self._gate.context
         self._hand_over(self._ready() if context is None else TlsTransport(context, self._ready, self._failed))
 
-    def _hand_over(self, protocol: Connection | TlsTransport) -> None:
+    def _turned_away(self, status: int, reason: str) -> bool:
+        """Return whether the client can be told that there is no room. On the classic port there are no browsers."""
+        if self._classic or not self._gate.turn_away():
+            return False
+        self._refusal = Refusal(status, reason)
+        return True
+
+    def _hand_over(self, protocol: Connection | RefusedConnection | TlsTransport) -> None:
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
 
-    def _ready(self) -> Connection:
+    def _ready(self) -> Connection | RefusedConnection:
         admission, quota = self._gate, self._neighbour
-        assert quota is not None
         admission.settled(self)
+        if self._refusal is not None:
+            return RefusedConnection(self._refusal, admission.went_away)
+        assert quota is not None
         origin = Proxied(quota, self._peer) if self._peer else quota
         door = None if self._classic else admission.front
         return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin, door=door)

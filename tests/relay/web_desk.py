@@ -77,10 +77,10 @@ class Browser:
         return None
 
 
-async def browser(wire: Connect, door: Front, **headers: str | None) -> Browser:
+async def browser(wire: Connect, door: Front) -> Browser:
     """A client whose handshake is done."""
     there = wire(door=door)
-    there.send(handshake(**headers))
+    there.send(handshake())
     await until(lambda: there.sent.endswith(b"\r\n\r\n"))
     assert there.sent.startswith(b"HTTP/1.1 101 "), there.sent
     there.lines()
