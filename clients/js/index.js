@@ -16,7 +16,7 @@ export { Core } from "./core.js";
 export * from "./errors.js";
 
 const CLAIM_WAIT = 10; // seconds for the answer to a claim
-const NAME_PAUSE = 0.5; // seconds between two claims of a taken name, within `reconnectTimeout`
+const NAME_PAUSE = 0.5; // seconds between two claims of a taken name
 const FAREWELL_WAIT = 1; // seconds for giving the name back in a hurry
 // Texts that were taken, after which they are acknowledged even if more are waiting: a fraction of a default window, so
 // that the partner need not stop.
@@ -89,12 +89,12 @@ export class Chat extends EventTarget {
   #changed = []; // continues those who wait for a change
 
   /** Internal: see `connect`. */
-  constructor(urls, { ask, auth, acks, reconnectTimeout, state, socket }) {
+  constructor(urls, { ask, auth, acks, reconnectTimeout, inOrder, state, socket }) {
     super();
     this.#manual = acks === "manual";
     this.#core = new Core({ ask, proof: () => this.#link.proof });
     const tell = (told) => this.#tell(told);
-    this.#link = new Link(this.#core, urls, { auth, reconnectTimeout, socket, tell, store: null });
+    this.#link = new Link(this.#core, urls, { auth, reconnectTimeout, inOrder, socket, tell });
     this.#store = state;
   }
 
@@ -136,9 +136,9 @@ export class Chat extends EventTarget {
     return this.#link.tries;
   }
 
-  /** The texts without an outcome, oldest first. */
+  /** The receipts of the texts without an outcome, oldest first. */
   get pending() {
-    return [...this.#core.outbox.pending];
+    return [...this.#receipts.values()];
   }
 
   // --- requests
@@ -244,8 +244,9 @@ export class Chat extends EventTarget {
       return;
     }
     if (!now) {
+      const open = this.pending;
       await this.#ask(() => this.#core.quit()).catch((error) => {
-        if (this.pending.length) throw error;
+        if (open.some((receipt) => receipt.status === "pending")) throw error;
       });
       return;
     }
@@ -386,17 +387,19 @@ export class Chat extends EventTarget {
   }
 
   #tell(told) {
-    for (const event of told) {
-      this.#queue.push(event);
-      if (event.type !== "settled") continue;
-      this.#receipts.get(event.text)?.settle();
-      this.#receipts.delete(event.text);
-    }
+    this.#queue.push(...told.map((event) => (event.type === "settled" ? this.#settled(event.text) : event)));
     if (this.#link.over && !this.#ended) this.#end();
     for (const resume of this.#changed.splice(0)) resume();
     this.#hungry?.();
     this.#hungry = null;
     this.#serveListeners();
+  }
+
+  #settled(text) {
+    const receipt = this.#receipts.get(text);
+    this.#receipts.delete(text);
+    receipt.settle();
+    return { type: "settled", receipt };
   }
 
   #end() {
@@ -414,14 +417,15 @@ export class Chat extends EventTarget {
  * `Refused` if the name is refused. index.d.ts describes the options.
  */
 export async function connect(urls, options = {}) {
-  const { name, auth, ask = false, acks = "taken", reconnectTimeout, state = null, WebSocket: socket = globalThis.WebSocket } = options;
+  const { name, auth, ask = false, acks = "taken", reconnectTimeout, claimTimeout = 0, inOrder = false } = options;
+  const { state = null, WebSocket: socket = globalThis.WebSocket } = options;
   if (typeof name !== "string") throw new TypeError("connect needs a name");
   if (!socket) throw new TypeError("there is no WebSocket here: Node.js has it from version 22 on");
   const places = [urls].flat().map(placeOf);
   if (!places.length) throw new TypeError("connect needs at least one address");
-  const deadline = Date.now() + 1000 * (reconnectTimeout ?? 0);
+  const deadline = Date.now() + 1000 * claimTimeout;
   for (;;) {
-    const chat = new Chat(places, { auth, ask, acks, reconnectTimeout, state, socket });
+    const chat = new Chat(places, { auth, ask, acks, reconnectTimeout, inOrder, state, socket });
     try {
       await chat.begin(name);
       return chat;

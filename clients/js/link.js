@@ -20,9 +20,10 @@ const LONGEST_PAUSE = 5;
 const after = (seconds, act) => setTimeout(act, seconds * 1000);
 
 export class Link {
-  constructor(core, urls, { auth, reconnectTimeout, socket, store, tell }) {
-    Object.assign(this, { core, urls, auth, reconnectTimeout, store, tell, Socket: socket });
-    this.turn = Math.floor(Math.random() * urls.length); // clients spread over the nodes
+  constructor(core, urls, { auth, reconnectTimeout, inOrder, socket, tell }) {
+    Object.assign(this, { core, urls, auth, reconnectTimeout, tell, Socket: socket });
+    this.turn = inOrder ? 0 : Math.floor(Math.random() * urls.length); // clients spread over the nodes
+    this.store = null; // where the session is saved
     this.url = urls[this.turn];
     this.proof = null;
     this.failure = null; // why the session ended, if it did not quit
@@ -52,7 +53,7 @@ export class Link {
     const { core } = this;
     while (socket) {
       const why = await this.serve(socket);
-      if (core.state === "over" || this.failure) break;
+      if (this.done) break;
       const claiming = core.name === null && core.state === "claiming";
       if (core.name === null && !(claiming && this.elsewhere-- > 0)) {
         this.failure = why;
@@ -60,12 +61,16 @@ export class Link {
       }
       this.tell(core.connectionLost(why.message));
       socket = await this.find(claiming);
-      if (!socket) this.failure ??= this.trouble ?? why;
-      else core.reconnect();
+      if (socket) core.reconnect();
+      else if (!this.done) this.failure = this.trouble ?? why;
     }
     unwatch();
     this.over = true;
     this.tell([]);
+  }
+
+  get done() {
+    return this.failure !== null || this.core.state === "over";
   }
 
   /** End the session here, whatever the node says. */
@@ -116,15 +121,15 @@ export class Link {
   async find(claiming) {
     const deadline = Date.now() + 1000 * (this.reconnectTimeout ?? this.core.grace);
     this.trouble = null;
-    for (this.tries = 0; !this.failure; ) {
+    for (this.tries = 0; !this.done; ) {
       const most = this.tries ? Math.min(LONGEST_PAUSE, PAUSE * 2 ** (this.tries - 1)) : FIRST_PAUSE;
       const least = this.tries ? most / 2 : 0;
       await this.pause(least + Math.random() * (most - least));
-      if (this.failure) return null;
+      if (this.done) return null;
       this.tries += 1;
       try {
         const socket = await this.dial();
-        if (this.failure || !(await this.proved())) socket.close();
+        if (this.done || !(await this.proved())) socket.close();
         else return socket;
       } catch {
         // the next node may answer
@@ -138,7 +143,7 @@ export class Link {
   async proved() {
     try {
       await this.prove();
-      return !this.failure;
+      return !this.done;
     } catch (error) {
       this.trouble = new ConnectionLost(`no proof of the name: ${error?.message ?? error}`);
       this.tell([{ type: "complaint", code: "no_proof", message: this.trouble.message }]);
