@@ -11,7 +11,7 @@ from relay.hub.rate_limit import NOWHERE, ClientSource
 from relay.hub.tick_scheduler import log_defect
 from relay.metrics import Limit
 from relay.server.connection import Connection, received
-from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES
+from relay.server.read_gate import NAMELESS_BYTES
 from relay.server.web_write_buffer import DONE, WebWriteBuffer
 from relay.server.write_buffer import WriteBuffer
 from relay.session.session import State
@@ -89,20 +89,18 @@ class WebConnection(Connection):
 
     def _controlled(self) -> None:
         """See to it that pings are answered, and answer a close frame or a broken protocol."""
-        framer, out = self._messages, self._out
+        framer = self._messages
         pings, framer.pings = framer.pings, 0
         self._hub.open_tick()
         self._hub.mark_dirty(self)
         if self.rate_limiter.spend(pings, 0):
             self.read_gate.slow_down(self)
-        if out.size > REPLY_BYTES:
-            self.read_gate.adjust(self)
         end = framer.ended
         if end is None:
             return
         if end.by_client:
             self._hear_end(End(end.code))
-        elif not out.closed:
+        elif not self._out.closed:
             if end.code == TOO_BIG:
                 self._hub.counts.hit(Limit.LINE)
             self._end(end)
@@ -148,7 +146,6 @@ class WebConnection(Connection):
             self._drop_lines()
             return
         super().close()
-        self._listen()
 
     def _listen(self) -> None:
         """Read on, if reading was paused: the client's close frame is still to come."""

@@ -1,5 +1,7 @@
 """Reads the head of one HTTP request, as far as it has come."""
 
+from typing import Final
+
 import h11
 from msgspec import Struct
 
@@ -55,6 +57,9 @@ class BadHead(Exception):
         self.status = status
 
 
+_TOO_LARGE: Final = (431, f"a head has at most {HEAD_BYTES} bytes")
+
+
 class HeadReader:
     """Collects the bytes of one head, in bounded memory."""
 
@@ -64,19 +69,23 @@ class HeadReader:
 
     def feed(self, data: bytes) -> Head | None:
         """Return the head once it is complete. Raises BadHead."""
+        room = HEAD_BYTES - self._size
+        data, over = data[:room], data[room:]  # so that it makes no difference how much comes at once
+        if not data:
+            raise BadHead(*_TOO_LARGE)
         self._size += len(data)
         self._http.receive_data(data)
         try:
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
             raise BadHead(error.error_status_hint, str(error)) from None
-        rest = self._http.trailing_data[0]
-        if self._size - len(rest) > HEAD_BYTES or (event is h11.NEED_DATA and self._size > HEAD_BYTES):
-            raise BadHead(431, f"a head has at most {HEAD_BYTES} bytes")
         if not isinstance(event, h11.Request):
+            if over:
+                raise BadHead(*_TOO_LARGE)
             return None
         version = event.http_version.decode()
         if not version.startswith("1."):
             raise BadHead(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
-        return Head(event.method.decode("latin-1"), event.target.decode("latin-1"), version, headers, rest)
+        method, target = event.method.decode("latin-1"), event.target.decode("latin-1")
+        return Head(method, target, version, headers, self._http.trailing_data[0] + over)
