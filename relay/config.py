@@ -16,6 +16,8 @@ from typing import Final
 
 from relay import redis_url
 from relay.redis_url import MAX_PORT, BadUrl
+from relay.web import origins
+from relay.web.forwarded import TrustedProxies
 
 # A shorter lease would lapse during an ordinary pause of the process. One of more than an hour would lock the names of
 # a crashed node's users for longer than anybody waits.
@@ -157,6 +159,10 @@ class Config:
     # It costs about a quarter of a core. Windows and turns share a node out fairly; this bounds the cost of a client.
     max_lines: int = 100_000  # a second, of one client
     max_bytes: int = 64 * 1024 * 1024  # a second, of one client
+    page: bool = False  # serve the chat page
+    origin: tuple[str, ...] = ()  # of pages that may talk to the node, besides its own; `*`: any
+    trusted_proxy: tuple[str, ...] = ()  # networks of proxies whose X-Forwarded-For counts
+    siblings: tuple[int, ...] = ()  # ports of the nodes that were started with this one, for its page
     share_ports: bool = False  # whether to share the ports for clients with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
@@ -187,6 +193,9 @@ class Config:
         check_range("--auth-jwt-leeway", self.auth_jwt_leeway, LEEWAY_SECONDS, "seconds")
         _check_claim("--auth-jwt-audience", self.auth_jwt_audience, self)
         _check_claim("--auth-jwt-issuer", self.auth_jwt_issuer, self)
+        for several in ("origin", "trusted_proxy", "siblings"):
+            object.__setattr__(self, several, tuple(getattr(self, several)))
+        _check_web(self)
 
     @property
     def reloads(self) -> bool:
@@ -317,6 +326,16 @@ def _check_ports(config: Config) -> None:
 def _check_identifier(option: str, value: str) -> None:
     if not _IDENTIFIER.fullmatch(value):
         raise ConfigError(f"{option} must be 1 to 64 letters, digits, dots, dashes or underscores, not {value!r}")
+
+
+def _check_web(config: Config) -> None:
+    for origin in config.origin:
+        if origin not in (origins.ANY, origins.NULL) and origins.parse(origin) is None:
+            raise ConfigError(f"--origin must be an origin as https://chat.example.com, or *, not {origin!r}")
+    try:
+        TrustedProxies(config.trusted_proxy)
+    except ValueError as error:
+        raise ConfigError(f"--trusted-proxy must be an address, or a network as 10.0.0.0/8: {error}") from None
 
 
 def _check_claim(option: str, value: str | None, config: Config) -> None:

@@ -33,6 +33,7 @@ class Limit(StrEnum):
     FILES = "files"  # no file descriptors left: accepting stopped
     HEADER = "header"  # --proxy-protocol: a connection without a valid header was closed
     LINE = "line"  # --max-line: a line was refused
+    HTTP_HEAD = "http_head"  # the head of an HTTP request was too large or too late: it was refused
     WINDOW = "window"  # --window and --window-bytes: a message was refused, or reading stopped
     REPLIES = "replies"  # a client doesn't read its replies: reading from it stopped
     MEMORY = "memory"  # --memory: windows are smaller for a while

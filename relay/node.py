@@ -44,6 +44,10 @@ from relay.server.auth import Authenticator
 from relay.session.drain import Drain
 from relay.session.runtime import Limits
 from relay.tasks.restart import Upkeep
+from relay.web import page_files
+from relay.web.door import Door
+from relay.web.forwarded import TrustedProxies
+from relay.web.origins import OriginRules
 
 # The pause between tries to reach Redis at the start, and how long the first echo may take before the log says so.
 WAIT_SECONDS: Final = 0.2
@@ -86,6 +90,7 @@ class Node:
         self._store = RedisClient(config.redis, self._counts, config.redis_password_file)
         self._auth = _authenticator(config)
         self._context = _context(config)
+        self._loopback = True
         self._told = anyio.Event()  # is set when the node is told to stop
         self._reloads: list[tuple[str, Callable[[], None]]] = []  # names for the log, and calls that read files again
         if self._auth is not None:
@@ -116,7 +121,7 @@ class Node:
             verify_token=self._auth.vouches if self._auth is not None else None,
         )
         self._directory, self._bus, self._notices = self._hub.directory, self._hub.bus, self._hub.notices
-        self._gate = Admission(self._hub, _terms(config), self._context)
+        self._gate = Admission(self._hub, _terms(config), self._context, _door(config, self._loopback))
         self._reporter = StatusPublisher(
             config, node_id, self._store, self._keys, hub=self._hub, trouble=self._why_not_ready
         )
@@ -125,6 +130,7 @@ class Node:
         """Start, serve and stop. Raises StartError, alone or in an exception group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
         sockets = self._machine.bind(self._config)
+        self._loopback = listeners.is_loopback(sockets["address"])
         try:
             reloads = self._config.reloads or systemd_notify.managed()
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
@@ -331,7 +337,7 @@ class Node:
         """Wait until the clients have moved to other nodes, for the configured time at most."""
         log.info("draining", node=self._config.name, seconds=self._config.drain)
         systemd_notify.stopping()
-        self._stopping = True
+        self._stopping = self._gate.draining = True
         drain = Drain(self._hub.sessions, self._hub.open_tick)
         with anyio.move_on_after(self._config.drain):
             while not drain.look():  # noqa: ASYNC110  no event tells when sessions come and go
@@ -382,6 +388,15 @@ def _terms(config: Config) -> AdmissionLimits:
         connections_per_address=config.max_connections_per_address,
         claims_per_address=config.max_claims,
         proxied=config.proxy_protocol,
+    )
+
+
+def _door(config: Config, loopback: bool) -> Door:
+    """Return the rules for browsers. `loopback`: the node listens on a loopback address."""
+    rules = OriginRules(config.origin, loopback=loopback, siblings=config.siblings)
+    page = page_files.load() if config.page else None
+    return Door(
+        rules, TrustedProxies(config.trusted_proxy), page, secure=config.tls_cert is not None, siblings=config.siblings
     )
 
 

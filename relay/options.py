@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Final, cast, get_type_hints
+from typing import Annotated, Any, Final, cast, get_origin, get_type_hints
 
 import typer
 
@@ -65,6 +65,17 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "Each connection begins with a header of the PROXY protocol, version 2, so that limits by address see the "
         "clients behind a balancer. Only the balancer may be able to reach the port then.",
     ),
+    "page": ("", "Serve the chat page at / on the ports for clients."),
+    "origin": (
+        "ORIGIN",
+        "A web page from elsewhere that may talk to the node, as https://chat.example.com; * for any. Give it again "
+        "for more. Default: only the node's own page.",
+    ),
+    "trusted_proxy": (
+        "CIDR",
+        "A network of proxies whose X-Forwarded-For tells the address of a browser, for limits and logs. Give it again "
+        "for more. Default: none.",
+    ),
     "max_connections": (
         "COUNT",
         "Most connections of clients; further ones are closed. 0, here and below: no limit.",
@@ -98,7 +109,9 @@ VARIABLES: Final = frozenset(
 
 
 def _types() -> dict[str, Any]:
-    return get_type_hints(Config) | _OWN
+    """Return the type of each option's value. One that may be given again has a list."""
+    hints = {name: list[str] if get_origin(hint) is tuple else hint for name, hint in get_type_hints(Config).items()}
+    return hints | _OWN
 
 
 def _read_file(context: typer.Context, path: Path | None) -> None:
@@ -141,6 +154,7 @@ def _parameters() -> dict[str, inspect.Parameter]:
         told = _ANNOTATED[types[name], typer.Option(*flags, envvar=variable, metavar=metavar or None, help=text)]
         # Each node makes up its own name.
         default = "" if name == "name" else getattr(defaults, name, None)
+        default = list(default) if isinstance(default, tuple) else default
         made[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=told)
     return made
 
@@ -186,6 +200,8 @@ def arguments(node: Config) -> list[str]:
         value, option = getattr(node, name), f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             words += [option] if value else []
+        elif isinstance(value, tuple):
+            words += [word for one in value for word in (option, str(one))]
         elif value is not None:
             words += [option, str(value)]
     return words

@@ -18,6 +18,7 @@ _WORDS: Final[dict[Any, str]] = {
     int: "a whole number",
     float: "a number",
     Path: "a text (a path)",
+    list[str]: "a list of texts",
 }
 
 

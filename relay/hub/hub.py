@@ -216,12 +216,12 @@ class Hub:
         self.holding = {client: None for client in self.holding if client in self._clients}
         return list(self.holding)
 
-    def plug(self, client: ClientConnection, *, resumable: bool) -> Session:
-        """Create a session for a new client."""
+    def plug(self, client: ClientConnection, *, resumable: bool, counted: bool = False) -> Session:
+        """Create a session for a new client. `counted`: its connection has been a client's before."""
         session = Session(self, resumable=resumable)
         session.connect(client)
         self._clients[client] = None
-        self.counts.connections += 1
+        self.counts.connections += not counted
         return session
 
     def unplug(self, session: Session, client: ClientConnection) -> None:
@@ -229,6 +229,13 @@ class Hub:
         self._clients.pop(client, None)
         if session.client is client:
             session.unplugged()
+
+    def withdraw(self, session: Session, client: ClientConnection) -> None:
+        """Forget a client that turned out to be none of a session's, and its session, which has no name."""
+        self._clients.pop(client, None)
+        self.holding.pop(client, None)
+        session.disconnect()
+        session.close()
 
     # --- the runtime of sessions
 

@@ -46,6 +46,9 @@ class ClientSource:
     def left(self) -> None:
         """Note that the connection is gone. This must be called once."""
 
+    def moved(self) -> None:
+        """Note that the connection counts for another source from now on. It takes the place of `left`."""
+
 
 NOWHERE: Final = ClientSource()
 

@@ -214,8 +214,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _read(self) -> None:
         """Decrypt and pass on what arrived, until the client's connection pauses reading."""
-        client, drained = cast(Client, self._client), False
+        drained = False
         while self._wanted and not drained:
+            client = cast(Client, self._client)  # it may have changed with the last bytes
             buffer = cast(memoryview, client.get_buffer(-1))
             count = self._fill(buffer)
             drained = count < len(buffer)
@@ -230,7 +231,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._tcp.abort()
         elif self._inward is _ENDING and drained:
             self._inward = Inward.ENDED
-            client.eof_received()
+            cast(Client, self._client).eof_received()
 
     def _fill(self, buffer: memoryview) -> int:
         """Decrypt into the buffer, with all records of one read together. Returns the number of bytes."""
@@ -307,6 +308,22 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close at once."""
         self._tcp.abort()
+
+    def can_write_eof(self) -> bool:
+        """Return whether `write_eof` works, which it does."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send TLS's close_notify and the end of TCP, and go on reading."""
+        if not self._tcp.is_closing():
+            with suppress(ssl.SSLError):  # as in `close`
+                self._tls.unwrap()
+            self._send()
+            self._tcp.write_eof()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another protocol take over from the client's connection."""
+        self._client = cast(Client, protocol)
 
     def is_closing(self) -> bool:
         """Return whether the connection is closed, or about to be."""

@@ -55,6 +55,7 @@ def plan(first: Config, nodes: int) -> list[Config]:
             port=up(first.port, number) or 0,
             classic_port=up(first.classic_port, number),
             http_port=up(first.http_port, number),
+            siblings=tuple(first.port + other for other in range(nodes) if first.port and other != number),
         )
         for number in range(nodes)
     ]

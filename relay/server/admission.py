@@ -16,6 +16,9 @@ from relay.net import proxy_protocol
 from relay.net.fd_guard import Descriptors
 from relay.net.tls import TlsTransport
 from relay.server.connection import Connection
+from relay.server.http_exchange import Front
+from relay.server.refused_connection import REFUSED_AT_ONCE, Refusal, RefusedConnection
+from relay.web.door import Door
 
 # A load balancer sends its header at once, with the first bytes on the connection.
 HEADER_SECONDS: Final = 10.0
@@ -43,12 +46,22 @@ class Admission:
     `context` may be replaced at any time; existing connections keep the one that they began with.
     """
 
-    def __init__(self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None, door: Door | None = None
+    ) -> None:
+        """`door` answers HTTP on all ports but the classic one. Without it no client is taken for a browser."""
         self.context = context
+        self.draining = False  # the node is about to stop, so that it lets no more browsers in
+        self.front: Final = (
+            Front(hub, door, terms.max_line, why_full=lambda: self._why_no_browser, move=self._move) if door else None
+        )
         self.terms = terms
         self.hub = hub
         self.open = 0  # connections
-        self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
+        self.turned_away = 0  # connections for which there is no room, and which are told so
+        self.descriptors = Descriptors(
+            lambda: self.open + self.turned_away, lambda: self.refuse(Limit.FILES, "file descriptors")
+        )
         self._arriving: dict[PendingConnection, None] = {}
         self._quotas: dict[str, AddressQuota] = {}
         self._sweeping: asyncio.TimerHandle | None = None
@@ -70,6 +83,21 @@ class Admission:
             return "no file descriptors left"
         return "as many connections as there may be" if 0 < self.terms.connections <= self.open else ""
 
+    @property
+    def _why_no_browser(self) -> str:
+        """The reason why a connection that has been accepted may not become a browser's, or "" if it may."""
+        if self.draining:
+            return "this node is going away"
+        return "no file descriptors left" if self.descriptors.short else ""
+
+    def _move(self, source: ClientSource, address: str) -> "ClientSource | None":
+        """Count a connection for another address from now on. Returns None if that has too many."""
+        quota = self.admit(address)
+        if quota is None:
+            return None
+        source.moved()
+        return Proxied(quota, address)
+
     def opened(self, arrival: "PendingConnection") -> bool:
         """Count a new connection. Returns whether it may stay."""
         self._arriving[arrival] = None
@@ -82,6 +110,19 @@ class Admission:
     def closed(self) -> None:
         """Stop counting a connection that is closed."""
         self.open -= 1
+        self.descriptors.look()
+
+    def turn_away(self) -> bool:
+        """Stop counting a connection for which there is no room. Returns whether it may be told so."""
+        if self.front is None or self.turned_away >= REFUSED_AT_ONCE:
+            return False
+        self.open -= 1
+        self.turned_away += 1
+        return True
+
+    def went_away(self) -> None:
+        """Note that such a connection is closed."""
+        self.turned_away -= 1
         self.descriptors.look()
 
     def settled(self, arrival: "PendingConnection") -> None:
@@ -114,6 +155,10 @@ class Admission:
     def left(self, quota: "AddressQuota") -> None:
         """Stop counting a closed connection of this address."""
         self.closed()
+        self.moved(quota)
+
+    def moved(self, quota: "AddressQuota") -> None:
+        """Stop counting a connection for this address. It stays open."""
         quota.connections -= 1
         if not quota.connections:
             self._forget(quota)
@@ -137,6 +182,8 @@ class Admission:
             self._sweeping.cancel()
         for arrival in list(self._arriving):
             arrival.abort()
+        if self.front is not None:
+            self.front.shut()
 
 
 class AddressQuota(ClientSource):
@@ -154,6 +201,10 @@ class AddressQuota(ClientSource):
         """Stop counting one of its connections, which is closed."""
         self._gate.left(self)
 
+    def moved(self) -> None:
+        """See `ClientSource`."""
+        self._gate.moved(self)
+
 
 class Proxied(ClientSource):
     """The source of a connection whose address comes from a load balancer's header."""
@@ -167,6 +218,10 @@ class Proxied(ClientSource):
     def left(self) -> None:
         """Stop counting the connection, which is closed."""
         self._neighbour.left()
+
+    def moved(self) -> None:
+        """See `ClientSource`."""
+        self._neighbour.moved()
 
 
 class PendingConnection(asyncio.BufferedProtocol):
@@ -182,11 +237,12 @@ class PendingConnection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._neighbour: AddressQuota | None = None
         self._peer = ""  # the client's address from the load balancer's header, if there is one
+        self._refusal: Refusal | None = None  # why there is no room for it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Check the limits, then wait for the load balancer's header if there must be one."""
         self._transport = cast(asyncio.Transport, transport)
-        if not self._gate.opened(self):
+        if not self._gate.opened(self) and not self._turned_away(503, "No room: as many connections as there may be."):
             self.abort()
         elif self._gate.terms.proxied:
             self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse)
@@ -225,7 +281,9 @@ class PendingConnection(asyncio.BufferedProtocol):
         """Stop counting the connection, which is closed and never was a client's."""
         self._stop_timer()
         self._gate.settled(self)
-        if self._neighbour is None:
+        if self._refusal is not None:
+            self._gate.went_away()
+        elif self._neighbour is None:
             self._gate.closed()
         else:
             self._gate.left(self._neighbour)
@@ -246,23 +304,34 @@ class PendingConnection(asyncio.BufferedProtocol):
         else:
             peer: tuple[str, int] | None = self._transport.get_extra_info("peername")
             address = peer[0] if peer else ""
-        self._neighbour = self._gate.admit(address)
-        if self._neighbour is None:
-            self.abort()
-            return
+        if self._refusal is None:
+            self._neighbour = self._gate.admit(address)
+            if self._neighbour is None and not self._turned_away(429, "Too many connections from this address."):
+                self.abort()
+                return
         context = self._gate.context
         self._hand_over(self._ready() if context is None else TlsTransport(context, self._ready, self._failed))
 
-    def _hand_over(self, protocol: Connection | TlsTransport) -> None:
+    def _turned_away(self, status: int, reason: str) -> bool:
+        """Return whether the client can be told that there is no room. On the classic port there are no browsers."""
+        if self._classic or not self._gate.turn_away():
+            return False
+        self._refusal = Refusal(status, reason)
+        return True
+
+    def _hand_over(self, protocol: Connection | RefusedConnection | TlsTransport) -> None:
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
 
-    def _ready(self) -> Connection:
+    def _ready(self) -> Connection | RefusedConnection:
         admission, quota = self._gate, self._neighbour
-        assert quota is not None
         admission.settled(self)
+        if self._refusal is not None:
+            return RefusedConnection(self._refusal, admission.went_away)
+        assert quota is not None
         origin = Proxied(quota, self._peer) if self._peer else quota
-        return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin)
+        door = None if self._classic else admission.front
+        return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin, door=door)
 
     def _failed(self, late: bool) -> None:
         if late:

@@ -1,12 +1,14 @@
 """One client's TCP connection, from its first byte to its end: it parses lines into commands for its session.
 
+A client whose first line is an HTTP request is handed over to the `WebDoor` of the port, if that has one.
+
 `read_gate` decides when the connection is read, and `write_buffer` collects what the client is sent.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from relay.hub.hub import Hub
 from relay.hub.rate_limit import NOWHERE, ClientSource, RateLimiter
@@ -19,6 +21,8 @@ from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES, ReadGate
 from relay.server.write_buffer import WriteBuffer
 from relay.session.memory_budget import LINE_BYTES, MESSAGE_BYTES, PLENTY, SHORT_READ_BYTES
 from relay.session.session import Session, State
+from relay.web.dialect import WEB
+from relay.web.first_line import FirstLine, Speaks
 
 # The size of one read. It bounds how much of a flooding client is handled before the other clients' turn, and how much
 # memory one connection can use before it is slowed.
@@ -31,7 +35,7 @@ TURN_LINES: Final = 256
 # A connection that is being closed waits this long for the client to read what it was sent before.
 LINGER_SECONDS: Final = 60.0
 
-_NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(CLASSIC): "classic"}
+_NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(WEB): "websocket", id(CLASSIC): "classic"}
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))  # shared by all connections: each read is copied out at once
 _SHORT_BUFFER: Final = _buffer[:SHORT_READ_BYTES]
@@ -39,15 +43,38 @@ _NAMELESS_BUFFER: Final = _buffer[:NAMELESS_READ_BYTES]
 _CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # one byte more shows that a line is too long
 
 
+class WebDoor(Protocol):
+    """Takes over the connections of clients that speak HTTP."""
+
+    def enter(self, transport: asyncio.Transport, data: bytes, origin: ClientSource) -> None:
+        """Take over a connection, whose first bytes are `data`, and call `left` of its origin at its end."""
+
+
+def received(nbytes: int) -> bytes:
+    """Return the bytes of the read that has just ended."""
+    return bytes(_buffer[:nbytes])
+
+
+def replay(data: bytes, protocol: asyncio.BufferedProtocol) -> None:
+    """Pass bytes on to a protocol that were read for another one, as if the network brought them now."""
+    while data:
+        room = cast(memoryview, protocol.get_buffer(-1))
+        count = min(len(room), len(data))
+        room[:count], data = data[:count], data[count:]
+        protocol.buffer_updated(count)
+
+
 class Connection(asyncio.BufferedProtocol):
     """Passes a client's commands to its session in order, with a share of each loop iteration.
 
-    On the shared port the first byte selects the dialect; the classic port (`classic`) has its own dialect.
+    On the shared port the first byte selects the dialect; the classic port (`classic`) has its own dialect. With a
+    `door`, the first line shows whether the client speaks HTTP. `counted`: the connection has been a client's before.
     """
 
     __slots__ = (
         "_before",
         "_dialect",
+        "_door",
         "_eof",
         "_framer",
         "_gone",
@@ -73,15 +100,25 @@ class Connection(asyncio.BufferedProtocol):
     read_gate: ReadGate
     write_buffer: WriteBuffer
 
-    def __init__(self, hub: Hub, max_line: int, *, classic: bool = False, origin: ClientSource = NOWHERE) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        max_line: int,
+        *,
+        classic: bool = False,
+        origin: ClientSource = NOWHERE,
+        door: WebDoor | None = None,
+        counted: bool = False,
+    ) -> None:
         self._hub = hub
+        self._door = door
         self._origin = origin
         self._max_line = max_line
         self._dialect: Dialect | None = CLASSIC if classic else None
         limit = min(max_line, NAMELESS_BYTES)
-        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit)
+        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit) if door is None else FirstLine(limit)
         self.rate_limiter = RateLimiter(hub.limits, origin.claims)
-        self.session = hub.plug(self, resumable=False)
+        self.session = hub.plug(self, resumable=False, counted=counted)
         self.lines: deque[Line] | tuple[()] = ()  # waiting lines; an empty deque would cost every idle client 0.7 KB
         self._before = 0  # waiting lines that belong to no chat
         self._share_of, self._share = -1, 0  # a loop iteration, and the lines that may still be handled in it
@@ -113,8 +150,11 @@ class Connection(asyncio.BufferedProtocol):
         # The transport then pauses exactly while the kernel lacks some bytes, which acknowledgements depend on.
         self._transport.set_write_buffer_limits(high=0)
         self.read_gate = ReadGate(self._hub, self._transport)
-        self.write_buffer = WriteBuffer(self._transport, self._dialect, self.session, self._hub.held_acks)
+        self.write_buffer = self._make_write_buffer()
         self._mind_name()
+
+    def _make_write_buffer(self) -> WriteBuffer:
+        return WriteBuffer(self._transport, self._dialect, self.session, self._hub.held_acks)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the buffer for the next read: a smaller one without a name, or while memory is short."""
@@ -130,8 +170,9 @@ class Connection(asyncio.BufferedProtocol):
         hub.open_tick()
         data = bytes(_buffer[:nbytes])
         if self._dialect is None:
-            self._dialect = self.write_buffer.dialect = choose(data)
-            self.session.resumable = self._dialect is JSON
+            data = self._begin(data)
+            if not data:
+                return
         if self._named is not self.session.named:
             self._mind_length()
         lines = self._framer.feed(data)
@@ -150,6 +191,27 @@ class Connection(asyncio.BufferedProtocol):
         if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
         hub.holding[self] = None
+
+    def _begin(self, data: bytes) -> bytes:
+        """Choose the dialect, or hand the connection over to the door. Returns the bytes that can be handled now."""
+        if self._door is not None:
+            first = cast(FirstLine, self._framer)
+            first.feed(data)
+            speaks = first.look()
+            if speaks is Speaks.UNKNOWN:
+                return b""
+            data = first.take()
+            if speaks is Speaks.HTTP:
+                self._stop_timer()
+                self.read_gate.close()
+                self.write_buffer.clear()
+                self._hub.withdraw(self.session, self)
+                self._door.enter(self._transport, data, self._origin)
+                return b""
+            self._framer = LineFramer(first.limit)
+        self._dialect = self.write_buffer.dialect = choose(data)
+        self.session.resumable = self._dialect is JSON
+        return data
 
     def _mind_half(self, *, whole: bool) -> None:
         """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
@@ -414,7 +476,11 @@ class Connection(asyncio.BufferedProtocol):
             self._overdue = True
         else:
             self._hub.counts.hit(Limit.NAME_TIME)
-            self._transport.abort()
+            self._no_name()
+
+    def _no_name(self) -> None:
+        """Close the connection, which has sent no name in time."""
+        self._transport.abort()
 
     def _settle_overdue(self) -> None:
         """End the session if the line that arrived in time didn't claim a name."""

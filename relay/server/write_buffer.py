@@ -8,6 +8,7 @@ from relay.protocol.dialects import CLASSIC, JSON, Dialect
 from relay.protocol.events import Acked, Event, Messages
 from relay.session.memory_budget import MESSAGE_BYTES
 from relay.session.session import Session
+from relay.web.dialect import WEB
 
 
 class WriteBuffer:
@@ -49,7 +50,7 @@ class WriteBuffer:
         if dialect is None or self.closed:
             return True
         if type(event) is Acked:
-            if dialect is JSON and self._hold(event):
+            if (dialect is JSON or dialect is WEB) and self._hold(event):
                 return False
         elif self._ack is not None:
             self.tell_ack()

@@ -48,7 +48,7 @@ class ClientConnection(Protocol):
 
     @property
     def dialect(self) -> str:
-        """The client's dialect: `text`, `json`, `classic`, or `unknown` until it has sent something."""
+        """The client's dialect: `text`, `json`, `websocket`, `classic`, or `unknown` until its first bytes show it."""
 
     @property
     def write_buffer(self) -> ClientWriter:

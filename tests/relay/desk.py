@@ -22,7 +22,7 @@ from relay.redis_client import client as store_module
 from relay.redis_client import request_queue, response_timeout
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import PARTITIONS, Keys
-from relay.server.connection import Connection
+from relay.server.connection import Connection, WebDoor
 from relay.session.runtime import Limits
 from tests.support.memory import MemoryDirectory
 from tests.support.memory_bus import MemoryBus
@@ -215,14 +215,17 @@ class Tcp(asyncio.Transport):
 class Wire(Tcp):
     """A socket and its client. With `full` the client doesn't read, and the kernel takes no more."""
 
-    def __init__(self, hub: Hub, *, classic: bool = False, max_line: int = MAX_LINE) -> None:
+    def __init__(
+        self, hub: Hub, *, classic: bool = False, max_line: int = MAX_LINE, door: WebDoor | None = None
+    ) -> None:
         super().__init__()
         self._hub = hub
         self.socket = socket.socket()
         self.writes: list[bytes] = []
         self.rounds: list[int] = []  # the loop iteration of each write
         self._unsent: deque[bytes] = deque()
-        self.connection = Connection(hub, max_line, classic=classic)
+        self.eof_written = False  # by the node
+        self.connection = Connection(hub, max_line, classic=classic, door=door)
         self.connection.connection_made(self)
 
     # --- the client
@@ -285,6 +288,13 @@ class Wire(Tcp):
         if self.full:
             self.connection.pause_writing()
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.connection = cast(Connection, protocol)
+
+    def write_eof(self) -> None:
+        assert not self.eof_written
+        self.eof_written = True
+
     def resume_reading(self) -> None:
         super().resume_reading()
         asyncio.get_running_loop().call_soon(self._feed)
@@ -302,8 +312,10 @@ def clients(hub: Hub) -> Iterator[Connect]:
     """Connects clients, which may send something at once. Those that are left at the end disconnect."""
     wires: list[Wire] = []
 
-    def connect(data: bytes = b"", *, classic: bool = False, max_line: int = MAX_LINE) -> Wire:
-        wires.append(Wire(hub, classic=classic, max_line=max_line))
+    def connect(
+        data: bytes = b"", *, classic: bool = False, max_line: int = MAX_LINE, door: WebDoor | None = None
+    ) -> Wire:
+        wires.append(Wire(hub, classic=classic, max_line=max_line, door=door))
         if data:
             wires[-1].send(data)
         return wires[-1]

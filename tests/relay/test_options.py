@@ -44,6 +44,10 @@ OTHER: dict[str, Any] = {
     "max_calls": 12,
     "max_lines": 13,
     "max_bytes": 14,
+    "page": True,
+    "origin": ("https://chat.example.com", "*"),
+    "trusted_proxy": ("10.0.0.0/8",),
+    "siblings": (9999, 10000),
     "share_ports": True,
 }
 
@@ -55,8 +59,8 @@ def parse(words: list[str]) -> Config:
 
     @app.command()
     @options.with_settings()
-    def command(share_ports: bool = False, **settings: Any) -> int:
-        parsed.append(options.config(settings | {"share_ports": share_ports}))
+    def command(share_ports: bool = False, siblings: list[int] | None = None, **settings: Any) -> int:
+        parsed.append(options.config(settings | {"share_ports": share_ports, "siblings": siblings or ()}))
         return 0
 
     result = CliRunner().invoke(app, words)
@@ -102,11 +106,14 @@ class TestAFile:
                 return str(value).lower()
             case int() | float():
                 return str(value)
+            case tuple():
+                return f"[{', '.join(map(TestAFile.toml, value))}]"
         return f'"{value}"'
 
     @pytest.mark.parametrize("dash", ["-", "_"])
     def test_every_setting_may_stand_in_it(self, dash: str, file: Path) -> None:
-        told = {name: value for name, value in OTHER.items() if name != "share_ports"} | {"redis": "redis://x"}
+        own = ("share_ports", "siblings")  # which processes tell those that they start
+        told = {name: value for name, value in OTHER.items() if name not in own} | {"redis": "redis://x"}
         file.write_text("".join(f"{key.replace('_', dash)} = {self.toml(value)}\n" for key, value in told.items()))
         heard = parse(["--config", str(file)])
         assert {key: getattr(heard, key) for key in told} == told
