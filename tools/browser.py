@@ -2,15 +2,13 @@
 
     python -m tools.browser
 
-A Chromium on PATH is taken, if there is one. Otherwise it is that of the npm package `@sparticuz/chromium`, which brings
-the libraries too, so nothing has to be installed on the machine. Everything is put into build/browser, once.
+A Chromium on PATH is taken, if there is one. Otherwise it is that of the npm package `@sparticuz/chromium`, which
+brings the libraries too, so nothing has to be installed on the machine. Everything is put into build/browser, once.
 """
 
 import os
 import shutil
 import subprocess
-import sys
-import sysconfig
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -73,7 +71,8 @@ def _unpack() -> None:
             raise RuntimeError(done.stderr)
         if there.suffix == ".tar":
             with tarfile.open(there) as archive:
-                archive.extractall(fresh, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+                archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                archive.extractall(fresh)
             there.unlink()
         else:
             there.chmod(0o755)
@@ -92,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
