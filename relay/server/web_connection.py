@@ -7,8 +7,8 @@ import asyncio
 from typing import Final
 
 from relay.hub.hub import Hub
+from relay.hub.loop_tick import log_defect
 from relay.hub.rate_limit import NOWHERE, ClientSource
-from relay.hub.tick_scheduler import log_defect
 from relay.metrics import Limit
 from relay.server.connection import Connection, received
 from relay.server.read_gate import NAMELESS_BYTES

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from relay.hub.delayed_acks import DelayedAcks
+from relay.hub.delayed_client_acks import DelayedAcks
+from relay.protocol.commands_and_events import Bye, Event, Moving, Refused, Replaced, Welcome
 from relay.protocol.errors import Code
-from relay.protocol.events import Bye, Event, Moving, Refused, Replaced, Welcome
 from relay.server.write_buffer import WriteBuffer
 from relay.session.session import Session
 from relay.web.dialect import WEB

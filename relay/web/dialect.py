@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+from relay.protocol.commands_and_events import Command, Event, Malformed, Say
 from relay.protocol.dialects import JSON, Line, TooLong
-from relay.protocol.events import Command, Event, Malformed, Say
 from relay.web.frames import text_frame
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from relay.hub.hub import Hub
 from relay.metrics import Outcome
-from relay.tools.torture.player import User
+from relay.tools.torture.client_driver import User
 from simulator.harness.machine import NodeProcess
 from simulator.harness.stage import Stage
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.tools.testbed.engine import Engine
+from relay.tools.testbed.redis_kind import Engine
 
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
 GRACE: Final = 8.0

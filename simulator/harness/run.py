@@ -9,14 +9,14 @@ import anyio
 from msgspec import Struct, field
 
 from relay.tools.testbed.waiting import until
-from relay.tools.torture import checker, player, probe
-from relay.tools.torture.campaign import KINDS
+from relay.tools.torture import checker, client_driver, smoke_check
 from relay.tools.torture.checker import Verdict
+from relay.tools.torture.client_driver import Player, Stranger, User
 from relay.tools.torture.history import History, Kind
 from relay.tools.torture.json_client import Program
 from relay.tools.torture.newcomers import Newcomers
 from relay.tools.torture.plan import ALIVE_SECONDS, RECOVERY_SECONDS
-from relay.tools.torture.player import Player, Stranger, User
+from relay.tools.torture.single_run import KINDS
 from relay.tools.torture.text_client import Person
 from simulator.errors import SimulationError
 from simulator.harness.faults import Faults
@@ -63,7 +63,7 @@ class _Run:
         self.over = False
         self.invariants = Invariants(stage)
         self._engine = ENGINES[self.plan.engine]
-        self._players = player.Stage([node.address for node in stage.nodes], lambda: self.world.now, GRACE)
+        self._players = client_driver.Stage([node.address for node in stage.nodes], lambda: self.world.now, GRACE)
         names = [f"u{number}" for number in range(self.plan.users)]
         self._users = [self._make(name, KINDS[number % len(KINDS)], names) for number, name in enumerate(names)]
         self._looks = 0
@@ -153,7 +153,7 @@ class _Run:
 
         async def try_pair(a: int, b: int) -> None:
             here, there = self._players.addresses[a], self._players.addresses[b]
-            step = await probe.fails(here, there, f"look{self._looks}-{a}-{b}", seconds)
+            step = await smoke_check.fails(here, there, f"look{self._looks}-{a}-{b}", seconds)
             if step:
                 failures.append(f"two new users on nodes {a} and {b} fail within {seconds:.1f} s: {step}")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from relay.tools.testbed.engine import DOWN_AFTER, NODE_TIMEOUT
+from relay.tools.testbed.redis_kind import DOWN_AFTER, NODE_TIMEOUT
 from simulator.harness.databases import PORT, Database, Guard
 from simulator.network import Host, Network
 from simulator.redis import Cluster, Sentinels

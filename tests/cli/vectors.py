@@ -18,7 +18,7 @@ import msgspec
 from pairchat import ClientProtocol
 from pairchat.errors import PairchatError, Refused
 from pairchat.events import Message, Settled
-from pairchat.requests import Request
+from pairchat.pending_requests import Request
 from pairchat.saved_session import SessionState
 
 FOLDER = Path(__file__).parents[2] / "clients" / "vectors"

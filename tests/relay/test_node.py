@@ -9,7 +9,7 @@ from anyio.abc import TaskGroup
 from structlog.testing import capture_logs
 
 from relay import node as node_module
-from relay.bus.link import unpack
+from relay.bus.reliable_link import unpack
 from relay.clock import clock, clocks
 from relay.config import Config
 from relay.node import Node

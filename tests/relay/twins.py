@@ -10,7 +10,7 @@ from typing import Any, Self
 import anyio
 
 from relay.hub.hub import Hub
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Wire, in_memory
 from tests.support.memory import MemoryDirectory
 from tests.support.memory_bus import MemoryBus

@@ -12,8 +12,7 @@ from typing import cast
 from relay.directory.record import Record
 from relay.hub.rate_limit import RateLimiter
 from relay.metrics import Counts
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Call,
     Claim,
     Command,
@@ -26,8 +25,9 @@ from relay.protocol.events import (
     Resume,
     Welcome,
 )
+from relay.protocol.errors import Code
 from relay.session.peer_messages import Mail
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session, State
 from tests.relay.desk import in_memory
 from tests.support.memory import MemoryDirectory

@@ -10,8 +10,8 @@ from typing import Any
 
 from relay.hub.hub import Hub
 from relay.hub.rate_limit import NOWHERE, ClientSource
+from relay.protocol.commands_and_events import EndOfStream
 from relay.protocol.dialects import Line
-from relay.protocol.events import EndOfStream
 from relay.server.connection import Connection
 from relay.server.http_exchange import Front
 from relay.server.web_connection import WebConnection

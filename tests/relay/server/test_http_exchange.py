@@ -9,7 +9,7 @@ from relay.server import http_exchange as module
 from relay.server.connection import Connection
 from relay.server.http_exchange import Front, HttpExchange
 from relay.server.web_connection import WebConnection
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.web.door import NODES_PATH, Door
 from relay.web.first_line import HEAD_BYTES
 from relay.web.forwarded import TrustedProxies

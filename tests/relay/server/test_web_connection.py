@@ -12,8 +12,8 @@ from relay.server import web_connection as module
 from relay.server.http_exchange import Front
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES
 from relay.server.web_connection import WebConnection
-from relay.session.kick import kick
-from relay.session.runtime import Limits
+from relay.session.operator_kick import kick
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, program, until
 from tests.relay.web_desk import Browser, browser, front, user
 from tests.support.web import CLOSE, CONTINUATION, PING, PONG, close, frame, handshake

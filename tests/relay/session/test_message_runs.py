@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.hub import delayed_acks
-from relay.protocol.events import Say
+from relay.hub import delayed_client_acks
+from relay.protocol.commands_and_events import Say
 from relay.server import connection
 from relay.session import chat
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.sent_messages import SentMessages
 from tests.relay.desk import Wire
 from tests.relay.twins import Twins, timeless
@@ -120,7 +120,9 @@ def test_a_run_ends_as_its_messages_would_one_by_one(
     steps, slow = data.draw(scripts(kinds)), data.draw(st.sets(st.integers(0, 12)))
     flight = data.draw(st.sampled_from([30, 65536]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delayed_acks, "ACK_PAUSE_SECONDS", 60.0)  # what its timer tells, and when, depends on the machine
+        patch.setattr(
+            delayed_client_acks, "ACK_PAUSE_SECONDS", 60.0
+        )  # what its timer tells, and when, depends on the machine
         patch.setattr(chat, "FLIGHT_BYTES", flight)
         patch.setattr(connection, "TURN_LINES", data.draw(st.sampled_from([3, 256])))
         at_once = anyio.run(outcome, kinds, nodes, steps, slow)

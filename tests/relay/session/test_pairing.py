@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from relay.model import Party
+from relay.protocol.commands_and_events import Call, EndOfStream
 from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import Call, EndOfStream
 from relay.session.pairing import Answering
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Mail
 from tests.relay.world import User, World, enter, in_words

@@ -6,9 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.protocol.events import Acknowledge, Call, Claim, Command, Leave, Quit, Say, Who
+from relay.protocol.commands_and_events import Acknowledge, Call, Claim, Command, Leave, Quit, Say, Who
 from relay.session.drain import dismiss
-from relay.session.kick import kick
+from relay.session.operator_kick import kick
 from relay.session.session import NAMED, Session, State
 from tests.relay.world import User, World, comes_back
 

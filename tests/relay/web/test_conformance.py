@@ -9,7 +9,7 @@ import sys
 import anyio
 import pytest
 
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import a_router_in_memory
 from tests.support.echo import echo_server
 from tests.support.memory import MemoryDirectory

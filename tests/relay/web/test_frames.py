@@ -4,15 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from relay.web.frames import (
-    CONTROL_BYTES,
-    PING_FRAME,
-    End,
-    MessageFramer,
-    close_frame,
-    control_frame,
-    text_frame,
-)
+from relay.web.frames import CONTROL_BYTES, PING_FRAME, End, MessageFramer, close_frame, control_frame, text_frame
 from tests.support.web import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, heard
 
 LIMIT = 1000
