@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from relay.hub.delayed_client_acks import DelayedAcks
+from relay.hub.delayed_client_acks import DelayedClientAcks
 from relay.protocol.commands_and_events import Bye, Event, Moving, Refused, Replaced, Welcome
 from relay.protocol.errors import Code
 from relay.server.write_buffer import WriteBuffer
@@ -30,7 +30,11 @@ class WebWriteBuffer(WriteBuffer):
     __slots__ = ("_now", "end", "wrote_at")
 
     def __init__(
-        self, transport: asyncio.WriteTransport, session: Session, held_acks: DelayedAcks, now: Callable[[], float]
+        self,
+        transport: asyncio.WriteTransport,
+        session: Session,
+        held_acks: DelayedClientAcks,
+        now: Callable[[], float],
     ) -> None:
         super().__init__(transport, WEB, session, held_acks)
         self._now = now

@@ -4,12 +4,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.tools.testbed.redis_kind import Engine
+from relay.tools.testbed.redis_kind import RedisKind
 
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
 GRACE: Final = 8.0
 DRAIN: Final = 1.0
-ENGINES: Final = {"single": Engine.STANDALONE, "sentinel": Engine.SENTINEL, "cluster": Engine.CLUSTER}
+ENGINES: Final = {"single": RedisKind.STANDALONE, "sentinel": RedisKind.SENTINEL, "cluster": RedisKind.CLUSTER}
 
 
 class Plan(Struct, frozen=True):

@@ -11,13 +11,13 @@ from msgspec import Struct, field
 from relay.tools.testbed.waiting import until
 from relay.tools.torture import checker, client_driver, smoke_check
 from relay.tools.torture.checker import Verdict
-from relay.tools.torture.client_driver import Player, Stranger, User
+from relay.tools.torture.client_driver import ClientDriver, Stranger, User
 from relay.tools.torture.history import History, Kind
-from relay.tools.torture.json_client import Program
+from relay.tools.torture.json_client import JsonClient
 from relay.tools.torture.newcomers import Newcomers
 from relay.tools.torture.plan import ALIVE_SECONDS, RECOVERY_SECONDS
 from relay.tools.torture.single_run import KINDS
-from relay.tools.torture.text_client import Person
+from relay.tools.torture.text_client import TextClient
 from simulator.errors import SimulationError
 from simulator.harness.faults import Faults
 from simulator.harness.invariants import Invariants
@@ -71,11 +71,11 @@ class _Run:
 
     def _make(self, name: str, kind: Kind, names: list[str], *, stranger: bool = False) -> User:
         role = f"stranger {name} {self.world.now}" if stranger else f"user {name}"
-        make = Person if kind is Kind.PERSON else None
+        make = TextClient if kind is Kind.PERSON else None
         rng = self.world.stream(role)
         if make is not None:
             return make(name, self.history, rng, names, stranger=stranger)
-        return Program(name, kind, self.history, rng, names, stranger=stranger)
+        return JsonClient(name, kind, self.history, rng, names, stranger=stranger)
 
     def broken(self, rule: str, *what: str) -> None:
         """Note what must not be."""
@@ -92,7 +92,7 @@ class _Run:
         async with anyio.create_task_group() as players:
             for user in self._users:
                 rng = self.world.stream(f"player {user.name}")
-                players.start_soon(Player(user, self._players, rng).run)
+                players.start_soon(ClientDriver(user, self._players, rng).run)
             await self._until_all(lambda user: user.ready, "has no session at the start", self.world.now + 10.0)
             self._players.acting = True
             for number in range(STRANGERS):
