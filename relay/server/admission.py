@@ -47,15 +47,15 @@ class Admission:
     """
 
     def __init__(
-        self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None, door: Door | None = None
+        self, hub: Hub, limits: AdmissionLimits, context: ssl.SSLContext | None = None, door: Door | None = None
     ) -> None:
         """`door` answers HTTP on all ports but the classic one. Without it no client is taken for a browser."""
         self.context = context
         self.draining = False  # the node is about to stop, so that it lets no more browsers in
         self.front: Final = (
-            Front(hub, door, terms.max_line, why_full=lambda: self._why_no_browser, move=self._move) if door else None
+            Front(hub, door, limits.max_line, why_full=lambda: self._why_no_browser, move=self._move) if door else None
         )
-        self.terms = terms
+        self.limits = limits
         self.hub = hub
         self.open = 0  # connections
         self.turned_away = 0  # connections for which there is no room, and which are told so
@@ -81,7 +81,7 @@ class Admission:
         """The reason why the node accepts no new connections, or "" if it does."""
         if self.descriptors.short:
             return "no file descriptors left"
-        return "as many connections as there may be" if 0 < self.terms.connections <= self.open else ""
+        return "as many connections as there may be" if 0 < self.limits.connections <= self.open else ""
 
     @property
     def _why_no_browser(self) -> str:
@@ -103,7 +103,7 @@ class Admission:
         self._arriving[arrival] = None
         self.open += 1
         self.descriptors.look()
-        if 0 < self.terms.connections < self.open:
+        if 0 < self.limits.connections < self.open:
             return self.refuse(Limit.CONNECTIONS, "--max-connections")
         return True
 
@@ -134,10 +134,10 @@ class Admission:
         network = _network(address)
         quota = self._quotas.get(network)
         if quota is None:
-            claims = self.terms.claims_per_address
+            claims = self.limits.claims_per_address
             bucket = TokenBucket(claims, asyncio.get_running_loop().time()) if claims else None
             quota = self._quotas[network] = AddressQuota(self, network, bucket)
-        elif 0 < self.terms.connections_per_address <= quota.connections:
+        elif 0 < self.limits.connections_per_address <= quota.connections:
             self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
             return None
         quota.connections += 1
@@ -189,39 +189,39 @@ class Admission:
 class AddressQuota(ClientSource):
     """The limits of one IPv4 address or one IPv6 network. All its connections share this object (0.4 KB)."""
 
-    __slots__ = ("_gate", "connections", "network")
+    __slots__ = ("_admission", "connections", "network")
 
     def __init__(self, admission: Admission, network: str, claims: TokenBucket | None) -> None:
         super().__init__(claims)
-        self._gate = admission
+        self._admission = admission
         self.network = network
         self.connections = 0
 
     def left(self) -> None:
         """Stop counting one of its connections, which is closed."""
-        self._gate.left(self)
+        self._admission.left(self)
 
     def moved(self) -> None:
         """See `ClientSource`."""
-        self._gate.moved(self)
+        self._admission.moved(self)
 
 
 class Proxied(ClientSource):
     """The source of a connection whose address comes from a load balancer's header."""
 
-    __slots__ = ("_neighbour",)
+    __slots__ = ("_quota",)
 
     def __init__(self, quota: AddressQuota, peer: str) -> None:
         super().__init__(quota.claims, peer)
-        self._neighbour = quota
+        self._quota = quota
 
     def left(self) -> None:
         """Stop counting the connection, which is closed."""
-        self._neighbour.left()
+        self._quota.left()
 
     def moved(self) -> None:
         """See `ClientSource`."""
-        self._neighbour.moved()
+        self._quota.moved()
 
 
 class PendingConnection(asyncio.BufferedProtocol):
@@ -231,20 +231,22 @@ class PendingConnection(asyncio.BufferedProtocol):
     """
 
     def __init__(self, admission: Admission, classic: bool) -> None:
-        self._gate, self._classic = admission, classic
+        self._admission, self._classic = admission, classic
         self._header = bytearray()
         self._buffer = memoryview(b"")
         self._timer: asyncio.TimerHandle | None = None
-        self._neighbour: AddressQuota | None = None
+        self._quota: AddressQuota | None = None
         self._peer = ""  # the client's address from the load balancer's header, if there is one
         self._refusal: Refusal | None = None  # why there is no room for it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Check the limits, then wait for the load balancer's header if there must be one."""
         self._transport = cast(asyncio.Transport, transport)
-        if not self._gate.opened(self) and not self._turned_away(503, "No room: as many connections as there may be."):
+        if not self._admission.opened(self) and not self._turned_away(
+            503, "No room: as many connections as there may be."
+        ):
             self.abort()
-        elif self._gate.terms.proxied:
+        elif self._admission.limits.proxied:
             self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse)
         else:
             self._enter(None)
@@ -280,20 +282,20 @@ class PendingConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting the connection, which is closed and never was a client's."""
         self._stop_timer()
-        self._gate.settled(self)
+        self._admission.settled(self)
         if self._refusal is not None:
-            self._gate.went_away()
-        elif self._neighbour is None:
-            self._gate.closed()
+            self._admission.went_away()
+        elif self._quota is None:
+            self._admission.closed()
         else:
-            self._gate.left(self._neighbour)
+            self._admission.left(self._quota)
 
     def abort(self) -> None:
         """Close the connection at once."""
         self._transport.abort()
 
     def _refuse(self) -> None:
-        self._gate.refuse(Limit.HEADER, "--proxy-protocol")
+        self._admission.refuse(Limit.HEADER, "--proxy-protocol")
         self.abort()
 
     def _enter(self, address: str | None) -> None:
@@ -305,16 +307,16 @@ class PendingConnection(asyncio.BufferedProtocol):
             peer: tuple[str, int] | None = self._transport.get_extra_info("peername")
             address = peer[0] if peer else ""
         if self._refusal is None:
-            self._neighbour = self._gate.admit(address)
-            if self._neighbour is None and not self._turned_away(429, "Too many connections from this address."):
+            self._quota = self._admission.admit(address)
+            if self._quota is None and not self._turned_away(429, "Too many connections from this address."):
                 self.abort()
                 return
-        context = self._gate.context
+        context = self._admission.context
         self._hand_over(self._ready() if context is None else TlsTransport(context, self._ready, self._failed))
 
     def _turned_away(self, status: int, reason: str) -> bool:
         """Return whether the client can be told that there is no room. On the classic port there are no browsers."""
-        if self._classic or not self._gate.turn_away():
+        if self._classic or not self._admission.turn_away():
             return False
         self._refusal = Refusal(status, reason)
         return True
@@ -324,18 +326,18 @@ class PendingConnection(asyncio.BufferedProtocol):
         protocol.connection_made(self._transport)
 
     def _ready(self) -> Connection | RefusedConnection:
-        admission, quota = self._gate, self._neighbour
+        admission, quota = self._admission, self._quota
         admission.settled(self)
         if self._refusal is not None:
             return RefusedConnection(self._refusal, admission.went_away)
         assert quota is not None
         origin = Proxied(quota, self._peer) if self._peer else quota
         door = None if self._classic else admission.front
-        return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin, door=door)
+        return Connection(admission.hub, admission.limits.max_line, classic=self._classic, origin=origin, door=door)
 
     def _failed(self, late: bool) -> None:
         if late:
-            self._gate.hub.counts.hit(Limit.HANDSHAKE_TIME)
+            self._admission.hub.counts.hit(Limit.HANDSHAKE_TIME)
         self.connection_lost(None)
 
     def _stop_timer(self) -> None:

@@ -154,7 +154,7 @@ class Connection(asyncio.BufferedProtocol):
         self._mind_name()
 
     def _make_write_buffer(self) -> WriteBuffer:
-        return WriteBuffer(self._transport, self._dialect, self.session, self._hub.held_acks)
+        return WriteBuffer(self._transport, self._dialect, self.session, self._hub.delayed_acks)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the buffer for the next read: a smaller one without a name, or while memory is short."""
@@ -190,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
             self._mind_name()
         if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
-        hub.holding[self] = None
+        hub.memory_holders[self] = None
 
     def _begin(self, data: bytes) -> bytes:
         """Choose the dialect, or hand the connection over to the door. Returns the bytes that can be handled now."""
@@ -217,7 +217,7 @@ class Connection(asyncio.BufferedProtocol):
         """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
         if not whole:
             self.read_gate.adjust(self)
-        elif self._hub.partial_lines.done(self):
+        elif self._hub.partial_line_turns.done(self):
             self._hub.go_on_with_halves()
 
     def _mind_length(self) -> None:
@@ -248,8 +248,8 @@ class Connection(asyncio.BufferedProtocol):
         self.write_buffer.clear()
         self._origin.left()
         self._hub.unplug(self.session, self)
-        self._hub.holding.pop(self, None)
-        self._hub.partial_lines.forget(self)
+        self._hub.memory_holders.pop(self, None)
+        self._hub.partial_line_turns.forget(self)
         self._hang_up()
 
     def pause_writing(self) -> None:
@@ -277,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
         session, lines, hub, out = self.session, self.lines, self._hub, self.write_buffer
         if session.client is not self:
             self._drop_lines()  # the session has ended, or another connection has replaced this one
-        elif not hub.held:
+        elif not hub.lines_held:
             if self._share_of != hub.loop_iteration:
                 self._share_of, self._share = hub.loop_iteration, TURN_LINES
             while lines and not session.blocked and out.size <= REPLY_BYTES:
@@ -285,9 +285,9 @@ class Connection(asyncio.BufferedProtocol):
                     # A client without a name that doesn't read gets no more replies.
                     if out.behind or not hub.login_queue.admits(self):
                         break
-                elif self._share and hub.lines:
+                elif self._share and hub.lines_left:
                     self._share -= 1
-                    hub.lines -= 1
+                    hub.lines_left -= 1
                 else:
                     hub.defer(self)
                     break
@@ -318,8 +318,8 @@ class Connection(asyncio.BufferedProtocol):
 
         Leaves any line whose batch result might differ from one-by-one handling.
         """
-        outbox, lines = self.session.outbox, self.lines
-        most = min(self._share, self._hub.lines, outbox.room(said))
+        outbox, lines = self.session.sent_messages, self.lines
+        most = min(self._share, self._hub.lines_left, outbox.room(said))
         if lines and most > 0:
             assert self._dialect is not None
             texts = self._dialect.more(said, lines, most, outbox.room_bytes)
@@ -327,7 +327,7 @@ class Connection(asyncio.BufferedProtocol):
                 for _ in texts:
                     lines.popleft()
                 self._share -= len(texts)
-                self._hub.lines -= len(texts)
+                self._hub.lines_left -= len(texts)
                 outbox.say_on(texts)
 
     def _handle_before(self, command: Command) -> None:
@@ -371,7 +371,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.lines:
             self.pump()
         if self._gone:
-            self._hub.holding.pop(self, None)
+            self._hub.memory_holders.pop(self, None)
             return
         transport, out = self._transport, self.write_buffer
         if transport.is_closing():  # uvloop raises on a write to a closing transport
@@ -382,7 +382,7 @@ class Connection(asyncio.BufferedProtocol):
             if not out.size and not out.behind and not transport.is_closing():
                 self._all_taken()
         if out.size or self.lines:  # a window fills only by reads, and `buffer_updated` has added the connection then
-            self._hub.holding[self] = None
+            self._hub.memory_holders[self] = None
         if self.lines or self.read_gate.paused or out.size > REPLY_BYTES:
             self.read_gate.adjust(self)
 
@@ -397,7 +397,7 @@ class Connection(asyncio.BufferedProtocol):
             session.flushed()
         if self._timer is not None or not session.named:
             self._mind_name()
-        if self.lines and not session.blocked and not self._hub.held:
+        if self.lines and not session.blocked and not self._hub.lines_held:
             self._hub.defer(self)
 
     def check_peer(self) -> None:
@@ -411,7 +411,7 @@ class Connection(asyncio.BufferedProtocol):
         look = tcp_health.look(self._transport.get_extra_info("socket"))
         self.write_buffer.wrote = look.waiting
         self._owing = self._owing + 1 if look.owing else 0
-        if self._owing > tcp_health.OWING_LOOKS or look.deaf:
+        if self._owing > tcp_health.OWING_LOOKS or look.unresponsive:
             self._transport.abort()
 
     @property
@@ -445,7 +445,7 @@ class Connection(asyncio.BufferedProtocol):
     def serve(self, session: Session) -> None:
         """Make this connection the client of the session."""
         self.session = self.write_buffer.session = session
-        self._hub.holding[self] = None  # its memory includes the window of the session's chat
+        self._hub.memory_holders[self] = None  # its memory includes the window of the session's chat
 
     def close(self) -> None:
         """Close once the client has read what it was sent, or after `LINGER_SECONDS`."""

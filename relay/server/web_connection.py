@@ -53,7 +53,7 @@ class WebConnection(Connection):
 
     def _make_write_buffer(self) -> WriteBuffer:
         now = asyncio.get_running_loop().time
-        self._out = WebWriteBuffer(self._transport, self.session, self._hub.held_acks, now)
+        self._out = WebWriteBuffer(self._transport, self.session, self._hub.delayed_acks, now)
         self._messages.sink = self._out
         return self._out
 

@@ -33,10 +33,10 @@ class WebWriteBuffer(WriteBuffer):
         self,
         transport: asyncio.WriteTransport,
         session: Session,
-        held_acks: DelayedClientAcks,
+        delayed_acks: DelayedClientAcks,
         now: Callable[[], float],
     ) -> None:
-        super().__init__(transport, WEB, session, held_acks)
+        super().__init__(transport, WEB, session, delayed_acks)
         self._now = now
         self.end = AWAY
         self.wrote_at = now()

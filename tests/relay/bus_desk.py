@@ -91,9 +91,9 @@ class Desk:
         self.begun = 0  # the number of times when the bus asked for a tick
         self.heard: list[Frame | list[Mail]] = []
         self.counts = Counts()
-        self.store = SimpleNamespace()
+        self.redis_client = SimpleNamespace()
         self.bus = Bus(
-            cast(Any, self.store),
+            cast(Any, self.redis_client),
             Keys("t"),
             HERE,
             self,

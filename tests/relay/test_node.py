@@ -54,11 +54,11 @@ class Parts:
         self.config = Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3)
         self.node = node = Node(self.config)
         node._assemble(UID, tasks)
-        self.store, self.lease, self.bus, self.hub = node._store, node._lease, node._bus, node._hub
-        self.admission, self.publishing, self.echo_probe = node._gate, node._bus._publishing, node._bus._echo_probe
+        self.redis_client, self.lease, self.bus, self.hub = node._redis_client, node._lease, node._bus, node._hub
+        self.admission, self.publishing, self.echo_probe = node._admission, node._bus._publishing, node._bus._echo_probe
         self.reporter, self.why_not_ready, self.read = node._reporter, node._why_not_ready, node._read
         self.report = node._reporter._report
-        self.hub.notices.serving = True
+        self.hub.control_messages.serving = True
         self.lease.incarnation, self.lease.deadline = 1, clock() + LEASE
         self.publisher = Publisher()
         self.publishing._publisher = self.publisher
@@ -110,7 +110,7 @@ def refuse(parts: Parts) -> None:
 
 
 def begin_again(parts: Parts) -> None:
-    parts.hub.notices.serving = False
+    parts.hub.control_messages.serving = False
 
 
 def drain(parts: Parts) -> None:
@@ -156,7 +156,7 @@ async def test_metrics_are_told_of_lease_bus_and_memory(parts: Parts) -> None:
     assert 0 <= reading.lease_age < LEASE
     parts.lease.deadline -= 2 * LEASE
     go_deaf(parts)
-    parts.store._shard("").answering = False  # private: else it would have to be asked in vain for a second
+    parts.redis_client._shard("").answering = False  # private: else it would have to be asked in vain for a second
     reading = await parts.read()
     assert (reading.lease, reading.hearing, reading.redis) == (False, False, False)
     assert 2 * LEASE <= reading.lease_age < 3 * LEASE

@@ -185,8 +185,8 @@ class Place:
                 if session.pairing.promised is not None:
                     seen.append(session.pairing.promised.partner.node_id)
         # private: from outside a number that is too high shows only once the last partner there has gone
-        assert self.hub.partners._counts == {node_id: seen.count(node_id) for node_id in seen}
-        assert self.hub.partners.chatting == chatting
+        assert self.hub.partner_node_counts._counts == {node_id: seen.count(node_id) for node_id in seen}
+        assert self.hub.partner_node_counts.chatting == chatting
 
 
 class User:

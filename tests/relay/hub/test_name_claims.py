@@ -99,7 +99,7 @@ async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told
     await until(lambda: first.closed)
     assert b'"replaced"' in first.sent
     assert "ann" not in here.sessions
-    assert not here._claims._moved  # private: what is kept of a session that is over shows nowhere else
+    assert not here._name_claims._moved  # private: what is kept of a session that is over shows nowhere else
 
 
 async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Hub, guests: Guests) -> None:

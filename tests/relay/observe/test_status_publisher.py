@@ -26,24 +26,24 @@ REPORT = Report("n1", "1.0", 0.0, 3700.0, 5.0)
 
 
 @pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
-    store = RedisClient(redis_server.url)
+async def redis_client(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+    redis_client = RedisClient(redis_server.url)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.run)
-        yield store
+        tasks.start_soon(redis_client.run)
+        yield redis_client
         tasks.cancel_scope.cancel()
-    await store.aclose()
+    await redis_client.aclose()
 
 
 @pytest.fixture
-def publisher(store: RedisClient, hub: Hub, prefix: str) -> StatusPublisher:
-    return StatusPublisher(Config(), UID, store, Keys(prefix), hub, lambda: "")
+def publisher(redis_client: RedisClient, hub: Hub, prefix: str) -> StatusPublisher:
+    return StatusPublisher(Config(), UID, redis_client, Keys(prefix), hub, lambda: "")
 
 
-def leave(store: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
+def leave(redis_client: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
     key = Keys(prefix).nodes
-    store.hset(key, node_id, report)
-    store.expire(key, 60)
+    redis_client.hset(key, node_id, report)
+    redis_client.expire(key, 60)
 
 
 async def test_what_the_dead_and_strangers_left_is_dropped(
@@ -65,12 +65,12 @@ async def test_what_the_dead_and_strangers_left_is_dropped(
 
 
 async def test_more_reports_than_one_answer_holds_are_all_read(
-    store: RedisClient, redis_store: redis.Redis, prefix: str
+    redis_client: RedisClient, redis_store: redis.Redis, prefix: str
 ) -> None:
     node_ids = {f"uid{number}" for number in range(10 * COUNT)}
     redis_store.hset(Keys(prefix).nodes, mapping={node_id: encode(REPORT) for node_id in node_ids})
     redis_store.expire(Keys(prefix).nodes, 60)
-    found = await read(store, Keys(prefix).nodes)
+    found = await read(redis_client, Keys(prefix).nodes)
     assert set(found) == node_ids
     assert set(found.values()) == {REPORT}
 
