@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 from relay import logs
 from relay.bus.bus import Bus
-from relay.bus.link import Kind
+from relay.bus.reliable_link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.hub import housekeeping
@@ -30,20 +30,20 @@ from relay.metrics import Counts
 from relay.net import listeners
 from relay.net.fd_guard import Port, raise_limit
 from relay.net.tcp_health import LOOK_SECONDS
-from relay.net.tls import server_context
+from relay.net.tls_transport import server_context
 from relay.observe import loop_lag, session_stats
 from relay.observe.exporter import Exporter, Reading
 from relay.observe.probe_server import Probes
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
+from relay.process.ignored_signals import unless_ignored
 from relay.process.memory_trim import mind_heap
-from relay.process.signals import unless_ignored
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.server.admission import Admission, AdmissionLimits
 from relay.server.auth import Authenticator
 from relay.session.drain import Drain
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.tasks.restart import Upkeep
 
 # The pause between tries to reach Redis at the start, and how long the first echo may take before the log says so.

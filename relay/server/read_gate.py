@@ -4,12 +4,12 @@ import asyncio
 from typing import Final, Protocol
 
 from relay.hub.hub import Hub
-from relay.hub.partial_lines import PartialLine
+from relay.hub.partial_line_turns import PartialLine
 from relay.hub.rate_limit import RateLimiter
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC
 from relay.server.write_buffer import WriteBuffer
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.memory_budget import PLENTY
 
 # Unread replies of one client, in bytes. Above this, its lines aren't read either.

@@ -7,11 +7,12 @@ a long pause left half done on the other side.
 from collections.abc import Callable
 from typing import Any, Final
 
+from relay.protocol.commands_and_events import Away as AwayEvent
+from relay.protocol.commands_and_events import Back, Messages, Types
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Away as AwayEvent
-from relay.protocol.events import Back, Messages, Types
 from relay.session import resume
 from relay.session.chat import FLIGHT_BYTES
+from relay.session.message_window import size
 from relay.session.peer_messages import (
     Accept,
     Ack,
@@ -31,9 +32,8 @@ from relay.session.peer_messages import (
     Typing,
     UnknownSession,
 )
-from relay.session.runtime import SessionRuntime
+from relay.session.runtime_interface import SessionRuntime
 from relay.session.session import AWAY, RESUMING, Session
-from relay.session.window import size
 
 
 def receive(session: Session, mail: Mail) -> None:

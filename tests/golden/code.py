@@ -23,7 +23,7 @@ from pairchat.cli import app as pairchat_app
 from pairchat.errors import PairchatError
 from pairchat.wording import Exit, exit_status
 from relay import logs
-from relay.bus.link import Kind, pack, unpack
+from relay.bus.reliable_link import Kind, pack, unpack
 from relay.cli import FAILURE_STATUS, USAGE_STATUS
 from relay.cli import app as relay_app
 from relay.directory import record
@@ -35,9 +35,9 @@ from relay.observe.probe_server import Page, Probes
 from relay.observe.session_stats import Tally
 from relay.options import VARIABLES
 from relay.protocol import errors
+from relay.protocol.commands_and_events import Event, Malformed, Refused
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect
-from relay.protocol.events import Event, Malformed, Refused
-from relay.protocol.frames import ClientFrame, NodeFrame, decode_client, decode_node, encode
+from relay.protocol.json_frames import ClientFrame, NodeFrame, decode_client, decode_node, encode
 from relay.redis_client.client import Script
 from relay.redis_client.keys import Keys
 from relay.session import peer_messages

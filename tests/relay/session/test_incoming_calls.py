@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Block,
     Blocked,
@@ -32,7 +31,8 @@ from relay.protocol.events import (
     Welcome,
     Who,
 )
-from relay.session.runtime import Limits
+from relay.protocol.errors import Code
+from relay.session.runtime_interface import Limits
 from tests.relay.world import User, World, enter, pair
 
 LIMITS = Limits(blocks=2)
