@@ -17,7 +17,7 @@ class Stand(Enum):
     OVER = auto()  # the node has sent `bye`
 
 
-class Memory:
+class JsonClientSession:
     """One session: its chat, messages and requests. It records each event in the history."""
 
     def __init__(self, history: History) -> None:

@@ -2,14 +2,14 @@
 
 from structlog.testing import capture_logs
 
-from relay.observe.duplicate_node_name import ALONE, DuplicateName
+from relay.observe.duplicate_node_name import ALONE, DuplicateNodeName
 
 US, THEM = "1" * 16, "2" * 16
 
 
 def said(*found: str) -> list[str]:
     """Return the log lines for these node ids, which a node finds one after the other under its name."""
-    namesake = DuplicateName("n1", US)
+    namesake = DuplicateNodeName("n1", US)
     with capture_logs() as lines:
         for node_id in found:
             namesake.found(node_id)
