@@ -30,14 +30,14 @@ from relay.metrics import Counts
 from relay.net import listeners
 from relay.net.fd_guard import Port, raise_limit
 from relay.net.tcp_health import LOOK_SECONDS
-from relay.net.tls import server_context
+from relay.net.tls_transport import server_context
 from relay.observe import loop_lag, session_stats
 from relay.observe.exporter import Exporter, Reading
 from relay.observe.probe_server import Probes
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
+from relay.process.ignored_signals import unless_ignored
 from relay.process.memory_trim import mind_heap
-from relay.process.signals import unless_ignored
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.server.admission import Admission, AdmissionLimits

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, cast, get_type_hints
 
 import typer
 
-from relay import settings
+from relay import settings_file
 from relay.config import Config
 
 # The metavar and the help text, with the unit.
@@ -90,7 +90,7 @@ _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # those that aren't named afte
 _OWN: Final[dict[str, Any]] = {"workers": int, "nodes": int}
 _ANNOTATED: Final = cast(Any, Annotated)  # used with types that are known only at run time
 VARIABLES: Final = frozenset(
-    _VARIABLES.get(name, f"{settings.PREFIX}{name.upper()}") for name in (*_HELP, *_OWN, "config", "interval")
+    _VARIABLES.get(name, f"{settings_file.PREFIX}{name.upper()}") for name in (*_HELP, *_OWN, "config", "interval")
 )
 
 
@@ -106,7 +106,7 @@ def _read_file(context: typer.Context, path: Path | None) -> None:
     serves = "port" in own
     types = _types()
     known = {name: types[name] for name in (*_HELP, *_OWN) if name in own or not serves}
-    context.default_map = settings.read(path, known)
+    context.default_map = settings_file.read(path, known)
 
 
 _CONFIG: Final = inspect.Parameter(
@@ -117,7 +117,7 @@ _CONFIG: Final = inspect.Parameter(
         Path | None,
         typer.Option(
             "--config",
-            envvar=f"{settings.PREFIX}CONFIG",
+            envvar=f"{settings_file.PREFIX}CONFIG",
             metavar="FILE",
             is_eager=True,
             callback=_read_file,
@@ -134,7 +134,7 @@ def _parameters() -> dict[str, inspect.Parameter]:
     for name, (metavar, text) in _HELP.items():
         # A boolean option has no form for off, as that is the default.
         flags = (f"--{name.replace('_', '-')}",) if types[name] is bool else ()
-        variable = _VARIABLES.get(name, f"{settings.PREFIX}{name.upper()}")
+        variable = _VARIABLES.get(name, f"{settings_file.PREFIX}{name.upper()}")
         told = _ANNOTATED[types[name], typer.Option(*flags, envvar=variable, metavar=metavar or None, help=text)]
         # Each node makes up its own name.
         default = "" if name == "name" else getattr(defaults, name, None)
@@ -164,7 +164,7 @@ def with_only(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]
 
 def strange_variables() -> list[str]:
     """Return the environment variables that look like an option's, although no option has them."""
-    return settings.strange(os.environ, VARIABLES)
+    return settings_file.strange(os.environ, VARIABLES)
 
 
 def config(chosen: dict[str, Any]) -> Config:

@@ -21,16 +21,16 @@ from typing import Self
 import anyio
 
 from pairchat.address import parse_address
+from pairchat.client_protocol import ClientProtocol, Trace
 from pairchat.credentials import Auth
 from pairchat.dial import BROKEN, Route
 from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError, Refused
 from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence, Ref
-from pairchat.protocol import ClientProtocol, Trace
+from pairchat.pending_requests import Request
 from pairchat.receipt import Receipt
 from pairchat.reconnector import CONNECT_WAIT, READ_BYTES, Reconnector
-from pairchat.requests import Request
+from pairchat.session_store import Store
 from pairchat.states import State
-from pairchat.store import Store
 
 DEFAULT_SERVER = "localhost:9999"  # the default address of `relay node`
 NAME_PAUSE = 0.5  # seconds between two claims of a taken name, within `reconnect_timeout`

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any, Final
 from pairchat import events
 from pairchat.errors import Refused
 from pairchat.events import Event, Outgoing
-from pairchat.outbox import Outbox
-from pairchat.requests import Kind, Request, given_up
+from pairchat.pending_requests import Kind, Request, given_up
 from pairchat.states import State
-from relay.protocol import frames
+from pairchat.unacked_messages import Outbox
+from relay.protocol import json_frames
 
 if TYPE_CHECKING:
-    from pairchat.protocol import ClientProtocol
+    from pairchat.client_protocol import ClientProtocol
 
 # Codes that refuse a frame as such, independent of its request. A ping can be refused with these only.
 _ABOUT_FRAMES: Final = frozenset({"bad_frame", "rate_limited"})
 
 
-def answer(p: "ClientProtocol", frame: frames.NodeFrame) -> list[Event]:
+def answer(p: "ClientProtocol", frame: json_frames.NodeFrame) -> list[Event]:
     """Handle one frame and return its events."""
     handler = _HANDLERS.get(type(frame))
     return handler(p, frame) if handler else []
 
 
-def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
+def _welcome(p: "ClientProtocol", frame: json_frames.NodeWelcome) -> list[Event]:
     p.name, p.token, p.node = frame.name, frame.token, frame.node
     p.ping_every, p.grace = frame.ping, frame.grace
     p.marks = frame.max_line is not None  # both came with the same version
@@ -40,7 +40,7 @@ def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
     if frame.resumed:
         p.state = State.RETURNING
         p.outbox.reopen(frame.window, frame.window_bytes)
-        p.put(Request(Kind.RETURN, frames.ClientPing()))
+        p.put(Request(Kind.RETURN, json_frames.ClientPing()))
     else:
         p.outbox = Outbox(frame.window, frame.window_bytes)
     joined = events.Joined(frame.name, frame.node, frame.resumed, p.max_line)
@@ -61,7 +61,7 @@ def _resume_work(p: "ClientProtocol") -> list[Event]:
     return settled
 
 
-def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
+def _paired(p: "ClientProtocol", frame: json_frames.NodePaired) -> list[Event]:
     request = p.requests.marked(frame.ref)
     if accepted := p.requests.first(Kind.ACCEPT):
         request = request or (accepted if accepted.name == frame.chat else None)
@@ -89,7 +89,7 @@ def _forsaken(p: "ClientProtocol", name: str) -> bool:
     return any(same_name(one, name) for one in p.requests.forsaken)
 
 
-def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request | None) -> list[Event]:
+def _unwanted(p: "ClientProtocol", frame: json_frames.NodePaired, call: Request | None) -> list[Event]:
     """Leave a chat whose call was answered while it was being given up, before the program hears of it.
 
     `call` is None if it has its outcome already because it was given up without a connection.
@@ -102,7 +102,7 @@ def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request | Non
     return list(told)
 
 
-def _message(p: "ClientProtocol", frame: frames.NodeMsg) -> list[Event]:
+def _message(p: "ClientProtocol", frame: json_frames.NodeMsg) -> list[Event]:
     if frame.chat != p.chat:
         return []
     if frame.id <= p.last:  # a duplicate, sent again after a resume
@@ -112,23 +112,23 @@ def _message(p: "ClientProtocol", frame: frames.NodeMsg) -> list[Event]:
     return [events.Message(frame.id, frame.sender, frame.chat, frame.text, frame.at)]
 
 
-def _ack(p: "ClientProtocol", frame: frames.NodeAck) -> list[Event]:
+def _ack(p: "ClientProtocol", frame: json_frames.NodeAck) -> list[Event]:
     return _settled(p.outbox.acknowledged(frame.id, frame.chat, frame.at))
 
 
-def _unconfirmed(p: "ClientProtocol", frame: frames.NodeUnconfirmed) -> list[Event]:
+def _unconfirmed(p: "ClientProtocol", frame: json_frames.NodeUnconfirmed) -> list[Event]:
     return _settled(p.outbox.unconfirmed(frame.first, frame.last, frame.reason))
 
 
-def _away(p: "ClientProtocol", frame: frames.NodeAway) -> list[Event]:
+def _away(p: "ClientProtocol", frame: json_frames.NodeAway) -> list[Event]:
     return [events.Away(frame.name, frame.grace, frame.chat or p.chat or "")]
 
 
-def _back(p: "ClientProtocol", frame: frames.NodeBack) -> list[Event]:
+def _back(p: "ClientProtocol", frame: json_frames.NodeBack) -> list[Event]:
     return [events.Back(frame.name, frame.chat or p.chat or "")]
 
 
-def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
+def _left(p: "ClientProtocol", frame: json_frames.NodeLeft) -> list[Event]:
     name = frame.name
     if p.state is State.RETURNING:  # the node may not know the name any more
         name = name or p.partner or ""
@@ -145,29 +145,29 @@ def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
     return [left]
 
 
-def _presence(p: "ClientProtocol", frame: frames.NodePresence) -> list[Event]:
+def _presence(p: "ClientProtocol", frame: json_frames.NodePresence) -> list[Event]:
     request = p.requests.about(frame.ref, Kind.WHO)
     presence = events.Presence(frame.name, frame.state, request.ref if request is not None else None)
     p.requests.answer(request, presence)
     return [presence]
 
 
-def _typing(p: "ClientProtocol", frame: frames.NodeTyping) -> list[Event]:
+def _typing(p: "ClientProtocol", frame: json_frames.NodeTyping) -> list[Event]:
     return [events.Typing(frame.name, frame.chat)] if frame.chat == p.chat else []
 
 
-def _ringing(p: "ClientProtocol", frame: frames.NodeRinging) -> list[Event]:
+def _ringing(p: "ClientProtocol", frame: json_frames.NodeRinging) -> list[Event]:
     call = p.requests.about(frame.ref, Kind.CALL)
     if call is not None and call.given_up:
         return []
     return [events.Ringing(frame.name, frame.wait, frame.chat or "", call.ref if call is not None else None)]
 
 
-def _invited(p: "ClientProtocol", frame: frames.NodeInvited) -> list[Event]:
+def _invited(p: "ClientProtocol", frame: json_frames.NodeInvited) -> list[Event]:
     return [events.Invited(frame.name, frame.chat, frame.wait)]
 
 
-def _missed(p: "ClientProtocol", frame: frames.NodeMissed) -> list[Event]:
+def _missed(p: "ClientProtocol", frame: json_frames.NodeMissed) -> list[Event]:
     accepted = p.requests.first(Kind.ACCEPT)
     if accepted is not None and accepted.name != frame.chat:
         accepted = None
@@ -176,7 +176,7 @@ def _missed(p: "ClientProtocol", frame: frames.NodeMissed) -> list[Event]:
     return [missed]
 
 
-def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
+def _blocked(p: "ClientProtocol", frame: json_frames.NodeBlocked) -> list[Event]:
     request = p.requests.about(frame.ref, Kind.BLOCK)
     if request is None or request.name != frame.name:
         return []  # the answer to a block that was repeated after a resume
@@ -186,7 +186,7 @@ def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
     return [blocked]
 
 
-def _unblocked(p: "ClientProtocol", frame: frames.NodeUnblocked) -> list[Event]:
+def _unblocked(p: "ClientProtocol", frame: json_frames.NodeUnblocked) -> list[Event]:
     for name in [name for name in p.blocked if same_name(name, frame.name)]:
         del p.blocked[name]
     request = p.requests.about(frame.ref, Kind.UNBLOCK)
@@ -195,16 +195,16 @@ def _unblocked(p: "ClientProtocol", frame: frames.NodeUnblocked) -> list[Event]:
     return [unblocked]
 
 
-def _moving(p: "ClientProtocol", frame: frames.NodeMoving) -> list[Event]:
+def _moving(p: "ClientProtocol", frame: json_frames.NodeMoving) -> list[Event]:
     p.stranded = True
     return [events.Moving()]
 
 
-def _replaced(p: "ClientProtocol", frame: frames.NodeReplaced) -> list[Event]:
+def _replaced(p: "ClientProtocol", frame: json_frames.NodeReplaced) -> list[Event]:
     return _end(p, "replaced", "another connection took this session over")
 
 
-def _pong(p: "ClientProtocol", frame: frames.NodePong) -> list[Event]:
+def _pong(p: "ClientProtocol", frame: json_frames.NodePong) -> list[Event]:
     request = p.requests.pong()
     if request is None:
         return []
@@ -216,7 +216,7 @@ def _pong(p: "ClientProtocol", frame: frames.NodePong) -> list[Event]:
     return _resume_work(p) if request.kind is Kind.RETURN else []
 
 
-def _bye(p: "ClientProtocol", frame: frames.NodeBye) -> list[Event]:
+def _bye(p: "ClientProtocol", frame: json_frames.NodeBye) -> list[Event]:
     bye = events.Bye()
     p.requests.answer(p.requests.first(Kind.QUIT), bye)
     _forget(p, "we have quit")
@@ -224,7 +224,7 @@ def _bye(p: "ClientProtocol", frame: frames.NodeBye) -> list[Event]:
     return [bye]
 
 
-def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
+def _error(p: "ClientProtocol", frame: json_frames.NodeError) -> list[Event]:
     if frame.code in ("name_lost", "kicked"):
         return _end(p, frame.code, frame.message)
     if p.name is None and frame.code == "bad_frame":
@@ -242,7 +242,7 @@ def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
     return _refusal(p, error)
 
 
-def _not_back(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
+def _not_back(p: "ClientProtocol", frame: json_frames.NodeError) -> list[Event]:
     """Handle an error that says that the node can't resume the session or give the name back."""
     if frame.code == "bad_auth":
         if asked := p.requests.first(Kind.CLAIM):
@@ -306,26 +306,26 @@ def _forget(p: "ClientProtocol", message: str) -> None:
 
 
 _HANDLERS: dict[type, Callable[["ClientProtocol", Any], list[Event]]] = {
-    frames.NodeWelcome: _welcome,
-    frames.NodePaired: _paired,
-    frames.NodeMsg: _message,
-    frames.NodeAck: _ack,
-    frames.NodeUnconfirmed: _unconfirmed,
-    frames.NodeAway: _away,
-    frames.NodeBack: _back,
-    frames.NodeLeft: _left,
-    frames.NodePresence: _presence,
-    frames.NodeTyping: _typing,
-    frames.NodeRinging: _ringing,
-    frames.NodeInvited: _invited,
-    frames.NodeMissed: _missed,
-    frames.NodeBlocked: _blocked,
-    frames.NodeUnblocked: _unblocked,
-    frames.NodeMoving: _moving,
-    frames.NodeReplaced: _replaced,
-    frames.NodeError: _error,
-    frames.NodePong: _pong,
-    frames.NodeBye: _bye,
+    json_frames.NodeWelcome: _welcome,
+    json_frames.NodePaired: _paired,
+    json_frames.NodeMsg: _message,
+    json_frames.NodeAck: _ack,
+    json_frames.NodeUnconfirmed: _unconfirmed,
+    json_frames.NodeAway: _away,
+    json_frames.NodeBack: _back,
+    json_frames.NodeLeft: _left,
+    json_frames.NodePresence: _presence,
+    json_frames.NodeTyping: _typing,
+    json_frames.NodeRinging: _ringing,
+    json_frames.NodeInvited: _invited,
+    json_frames.NodeMissed: _missed,
+    json_frames.NodeBlocked: _blocked,
+    json_frames.NodeUnblocked: _unblocked,
+    json_frames.NodeMoving: _moving,
+    json_frames.NodeReplaced: _replaced,
+    json_frames.NodeError: _error,
+    json_frames.NodePong: _pong,
+    json_frames.NodeBye: _bye,
 }
 
 

@@ -14,15 +14,15 @@ import anyio
 import anyio.to_thread
 from anyio.abc import ByteStream
 
+from pairchat.client_protocol import ClientProtocol
 from pairchat.credentials import Auth, prove
 from pairchat.dial import BROKEN, Route, pauses
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
-from pairchat.protocol import ClientProtocol
 from pairchat.saved_session import SessionState
+from pairchat.session_store import Store
 from pairchat.states import State
-from pairchat.store import Store
-from pairchat.trust import explain, refused
+from pairchat.tls_setup import explain, refused
 
 CONNECT_WAIT = 10.0  # seconds for a connection and, once more, for the answer to a claim
 # Seconds after which the client leaves a node that has not resumed the session. It is longer than a node may take to

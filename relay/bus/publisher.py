@@ -4,17 +4,17 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, Protocol
 
+from relay.bus.cluster_publisher_backend import ShardedPublisher
 from relay.bus.delegates import ConnectionDelegate
 from relay.bus.link import Kind, note
-from relay.bus.pipelined_publisher import PipelinedPublisher
 from relay.bus.reconnect import Ended, connected, keep
-from relay.bus.sharded_publisher import ShardedPublisher
+from relay.bus.standalone_publisher_backend import PipelinedPublisher
 from relay.logs import Spell
 from relay.metrics import Counts
 from relay.redis_client.client import RedisClient
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
-from relay.redis_client.topology import wrong_server
+from relay.redis_client.topology_interface import wrong_server
 
 # The maximum number of PUBLISH commands under way. Messages gather meanwhile, and make the next ones larger. With 8,
 # and a reply to every fourth, 5,000 messages a second cost a tenth to a fifth more CPU.

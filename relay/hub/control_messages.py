@@ -10,7 +10,7 @@ from relay.bus.bus import Bus
 from relay.bus.link import Frame, Kind
 from relay.clock import clock
 from relay.directory.directory import Directory
-from relay.session.kick import kick
+from relay.session.operator_kick import kick
 from relay.session.session import Session
 
 # A new cluster on an empty Redis asks whether any node has users, and waits this long. That is enough for a node that

@@ -15,24 +15,24 @@ from relay.bus.delegates import BusDelegate
 from relay.bus.link import Frame
 from relay.directory.directory import Directory, DirectoryDelegate
 from relay.hub.control_messages import ControlMessages
-from relay.hub.delayed_acks import DelayedAcks
+from relay.hub.delayed_client_acks import DelayedAcks
 from relay.hub.lease_guard import LeaseGuard
 from relay.hub.login_queue import LoginQueue
+from relay.hub.loop_tick import TickScheduler, log_defect
 from relay.hub.name_claims import NameClaims
-from relay.hub.partial_lines import PartialLines
-from relay.hub.peer_nodes import PeerNodes
+from relay.hub.partial_line_turns import PartialLines
+from relay.hub.peer_node_loss import PeerNodes
 from relay.hub.record_writer import RecordWriter
-from relay.hub.tick_scheduler import TickScheduler, log_defect
 from relay.metrics import Counts, Limit
 from relay.model import Located
 from relay.names.parse import Name
+from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
-from relay.protocol.events import Claim, Event
 from relay.session import peer_handlers
 from relay.session.client_connection import ClientConnection
 from relay.session.drain import dismiss
 from relay.session.memory_budget import MemoryBudget
-from relay.session.partner_nodes import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodes
 from relay.session.peer_messages import Ack, Mail, SessionMoved
 from relay.session.runtime import Limits
 from relay.session.session import Session

@@ -16,11 +16,11 @@ from relay.hub.record_writer import RecordWriter
 from relay.logs import Spell
 from relay.model import Located
 from relay.names.parse import Name, parse
+from relay.protocol.commands_and_events import Claim, Replaced
 from relay.protocol.errors import Code
-from relay.protocol.events import Claim, Replaced
 from relay.session import resume
 from relay.session.client_connection import ClientConnection
-from relay.session.partner_nodes import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodes
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.session import Session, State

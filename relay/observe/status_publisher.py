@@ -10,7 +10,7 @@ import structlog
 from relay.config import Config
 from relay.hub.hub import Hub
 from relay.metrics import Counts
-from relay.observe.duplicate_name import DuplicateName
+from relay.observe.duplicate_node_name import DuplicateName
 from relay.observe.status_report import VERSION, Report, decode, encode
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.keys import Keys

@@ -15,10 +15,10 @@ import redis.exceptions
 import structlog
 
 from relay.redis_client.dialing import Connection, Dialer, show
+from relay.redis_client.info_reply import text
 from relay.redis_client.pipeline import PipelineConnection
-from relay.redis_client.replies import text
 from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
-from relay.redis_client.topology import Looks, ask_all
+from relay.redis_client.topology_interface import Looks, ask_all
 from relay.redis_url import RedisUrl
 
 # The number of members asked at once, besides the given addresses: more than can be wrong at a time.

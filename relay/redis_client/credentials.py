@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from relay.config import ConfigError, bounded, read_file
-from relay.net.openssl_errors import in_words
+from relay.net.tls_error_words import in_words
 from relay.redis_url import Login, Tls
 from relay.tasks.threads import in_thread
 

@@ -18,11 +18,11 @@ import hiredis
 import redis.exceptions
 
 from relay.config import show_server
-from relay.net.openssl_errors import in_words
+from relay.net.tls_error_words import in_words
 from relay.redis_client.credentials import Credentials
 from relay.redis_client.dns_lookup import Lookup, Place
 from relay.redis_client.error_replies import refusal
-from relay.redis_client.response_timeout import RoundTrip
+from relay.redis_client.round_trip_timeout import RoundTrip
 from relay.redis_url import Login, Tls
 
 # The delay until the next address of a name is tried too (RFC 8305), unless the one before fails earlier.

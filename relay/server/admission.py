@@ -13,7 +13,7 @@ from relay.hub.rate_limit import MINUTE, ClientSource, TokenBucket
 from relay.metrics import Limit
 from relay.net import proxy_protocol
 from relay.net.fd_guard import Descriptors
-from relay.net.tls import TlsTransport
+from relay.net.tls_transport import TlsTransport
 from relay.server.connection import Connection
 
 # A load balancer sends its header at once, with the first bytes on the connection.

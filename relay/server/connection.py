@@ -12,9 +12,9 @@ from relay.hub.hub import Hub
 from relay.hub.rate_limit import NOWHERE, ClientSource, RateLimiter
 from relay.metrics import Limit
 from relay.net import tcp_health
+from relay.protocol.commands_and_events import Command, EndOfStream, Say
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, Line, LineFramer, RawFramer, choose
 from relay.protocol.errors import Code, Ending
-from relay.protocol.events import Command, EndOfStream, Say
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES, ReadGate
 from relay.server.write_buffer import WriteBuffer
 from relay.session.memory_budget import LINE_BYTES, MESSAGE_BYTES, PLENTY, SHORT_READ_BYTES

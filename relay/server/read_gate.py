@@ -4,7 +4,7 @@ import asyncio
 from typing import Final, Protocol
 
 from relay.hub.hub import Hub
-from relay.hub.partial_lines import PartialLine
+from relay.hub.partial_line_turns import PartialLine
 from relay.hub.rate_limit import RateLimiter
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC

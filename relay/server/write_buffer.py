@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
-from relay.hub.delayed_acks import DelayedAcks
+from relay.hub.delayed_client_acks import DelayedAcks
+from relay.protocol.commands_and_events import Acked, Event, Messages
 from relay.protocol.dialects import CLASSIC, JSON, Dialect
-from relay.protocol.events import Acked, Event, Messages
 from relay.session.memory_budget import MESSAGE_BYTES
 from relay.session.session import Session
 

@@ -3,7 +3,7 @@
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Protocol
 
-from relay.protocol.events import Event
+from relay.protocol.commands_and_events import Event
 
 if TYPE_CHECKING:
     from relay.session.session import Session

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.model import Located
 from relay.names.parse import InvalidName, Name, parse
-from relay.protocol.errors import Code, Ending, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Acknowledge,
     Block,
@@ -33,6 +32,7 @@ from relay.protocol.events import (
     Unblock,
     Who,
 )
+from relay.protocol.errors import Code, Ending, Reason
 from relay.protocol.frame_errors import Ref
 from relay.session.peer_messages import Typing
 

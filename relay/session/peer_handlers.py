@@ -7,9 +7,9 @@ a long pause left half done on the other side.
 from collections.abc import Callable
 from typing import Any, Final
 
+from relay.protocol.commands_and_events import Away as AwayEvent
+from relay.protocol.commands_and_events import Back, Messages, Types
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Away as AwayEvent
-from relay.protocol.events import Back, Messages, Types
 from relay.session import resume
 from relay.session.chat import FLIGHT_BYTES
 from relay.session.peer_messages import (

@@ -18,8 +18,8 @@ from msgspec import Struct, structs
 from relay.metrics import Outcome
 from relay.model import ChatRef, Ended, Located
 from relay.names.parse import Name
+from relay.protocol.commands_and_events import Away, Claim, Left, Paired, Resume
 from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import Away, Claim, Left, Paired, Resume
 from relay.session.chat import Chat
 from relay.session.peer_messages import ChatEnded, Resync
 

@@ -8,9 +8,9 @@ from msgspec import Struct
 from relay.metrics import Counts
 from relay.model import Located
 from relay.names.parse import Name
+from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
-from relay.protocol.events import Claim, Event
-from relay.session.partner_nodes import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodes
 from relay.session.peer_messages import Mail, SessionMoved
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Final
 
 from relay.metrics import Limit
+from relay.protocol.commands_and_events import Acked, Refused, Say, Unconfirmed
 from relay.protocol.errors import MESSAGES, Code, Reason
-from relay.protocol.events import Acked, Refused, Say, Unconfirmed
 from relay.session.chat import Chat, Outcomes
 from relay.session.memory_budget import MESSAGE_BYTES, PLENTY
 from relay.session.window import Window, joined, size

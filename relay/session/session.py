@@ -16,8 +16,7 @@ from weakref import ref
 from relay.metrics import Outcome
 from relay.model import ChatRef, Ended, Party
 from relay.names.parse import Name
-from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acknowledge,
     Bye,
     Call,
@@ -36,6 +35,7 @@ from relay.protocol.events import (
     Replaced,
     Welcome,
 )
+from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
 from relay.protocol.frame_errors import Ref
 from relay.session.chat import FLIGHT_BYTES, Chat
 from relay.session.client_connection import ClientConnection
@@ -43,7 +43,7 @@ from relay.session.command_handlers import COMMANDS, before_name
 from relay.session.grace_period import GracePeriod
 from relay.session.incoming_calls import CallPolicy
 from relay.session.pairing import Pairing
-from relay.session.partner_nodes import NO_TIES
+from relay.session.partner_node_counts import NO_TIES
 from relay.session.peer_messages import ChatEnded, FlowAck, HalfClosed, Knew, Mail, UnknownSession
 from relay.session.resume import RestoredState, partner_lost
 from relay.session.runtime import SessionRuntime

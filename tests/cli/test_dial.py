@@ -14,7 +14,7 @@ from anyio.abc import SocketAttribute
 from pairchat import ConnectionFailed
 from pairchat.address import Address, parse_address
 from pairchat.dial import FIRST_PAUSE, LONGEST_PAUSE, PAUSE, Route, pauses
-from pairchat.resolve import in_turn
+from pairchat.dns_lookup import in_turn
 from tests.cli.scripted import ScriptedNode
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str] | Non
             raise OSError("too late")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
 
-    monkeypatch.setattr("pairchat.resolve.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("pairchat.dns_lookup.socket.getaddrinfo", getaddrinfo)
     yield known
     over.set()
 

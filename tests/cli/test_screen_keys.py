@@ -4,7 +4,7 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from pairchat.screen.entry import _Names
+from pairchat.screen.input_line import _Names
 from pairchat.screen.theme import Theme, background
 from tests.cli.chatting import CTRL_C, ENTER, Open, a_text, paired, said
 from tests.cli.scripted import PING, PONG, ScriptedNode

@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 import pairchat
 from pairchat.address import parse_address
 from pairchat.dial import Route
-from pairchat.trust import client_context
+from pairchat.tls_setup import client_context
 from tests.cli.chatting import an_ack, said
 from tests.cli.piped import Start
 from tests.cli.scripted import Peer, ScriptedNode

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from prompt_toolkit.utils import _CHAR_SIZES_CACHE
 
-from pairchat.screen.rows import Look, rows
+from pairchat.screen.entry_rows import Look, rows
 from pairchat.screen.transcript import DRAWN, KEPT, KEPT_TEXT, Kind, Transcript
 
 NOW = datetime(2026, 11, 30)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from relay.protocol.frames import ClientFrame, NodeFrame
+from relay.protocol.json_frames import ClientFrame, NodeFrame
 from relay.session.peer_messages import Mail
 from relay.session.session import NAMED, TRANSITIONS, State, Transition
 from tools import pictures

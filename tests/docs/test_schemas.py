@@ -8,9 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from relay.names import parse
-from relay.protocol.frames import MAX_ID, MAX_REF, BadFrame, decode_client, decode_node
+from relay.protocol.json_frames import MAX_ID, MAX_REF, BadFrame, decode_client, decode_node
 from relay.server.auth import TOKEN_CHARACTERS
-from tests.relay.protocol.test_frames import CLIENT, NODE
+from tests.relay.protocol.test_json_frames import CLIENT, NODE
 from tools import schemas
 
 # Values to put in place of a field's own: each type, and both sides of each bound.

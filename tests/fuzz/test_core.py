@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.protocol import frames
+from relay.protocol import json_frames
+from relay.protocol.commands_and_events import Acked, Acknowledge, Claim, Messages, Say
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong
-from relay.protocol.events import Acked, Acknowledge, Claim, Messages, Say
 from relay.session.peer_messages import Mail
 from tests.fuzz.shapes import cut, joined, shapes
 from tests.relay.world import User, World, enter, pair
@@ -21,7 +21,7 @@ NAMES = ["ann", "ben", "eve", "zoe"]
 WORDS = st.sampled_from([*NAMES, "n1", "n2", "n3", "chat3", "chat5", "chat6", "token3", "", "x", "\x1b[2J\u202e\n"])
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 3, 4, 2**53 - 1, 2**63 - 1])
 
-frame_lines = shapes(frames.ClientFrame, WORDS, NUMBERS).map(frames.encode)
+frame_lines = shapes(json_frames.ClientFrame, WORDS, NUMBERS).map(json_frames.encode)
 odd_lines = st.dictionaries(
     st.sampled_from(["type", "v", "id", "name", "text", "chat", "token"]), WORDS | NUMBERS | st.none()
 ).map(lambda fields: json.dumps(fields).encode() + b"\n")
@@ -29,7 +29,7 @@ text_lines = st.sampled_from(["To:ann", "To:ben", "To:", "eve", "/leave", "/quit
     lambda line: line.encode() + b"\n"
 )
 garbage = st.binary(max_size=30) | st.just(b"x" * (MAX_LINE + 2)) | st.just(b"\n")
-hello = st.just(frames.encode(frames.ClientHello(name="eve", acks=True))) | st.just(b"eve\n") | st.just(b"")
+hello = st.just(json_frames.encode(json_frames.ClientHello(name="eve", acks=True))) | st.just(b"eve\n") | st.just(b"")
 
 
 class Stranger:
@@ -113,7 +113,7 @@ def test_a_stranger_is_told_the_same_however_the_bytes_arrive(rest: list[bytes],
             settle(world, eve)
         return eve.heard
 
-    data = frames.encode(frames.ClientHello(name="eve", acks=True)) + joined(rest)
+    data = json_frames.encode(json_frames.ClientHello(name="eve", acks=True)) + joined(rest)
     assert heard(cut(data, cuts)) == heard([data])
 
 

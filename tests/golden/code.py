@@ -32,9 +32,9 @@ from relay.observe.probe_server import Page, Probes
 from relay.observe.session_stats import Tally
 from relay.options import VARIABLES
 from relay.protocol import errors
+from relay.protocol.commands_and_events import Event, Malformed, Refused
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect
-from relay.protocol.events import Event, Malformed, Refused
-from relay.protocol.frames import ClientFrame, NodeFrame, decode_client, decode_node, encode
+from relay.protocol.json_frames import ClientFrame, NodeFrame, decode_client, decode_node, encode
 from relay.redis_client.client import Script
 from relay.redis_client.keys import Keys
 from relay.session import peer_messages

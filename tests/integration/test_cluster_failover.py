@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 
 from relay.redis_client.keys import Keys
-from relay.tools.testbed.engine import NODE_TIMEOUT
+from relay.tools.testbed.redis_kind import NODE_TIMEOUT
 from tests.integration.conftest import StartNode
 from tests.support.cluster import PATIENCE, RedisCluster
 from tests.support.node import Node

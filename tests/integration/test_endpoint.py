@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.tools.testbed import topology
+from relay.tools.testbed import topology_setup
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
@@ -26,11 +26,11 @@ MUTE = ("mute", "on", "nopass", "~*", "&*", "+@all", "-info", "-role")
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[list[RedisServer]]:
     """A primary and its replica."""
-    primary = RedisServer(tmp_path / "one", topology.OPTIONS)
-    replica = RedisServer(tmp_path / "two", [*topology.OPTIONS, "--replicaof", HOST, str(primary.port)])
+    primary = RedisServer(tmp_path / "one", topology_setup.OPTIONS)
+    replica = RedisServer(tmp_path / "two", [*topology_setup.OPTIONS, "--replicaof", HOST, str(primary.port)])
     for server in (primary, replica):
         server.client().execute_command("ACL", "SETUSER", *MUTE)  # type: ignore[no-untyped-call]
-    wait_until(lambda: topology.replicates(replica.client()), "the replica is in step", 30)
+    wait_until(lambda: topology_setup.replicates(replica.client()), "the replica is in step", 30)
     yield [primary, replica]
     for server in (primary, replica):
         server.process.resume()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.tools.testbed.topology import SERVICE
+from relay.tools.testbed.topology_setup import SERVICE
 from tests.integration.conftest import StartNode
 from tests.support.certificates import Authority
 from tests.support.cluster import RedisCluster

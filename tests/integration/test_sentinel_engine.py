@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from relay.tools.testbed.process import HOST
-from relay.tools.testbed.topology import SERVICE
+from relay.tools.testbed.topology_setup import SERVICE
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node

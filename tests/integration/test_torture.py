@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.tools.testbed.engine import Engine
+from relay.tools.testbed.redis_kind import Engine
 from relay.tools.torture.plan import FAULTS_OF, REPLACING
 from tests.integration.conftest import StartNode, Torture
 from tests.support.certificates import Authority

@@ -12,8 +12,8 @@ from relay.bus.link import Kind, Link, pack, unpack
 from relay.hub import housekeeping
 from relay.hub.hub import Hub
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
+from relay.protocol.commands_and_events import Block, Call, Claim, Leave, Resume, Say
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Block, Call, Claim, Leave, Resume, Say
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.server.connection import TURN_LINES
 from relay.session import peer_handlers

@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 import anyio
 
 from relay.bus.bus import Bus
-from relay.bus.pipelined_publisher import PipelinedPublisher
+from relay.bus.standalone_publisher_backend import PipelinedPublisher
 from relay.hub.hub import Hub
 from relay.session.runtime import Limits
 from tests.relay.desk import Wire, in_memory

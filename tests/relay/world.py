@@ -11,12 +11,23 @@ from typing import Any, cast
 from relay.metrics import Counts
 from relay.model import Located
 from relay.names.parse import Name
+from relay.protocol.commands_and_events import (
+    Call,
+    Claim,
+    Command,
+    Event,
+    Left,
+    Messages,
+    Paired,
+    Refused,
+    Resume,
+    Welcome,
+)
 from relay.protocol.errors import Code, Ending, Presence
-from relay.protocol.events import Call, Claim, Command, Event, Left, Messages, Paired, Refused, Resume, Welcome
 from relay.session import peer_handlers, resume
 from relay.session.client_connection import ClientConnection
 from relay.session.memory_budget import PLENTY
-from relay.session.partner_nodes import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodes
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.runtime import Limits

@@ -11,23 +11,23 @@ from pathlib import Path
 import anyio
 
 from pairchat.client import Chat, connect
+from pairchat.client_protocol import AuthToken
 from pairchat.errors import NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
-from pairchat.protocol import AuthToken
-from pairchat.screen.actions import Actions
 from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS, Attention, Notify, choose, learn_focus_keys, sequence
-from pairchat.screen.entry import Entry
-from pairchat.screen.jobs import job_control
+from pairchat.screen.input_handler import Actions
+from pairchat.screen.input_line import Entry
+from pairchat.screen.job_control import job_control
 from pairchat.screen.layout import application
-from pairchat.screen.paper import Paper
-from pairchat.screen.pasting import PasteInput
 from pairchat.screen.presenter import Presenter
-from pairchat.screen.status import SPINNING, Status
+from pairchat.screen.status_bar import SPINNING, Status
+from pairchat.screen.terminal_output import Paper
 from pairchat.screen.theme import Theme
 from pairchat.screen.transcript import Transcript
+from pairchat.screen.unfinished_paste import PasteInput
 from pairchat.screen.viewport import Viewport
-from pairchat.settings import Settings
+from pairchat.settings_file import Settings
 from pairchat.stdio import StreamFailed
 from pairchat.tasks import alongside
 from pairchat.wording import Exit, sentence, unsettled

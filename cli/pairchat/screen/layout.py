@@ -14,9 +14,9 @@ from prompt_toolkit.layout.menus import CompletionsMenu
 from prompt_toolkit.output import Output
 
 from pairchat.screen.attention import FOCUSED, UNFOCUSED, Attention
-from pairchat.screen.entry import Entry, entry_keys
-from pairchat.screen.jobs import GROUP, suspend
-from pairchat.screen.status import Status
+from pairchat.screen.input_line import Entry, entry_keys
+from pairchat.screen.job_control import GROUP, suspend
+from pairchat.screen.status_bar import Status
 from pairchat.screen.theme import Theme, background, style
 from pairchat.screen.viewport import Viewport
 

@@ -22,8 +22,8 @@ from pairchat.events import (
     Settled,
     Typing,
 )
-from pairchat.screen.chat_log import ChatLog
-from pairchat.screen.status import Partner
+from pairchat.screen.log_file import ChatLog
+from pairchat.screen.status_bar import Partner
 from pairchat.screen.transcript import Entry, Transcript
 from pairchat.wording import moment, notice
 

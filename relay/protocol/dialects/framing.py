@@ -5,8 +5,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from relay.protocol.commands_and_events import EndOfStream, Malformed
 from relay.protocol.errors import Code
-from relay.protocol.events import EndOfStream, Malformed
 from relay.protocol.frame_errors import NOTHING, About
 
 # The part of a too long line that is kept. It holds the type and the id of a frame that begins with them.

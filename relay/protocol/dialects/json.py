@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from relay.protocol.dialects.framing import Line, TooLong, too_long
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Acked,
     Acknowledge,
@@ -45,8 +43,10 @@ from relay.protocol.events import (
     Welcome,
     Who,
 )
+from relay.protocol.dialects.framing import Line, TooLong, too_long
+from relay.protocol.errors import Code
 from relay.protocol.frame_errors import About, about_beginning
-from relay.protocol.frames import (
+from relay.protocol.json_frames import (
     SUPPORTED,
     VERSION,
     BadFrame,

@@ -6,10 +6,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
-from relay.protocol.dialects.escape import escape
-from relay.protocol.dialects.framing import Line, TooLong, too_long
-from relay.protocol.errors import Code, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Away,
     Back,
@@ -38,6 +35,9 @@ from relay.protocol.events import (
     Unconfirmed,
     Welcome,
 )
+from relay.protocol.dialects.escape import escape
+from relay.protocol.dialects.framing import Line, TooLong, too_long
+from relay.protocol.errors import Code, Reason
 
 # The white space that people type or paste around a name. `str.strip()` would also drop control characters, which have
 # to be refused.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.config import ConfigError, StartError, bounded
-from relay.net.openssl_errors import in_words
+from relay.net.tls_error_words import in_words
 from relay.tools.testbed.process import HOST
 
 Certificate = tuple[Path, Path]  # the files of a certificate and its key, in PEM

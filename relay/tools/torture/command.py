@@ -87,7 +87,7 @@ def torture(
 def _carry_out(plan: "Plan", *, as_json: bool) -> int:
     import anyio
 
-    from relay.tools.torture import campaign, report
+    from relay.tools.torture import report, single_run
 
     def say(line: str) -> None:
         if not as_json:
@@ -95,7 +95,7 @@ def _carry_out(plan: "Plan", *, as_json: bool) -> int:
 
     say(f"torture with seed {plan.seed}; again: {plan.again}")
     try:
-        result = anyio.run(campaign.run, plan, say, backend_options={"use_uvloop": campaign.UVLOOP})
+        result = anyio.run(single_run.run, plan, say, backend_options={"use_uvloop": single_run.UVLOOP})
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS
     typer.echo(report.as_json(result) if as_json else "\n".join(report.lines(result)))

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any, Final
 
 from relay.protocol.errors import Code
-from relay.protocol.frames import (
+from relay.protocol.json_frames import (
     ClientAck,
     ClientFrame,
     ClientLeave,
@@ -27,8 +27,8 @@ from relay.protocol.frames import (
     encode,
 )
 from relay.tools.torture.history import End, History, Kind, View
-from relay.tools.torture.moves import Move, Moves
-from relay.tools.torture.saved_session import Memory, Stand
+from relay.tools.torture.json_client_session import Memory, Stand
+from relay.tools.torture.user_moves import Move, Moves
 
 # A program with this many messages without an outcome sends no more. This is below a node's default window.
 PENDING: Final = 150

@@ -14,14 +14,14 @@ from redis.exceptions import RedisError
 from relay.config import StartError
 from relay.observe.status_report import decode
 from relay.redis_client.keys import Keys
-from relay.tools.testbed import servers
+from relay.tools.testbed import redis_servers
 from relay.tools.testbed.certificates import Certificate
-from relay.tools.testbed.engine import Engine
 from relay.tools.testbed.process import HOST, START_SECONDS, Process, free_port
-from relay.tools.testbed.servers import Cluster, Server, Servers
+from relay.tools.testbed.redis_kind import Engine
+from relay.tools.testbed.redis_servers import Cluster, Server, Servers
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.plan import DRAIN, GRACE, LEASE, NODE
-from relay.tools.torture.proxy import Proxy
+from relay.tools.torture.redis_proxy import Proxy
 
 PREFIX: Final = "relay"  # the prefix of all keys in Redis
 _LISTENING: Final = re.compile(rb" listening .*\baddress=\S+:(\d+)")
@@ -127,7 +127,7 @@ async def build(
 
     Raises StartError.
     """
-    data = servers.make(engine, folder)
+    data = redis_servers.make(engine, folder)
     async with anyio.create_task_group() as tasks:
         nodes: list[Node] = []
         try:

@@ -11,9 +11,9 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from relay.redis_client.keys import PARTITIONS, Keys
-from relay.tools.testbed.engine import NODE_TIMEOUT
 from relay.tools.testbed.process import HOST
-from relay.tools.testbed.topology import EVERYWHERE
+from relay.tools.testbed.redis_kind import NODE_TIMEOUT
+from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
 from relay.tools.torture.lab import PREFIX, Lab, Node

@@ -7,10 +7,10 @@ from typing import Final
 
 import anyio
 
-from relay.tools.testbed.connection import BROKEN, Wire
+from relay.tools.testbed.user_connection import BROKEN, Wire
+from relay.tools.torture.client_driver import Stage
 from relay.tools.torture.history import Arrival, History, Kind
 from relay.tools.torture.json_client import Program
-from relay.tools.torture.player import Stage
 
 # The average time between two of them. With fewer, none would arrive during a fault; more would be a load of their own.
 PACE_SECONDS: Final = 0.4

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from relay.config import GRACE_SECONDS, LEASE_SECONDS, ConfigError, check_range, show_server
 from relay.tools.testbed import certificates
-from relay.tools.testbed.engine import DOWN_AFTER, NODE_TIMEOUT, Engine
+from relay.tools.testbed.redis_kind import DOWN_AFTER, NODE_TIMEOUT, Engine
 
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
 GRACE: Final = 8.0

@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from relay.tools.torture.history import End, Heard, History, Kind, Said, Session, View, close
-from relay.tools.torture.moves import Move, Moves
+from relay.tools.torture.user_moves import Move, Moves
 
 _MESSAGE: Final = re.compile(r"\[\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\] (\S+): \((.*)\)")
 _PAIRED: Final = re.compile(r"\* (?:You are chatting with (\S+)|(\S+) is chatting with you)\.")

@@ -13,7 +13,7 @@ from relay.hub.hub import Hub
 from relay.hub.name_claims import PATIENCE_SECONDS
 from relay.hub.record_writer import RETRY_SECONDS
 from relay.model import Party
-from relay.protocol.events import Call
+from relay.protocol.commands_and_events import Call
 from relay.redis_client.keys import Keys
 from relay.session.chat import Chat
 from relay.session.grace_period import RIVALS_US

@@ -11,7 +11,7 @@ from relay.directory import record as directory_record
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.directory.record import SessionRecord
 from relay.hub.record_writer import RecordWriter, body
-from relay.protocol.events import EndOfStream
+from relay.protocol.commands_and_events import EndOfStream
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.session.session import Session, State

@@ -11,7 +11,7 @@ from anyio import fail_after
 from anyio.lowlevel import checkpoint
 
 from relay.redis_client import client as store_module
-from relay.redis_client import dns_lookup, response_timeout
+from relay.redis_client import dns_lookup, round_trip_timeout
 from relay.redis_client import request_queue as shard_module
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.dns_lookup import Place
@@ -275,7 +275,7 @@ async def test_a_connection_to_a_silent_one_is_not_waited_for_once_it_is_replace
     scene: Scene, store: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
-        monkeypatch.setattr(response_timeout, wait, MOMENT)
+        monkeypatch.setattr(round_trip_timeout, wait, MOMENT)
     scene.low.silent = True
     home, before = store.home(LOW), scene.low.connections
     async with anyio.create_task_group() as tasks:

@@ -11,7 +11,7 @@ import pytest
 from relay.redis_client import standalone
 from relay.redis_client.dialing import Connection
 from relay.redis_client.standalone import Server
-from relay.redis_client.topology import WrongServer
+from relay.redis_client.topology_interface import WrongServer
 from relay.redis_url import parse
 from relay.tools.testbed.process import HOST, free_port
 from tests.relay.desk import until

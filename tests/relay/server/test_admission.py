@@ -12,7 +12,7 @@ import pytest
 from relay.hub.hub import Hub
 from relay.hub.rate_limit import NOWHERE, ClientSource
 from relay.metrics import Limit
-from relay.net import tls
+from relay.net import tls_transport
 from relay.server import admission as module
 from relay.server.admission import Admission, AdmissionLimits, PendingConnection
 from relay.server.connection import Connection
@@ -199,8 +199,10 @@ async def test_one_that_does_not_come_is_not_waited_for(hub: Hub, come: Come, mo
 async def test_a_handshake_that_is_not_done_in_time_is_counted(
     hub: Hub, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.05)
-    admission = Admission(hub, AdmissionLimits(), tls.server_context(*Authority(tmp_path).issue("node"), None))
+    monkeypatch.setattr(tls_transport, "HANDSHAKE_SECONDS", 0.05)
+    admission = Admission(
+        hub, AdmissionLimits(), tls_transport.server_context(*Authority(tmp_path).issue("node"), None)
+    )
     stranger = come(admission)
     if not late:
         stranger.abort()

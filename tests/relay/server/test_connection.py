@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from relay.hub import hub as hub_module
-from relay.hub import tick_scheduler
+from relay.hub import loop_tick
 from relay.hub.hub import Hub
 from relay.server.connection import TURN_LINES
 from relay.server.read_gate import AHEAD_LINES, REPLY_BYTES
@@ -312,7 +312,7 @@ class TestTurns:
         assert ann.rounds[0] == flood.rounds[0] < flood.rounds[-1]
 
     async def test_many_floods_get_theirs_a_few_at_a_time(self, wire: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tick_scheduler, "FLOODS_AT_ONCE", 2)
+        monkeypatch.setattr(loop_tick, "FLOODS_AT_ONCE", 2)
         floods = [await program(wire, b"flood%d" % n) for n in range(6)]
         for flood in floods:
             flood.send(b'{"type":"ping"}\n' * (TURN_LINES * 6))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.protocol.commands_and_events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say, Unconfirmed
 from relay.protocol.errors import Presence
-from relay.protocol.events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say, Unconfirmed
 from tests.relay.world import Place, World, enter, in_words, pair
 
 

@@ -4,8 +4,7 @@ from typing import Final
 
 import pytest
 
-from relay.protocol.errors import Code, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Away,
@@ -20,6 +19,7 @@ from relay.protocol.events import (
     Say,
     Unconfirmed,
 )
+from relay.protocol.errors import Code, Reason
 from relay.session.drain import Drain, dismiss
 from relay.session.runtime import Limits
 from relay.session.session import State

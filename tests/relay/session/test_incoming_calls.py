@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Block,
     Blocked,
@@ -32,6 +31,7 @@ from relay.protocol.events import (
     Welcome,
     Who,
 )
+from relay.protocol.errors import Code
 from relay.session.runtime import Limits
 from tests.relay.world import User, World, enter, pair
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.bus import bus
-from relay.hub import delayed_acks
-from relay.protocol.events import Say
+from relay.hub import delayed_client_acks
+from relay.protocol.commands_and_events import Say
 from relay.server import connection
 from relay.session import chat
 from relay.session.runtime import Limits
@@ -122,7 +122,9 @@ def test_a_run_ends_as_its_messages_would_one_by_one(
     flight = data.draw(st.sampled_from([30, 65536]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bus, "ACK_PAUSE_SECONDS", 0.0)
-        patch.setattr(delayed_acks, "ACK_PAUSE_SECONDS", 60.0)  # what its timer tells, and when, depends on the machine
+        patch.setattr(
+            delayed_client_acks, "ACK_PAUSE_SECONDS", 60.0
+        )  # what its timer tells, and when, depends on the machine
         patch.setattr(chat, "FLIGHT_BYTES", flight)
         patch.setattr(connection, "TURN_LINES", data.draw(st.sampled_from([3, 256])))
         at_once = anyio.run(outcome, kinds, nodes, steps, slow)

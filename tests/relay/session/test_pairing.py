@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from relay.model import Party
+from relay.protocol.commands_and_events import Call, EndOfStream
 from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import Call, EndOfStream
 from relay.session import peer_handlers
 from relay.session.pairing import Answering
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Mail

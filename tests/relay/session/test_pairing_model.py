@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from relay.protocol.commands_and_events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say
 from relay.protocol.errors import Code
-from relay.protocol.events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say
 from tests.relay.world import User, World, enter
 
 NAMES = ("ann", "ben", "cas", "dot", "eve")

@@ -3,8 +3,7 @@
 import pytest
 
 from relay.model import Party
-from relay.protocol.errors import Code, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Away,
@@ -17,6 +16,7 @@ from relay.protocol.events import (
     Say,
     Unconfirmed,
 )
+from relay.protocol.errors import Code, Reason
 from relay.session import peer_handlers
 from relay.session.peer_messages import (
     Accept,

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Acknowledge,
     Block,
@@ -29,6 +28,7 @@ from relay.protocol.events import (
     Unblock,
     Who,
 )
+from relay.protocol.errors import Code
 from relay.session.runtime import Limits
 from relay.session.session import Session
 from tests.relay.session.test_incoming_calls import asking

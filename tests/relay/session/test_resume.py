@@ -6,8 +6,7 @@ import pytest
 
 from relay.directory.directory import SessionRecord
 from relay.hub.record_writer import body
-from relay.protocol.errors import MESSAGES, Code, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Away,
@@ -23,6 +22,7 @@ from relay.protocol.events import (
     Unconfirmed,
     Welcome,
 )
+from relay.protocol.errors import MESSAGES, Code, Presence, Reason
 from relay.session import resume
 from relay.session.pairing import Reserved, Settling
 from relay.session.session import Session

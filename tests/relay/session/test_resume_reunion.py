@@ -3,11 +3,22 @@
 import pytest
 
 from relay.model import Located
+from relay.protocol.commands_and_events import (
+    Acked,
+    Away,
+    EndOfStream,
+    Leave,
+    Left,
+    Messages,
+    Paired,
+    Refused,
+    Say,
+    Welcome,
+)
 from relay.protocol.errors import Presence, Reason
-from relay.protocol.events import Acked, Away, EndOfStream, Leave, Left, Messages, Paired, Refused, Say, Welcome
 from relay.session import resume
 from relay.session.drain import dismiss
-from relay.session.kick import kick
+from relay.session.operator_kick import kick
 from relay.session.peer_messages import Text
 from relay.session.session import State
 from tests.relay import movers

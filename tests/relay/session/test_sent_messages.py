@@ -4,8 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.protocol.commands_and_events import (
+    Acked,
+    Acknowledge,
+    Call,
+    Event,
+    Leave,
+    Messages,
+    Quit,
+    Refused,
+    Say,
+    Unconfirmed,
+)
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Acked, Acknowledge, Call, Event, Leave, Messages, Quit, Refused, Say, Unconfirmed
 from relay.session.runtime import Limits
 from tests.relay.world import CHAT, NOON, User, World, enter, pair
 

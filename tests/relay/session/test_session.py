@@ -2,8 +2,7 @@
 
 import pytest
 
-from relay.protocol.errors import Code, Presence
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Call,
@@ -24,6 +23,7 @@ from relay.protocol.events import (
     Welcome,
     Who,
 )
+from relay.protocol.errors import Code, Presence
 from relay.protocol.frame_errors import About
 from relay.session.runtime import Limits
 from relay.session.session import State

@@ -2,8 +2,7 @@
 
 import pytest
 
-from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Away,
@@ -22,6 +21,7 @@ from relay.protocol.events import (
     Unconfirmed,
     Welcome,
 )
+from relay.protocol.errors import Code, Presence, Reason
 from relay.session.runtime import Limits
 from relay.session.session import State
 from tests.relay.world import CHAT, NOON, User, World, codes, enter, pair

@@ -6,11 +6,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.protocol.events import Acknowledge, Call, Claim, Command, EndOfStream, Leave, Quit, Resume, Say, Who
+from relay.protocol.commands_and_events import (
+    Acknowledge,
+    Call,
+    Claim,
+    Command,
+    EndOfStream,
+    Leave,
+    Quit,
+    Resume,
+    Say,
+    Who,
+)
 from relay.session import resume
 from relay.session.client_connection import ClientConnection
 from relay.session.drain import dismiss
-from relay.session.kick import kick
+from relay.session.operator_kick import kick
 from relay.session.session import NAMED, Session, State
 from tests.relay.world import User, World, comes_back
 

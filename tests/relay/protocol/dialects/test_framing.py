@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.protocol.commands_and_events import Malformed
 from relay.protocol.dialects.framing import Framer, LineFramer, RawFramer, TooLong, too_long
 from relay.protocol.errors import Code
-from relay.protocol.events import Malformed
 
 LONG = TooLong(5, b"12345")
 

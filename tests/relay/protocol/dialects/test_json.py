@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.protocol.dialects import JSON, TEXT, LineFramer, TooLong, choose
-from relay.protocol.dialects.json import COMMANDS
-from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Acked,
     Acknowledge,
@@ -49,8 +46,11 @@ from relay.protocol.events import (
     Welcome,
     Who,
 )
+from relay.protocol.dialects import JSON, TEXT, LineFramer, TooLong, choose
+from relay.protocol.dialects.json import COMMANDS
+from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.frame_errors import MAX_REF, About, Ref
-from relay.protocol.frames import MAX_ID, ClientFrame
+from relay.protocol.json_frames import MAX_ID, ClientFrame
 from relay.session.command_handlers import COMMANDS as HANDLED
 
 

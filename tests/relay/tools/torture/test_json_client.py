@@ -9,7 +9,7 @@ import pytest
 from relay.protocol.errors import Code
 from relay.tools.torture.history import Kind
 from relay.tools.torture.json_client import PENDING
-from relay.tools.torture.moves import Move
+from relay.tools.torture.user_moves import Move
 from tests.relay.tools.torture.ann import (
     BACK,
     HELLO,

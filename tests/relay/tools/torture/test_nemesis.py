@@ -11,8 +11,8 @@ from random import Random
 import anyio
 import pytest
 
-from relay.tools.testbed.servers import Server, Servers
-from relay.tools.testbed.topology import EVERYWHERE
+from relay.tools.testbed.redis_servers import Server, Servers
+from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.torture import nemesis
 from relay.tools.torture.lab import Lab, Node
 from relay.tools.torture.nemesis import Nemesis

@@ -9,7 +9,7 @@ import pytest
 
 from relay.cli import run
 from relay.config import ConfigError, parse_server
-from relay.tools.testbed.engine import NODE_TIMEOUT, Engine
+from relay.tools.testbed.redis_kind import NODE_TIMEOUT, Engine
 from relay.tools.torture import nemesis
 from relay.tools.torture.command import torture
 from relay.tools.torture.plan import FAULTS, FAULTS_OF, Plan, new_seed, parse_engine, parse_faults

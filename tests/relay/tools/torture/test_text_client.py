@@ -3,8 +3,8 @@
 import pytest
 
 from relay.tools.torture.history import End, History, Kind
-from relay.tools.torture.moves import Move
 from relay.tools.torture.text_client import Person
+from relay.tools.torture.user_moves import Move
 from tests.relay.tools.torture.first import First
 
 ALONE = b"Nobody is chating with you. Maybe the one talked with you is talking with someone else\n"

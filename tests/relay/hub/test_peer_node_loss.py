@@ -1,0 +1,38 @@
+"""Whose death matters to a node with many users: counted, so that nobody looks at all of them."""
+
+from collections import UserDict
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+from relay.hub.peer_node_loss import PeerNodes
+from relay.session.partner_node_counts import NO_TIES, PartnerNodes
+
+HERE, THERE, OTHER, LINKED = (digit * 16 for digit in "1234")
+
+
+class Untouched(UserDict[str, Any]):
+    """Many sessions, at whom nobody may look."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("looked at all sessions")
+
+
+def test_nobody_looks_at_all_sessions() -> None:
+    node: Any = SimpleNamespace(node_id=HERE, sessions=Untouched(), partners=PartnerNodes())
+    bus: Any = SimpleNamespace(waiting=lambda: {LINKED})
+    for ties in ((THERE, None), (None, OTHER), (HERE, None)):
+        node.partners.change(NO_TIES, ties)
+    assert PeerNodes(node, bus).partners() == {THERE, OTHER}
+    assert PeerNodes(node, bus).watched() == {THERE, OTHER, LINKED}
+
+
+def test_a_node_is_one_s_neighbour_until_the_last_partner_there_is_gone() -> None:
+    partners = PartnerNodes()
+    partners.change(NO_TIES, (THERE, None))
+    partners.change(NO_TIES, (THERE, OTHER))
+    assert (partners.nodes, partners.chatting) == ({THERE, OTHER}, 2)
+    partners.change((THERE, OTHER), (OTHER, None))
+    assert (partners.nodes, partners.chatting) == ({THERE, OTHER}, 2)
+    partners.change((THERE, None), NO_TIES)
+    partners.change((OTHER, None), NO_TIES)
+    assert (partners.nodes, partners.chatting) == (set(), 0)
