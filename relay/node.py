@@ -44,7 +44,7 @@ from relay.server.admission import Admission, AdmissionLimits
 from relay.server.auth import Authenticator
 from relay.session.drain import Drain
 from relay.session.runtime import Limits
-from relay.tasks.restart import Upkeep
+from relay.tasks.restart import RestartedTasks
 
 # The pause between tries to reach Redis at the start, and how long the first echo may take before the log says so.
 WAIT_SECONDS: Final = 0.2
@@ -136,7 +136,7 @@ class Node:
                     self._assemble(secrets.token_hex(8), tasks)
                     try:
                         if reloads:
-                            Upkeep(tasks).start("reload", self._reload_when_told)
+                            RestartedTasks(tasks).start("reload", self._reload_when_told)
                         await self._serve(sockets, signals, tasks)
                     finally:
                         self._hub.halt()
@@ -163,7 +163,7 @@ class Node:
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # starts before Redis is there, as a node that waits for it is alive
             probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._store.unwatched)
-            Upkeep(tasks).start("http", probes.serve, sockets["http"])
+            RestartedTasks(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if self._told.is_set():
@@ -180,7 +180,7 @@ class Node:
         """Subscribe, wait for the first echo, make missing partitions, and only then take the lease."""
         await self._reach_redis(tasks)
         await self._warn_of_eviction()
-        upkeep = Upkeep(tasks)
+        upkeep = RestartedTasks(tasks)
         upkeep.start("redis", self._store.run)
         upkeep.start("bus", self._bus.run)
         await self._hear_ourselves()
@@ -251,7 +251,7 @@ class Node:
         try:
             for port in opened:
                 await port.open()
-                Upkeep(tasks).start("port", port.mind)
+                RestartedTasks(tasks).start("port", port.mind)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         admission.descriptors.start(opened)

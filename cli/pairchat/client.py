@@ -29,7 +29,7 @@ from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, P
 from pairchat.pending_requests import Request
 from pairchat.receipt import Receipt
 from pairchat.reconnector import CONNECT_WAIT, READ_BYTES, Reconnector
-from pairchat.session_store import Store
+from pairchat.session_store import SessionStore
 from pairchat.states import State
 
 DEFAULT_SERVER = "localhost:9999"  # the default address of `relay node`
@@ -158,7 +158,7 @@ class Chat:
         memory = None
         if self._state is not None:
             try:
-                self._link.store = Store(self._state, name, self._servers)
+                self._link.store = SessionStore(self._state, name, self._servers)
                 memory = self._link.store.load()
             except BlockingIOError:
                 pass  # another program uses this session and holds the name, so the node will refuse our claim

@@ -24,12 +24,12 @@ from msgspec import structs
 from pairchat import events
 from pairchat.errors import NameLost, Refused
 from pairchat.events import Event, Outgoing, Ref
-from pairchat.frame_decoder import MAX_LINE, Lines, decode
+from pairchat.frame_decoder import MAX_LINE, LineSplitter, decode
 from pairchat.frame_handlers import answer
-from pairchat.pending_requests import Kind, Request, Requests
+from pairchat.pending_requests import Kind, PendingRequests, Request
 from pairchat.saved_session import SessionState
 from pairchat.states import State
-from pairchat.unacked_messages import Outbox, size_of
+from pairchat.unacked_messages import UnackedMessages, size_of
 from relay.protocol import json_frames
 
 Trace = Callable[[str, bytes], None]
@@ -68,7 +68,7 @@ class ClientProtocol:
         self.chat: str | None = None  # the id of the present chat; kept while the partner is away
         self.left: str | None = None  # the id of the last chat that is known to be over
         self.last = 0  # the highest id of the partner's texts in this chat
-        self.outbox = Outbox(0, 0)
+        self.outbox = UnackedMessages(0, 0)
         self.acks = "node"  # the side that acknowledges for the partner: "client" or "node"
         self.acknowledged = 0  # the highest id of the partner's texts that was acknowledged in this chat
         self.acknowledged_at: float | None = None  # the Unix time of that text
@@ -76,8 +76,8 @@ class ClientProtocol:
         self.max_line = max_line
         self._ask_first = ask
         self._proof = proof or (lambda: None)
-        self.requests = Requests()
-        self._input = Lines()
+        self.requests = PendingRequests()
+        self._input = LineSplitter()
         self._output = bytearray()
         self._mark = 0  # the mark of the latest request
 

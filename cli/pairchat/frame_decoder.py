@@ -14,7 +14,7 @@ MAX_NODE_LINE = 6 * 16 * 1_048_576 + 512
 _KNOWN: Final = frozenset(frame.__struct_config__.tag for frame in get_args(json_frames.NodeFrame))
 
 
-class Lines:
+class LineSplitter:
     """Splits the bytes that were read into lines."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from pairchat.errors import Refused
 from pairchat.events import Event, Outgoing
 from pairchat.pending_requests import Kind, Request, given_up
 from pairchat.states import State
-from pairchat.unacked_messages import Outbox
+from pairchat.unacked_messages import UnackedMessages
 from relay.protocol import json_frames
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _welcome(p: "ClientProtocol", frame: json_frames.NodeWelcome) -> list[Event]
         p.outbox.reopen(frame.window, frame.window_bytes)
         p.put(Request(Kind.RETURN, json_frames.ClientPing()))
     else:
-        p.outbox = Outbox(frame.window, frame.window_bytes)
+        p.outbox = UnackedMessages(frame.window, frame.window_bytes)
     joined = events.Joined(frame.name, frame.node, frame.resumed, p.max_line)
     p.requests.answer(p.requests.first(Kind.CLAIM), joined)
     return [joined] if frame.resumed else [joined, *_resume_work(p)]

@@ -45,7 +45,7 @@ class Request:
     written: bool = False  # a node may have received it
 
 
-class Requests:
+class PendingRequests:
     """The requests without an outcome, oldest first, and the requests that the next pongs belong to."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from pairchat.dial import BROKEN, Route, pauses
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
 from pairchat.saved_session import SessionState
-from pairchat.session_store import Store
+from pairchat.session_store import SessionStore
 from pairchat.states import State
 from pairchat.tls_setup import explain, refused
 
@@ -55,7 +55,7 @@ class Reconnector:
     ) -> None:
         self.failure: PairchatError | None = None
         self.over = False  # True when nothing more will be read
-        self.store: Store | None = None
+        self.store: SessionStore | None = None
         self.tries = 0  # number of attempts to reconnect since the connection was lost
         self._protocol = protocol
         self._route = route

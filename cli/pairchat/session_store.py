@@ -32,7 +32,7 @@ def state_folder() -> Path | None:
     return user_folder("XDG_STATE_HOME", ".local/state")
 
 
-class Store:
+class SessionStore:
     """The saved session of one name."""
 
     def __init__(self, folder: Path, name: str, servers: Sequence[str]) -> None:

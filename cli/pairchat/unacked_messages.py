@@ -29,7 +29,7 @@ def size_of(text: str) -> int:
         raise ValueError(why) from None
 
 
-class Outbox:
+class UnackedMessages:
     """The ids, windows and outcomes of the texts of one session."""
 
     def __init__(self, window: int, window_bytes: int) -> None:

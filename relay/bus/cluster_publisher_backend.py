@@ -61,7 +61,7 @@ class _Line:
             self._spell.over(primary=self.home)
 
 
-class ShardedPublisher:
+class ClusterPublisherBackend:
     """Publishes on a cluster. Commands that can't be sent now are lost, as they could be on the way."""
 
     def __init__(self, store: RedisClient, keys: Keys, inbox: str, *, delegate: PublisherDelegate) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, Protocol
 
-from relay.bus.cluster_publisher_backend import ShardedPublisher
+from relay.bus.cluster_publisher_backend import ClusterPublisherBackend
 from relay.bus.delegates import ConnectionDelegate
 from relay.bus.link import Kind, note
 from relay.bus.reconnect import Ended, connected, keep
-from relay.bus.standalone_publisher_backend import PipelinedPublisher
+from relay.bus.standalone_publisher_backend import StandalonePublisherBackend
 from relay.logs import Spell
 from relay.metrics import Counts
 from relay.redis_client.client import RedisClient
@@ -25,7 +25,7 @@ Command = tuple[str, str, bytes]
 
 
 class PublisherBackend(Protocol):
-    """Sends PUBLISH commands: `PipelinedPublisher` to a single server, `ShardedPublisher` to a cluster."""
+    """Sends PUBLISH commands to a single server or to a cluster."""
 
     @property
     def address(self) -> str:
@@ -183,7 +183,7 @@ class Publisher:
     async def _session(self) -> Ended:
         self._under_way = 0
         self._served = False
-        take_over = partial(PipelinedPublisher, answered=self.answered, trial=self._probe(0))
+        take_over = partial(StandalonePublisherBackend, answered=self.answered, trial=self._probe(0))
         async with connected(self._store, self._inbox, take_over) as publisher:
             self._publisher = publisher
             try:
@@ -196,7 +196,7 @@ class Publisher:
         return Ended(self._served, publisher.address)
 
     async def _fan(self) -> None:
-        self._publisher = fan = ShardedPublisher(self._store, self._keys, self._inbox, delegate=self)
+        self._publisher = fan = ClusterPublisherBackend(self._store, self._keys, self._inbox, delegate=self)
         self._why = ""  # each connection of a cluster has its own reason
         await fan.run()
 

@@ -24,7 +24,7 @@ _SKIPPED: Final = pack(_SKIP)
 _SKIP_REFUSED: Final = ("'client", "subcommand")
 
 
-class PipelinedPublisher(Answered):
+class StandalonePublisherBackend(Answered):
     """Calls `answered(reply, count)` for each reply, with the number of commands that it covers.
 
     It tries with `trial`, a command that may be carried out twice, whether the server lets replies be skipped. If the

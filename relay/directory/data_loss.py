@@ -49,7 +49,7 @@ class _Shard(Struct):
     clock: tuple[float, float] | None = None  # seconds by which its clock is ahead of ours, at least and at most
 
 
-class Shards:
+class DataLossWatch:
     """The servers that hold partitions. `watch` must be running."""
 
     def __init__(self, store: RedisClient, keys: Keys, lease: Lease) -> None:

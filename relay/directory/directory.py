@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from relay.directory import record
-from relay.directory.data_loss import PARTITION_SECONDS, Shards
+from relay.directory.data_loss import PARTITION_SECONDS, DataLossWatch
 from relay.directory.lease import Lease
 from relay.directory.node_liveness import NodeLiveness
 from relay.directory.record import BadRecord, Record, SessionRecord
@@ -67,7 +67,7 @@ class Directory:
     def __init__(self, store: RedisClient, keys: Keys, lease: Lease, delegate: DirectoryDelegate) -> None:
         self.keys = keys
         self.lease = lease
-        self.shards = Shards(store, keys, lease)
+        self.shards = DataLossWatch(store, keys, lease)
         self.peers = NodeLiveness(store, keys, lease, self.shards)
         self._store = store
         self._delegate = delegate

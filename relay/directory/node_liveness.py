@@ -9,7 +9,7 @@ import anyio
 from msgspec import Struct
 
 from relay.clock import clock
-from relay.directory.data_loss import Shards
+from relay.directory.data_loss import DataLossWatch
 from relay.directory.lease import TAIL_SECONDS, Lease
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import Keys
@@ -54,7 +54,7 @@ class NodeLiveness:
     doesn't matter if Redis' clock is set.
     """
 
-    def __init__(self, store: RedisClient, keys: Keys, lease: Lease, shards: Shards) -> None:
+    def __init__(self, store: RedisClient, keys: Keys, lease: Lease, shards: DataLossWatch) -> None:
         self._store = store
         self._keys = keys
         self._lease = lease

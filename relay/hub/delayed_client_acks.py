@@ -12,7 +12,7 @@ from relay.session.session import Session
 ACK_PAUSE_SECONDS: Final = 0.01
 
 
-class DelayedAcks:
+class DelayedClientAcks:
     """Sends each client its delayed acknowledgement when the time is over, unless it has left with another event."""
 
     def __init__(self, node: Owner) -> None:

@@ -15,13 +15,13 @@ from relay.bus.delegates import BusDelegate
 from relay.bus.link import Frame
 from relay.directory.directory import Directory, DirectoryDelegate
 from relay.hub.control_messages import ControlMessages
-from relay.hub.delayed_client_acks import DelayedAcks
+from relay.hub.delayed_client_acks import DelayedClientAcks
 from relay.hub.lease_guard import LeaseGuard
 from relay.hub.login_queue import LoginQueue
-from relay.hub.loop_tick import TickScheduler, log_defect
+from relay.hub.loop_tick import LoopTick, log_defect
 from relay.hub.name_claims import NameClaims
-from relay.hub.partial_line_turns import PartialLines
-from relay.hub.peer_node_loss import PeerNodes
+from relay.hub.partial_line_turns import PartialLineTurns
+from relay.hub.peer_node_loss import PeerNodeLoss
 from relay.hub.record_writer import RecordWriter
 from relay.metrics import Counts, Limit
 from relay.model import Located
@@ -32,7 +32,7 @@ from relay.session import peer_handlers
 from relay.session.client_connection import ClientConnection
 from relay.session.drain import dismiss
 from relay.session.memory_budget import MemoryBudget
-from relay.session.partner_node_counts import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Ack, Mail, SessionMoved
 from relay.session.runtime import Limits
 from relay.session.session import Session
@@ -83,7 +83,7 @@ class Hub:
         self.counts = counts or Counts()
         self.verify_token, self.authenticates = verify_token, verify_token is not None
         self.sessions: dict[str, Session] = {}  # by canonical name
-        self.partners = PartnerNodes()
+        self.partners = PartnerNodeCounts()
         self.held = False  # clients' lines wait until it is known which names this node still owns
         self.holding: set[ClientConnection] = set()  # clients that may hold memory; quiet ones aren't checked
         self._clients: set[ClientConnection] = set()
@@ -99,23 +99,23 @@ class Hub:
         self.bus = bus(self)
         self.directory = directory(self)
         self._lease = self.directory.lease
-        self._ticks = TickScheduler(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
+        self._ticks = LoopTick(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
         # These are the scheduler's own methods, because most inputs and messages call them.
         self.open_tick, self.mark_dirty, self.defer = self._ticks.open_tick, self._ticks.mark_dirty, self._ticks.defer
         self.receive, self.call_later = self._ticks.receive, self._ticks.call_later
 
         self.memory_budget = MemoryBudget(memory)
-        self.partial_lines = PartialLines(self.memory_budget)
-        self.held_acks = DelayedAcks(self)
+        self.partial_lines = PartialLineTurns(self.memory_budget)
+        self.held_acks = DelayedClientAcks(self)
         self.login_queue = LoginQueue(self._loop.call_later, self._call_in)
-        self.peer_nodes = PeerNodes(self, self.bus)
+        self.peer_nodes = PeerNodeLoss(self, self.bus)
         self.notices = ControlMessages(node_id, self.directory, self.bus, self, drain)
         self._standing = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
         self._worker_pool = WorkerPool(tasks)
         self._records = RecordWriter(self.directory, tasks, self.open_tick)
         self._claims = NameClaims(self, self.directory, self._records, tasks)
 
-    # --- ticks (see `TickScheduler`)
+    # --- ticks (see `LoopTick`)
 
     def _opened(self) -> None:
         self.flush_generation += 1

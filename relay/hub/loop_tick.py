@@ -28,7 +28,7 @@ class Settling(Protocol):
         """Do the work that has gathered."""
 
 
-class TickScheduler:
+class LoopTick:
     """Opens a tick with its first input, and closes it once no work is left."""
 
     def __init__(

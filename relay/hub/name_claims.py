@@ -20,7 +20,7 @@ from relay.protocol.commands_and_events import Claim, Replaced
 from relay.protocol.errors import Code
 from relay.session import resume
 from relay.session.client_connection import ClientConnection
-from relay.session.partner_node_counts import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.session import Session, State
@@ -41,7 +41,7 @@ class Owner(Protocol):
     node_id: str
     authenticates: bool
     sessions: dict[str, Session]  # by canonical name, including names that are being claimed here
-    partners: PartnerNodes  # the partners of all sessions
+    partners: PartnerNodeCounts  # the partners of all sessions
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """Log that a session has started or was resumed on this node."""

@@ -25,7 +25,7 @@ class PartialLine(Settling, Protocol):
         """Bytes by which the partial line may still grow."""
 
 
-class PartialLines:
+class PartialLineTurns:
     """Holds the connections that wait in the middle of a line, and those whose turn it is to send the rest."""
 
     def __init__(self, memory_budget: MemoryBudget) -> None:

@@ -9,7 +9,7 @@ from relay.session import resume
 log = structlog.get_logger()
 
 
-class PeerNodes:
+class PeerNodeLoss:
     """The other nodes, where partners of sessions here may live."""
 
     def __init__(self, node: Owner, bus: Bus) -> None:

@@ -3,7 +3,7 @@
 import ssl
 
 
-def in_words(error: Exception) -> str:
+def tls_error_words(error: Exception) -> str:
     """Return in a few words what went wrong with TLS, or with a file of keys or certificates.
 
     If OpenSSL gives no reason, or finds nothing usable, the file holds something other than PEM.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NoReturn, cast
 
 from relay.config import ConfigError, bounded
-from relay.net.tls_error_words import in_words
+from relay.net.tls_error_words import tls_error_words
 
 # The time from the connection to the end of the handshake. It takes two round trips and the check of a certificate,
 # which is less than a second nearly everywhere. A slower peer would occupy a place that others could have.
@@ -73,7 +73,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
         _must_hold(cert, "--tls-cert", "certificate")
         _must_hold(key, "--tls-key", "private key")
         raise ConfigError(
-            f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {in_words(error)}"
+            f"--tls-cert {str(cert)!r} and --tls-key {str(key)!r} can't be used: {tls_error_words(error)}"
         ) from None
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
@@ -82,7 +82,7 @@ def server_context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLCont
                 context.load_verify_locations(client_ca_file)
         except (OSError, ValueError) as error:
             _must_hold(client_ca, "--tls-client-ca", "certificate")
-            raise ConfigError(f"--tls-client-ca {str(client_ca)!r} can't be used: {in_words(error)}") from None
+            raise ConfigError(f"--tls-client-ca {str(client_ca)!r} can't be used: {tls_error_words(error)}") from None
     return context
 
 

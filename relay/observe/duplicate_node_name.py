@@ -8,7 +8,7 @@ from relay.logs import Spell
 ALONE: Final = 3
 
 
-class DuplicateName:
+class DuplicateNodeName:
     """Notices another node of the same name.
 
     Each node repeatedly writes its node id to the key of its name, and reads the node id that was there before.

@@ -10,7 +10,7 @@ import structlog
 from relay.config import Config
 from relay.hub.hub import Hub
 from relay.metrics import Counts
-from relay.observe.duplicate_node_name import DuplicateName
+from relay.observe.duplicate_node_name import DuplicateNodeName
 from relay.observe.status_report import VERSION, Report, decode, encode
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.keys import Keys
@@ -38,7 +38,7 @@ class StatusPublisher:
         self._node_id = node_id
         self._store = store
         self._key, self._place = keys.nodes, keys.called(config.name)
-        self._namesake = DuplicateName(config.name, node_id)
+        self._namesake = DuplicateNodeName(config.name, node_id)
         self._hub = hub
         self._trouble = trouble
         self._began = self._last = time.monotonic()

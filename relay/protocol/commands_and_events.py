@@ -107,7 +107,7 @@ class Unblock(Struct, frozen=True, gc=False):
     ref: Ref | None = None
 
 
-class Type(Struct, frozen=True, gc=False):
+class NotifyTyping(Struct, frozen=True, gc=False):
     """Tell the partner that the client's user is typing."""
 
     chat: str | None = None
@@ -148,7 +148,7 @@ Command = (
     | Block
     | Unblock
     | Say
-    | Type
+    | NotifyTyping
     | Acknowledge
     | Leave
     | Who
@@ -285,7 +285,7 @@ class Blocked(Struct, frozen=True, gc=False):
     ref: Ref | None = None
 
 
-class Types(Struct, frozen=True, gc=False):
+class PartnerTyping(Struct, frozen=True, gc=False):
     """The partner is typing."""
 
     name: str
@@ -334,7 +334,7 @@ Event = (
     | Missed
     | Rings
     | Blocked
-    | Types
+    | PartnerTyping
     | Moving
     | Replaced
     | Refused

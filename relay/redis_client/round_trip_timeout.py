@@ -16,7 +16,7 @@ _OF_MEAN: Final = 1 / 8
 _OF_DEVIATION: Final = 1 / 4
 
 
-class RoundTrip:
+class RoundTripTimeout:
     """The smoothed round-trip time to one server, its mean deviation, and the timeout that follows."""
 
     __slots__ = ("_backoff", "_count", "_least", "deviation", "mean")

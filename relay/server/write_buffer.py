@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from relay.hub.delayed_client_acks import DelayedAcks
+from relay.hub.delayed_client_acks import DelayedClientAcks
 from relay.protocol.commands_and_events import Acked, Event, Messages
 from relay.protocol.dialects import CLASSIC, JSON, Dialect
 from relay.session.memory_budget import MESSAGE_BYTES
@@ -30,7 +30,7 @@ class WriteBuffer:
     )
 
     def __init__(
-        self, transport: asyncio.WriteTransport, dialect: Dialect | None, session: Session, held_acks: DelayedAcks
+        self, transport: asyncio.WriteTransport, dialect: Dialect | None, session: Session, held_acks: DelayedClientAcks
     ) -> None:
         self._transport = transport
         self.dialect = dialect  # None until the client's first byte; until then nothing is sent

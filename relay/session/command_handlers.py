@@ -23,12 +23,12 @@ from relay.protocol.commands_and_events import (
     Malformed,
     Moving,
     Noop,
+    NotifyTyping,
     Ping,
     Pong,
     Quit,
     Refused,
     Say,
-    Type,
     Unblock,
     Who,
 )
@@ -172,7 +172,7 @@ def _unblock(session: "Session", command: Unblock) -> None:
         session.call_policy.unblock(name, command)
 
 
-def _type(session: "Session", command: Type) -> None:
+def _type(session: "Session", command: NotifyTyping) -> None:
     chat = session.chat
     if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.deaf:
         return
@@ -249,7 +249,7 @@ COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     DeclineCall: _decline,
     Block: _block,
     Unblock: _unblock,
-    Type: _type,
+    NotifyTyping: _type,
     Ping: _ping,
     Quit: _quit,
     EndOfStream: _hangup,

@@ -10,7 +10,7 @@ Ties = tuple[str | None, str | None]
 NO_TIES: Final[Ties] = (None, None)
 
 
-class PartnerNodes:
+class PartnerNodeCounts:
     """The partners of all sessions of a node."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from relay.protocol.commands_and_events import Away as AwayEvent
-from relay.protocol.commands_and_events import Back, Messages, Types
+from relay.protocol.commands_and_events import Back, Messages, PartnerTyping
 from relay.protocol.errors import Code, Reason
 from relay.session import resume
 from relay.session.chat import FLIGHT_BYTES
@@ -78,7 +78,7 @@ def _ringing(session: Session, mail: Ringing) -> None:
 def _typing(session: Session, mail: Typing) -> None:
     chat = session.chat
     if session.resumable and chat is not None and chat.id == mail.chat and session.pending is None:
-        session.host.send_if_writable(session, Types(chat.partner.display_name, chat.id))
+        session.host.send_if_writable(session, PartnerTyping(chat.partner.display_name, chat.id))
 
 
 def _settle(session: Session, mail: CallConfirmed) -> None:

@@ -10,7 +10,7 @@ from relay.model import Located
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
-from relay.session.partner_node_counts import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class SessionRuntime(Protocol):
     node: str  # the name of this node, as shown to clients
     limits: Limits
     counts: Counts
-    partners: PartnerNodes  # the partners of all its sessions
+    partners: PartnerNodeCounts  # the partners of all its sessions
     authenticates: bool  # a name needs a proof, and any connection with the proof may claim it
 
     @property

@@ -13,7 +13,7 @@ from pairchat import BadSettings
 from pairchat.bounded_read import MAX_FILE_BYTES, read_file
 from pairchat.credentials import proof
 from pairchat.saved_session import SessionState
-from pairchat.session_store import Store
+from pairchat.session_store import SessionStore
 from pairchat.settings_file import read
 from pairchat.tls_setup import client_context
 from tests.cli.piped import Start
@@ -90,7 +90,7 @@ def test_a_pipe_that_somebody_fills_does_for_a_file(pipe: Path, tmp_path: Path) 
 
 
 def test_a_saved_session_that_is_a_pipe_or_too_long_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(tmp_path, "alice", ["a:1"])
+    store = SessionStore(tmp_path, "alice", ["a:1"])
     store.save(SessionState("alice", "t0"))
     [saved] = tmp_path.glob("*.json")
     assert store.load() is not None

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from pairchat import Chat
-from pairchat.screen.status_bar import Partner, Status
+from pairchat.screen.status_bar import Partner, StatusBar
 from pairchat.screen.text_width import columns
 
 
@@ -16,16 +16,16 @@ class Online:
     name, server, online, tries, pending = "alice", "relay.example:9999", True, 0, (1, 2)
 
 
-def bar(status: Status, width: int = 80) -> str:
+def bar(status: StatusBar, width: int = 80) -> str:
     return "".join(fragment[1] for fragment in status.bar(width))
 
 
 @pytest.fixture
-def status() -> Status:
-    return Status(cast(Chat, Online()), Partner("日本"))
+def status() -> StatusBar:
+    return StatusBar(cast(Chat, Online()), Partner("日本"))
 
 
-def test_typing_and_absence_end_by_themselves(status: Status) -> None:
+def test_typing_and_absence_end_by_themselves(status: StatusBar) -> None:
     now = time.monotonic()
     assert " alice │ 日本 is here " in bar(status)
     assert not status.counting
@@ -44,7 +44,7 @@ def test_typing_and_absence_end_by_themselves(status: Status) -> None:
 
 
 def test_without_a_connection_nothing_is_claimed_of_the_partner(
-    status: Status, monkeypatch: pytest.MonkeyPatch
+    status: StatusBar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Online, "online", False)
     assert bar(status).startswith(" alice │ 日本  ")
@@ -53,14 +53,14 @@ def test_without_a_connection_nothing_is_claimed_of_the_partner(
 
 
 @pytest.mark.parametrize("width", [1, 5, 20, 39, 60, 80, 200])
-def test_it_fills_its_row_whatever_its_width(status: Status, width: int) -> None:
+def test_it_fills_its_row_whatever_its_width(status: StatusBar, width: int) -> None:
     shown = bar(status, width)
     assert shown.endswith("●")
     if width >= 5:
         assert columns(shown) == width
 
 
-def test_the_server_goes_first_where_room_is_short(status: Status) -> None:
+def test_the_server_goes_first_where_room_is_short(status: StatusBar) -> None:
     assert "2 unacknowledged │ relay.example:9999" in bar(status)
     assert "relay" not in bar(status, 40)
     assert "日本 is here" in bar(status, 40)

@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 
 import pairchat
 from pairchat.saved_session import SessionState
-from pairchat.session_store import STALE, Store, state_folder
+from pairchat.session_store import STALE, SessionStore, state_folder
 from tests.cli.chatting import a_text
 from tests.cli.scripted import ScriptedNode
 
@@ -23,7 +23,7 @@ SERVERS = ("localhost:9999", "localhost:10000")
 
 
 def test_what_was_saved_last_is_loaded_for_the_owner_only(tmp_path: Path) -> None:
-    store = Store(tmp_path / "new" / "folder", "ann/日本\n..", SERVERS)
+    store = SessionStore(tmp_path / "new" / "folder", "ann/日本\n..", SERVERS)
     assert store.load() is None
     store.save(SessionState("ann", "t0"))
     store.save(SessionState("ann", "t1"))
@@ -31,7 +31,7 @@ def test_what_was_saved_last_is_loaded_for_the_owner_only(tmp_path: Path) -> Non
     files = list((tmp_path / "new" / "folder").iterdir())
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "new" / "folder").stat().st_mode) == 0o700
-    again = Store(tmp_path / "new" / "folder", "ann/日本\n..", SERVERS[::-1])
+    again = SessionStore(tmp_path / "new" / "folder", "ann/日本\n..", SERVERS[::-1])
     assert again.load() == SessionState("ann", "t1")
     again.forget()
     assert again.load() is None
@@ -40,24 +40,24 @@ def test_what_was_saved_last_is_loaded_for_the_owner_only(tmp_path: Path) -> Non
 
 
 def test_another_name_or_relay_is_another_session(tmp_path: Path) -> None:
-    first = Store(tmp_path, "ann", SERVERS)
+    first = SessionStore(tmp_path, "ann", SERVERS)
     first.save(SessionState("ann", "t0"))
-    for other in (Store(tmp_path, "bob", SERVERS), Store(tmp_path, "ann", ("elsewhere:9999",))):
+    for other in (SessionStore(tmp_path, "bob", SERVERS), SessionStore(tmp_path, "ann", ("elsewhere:9999",))):
         assert other.load() is None
         other.close()
     first.close()
 
 
 def test_a_session_in_use_is_not_opened_again(tmp_path: Path) -> None:
-    first = Store(tmp_path, "ann", SERVERS)
+    first = SessionStore(tmp_path, "ann", SERVERS)
     with pytest.raises(BlockingIOError):
-        Store(tmp_path, "ann", SERVERS)
+        SessionStore(tmp_path, "ann", SERVERS)
     first.close()
-    Store(tmp_path, "ann", SERVERS).close()
+    SessionStore(tmp_path, "ann", SERVERS).close()
 
 
 def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
-    store = Store(tmp_path, "ann", SERVERS)
+    store = SessionStore(tmp_path, "ann", SERVERS)
     store.save(SessionState("ann", "t0"))
     [file] = tmp_path.glob("*.json")
     file.write_bytes(b'{"name":"a')
@@ -74,21 +74,21 @@ def age(tmp_path: Path, seconds: float) -> Path:
 
 
 def test_old_sessions_are_removed(tmp_path: Path) -> None:
-    store = Store(tmp_path, "ann", SERVERS)
+    store = SessionStore(tmp_path, "ann", SERVERS)
     store.save(SessionState("ann", "t0"))
     store.close()
     age(tmp_path, STALE + 1)
-    Store(tmp_path, "bob", SERVERS).close()
+    SessionStore(tmp_path, "bob", SERVERS).close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_not_those_that_a_program_has_or_is_taking_up_again(tmp_path: Path) -> None:
-    store = Store(tmp_path, "ann", SERVERS)
+    store = SessionStore(tmp_path, "ann", SERVERS)
     store.save(SessionState("ann", "t0"))
     age(tmp_path, STALE + 1)
-    Store(tmp_path, "bob", SERVERS).close()
+    SessionStore(tmp_path, "bob", SERVERS).close()
     store.close()
-    again = Store(tmp_path, "ann", SERVERS)
+    again = SessionStore(tmp_path, "ann", SERVERS)
     assert again.load() == SessionState("ann", "t0")
     again.close()
 
@@ -96,7 +96,7 @@ def test_not_those_that_a_program_has_or_is_taking_up_again(tmp_path: Path) -> N
 def test_a_program_whose_session_is_quiet_gives_signs_of_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path, "ann", SERVERS)
+    store = SessionStore(tmp_path, "ann", SERVERS)
     store.save(SessionState("ann", "t0"))
     file = age(tmp_path, STALE + 1)
     store.alive()
@@ -104,26 +104,26 @@ def test_a_program_whose_session_is_quiet_gives_signs_of_itself(
     monkeypatch.setattr("pairchat.session_store.ALIVE_EVERY", -1.0)
     store.alive()
     store.close()
-    Store(tmp_path, "bob", SERVERS).close()
+    SessionStore(tmp_path, "bob", SERVERS).close()
     assert list(tmp_path.iterdir()) == [file]
 
 
 def test_nothing_stays_of_programs_that_are_gone(tmp_path: Path) -> None:
     for name in ("ann", "bob", "carol"):
-        store = Store(tmp_path, name, SERVERS)
+        store = SessionStore(tmp_path, name, SERVERS)
         store.save(SessionState(name, "t0"))
         store.forget()
         store.close()
     assert list(tmp_path.iterdir()) == []
     for left in ("killed-0123456789abcdef.lock", "killed-0123456789abcdef.new"):
         (tmp_path / left).touch()
-    store = Store(tmp_path, "ann", SERVERS)
+    store = SessionStore(tmp_path, "ann", SERVERS)
     assert [file.suffix for file in tmp_path.iterdir()] == [".lock"], "its own"
     store.close()
 
 
 def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Store(tmp_path, "ann", SERVERS)
+    first = SessionStore(tmp_path, "ann", SERVERS)
     lock = fcntl.flock
 
     def flock_late(fd: int, how: int) -> None:
@@ -132,9 +132,9 @@ def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path: Path, monkeypatch: 
         lock(fd, how)
 
     monkeypatch.setattr("pairchat.session_store.fcntl.flock", flock_late)
-    second = Store(tmp_path, "ann", SERVERS)
+    second = SessionStore(tmp_path, "ann", SERVERS)
     with pytest.raises(BlockingIOError):
-        Store(tmp_path, "ann", SERVERS)
+        SessionStore(tmp_path, "ann", SERVERS)
     second.close()
 
 
@@ -150,7 +150,7 @@ def no_room() -> Iterator[None]:
 
 
 def test_a_disk_that_is_full_keeps_nothing_rather_than_what_was_before(tmp_path: Path) -> None:
-    store = Store(tmp_path, "ann", SERVERS)
+    store = SessionStore(tmp_path, "ann", SERVERS)
     store.save(SessionState("ann", "t0"))
     with no_room(), pytest.raises(OSError, match="File too large") as failed:
         store.save(SessionState("ann", "t1"))
@@ -209,7 +209,7 @@ async def test_a_session_whose_folder_cannot_be_made_goes_on_and_says_so(node: S
 
 def in_the_way(folder: Path, name: str, server: str) -> Path:
     """A folder where a session's file belongs: nobody, root included, can do with it what is done with a file."""
-    before = Store(folder, name, (server,))
+    before = SessionStore(folder, name, (server,))
     before.save(SessionState(name, "t0"))
     before.close()
     [file] = folder.iterdir()
@@ -244,7 +244,7 @@ def test_what_can_not_be_swept_away_stays_without_a_lock(tmp_path: Path) -> None
     stays = tmp_path / "x.json"
     stays.mkdir()
     os.utime(stays, (long_ago, long_ago))
-    Store(tmp_path, "ann", SERVERS).close()
+    SessionStore(tmp_path, "ann", SERVERS).close()
     assert list(tmp_path.iterdir()) == [stays]
 
 
@@ -257,7 +257,7 @@ async def test_a_session_that_another_program_keeps_is_left_alone_without_a_word
         peer.welcome("ann")
         peer.part()
 
-    others = Store(tmp_path, "ann", (node.address,))
+    others = SessionStore(tmp_path, "ann", (node.address,))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_sync, relay)
         async with pairchat.connect(node.address, name="ann", state=tmp_path) as chat:

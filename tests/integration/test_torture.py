@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.tools.testbed.redis_kind import Engine
+from relay.tools.testbed.redis_kind import RedisKind
 from relay.tools.torture.plan import FAULTS_OF, REPLACING
 from tests.integration.conftest import StartNode, Torture
 from tests.support.certificates import Authority
@@ -44,7 +44,7 @@ def test_all_faults_break_no_promise(torture: Torture, logs: Path, seconds: int)
     status = run.wait(seconds + AFTER_SECONDS)
     assert status == 0, run.text()
     check_clean(run.text(), 4)
-    assert f"--fault {','.join(FAULTS_OF[Engine.STANDALONE])}" in run.text()
+    assert f"--fault {','.join(FAULTS_OF[RedisKind.STANDALONE])}" in run.text()
     assert not list(logs.iterdir())
 
 
@@ -55,8 +55,8 @@ ENGINE_SECONDS = 40
 
 @pytest.mark.slow
 @pytest.mark.timeout(ENGINE_SECONDS + 2 * AFTER_SECONDS)
-@pytest.mark.parametrize("engine", [Engine.SENTINEL, Engine.CLUSTER])
-def test_the_ways_to_lose_a_primary_break_no_promise(torture: Torture, logs: Path, engine: Engine) -> None:
+@pytest.mark.parametrize("engine", [RedisKind.SENTINEL, RedisKind.CLUSTER])
+def test_the_ways_to_lose_a_primary_break_no_promise(torture: Torture, logs: Path, engine: RedisKind) -> None:
     faults = [fault for fault in FAULTS_OF[engine] if fault in REPLACING]
     run = torture("--engine", engine, "--seed", 1, "--seconds", ENGINE_SECONDS, "--fault", ",".join(faults))
     status = run.wait(ENGINE_SECONDS + AFTER_SECONDS)

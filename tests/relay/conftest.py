@@ -10,7 +10,7 @@ import structlog
 
 from relay.hub.hub import Hub
 from relay.session.runtime import Limits
-from tests.relay.desk import Connect, a_router, clients
+from tests.relay.desk import Connect, a_hub, clients
 from tests.relay.world import User, World, enter
 from tests.support.server import RedisServer
 
@@ -59,7 +59,7 @@ def ben(world: World) -> User:
 
 @pytest.fixture
 async def hub(redis_server: RedisServer, prefix: str, limits: Limits) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, limits) as hub:
+    async with a_hub(redis_server.url, prefix, limits) as hub:
         yield hub
 
 

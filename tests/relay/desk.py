@@ -84,7 +84,7 @@ async def on_a_server(url: str, prefix: str, node_id: str = NODE_ID) -> AsyncIte
 
 
 @asynccontextmanager
-async def a_router(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID) -> AsyncIterator[Hub]:
+async def a_hub(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID) -> AsyncIterator[Hub]:
     """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
     async with on_a_server(url, prefix, node_id) as there:
         bus = partial(Bus, there.store, there.keys, node_id, lease=there.lease)

@@ -15,7 +15,7 @@ from relay.node import Node
 from relay.protocol.errors import Reason
 from relay.session.peer_messages import Text
 from relay.tasks import restart
-from relay.tasks.restart import Upkeep
+from relay.tasks.restart import RestartedTasks
 from tests.relay.bus_desk import Publisher
 from tests.relay.desk import until
 from tests.support.server import RedisServer
@@ -168,9 +168,9 @@ async def test_no_task_of_a_node_that_fails_ends_it(
 ) -> None:
     """Each of them fails once, as one does that has tasks of its own; then somebody logs in."""
     monkeypatch.setattr(restart, "AGAIN_SECONDS", 0.01)
-    start, failed = Upkeep.start, list[str]()
+    start, failed = RestartedTasks.start, list[str]()
 
-    def start_failing(self: Upkeep, name: str, task: Callable[..., Awaitable[None]], *about: Any) -> None:
+    def start_failing(self: RestartedTasks, name: str, task: Callable[..., Awaitable[None]], *about: Any) -> None:
         async def fail_at_first() -> None:
             if name not in failed:
                 failed.append(name)
@@ -179,7 +179,7 @@ async def test_no_task_of_a_node_that_fails_ends_it(
 
         start(self, name, fail_at_first)
 
-    monkeypatch.setattr(Upkeep, "start", start_failing)
+    monkeypatch.setattr(RestartedTasks, "start", start_failing)
     node = Node(Config(redis=redis_server.url, prefix=prefix, port=0, http_port=0))
     with capture_logs() as lines:
         async with anyio.create_task_group() as tasks:

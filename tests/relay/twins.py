@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 import anyio
 
 from relay.bus.bus import Bus
-from relay.bus.standalone_publisher_backend import PipelinedPublisher
+from relay.bus.standalone_publisher_backend import StandalonePublisherBackend
 from relay.hub.hub import Hub
 from relay.session.runtime import Limits
 from tests.relay.desk import Wire, in_memory
@@ -78,7 +78,7 @@ class Twins:
         for node_id in ("1" * 16, "2" * 16):
             node = in_memory(Twin, directory, node_id, self._limits, self._tasks)
             self._redis.nodes[node_id] = node.bus
-            node.bus._publishing._publisher = cast(PipelinedPublisher, _Publisher(self._redis, node.bus))
+            node.bus._publishing._publisher = cast(StandalonePublisherBackend, _Publisher(self._redis, node.bus))
             self._nodes.append(node)
         return self
 

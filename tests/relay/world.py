@@ -27,7 +27,7 @@ from relay.protocol.errors import Code, Ending, Presence
 from relay.session import peer_handlers, resume
 from relay.session.client_connection import ClientConnection
 from relay.session.memory_budget import PLENTY
-from relay.session.partner_node_counts import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.runtime import Limits
@@ -103,7 +103,7 @@ class Place:
         self.node_id = self.node = node_id
         self.limits = world.limits
         self.counts = Counts()
-        self.partners = PartnerNodes()
+        self.partners = PartnerNodeCounts()
         self.begun: list[Session] = []
         self.authenticates = False
         self.refusal: Code | None = None  # of every claim

@@ -16,13 +16,13 @@ from pairchat.errors import NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
 from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS, Attention, Notify, choose, learn_focus_keys, sequence
-from pairchat.screen.input_handler import Actions
-from pairchat.screen.input_line import Entry
+from pairchat.screen.input_handler import InputHandler
+from pairchat.screen.input_line import InputLine
 from pairchat.screen.job_control import job_control
 from pairchat.screen.layout import application
 from pairchat.screen.presenter import Presenter
-from pairchat.screen.status_bar import SPINNING, Status
-from pairchat.screen.terminal_output import Paper
+from pairchat.screen.status_bar import SPINNING, StatusBar
+from pairchat.screen.terminal_output import TerminalOutput
 from pairchat.screen.theme import Theme
 from pairchat.screen.transcript import Transcript
 from pairchat.screen.unfinished_paste import PasteInput
@@ -53,14 +53,14 @@ class Screen:
         self._state, self._tls, self._auth = state, tls, auth
         self._notify = Notify(settings.notify)
         self._history = Transcript()
-        self._status = Status()
+        self._status = StatusBar()
         self._attention = Attention()
         self._view = Viewport(self._history, self._speakers)
         self._conversation = Presenter(self._history, self._status.partner, self._call)
-        self._entry = Entry(self._typed, self._typing, lambda: self._conversation.names)
+        self._entry = InputLine(self._typed, self._typing, lambda: self._conversation.names)
         learn_focus_keys()
         theme, mouse, leave = Theme(settings.theme), settings.mouse, self._leave
-        self._keyboard, self._paper = PasteInput(sys.stdin), Paper(sys.stdout)
+        self._keyboard, self._paper = PasteInput(sys.stdin), TerminalOutput(sys.stdout)
         self._app = application(
             self._view,
             self._status,
@@ -72,7 +72,7 @@ class Screen:
             keyboard=self._keyboard,
             output=self._paper.output(),
         )
-        self._actions: Actions | None = None
+        self._actions: InputHandler | None = None
         self._name_typed: anyio.Event | None = None  # set while the program asks for a name
         self._name: str | None = None
         self._leaving = anyio.Event()
@@ -181,7 +181,7 @@ class Screen:
             self._status.chat = chat
             self._conversation.names[chat.name or ""] = None
             self._conversation.notice(f"You are {word(chat.name or '')}. /help lists the commands.")
-            actions = Actions(chat, self._conversation, self._view, self._leave, self._app.invalidate)
+            actions = InputHandler(chat, self._conversation, self._view, self._leave, self._app.invalidate)
             self._actions = actions
             try:
                 await alongside(

@@ -28,7 +28,7 @@ class Question:
         self.answer = answer
 
 
-class Entry:
+class InputLine:
     """The user's input. `accept` receives each line, and `typing` the unfinished line at each change."""
 
     def __init__(
@@ -142,7 +142,7 @@ class _Names(Completer):
         ]
 
 
-def entry_keys(entry: Entry) -> KeyBindings:
+def input_line_keys(entry: InputLine) -> KeyBindings:
     """Return the bindings for Enter, Alt-Enter, Tab, paste, and the answers to questions."""
     keys = KeyBindings()
     asked, free = entry.asked, entry.free

@@ -9,7 +9,7 @@ from pathlib import Path
 from pairchat.escape import lines, word
 
 
-class ChatLog:
+class LogFile:
     """At most one open log file, readable by its owner only. Its text is escaped as on the screen."""
 
     def __init__(self) -> None:

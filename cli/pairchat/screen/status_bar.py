@@ -31,7 +31,7 @@ class Partner:
 
 
 @dataclass
-class Status:
+class StatusBar:
     """The state that the bar shows."""
 
     chat: Chat | None = None

@@ -19,7 +19,7 @@ from pairchat.stdio import LAST_WORDS
 AHEAD: Final = 1_048_576
 
 
-class Paper:
+class TerminalOutput:
     """The part of a text file's interface that prompt_toolkit writes to."""
 
     def __init__(self, stdout: TextIO) -> None:

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Engine(StrEnum):
+class RedisKind(StrEnum):
     """The Redis topology that the nodes use."""
 
     STANDALONE = "standalone"  # one server

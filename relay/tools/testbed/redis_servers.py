@@ -20,7 +20,7 @@ from relay.process import embedded_redis
 from relay.tools.testbed import topology_setup
 from relay.tools.testbed.gossip_proxy import Gossip
 from relay.tools.testbed.process import HOST, START_SECONDS, Process, free_port
-from relay.tools.testbed.redis_kind import Engine
+from relay.tools.testbed.redis_kind import RedisKind
 from relay.tools.testbed.topology_setup import PRIMARIES, SENTINELS, SERVICE, Member, Step
 from relay.tools.testbed.waiting import LOOK_SECONDS, until
 
@@ -300,14 +300,14 @@ class Cluster(Servers):
         )
 
 
-def make(engine: Engine, folder: Path) -> Servers:
+def make(engine: RedisKind, folder: Path) -> Servers:
     """Return the servers of an engine, which aren't started yet, with their files in an empty folder."""
     match engine:
-        case Engine.STANDALONE:
+        case RedisKind.STANDALONE:
             return Endpoint(folder)
-        case Engine.SENTINEL:
+        case RedisKind.SENTINEL:
             return Watched(folder)
-        case Engine.CLUSTER:
+        case RedisKind.CLUSTER:
             return Cluster(folder)
 
 

@@ -23,7 +23,7 @@ _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER that turns close into a res
 BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
-class Wire:
+class UserConnection:
     """A connection on which any task may send. It calls `note` with an arrow and the bytes of each transfer."""
 
     def __init__(self, stream: ByteStream, note: Callable[[str, bytes], None]) -> None:
@@ -74,7 +74,7 @@ async def dial(
     address: Address,
     note: Callable[[str, bytes], None] = lambda _arrow, _data: None,
     tls: ssl.SSLContext | None = None,
-) -> Wire | None:
+) -> UserConnection | None:
     """Return a connection, with TLS if there is a context, or None if the address can't be reached now.
 
     Raises:
@@ -84,10 +84,10 @@ async def dial(
     with anyio.move_on_after(CONNECT_SECONDS):
         try:
             if tls is None:
-                return Wire(await anyio.connect_tcp(host, port), note)
+                return UserConnection(await anyio.connect_tcp(host, port), note)
             # Lines show by themselves where they end, so the end of TCP may replace that of TLS.
             stream = await anyio.connect_tcp(host, port, ssl_context=tls, tls_standard_compatible=False)
-            return Wire(stream, note)
+            return UserConnection(stream, note)
         except ssl.SSLCertVerificationError as error:
             raise StartError(f"the certificate of {host}:{port} isn't accepted: {error.verify_message}") from None
         except (OSError, *BROKEN):

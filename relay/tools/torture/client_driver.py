@@ -10,14 +10,14 @@ from typing import Final
 
 import anyio
 
-from relay.tools.testbed.user_connection import BROKEN, Address, Wire, dial
+from relay.tools.testbed.user_connection import BROKEN, Address, UserConnection, dial
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Kind
-from relay.tools.torture.json_client import Program
-from relay.tools.torture.text_client import Person
+from relay.tools.torture.json_client import JsonClient
+from relay.tools.torture.text_client import TextClient
 from relay.tools.torture.user_moves import Move
 
-User = Program | Person
+User = JsonClient | TextClient
 
 PACE_SECONDS: Final = 0.15  # between two moves of one user, on average
 NUDGE_SECONDS: Final = 0.3  # between two signs of life once nothing new is said
@@ -47,7 +47,7 @@ class Stage:
         self.over = False
         self._wires: dict[str, deque[str]] = {}
 
-    async def dial(self, user: User, node: int) -> Wire | None:
+    async def dial(self, user: User, node: int) -> UserConnection | None:
         """A connection of a user to a node. What passes is kept, for whoever has to find out what went wrong."""
         wire = self._wires.setdefault(f"{user.name}{'-stranger' if user.stranger else ''}", deque(maxlen=NOTES))
 
@@ -68,7 +68,7 @@ class Stage:
             (folder / f"{name}.txt").write_text("".join(wire))
 
 
-class Player:
+class ClientDriver:
     """Plays one user over all its connections."""
 
     def __init__(self, user: User, stage: Stage, rng: Random) -> None:
@@ -92,14 +92,14 @@ class Player:
             await anyio.sleep(self._rng.uniform(*RETRY_SECONDS))
             await self._stage.past(self._away_until)
 
-    async def _visit(self, wire: Wire, node: int) -> None:
+    async def _visit(self, wire: UserConnection, node: int) -> None:
         self._heard, self._stalled_until = self._stage.clock(), 0.0
         await wire.send(self.user.opened(node))
         async with anyio.create_task_group() as tasks:
             for task in (self._listen, self._act):
                 tasks.start_soon(task, wire, tasks.cancel_scope)
 
-    async def _listen(self, wire: Wire, scope: anyio.CancelScope) -> None:
+    async def _listen(self, wire: UserConnection, scope: anyio.CancelScope) -> None:
         with suppress(*BROKEN):
             while not (self.user.done or self.user.refused):
                 await self._stage.past(self._stalled_until)
@@ -108,7 +108,7 @@ class Player:
                 await wire.send(self.user.feed(data, self._heard))
         scope.cancel()
 
-    async def _act(self, wire: Wire, scope: anyio.CancelScope) -> None:
+    async def _act(self, wire: UserConnection, scope: anyio.CancelScope) -> None:
         patience = self._rng.uniform(*PATIENCE_SECONDS)
         move = Move.IDLE
         while not self._stage.over and move not in (Move.CUT, Move.VANISH):
@@ -124,7 +124,7 @@ class Player:
         silence = self._stage.clock() - max(self._heard, self._stalled_until)
         return silence > patience and (self.user.kind is not Kind.PERSON or not self.user.ready)
 
-    async def _move(self, wire: Wire) -> Move:
+    async def _move(self, wire: UserConnection) -> Move:
         user, now = self.user, self._stage.clock()
         if not (self._stage.acting and user.ready):
             await wire.send(user.nudge() if user.ready else b"")
@@ -173,6 +173,6 @@ class Stranger:
                     await wire.send(user.quit(self._stage.clock()))
                     await self._listen(wire, user, lambda: False)
 
-    async def _listen(self, wire: Wire, user: User, enough: Callable[[], bool]) -> None:
+    async def _listen(self, wire: UserConnection, user: User, enough: Callable[[], bool]) -> None:
         while not (user.done or user.refused or enough()):
             await wire.send(user.feed(await wire.receive(), self._stage.clock()))

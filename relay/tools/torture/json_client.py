@@ -27,7 +27,7 @@ from relay.protocol.json_frames import (
     encode,
 )
 from relay.tools.torture.history import End, History, Kind, View
-from relay.tools.torture.json_client_session import Memory, Stand
+from relay.tools.torture.json_client_session import JsonClientSession, Stand
 from relay.tools.torture.user_moves import Move, Moves
 
 # A program with this many messages without an outcome sends no more. This is below a node's default window.
@@ -67,7 +67,7 @@ class _Visit:
         return lines
 
 
-class Program:
+class JsonClient:
     """One user of the JSON dialect. `feed` handles data from the node, and `act` decides what to do next."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Program:
         self._moves = Moves(rng, [other for other in names if other != name])
         self._serial = 0  # the number of messages in all sessions
         self._visit = _Visit(_NOWHERE)
-        self._memory = Memory(history)
+        self._memory = JsonClientSession(history)
 
     @property
     def ready(self) -> bool:
@@ -121,7 +121,7 @@ class Program:
         """Begin a connection to a node. Returns what to send first."""
         self._visit = _Visit(node, rival=self._visit.unanswered)
         if self.done:
-            self._memory = Memory(self._history)  # for the next session
+            self._memory = JsonClientSession(self._history)  # for the next session
         return encode(self._hello())
 
     def _hello(self) -> ClientFrame:
@@ -139,7 +139,7 @@ class Program:
 
     def _over(self, end: End, at: float) -> None:
         self._memory.close(end, at)
-        self._memory = Memory(self._history)
+        self._memory = JsonClientSession(self._history)
 
     def feed(self, data: bytes, at: float) -> bytes:
         """Handle data from the node. Returns what to answer."""
@@ -296,15 +296,15 @@ class Program:
 
 
 # The other frames (away, back, pong) change nothing here.
-_ON: Final[dict[type, Callable[[Program, Any, float], _Answers]]] = {
-    NodeWelcome: Program._welcome,
-    NodePaired: Program._paired,
-    NodeMsg: Program._msg,
-    NodeAck: Program._ack,
-    NodeUnconfirmed: Program._unconfirmed,
-    NodeLeft: Program._left,
-    NodeError: Program._error,
-    NodeMoving: Program._moving,
-    NodeReplaced: Program._replaced,
-    NodeBye: Program._bye,
+_ON: Final[dict[type, Callable[[JsonClient, Any, float], _Answers]]] = {
+    NodeWelcome: JsonClient._welcome,
+    NodePaired: JsonClient._paired,
+    NodeMsg: JsonClient._msg,
+    NodeAck: JsonClient._ack,
+    NodeUnconfirmed: JsonClient._unconfirmed,
+    NodeLeft: JsonClient._left,
+    NodeError: JsonClient._error,
+    NodeMoving: JsonClient._moving,
+    NodeReplaced: JsonClient._replaced,
+    NodeBye: JsonClient._bye,
 }

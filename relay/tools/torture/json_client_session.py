@@ -17,7 +17,7 @@ class Stand(Enum):
     OVER = auto()  # the node has sent `bye`
 
 
-class Memory:
+class JsonClientSession:
     """One session: its chat, what was said and heard, and what was asked for. What happens goes into the history."""
 
     def __init__(self, history: History) -> None:

@@ -19,7 +19,7 @@ class _Line:
         self.swallowed = False
 
 
-class Proxy:
+class RedisProxy:
     """Listens on a port of the loopback interface and forwards to the server."""
 
     def __init__(self, target: tuple[str, int]) -> None:

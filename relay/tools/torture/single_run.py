@@ -22,14 +22,14 @@ from relay.tools.testbed.user_connection import look_up
 from relay.tools.testbed.waiting import until
 from relay.tools.torture import checker, lab, smoke_check
 from relay.tools.torture.checker import Verdict
-from relay.tools.torture.client_driver import Player, Stage, Stranger, User
+from relay.tools.torture.client_driver import ClientDriver, Stage, Stranger, User
 from relay.tools.torture.history import History, Kind
-from relay.tools.torture.json_client import Program
+from relay.tools.torture.json_client import JsonClient
 from relay.tools.torture.lab import Lab
 from relay.tools.torture.nemesis import Nemesis
 from relay.tools.torture.newcomers import Newcomers
 from relay.tools.torture.plan import Plan
-from relay.tools.torture.text_client import Person
+from relay.tools.torture.text_client import TextClient
 
 WARM_UP_SECONDS: Final = 2.0  # before the first fault, so that sessions exist when memory is measured
 QUIET_SECONDS: Final = 1.0  # after the last outcome, for messages that must not arrive any more
@@ -125,14 +125,14 @@ class _Campaign:
     def _make(self, name: str, kind: Kind, names: list[str], *, stranger: bool = False) -> User:
         rng = self._rng("user", name) if not stranger else self._rng("stranger", name, self._clock())
         if kind is Kind.PERSON:
-            return Person(name, self._history, rng, names, stranger=stranger)
-        return Program(name, kind, self._history, rng, names, stranger=stranger)
+            return TextClient(name, self._history, rng, names, stranger=stranger)
+        return JsonClient(name, kind, self._history, rng, names, stranger=stranger)
 
     async def run(self) -> Result:
         """Run traffic and faults, then a quiet phase, then the check."""
         async with anyio.create_task_group() as players:
             for user in self._users:
-                players.start_soon(Player(user, self.stage, self._rng("player", user.name)).run)
+                players.start_soon(ClientDriver(user, self.stage, self._rng("player", user.name)).run)
             await self._until_all(lambda user: user.ready, "has no session at the start", self._plan.recovery)
             self.stage.acting = True
             for number in range(STRANGERS):

@@ -12,10 +12,10 @@ from redis.crc import key_slot
 
 from relay.redis_client.keys import Keys
 from relay.tools.testbed.topology_setup import EVERYWHERE
-from relay.tools.testbed.user_connection import BROKEN, Address, Wire, dial
+from relay.tools.testbed.user_connection import BROKEN, Address, UserConnection, dial
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import History, Kind
-from relay.tools.torture.json_client import Program
+from relay.tools.torture.json_client import JsonClient
 from relay.tools.torture.lab import PREFIX
 
 RETRY_SECONDS: Final = 0.1
@@ -61,7 +61,7 @@ class _Attempt:
         self._history = History()
         rng = Random(tag)
         names = (_name(who, tag, slots) for who in ("ann", "bob"))
-        self._ann, self._bob = (Program(name, Kind.PROGRAM, self._history, rng) for name in names)
+        self._ann, self._bob = (JsonClient(name, Kind.PROGRAM, self._history, rng) for name in names)
 
     async def talk(self, caller: Address, callee: Address, tls: ssl.SSLContext | None) -> bool:
         """Run all steps. Returns whether they succeeded."""
@@ -76,7 +76,7 @@ class _Attempt:
             tasks.cancel_scope.cancel()
         return self._ann.done and self._bob.done
 
-    async def _steps(self, anns: Wire, bobs: Wire) -> None:
+    async def _steps(self, anns: UserConnection, bobs: UserConnection) -> None:
         ann, bob = self._ann, self._bob
         self.step = "claim"
         await until(lambda: ann.ready and bob.ready)
@@ -93,7 +93,7 @@ class _Attempt:
         await until(lambda: ann.done and bob.done)
 
 
-async def _listen(wire: Wire, user: Program, scope: anyio.CancelScope) -> None:
+async def _listen(wire: UserConnection, user: JsonClient, scope: anyio.CancelScope) -> None:
     with suppress(*BROKEN):
         await wire.send(user.opened(0))
         while not (user.done or user.refused):
@@ -102,7 +102,7 @@ async def _listen(wire: Wire, user: Program, scope: anyio.CancelScope) -> None:
         scope.cancel()
 
 
-async def _nudge(wire: Wire, user: Program) -> None:
+async def _nudge(wire: UserConnection, user: JsonClient) -> None:
     """Send the acknowledgements that a program delays. Never returns."""
     while True:
         await anyio.sleep(NUDGE_SECONDS)

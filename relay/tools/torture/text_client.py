@@ -22,7 +22,7 @@ _NAME_LOST: Final = "* Your name now belongs to another connection."
 _ALONE: Final = "Nobody is chating"
 
 
-class Person:
+class TextClient:
     """One user of the text dialect. `feed` handles data from the node, and `act` decides what to do next."""
 
     kind = Kind.PERSON

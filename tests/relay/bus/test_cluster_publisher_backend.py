@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from structlog.testing import capture_logs
 
 from relay.bus import cluster_publisher_backend as fan_module
-from relay.bus.cluster_publisher_backend import ShardedPublisher
+from relay.bus.cluster_publisher_backend import ClusterPublisherBackend
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.dialing import Connection, Dialer
 from relay.redis_client.keys import Keys
@@ -94,7 +94,7 @@ class Scene:
         self.lost = 0
         self.mute = 0
         self.repeated: list[str] = []
-        self.fan = ShardedPublisher(
+        self.fan = ClusterPublisherBackend(
             cast(RedisClient, self.topology),
             KEYS,
             "a",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.bus.standalone_publisher_backend import ANSWERED, PipelinedPublisher
+from relay.bus.standalone_publisher_backend import ANSWERED, StandalonePublisherBackend
 from relay.redis_client.client import RedisClient
 from tests.relay.desk import until
 from tests.support.server import RedisServer
@@ -25,7 +25,7 @@ class Scene:
     async def open(self, url: str) -> None:
         self._client.config_resetstat()
         self._store = RedisClient(url)
-        self.publisher = PipelinedPublisher(
+        self.publisher = StandalonePublisherBackend(
             await self._store.connect(""), lambda *answer: self.answers.append(answer), HI
         )
 

@@ -10,7 +10,7 @@ import redis
 from structlog.testing import capture_logs
 
 from relay.clock import clock
-from relay.directory.data_loss import Shards
+from relay.directory.data_loss import DataLossWatch
 from relay.directory.lease import TAIL_SECONDS, Lease
 from relay.directory.node_liveness import NodeLiveness
 from relay.redis_client.client import RedisClient
@@ -38,7 +38,7 @@ class Told:
     def write_back(self, *partitions: int) -> None:
         self.put_back.update(partitions)
 
-    async def look(self, shards: Shards) -> None:
+    async def look(self, shards: DataLossWatch) -> None:
         """Once; again only where the server, on a busy machine, didn't answer in time."""
         self.forgotten, self.put_back = set(), set()
         failures = shards._store._counts.redis_failures
@@ -56,8 +56,8 @@ class Desk:
     def __init__(self, store: RedisClient, prefix: str, client: redis.Redis) -> None:
         self.store, self.keys, self.client = store, Keys(prefix), client
         self.lease = Lease(store, self.keys, US, LEASE)
-        self.shards = Shards(store, self.keys, self.lease)
-        self.others = Shards(store, self.keys, self.lease)
+        self.shards = DataLossWatch(store, self.keys, self.lease)
+        self.others = DataLossWatch(store, self.keys, self.lease)
         self.told, self.others_told = Told(), Told()
 
     def partitions(self) -> list[str]:

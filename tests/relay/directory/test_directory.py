@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from relay.directory.directory import FENCE_MAX, Directory, SessionRecord, Unavailable
 from relay.redis_client.keys import Keys
 from relay.session.runtime import Limits
-from tests.relay.desk import a_router
+from tests.relay.desk import a_hub
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ BODY = SessionRecord("ann", 30.0, "", False, "", None)
 @pytest.fixture
 async def directory(redis_server: RedisServer, prefix: str) -> AsyncIterator[Directory]:
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(a_router(redis_server.url, prefix, Limits()))
+        hub = await stack.enter_async_context(a_hub(redis_server.url, prefix, Limits()))
         yield hub.directory
 
 

@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from relay.clock import clock
-from relay.directory.data_loss import Shards
+from relay.directory.data_loss import DataLossWatch
 from relay.directory.lease import TAIL_SECONDS, Lease
 from relay.directory.node_liveness import TIDY, NodeLiveness, _Promise
 from relay.redis_client.client import RedisClient
@@ -44,7 +44,7 @@ async def test_one_that_slept_is_reported_lost_and_then_back(
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
         tasks.start_soon(
-            NodeLiveness(store, keys, lease, Shards(store, keys, lease)).watch,
+            NodeLiveness(store, keys, lease, DataLossWatch(store, keys, lease)).watch,
             them,
             lambda node_id, _: told.append(f"lost {node_id}"),
             told.append,
@@ -73,7 +73,7 @@ async def test_leases_that_cannot_be_looked_at_hold_up_no_other(
         tasks.start_soon(store.run)
         await lease.take()
         tasks.start_soon(lease.keep, nothing, lambda: None)
-        peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
+        peers = NodeLiveness(store, keys, lease, DataLossWatch(store, keys, lease))
         tasks.start_soon(peers.watch, lambda: beyond | {THEM}, lambda node_id, _: told.append(node_id), told.append)
         await until(lambda: told)
         tasks.cancel_scope.cancel()
@@ -87,7 +87,7 @@ async def test_a_lease_that_is_missing_is_told_of_however_rarely_somebody_asks(
     """Who wants a dead user's name may ask once a minute: it's the node that looks all the time."""
     store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
+    peers = NodeLiveness(store, keys, lease, DataLossWatch(store, keys, lease))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         await lease.take()
@@ -109,7 +109,7 @@ async def test_a_lease_that_was_put_back_meanwhile_is_missing_from_then_on(
 ) -> None:
     store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
+    peers = NodeLiveness(store, keys, lease, DataLossWatch(store, keys, lease))
     held = round((TAIL_SECONDS + 2 * LEASE) * 1000)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
@@ -133,7 +133,7 @@ async def test_who_is_without_a_lease_is_told_once_our_own_was_held_for_long_eno
 ) -> None:
     store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
+    peers = NodeLiveness(store, keys, lease, DataLossWatch(store, keys, lease))
     held, lapsed, missing = (digit * 16 for digit in "cde")
     redis_store.set(keys.lease(held), "1", px=round((TAIL_SECONDS + 60) * 1000))
     redis_store.set(keys.lease(lapsed), "1", px=round(TAIL_SECONDS * 1000) - 1)
@@ -153,7 +153,7 @@ async def test_what_is_known_of_leases_that_lapsed_long_ago_is_dropped_a_little_
 ) -> None:
     store, keys = RedisClient(redis_server.url), Keys(prefix)
     lease = Lease(store, keys, US, LEASE)
-    peers = NodeLiveness(store, keys, lease, Shards(store, keys, lease))
+    peers = NodeLiveness(store, keys, lease, DataLossWatch(store, keys, lease))
     now = clock()
     old = {f"{n:016}": _Promise(now - TAIL_SECONDS - 1, 0.0) for n in range(2 * TIDY)}
     peers._promises = {THEM: _Promise(now - TAIL_SECONDS + 60, 0.0), **old}

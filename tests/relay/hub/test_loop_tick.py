@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.hub import loop_tick
-from relay.hub.loop_tick import TickScheduler
+from relay.hub.loop_tick import LoopTick
 from relay.session.peer_messages import Ack, Mail
 from tests.relay.desk import until
 
@@ -22,7 +22,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.steps: list[str] = []
-        self.ticks = TickScheduler(
+        self.ticks = LoopTick(
             asyncio.get_running_loop(),
             opened=lambda: self.steps.append("opened"),
             deliver=self._deliver,

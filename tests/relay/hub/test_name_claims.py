@@ -21,7 +21,7 @@ from relay.session.pairing import Settling
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime import Limits
 from relay.session.session import State
-from tests.relay.desk import Guests, a_router, answer, token_of, until, written
+from tests.relay.desk import Guests, a_hub, answer, token_of, until, written
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -31,13 +31,13 @@ LIMITS = Limits(grace=20.0, reunion=0.05)
 
 @pytest.fixture
 async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS) as hub:
         yield hub
 
 
 @pytest.fixture
 async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
         yield hub
 
 

@@ -16,7 +16,7 @@ from relay.metrics import Limit
 from relay.session.peer_messages import SessionMoved
 from relay.session.runtime import Limits
 from relay.session.session import State
-from tests.relay.desk import Guests, Wire, a_router, answer, token_of, until
+from tests.relay.desk import Guests, Wire, a_hub, answer, token_of, until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -26,13 +26,13 @@ LIMITS = Limits(calls=1)
 
 @pytest.fixture
 async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS) as hub:
         yield needing_proof(hub)
 
 
 @pytest.fixture
 async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
         yield needing_proof(hub)
 
 

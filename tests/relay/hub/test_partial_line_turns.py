@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.hub.partial_line_turns import TURN_SECONDS, PartialLines
+from relay.hub.partial_line_turns import TURN_SECONDS, PartialLineTurns
 from relay.session.memory_budget import MemoryBudget
 
 LINE = 1000
@@ -33,16 +33,16 @@ def memory_budget() -> MemoryBudget:
 
 
 @pytest.fixture
-def partial_lines(memory_budget: MemoryBudget) -> PartialLines:
-    return PartialLines(memory_budget)
+def partial_lines(memory_budget: MemoryBudget) -> PartialLineTurns:
+    return PartialLineTurns(memory_budget)
 
 
-def test_up_to_its_share_anyone_may_go_on(partial_lines: PartialLines) -> None:
+def test_up_to_its_share_anyone_may_go_on(partial_lines: PartialLineTurns) -> None:
     assert partial_lines.admits(One(half=100))
     assert not partial_lines.admits(One(half=101))
 
 
-def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(partial_lines: PartialLines) -> None:
+def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(partial_lines: PartialLineTurns) -> None:
     crowd = [One() for _ in range(6)]
     assert not any(partial_lines.admits(one) for one in crowd)
     assert partial_lines.look(0.0) == crowd[:4]
@@ -52,7 +52,7 @@ def test_turns_go_to_as_many_as_there_is_room_for_in_their_order(partial_lines: 
     assert partial_lines.look(0.2) == crowd[4:5]
 
 
-def test_who_does_not_go_on_loses_its_turn_to_the_next_one(partial_lines: PartialLines) -> None:
+def test_who_does_not_go_on_loses_its_turn_to_the_next_one(partial_lines: PartialLineTurns) -> None:
     crowd = [One() for _ in range(5)]
     for one in crowd:
         partial_lines.admits(one)
@@ -62,7 +62,7 @@ def test_who_does_not_go_on_loses_its_turn_to_the_next_one(partial_lines: Partia
     assert partial_lines.look(TURN_SECONDS) == [crowd[0]]
 
 
-def test_one_may_always_go_on(partial_lines: PartialLines, memory_budget: MemoryBudget) -> None:
+def test_one_may_always_go_on(partial_lines: PartialLineTurns, memory_budget: MemoryBudget) -> None:
     """Else acknowledgements that would free memory might wait behind half lines for ever."""
     memory_budget.look([MEMORY])
     memory_budget.allowance = 100
@@ -75,7 +75,7 @@ def test_one_may_always_go_on(partial_lines: PartialLines, memory_budget: Memory
     assert partial_lines.look(TURN_SECONDS) == crowd[1:]
 
 
-def test_a_whole_line_ends_a_turn(partial_lines: PartialLines, memory_budget: MemoryBudget) -> None:
+def test_a_whole_line_ends_a_turn(partial_lines: PartialLineTurns, memory_budget: MemoryBudget) -> None:
     memory_budget.look([MEMORY])
     memory_budget.allowance = 100
     crowd = [One(), One(), One()]
@@ -87,7 +87,7 @@ def test_a_whole_line_ends_a_turn(partial_lines: PartialLines, memory_budget: Me
     assert partial_lines.look(0.0) == crowd[1:2]
 
 
-def test_with_memory_again_all_go_on(partial_lines: PartialLines, memory_budget: MemoryBudget) -> None:
+def test_with_memory_again_all_go_on(partial_lines: PartialLineTurns, memory_budget: MemoryBudget) -> None:
     crowd = [One() for _ in range(9)]
     for one in crowd:
         partial_lines.admits(one)
@@ -96,7 +96,7 @@ def test_with_memory_again_all_go_on(partial_lines: PartialLines, memory_budget:
     assert partial_lines.look(0.0) == []
 
 
-def test_who_is_gone_has_no_turn(partial_lines: PartialLines) -> None:
+def test_who_is_gone_has_no_turn(partial_lines: PartialLineTurns) -> None:
     gone, there = One(), One()
     for one in (gone, there):
         partial_lines.admits(one)

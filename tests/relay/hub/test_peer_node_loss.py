@@ -4,8 +4,8 @@ from collections import UserDict
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from relay.hub.peer_node_loss import PeerNodes
-from relay.session.partner_node_counts import NO_TIES, PartnerNodes
+from relay.hub.peer_node_loss import PeerNodeLoss
+from relay.session.partner_node_counts import NO_TIES, PartnerNodeCounts
 
 HERE, THERE, OTHER, LINKED = (digit * 16 for digit in "1234")
 
@@ -18,16 +18,16 @@ class Untouched(UserDict[str, Any]):
 
 
 def test_nobody_looks_at_all_sessions() -> None:
-    node: Any = SimpleNamespace(node_id=HERE, sessions=Untouched(), partners=PartnerNodes())
+    node: Any = SimpleNamespace(node_id=HERE, sessions=Untouched(), partners=PartnerNodeCounts())
     bus: Any = SimpleNamespace(waiting=lambda: {LINKED})
     for ties in ((THERE, None), (None, OTHER), (HERE, None)):
         node.partners.change(NO_TIES, ties)
-    assert PeerNodes(node, bus).partners() == {THERE, OTHER}
-    assert PeerNodes(node, bus).watched() == {THERE, OTHER, LINKED}
+    assert PeerNodeLoss(node, bus).partners() == {THERE, OTHER}
+    assert PeerNodeLoss(node, bus).watched() == {THERE, OTHER, LINKED}
 
 
 def test_a_node_is_one_s_neighbour_until_the_last_partner_there_is_gone() -> None:
-    partners = PartnerNodes()
+    partners = PartnerNodeCounts()
     partners.change(NO_TIES, (THERE, None))
     partners.change(NO_TIES, (THERE, OTHER))
     assert (partners.nodes, partners.chatting) == ({THERE, OTHER}, 2)

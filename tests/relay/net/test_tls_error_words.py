@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.net.tls_error_words import in_words
+from relay.net.tls_error_words import tls_error_words
 from tests.support.certificates import Authority
 
 
@@ -13,7 +13,7 @@ def trust(file: Path) -> str:
     """What is wrong with the certificates in a file."""
     with pytest.raises(OSError) as caught:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-    return in_words(caught.value)
+    return tls_error_words(caught.value)
 
 
 def test_a_file_without_a_certificate_is_said_to_hold_none(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_key_of_another_certificate_is_said_to_be_one(tmp_path: Path) -> None:
     certificate, other = authority.issue("node")[0], authority.issue("other")[1]
     with pytest.raises(ssl.SSLError) as caught:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, other)
-    assert in_words(caught.value) == "key values mismatch"
+    assert tls_error_words(caught.value) == "key values mismatch"
 
 
 def test_the_words_of_the_system_stay(tmp_path: Path) -> None:

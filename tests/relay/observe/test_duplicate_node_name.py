@@ -2,14 +2,14 @@
 
 from structlog.testing import capture_logs
 
-from relay.observe.duplicate_node_name import ALONE, DuplicateName
+from relay.observe.duplicate_node_name import ALONE, DuplicateNodeName
 
 US, THEM = "1" * 16, "2" * 16
 
 
 def said(*found: str) -> list[str]:
     """What is logged of the uids that a node finds in the place of its name, one after the other."""
-    namesake = DuplicateName("n1", US)
+    namesake = DuplicateNodeName("n1", US)
     with capture_logs() as lines:
         for node_id in found:
             namesake.found(node_id)

@@ -2,19 +2,25 @@
 
 import pytest
 
-from relay.redis_client.round_trip_timeout import FIRST_SECONDS, LEAST_OF, LONGEST_SECONDS, SLACK_SECONDS, RoundTrip
+from relay.redis_client.round_trip_timeout import (
+    FIRST_SECONDS,
+    LEAST_OF,
+    LONGEST_SECONDS,
+    SLACK_SECONDS,
+    RoundTripTimeout,
+)
 
 
-def measured(*seconds: float) -> RoundTrip:
-    round_trip = RoundTrip()
+def measured(*seconds: float) -> RoundTripTimeout:
+    round_trip = RoundTripTimeout()
     for one in seconds:
         round_trip.took(one)
     return round_trip
 
 
 def test_before_anything_is_known() -> None:
-    assert RoundTrip().patience == FIRST_SECONDS
-    assert RoundTrip().least == 0.0
+    assert RoundTripTimeout().patience == FIRST_SECONDS
+    assert RoundTripTimeout().least == 0.0
 
 
 def test_a_near_server_that_is_silent_is_given_up_soon() -> None:

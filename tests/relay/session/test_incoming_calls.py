@@ -17,7 +17,9 @@ from relay.protocol.commands_and_events import (
     Invited,
     Leave,
     Missed,
+    NotifyTyping,
     Paired,
+    PartnerTyping,
     Ping,
     Pong,
     Quit,
@@ -25,8 +27,6 @@ from relay.protocol.commands_and_events import (
     Resume,
     Rings,
     Say,
-    Type,
-    Types,
     Unblock,
     Welcome,
     Who,
@@ -230,15 +230,15 @@ def test_giving_up_nothing_is_nothing(world: World) -> None:
 def test_typing_is_told_to_the_partner_only(world: World) -> None:
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben")
     chat = pair(ann, ben)
-    ann.says(Type(), Type(chat), Type("another"))
+    ann.says(NotifyTyping(), NotifyTyping(chat), NotifyTyping("another"))
     world.settle()
-    assert ben.hears() == [Types("ann", chat), Types("ann", chat)]
+    assert ben.hears() == [PartnerTyping("ann", chat), PartnerTyping("ann", chat)]
     assert ann.hears() == []
 
 
 def test_typing_alone_is_ignored(world: World) -> None:
     ann = enter(world.place("n1"), "ann")
-    ann.says(Type())
+    ann.says(NotifyTyping())
     assert ann.hears() == []
 
 
@@ -246,26 +246,26 @@ def test_typing_that_can_not_go_at_once_is_dropped_and_nothing_else(world: World
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben")
     chat = pair(ann, ben)
     world.flowing = False
-    ann.says(Type(), Say("one", 1))
+    ann.says(NotifyTyping(), Say("one", 1))
     world.settle()
     world.flowing = True
     ben.behind = True
-    ann.says(Type(), Say("two", 2))
+    ann.says(NotifyTyping(), Say("two", 2))
     world.settle()
     ben.behind = False
     assert ben.texts() == ["one", "two"]
-    assert Types("ann", chat) not in ben.hears()
+    assert PartnerTyping("ann", chat) not in ben.hears()
 
 
 def test_typing_for_a_text_client_or_one_who_is_away_goes_nowhere(world: World) -> None:
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben", program=False)
     pair(ann, ben)
-    ann.says(Type())
+    ann.says(NotifyTyping())
     world.settle()
     assert ben.hears() == []
     cas, dan = enter(world.place("n1"), "cas"), enter(world.place("n2"), "dan")
     pair(cas, dan)
     dan.says(EndOfStream())
     world.settle()
-    cas.says(Type())
+    cas.says(NotifyTyping())
     assert not any(world.links.values())

@@ -14,7 +14,7 @@ from relay.metrics import Limit
 from relay.session.drain import dismiss
 from relay.session.runtime import Limits
 from relay.session.session import Session
-from tests.relay.desk import Wire, a_router, until
+from tests.relay.desk import Wire, a_hub, until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -114,7 +114,7 @@ async def stage(
         return session
 
     monkeypatch.setattr(Hub, "plug", noted)
-    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS) as hub:
         stage = Stage(hub, request.param, sessions)
         yield stage
         stage.cuts_off()  # where the test failed

@@ -6,9 +6,9 @@ from typing import Any
 import anyio
 import pytest
 
-from relay.tools.torture.client_driver import Player, Stage
+from relay.tools.torture.client_driver import ClientDriver, Stage
 from relay.tools.torture.history import History, Kind
-from relay.tools.torture.json_client import Program
+from relay.tools.torture.json_client import JsonClient
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ class OneVisit(Stage):
 
 async def test_a_connection_has_ended_when_nothing_more_is_said_however_long_it_takes_to_close() -> None:
     history = History()
-    user = Program("ann", Kind.PROGRAM, history, Random(1), ["ann"])
-    await Player(user, OneVisit(), Random(1)).run()
+    user = JsonClient("ann", Kind.PROGRAM, history, Random(1), ["ann"])
+    await ClientDriver(user, OneVisit(), Random(1)).run()
     (connection,) = history.sessions[0].connections
     assert connection.span.ended == 3.0

@@ -4,7 +4,7 @@ import pytest
 
 from relay.protocol.errors import Code
 from relay.tools.torture.history import End, History
-from relay.tools.torture.json_client import Program
+from relay.tools.torture.json_client import JsonClient
 from tests.relay.tools.torture.ann import (
     BACK,
     HELLO,
@@ -24,7 +24,7 @@ from tests.relay.tools.torture.ann import (
 # --- coming back
 
 
-def cut_off(*answers: bytes, talk: int = 3) -> tuple[Program, History]:
+def cut_off(*answers: bytes, talk: int = 3) -> tuple[JsonClient, History]:
     """In a chat, with so many messages said, bob's up to 4 heard, and then without a connection."""
     ann, history = paired()
     ann.feed(msg(4), 3.0)

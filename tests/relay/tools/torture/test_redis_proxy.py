@@ -8,7 +8,7 @@ import anyio.abc
 import pytest
 from anyio.abc import ByteStream, SocketStream
 
-from relay.tools.torture.redis_proxy import Proxy
+from relay.tools.torture.redis_proxy import RedisProxy
 from tests.support.process import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ SILENCE = 0.1  # seconds; long enough for anything on the loopback to have come
 class Network:
     """A server that echoes, and a proxy before it."""
 
-    def __init__(self, proxy: Proxy, serving: list[ByteStream]) -> None:
+    def __init__(self, proxy: RedisProxy, serving: list[ByteStream]) -> None:
         self.proxy = proxy
         self.serving = serving
 
@@ -41,7 +41,7 @@ async def network() -> AsyncIterator[Network]:
     server = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with server, anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, echo)
-        proxy = Proxy(("127.0.0.1", server.extra(anyio.abc.SocketAttribute.local_port)))
+        proxy = RedisProxy(("127.0.0.1", server.extra(anyio.abc.SocketAttribute.local_port)))
         await tasks.start(proxy.run)
         yield Network(proxy, serving)
         tasks.cancel_scope.cancel()
@@ -158,7 +158,7 @@ async def test_slow_everything_comes_late_and_in_order() -> None:
 
 
 async def test_a_server_that_is_away_ends_the_connection() -> None:
-    proxy = Proxy(("127.0.0.1", 1))
+    proxy = RedisProxy(("127.0.0.1", 1))
     async with anyio.create_task_group() as tasks:
         await tasks.start(proxy.run)
         async with await anyio.connect_tcp("127.0.0.1", proxy.port) as client:
