@@ -113,8 +113,8 @@ class Counts:
         self.frames_resent = 0
         self.gaps = 0  # received frames with a gap before them
         self.resets = 0  # nodes that had forgotten their link with this one
-        self.deaf = 0  # times that the echo of the own probe was missing
-        self.mute = 0  # times that replies to PUBLISH were missing
+        self.missed_echoes = 0  # times that the echo of the own probe was missing
+        self.missed_publish_replies = 0  # times that replies to PUBLISH were missing
         self.publish_refused = 0  # replies to PUBLISH that were refusals
         self.echo = Histogram(SHORT_SECONDS)  # the round trip of the own probe through Redis
 

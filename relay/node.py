@@ -86,7 +86,7 @@ class Node:
         self._config = config
         self._keys = Keys(config.prefix)
         self._counts = Counts()
-        self._store = RedisClient(config.redis, self._counts, config.redis_password_file)
+        self._redis_client = RedisClient(config.redis, self._counts, config.redis_password_file)
         self._auth = _authenticator(config)
         self._context = _context(config)
         self._told = anyio.Event()  # is set when the node is told to stop
@@ -95,8 +95,8 @@ class Node:
             self._reloads.append((str(config.auth_jwt_key), self._auth.reload))
         if config.tls_cert is not None:
             self._reloads.append((str(config.tls_cert), self._renew_certificate))
-        if self._store.files:
-            self._reloads.append((self._store.files, self._store.renew))
+        if self._redis_client.files:
+            self._reloads.append((self._redis_client.files, self._redis_client.renew))
         self._stopping = False
         self._waits = ""  # the reason why the node can't start yet
         self._waiting = Spell("waiting for redis", "redis is there")
@@ -105,23 +105,27 @@ class Node:
         """Make the parts that depend on the node's id. None of them runs yet."""
         config = self._config
         self._node_id = node_id
-        self._lease = Lease(self._store, self._keys, node_id, config.lease, self._counts)
+        self._lease = Lease(self._redis_client, self._keys, node_id, config.lease, self._counts)
         self._hub = Hub(
             node_id,
             config.name,
             _limits(config),
             tasks,
-            directory=partial(Directory, self._store, self._keys, self._lease),
-            bus=partial(Bus, self._store, self._keys, node_id, lease=self._lease, counts=self._counts),
+            directory=partial(Directory, self._redis_client, self._keys, self._lease),
+            bus=partial(Bus, self._redis_client, self._keys, node_id, lease=self._lease, counts=self._counts),
             drain=self._told.set,
             memory=config.memory * MEBIBYTE,
             counts=self._counts,
             verify_token=self._auth.vouches if self._auth is not None else None,
         )
-        self._directory, self._bus, self._notices = self._hub.directory, self._hub.bus, self._hub.notices
-        self._gate = Admission(self._hub, _terms(config), self._context)
+        self._directory, self._bus, self._control_messages = (
+            self._hub.directory,
+            self._hub.bus,
+            self._hub.control_messages,
+        )
+        self._admission = Admission(self._hub, _terms(config), self._context)
         self._reporter = StatusPublisher(
-            config, node_id, self._store, self._keys, hub=self._hub, trouble=self._why_not_ready
+            config, node_id, self._redis_client, self._keys, hub=self._hub, trouble=self._why_not_ready
         )
 
     async def run(self) -> None:
@@ -145,7 +149,7 @@ class Node:
             for sock in sockets.values():
                 sock.close()
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-                await self._store.aclose()
+                await self._redis_client.aclose()
 
     async def _serve(
         self, sockets: dict[str, socket.socket], signals: AsyncIterator[signal.Signals], tasks: TaskGroup
@@ -162,7 +166,7 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # starts before Redis is there, as a node that waits for it is alive
-            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._store.unwatched)
+            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._redis_client.unwatched)
             RestartedTasks(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)
@@ -181,12 +185,12 @@ class Node:
         await self._reach_redis(tasks)
         await self._warn_of_eviction()
         upkeep = RestartedTasks(tasks)
-        upkeep.start("redis", self._store.run)
+        upkeep.start("redis", self._redis_client.run)
         upkeep.start("bus", self._bus.run)
         await self._hear_ourselves()
         while True:
             try:
-                await self._directory.found(self._notices.alone)
+                await self._directory.found(self._control_messages.alone)
                 await self._lease.take()  # comes last, as with long round trips the rest may take longer than a lease
                 break
             except Unavailable as error:
@@ -195,11 +199,11 @@ class Node:
         self._waiting.over()
         upkeep.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
         near = self._hub.peer_nodes
-        upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
-        upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._hub.write_back)
+        upkeep.start("peers", self._directory.node_liveness.watch, near.watched, near.lost, near.back)
+        upkeep.start("shards", self._directory.data_loss.watch, self._control_messages.forgotten, self._hub.write_back)
         upkeep.start("sweep", self._directory.sweep)
         upkeep.start("memory", housekeeping.mind_memory, self._hub)
-        upkeep.start("links", housekeeping.mind_links, self._bus, self._directory.peers)
+        upkeep.start("links", housekeeping.mind_links, self._bus, self._directory.node_liveness)
         upkeep.start("heap", mind_heap)
         upkeep.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
         upkeep.start("windows", session_stats.watch_windows, self._hub, self._counts)
@@ -213,7 +217,7 @@ class Node:
     async def _reach_redis(self, tasks: TaskGroup) -> None:
         while True:
             try:
-                return self._settle_among(await self._store.check(), tasks)
+                return self._settle_among(await self._redis_client.check(), tasks)
             except Unavailable as error:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
@@ -222,7 +226,7 @@ class Node:
         """Take a node id whose lease and inbox are on these servers, as others of a cluster may be away for long."""
         node_id = self._node_id
         for _ in range(DRAWS):
-            if {self._store.home(key(node_id)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
+            if {self._redis_client.home(key(node_id)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
                 break
             node_id = secrets.token_hex(8)
         if node_id != self._node_id:
@@ -236,18 +240,18 @@ class Node:
             self._wait_for_redis(self._bus.trouble)
 
     async def _warn_of_eviction(self) -> None:
-        for policy in await self._store.eviction() - {"noeviction"}:
+        for policy in await self._redis_client.eviction() - {"noeviction"}:
             log.warning("redis may evict the directory: set maxmemory-policy noeviction", policy=policy)
 
     @asynccontextmanager
     async def _listening(self, sockets: dict[str, socket.socket], tasks: TaskGroup) -> AsyncIterator[None]:
-        config, admission = self._config, self._gate
+        config, admission = self._config, self._admission
         opened = [
             Port(sock, partial(admission.arrive, classic=role == "classic"), BACKLOG)
             for role, sock in sockets.items()
             if role != "http"
         ]
-        self._notices.serving = True
+        self._control_messages.serving = True
         try:
             for port in opened:
                 await port.open()
@@ -273,7 +277,7 @@ class Node:
         """Read the files for new connections again at each SIGHUP, until cancelled. A broken one changes nothing."""
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             async for _ in signals:
-                serving = self._notices.serving
+                serving = self._control_messages.serving
                 if serving:
                     systemd_notify.reloading()
                 for file, reload in self._reloads:
@@ -292,21 +296,21 @@ class Node:
             log.info("reloaded", file=file)
 
     def _renew_certificate(self) -> None:
-        self._context = self._gate.context = _context(self._config)
+        self._context = self._admission.context = _context(self._config)
 
     def _why_not_ready(self) -> str:
         if self._stopping:
             return "draining"
-        if not self._notices.serving:
+        if not self._control_messages.serving:
             return _with_reason("starting: waiting for Redis", self._waits)
         if not self._lease.standing:
             return _no_lease(self._lease.why)
         if self._bus.trouble:
             return self._bus.trouble
         if self._lease.refused:
-            server = self._store.home(self._keys.lease(self._node_id)) or self._bus.address
+            server = self._redis_client.home(self._keys.lease(self._node_id)) or self._bus.address
             return f"no new names: Redis at {server} refuses new data: {self._lease.refused}"
-        return self._gate.why_full
+        return self._admission.why_full
 
     async def _read(self) -> Reading:
         """Return the state of this node for /metrics."""
@@ -315,17 +319,17 @@ class Node:
             counts=self._counts,
             tally=await session_stats.count(self._hub),
             ready=not self._why_not_ready(),
-            redis=self._store.answering and self._lease.incarnation > 0,
+            redis=self._redis_client.answering and self._lease.incarnation > 0,
             hearing=self._bus.hearing,
             publishing=self._bus.publishing,
             links=self._bus.links,
             silent=self._bus.silent,
-            unwatched=bool(self._store.unwatched),
+            unwatched=bool(self._redis_client.unwatched),
             writable=not self._lease.refused,
             waiting=len(self._bus.waiting()),
             lease=self._lease.standing,
             lease_age=self._lease.age,
-            memory=self._hub.memory_budget.held,
+            memory=self._hub.memory_budget.used,
         )
 
     # --- stop
@@ -343,7 +347,7 @@ class Node:
     async def _stop(self) -> None:
         """Release names, tell partners, and end the lease, so that no client has to wait for it to resume elsewhere."""
         log.info("stopping", node=self._config.name)
-        self._gate.shut()
+        self._admission.shut()
         self._hub.dismiss()
         for _ in range(round(STOP_SECONDS / STOP_LOOK_SECONDS)):
             if self._hub.quiet and self._bus.quiet:

@@ -68,7 +68,7 @@ class ClientProtocol:
         self.chat: str | None = None  # the id of the present chat; kept while the partner is away
         self.left: str | None = None  # the id of the last chat that is known to be over
         self.last = 0  # the highest id of the partner's texts in this chat
-        self.outbox = UnackedMessages(0, 0)
+        self.unacked_messages = UnackedMessages(0, 0)
         self.acks = "node"  # the side that acknowledges for the partner: "client" or "node"
         self.acknowledged = 0  # the highest id of the partner's texts that was acknowledged in this chat
         self.acknowledged_at: float | None = None  # the Unix time of that text
@@ -76,7 +76,7 @@ class ClientProtocol:
         self.max_line = max_line
         self._ask_first = ask
         self._proof = proof or (lambda: None)
-        self.requests = PendingRequests()
+        self.pending_requests = PendingRequests()
         self._input = LineSplitter()
         self._output = bytearray()
         self._mark = 0  # the mark of the latest request
@@ -95,10 +95,10 @@ class ClientProtocol:
         self.name, self.token, self.chat, self.partner = memory.name, memory.token, memory.chat, memory.partner
         self.acks, self.last, self.acknowledged = memory.acks, memory.last, memory.last
         self.left, self.acknowledged_at = memory.left, memory.at
-        self.outbox.recall(memory.sent, memory.pending)
+        self.unacked_messages.recall(memory.sent, memory.pending)
         self.blocked = dict.fromkeys(memory.blocked)
         request = Request(Kind.CLAIM, self._hello(), memory.name)
-        self.requests.open.append(request)
+        self.pending_requests.open.append(request)
         self.reconnect()
         return request
 
@@ -111,14 +111,14 @@ class ClientProtocol:
 
         If the call is answered at the same moment, the client leaves the new chat at once and reports no event.
         """
-        call = call or self.requests.first(Kind.CALL)
+        call = call or self.pending_requests.first(Kind.CALL)
         if call is None or call.outcome is not None or call.given_up:
             return
         if self.state is State.ONLINE:
             call.given_up = True
             self._write(json_frames.ClientCancel(ref=call.mark if self.marks else None))
         else:
-            self.requests.forsake(call)
+            self.pending_requests.forsake(call)
 
     def accept(self, chat: str, ref: Ref | None = None) -> Request:
         """Accept the call that `Invited` reported. The outcome is `Paired`, `Missed`, or `Refused` (`not_called`)."""
@@ -151,12 +151,14 @@ class ClientProtocol:
 
     def quit(self) -> Request:
         """Give the name back after everything before. The outcome is `Bye`. A second call returns the same request."""
-        return self.requests.first(Kind.QUIT) or self._ask(Kind.QUIT, json_frames.ClientQuit())
+        return self.pending_requests.first(Kind.QUIT) or self._ask(Kind.QUIT, json_frames.ClientQuit())
 
     @property
     def claimed(self) -> bool:
         """True if a node may hold a name for this session."""
-        return self.state is not State.OVER and (self.name is not None or self.requests.first(Kind.CLAIM) is not None)
+        return self.state is not State.OVER and (
+            self.name is not None or self.pending_requests.first(Kind.CLAIM) is not None
+        )
 
     def farewell(self, *, now: bool) -> None:
         """Give the name back although requests are open, for a program that ends.
@@ -181,9 +183,9 @@ class ClientProtocol:
             raise ValueError("a text must not be empty")
         if self.chat is None:
             raise Refused("not_paired", "nobody is chatting with you")
-        entry = self.outbox.add(text, self.chat, self.acks)
+        entry = self.unacked_messages.add(text, self.chat, self.acks)
         if self.too_long(entry):
-            self.outbox.drop_last()
+            self.unacked_messages.drop_last()
             raise Refused("too_long", f"too long: a text and its frame may take {self.max_line} bytes")
         self.write_texts()
         return entry
@@ -194,7 +196,7 @@ class ClientProtocol:
 
     def room(self, text: str) -> bool:
         """True if the window has room for this text now. Each `Settled` makes room."""
-        return self.outbox.room(size_of(text))
+        return self.unacked_messages.room(size_of(text))
 
     def acknowledge(self, message: events.Message) -> None:
         """Acknowledge this message and all before it. A message of an earlier chat is ignored."""
@@ -205,7 +207,7 @@ class ClientProtocol:
     @property
     def waiting_on_partner(self) -> bool:
         """True if the node may hold a request, and a ping behind it, until the partner has acknowledged."""
-        return bool(self.outbox.pending) and bool(self.requests.open)
+        return bool(self.unacked_messages.pending) and bool(self.pending_requests.open)
 
     @property
     def memory(self) -> SessionState | None:
@@ -215,12 +217,12 @@ class ClientProtocol:
         return SessionState(
             self.name,
             self.token,
-            sent=self.outbox.sent,
+            sent=self.unacked_messages.sent,
             chat=self.chat,
             partner=self.partner,
             acks=self.acks,
             last=self.acknowledged,
-            pending=self.outbox.memory,
+            pending=self.unacked_messages.memory,
             blocked=tuple(self.blocked),
             left=self.left,
             at=self.acknowledged_at,
@@ -232,7 +234,7 @@ class ClientProtocol:
         """Report that the connection is gone. Requests and texts without an outcome are sent again after the resume."""
         self._input.clear()
         self._output.clear()
-        self.requests.disconnected()
+        self.pending_requests.disconnected()
         self.stranded = self.unproved = False
         if self.name is None:
             return []
@@ -245,7 +247,7 @@ class ClientProtocol:
         If the session is known to be gone, or there was none yet, the client claims the name instead.
         """
         if self.name is None:
-            if claim := self.requests.first(Kind.CLAIM):
+            if claim := self.pending_requests.first(Kind.CLAIM):
                 self.put(claim)
             return
         self.state = State.RESUMING if self.token else State.CLAIMING
@@ -260,7 +262,7 @@ class ClientProtocol:
             acks=True,
             token=self.token,
             chat=self.chat,
-            sent=self.outbox.promise(),
+            sent=self.unacked_messages.promise(),
             last=self.acknowledged,
             at=self.acknowledged_at if self.acknowledged else None,
             left=self.left,
@@ -318,7 +320,7 @@ class ClientProtocol:
     def write_texts(self) -> None:
         """Internal: write the texts for which the window has room."""
         if self.state is State.ONLINE:
-            for entry in self.outbox.to_write():
+            for entry in self.unacked_messages.to_write():
                 self._write(_frame(entry))
 
     def write_ack(self) -> None:
@@ -342,7 +344,7 @@ class ClientProtocol:
             raise Refused("name_invalid", "a name must be Unicode text", name=name) from None
         if len(line) > self.max_line + 1:
             raise Refused("too_long", f"too long: a line may take {self.max_line} bytes", name=name)
-        self.requests.open.append(request)
+        self.pending_requests.open.append(request)
         if kind is Kind.CLAIM:
             self.state = State.CLAIMING
         if self.state in (State.ONLINE, State.NAMELESS) or kind is Kind.CLAIM:
@@ -356,7 +358,7 @@ class ClientProtocol:
         if request.kind is Kind.CALL and not self.marks:
             self._write(json_frames.ClientPing())
         if request.kind in (Kind.PING, Kind.RETURN) or (request.kind is Kind.CALL and not self.marks):
-            self.requests.pinged(request)
+            self.pending_requests.pinged(request)
 
 
 def _marked(request: Request) -> json_frames.ClientFrame:

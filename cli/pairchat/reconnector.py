@@ -336,7 +336,9 @@ class Reconnector:
             if waiting.cancelled_caught:
                 self._cut(f"{self.server} did not give the session back within {WELCOME_WAIT:g} s")
             while True:
-                await anyio.sleep(min(protocol.ping_every, PING_SOON if protocol.outbox.pending else PING_EVERY))
+                await anyio.sleep(
+                    min(protocol.ping_every, PING_SOON if protocol.unacked_messages.pending else PING_EVERY)
+                )
                 if self.store is not None:
                     self.store.alive()
                 if protocol.state is State.ONLINE and not self._telling and not protocol.waiting_on_partner:

@@ -39,7 +39,7 @@ class Bus:
 
     def __init__(
         self,
-        store: RedisClient,
+        redis_client: RedisClient,
         keys: Keys,
         node_id: str,
         delegate: BusDelegate,
@@ -47,7 +47,7 @@ class Bus:
         lease: NodeLease,
         counts: Counts | None = None,
     ) -> None:
-        self._store = store
+        self._redis_client = redis_client
         self._lease = lease
         self._delegate = delegate
         self._counts = counts or Counts()
@@ -57,8 +57,8 @@ class Bus:
         self._dirty: set[str] = set()
         self._owing: set[str] = set()  # nodes for which only acknowledgements wait
         self._resting = False  # whether a timer is set for these
-        self._publishing = Publisher(store, keys, node_id, counts=self._counts, delegate=self)
-        self._subscription = Subscriber(store, keys, node_id, delegate=self)
+        self._publishing = Publisher(redis_client, keys, node_id, counts=self._counts, delegate=self)
+        self._subscription = Subscriber(redis_client, keys, node_id, delegate=self)
         self._echo_probe = EchoProbe(self._publishing, self._subscription, self._counts)
         self._publish = self._publishing.publish
 
@@ -287,7 +287,7 @@ class Bus:
             tasks.start_soon(self._subscription.run)
             tasks.start_soon(self._echo_probe.run)
             tasks.start_soon(self._tick)
-            tasks.start_soon(follow, self._store, self._connections)
+            tasks.start_soon(follow, self._redis_client, self._connections)
 
     def _connections(self) -> list[RespConnection]:
         receiver = self._subscription.connection

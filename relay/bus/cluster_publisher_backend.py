@@ -64,9 +64,9 @@ class _Line:
 class ClusterPublisherBackend:
     """Publishes on a cluster. Commands that can't be sent now are lost, as they could be on the way."""
 
-    def __init__(self, store: RedisClient, keys: Keys, inbox: str, *, delegate: PublisherDelegate) -> None:
+    def __init__(self, redis_client: RedisClient, keys: Keys, inbox: str, *, delegate: PublisherDelegate) -> None:
         """`inbox` is this node's own channel, to which its probes go."""
-        self._store = store
+        self._redis_client = redis_client
         self._keys = keys
         self._inbox = inbox
         self._delegate = delegate
@@ -86,13 +86,13 @@ class ClusterPublisherBackend:
                     await self._look()
                     refused, self._refused = self._refused, set()
                     self._delegate.rerouted([channel for channel, line in self._homes.items() if line in refused])
-                elif self._version != self._store.layout:
+                elif self._version != self._redis_client.layout:
                     self._reroute()
 
     @property
     def address(self) -> str:
         """The primary of this node's own inbox; empty while none is known."""
-        return self._store.home(self._inbox) or ""
+        return self._redis_client.home(self._inbox) or ""
 
     @property
     def trouble(self) -> str:
@@ -171,7 +171,7 @@ class ClusterPublisherBackend:
 
     def _route(self, channel: str) -> _Line | None:
         """Return the line for a channel, begun if there is none, or None while no server serves the channel."""
-        home = self._store.home(channel)
+        home = self._redis_client.home(channel)
         if home is None or self._tasks is None:
             return None
         if len(self._homes) >= CHANNELS:
@@ -186,13 +186,13 @@ class ClusterPublisherBackend:
     async def _look(self) -> None:
         """Read the topology again, and move channels accordingly."""
         with suppress(Unavailable):
-            await self._store.look()
+            await self._redis_client.look()
         self._reroute()
 
     def _reroute(self) -> None:
         """Move channels whose primary has changed, and leave primaries that serve none of them."""
-        self._version = self._store.layout
-        moved = [channel for channel, line in self._homes.items() if self._store.home(channel) != line.home]
+        self._version = self._redis_client.layout
+        moved = [channel for channel, line in self._homes.items() if self._redis_client.home(channel) != line.home]
         for channel in moved:
             del self._homes[channel]
             self._route(channel)
@@ -229,7 +229,7 @@ class ClusterPublisherBackend:
             served = True
             self._heard(line, reply, count)
 
-        connection = line.connection = Answered(await self._store.connect(line.home), heard)
+        connection = line.connection = Answered(await self._redis_client.connect(line.home), heard)
         try:
             self._delegate.connected()
             self._delegate.rerouted([channel for channel, its in self._homes.items() if its is line])

@@ -62,9 +62,9 @@ class Publisher:
     """Publishes frames to nodes by their ids. Those that can't leave now are lost, which links repair."""
 
     def __init__(
-        self, store: RedisClient, keys: Keys, node_id: str, *, counts: Counts, delegate: ConnectionDelegate
+        self, redis_client: RedisClient, keys: Keys, node_id: str, *, counts: Counts, delegate: ConnectionDelegate
     ) -> None:
-        self._store = store
+        self._redis_client = redis_client
         self._keys = keys
         self._node_id = node_id
         self._counts = counts
@@ -172,7 +172,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Keep up the connection, or on a cluster the connections, until cancelled."""
-        if self._store.sharded:
+        if self._redis_client.sharded:
             await self._fan()
         else:
             await keep(self._session, "publisher", self._not_made)
@@ -184,7 +184,7 @@ class Publisher:
         self._under_way = 0
         self._served = False
         take_over = partial(StandalonePublisherBackend, answered=self.answered, trial=self._probe(0))
-        async with connected(self._store, self._inbox, take_over) as publisher:
+        async with connected(self._redis_client, self._inbox, take_over) as publisher:
             self._publisher = publisher
             try:
                 self._delegate.connected()
@@ -196,7 +196,7 @@ class Publisher:
         return Ended(self._served, publisher.address)
 
     async def _fan(self) -> None:
-        self._publisher = fan = ClusterPublisherBackend(self._store, self._keys, self._inbox, delegate=self)
+        self._publisher = fan = ClusterPublisherBackend(self._redis_client, self._keys, self._inbox, delegate=self)
         self._why = ""  # each connection of a cluster has its own reason
         await fan.run()
 
@@ -208,7 +208,7 @@ class Publisher:
         if isinstance(reply, Exception):
             self._refuse(str(reply), server or self.address)
             if wrong_server(reply):
-                self._store.doubt()
+                self._redis_client.doubt()
                 self.abort()
         else:
             self._served, self._why = True, ""
@@ -231,7 +231,7 @@ class Publisher:
 
     def gave_up(self) -> None:
         """See `PublisherDelegate`."""
-        self._counts.mute += 1
+        self._counts.missed_publish_replies += 1
 
     def connected(self) -> None:
         """See `PublisherDelegate`."""

@@ -22,8 +22,8 @@ CONFIRM_SECONDS: Final = 1.2
 class Subscriber:
     """Receives frames on the node's inbox and on the channel of all nodes."""
 
-    def __init__(self, store: RedisClient, keys: Keys, node_id: str, *, delegate: ConnectionDelegate) -> None:
-        self._store = store
+    def __init__(self, redis_client: RedisClient, keys: Keys, node_id: str, *, delegate: ConnectionDelegate) -> None:
+        self._redis_client = redis_client
         self._node_id = node_id
         self._inbox, self._everyone = keys.inbox(node_id), keys.everyone
         self._delegate = delegate
@@ -66,13 +66,13 @@ class Subscriber:
 
     async def _session(self) -> Ended:
         with suppress(Unavailable):
-            await self._store.look()  # another server may serve our inbox now
+            await self._redis_client.look()  # another server may serve our inbox now
         take_over = partial(RespConnection, on_reply=self._pushed)
-        async with connected(self._store, self._inbox, take_over) as receiver:
+        async with connected(self._redis_client, self._inbox, take_over) as receiver:
             self._receiver, where = receiver, receiver.origin.address
             self._confirmed = anyio.Event()
             self._missing = {self._inbox.encode(), self._everyone.encode()}
-            subscribe = "SSUBSCRIBE" if self._store.sharded else "SUBSCRIBE"
+            subscribe = "SSUBSCRIBE" if self._redis_client.sharded else "SUBSCRIBE"
             receiver.send((subscribe, self._inbox), ("SUBSCRIBE", self._everyone))
             with anyio.move_on_after(CONFIRM_SECONDS + receiver.latency):
                 await self._confirmed.wait()

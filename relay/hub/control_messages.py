@@ -70,7 +70,7 @@ class ControlMessages:
                 self._directory.know(frame.number)
                 self._answered.set()
             case Kind.FAREWELL:
-                self._directory.peers.dead(frame.node_id)
+                self._directory.node_liveness.dead(frame.node_id)
                 self._bus.forget(frame.node_id)
             case Kind.DRAIN if frame.body == self._node_id.encode() and self.serving:
                 self._drain()

@@ -83,9 +83,9 @@ class Hub:
         self.counts = counts or Counts()
         self.verify_token, self.authenticates = verify_token, verify_token is not None
         self.sessions: dict[str, Session] = {}  # by canonical name
-        self.partners = PartnerNodeCounts()
-        self.held = False  # clients' lines wait until it is known which names this node still owns
-        self.holding: set[ClientConnection] = set()  # clients that may hold memory; quiet ones aren't checked
+        self.partner_node_counts = PartnerNodeCounts()
+        self.lines_held = False  # clients' lines wait until it is known which names this node still owns
+        self.memory_holders: set[ClientConnection] = set()  # clients that may hold memory; quiet ones aren't checked
         self._clients: set[ClientConnection] = set()
         self._forgotten: set[int] = set()  # partitions to write back
 
@@ -93,37 +93,37 @@ class Hub:
         self.now = self.instant = 0.0
         self.flush_generation = 0  # changes whenever peer messages are delivered or leave
         self.loop_iteration = 0  # number of ticks so far
-        self.lines = ROUND_LINES  # lines of all clients that may still be handled in this tick
+        self.lines_left = ROUND_LINES  # lines of all clients that may still be handled in this tick
 
         self._loop = asyncio.get_running_loop()
         self.bus = bus(self)
         self.directory = directory(self)
         self._lease = self.directory.lease
-        self._ticks = LoopTick(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
+        self._tick = LoopTick(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
         # These are the scheduler's own methods, because most inputs and messages call them.
-        self.open_tick, self.mark_dirty, self.defer = self._ticks.open_tick, self._ticks.mark_dirty, self._ticks.defer
-        self.receive, self.call_later = self._ticks.receive, self._ticks.call_later
+        self.open_tick, self.mark_dirty, self.defer = self._tick.open_tick, self._tick.mark_dirty, self._tick.defer
+        self.receive, self.call_later = self._tick.receive, self._tick.call_later
 
         self.memory_budget = MemoryBudget(memory)
         self.partial_lines = PartialLineTurns(self.memory_budget)
-        self.held_acks = DelayedClientAcks(self)
+        self.delayed_acks = DelayedClientAcks(self)
         self.login_queue = LoginQueue(self._loop.call_later, self._call_in)
         self.peer_nodes = PeerNodeLoss(self, self.bus)
-        self.notices = ControlMessages(node_id, self.directory, self.bus, self, drain)
-        self._standing = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
+        self.control_messages = ControlMessages(node_id, self.directory, self.bus, self, drain)
+        self._lease_guard = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
         self._worker_pool = WorkerPool(tasks)
-        self._records = RecordWriter(self.directory, tasks, self.open_tick)
-        self._claims = NameClaims(self, self.directory, self._records, tasks)
+        self._record_writer = RecordWriter(self.directory, tasks, self.open_tick)
+        self._name_claims = NameClaims(self, self.directory, self._record_writer, tasks)
 
     # --- ticks (see `LoopTick`)
 
     def _opened(self) -> None:
         self.flush_generation += 1
         self.loop_iteration += 1
-        self.lines = ROUND_LINES
+        self.lines_left = ROUND_LINES
         self.now, self.instant = int(time.time() * 1000) / 1000, time.monotonic()
-        if self._standing.watching and not self._lease.standing:
-            self._standing.overdue()
+        if self._lease_guard.watching and not self._lease.standing:
+            self._lease_guard.overdue()
 
     def _deliver(self, mails: deque[Mail]) -> None:
         self.flush_generation += 1
@@ -137,29 +137,29 @@ class Hub:
                 peer_handlers.receive(session, mail)
                 client = session.client
                 if client is not None and (client.lines or type(mail) is not Ack):
-                    self._ticks.dirty[client] = None
+                    self._tick.dirty[client] = None
             except Exception:
                 log_defect()
 
     def halt(self) -> None:
         """Stop all work: remaining timers do nothing."""
-        self._ticks.halted = True
+        self._tick.halted = True
 
     # --- holding clients, and letting them go on
 
     def _hold(self) -> None:
-        self.held = True
+        self.lines_held = True
 
     def _let_go(self) -> None:
-        self.held = False
+        self.lines_held = False
         self.wake_all()
 
     def stand(self) -> None:
         """Watch the lease, which holds, from now on."""
-        self._standing.stands()
+        self._lease_guard.stands()
 
     def _call_in(self, newcomer: ClientConnection) -> None:
-        if not self._ticks.halted:
+        if not self._tick.halted:
             self.open_tick()
             self.mark_dirty(newcomer)
 
@@ -186,8 +186,8 @@ class Hub:
     def wake_all(self) -> None:
         """Have all clients handle their waiting lines, including disconnected ones whose lines still wait."""
         self.open_tick()
-        self._ticks.dirty.update(dict.fromkeys(self._clients))
-        self._ticks.dirty.update((s.client, None) for s in self.sessions.values() if s.client is not None)
+        self._tick.dirty.update(dict.fromkeys(self._clients))
+        self._tick.dirty.update((s.client, None) for s in self.sessions.values() if s.client is not None)
 
     def call_on(self) -> None:
         """Have all clients with waiting lines try again, some in each tick."""
@@ -211,10 +211,10 @@ class Hub:
         """All connected clients."""
         return list(self._clients)
 
-    def holders(self) -> list[ClientConnection]:
+    def connected_memory_holders(self) -> list[ClientConnection]:
         """Return the connected clients that may hold memory."""
-        self.holding &= self._clients
-        return list(self.holding)
+        self.memory_holders &= self._clients
+        return list(self.memory_holders)
 
     def plug(self, client: ClientConnection, *, resumable: bool) -> Session:
         """Create a session for a new client."""
@@ -236,12 +236,12 @@ class Hub:
         """See `SessionRuntime`."""
         client = session.client
         if client is not None and client.write_buffer.tell(event):
-            self._ticks.dirty[client] = None
+            self._tick.dirty[client] = None
 
     def post(self, node_id: str, mail: Mail) -> None:
         """See `SessionRuntime`."""
         if node_id == self.node_id:
-            self._ticks.mail.append(mail)
+            self._tick.mail.append(mail)
         else:
             self.bus.post(node_id, mail)
 
@@ -273,19 +273,19 @@ class Hub:
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
         """See `SessionRuntime`."""
-        self._claims.claim(session, name)
+        self._name_claims.claim(session, name)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
         """See `SessionRuntime`."""
-        self._claims.resume(session, name, claim)
+        self._name_claims.resume(session, name, claim)
 
     def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
         """See `SessionRuntime`."""
-        self._claims.locate(canonical_name, then)
+        self._name_claims.locate(canonical_name, then)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
         """See `SessionRuntime`."""
-        self._records.save(session, then)
+        self._record_writer.save(session, then)
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """Log that a session has started or was resumed on this node."""
@@ -309,14 +309,14 @@ class Hub:
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
         """See `SessionRuntime`."""
         self.forget(session, why)
-        self._records.release(session, then)
+        self._record_writer.release(session, then)
 
     def forget(self, session: Session, why: Ending) -> None:
         """See `SessionRuntime`."""
         self._ended(session, why)
         if self.sessions.get(session.canonical_name) is session:
             del self.sessions[session.canonical_name]
-        self._claims.forget(session.session_id)
+        self._name_claims.forget(session.session_id)
 
     def close(self, session: Session) -> None:
         """See `SessionRuntime`."""
@@ -336,13 +336,13 @@ class Hub:
     def wake(self, session: Session) -> None:
         """See `SessionRuntime`."""
         if session.client is not None:
-            self._ticks.dirty[session.client] = None
+            self._tick.dirty[session.client] = None
 
     # --- peer messages
 
     def moved(self, mail: SessionMoved) -> None:
         """See `SessionRuntime`."""
-        self._claims.moved(mail)
+        self._name_claims.moved(mail)
 
     # --- Redis and other nodes
 
@@ -352,17 +352,17 @@ class Hub:
 
     def heed(self, frame: Frame) -> None:
         """See `BusDelegate`."""
-        self.notices.heed(frame)
+        self.control_messages.heed(frame)
 
     def forgotten(self, *partitions: int) -> None:
         """See `DirectoryDelegate`."""
-        self.notices.forgotten(*partitions)
+        self.control_messages.forgotten(*partitions)
 
     async def restore(self) -> None:
         """Write the records of all sessions that this node still owns, and resync every chat across nodes."""
-        await self._records.write_all([s for s in self.sessions.values() if s.named])
+        await self._record_writer.write_all([s for s in self.sessions.values() if s.named])
         self.open_tick()
-        for node_id in self.peer_nodes.partners():
+        for node_id in self.peer_nodes.partner_nodes():
             self.peer_nodes.forgot(node_id)
         self.bus.ask()
 
@@ -376,18 +376,18 @@ class Hub:
         partitions, self._forgotten = self._forgotten, set()
         async for session in in_slices(list(self.sessions.values()), SLICE):
             if session.named and self.directory.keys.partition_of(session.canonical_name) in partitions:
-                self._records.save(session)
+                self._record_writer.save(session)
         await self.directory.tidy(partitions)
 
     @property
     def quiet(self) -> bool:
         """Return whether all clients are gone and no claim or write of a record is under way."""
         claiming = any(not session.named for session in self.sessions.values())
-        return not self._clients and not claiming and self._records.quiet
+        return not self._clients and not claiming and self._record_writer.quiet
 
     def here(self, session_id: str) -> bool:
         """See `DirectoryDelegate`."""
-        return self._claims.holds(session_id)
+        return self._name_claims.holds(session_id)
 
     def dismiss(self) -> None:
         """End or detach all sessions and close all connections, because the node stops now."""

@@ -41,7 +41,7 @@ class Owner(Protocol):
     node_id: str
     authenticates: bool
     sessions: dict[str, Session]  # by canonical name, including names that are being claimed here
-    partners: PartnerNodeCounts  # the partners of all sessions
+    partner_node_counts: PartnerNodeCounts  # the partners of all sessions
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """Log that a session has started or was resumed on this node."""
@@ -155,7 +155,7 @@ class NameClaims:
             holder = await self._directory.find(name.canonical_name)
             if holder is None:
                 return await self._directory.claim(name.canonical_name, session_id, body)
-            if session.deaf or parse(holder.body.display_name).key != name.key:
+            if session.output_closed or parse(holder.body.display_name).key != name.key:
                 return None
             fencing_token = await self._directory.take_over(holder, name.canonical_name, session_id, body)
             if fencing_token is not None:

@@ -16,13 +16,13 @@ class PeerNodeLoss:
         self._node = node
         self._bus = bus
 
-    def partners(self) -> set[str]:
+    def partner_nodes(self) -> set[str]:
         """Return the ids of the other nodes that hold a partner of a session here."""
-        return set(self._node.partners.nodes) - {self._node.node_id}
+        return set(self._node.partner_node_counts.nodes) - {self._node.node_id}
 
     def watched(self) -> set[str]:
         """Return the ids of the nodes whose death matters here: they hold a partner, or have to acknowledge frames."""
-        return self.partners() | self._bus.waiting()
+        return self.partner_nodes() | self._bus.waiting()
 
     def lost(self, node_id: str, since: float) -> None:
         """Handle the death of a node `since` seconds ago: its text users are gone, its JSON users may come back."""

@@ -55,7 +55,7 @@ async def watch_windows(hub: Hub, counts: Counts) -> None:
     limits = hub.limits
     while True:
         await anyio.sleep(WINDOWS_SECONDS)
-        async for client in in_slices(list(hub.holding), SLICE):
+        async for client in in_slices(list(hub.memory_holders), SLICE):
             chat = client.session.chat
             if chat is not None and chat.window.count:
                 window = chat.window

@@ -42,9 +42,9 @@ class Admission:
     `context` may be replaced at any time; existing connections keep the one that they began with.
     """
 
-    def __init__(self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, hub: Hub, limits: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
         self.context = context
-        self.terms = terms
+        self.limits = limits
         self.hub = hub
         self.open = 0  # connections
         self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
@@ -62,14 +62,14 @@ class Admission:
         """The reason why the node accepts no new connections, or "" if it does."""
         if self.descriptors.short:
             return "no file descriptors left"
-        return "as many connections as there may be" if 0 < self.terms.connections <= self.open else ""
+        return "as many connections as there may be" if 0 < self.limits.connections <= self.open else ""
 
     def opened(self, arrival: "PendingConnection") -> bool:
         """Count a new connection. Returns whether it may stay."""
         self._arriving.add(arrival)
         self.open += 1
         self.descriptors.look()
-        if 0 < self.terms.connections < self.open:
+        if 0 < self.limits.connections < self.open:
             return self.refuse(Limit.CONNECTIONS, "--max-connections")
         return True
 
@@ -87,10 +87,10 @@ class Admission:
         network = _network(address)
         quota = self._quotas.get(network)
         if quota is None:
-            claims = self.terms.claims_per_address
+            claims = self.limits.claims_per_address
             bucket = TokenBucket(claims, asyncio.get_running_loop().time()) if claims else None
             quota = self._quotas[network] = AddressQuota(self, network, bucket)
-        elif 0 < self.terms.connections_per_address <= quota.connections:
+        elif 0 < self.limits.connections_per_address <= quota.connections:
             self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
             return None
         quota.connections += 1
@@ -136,31 +136,31 @@ class Admission:
 class AddressQuota(ClientSource):
     """The limits of one IPv4 address or one IPv6 network. All its connections share this object (0.4 KB)."""
 
-    __slots__ = ("_gate", "connections", "network")
+    __slots__ = ("_admission", "connections", "network")
 
     def __init__(self, admission: Admission, network: str, claims: TokenBucket | None) -> None:
         super().__init__(claims)
-        self._gate = admission
+        self._admission = admission
         self.network = network
         self.connections = 0
 
     def left(self) -> None:
         """Stop counting one of its connections, which is closed."""
-        self._gate.left(self)
+        self._admission.left(self)
 
 
 class Proxied(ClientSource):
     """The source of a connection whose address comes from a load balancer's header."""
 
-    __slots__ = ("_neighbour",)
+    __slots__ = ("_quota",)
 
     def __init__(self, quota: AddressQuota, peer: str) -> None:
         super().__init__(quota.claims, peer)
-        self._neighbour = quota
+        self._quota = quota
 
     def left(self) -> None:
         """Stop counting the connection, which is closed."""
-        self._neighbour.left()
+        self._quota.left()
 
 
 class PendingConnection(asyncio.BufferedProtocol):
@@ -170,19 +170,19 @@ class PendingConnection(asyncio.BufferedProtocol):
     """
 
     def __init__(self, admission: Admission, classic: bool) -> None:
-        self._gate, self._classic = admission, classic
+        self._admission, self._classic = admission, classic
         self._header = bytearray()
         self._buffer = memoryview(b"")
         self._timer: asyncio.TimerHandle | None = None
-        self._neighbour: AddressQuota | None = None
+        self._quota: AddressQuota | None = None
         self._peer = ""  # the client's address from the load balancer's header, if there is one
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Check the limits, then wait for the load balancer's header if there must be one."""
         self._transport = cast(asyncio.Transport, transport)
-        if not self._gate.opened(self):
+        if not self._admission.opened(self):
             self.abort()
-        elif self._gate.terms.proxied:
+        elif self._admission.limits.proxied:
             self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse)
         else:
             self._enter(None)
@@ -218,18 +218,18 @@ class PendingConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting the connection, which is closed and never was a client's."""
         self._stop_timer()
-        self._gate.settled(self)
-        if self._neighbour is None:
-            self._gate.closed()
+        self._admission.settled(self)
+        if self._quota is None:
+            self._admission.closed()
         else:
-            self._gate.left(self._neighbour)
+            self._admission.left(self._quota)
 
     def abort(self) -> None:
         """Close the connection at once."""
         self._transport.abort()
 
     def _refuse(self) -> None:
-        self._gate.refuse(Limit.HEADER, "--proxy-protocol")
+        self._admission.refuse(Limit.HEADER, "--proxy-protocol")
         self.abort()
 
     def _enter(self, address: str | None) -> None:
@@ -240,11 +240,11 @@ class PendingConnection(asyncio.BufferedProtocol):
         else:
             peer: tuple[str, int] | None = self._transport.get_extra_info("peername")
             address = peer[0] if peer else ""
-        self._neighbour = self._gate.admit(address)
-        if self._neighbour is None:
+        self._quota = self._admission.admit(address)
+        if self._quota is None:
             self.abort()
             return
-        context = self._gate.context
+        context = self._admission.context
         self._hand_over(self._ready() if context is None else TlsTransport(context, self._ready, self._failed))
 
     def _hand_over(self, protocol: Connection | TlsTransport) -> None:
@@ -252,15 +252,15 @@ class PendingConnection(asyncio.BufferedProtocol):
         protocol.connection_made(self._transport)
 
     def _ready(self) -> Connection:
-        admission, quota = self._gate, self._neighbour
+        admission, quota = self._admission, self._quota
         assert quota is not None
         admission.settled(self)
         origin = Proxied(quota, self._peer) if self._peer else quota
-        return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin)
+        return Connection(admission.hub, admission.limits.max_line, classic=self._classic, origin=origin)
 
     def _failed(self, late: bool) -> None:
         if late:
-            self._gate.hub.counts.hit(Limit.HANDSHAKE_TIME)
+            self._admission.hub.counts.hit(Limit.HANDSHAKE_TIME)
         self.connection_lost(None)
 
     def _stop_timer(self) -> None:

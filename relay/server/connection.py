@@ -113,7 +113,7 @@ class Connection(asyncio.BufferedProtocol):
         # The transport then pauses exactly while the kernel lacks some bytes, which acknowledgements depend on.
         self._transport.set_write_buffer_limits(high=0)
         self.read_gate = ReadGate(self._hub, self._transport)
-        self.write_buffer = WriteBuffer(self._transport, self._dialect, self.session, self._hub.held_acks)
+        self.write_buffer = WriteBuffer(self._transport, self._dialect, self.session, self._hub.delayed_acks)
         self._mind_name()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -149,7 +149,7 @@ class Connection(asyncio.BufferedProtocol):
             self._mind_name()
         if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
-        hub.holding.add(self)
+        hub.memory_holders.add(self)
 
     def _mind_half(self, *, whole: bool) -> None:
         """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
@@ -186,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         self.write_buffer.clear()
         self._origin.left()
         self._hub.unplug(self.session, self)
-        self._hub.holding.discard(self)
+        self._hub.memory_holders.discard(self)
         self._hub.partial_lines.forget(self)
         self._hang_up()
 
@@ -215,7 +215,7 @@ class Connection(asyncio.BufferedProtocol):
         session, lines, hub, out = self.session, self.lines, self._hub, self.write_buffer
         if session.client is not self:
             self._drop_lines()  # the session has ended, or another connection has replaced this one
-        elif not hub.held:
+        elif not hub.lines_held:
             if self._share_of != hub.loop_iteration:
                 self._share_of, self._share = hub.loop_iteration, TURN_LINES
             while lines and not session.blocked and out.size <= REPLY_BYTES:
@@ -223,9 +223,9 @@ class Connection(asyncio.BufferedProtocol):
                     # A client without a name that doesn't read gets no more replies.
                     if out.behind or not hub.login_queue.admits(self):
                         break
-                elif self._share and hub.lines:
+                elif self._share and hub.lines_left:
                     self._share -= 1
-                    hub.lines -= 1
+                    hub.lines_left -= 1
                 else:
                     hub.defer(self)
                     break
@@ -256,8 +256,8 @@ class Connection(asyncio.BufferedProtocol):
 
         Leaves any line whose batch result might differ from one-by-one handling.
         """
-        outbox, lines = self.session.outbox, self.lines
-        most = min(self._share, self._hub.lines, outbox.room(said))
+        outbox, lines = self.session.sent_messages, self.lines
+        most = min(self._share, self._hub.lines_left, outbox.room(said))
         if lines and most > 0:
             assert self._dialect is not None
             texts = self._dialect.more(said, lines, most, outbox.room_bytes)
@@ -265,7 +265,7 @@ class Connection(asyncio.BufferedProtocol):
                 for _ in texts:
                     lines.popleft()
                 self._share -= len(texts)
-                self._hub.lines -= len(texts)
+                self._hub.lines_left -= len(texts)
                 outbox.say_on(texts)
 
     def _handle_before(self, command: Command) -> None:
@@ -309,7 +309,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.lines:
             self.pump()
         if self._gone:
-            self._hub.holding.discard(self)
+            self._hub.memory_holders.discard(self)
             return
         transport, out = self._transport, self.write_buffer
         if transport.is_closing():  # uvloop raises on a write to a closing transport
@@ -320,7 +320,7 @@ class Connection(asyncio.BufferedProtocol):
             if not out.size and not out.behind and not transport.is_closing():
                 self._all_taken()
         if out.size or self.lines:  # a window fills only by reads, and `buffer_updated` has added the connection then
-            self._hub.holding.add(self)
+            self._hub.memory_holders.add(self)
         if self.lines or self.read_gate.paused or out.size > REPLY_BYTES:
             self.read_gate.adjust(self)
 
@@ -335,7 +335,7 @@ class Connection(asyncio.BufferedProtocol):
             session.flushed()
         if self._timer is not None or not session.named:
             self._mind_name()
-        if self.lines and not session.blocked and not self._hub.held:
+        if self.lines and not session.blocked and not self._hub.lines_held:
             self._hub.defer(self)
 
     def check_peer(self) -> None:
@@ -349,7 +349,7 @@ class Connection(asyncio.BufferedProtocol):
         look = tcp_health.look(self._transport.get_extra_info("socket"))
         self.write_buffer.wrote = look.waiting
         self._owing = self._owing + 1 if look.owing else 0
-        if self._owing > tcp_health.OWING_LOOKS or look.deaf:
+        if self._owing > tcp_health.OWING_LOOKS or look.unresponsive:
             self._transport.abort()
 
     @property
@@ -383,7 +383,7 @@ class Connection(asyncio.BufferedProtocol):
     def serve(self, session: Session) -> None:
         """Make this connection the client of the session."""
         self.session = self.write_buffer.session = session
-        self._hub.holding.add(self)  # its memory includes the window of the session's chat
+        self._hub.memory_holders.add(self)  # its memory includes the window of the session's chat
 
     def close(self) -> None:
         """Close once the client has read what it was sent, or after `LINGER_SECONDS`."""

@@ -63,7 +63,7 @@ class ReadGate:
         transport, hub = self._transport, self._hub
         if transport is None or transport.is_closing():
             return
-        pause = hub.held or connection.write_buffer.size > REPLY_BYTES or self.resting_in == hub.loop_iteration
+        pause = hub.lines_held or connection.write_buffer.size > REPLY_BYTES or self.resting_in == hub.loop_iteration
         pause = pause or self._slowed is not None or not self._may_read_ahead(connection)
         pause = pause or (hub.memory_budget.allowance < PLENTY and not hub.partial_lines.admits(connection))
         if pause is not self.paused:
@@ -96,7 +96,7 @@ class ReadGate:
         session = connection.session
         if connection.write_buffer.size > REPLY_BYTES:
             return Limit.REPLIES
-        return Limit.WINDOW if session.chat is not None and session.outbox.full(session.chat.window, 0) else None
+        return Limit.WINDOW if session.chat is not None and session.sent_messages.full(session.chat.window, 0) else None
 
     def slow_down(self, connection: GatedConnection) -> None:
         """Pause reading until the client is within its rate again."""

@@ -18,7 +18,7 @@ class WriteBuffer:
 
     __slots__ = (
         "_ack",
-        "_held_acks",
+        "_delayed_acks",
         "_out",
         "_transport",
         "behind",
@@ -30,12 +30,16 @@ class WriteBuffer:
     )
 
     def __init__(
-        self, transport: asyncio.WriteTransport, dialect: Dialect | None, session: Session, held_acks: DelayedClientAcks
+        self,
+        transport: asyncio.WriteTransport,
+        dialect: Dialect | None,
+        session: Session,
+        delayed_acks: DelayedClientAcks,
     ) -> None:
         self._transport = transport
         self.dialect = dialect  # None until the client's first byte; until then nothing is sent
         self.session = session
-        self._held_acks = held_acks
+        self._delayed_acks = delayed_acks
         self._out: list[bytes] | tuple[()] = ()  # an empty list would cost every idle client 64 bytes
         self.size = 0  # bytes in `_out`
         self._ack: Acked | None = None  # the delayed acknowledgement
@@ -81,7 +85,7 @@ class WriteBuffer:
         if held is None or held.id < ack.id:
             self._ack = ack
         if held is None:
-            self._held_acks.add(self.session)
+            self._delayed_acks.add(self.session)
         return True
 
     def tell_ack(self) -> bool:

@@ -104,7 +104,7 @@ def _call(session: "Session", command: Call) -> None:
 
 
 def _say(session: "Session", command: Say) -> None:
-    session.outbox.say(command)
+    session.sent_messages.say(command)
 
 
 def _confirm(session: "Session", command: Acknowledge) -> None:
@@ -174,7 +174,7 @@ def _unblock(session: "Session", command: Unblock) -> None:
 
 def _type(session: "Session", command: NotifyTyping) -> None:
     chat = session.chat
-    if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.deaf:
+    if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.half_closed:
         return
     session.host.post_if_writable(chat.partner.node_id, Typing(chat.partner.canonical_name, chat.id))
 

@@ -45,7 +45,7 @@ class SessionRuntime(Protocol):
     node: str  # the name of this node, as shown to clients
     limits: Limits
     counts: Counts
-    partners: PartnerNodeCounts  # the partners of all its sessions
+    partner_node_counts: PartnerNodeCounts  # the partners of all its sessions
     authenticates: bool  # a name needs a proof, and any connection with the proof may claim it
 
     @property

@@ -256,7 +256,7 @@ def test_a_remembered_session_goes_on() -> None:
     second = ClientProtocol()
     claim = second.recall(decode(encode(memory)))
     assert second.data_to_send() == HELLO + b',"token":"t0","chat":"c1","sent":1,"last":4,"at":1.0}\n'
-    assert [text.text for text in second.outbox.pending] == ["a"]
+    assert [text.text for text in second.unacked_messages.pending] == ["a"]
     second.feed(BACK + repaired(0) + HI + PONG)
     assert claim.outcome == Joined("alice", "n1", True)
     assert second.data_to_send() == PING + b'{"type":"ack","id":4,"chat":"c1"}\n' * 2 + said(1, "a")
@@ -266,7 +266,7 @@ def test_a_remembered_session_that_is_gone_ends_in_a_new_one_or_a_refusal() -> N
     memory = SessionState("alice", "t0", 1, "c1", "bob", "client", 0, (Said(1, "a", "c1", "client", True),))
     protocol = ClientProtocol()
     claim = protocol.recall(memory)
-    [text] = protocol.outbox.pending
+    [text] = protocol.unacked_messages.pending
     assert protocol.feed(error("bad_token")) == [Settled(text), Left("bob", "lost", "c1"), Expired("alice")]
     protocol.feed(FRESH)
     assert claim.outcome == Joined("alice", "n1", False)

@@ -58,36 +58,36 @@ def patient() -> Iterator[None]:
 class OnAServer(NamedTuple):
     """What a node has of a Redis: its connections, its lease and the tasks in which they run."""
 
-    store: RedisClient
+    redis_client: RedisClient
     keys: Keys
     lease: Lease
     tasks: TaskGroup
 
     def directory(self, delegate: DirectoryDelegate) -> Directory:
         """The node's view of the directory there."""
-        return Directory(self.store, self.keys, self.lease, delegate)
+        return Directory(self.redis_client, self.keys, self.lease, delegate)
 
 
 @asynccontextmanager
 async def on_a_server(url: str, prefix: str, node_id: str = NODE_ID) -> AsyncIterator[OnAServer]:
     """A node's way to a directory on a server. The lease is taken, and nothing renews it."""
-    store, keys = RedisClient(url), Keys(prefix)
-    lease = Lease(store, keys, node_id, LEASE_SECONDS)
+    redis_client, keys = RedisClient(url), Keys(prefix)
+    lease = Lease(redis_client, keys, node_id, LEASE_SECONDS)
     with patient():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(store.run)
+            tasks.start_soon(redis_client.run)
             await lease.take()
-            await _founded(store, keys, lease)
-            yield OnAServer(store, keys, lease, tasks)
+            await _founded(redis_client, keys, lease)
+            yield OnAServer(redis_client, keys, lease, tasks)
             tasks.cancel_scope.cancel()
-    await store.aclose()
+    await redis_client.aclose()
 
 
 @asynccontextmanager
 async def a_hub(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID) -> AsyncIterator[Hub]:
     """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
     async with on_a_server(url, prefix, node_id) as there:
-        bus = partial(Bus, there.store, there.keys, node_id, lease=there.lease)
+        bus = partial(Bus, there.redis_client, there.keys, node_id, lease=there.lease)
         hub = Hub(node_id, "n1", limits, there.tasks, directory=there.directory, bus=bus, drain=_stay)
         yield hub
         await over(hub)
@@ -127,7 +127,7 @@ async def written(hub: Hub) -> None:
 
     This looks at a private part: the hub itself tells `quiet` only of a node whose clients are gone as well.
     """
-    await until(lambda: hub._records.quiet)
+    await until(lambda: hub._record_writer.quiet)
 
 
 def _stay() -> None:
@@ -144,24 +144,24 @@ return redis.call('EXISTS', ARGV[2] .. '0}')
 _FOUNDED = "founded"  # a prefix
 
 
-async def _founded(store: RedisClient, keys: Keys, lease: Lease) -> None:
+async def _founded(redis_client: RedisClient, keys: Keys, lease: Lease) -> None:
     """Have all partitions of a directory with no records, of which each server makes one as a node does."""
-    if await _copied(store, keys):
+    if await _copied(redis_client, keys):
         return
     # As it is empty, its delegate is told nothing.
-    first = Directory(store, Keys(_FOUNDED), lease, cast(DirectoryDelegate, None))
+    first = Directory(redis_client, Keys(_FOUNDED), lease, cast(DirectoryDelegate, None))
     # A thousand commands at once may take a busy machine longer than a call may last.
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             with suppress(Unavailable):
                 await first.found(_alone)
                 break
-    assert await _copied(store, keys)
+    assert await _copied(redis_client, keys)
 
 
-async def _copied(store: RedisClient, keys: Keys) -> bool:
+async def _copied(redis_client: RedisClient, keys: Keys) -> bool:
     stems = (of.partition(0).removesuffix("0}") for of in (Keys(_FOUNDED), keys))
-    return bool(await store.call("EVAL", _COPY, 0, *stems, PARTITIONS))
+    return bool(await redis_client.call("EVAL", _COPY, 0, *stems, PARTITIONS))
 
 
 async def _alone() -> bool:

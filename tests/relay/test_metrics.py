@@ -181,7 +181,7 @@ class TestLimitsOfConnections:
             tasks.start_soon(housekeeping.mind_memory, hub)
             for times in (1, 2):
                 hub._clients.add(hoarder)
-                hub.holding.add(hoarder)
+                hub.memory_holders.add(hoarder)
                 await until(lambda: hub.memory_budget.short)
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
@@ -313,15 +313,15 @@ class TestTheBus:
 @pytest.mark.anyio
 async def test_a_script_that_the_server_does_not_know_yet_is_an_answer_too(own_redis: RedisServer) -> None:
     counts = Counts()
-    store = RedisClient(own_redis.url, counts)
+    redis_client = RedisClient(own_redis.url, counts)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.run)
-        assert await store.script(Script("find"), "relay:{p1}", "nobody", 1, 1000)
+        tasks.start_soon(redis_client.run)
+        assert await redis_client.script(Script("find"), "relay:{p1}", "nobody", 1, 1000)
         assert (counts.redis_failures, sum(counts.round_trips.counts)) == (0, 2)
         own_redis.process.kill()
         with pytest.raises(Unavailable):
-            await store.call("PING")
+            await redis_client.call("PING")
         assert counts.redis_failures > 0
-        assert not store.answering
+        assert not redis_client.answering
         tasks.cancel_scope.cancel()
-    await store.aclose()
+    await redis_client.aclose()

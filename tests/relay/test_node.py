@@ -55,7 +55,7 @@ async def node() -> AsyncIterator[Node]:
 def _serving(tasks: TaskGroup) -> Node:
     node = Node(Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3))
     node._assemble(UID, tasks)
-    node._notices.serving = True
+    node._control_messages.serving = True
     node._lease.incarnation, node._lease.deadline = 1, clock() + LEASE
     node._bus._publishing._publisher = Publisher()
     node._bus._publishing.answered(1)
@@ -97,7 +97,7 @@ def refuse(node: Node) -> None:
 
 
 def begin_again(node: Node) -> None:
-    node._notices.serving = False
+    node._control_messages.serving = False
 
 
 def drain(node: Node) -> None:
@@ -105,7 +105,7 @@ def drain(node: Node) -> None:
 
 
 def fill(node: Node) -> None:
-    node._gate.open = 3
+    node._admission.open = 3
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ async def test_metrics_are_told_of_lease_bus_and_memory(node: Node) -> None:
     assert 0 <= reading.lease_age < LEASE
     node._lease.deadline -= 2 * LEASE
     go_deaf(node)
-    node._store._shard("").answering = False
+    node._redis_client._shard("").answering = False
     reading = await node._read()
     assert (reading.lease, reading.hearing, reading.redis) == (False, False, False)
     assert 2 * LEASE <= reading.lease_age < 3 * LEASE

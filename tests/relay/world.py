@@ -103,7 +103,7 @@ class Place:
         self.node_id = self.node = node_id
         self.limits = world.limits
         self.counts = Counts()
-        self.partners = PartnerNodeCounts()
+        self.partner_node_counts = PartnerNodeCounts()
         self.begun: list[Session] = []
         self.authenticates = False
         self.refusal: Code | None = None  # of every claim
@@ -145,8 +145,8 @@ class Place:
                 seen[session.chat.partner.node_id] += 1
             if session.pairing.promised is not None:
                 seen[session.pairing.promised.partner.node_id] += 1
-        assert self.partners._counts == seen
-        assert self.partners.chatting == sum(session.chat is not None for session in living)
+        assert self.partner_node_counts._counts == seen
+        assert self.partner_node_counts.chatting == sum(session.chat is not None for session in living)
 
     def user(self, *, program: bool = True) -> "User":
         """A client that connects here."""

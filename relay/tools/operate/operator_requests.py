@@ -40,7 +40,7 @@ async def drain(told: Config, node: str, timeout: float) -> None:
             return all(found.node_id != meant[0].node_id for found in await living())
 
         frames = [note(Kind.DRAIN, OPERATOR, body=meant[0].node_id.encode())]
-        if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
+        if not await _tell_until(ask.redis_client, told.prefix, frames, gone, timeout):
             raise StartError(f"{node} hasn't ended in {timeout:g} s")
 
 
@@ -51,22 +51,22 @@ def _may_live(node: Node) -> bool:
 async def kick(told: Config, canonical_name: str, timeout: float) -> None:
     """End the session that owns the name. Returns when it no longer owns it. Raises StartError."""
     async with asking(told) as ask:
-        before = await _owner(ask.store, told.prefix, canonical_name)
+        before = await _owner(ask.redis_client, told.prefix, canonical_name)
         if before is None:
             raise StartError("nobody has this name")
 
         async def gone() -> bool:
-            return await _owner(ask.store, told.prefix, canonical_name) != before
+            return await _owner(ask.redis_client, told.prefix, canonical_name) != before
 
         frames = [note(Kind.KICK, OPERATOR, body=canonical_name.encode())]
-        if not await _tell_until(ask.store, told.prefix, frames, gone, timeout):
+        if not await _tell_until(ask.redis_client, told.prefix, frames, gone, timeout):
             raise StartError(f"nothing has come of it in {timeout:g} s")
 
 
-async def _owner(store: RedisClient, prefix: str, canonical_name: str) -> str | None:
+async def _owner(redis_client: RedisClient, prefix: str, canonical_name: str) -> str | None:
     """Return the id of the session that owns a name, or None if there is none. Raises Unavailable."""
     place = Keys(prefix).place(canonical_name)
-    raw = await store.call("HGET", place.key, place.field)
+    raw = await redis_client.call("HGET", place.key, place.field)
     try:
         return None if raw is None else record.decode(raw).session_id
     except BadRecord:
@@ -74,13 +74,13 @@ async def _owner(store: RedisClient, prefix: str, canonical_name: str) -> str | 
 
 
 async def _tell_until(
-    store: RedisClient, prefix: str, frames: list[bytes], done: Callable[[], Awaitable[bool]], timeout: float
+    redis_client: RedisClient, prefix: str, frames: list[bytes], done: Callable[[], Awaitable[bool]], timeout: float
 ) -> bool:
     with anyio.move_on_after(timeout):
         looks = 0
         while True:
             if looks % AGAIN_EVERY == 0:
-                await store.publish(Keys(prefix).everyone, frames)
+                await redis_client.publish(Keys(prefix).everyone, frames)
             if await done():
                 return True
             looks += 1

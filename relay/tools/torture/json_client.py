@@ -88,17 +88,17 @@ class JsonClient:
         self._moves = Moves(rng, [other for other in names if other != name])
         self._serial = 0  # the number of messages in all sessions
         self._visit = _Visit(_NOWHERE)
-        self._memory = JsonClientSession(history)
+        self._session = JsonClientSession(history)
 
     @property
     def ready(self) -> bool:
         """Whether this client owns its name and is connected."""
-        return self._memory.ready
+        return self._session.ready
 
     @property
     def settled(self) -> bool:
         """Whether it is ready and every message has its outcome."""
-        return self.ready and not self._memory.pending
+        return self.ready and not self._session.pending
 
     @property
     def refused(self) -> bool:
@@ -108,12 +108,12 @@ class JsonClient:
     @property
     def done(self) -> bool:
         """Whether the node has sent `bye`."""
-        return self._memory.stand is Stand.OVER
+        return self._session.stand is Stand.OVER
 
     @property
     def partner(self) -> str:
         """The partner that it believes to have, or ""."""
-        return self._memory.partner
+        return self._session.partner
 
     # --- the connection
 
@@ -121,16 +121,16 @@ class JsonClient:
         """Begin a connection to a node. Returns what to send first."""
         self._visit = _Visit(node, rival=self._visit.unanswered)
         if self.done:
-            self._memory = JsonClientSession(self._history)  # for the next session
+            self._session = JsonClientSession(self._history)  # for the next session
         return encode(self._hello())
 
     def _hello(self) -> ClientFrame:
-        return self._memory.hello(self.name, acks=self.kind is Kind.PROGRAM)
+        return self._session.hello(self.name, acks=self.kind is Kind.PROGRAM)
 
     def closed(self, at: float) -> None:
         """Note that the connection is gone. After a `quit`, which the node may have read, the session is given up."""
-        self._memory.cut(at)
-        if self._memory.quit_at is not None:
+        self._session.cut(at)
+        if self._session.quit_at is not None:
             self._over(End.BROKEN, at)
 
     def give_up(self, at: float) -> None:
@@ -138,8 +138,8 @@ class JsonClient:
         self._over(End.BROKEN, at)
 
     def _over(self, end: End, at: float) -> None:
-        self._memory.close(end, at)
-        self._memory = JsonClientSession(self._history)
+        self._session.close(end, at)
+        self._session = JsonClientSession(self._history)
 
     def feed(self, data: bytes, at: float) -> bytes:
         """Handle data from the node. Returns what to answer."""
@@ -154,15 +154,15 @@ class JsonClient:
         return b"".join(map(encode, answers))
 
     def _acknowledge(self) -> _Answers:
-        upto = self._memory.acknowledge()
-        return [ClientAck(upto, self._memory.chat)] if upto and self.kind is Kind.PROGRAM else []
+        upto = self._session.acknowledge()
+        return [ClientAck(upto, self._session.chat)] if upto and self.kind is Kind.PROGRAM else []
 
     # --- what it does
 
     def act(self, at: float) -> tuple[bytes, Move]:
         """Draw the next move. Returns it with the bytes to send."""
         frames = [*self._acknowledge()]
-        memory = self._memory
+        memory = self._session
         sane = memory.stand is Stand.READY and memory.quit_at is None and len(memory.pending) < PENDING
         move = self._moves.next(memory.partner, sane=sane)
         match move:
@@ -184,7 +184,7 @@ class JsonClient:
 
     def quit(self, at: float) -> bytes:
         """Return the frame that releases the name."""
-        self._memory.quit_at = at
+        self._session.quit_at = at
         return encode(ClientQuit())
 
     def call(self, name: str) -> bytes:
@@ -192,7 +192,7 @@ class JsonClient:
         return encode(self._call(name))
 
     def _call(self, name: str) -> ClientTo:
-        self._memory.ask(name)
+        self._session.ask(name)
         return ClientTo(name)
 
     def say(self, at: float) -> bytes:
@@ -200,52 +200,52 @@ class JsonClient:
         return encode(self._say(at))
 
     def _say(self, at: float) -> ClientMsg:
-        assert self._memory.session is not None
+        assert self._session.session is not None
         self._serial += 1
-        key = f"{self.name}/{self._memory.session.serial}/{self._serial}"
-        return self._memory.say(key, f"{key} {'x' * self._rng.choice((0, 0, 0, 40, 400))}", at)
+        key = f"{self.name}/{self._session.session.serial}/{self._serial}"
+        return self._session.say(key, f"{key} {'x' * self._rng.choice((0, 0, 0, 40, 400))}", at)
 
     def view(self) -> View | None:
         """Return the chat that it believes to be in, or None without a session."""
-        return self._memory.view()
+        return self._session.view()
 
     # --- what the node says
 
     def _welcome(self, frame: NodeWelcome, at: float) -> _Answers:
         node = self._visit.node
-        if self._memory.session is None:
+        if self._session.session is None:
             if frame.resumed:
                 self._odd("resumed a session that isn't ours")
             session = self._history.begin(self.name, self.kind, at, node, stranger=self.stranger)
-            self._memory.begin(session, frame.token)
+            self._session.begin(session, frame.token)
             return []
-        other = frame.token != self._memory.token
+        other = frame.token != self._session.token
         if not frame.resumed or other:
             self._odd(f"welcomed back with resumed {frame.resumed} and another token: {other}")
-        return self._memory.reconnected(node, at)
+        return self._session.reconnected(node, at)
 
     def _paired(self, frame: NodePaired, at: float) -> _Answers:
-        return self._memory.paired(frame, at)
+        return self._session.paired(frame, at)
 
     def _msg(self, frame: NodeMsg, at: float) -> _Answers:
-        chat, partner, last = self._memory.chat, self._memory.partner, self._memory.last
+        chat, partner, last = self._session.chat, self._session.partner, self._session.last
         if frame.chat != chat or frame.sender != partner:
             self._odd(f"a message of {frame.sender} in chat {frame.chat}, while in {chat} with {partner}")
         if frame.id <= last:
             self._odd(f"id {frame.id} of {frame.sender} after {last}")
-        self._memory.hear(frame, at)
+        self._session.hear(frame, at)
         return []
 
     def _ack(self, frame: NodeAck, at: float) -> _Answers:
-        self._memory.acked(frame.id, frame.chat)
+        self._session.acked(frame.id, frame.chat)
         return []
 
     def _unconfirmed(self, frame: NodeUnconfirmed, at: float) -> _Answers:
-        self._memory.unconfirmed(frame)
+        self._session.unconfirmed(frame)
         return []
 
     def _left(self, frame: NodeLeft, at: float) -> _Answers:
-        return self._memory.left(frame, at)
+        return self._session.left(frame, at)
 
     def _error(self, frame: NodeError, at: float) -> _Answers:
         ready = self.ready
@@ -263,16 +263,16 @@ class JsonClient:
             case Code.WINDOW_FULL | Code.BAD_ORDER if ready and frame.id is not None:
                 self._not_taken(frame, frame.id)
             case code if ready and code in _EXPECTED:
-                self._memory.refused(frame.name or "")
+                self._session.refused(frame.name or "")
             case _:
                 self._odd(f"error {frame.code}, ready {ready}: {frame.message}")
         return []
 
     def _not_taken(self, frame: NodeError, id: int) -> None:
         """Forget this message, which a full window refused, and all after it, which were out of order."""
-        if frame.code == Code.BAD_ORDER and id in self._memory.pending:
+        if frame.code == Code.BAD_ORDER and id in self._session.pending:
             self._odd(f"bad_order for id {id}, expected {frame.expected}")
-        self._memory.not_taken(id)
+        self._session.not_taken(id)
 
     def _replaced(self, frame: NodeReplaced, at: float) -> _Answers:
         if not self._visit.rival:
@@ -285,10 +285,10 @@ class JsonClient:
         return []
 
     def _bye(self, frame: NodeBye, at: float) -> _Answers:
-        if self._memory.pending:
-            self._odd(f"good-bye before the outcome of {len(self._memory.pending)} messages")
+        if self._session.pending:
+            self._odd(f"good-bye before the outcome of {len(self._session.pending)} messages")
         self._over(End.QUIT, at)
-        self._memory.stand = Stand.OVER
+        self._session.stand = Stand.OVER
         return []
 
     def _odd(self, what: str) -> None:

@@ -93,7 +93,7 @@ def test_without_an_echo_both_connections_are_made_anew_and_that_is_said_once(sc
         for _ in range(5):
             scene.pass_time(LATE)
     assert scene.given_up == (True, True)
-    assert scene.desk.counts.deaf == 5
+    assert scene.desk.counts.missed_echoes == 5
     assert [(line["event"], line["server"]) for line in lines] == [
         ("deaf: no echo of the own probe, connecting anew", "redis:2")
     ]
@@ -105,7 +105,7 @@ def test_without_answers_the_connection_that_publishes_is_made_anew_although_the
     with capture_logs() as lines:
         scene.pass_time(0.0)
     assert scene.given_up == (True, False)
-    assert (scene.desk.counts.mute, scene.desk.counts.deaf) == (1, 0)
+    assert (scene.desk.counts.missed_publish_replies, scene.desk.counts.missed_echoes) == (1, 0)
     assert [(line["event"], line["server"]) for line in lines] == [
         ("mute: no answer to what is published, connecting anew", "redis:1")
     ]
@@ -171,7 +171,7 @@ class TestRefusals:
     @pytest.mark.parametrize("error", ["MASTERDOWN Link with MASTER is down", "LOADING Redis is loading", "READONLY"])
     def test_one_that_says_that_this_server_is_the_wrong_one_has_it_left(self, scene: Scene, error: str) -> None:
         doubts: list[str] = []
-        scene.bus._publishing._store = cast(Any, SimpleNamespace(doubt=lambda: doubts.append(error)))
+        scene.bus._publishing._redis_client = cast(Any, SimpleNamespace(doubt=lambda: doubts.append(error)))
         scene.answer(Exception(error))
         assert scene.given_up == (True, False)
         assert doubts == [error]

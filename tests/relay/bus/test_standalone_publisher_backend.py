@@ -24,14 +24,14 @@ class Scene:
 
     async def open(self, url: str) -> None:
         self._client.config_resetstat()
-        self._store = RedisClient(url)
+        self._redis_client = RedisClient(url)
         self.publisher = StandalonePublisherBackend(
-            await self._store.connect(""), lambda *answer: self.answers.append(answer), HI
+            await self._redis_client.connect(""), lambda *answer: self.answers.append(answer), HI
         )
 
     async def close(self) -> None:
         self.publisher.abort()
-        await self._store.aclose()
+        await self._redis_client.aclose()
         self._client.close()
 
     def published(self) -> int:

@@ -99,7 +99,7 @@ async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told
     await until(lambda: first.closed)
     assert b'"replaced"' in first.sent
     assert "ann" not in here.sessions
-    assert not here._claims._moved
+    assert not here._name_claims._moved
 
 
 async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Hub, guests: Guests) -> None:
@@ -260,7 +260,7 @@ async def test_a_resume_that_comes_through_once_the_node_is_being_stopped_is_lef
     old = guests.at(there)
     token = await token_of(old)
     old.reset()
-    await until(lambda: there.sessions["ann"].away and there._records.quiet)
+    await until(lambda: there.sessions["ann"].away and there._record_writer.quiet)
     late = guests.at(here, token=token)
     here.dismiss()
     await until(lambda: not here.sessions)

@@ -87,7 +87,7 @@ async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobod
     broken = guests.connect(here)
     broken.send(b'{"type":"hello","name":"ann","auth":"good"}\n' if program else b"ann good\n")
     broken.reset()
-    await until(lambda: here.sessions["ann"].named and not here._claims._behind)
+    await until(lambda: here.sessions["ann"].named and not here._name_claims._behind)
     await until(lambda: broken.connection.session.state in (State.ENDED, State.NAMELESS))
     assert here.sessions["ann"].client is first.connection
     assert not first.closed
@@ -214,7 +214,7 @@ async def test_a_defect_behind_an_answer_is_logged_and_the_node_goes_on(
     here: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, capture_logs() as log:
-        patch.setattr(here._claims, "_known", lambda *about: 1 / 0)
+        patch.setattr(here._name_claims, "_known", lambda *about: 1 / 0)
         await token_of(guests.at(here))
         await until(lambda: [line for line in log if line["event"] == "a step failed"])
     await token_of(guests.at(here, "ben"))

@@ -22,7 +22,7 @@ def test_nobody_looks_at_all_sessions() -> None:
     bus: Any = SimpleNamespace(waiting=lambda: {LINKED})
     for ties in ((THERE, None), (None, OTHER), (HERE, None)):
         node.partners.change(NO_TIES, ties)
-    assert PeerNodeLoss(node, bus).partners() == {THERE, OTHER}
+    assert PeerNodeLoss(node, bus).partner_nodes() == {THERE, OTHER}
     assert PeerNodeLoss(node, bus).watched() == {THERE, OTHER, LINKED}
 
 

@@ -27,14 +27,14 @@ class Desk:
     """Records of sessions, on a directory in a real server."""
 
     def __init__(self, server: RedisServer, prefix: str, tasks: TaskGroup) -> None:
-        self.store, self.keys = RedisClient(server.url), Keys(prefix)
-        lease = Lease(self.store, self.keys, NODE_ID, LEASE_SECONDS)
-        self.directory = Directory(self.store, self.keys, lease, self)
+        self.redis_client, self.keys = RedisClient(server.url), Keys(prefix)
+        lease = Lease(self.redis_client, self.keys, NODE_ID, LEASE_SECONDS)
+        self.directory = Directory(self.redis_client, self.keys, lease, self)
         self.turns = 0
         self.records = RecordWriter(self.directory, tasks, self._changed)
         self.world = World()
         self.client = server.client()
-        tasks.start_soon(self.store.run)
+        tasks.start_soon(self.redis_client.run)
 
     def _changed(self) -> None:
         self.turns += 1
@@ -65,7 +65,7 @@ async def desk(redis_server: RedisServer, prefix: str) -> AsyncIterator[Desk]:
             yield desk
             await until(lambda: desk.records.quiet)
             tasks.cancel_scope.cancel()
-    await desk.store.aclose()
+    await desk.redis_client.aclose()
     desk.client.close()
 
 
@@ -77,7 +77,7 @@ async def away(own_redis: RedisServer, prefix: str) -> AsyncIterator[tuple[Desk,
         own_redis.stop()
         yield desk, own_redis
         tasks.cancel_scope.cancel()
-    await desk.store.aclose()
+    await desk.redis_client.aclose()
 
 
 class TestSaving:
@@ -195,7 +195,7 @@ class TestSaving:
         async def silent(_node_id: str) -> None:
             raise Unavailable
 
-        monkeypatch.setattr(desk.directory.peers, "lapsed", silent)
+        monkeypatch.setattr(desk.directory.node_liveness, "lapsed", silent)
         desk.client.hset(place.key, "@", "0")
         assert (await desk.directory.find_token("ann", ann.token_hash)) is not None
         monkeypatch.setattr(type(ann), "name_lost", None)

@@ -102,7 +102,7 @@ def test_one_who_is_gone_and_did_not_read_does_not(ours: socket.socket, client: 
     ],
 )
 def test_when_a_peer_owes_an_answer(seen: Look, owing: bool, deaf: bool) -> None:
-    assert (seen.owing, seen.deaf) == (owing, deaf)
+    assert (seen.owing, seen.unresponsive) == (owing, deaf)
 
 
 def test_where_the_kernel_says_too_little_nothing_waits(monkeypatch: pytest.MonkeyPatch, ours: socket.socket) -> None:

@@ -29,16 +29,16 @@ async def node(redis_server: RedisServer, prefix: str) -> AsyncIterator[Node]:
     node = Node(Config(redis=redis_server.url, prefix=prefix))
     async with anyio.create_task_group() as tasks:
         node._assemble("1" * 16, tasks)
-        tasks.start_soon(node._store.run)
+        tasks.start_soon(node._redis_client.run)
         yield node
         tasks.cancel_scope.cancel()
-    await node._store.aclose()
+    await node._redis_client.aclose()
 
 
-def leave(store: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
+def leave(redis_client: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
     key = Keys(prefix).nodes
-    store.hset(key, node_id, report)
-    store.expire(key, 60)
+    redis_client.hset(key, node_id, report)
+    redis_client.expire(key, 60)
 
 
 async def test_what_the_dead_and_strangers_left_is_dropped(node: Node, redis_store: redis.Redis, prefix: str) -> None:
@@ -58,7 +58,7 @@ async def test_more_reports_than_one_answer_holds_are_all_read(
     node_ids = {f"uid{number}" for number in range(10 * COUNT)}
     redis_store.hset(Keys(prefix).nodes, mapping={node_id: encode(REPORT) for node_id in node_ids})
     redis_store.expire(Keys(prefix).nodes, 60)
-    found = await read(node._store, Keys(prefix).nodes)
+    found = await read(node._redis_client, Keys(prefix).nodes)
     assert set(found) == node_ids
     assert set(found.values()) == {REPORT}
 

@@ -41,15 +41,15 @@ async def outcome(info: bytes) -> str:
     """What `check` says of a server with this answer."""
     async with server(info) as url:
         address = url.removeprefix("redis://")
-        store = RedisClient(url)
+        redis_client = RedisClient(url)
         try:
-            await store.check()
+            await redis_client.check()
         except StartError as error:
             return str(error).replace(address, "ADDRESS")
         except Unavailable as error:
             return f"not now: {error}".replace(address, "ADDRESS")
         finally:
-            await store.aclose()
+            await redis_client.aclose()
     return ""
 
 

@@ -47,8 +47,8 @@ async def commands_of_a_set_up() -> int:
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        connection = await store.connect("")
+        redis_client = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        connection = await redis_client.connect("")
         connection.close()
     return seen
 
@@ -73,10 +73,10 @@ async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() 
 
     delays = itertools.cycle(range(10))
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        redis_client = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         for _ in range(300):
             with pytest.raises(Unavailable):
-                await store.connect("")
+                await redis_client.connect("")
 
 
 async def test_what_is_no_resp_costs_the_connection() -> None:
@@ -93,8 +93,8 @@ async def test_what_is_no_resp_costs_the_connection() -> None:
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        connection = RespConnection(await store.connect(""), heard.append)
+        redis_client = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        connection = RespConnection(await redis_client.connect(""), heard.append)
         connection.send(("PING",))
         with anyio.move_on_after(5):
             await connection.lost.wait()

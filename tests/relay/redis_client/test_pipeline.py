@@ -55,11 +55,11 @@ class Scene:
 async def opened() -> AsyncIterator[Scene]:
     server = Server()
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
-        store = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-        scene = Scene(server, PipelineConnection(lambda: store.connect(""), lambda _: scene.current))
+        redis_client = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        scene = Scene(server, PipelineConnection(lambda: redis_client.connect(""), lambda _: scene.current))
         yield scene
         scene.line.close()
-        await store.aclose()
+        await redis_client.aclose()
         await until(lambda: not server.open)
 
 

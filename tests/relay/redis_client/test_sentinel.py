@@ -263,10 +263,10 @@ async def test_a_password_that_they_refuse_ends_a_start(start: Start) -> None:
     guard = Guard(NEW)
     await start(guard)
     guard.answer = lambda words: b"-NOAUTH Authentication required.\r\n"  # type: ignore[method-assign]
-    store = RedisClient(f"redis+sentinel://{HOST}:{guard.port}/service")
+    redis_client = RedisClient(f"redis+sentinel://{HOST}:{guard.port}/service")
     with pytest.raises(StartError, match=f"Redis refuses the credentials: {HOST}:{guard.port}: NOAUTH"):
-        await store.check()
-    await store.aclose()
+        await redis_client.check()
+    await redis_client.aclose()
 
 
 async def test_whoever_shares_a_question_shares_its_failure() -> None:

@@ -263,22 +263,22 @@ class TestHolding:
     async def test_who_has_read_everything_is_not_looked_at(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
-        hub.holding.clear()
+        hub.memory_holders.clear()
         ann.send(b'{"type":"msg","id":1,"text":"hi"}\n')
         await until(lambda: b'"ack"' in ann.sent)
         assert ben.sent.endswith(b"(hi)\n")
-        assert hub.holders() == [ann.connection], "it has said something"
+        assert hub.connected_memory_holders() == [ann.connection], "it has said something"
 
     async def test_who_does_not_read_is(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
-        hub.holding.clear()
+        hub.memory_holders.clear()
         ben.full = True
         for id in (1, 2):
             ann.send(b'{"type":"msg","id":%d,"text":"hi"}\n' % id)
             await until(lambda: ben.sent.endswith(b"(hi)\n"))
         await until(lambda: ben.connection.held_bytes)
-        assert ben.connection in hub.holders()
+        assert ben.connection in hub.connected_memory_holders()
 
     async def test_who_comes_back_to_what_is_under_way_is(self, hub: Hub, wire: Connect) -> None:
         ann, ben = wire(b'{"type":"hello","name":"ann"}\n'), await text(wire, b"ben")
@@ -288,10 +288,10 @@ class TestHolding:
         ann.send(b'{"type":"msg","id":1,"text":"hi"}\n')
         await until(lambda: ben.sent.endswith(b"(hi)\n"))
         again = wire(b'{"type":"hello","name":"ann","sent":1,"token":"%b"}\n' % token.encode())
-        hub.holding.clear()  # as a look does that comes before the answer
+        hub.memory_holders.clear()  # as a look does that comes before the answer
         await until(lambda: NAMED in again.sent)
         assert again.connection.held_bytes
-        assert again.connection in hub.holders()
+        assert again.connection in hub.connected_memory_holders()
 
 
 class TestTurns:

@@ -86,13 +86,13 @@ class TestALineBeforeAName:
 class TestWhatWaitsBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
     async def test_is_one_read_or_one_line(self, hub: Hub, wire: Connect, dialect: str) -> None:
-        hub.held = True
+        hub.lines_held = True
         client = connected(wire, dialect)
         client.send(b"ab\n" * 50_000)
         waiting = sum(len(line) + 1 for line in client.connection.lines if isinstance(line, bytes))
         assert waiting <= (2 * NAMELESS_BYTES if dialect == "classic" else NAMELESS_READ_BYTES)
         assert client.unsent > 100_000
-        hub.held = False
+        hub.lines_held = False
 
     @pytest.mark.parametrize("dialect", DIALECTS)
     async def test_of_answers_is_a_few_that_the_client_does_not_read(self, wire: Connect, dialect: str) -> None:
@@ -195,11 +195,11 @@ class TestTheTimeToSendAName:
 
     async def test_does_not_count_while_a_name_waits_for_its_turn(self, hub: Hub, wire: Connect) -> None:
         hub.limits = replace(hub.limits, name=0.02)
-        hub.held = True
+        hub.lines_held = True
         ann, bad = wire(b"ann\n"), wire(b"not a name\nneither this\n")
         await asyncio.sleep(0.1)
         assert not ann.aborted
-        hub.held = False
+        hub.lines_held = False
         hub.wake_all()
         await until(lambda: ann.sent == b"OK\n")
         assert ann.connection.session.named

@@ -162,7 +162,7 @@ class TestTheEnd:
     def test_that_of_another_chat_makes_nobody_deaf(self, desk: Desk) -> None:
         desk.gets(HalfClosed("ann", "old", 0))
         assert desk.session.chat is not None
-        assert not desk.session.chat.deaf
+        assert not desk.session.chat.half_closed
 
 
 class TestAway:

@@ -169,8 +169,8 @@ class TestChats:
             Unconfirmed(1, 1, Reason.QUIT, ("a",), CHAT),
             Unconfirmed(3, 4, Reason.QUIT, ("b", "c"), CHAT),
         ]
-        assert ann.session.outbox.outcomes.of(2) == ("never was", Reason.LOST)
-        assert ann.session.outbox.outcomes.of(3) == (chat, Reason.QUIT)
+        assert ann.session.sent_messages.outcomes.of(2) == ("never was", Reason.LOST)
+        assert ann.session.sent_messages.outcomes.of(3) == (chat, Reason.QUIT)
 
     def test_an_acknowledgement_past_it_does_not_change_it(self, world: World, ann: User, ben: User) -> None:
         chat = pair(ann, ben)
@@ -179,7 +179,7 @@ class TestChats:
         ann.hears()
         ben.reads()
         assert outcomes(ann) == [Acked(3, chat, NOON)]
-        assert [ann.session.outbox.outcomes.of(id) for id in (1, 2, 3)] == [
+        assert [ann.session.sent_messages.outcomes.of(id) for id in (1, 2, 3)] == [
             (chat, None),
             ("never was", Reason.LOST),
             (chat, None),
