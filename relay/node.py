@@ -184,9 +184,9 @@ class Node:
         """Subscribe, wait for the first echo, make missing partitions, and only then take the lease."""
         await self._reach_redis(tasks)
         await self._warn_of_eviction()
-        upkeep = RestartedTasks(tasks)
-        upkeep.start("redis", self._redis_client.run)
-        upkeep.start("bus", self._bus.run)
+        restarted_tasks = RestartedTasks(tasks)
+        restarted_tasks.start("redis", self._redis_client.run)
+        restarted_tasks.start("bus", self._bus.run)
         await self._hear_ourselves()
         while True:
             try:
@@ -197,18 +197,20 @@ class Node:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
         self._waiting.over()
-        upkeep.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
-        near = self._hub.peer_nodes
-        upkeep.start("peers", self._directory.node_liveness.watch, near.watched, near.lost, near.back)
-        upkeep.start("shards", self._directory.data_loss.watch, self._control_messages.forgotten, self._hub.write_back)
-        upkeep.start("sweep", self._directory.sweep)
-        upkeep.start("memory", housekeeping.mind_memory, self._hub)
-        upkeep.start("links", housekeeping.mind_links, self._bus, self._directory.node_liveness)
-        upkeep.start("heap", mind_heap)
-        upkeep.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
-        upkeep.start("windows", session_stats.watch_windows, self._hub, self._counts)
-        upkeep.start("loop", loop_lag.watch_loop, self._counts)
-        upkeep.start("report", self._reporter.run)
+        restarted_tasks.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
+        near = self._hub.peer_node_loss
+        restarted_tasks.start("peers", self._directory.node_liveness.watch, near.watched, near.lost, near.back)
+        restarted_tasks.start(
+            "shards", self._directory.data_loss.watch, self._control_messages.forgotten, self._hub.write_back
+        )
+        restarted_tasks.start("sweep", self._directory.sweep)
+        restarted_tasks.start("memory", housekeeping.mind_memory, self._hub)
+        restarted_tasks.start("links", housekeeping.mind_links, self._bus, self._directory.node_liveness)
+        restarted_tasks.start("heap", mind_heap)
+        restarted_tasks.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
+        restarted_tasks.start("windows", session_stats.watch_windows, self._hub, self._counts)
+        restarted_tasks.start("loop", loop_lag.watch_loop, self._counts)
+        restarted_tasks.start("report", self._reporter.run)
 
     def _wait_for_redis(self, why: str) -> None:
         self._waits = why

@@ -105,10 +105,10 @@ class Hub:
         self.receive, self.call_later = self._tick.receive, self._tick.call_later
 
         self.memory_budget = MemoryBudget(memory)
-        self.partial_lines = PartialLineTurns(self.memory_budget)
+        self.partial_line_turns = PartialLineTurns(self.memory_budget)
         self.delayed_acks = DelayedClientAcks(self)
         self.login_queue = LoginQueue(self._loop.call_later, self._call_in)
-        self.peer_nodes = PeerNodeLoss(self, self.bus)
+        self.peer_node_loss = PeerNodeLoss(self, self.bus)
         self.control_messages = ControlMessages(node_id, self.directory, self.bus, self, drain)
         self._lease_guard = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
         self._worker_pool = WorkerPool(tasks)
@@ -198,7 +198,7 @@ class Hub:
 
     def go_on_with_halves(self) -> None:
         """Read on from the clients whose turn it is to send the rest of a line, after the budget was shared out."""
-        called = self.partial_lines.look(self._loop.time())
+        called = self.partial_line_turns.look(self._loop.time())
         if called:
             self.open_tick()
             for one in called:
@@ -348,7 +348,7 @@ class Hub:
 
     def forgot(self, node_id: str) -> None:
         """See `BusDelegate`."""
-        self.peer_nodes.forgot(node_id)
+        self.peer_node_loss.forgot(node_id)
 
     def heed(self, frame: Frame) -> None:
         """See `BusDelegate`."""
@@ -362,8 +362,8 @@ class Hub:
         """Write the records of all sessions that this node still owns, and resync every chat across nodes."""
         await self._record_writer.write_all([s for s in self.sessions.values() if s.named])
         self.open_tick()
-        for node_id in self.peer_nodes.partner_nodes():
-            self.peer_nodes.forgot(node_id)
+        for node_id in self.peer_node_loss.partner_nodes():
+            self.peer_node_loss.forgot(node_id)
         self.bus.ask()
 
     def write_back(self, *partitions: int) -> None:

@@ -155,7 +155,7 @@ class Connection(asyncio.BufferedProtocol):
         """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
         if not whole:
             self.read_gate.adjust(self)
-        elif self._hub.partial_lines.done(self):
+        elif self._hub.partial_line_turns.done(self):
             self._hub.go_on_with_halves()
 
     def _mind_length(self) -> None:
@@ -187,7 +187,7 @@ class Connection(asyncio.BufferedProtocol):
         self._origin.left()
         self._hub.unplug(self.session, self)
         self._hub.memory_holders.discard(self)
-        self._hub.partial_lines.forget(self)
+        self._hub.partial_line_turns.forget(self)
         self._hang_up()
 
     def pause_writing(self) -> None:

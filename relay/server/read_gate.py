@@ -65,7 +65,7 @@ class ReadGate:
             return
         pause = hub.lines_held or connection.write_buffer.size > REPLY_BYTES or self.resting_in == hub.loop_iteration
         pause = pause or self._slowed is not None or not self._may_read_ahead(connection)
-        pause = pause or (hub.memory_budget.allowance < PLENTY and not hub.partial_lines.admits(connection))
+        pause = pause or (hub.memory_budget.allowance < PLENTY and not hub.partial_line_turns.admits(connection))
         if pause is not self.paused:
             self.paused = pause
             if pause:

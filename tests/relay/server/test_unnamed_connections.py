@@ -154,7 +154,7 @@ class TestHalfALineOfOneWithAName:
         ann.send(b"x" * 60_000)
         await until(lambda: not ann.reading)
         ann.reset()
-        assert not hub.partial_lines._waiting
+        assert not hub.partial_line_turns._waiting
 
 
 class TestTheTimeToSendAName:
