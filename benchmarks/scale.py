@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from benchmarks import install, runs
 from benchmarks.measure import Figures, Load, connected, measure
 from benchmarks.systems import SYSTEMS, Running, running
-from relay.bus.link import ACK_SECONDS
+from relay.bus.reliable_link import ACK_SECONDS
 
 RESULTS: Final = install.WORK / "scaling.json"
 NODES: Final = (2, 4, 8)

@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 from relay import logs
 from relay.bus.bus import Bus
-from relay.bus.link import Kind
+from relay.bus.reliable_link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.hub import housekeeping
@@ -43,7 +43,7 @@ from relay.redis_client.keys import Keys
 from relay.server.admission import Admission, AdmissionLimits
 from relay.server.auth import Authenticator
 from relay.session.drain import Drain
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.tasks.restart import RestartedTasks
 
 # The pause between tries to reach Redis at the start, and how long the first echo may take before the log says so.

@@ -14,10 +14,10 @@ import anyio
 
 from relay.bus.delegates import BusDelegate, NodeLease
 from relay.bus.echo_probe import EchoProbe
-from relay.bus.link import MAIL, MISSING, Frame, Kind, Link
 from relay.bus.link_table import LinkTable
 from relay.bus.publisher import Publisher
 from relay.bus.reconnect import follow
+from relay.bus.reliable_link import MAIL, MISSING, Frame, Kind, Link
 from relay.bus.subscriber import Subscriber
 from relay.clock import clock
 from relay.logs import Spell

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from relay.bus.link import Frame
+from relay.bus.reliable_link import Frame
 from relay.session.peer_messages import Mail
 
 

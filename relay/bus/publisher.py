@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 from relay.bus.cluster_publisher_backend import ClusterPublisherBackend
 from relay.bus.delegates import ConnectionDelegate
-from relay.bus.link import Kind, note
 from relay.bus.reconnect import Ended, connected, keep
+from relay.bus.reliable_link import Kind, note
 from relay.bus.standalone_publisher_backend import StandalonePublisherBackend
 from relay.logs import Spell
 from relay.metrics import Counts

@@ -7,8 +7,8 @@ from typing import Final
 import anyio
 
 from relay.bus.delegates import ConnectionDelegate
-from relay.bus.link import BadFrame, Kind, unpack
 from relay.bus.reconnect import Ended, connected, keep
+from relay.bus.reliable_link import BadFrame, Kind, unpack
 from relay.clock import clock
 from relay.logs import Spell
 from relay.redis_client.client import RedisClient, Unavailable

@@ -7,7 +7,7 @@ import anyio
 import structlog
 
 from relay.bus.bus import Bus
-from relay.bus.link import Frame, Kind
+from relay.bus.reliable_link import Frame, Kind
 from relay.clock import clock
 from relay.directory.directory import Directory
 from relay.session.operator_kick import kick

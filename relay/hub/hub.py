@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from relay.bus.bus import Bus
 from relay.bus.delegates import BusDelegate
-from relay.bus.link import Frame
+from relay.bus.reliable_link import Frame
 from relay.directory.directory import Directory, DirectoryDelegate
 from relay.hub.control_messages import ControlMessages
 from relay.hub.delayed_client_acks import DelayedClientAcks
@@ -29,12 +29,12 @@ from relay.names.parse import Name
 from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
 from relay.session import peer_handlers
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.drain import dismiss
 from relay.session.memory_budget import MemoryBudget
 from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Ack, Mail, SessionMoved
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session
 from relay.tasks.batches import in_slices
 from relay.tasks.worker_pool import WorkerPool

@@ -19,7 +19,7 @@ from relay.names.parse import Name, parse
 from relay.protocol.commands_and_events import Claim, Replaced
 from relay.protocol.errors import Code
 from relay.session import resume
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState

@@ -3,7 +3,7 @@
 from math import inf
 from typing import Final
 
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 
 MINUTE: Final = 60.0
 

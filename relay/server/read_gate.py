@@ -9,7 +9,7 @@ from relay.hub.rate_limit import RateLimiter
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC
 from relay.server.write_buffer import WriteBuffer
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.memory_budget import PLENTY
 
 # Unread replies of one client, in bytes. Above this, its lines aren't read either.

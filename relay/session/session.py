@@ -38,7 +38,7 @@ from relay.protocol.commands_and_events import (
 from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
 from relay.protocol.frame_errors import Ref
 from relay.session.chat import FLIGHT_BYTES, Chat
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.command_handlers import COMMANDS, before_name
 from relay.session.grace_period import GracePeriod
 from relay.session.incoming_calls import CallPolicy
@@ -46,7 +46,7 @@ from relay.session.pairing import Pairing
 from relay.session.partner_node_counts import NO_TIES
 from relay.session.peer_messages import ChatEnded, FlowAck, HalfClosed, Knew, Mail, UnknownSession
 from relay.session.resume import RestoredState, partner_lost
-from relay.session.runtime import SessionRuntime
+from relay.session.runtime_interface import SessionRuntime
 from relay.session.sent_messages import SentMessages
 
 # These commands wait for the outcome of the messages before them.

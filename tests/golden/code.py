@@ -20,7 +20,7 @@ from pairchat.cli import app as pairchat_app
 from pairchat.errors import PairchatError
 from pairchat.wording import Exit, exit_status
 from relay import logs
-from relay.bus.link import Kind, pack, unpack
+from relay.bus.reliable_link import Kind, pack, unpack
 from relay.cli import FAILURE_STATUS, USAGE_STATUS
 from relay.cli import app as relay_app
 from relay.directory import record

@@ -3,8 +3,8 @@
 import pytest
 import redis
 
-from relay.bus.link import Kind, pack
 from relay.bus.link_table import LINKS
+from relay.bus.reliable_link import Kind, pack
 from relay.session.peer_messages import encode
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests

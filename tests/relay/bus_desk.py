@@ -4,8 +4,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from relay.bus.bus import Bus
-from relay.bus.link import Frame, unpack
 from relay.bus.reconnect import SILENT_SECONDS
+from relay.bus.reliable_link import Frame, unpack
 from relay.metrics import Counts
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys

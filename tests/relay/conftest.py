@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from relay.hub.hub import Hub
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, a_hub, clients
 from tests.relay.world import User, World, enter
 from tests.support.server import RedisServer

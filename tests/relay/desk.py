@@ -21,7 +21,7 @@ from relay.redis_client import request_queue, round_trip_timeout
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.server.connection import Connection
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.support.memory import MemoryDirectory
 
 Core = TypeVar("Core", bound=Hub)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.world import User, World, enter
 
 GRACE = 20.0

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from relay.bus import link_table
-from relay.bus.link import Kind, Link, pack, unpack
+from relay.bus.reliable_link import Kind, Link, pack, unpack
 from relay.hub import housekeeping
 from relay.hub.hub import Hub
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
@@ -18,7 +18,7 @@ from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.server.connection import TURN_LINES
 from relay.session import peer_handlers
 from relay.session.peer_messages import Ack, Resync, encode
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.bus_desk import Desk
 from tests.relay.desk import Connect, text, until
 from tests.relay.world import World, enter, pair

@@ -13,7 +13,7 @@ import anyio
 from relay.bus.bus import Bus
 from relay.bus.standalone_publisher_backend import StandalonePublisherBackend
 from relay.hub.hub import Hub
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Wire, in_memory
 from tests.support.memory import MemoryDirectory
 

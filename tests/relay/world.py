@@ -25,12 +25,12 @@ from relay.protocol.commands_and_events import (
 )
 from relay.protocol.errors import Code, Ending, Presence
 from relay.session import peer_handlers, resume
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.memory_budget import PLENTY
 from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session, State
 
 Deed = Callable[[], None]

@@ -16,10 +16,10 @@ from pairchat.errors import NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
 from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS, Attention, Notify, choose, learn_focus_keys, sequence
-from pairchat.screen.input_handler import InputHandler
 from pairchat.screen.input_line import InputLine
 from pairchat.screen.job_control import job_control
 from pairchat.screen.layout import application
+from pairchat.screen.line_executor import LineExecutor
 from pairchat.screen.presenter import Presenter
 from pairchat.screen.status_bar import SPINNING, StatusBar
 from pairchat.screen.terminal_output import TerminalOutput
@@ -72,7 +72,7 @@ class Screen:
             keyboard=self._keyboard,
             output=self._paper.output(),
         )
-        self._actions: InputHandler | None = None
+        self._actions: LineExecutor | None = None
         self._name_typed: anyio.Event | None = None  # set while the program asks for a name
         self._name: str | None = None
         self._leaving = anyio.Event()
@@ -181,7 +181,7 @@ class Screen:
             self._status.chat = chat
             self._conversation.names[chat.name or ""] = None
             self._conversation.notice(f"You are {word(chat.name or '')}. /help lists the commands.")
-            actions = InputHandler(chat, self._conversation, self._view, self._leave, self._app.invalidate)
+            actions = LineExecutor(chat, self._conversation, self._view, self._leave, self._app.invalidate)
             self._actions = actions
             try:
                 await alongside(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """One command, for the help, for completion, and for `InputHandler`, which carries it out."""
+    """One command, for the help, for completion, and for `LineExecutor`, which carries it out."""
 
     name: str
     argument: str  # as the help shows it; empty if there is none, in brackets if it is optional

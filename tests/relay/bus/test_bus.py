@@ -6,7 +6,7 @@ import pytest
 
 from relay.bus import bus as bus_module
 from relay.bus import publisher
-from relay.bus.link import FLIGHT_BYTES, Frame, Kind, Link, note, pack, unpack
+from relay.bus.reliable_link import FLIGHT_BYTES, Frame, Kind, Link, note, pack, unpack
 from relay.metrics import Counts
 from relay.session.peer_messages import Ack, Text, encode
 from tests.relay.bus_desk import OTHER, THERE, Desk

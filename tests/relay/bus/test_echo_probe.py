@@ -7,8 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.bus import echo_probe
-from relay.bus.link import Kind, note, unpack
 from relay.bus.reconnect import SILENT_SECONDS
+from relay.bus.reliable_link import Kind, note, unpack
 from relay.clock import clock
 from tests.relay.bus_desk import HERE, Desk
 

@@ -3,8 +3,8 @@
 import pytest
 
 from relay.bus import link_table
-from relay.bus.link import Frame, Kind
 from relay.bus.link_table import LinkTable
+from relay.bus.reliable_link import Frame, Kind
 from relay.metrics import Counts
 from relay.session.peer_messages import Ack
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from relay.directory.directory import FENCE_MAX, Directory, SessionRecord, Unavailable
 from relay.redis_client.keys import Keys
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import a_hub
 from tests.support.server import RedisServer
 

@@ -19,7 +19,7 @@ from relay.session.chat import Chat
 from relay.session.grace_period import RIVALS_US
 from relay.session.pairing import Settling
 from relay.session.peer_messages import Mail, SessionMoved
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
 from tests.relay.desk import Guests, a_hub, answer, token_of, until, written
 from tests.support.server import RedisServer

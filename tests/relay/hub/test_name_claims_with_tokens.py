@@ -14,7 +14,7 @@ from relay.hub.name_claims import TRIES
 from relay.hub.rate_limit import TokenBucket
 from relay.metrics import Limit
 from relay.session.peer_messages import SessionMoved
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
 from tests.relay.desk import Guests, Wire, a_hub, answer, token_of, until
 from tests.support.server import RedisServer

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.hub.rate_limit import RateLimiter, TokenBucket
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 
 LINES, BYTES, CALLS = 100, 10_000, 60
 

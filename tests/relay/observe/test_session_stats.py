@@ -12,7 +12,7 @@ from relay.observe import loop_lag, session_stats
 from relay.protocol import dialects
 from relay.protocol.errors import Presence
 from relay.server import connection
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session
 from tests.relay.desk import Connect, until
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from relay.hub.hub import Hub
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import a_router_in_memory
 from tests.support.memory import MemoryDirectory
 

@@ -11,7 +11,7 @@ from relay.hub import loop_tick
 from relay.hub.hub import Hub
 from relay.server.connection import TURN_LINES
 from relay.server.read_gate import AHEAD_LINES, REPLY_BYTES
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, paired, program, text, token_of, until
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from relay.hub.hub import Hub
 from relay.net import tcp_health
 from relay.server import connection
 from relay.server.read_gate import REPLY_BYTES
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, paired, text, until
 from tests.support.memory import MemoryDirectory
 

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.session.memory_budget import SHORT_READ_BYTES
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, paired, program, text, until
 
 pytestmark = pytest.mark.anyio

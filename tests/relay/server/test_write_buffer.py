@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, Wire, program, token_of, until
 from tests.relay.twins import Twins
 

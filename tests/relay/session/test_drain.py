@@ -21,7 +21,7 @@ from relay.protocol.commands_and_events import (
 )
 from relay.protocol.errors import Code, Reason
 from relay.session.drain import Drain, dismiss
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
 from tests.relay.world import CHAT, NOON, Place, User, World, pair
 

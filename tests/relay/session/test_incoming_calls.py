@@ -32,7 +32,7 @@ from relay.protocol.commands_and_events import (
     Who,
 )
 from relay.protocol.errors import Code
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.world import User, World, enter, pair
 
 LIMITS = Limits(blocks=2)

@@ -29,7 +29,7 @@ from relay.protocol.commands_and_events import (
     Who,
 )
 from relay.protocol.errors import Code
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session
 from tests.relay.session.test_incoming_calls import asking
 from tests.relay.world import User, World, enter, pair

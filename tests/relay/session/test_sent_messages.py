@@ -17,7 +17,7 @@ from relay.protocol.commands_and_events import (
     Unconfirmed,
 )
 from relay.protocol.errors import Code, Reason
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.world import CHAT, NOON, User, World, enter, pair
 
 LIMITS = Limits(window=4, window_bytes=100)

@@ -25,7 +25,7 @@ from relay.protocol.commands_and_events import (
 )
 from relay.protocol.errors import Code, Presence
 from relay.protocol.frame_errors import About
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
 from tests.relay.world import NOON, User, World, codes, enter, pair
 

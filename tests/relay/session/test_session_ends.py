@@ -22,7 +22,7 @@ from relay.protocol.commands_and_events import (
     Welcome,
 )
 from relay.protocol.errors import Code, Presence, Reason
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
 from tests.relay.world import CHAT, NOON, User, World, codes, enter, pair
 

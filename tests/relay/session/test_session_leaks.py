@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.session.drain import dismiss
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session
 from tests.relay.desk import Wire, a_hub, until
 from tests.support.server import RedisServer

@@ -12,7 +12,7 @@ import relay
 from relay.session import peer_handlers
 from relay.session import session as owner
 from relay.session.peer_messages import Typing
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import NAMED, TRANSITIONS, IllegalTransition, Session, State, Transition
 from tests.relay.twins import Twins
 from tests.relay.world import World, enter

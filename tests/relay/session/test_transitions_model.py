@@ -19,7 +19,7 @@ from relay.protocol.commands_and_events import (
     Who,
 )
 from relay.session import resume
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.drain import dismiss
 from relay.session.operator_kick import kick
 from relay.session.session import NAMED, Session, State

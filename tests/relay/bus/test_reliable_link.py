@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from relay.bus.link import (
+from relay.bus.reliable_link import (
     ACK_FRAMES,
     ACK_SECONDS,
     FLIGHT_BYTES,

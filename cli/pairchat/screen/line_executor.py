@@ -21,7 +21,7 @@ TYPING_EVERY = 3.0  # seconds between two typing notices to the partner
 PENDING_LINES = 100  # number of lines that may wait while another one is being carried out
 
 
-class InputHandler:
+class LineExecutor:
     """The user's actions in a session. `quit` ends the program."""
 
     def __init__(
