@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 from relay.bus.bus import Bus
 from relay.directory.directory import Directory, DirectoryDelegate, Lease, Unavailable
 from relay.hub.hub import Hub
-from relay.redis_client import client as store_module
+from relay.redis_client import client as client_module
 from relay.redis_client import request_queue, round_trip_timeout
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import PARTITIONS, Keys
@@ -48,7 +48,7 @@ def patient() -> Iterator[None]:
     A name or a call would be `unavailable` then, and a test would wait for the welcome that doesn't come.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module in (store_module, request_queue):
+        for module in (client_module, request_queue):
             patch.setattr(module, "CALL_SECONDS", PATIENCE_SECONDS)
         for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
             patch.setattr(round_trip_timeout, wait, PATIENCE_SECONDS)
@@ -104,7 +104,7 @@ async def a_router_in_memory(memory: MemoryDirectory, limits: Limits) -> AsyncIt
 
 
 def in_memory(kind: type[Core], memory: MemoryDirectory, node_id: str, limits: Limits, tasks: TaskGroup) -> Core:
-    """The core of a node on the directory in memory. Its bus has no store and can't be run."""
+    """The core of a node on the directory in memory. Its bus has no Redis client and can't be run."""
     return kind(
         node_id,
         node_id,
