@@ -18,10 +18,10 @@ class Untouched(UserDict[str, Any]):
 
 
 def test_nobody_looks_at_all_sessions() -> None:
-    node: Any = SimpleNamespace(node_id=HERE, sessions=Untouched(), partners=PartnerNodeCounts())
+    node: Any = SimpleNamespace(node_id=HERE, sessions=Untouched(), partner_node_counts=PartnerNodeCounts())
     bus: Any = SimpleNamespace(waiting=lambda: {LINKED})
     for ties in ((THERE, None), (None, OTHER), (HERE, None)):
-        node.partners.change(NO_TIES, ties)
+        node.partner_node_counts.change(NO_TIES, ties)
     assert PeerNodeLoss(node, bus).partner_nodes() == {THERE, OTHER}
     assert PeerNodeLoss(node, bus).watched() == {THERE, OTHER, LINKED}
 
