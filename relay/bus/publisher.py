@@ -173,7 +173,7 @@ class Publisher:
     async def run(self) -> None:
         """Keep up the connection, or on a cluster the connections, until cancelled."""
         if self._redis_client.sharded:
-            await self._fan()
+            await self._run_on_cluster()
         else:
             await keep(self._session, "publisher", self._not_made)
 
@@ -195,10 +195,10 @@ class Publisher:
                 self._delegate.doubt()
         return Ended(self._served, publisher.address)
 
-    async def _fan(self) -> None:
-        self._publisher = fan = ClusterPublisherBackend(self._redis_client, self._keys, self._inbox, delegate=self)
+    async def _run_on_cluster(self) -> None:
+        self._publisher = backend = ClusterPublisherBackend(self._redis_client, self._keys, self._inbox, delegate=self)
         self._why = ""  # each connection of a cluster has its own reason
-        await fan.run()
+        await backend.run()
 
     # --- results of commands and connections
 

@@ -245,7 +245,7 @@ class Directory:
         """Make the missing partitions, at the first start of a cluster or after Redis has lost data.
 
         `await alone()` returns whether no other node has users; then claims needn't wait. Partitions of a server that
-        doesn't answer are left to `shards.watch`. Raises Unavailable if no server answers.
+        doesn't answer are left to `data_loss.watch`. Raises Unavailable if no server answers.
         """
         keys = {self.keys.partition(number): number for number in range(PARTITIONS)}
         there = dict(zip(keys, await self._redis_client.each(("HEXISTS", key, "@") for key in keys), strict=True))

@@ -318,17 +318,17 @@ class Connection(asyncio.BufferedProtocol):
 
         Leaves any line whose batch result might differ from one-by-one handling.
         """
-        outbox, lines = self.session.sent_messages, self.lines
-        most = min(self._share, self._hub.lines_left, outbox.room(said))
+        sent, lines = self.session.sent_messages, self.lines
+        most = min(self._share, self._hub.lines_left, sent.room(said))
         if lines and most > 0:
             assert self._dialect is not None
-            texts = self._dialect.more(said, lines, most, outbox.room_bytes)
+            texts = self._dialect.more(said, lines, most, sent.room_bytes)
             if texts:
                 for _ in texts:
                     lines.popleft()
                 self._share -= len(texts)
                 self._hub.lines_left -= len(texts)
-                outbox.say_on(texts)
+                sent.say_on(texts)
 
     def _handle_before(self, command: Command) -> None:
         """Handle a command that the client sent before the chat was announced: its message belongs to no chat."""

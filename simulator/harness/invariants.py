@@ -56,7 +56,7 @@ class Invariants:
     def _look(self, node: NodeProcess, hub: Hub) -> None:
         budget = hub.memory_budget
         if budget.room < 0:
-            self._say(f"node {node.number} holds {budget.held} bytes, {-budget.room} more than it may")
+            self._say(f"node {node.number} holds {budget.used} bytes, {-budget.room} more than it may")
 
     def _say(self, what: str) -> None:
         if len(self.broken) < MOST:
@@ -90,6 +90,6 @@ class Invariants:
             found["frames sent again"] += counts.frames_resent
             found["gaps between nodes"] += counts.gaps
             found["links begun anew"] += counts.resets
-            found["missing echoes"] += counts.deaf
+            found["missing echoes"] += counts.missed_echoes
         self._hubs.clear()
         return found

@@ -18,7 +18,7 @@ from relay.bus.bus import Bus
 from relay.bus.delegates import BusDelegate
 from relay.directory.directory import Directory, DirectoryDelegate, Lease, Unavailable
 from relay.hub.hub import Hub
-from relay.redis_client import client as store_module
+from relay.redis_client import client as client_module
 from relay.redis_client import request_queue, round_trip_timeout
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import PARTITIONS, Keys
@@ -50,7 +50,7 @@ def patient() -> Iterator[None]:
     would wait for a welcome in vain.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module in (store_module, request_queue):
+        for module in (client_module, request_queue):
             patch.setattr(module, "CALL_SECONDS", PATIENCE_SECONDS)
         for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
             patch.setattr(round_trip_timeout, wait, PATIENCE_SECONDS)

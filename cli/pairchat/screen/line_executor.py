@@ -25,15 +25,15 @@ class LineExecutor:
     """The user's actions in a session. `quit` ends the program."""
 
     def __init__(
-        self, chat: Chat, conversation: Presenter, view: Viewport, quit: Callable[[], None], redraw: Callable[[], None]
+        self, chat: Chat, presenter: Presenter, viewport: Viewport, quit: Callable[[], None], redraw: Callable[[], None]
     ) -> None:
         self._redraw = redraw
         self._told_typing = -TYPING_EVERY
         self._wait = False  # True while a call is repeated until it succeeds
         self._waiting = anyio.CancelScope()
         self._chat = chat
-        self._conversation = conversation
-        self._view = view
+        self._presenter = presenter
+        self._viewport = viewport
         self._quit = quit
         self.raw = False  # True while frames are shown
         self._found: list[Entry] = []  # the search results that were not shown yet, the latest last
@@ -60,7 +60,7 @@ class LineExecutor:
         """Queue a line. It is carried out after the lines before it."""
         if not line.strip():
             return
-        if self._conversation.partner.calling and line.strip() == "/leave":
+        if self._presenter.partner.calling and line.strip() == "/leave":
             self._chat.cancel_call()
             if self._wait:
                 self._waiting.cancel()
@@ -68,7 +68,7 @@ class LineExecutor:
         try:
             self._send.send_nowait(line)
         except anyio.WouldBlock:
-            self._conversation.error(f"Too much is waiting; not sent: {word(line)}")
+            self._presenter.error(f"Too much is waiting; not sent: {word(line)}")
 
     async def run(self, to: str | None, *, wait: bool = False) -> None:
         """Call `to`, if it is given, and then carry out typed lines for ever."""
@@ -86,9 +86,9 @@ class LineExecutor:
         try:
             await action()
         except Wrong as error:
-            self._conversation.error(word(str(error)))
+            self._presenter.error(word(str(error)))
         except (Refused, NameLost) as error:
-            self._conversation.error(sentence(error))
+            self._presenter.error(sentence(error))
         finally:
             self._redraw()
 
@@ -99,16 +99,16 @@ class LineExecutor:
             receipt = await self._chat.send(text)
         except (Refused, ValueError) as error:
             why = refusal(error) if isinstance(error, Refused) else "it is not Unicode text"
-            self._conversation.error(f"Not sent, {why}: {word(text)}")
+            self._presenter.error(f"Not sent, {why}: {word(text)}")
         else:
             self._told_typing = -TYPING_EVERY
-            self._view.found = ""
-            self._view.to_end()
-            self._conversation.said(self._chat, receipt.outgoing)
+            self._viewport.found = ""
+            self._viewport.to_end()
+            self._presenter.said(self._chat, receipt.outgoing)
 
     async def _call(self, name: str, *, wait: bool = False) -> None:
-        self._conversation.names[name] = None
-        self._conversation.partner.calling = self._conversation.called = name
+        self._presenter.names[name] = None
+        self._presenter.partner.calling = self._presenter.called = name
         self._redraw()
         paired = False
         try:
@@ -117,9 +117,9 @@ class LineExecutor:
                 await call_with_retry(self._chat, name, wait=wait)
                 paired = True
         finally:
-            self._conversation.partner.calling = ""
+            self._presenter.partner.calling = ""
             if not paired:
-                self._conversation.called = ""
+                self._presenter.called = ""
 
     async def _leave(self, _: str) -> None:
         await self._chat.leave()
@@ -129,10 +129,10 @@ class LineExecutor:
 
     async def _decline(self, _: str) -> None:
         self._chat.decline(self._invitation())
-        self._conversation.invited = None
+        self._presenter.invited = None
 
     def _invitation(self) -> Invited:
-        invited = self._conversation.invited
+        invited = self._presenter.invited
         if invited is None:
             raise Wrong("Nobody is calling.")
         return invited
@@ -154,52 +154,54 @@ class LineExecutor:
 
     async def _who(self, name: str) -> None:
         state = await self._chat.who(name)
-        self._conversation.names[name] = None
-        self._conversation.notice(f"{word(name)} {PRESENCE.get(state) or 'is ' + word(state)}.")
+        self._presenter.names[name] = None
+        self._presenter.notice(f"{word(name)} {PRESENCE.get(state) or 'is ' + word(state)}.")
 
     async def _retry(self, _: str) -> None:
-        partner = self._conversation.partner.name
-        failed = [entry for entry in self._conversation.history.failed() if entry.partner == partner]
+        partner = self._presenter.partner.name
+        failed = [entry for entry in self._presenter.history.failed() if entry.partner == partner]
         if not failed:
             raise Wrong(f"Nothing to send again to {partner}." if partner else "Nobody is chatting with you.")
         for entry in failed:
             receipt = await self._chat.send(entry.text)
             entry.retried = True
-            self._conversation.said(self._chat, receipt.outgoing)
+            self._presenter.said(self._chat, receipt.outgoing)
 
     async def _search(self, words: str) -> None:
         if words:
-            self._view.found = words
-            self._found = self._conversation.history.find(words)
+            self._viewport.found = words
+            self._found = self._presenter.history.find(words)
         if not self._found:
-            where = "further back" if not words and self._view.found else "found"
-            raise Wrong(f"Nothing {where}: {words or self._view.found}" if words or self._view.found else "Find what?")
-        self._view.show(self._found.pop())
+            where = "further back" if not words and self._viewport.found else "found"
+            raise Wrong(
+                f"Nothing {where}: {words or self._viewport.found}" if words or self._viewport.found else "Find what?"
+            )
+        self._viewport.show(self._found.pop())
 
     async def _clear(self, _: str) -> None:
-        self._conversation.history.clear()
-        self._view.to_end()
+        self._presenter.history.clear()
+        self._viewport.to_end()
 
     async def _log(self, name: str) -> None:
-        log = self._conversation.log
+        log = self._presenter.log
         if not name:
             words = f"Nothing is logged to {word(log.path)} any more." if log.open else "Log to what? /log FILE"
             log.stop()
-            self._conversation.notice(words)
+            self._presenter.notice(words)
             return
         try:
             log.start(name)
         except OSError as error:
             raise Wrong(f"Can't write {name}: {error.strerror}") from None
-        self._conversation.notice(f"All that is said is appended to {word(log.path)} from now on.")
+        self._presenter.notice(f"All that is said is appended to {word(log.path)} from now on.")
 
     async def _raw(self, _: str) -> None:
         self.raw = not self.raw
         words = "Frames are shown: > to the node, < from it." if self.raw else "Frames are not shown any more."
-        self._conversation.notice(words)
+        self._presenter.notice(words)
 
     async def _help(self, _: str) -> None:
-        self._conversation.history.help(help_text())
+        self._presenter.history.help(help_text())
 
     async def _end(self, _: str) -> None:
         self._quit()

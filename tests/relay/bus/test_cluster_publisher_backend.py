@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from redis.crc import key_slot
 from structlog.testing import capture_logs
 
-from relay.bus import cluster_publisher_backend as fan_module
+from relay.bus import cluster_publisher_backend as backend_module
 from relay.bus.cluster_publisher_backend import ClusterPublisherBackend
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.dialing import Connection, Dialer
@@ -84,7 +84,7 @@ class Topology:
 
 
 class Scene:
-    """Two primaries with the inbox `a` on the first and `b` on the second, and a publisher with connections to both."""
+    """Two primaries with the inbox `a` on the first and `b` on the second, and a backend with connections to both."""
 
     def __init__(self, primaries: list[Primary], ports: list[str]) -> None:
         self.primaries = primaries
@@ -94,7 +94,7 @@ class Scene:
         self.lost = 0
         self.mute = 0
         self.repeated: list[str] = []
-        self.fan = ClusterPublisherBackend(
+        self.backend = ClusterPublisherBackend(
             cast(RedisClient, self.topology),
             KEYS,
             "a",
@@ -118,13 +118,13 @@ class Scene:
         self.repeated += channels
 
     def say(self, *channels: str) -> None:
-        self.fan.send(*(("PUBLISH", channel, b"hi") for channel in channels))
+        self.backend.send(*(("PUBLISH", channel, b"hi") for channel in channels))
 
 
 @pytest.fixture
 async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(fan_module, "WATCH_SECONDS", 0.01)
-    monkeypatch.setattr(fan_module, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(backend_module, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(backend_module, "SILENT_SECONDS", 0.2)
     async with _a_scene() as scene:
         yield scene
 
@@ -139,7 +139,7 @@ async def _a_scene() -> AsyncIterator[Scene]:
             ports.append(str(server.sockets[0].getsockname()[1]))
         scene = Scene(primaries, ports)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(scene.fan.run)
+            tasks.start_soon(scene.backend.run)
             await checkpoint()
             scene.say("a", "b")  # this opens the connections
             await until(lambda: sorted(scene.repeated) == ["a", "b"])
@@ -228,49 +228,49 @@ async def test_a_primary_that_is_gone_is_tried_until_it_is_back(scene: Scene) ->
 
 
 async def test_a_probe_has_every_primary_answer_also_those_where_nothing_is_published(scene: Scene) -> None:
-    scene.fan.probe(("PUBLISH", "a", b"hi"))
+    scene.backend.probe(("PUBLISH", "a", b"hi"))
     await until(lambda: scene.answers and scene.primaries[1].published)
     assert scene.primaries[0].published == [(b"SPUBLISH", b"a", b"hi")]
     assert scene.primaries[1].published == [(b"SPUBLISH", KEYS.beside("b").encode(), b"")]
     assert key_slot(KEYS.beside("t:inbox:x").encode()) == key_slot(b"t:inbox:x")
-    assert (scene.answers, scene.lost, scene.fan.silent("")) == ([1], 0, 0)
+    assert (scene.answers, scene.lost, scene.backend.silent("")) == ([1], 0, 0)
 
 
 async def test_a_primary_that_no_longer_answers_is_noticed_although_nothing_is_published_there(scene: Scene) -> None:
     scene.primaries[1].answer = FROZEN
     with capture_logs() as lines:
         while not scene.repeated:
-            scene.fan.probe(("PUBLISH", "a", b"hi"))
+            scene.backend.probe(("PUBLISH", "a", b"hi"))
             await anyio.sleep(0.01)
         await until(lambda: scene.mute)
     assert scene.repeated == ["b"]
-    assert scene.fan.trouble == ""
+    assert scene.backend.trouble == ""
     assert "no answer" in lines[0]["error"]
-    assert scene.fan.silent("") == 1
+    assert scene.backend.silent("") == 1
     assert lines[0]["event"] == "a primary can't be published at"
     assert lines[0]["primary"] == scene.ports[1]
     scene.primaries[1].answer = b":0\r\n"
-    scene.fan.probe(("PUBLISH", "a", b"hi"))
-    await until(lambda: not scene.fan.silent(""))
+    scene.backend.probe(("PUBLISH", "a", b"hi"))
+    await until(lambda: not scene.backend.silent(""))
 
 
 async def test_a_refusal_is_the_trouble_of_its_primary_unless_the_channel_only_moved(scene: Scene) -> None:
     scene.primaries[0].answer = b"-CLUSTERDOWN Hash slot not served\r\n"
     scene.say("a")
     await until(lambda: scene.lost)
-    assert scene.fan.trouble == f"{scene.ports[0]} refuses: CLUSTERDOWN Hash slot not served"
+    assert scene.backend.trouble == f"{scene.ports[0]} refuses: CLUSTERDOWN Hash slot not served"
     scene.primaries[0].answer = b":1\r\n"
     scene.say("a")
     await until(lambda: scene.answers)
     scene.primaries[0].answer = b"-MOVED 1 127.0.0.1:1\r\n"
     scene.say("a")
     await until(lambda: scene.lost == 2)
-    assert scene.fan.trouble == ""
+    assert scene.backend.trouble == ""
 
 
 async def test_an_inbox_that_is_forgotten_is_looked_for_anew(scene: Scene) -> None:
-    scene.fan.forget("a")
-    assert scene.fan.trouble == "no server serves the own inbox"
+    scene.backend.forget("a")
+    assert scene.backend.trouble == "no server serves the own inbox"
     scene.topology.known["a"] = scene.ports[1]
     scene.say("a")
     await until(lambda: scene.answers)

@@ -10,9 +10,9 @@ import pytest
 from anyio import fail_after
 from anyio.lowlevel import checkpoint
 
-from relay.redis_client import client as store_module
+from relay.redis_client import client as client_module
 from relay.redis_client import dns_lookup, round_trip_timeout
-from relay.redis_client import request_queue as shard_module
+from relay.redis_client import request_queue as queue_module
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.dns_lookup import Place
 from relay.redis_client.slot_map import SLOTS, slot_of
@@ -153,14 +153,14 @@ async def a_store(given: Iterable[str]) -> AsyncIterator[RedisClient]:
 
 
 def give_up_after(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (store_module, shard_module):
+    for module in (client_module, queue_module):
         monkeypatch.setattr(module, "CALL_SECONDS", seconds)
 
 
 @pytest.fixture
 async def redis_client(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisClient]:
     """Return a client with short time-outs."""
-    monkeypatch.setattr(store_module, "GLANCE_SECONDS", 0.02)
+    monkeypatch.setattr(client_module, "GLANCE_SECONDS", 0.02)
     give_up_after(CALL_SECONDS, monkeypatch)
     async with a_store(f"{HOST}:{member.port}" for member in (scene.low, scene.third)) as redis_client:
         yield redis_client
@@ -267,7 +267,7 @@ async def test_what_waits_behind_a_silent_one_goes_along_when_it_is_replaced(
         for _ in range(100):
             tasks.start_soon(ask)
         # private: that they wait in a line shows only once they are answered
-        await until(lambda: (shard := redis_client._shards.get(f"{HOST}:{scene.low.port}")) and shard._queue)
+        await until(lambda: (queue := redis_client._queues.get(f"{HOST}:{scene.low.port}")) and queue._queue)
         scene.everybody_sees((0, HALF - 1, scene.third, 3), (HALF, SLOTS - 1, scene.high, 2), unless=scene.low)
         await redis_client.look()
     assert answers == [b"third"] * 100
@@ -316,8 +316,8 @@ async def test_slots_that_nobody_serves_are_unavailable_and_the_others_are_not(s
 async def test_changes_that_follow_one_another_are_looked_for_without_a_pause(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "DOUBT_SECONDS", (0.0, 3600.0))
-    monkeypatch.setattr(store_module, "GLANCE_SECONDS", 3600.0)
+    monkeypatch.setattr(client_module, "DOUBT_SECONDS", (0.0, 3600.0))
+    monkeypatch.setattr(client_module, "GLANCE_SECONDS", 3600.0)
     async with a_store([f"{HOST}:{scene.low.port}"]) as redis_client:
         for epoch, owner in enumerate((scene.third, scene.high, scene.low), 3):
             scene.everybody_sees((0, SLOTS - 1, owner, epoch))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from relay.redis_client import request_queue as shard_module
+from relay.redis_client import request_queue as queue_module
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.request_queue import BATCH, CALL_SECONDS
 from tests.relay.desk import until
@@ -79,7 +79,7 @@ async def test_what_is_urgent_comes_next() -> None:
 async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shard_module, "GATHER_SECONDS", 2 * SLOW)
+    monkeypatch.setattr(queue_module, "GATHER_SECONDS", 2 * SLOW)
     server = Server()
     async with a_store(server) as redis_client, anyio.create_task_group() as tasks:
         tasks.start_soon(redis_client.call, "GET", "first")
@@ -92,7 +92,7 @@ async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more
 
 
 async def test_who_comes_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_module, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(queue_module, "GATHER_SECONDS", 60.0)
     async with a_store(Server()) as redis_client:
         with anyio.fail_after(10 * SLOW):
             await redis_client.call("GET", "one")
