@@ -60,7 +60,7 @@ class NodeProcess:
     @property
     def serving(self) -> bool:
         """Whether clients are served."""
-        notices = getattr(self.node, "_notices", None)
+        notices = getattr(self.node, "_control_messages", None)
         return self.alive and notices is not None and notices.serving
 
     def start(self) -> None:
