@@ -22,22 +22,24 @@ run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, w
 
 # The tests wait more than they work, so a few more processes than two cores; each has a server and nodes of its own.
 # A file's tests stay together, since what they share is made once.
-WORKERS ?= 3
+# The fast ones wait less.
+WORKERS ?= $(if $(filter check%,$(MAKECMDGOALS)),3,4)
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Python compiles the tests once, and not in each worker of each run, also where PYTHONDONTWRITEBYTECODE is set (in images of
 # Docker it often is): to take their assertions apart costs a worker four seconds.
-check check-lowest check-newest test test-all coverage: export PYTHONDONTWRITEBYTECODE :=
+check check-fast check-lowest check-newest test test-all coverage: export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/pytest $(IN_PARALLEL)
-FAST := tests/relay tests/cli tests/golden tests/support tests/benchmarks tests/docs
+FAST := tests/relay tests/cli tests/simulator tests/golden tests/support tests/benchmarks tests/docs
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
 	$(PYTEST)
 
 test-all: check-static ## The same with the tests that take long.
-	$(PYTEST) -m ''
+	EXAMPLES=400 $(PYTEST) -m ''
 
-check: check-static ## The fast part: everything that needs no node processes; under a minute.
-	$(PYTEST) $(FAST)
+# Types take one core some fifteen seconds where nothing is cached, so they are checked beside the tests.
+check: check-style ## The fast part: everything that needs no node processes; under a minute.
+	@$(MAKE) --no-print-directory --jobs 2 check-types check-fast
 
 # Each in an environment of its own. Types are checked with the newest releases only: what older ones say of theirs is
 # nothing that anybody runs.
@@ -68,12 +70,19 @@ audit: $(VENV)/.developed $(VENV)/.auditor ## Look for known weaknesses in every
 		echo 'relay: not shown to be free of known weaknesses: one was found, or a package could not be looked up at' \
 			'pypi.org (see above)' >&2; exit 1; }
 
-.PHONY: check-static
-check-static: $(VENV)/.developed
+.PHONY: check-static check-style check-types check-fast
+check-static: check-style check-types
+
+check-style: $(VENV)/.developed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+check-types: $(VENV)/.developed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-fast: $(VENV)/.developed
+	$(PYTEST) $(FAST)
 
 docs: $(VENV)/.documented ## Build the site of docs/ in build/site, and check its links.
 	$(VENV)/documenter/bin/python -m tools.docsite

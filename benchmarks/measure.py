@@ -1,4 +1,4 @@
-"""One run of the load generator, with what the servers used meanwhile."""
+"""One run of the load generator, with the CPU and memory that the servers used meanwhile."""
 
 import json
 import resource
@@ -17,44 +17,44 @@ from benchmarks.systems import Running
 SETUP_SECONDS: Final = 90.0
 SETTLE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 0.5
-QUIET: Final = 0.1  # of a core, all servers together
-END_SECONDS: Final = 30.0  # beyond load and drain
+QUIET: Final = 0.1  # the share of a core that all servers together use at most when they are quiet
+END_SECONDS: Final = 30.0  # seconds for the end of a run, in addition to load and drain
 
 
 class Load(Struct, frozen=True):
-    """What a run is to do."""
+    """The load of a run."""
 
     pairs: int
     in_flight: int = 1
-    rate: int = 0  # messages a second, of all; 0: as many as go with so many in flight
-    seconds: float = 3.0  # 0: connect only
+    rate: int = 0  # messages a second of all users; 0: no fixed rate, each user keeps `in_flight` messages in flight
+    seconds: float = 3.0  # seconds of load; 0: users connect only
 
 
 class Figures(Struct):
-    """What came of it. Latencies in milliseconds."""
+    """The result of a run. Latencies are in milliseconds."""
 
     load: Load
-    users_a_second: float  # that connected, logged in and met
-    bytes_a_connection: float  # of the nodes' resident memory
+    users_a_second: float  # users a second that connected, logged in and met
+    bytes_a_connection: float  # resident memory of the nodes for each connection
     rate: float = 0.0
     p50: float = 0.0
     p90: float = 0.0
     p99: float = 0.0
     p999: float = 0.0
     lost: int = 0
-    cpu_us: float = 0.0  # of nodes and Redis, a message
-    redis_us: float = 0.0  # of that: Redis
-    commands: float = 0.0  # of Redis, a message
-    generator_busy: float = 0.0  # share of a core
+    cpu_us: float = 0.0  # CPU of nodes and Redis for a message
+    redis_us: float = 0.0  # the part of that which is Redis
+    commands: float = 0.0  # Redis commands for a message
+    generator_busy: float = 0.0  # the share of a core that the generator used
 
 
 class Failed(Exception):
-    """The generator's complaint: a refusal, a closed connection, no answer."""
+    """The generator failed: it was refused, a connection was closed, or it gave no answer."""
 
 
 @contextmanager
 def connected(target: Running, load: Load) -> Iterator[tuple[Figures, subprocess.Popen[bytes]]]:
-    """All users there, quiet, and what that took. Raises Failed."""
+    """Connect all users, and yield the figures of that while they are quiet. Raises Failed."""
     _settle(target)
     memory = target.memory()
     places = "together" if target.system.same_node else "apart"
@@ -74,7 +74,7 @@ def connected(target: Running, load: Load) -> Iterator[tuple[Figures, subprocess
 
 
 def measure(target: Running, load: Load) -> Figures:
-    """Carry it out. Raises Failed."""
+    """Run the load, and return its figures. Raises Failed."""
     with connected(target, load) as (figures, generator):
         if load.seconds:
             _measure(target, figures, generator)
@@ -95,11 +95,11 @@ def _measure(target: Running, figures: Figures, generator: subprocess.Popen[byte
     figures.lost = said["sent"] - said["received"]
     figures.cpu_us = (nodes_now - nodes + server_now - server) / received * 1e6
     figures.redis_us = (server_now - server) / received * 1e6
-    figures.commands = max(0, commands_now - commands - 1) / received  # one was to ask
+    figures.commands = max(0, commands_now - commands - 1) / received  # one command was this question itself
 
 
 def _settle(target: Running) -> None:
-    """Until the servers have nothing left to do from a run before, as the end of thousands of connections."""
+    """Wait until the servers have finished the work of an earlier run, such as the end of thousands of connections."""
     deadline, used = time.monotonic() + SETTLE_SECONDS, sum(target.cpu())
     while time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
@@ -121,6 +121,6 @@ def _line(generator: subprocess.Popen[bytes], seconds: float) -> str:
 
 
 def _many_files() -> None:
-    """A connection takes one each."""
+    """Allow this process as many files as possible, because each connection needs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its plots, from what was measured."""
+"""Writes docs/benchmarks.md and its plots from the results."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ average (1 minute, over {cores}) is beside each. CPU a message is steadier than 
 
 
 def write(sitting: Sitting, secured: Secured) -> None:
-    """Write page and plots."""
+    """Write the page and its plots."""
     PLOTS.mkdir(exist_ok=True)
     for name, svg in _plots(sitting):
         (PLOTS / f"{name}.svg").write_text(svg)
@@ -75,7 +75,7 @@ def _page(sitting: Sitting, secured: Secured) -> Iterator[str]:
 
 
 def _company(sitting: Sitting) -> Iterator[str]:
-    """Whether others used the machine: then before a system started there was more to do than it has cores."""
+    """Yield a warning if other programs used the machine: more work than it has cores, before a system was started."""
     before = [float(one.load_average.split()[0]) for one in sitting.systems.values() if one.load_average]
     cores = int(found[1]) if (found := _CORES.search(sitting.machine)) else 1
     if max(before, default=0) > cores:
@@ -131,7 +131,7 @@ def _configurations(sitting: Sitting) -> Iterator[str]:
             yield f"| {system.title} | {system.configuration} | | not run |"
         else:
             when = f"{found.date}, {found.load_average}"
-            complaint = found.complaint.replace("|", "/").replace("\n", " ")
+            complaint = " ".join(found.complaint.replace("|", "/").split())
             yield f"| {system.title} | {system.configuration} | {when} | {complaint} |"
     yield ""
 

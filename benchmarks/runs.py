@@ -1,4 +1,4 @@
-"""Which runs make up the comparison. What they bring is kept in the work folder, system by system."""
+"""The runs that make up the comparison. Their results are kept in the work folder, one system after the other."""
 
 import os
 import platform
@@ -24,22 +24,22 @@ RATES: Final = (500, 1000, 2000, 4000, 8000, 16_000, 32_000)
 GROWTH: Final = (100, 500, 1000, 2500, 5000)
 CURVES: Final = ("relay-json", "relay-acks", "socketio", "pysocketio", "nats", "jetstream", "redis")
 GROWING: Final = ("relay-json", "socketio", "nats")
-KEPT_UP: Final = 0.9  # of a rate; a system that falls behind isn't asked for more
+KEPT_UP: Final = 0.9  # the share of a rate that a system must carry; if it carries less, higher rates aren't tried
 
 
 class Findings(Struct):
-    """All about one system."""
+    """The results of one system."""
 
     date: str = ""
-    load_average: str = ""  # of the machine, before and after
-    complaint: str = ""  # why there is nothing, or not all
-    single: dict[str, Figures] = field(default_factory=dict)  # one, sixteen, steady, idle
+    load_average: str = ""  # load average of the machine, before and after
+    complaint: str = ""  # the reason why some or all figures are missing
+    single: dict[str, Figures] = field(default_factory=dict)  # the runs `one`, `sixteen`, `steady` and `idle`
     curve: list[Figures] = field(default_factory=list)
     growth: list[Figures] = field(default_factory=list)
 
 
 class Sitting(Struct):
-    """What the work folder knows."""
+    """All results in the work folder."""
 
     machine: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -51,17 +51,17 @@ Tell = Callable[[str], None]
 
 
 def load_sitting() -> Sitting:
-    """What was measured before; empty if nothing."""
+    """Return the earlier results, which are empty if there are none."""
     return msgspec.json.decode(RESULTS.read_bytes(), type=Sitting) if RESULTS.exists() else Sitting()
 
 
 def save(sitting: Sitting) -> None:
-    """Keep it."""
+    """Write the results to the work folder."""
     RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(sitting)))
 
 
 def study(system: System, tell: Tell, *, quick: bool) -> Findings:
-    """All runs of one system. What fails is in the findings."""
+    """Run everything for one system. Failures are part of the findings."""
     found = Findings(date=time.strftime("%Y-%m-%d %H:%M", time.gmtime()), load_average=load_average())
     try:
         _study(system, found, tell, quick=quick)
@@ -86,7 +86,7 @@ def _study(system: System, found: Findings, tell: Tell, *, quick: bool) -> None:
         tell(f"{system.name}: {load.pairs} pairs, {load.rate or load.in_flight}: {figures.rate:,.0f}/s")
         return figures
 
-    with running(system) as target:  # fresh, for its memory
+    with running(system) as target:  # a fresh process, because its memory is measured
         if figures := run(target, IDLE):
             found.single["idle"] = figures
     with running(system) as target:
@@ -109,7 +109,7 @@ def _study(system: System, found: Findings, tell: Tell, *, quick: bool) -> None:
 
 
 def describe(sitting: Sitting) -> None:
-    """Note machine and versions."""
+    """Record the machine and the versions."""
     model = next(
         (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown CPU"
     )
@@ -129,7 +129,7 @@ def _cpuinfo() -> list[str]:
 
 
 def load_average() -> str:
-    """Of the last minute."""
+    """Return the load average of the last minute."""
     return f"{os.getloadavg()[0]:.1f}"
 
 
@@ -147,7 +147,7 @@ def _said(*command: str) -> str:
 
 
 def study_all(names: list[str], tell: Tell, *, quick: bool) -> Sitting:
-    """Those systems, added to what was measured before."""
+    """Study these systems, and add them to the earlier results."""
     sitting = load_sitting()
     describe(sitting)
     sitting.quick = quick

@@ -1,4 +1,4 @@
-"""The measured part of docs/scaling.md, between its two marks; what stands around it is written by hand."""
+"""Writes the measured part of docs/scaling.md, between two marks. The rest of the page is written by hand."""
 
 import math
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "scaling.md"
 BEGIN: Final = "<!-- measured: python -m benchmarks scaling -->"
 END: Final = "<!-- end of measured -->"
 
-# What the reckoning supposes of users and machines; other numbers are as easily put in.
-MESSAGES_A_MINUTE: Final = 1.0  # of one user, on average over all that are online
-BUSY: Final = 0.6  # of a core; beyond it queues grow
-NODE_BYTES: Final = 2 * 2**30  # for one node's users
+# The calculation assumes this about users and machines.
+MESSAGES_A_MINUTE: Final = 1.0  # messages of one user, on average over all that are online
+BUSY: Final = 0.6  # share of a core; above it queues grow
+NODE_BYTES: Final = 2 * 2**30  # memory for one node's users
 USERS_A_NODE: Final = 50_000  # connections; half of the ports behind one address of a load balancer
 CROWDS: Final = (10**5, 10**6, 10**7)
 
 
 def write(found: Scaling) -> None:
-    """Put the tables in. Nothing measured: the page stays as it is."""
+    """Put the tables into the page. Without results the page stays as it is."""
     if found.users is None:
         return
     before, _, rest = PAGE.read_text().partition(BEGIN)
@@ -59,8 +59,8 @@ def _tables(found: Scaling, users: Users) -> Iterator[str]:
 def _model(found: Scaling, model: Model) -> Iterator[str]:
     yield "\n### The model against runs of 2, 4 and 8 nodes\n"
     yield (
-        f"Fitted to the two runs of two nodes: mail gathers for {model.gather * 1e3:.2f} ms; a message costs the nodes "
-        f"{model.node_us:.0f} µs and {model.node_command_us:.0f} µs for each command, Redis "
+        f"Fitted to the two runs of two nodes: messages gather for {model.gather * 1e3:.2f} ms; a message costs the "
+        f"nodes {model.node_us:.0f} µs and {model.node_command_us:.0f} µs for each command, Redis "
         f"{model.redis_command_us:.0f} µs a command. Then asked about the others.\n"
     )
     yield (
@@ -78,8 +78,8 @@ def _model(found: Scaling, model: Model) -> Iterator[str]:
             )
     yield (
         "\nThe model gives every node cores of its own. Here all nodes, Redis and the generator share what the machine "
-        "has: they wait for each other and more mail gathers meanwhile. So at the high rate there are fewer commands "
-        "than the model says: it is an upper bound there, not a forecast."
+        "has: they wait for each other and more messages gather meanwhile. So at the high rate there are fewer "
+        "commands than the model says: it is an upper bound there, not a forecast."
     )
     yield "\n| nodes, quiet | commands a second | of a node |\n| --: | --: | --: |"
     for nodes, quiet in found.quiet.items():
@@ -87,19 +87,24 @@ def _model(found: Scaling, model: Model) -> Iterator[str]:
 
 
 class Reckoning(Struct):
-    """What so many users need."""
+    """The nodes and the Redis that a number of users needs."""
 
     users: int
     rate: float
     nodes: int
-    reason: str  # why so many
-    redis_cores: float  # of one server: messages, and nodes as such
+    reason: str  # the resource that decides the number of nodes
+    redis_cores: float  # cores of one server, for messages and for the nodes themselves
     redis_bytes: float
     everyone_back: float  # seconds until all have logged in again, with half of the nodes' CPU
 
 
 def reckon(count: int, users: Users, model: Model) -> Reckoning:
-    """How many nodes, and what they do to Redis. Nodes and batching depend on each other: go round until it holds."""
+    """Calculate the nodes for this number of users, and their load on Redis.
+
+
+
+    The number of nodes and the size of batches depend on each other, so the calculation is repeated.
+    """
     rate = count * MESSAGES_A_MINUTE / 60
     nodes = 2
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""The systems that are compared, each as processes that can be started: two nodes, and a Redis where it needs one."""
+"""The systems of the comparison, each as processes: two nodes, and a Redis if the system needs one."""
 
 import json
 import os
@@ -25,13 +25,13 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class System(Struct, frozen=True):
-    """One of those compared."""
+    """One system of the comparison."""
 
     name: str
-    driver: str  # of load/main.c
+    driver: str  # its name in load/main.c
     title: str
     configuration: str
-    same_node: bool = False  # partners are on the same one of the two
+    same_node: bool = False  # both partners of a pair are on the same node
     tls: bool = False
 
 
@@ -76,7 +76,7 @@ SYSTEMS: Final = {
 
 
 class Running:
-    """A started system."""
+    """A system that was started."""
 
     def __init__(self, system: System, folder: Path) -> None:
         self.system = system
@@ -84,13 +84,13 @@ class Running:
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.server: subprocess.Popen[bytes] | None = None
         self.ports: list[int] = []
-        self.certificate: Path | None = None  # that the nodes show
+        self.certificate: Path | None = None  # the certificate that the nodes present
         self.redis: redis.Redis | None = None
 
     def start(
         self, name: str, command: list[str], environment: dict[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a process that can't outlive this one."""
+        """Start a process that ends with this one."""
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
                 parent_guard.command(command),
@@ -102,7 +102,7 @@ class Running:
             )
 
     def serve_redis(self) -> int:
-        """Start a server. Returns its port."""
+        """Start a Redis, and return its port."""
         port = free_port()
         options = {"port": port, "bind": HOST, "save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
         words = [str(word) for key, value in options.items() for word in (f"--{key}", value)]
@@ -114,32 +114,32 @@ class Running:
     def add_node(
         self, name: str, before: list[str], after: list[str], environment: dict[str, str] | None = None
     ) -> None:
-        """Start a node on a free port, which stands between the two, and wait until it accepts connections."""
+        """Start a node, and wait until it accepts connections. Its command is `before`, a free port, and `after`."""
         port = free_port()
         self.nodes.append(self.start(name, [*before, str(port), *after], environment))
         wait_for(port, self.nodes[-1])
         self.ports.append(port)
 
     def cpu(self) -> tuple[float, float]:
-        """Seconds of CPU that the nodes, and the server, have used."""
+        """Return the seconds of CPU that the nodes and the server have used."""
         return sum(map(_cpu, self.nodes)), _cpu(self.server) if self.server else 0.0
 
     def memory(self) -> int:
-        """Resident bytes of the nodes; of the server where there are none."""
+        """Return the resident bytes of the nodes, or of the server if there are no nodes."""
         return sum(map(_rss, self.nodes or filter(None, [self.server])))
 
     def commands(self) -> int:
-        """Commands that Redis has carried out."""
+        """Return the number of commands that Redis has executed."""
         if self.redis is None:
             return 0
         return int(self.redis.info("stats")["total_commands_processed"])
 
     def redis_memory(self) -> int:
-        """Bytes that Redis holds."""
+        """Return the bytes that Redis holds."""
         return int(self.redis.info("memory")["used_memory"]) if self.redis is not None else 0
 
     def stop(self) -> None:
-        """End all of it."""
+        """End all processes."""
         if self.redis is not None:
             self.redis.close()
         for process in (*self.nodes, *filter(None, [self.server])):
@@ -156,7 +156,7 @@ class Running:
 
 @contextmanager
 def running(system: System, nodes: int = 2) -> Iterator[Running]:
-    """The system, up. Raises NotInstalled where it can't be had or doesn't start."""
+    """Run the system. Raises NotInstalled if it can't be installed or doesn't start."""
     folder = install.WORK / "logs" / system.name
     folder.mkdir(parents=True, exist_ok=True)
     started = Running(system, folder)
@@ -208,7 +208,7 @@ def _start_nats(to: Running, nodes: int) -> None:
 
 
 def _make_stream(port: int) -> None:
-    """In memory, one replica. The cluster has to choose a leader first, so ask until it does."""
+    """Create a stream in memory with one replica. The cluster must choose a leader first, so this asks repeatedly."""
     config = {
         "name": "bench",
         "subjects": ["bench.>"],
@@ -248,7 +248,7 @@ _STARTERS: Final[dict[str, Callable[[Running, int], None]]] = {
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until it accepts connections. Raises NotInstalled."""
+    """Wait until the port accepts connections. Raises NotInstalled."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -260,7 +260,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def _cpu(process: subprocess.Popen[bytes]) -> float:
-    """Of the process and its threads, in seconds; no system of these has child processes."""
+    """Return the seconds of CPU of the process and its threads. None of these systems has child processes."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

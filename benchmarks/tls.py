@@ -1,4 +1,4 @@
-"""What TLS costs: nodes with it and without it in turns, under `relay bench`, because `load/` speaks no TLS."""
+"""The cost of TLS: nodes with and without it, in turns, under `relay bench`, because `load/` has no TLS."""
 
 import statistics
 import time
@@ -20,21 +20,21 @@ from relay.tools.testbed.process import HOST
 RESULTS: Final = install.WORK / "tls.json"
 PLAIN: Final = SYSTEMS["relay-json"]
 TLS: Final = msgspec.structs.replace(PLAIN, name="relay-tls", tls=True)
-# The last: so little that the client's share of TLS doesn't hold anything up, so what nodes use is like for like.
+# The rate of the last load is so low that the clients' own TLS delays nothing, so the CPU of the nodes can be compared.
 LOADS: Final = (Load(100, 1), Load(100, 16), Load(100, rate=2000))
-ROUNDS: Final = 3  # short ones in turns: what else the machine does then meets both
+ROUNDS: Final = 3  # short rounds in turns, so that other work of the machine affects both
 SECONDS: Final = 3.0
 
 Tell = Callable[[str], None]
 
 
 class Figures(Struct):
-    """What came of one run. The latency in milliseconds."""
+    """The result of one run. The latency is in milliseconds."""
 
     rate: float
     p99: float
-    cpu_us: float  # of nodes and Redis, a message, warm-up included
-    limited_by: str  # what `relay bench` says of that; empty: the cluster
+    cpu_us: float  # CPU of nodes and Redis for a message, warm-up included
+    limited_by: str  # the limit that `relay bench` reports; empty if it was the cluster
 
 
 class Turns(Struct):
@@ -46,21 +46,21 @@ class Turns(Struct):
 
 
 class Secured(Struct):
-    """All that was measured."""
+    """All results."""
 
     date: str = ""
     load_average: str = ""
-    complaint: str = ""  # why there is nothing, or not all
+    complaint: str = ""  # the reason why some or all figures are missing
     turns: list[Turns] = field(default_factory=list)
 
 
 def load() -> Secured:
-    """What was measured before; empty if nothing."""
+    """Return the earlier results, which are empty if there are none."""
     return msgspec.json.decode(RESULTS.read_bytes(), type=Secured) if RESULTS.exists() else Secured()
 
 
 def study(tell: Tell, *, quick: bool) -> None:
-    """Measure all of it, and keep it."""
+    """Measure everything, and keep the results."""
     found = Secured(time.strftime("%Y-%m-%d %H:%M", time.gmtime()), runs.load_average())
     seconds, rounds = (1.0, 1) if quick else (SECONDS, ROUNDS)
     try:
@@ -82,12 +82,12 @@ def study(tell: Tell, *, quick: bool) -> None:
 
 
 def describe(one: Load) -> str:
-    """The load in words."""
+    """Return the load in words."""
     return f"{one.rate:,} messages/s" if one.rate else f"{one.in_flight} in flight"
 
 
 def middle(figures: list[Figures]) -> Figures:
-    """The medians. Any run that had another limit than the cluster has them doubted."""
+    """Return the medians, with any limit other than the cluster that one of the runs had."""
     return Figures(
         statistics.median(one.rate for one in figures),
         statistics.median(one.p99 for one in figures),
@@ -97,11 +97,11 @@ def middle(figures: list[Figures]) -> Figures:
 
 
 def _measure(target: Running, one: Load, seconds: float) -> Figures:
-    """One run of `relay bench`. Raises StartError."""
+    """Run `relay bench` once. Raises StartError."""
     began: list[float] = []
 
     def heard(line: str) -> None:
-        if line.startswith("all met"):  # logins are over
+        if line.startswith("all met"):  # all users are logged in
             began.append(sum(target.cpu()))
 
     ca = str(target.certificate) if target.certificate else None

@@ -39,8 +39,13 @@ Workers = Annotated[
         help="Processes that share the ports, each a node of its own; one that ends by itself is replaced.",
     ),
 ]
-# `--workers` gives this option to the processes that it starts.
+# `--workers` and `relay up` give these options to the processes that they start.
 SharePorts = Annotated[bool, typer.Option("--share-ports", hidden=True)]
+Siblings = Annotated[list[int] | None, typer.Option("--siblings", hidden=True)]
+Page = Annotated[
+    bool,
+    typer.Option("--page/--no-page", envvar="RELAY_PAGE", help="Serve the chat page at / on the ports for clients."),
+]
 Nodes = Annotated[
     int,
     typer.Option(
@@ -72,9 +77,9 @@ def _common(
 
 @app.command()
 @with_settings()
-def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any) -> int:
+def node(workers: Workers = 1, share_ports: SharePorts = False, siblings: Siblings = None, **settings: Any) -> int:
     """Run one node until SIGTERM or Ctrl-C."""
-    config = replace(options.config(settings), share_ports=share_ports)
+    config = replace(options.config(settings), share_ports=share_ports, siblings=tuple(siblings or ()))
     if workers != 1:
         return _until_told(config, lambda resolved: supervisor.run_workers(resolved, workers))
     from relay import node as implementation  # imported late, as --help and wrong options need not wait for it
@@ -88,10 +93,10 @@ def node(workers: Workers = 1, share_ports: SharePorts = False, **settings: Any)
 
 
 @app.command()
-@with_settings("name")
-def up(nodes: Nodes = 2, **settings: Any) -> int:
+@with_settings("name", "page")
+def up(nodes: Nodes = 2, page: Page = True, **settings: Any) -> int:
     """Run a cluster of several nodes on this machine until SIGTERM or Ctrl-C, each port option counting up."""
-    first = options.config(settings)
+    first = options.config(settings | {"page": page})
     supervisor.plan(first, nodes)  # raises for settings that can't work before anything is started
     return _until_told(first, lambda resolved: supervisor.run(supervisor.plan(resolved, nodes)))
 

@@ -16,6 +16,8 @@ from typing import Final
 
 from relay import redis_url
 from relay.redis_url import MAX_PORT, BadUrl
+from relay.web import origins
+from relay.web.forwarded import TrustedProxies
 
 # A shorter lease would lapse during an ordinary pause of the process. One of more than an hour would lock the names of
 # a crashed node's users for longer than anybody waits.
@@ -49,7 +51,7 @@ OLDEST_SERVER: Final = 7
 
 # It is part of every key and channel name, so it has no character with a meaning there (`:`, `{`, `*`) and no space.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_HOSTNAME_CHARACTERS: Final = 40  # of the host's name in a default node name; leaves room for a random part
+_HOSTNAME_CHARACTERS: Final = 40  # the longest part of the host's name in a default node name
 
 
 class ConfigError(Exception):
@@ -123,7 +125,7 @@ class Config:
     port: int = 9999  # 0: any free port
     redis: str | None = None  # URL; None: this node starts an embedded server
     redis_password_file: Path | None = None  # has the password if the URL has none; read for each connection
-    prefix: str = "relay"  # of every key and channel
+    prefix: str = "relay"  # the start of every key and channel
     name: str = field(default_factory=default_name)  # unique in the cluster
     lease: float = 5.0  # seconds until a crashed node's names are free
     grace: float = 30.0  # seconds that a broken JSON session waits for its client
@@ -138,7 +140,7 @@ class Config:
     tls_key: Path | None = None  # PEM, not encrypted
     tls_client_ca: Path | None = None  # PEM; clients need a certificate that one of these signed
     auth_jwt_key: Path | None = None  # public keys, a JWK set, or a secret; None: names need no token
-    auth_jwt_audience: str | None = None  # must be or be in a token's `aud`; None: it must have none
+    auth_jwt_audience: str | None = None  # the `aud` that a token must have; None: a token with an `aud` is refused
     auth_jwt_issuer: str | None = None  # the value that a token's `iss` must have; None: any
     # Machines with NTP are some milliseconds apart; badly kept ones, seconds.
     auth_jwt_leeway: float = 10.0  # seconds by which the issuer's clock may be off
@@ -146,7 +148,7 @@ class Config:
     log_level: LogLevel = LogLevel.INFO
     proxy_protocol: bool = False  # a balancer announces each connection's client address
     # Each takes a few kilobytes, the kernel's included, which makes some hundred megabytes.
-    max_connections: int = 50_000  # of clients; 0, here and below: no limit
+    max_connections: int = 50_000  # connections of clients; 0, here and below: no limit
     # This is a fifth, so that one address, even a whole company's, can't keep all others out.
     max_connections_per_address: int = 10_000
     name_time: float = 60.0  # seconds: enough for a person to read a greeting and type; a port scanner is gone by then
@@ -157,6 +159,10 @@ class Config:
     # It costs about a quarter of a core. Windows and turns share a node out fairly; this bounds the cost of a client.
     max_lines: int = 100_000  # a second, of one client
     max_bytes: int = 64 * 1024 * 1024  # a second, of one client
+    page: bool = False  # serve the chat page
+    origin: tuple[str, ...] = ()  # of pages that may talk to the node, besides its own; `*`: any
+    trusted_proxy: tuple[str, ...] = ()  # networks of proxies whose X-Forwarded-For counts
+    siblings: tuple[int, ...] = ()  # ports of the nodes that were started with this one, for its page
     share_ports: bool = False  # whether to share the ports for clients with other workers (SO_REUSEPORT)
 
     def __post_init__(self) -> None:
@@ -187,6 +193,9 @@ class Config:
         check_range("--auth-jwt-leeway", self.auth_jwt_leeway, LEEWAY_SECONDS, "seconds")
         _check_claim("--auth-jwt-audience", self.auth_jwt_audience, self)
         _check_claim("--auth-jwt-issuer", self.auth_jwt_issuer, self)
+        for several in ("origin", "trusted_proxy", "siblings"):
+            object.__setattr__(self, several, tuple(getattr(self, several)))
+        _check_web(self)
 
     @property
     def reloads(self) -> bool:
@@ -317,6 +326,16 @@ def _check_ports(config: Config) -> None:
 def _check_identifier(option: str, value: str) -> None:
     if not _IDENTIFIER.fullmatch(value):
         raise ConfigError(f"{option} must be 1 to 64 letters, digits, dots, dashes or underscores, not {value!r}")
+
+
+def _check_web(config: Config) -> None:
+    for origin in config.origin:
+        if origin not in (origins.ANY, origins.NULL) and origins.parse(origin) is None:
+            raise ConfigError(f"--origin must be an origin as https://chat.example.com, or *, not {origin!r}")
+    try:
+        TrustedProxies(config.trusted_proxy)
+    except ValueError as error:
+        raise ConfigError(f"--trusted-proxy must be an address, or a network as 10.0.0.0/8: {error}") from None
 
 
 def _check_claim(option: str, value: str | None, config: Config) -> None:

@@ -33,6 +33,7 @@ class Limit(StrEnum):
     FILES = "files"  # no file descriptors left: accepting stopped
     HEADER = "header"  # --proxy-protocol: a connection without a valid header was closed
     LINE = "line"  # --max-line: a line was refused
+    HTTP_HEAD = "http_head"  # the head of an HTTP request was too large or too late: it was refused
     WINDOW = "window"  # --window and --window-bytes: a message was refused, or reading stopped
     REPLIES = "replies"  # a client doesn't read its replies: reading from it stopped
     MEMORY = "memory"  # --memory: windows are smaller for a while
@@ -106,15 +107,15 @@ class Counts:
         self.unconfirmed = dict.fromkeys(Reason, 0)
         self.resent = 0  # messages sent again, as the partner or its node may have missed them
         self.delivered = 0  # messages delivered to clients of this node
-        self.latency = Histogram(SECONDS)  # of the oldest message of each acknowledgement, from its acceptance on
+        self.latency = Histogram(SECONDS)  # from the acceptance of the oldest message of each acknowledgement
         self.windows = Histogram(SHARES)  # the share used of each window that isn't empty, sampled once a second
 
         self.batches = Histogram(PIECES)  # peer messages in a frame to another node
         self.frames_resent = 0
         self.gaps = 0  # received frames with a gap before them
         self.resets = 0  # nodes that had forgotten their link with this one
-        self.deaf = 0  # times that the echo of the own probe was missing
-        self.mute = 0  # times that replies to PUBLISH were missing
+        self.missed_echoes = 0  # times that the echo of the own probe was missing
+        self.missed_publish_replies = 0  # times that replies to PUBLISH were missing
         self.publish_refused = 0  # replies to PUBLISH that were refusals
         self.echo = Histogram(SHORT_SECONDS)  # the round trip of the own probe through Redis
 

@@ -1,7 +1,6 @@
 """The composition root: it puts one node together, starts it, serves and stops it."""
 
 import asyncio
-import gc
 import importlib.util
 import re
 import signal
@@ -19,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from relay import logs
 from relay.bus.bus import Bus
-from relay.bus.link import Kind
+from relay.bus.reliable_link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.entropy import entropy
@@ -30,21 +29,25 @@ from relay.metrics import Counts
 from relay.net import listeners
 from relay.net.fd_guard import Port, raise_limit
 from relay.net.tcp_health import LOOK_SECONDS
-from relay.net.tls import server_context
+from relay.net.tls_transport import server_context
 from relay.observe import loop_lag, session_stats
 from relay.observe.exporter import Exporter, Reading
 from relay.observe.probe_server import Probes
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
-from relay.process.memory_trim import mind_heap
-from relay.process.signals import unless_ignored
+from relay.process.ignored_signals import unless_ignored
+from relay.process.machine import Machine
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.server.admission import Admission, AdmissionLimits
 from relay.server.auth import Authenticator
 from relay.session.drain import Drain
-from relay.session.runtime import Limits
-from relay.tasks.restart import Upkeep
+from relay.session.runtime_interface import Limits
+from relay.tasks.restart import RestartedTasks
+from relay.web import page_files
+from relay.web.door import Door
+from relay.web.forwarded import TrustedProxies
+from relay.web.origins import OriginRules
 
 # The pause between tries to reach Redis at the start, and how long the first echo may take before the log says so.
 WAIT_SECONDS: Final = 0.2
@@ -57,9 +60,6 @@ STOP_SECONDS: Final = 3.0
 STOP_LOOK_SECONDS: Final = 0.01
 # The interval at which a draining node checks all its sessions, which takes some milliseconds if there are many.
 DRAIN_LOOK_SECONDS: Final = 0.1
-# The number of new objects after which Python looks for cycles. With its default of 700 that took 4 % of a busy node's
-# time (perf).
-GC_OBJECTS: Final = 20_000
 MEBIBYTE: Final = 1024 * 1024
 # The number of connections that may wait to be accepted. The kernel may allow fewer.
 BACKLOG: Final = 4096
@@ -81,22 +81,24 @@ def main(config: Config) -> None:
 class Node:
     """A node with its parts, and its life cycle."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, machine: Machine | None = None) -> None:
         assert config.redis is not None
         self._config = config
+        self._machine = machine or Machine()
         self._keys = Keys(config.prefix)
         self._counts = Counts()
-        self._store = RedisClient(config.redis, self._counts, config.redis_password_file)
+        self._redis_client = RedisClient(config.redis, self._counts, config.redis_password_file)
         self._auth = _authenticator(config)
         self._context = _context(config)
+        self._loopback = True
         self._told = anyio.Event()  # is set when the node is told to stop
         self._reloads: list[tuple[str, Callable[[], None]]] = []  # names for the log, and calls that read files again
         if self._auth is not None:
             self._reloads.append((str(config.auth_jwt_key), self._auth.reload))
         if config.tls_cert is not None:
             self._reloads.append((str(config.tls_cert), self._renew_certificate))
-        if self._store.files:
-            self._reloads.append((self._store.files, self._store.renew))
+        if self._redis_client.files:
+            self._reloads.append((self._redis_client.files, self._redis_client.renew))
         self._stopping = False
         self._waits = ""  # the reason why the node can't start yet
         self._waiting = Spell("waiting for redis", "redis is there")
@@ -105,38 +107,43 @@ class Node:
         """Make the parts that depend on the node's id. None of them runs yet."""
         config = self._config
         self._node_id = node_id
-        self._lease = Lease(self._store, self._keys, node_id, config.lease, self._counts)
+        self._lease = Lease(self._redis_client, self._keys, node_id, config.lease, self._counts)
         self._hub = Hub(
             node_id,
             config.name,
             _limits(config),
             tasks,
-            directory=partial(Directory, self._store, self._keys, self._lease),
-            bus=partial(Bus, self._store, self._keys, node_id, lease=self._lease, counts=self._counts),
+            directory=partial(Directory, self._redis_client, self._keys, self._lease),
+            bus=partial(Bus, self._redis_client, self._keys, node_id, lease=self._lease, counts=self._counts),
             drain=self._told.set,
             memory=config.memory * MEBIBYTE,
             counts=self._counts,
             verify_token=self._auth.vouches if self._auth is not None else None,
         )
-        self._directory, self._bus, self._notices = self._hub.directory, self._hub.bus, self._hub.notices
-        self._gate = Admission(self._hub, _terms(config), self._context)
+        self._directory, self._bus, self._control_messages = (
+            self._hub.directory,
+            self._hub.bus,
+            self._hub.control_messages,
+        )
+        self._admission = Admission(self._hub, _terms(config), self._context, _door(config, self._loopback))
         self._reporter = StatusPublisher(
-            config, node_id, self._store, self._keys, hub=self._hub, trouble=self._why_not_ready
+            config, node_id, self._redis_client, self._keys, hub=self._hub, trouble=self._why_not_ready
         )
 
     async def run(self) -> None:
         """Start, serve and stop. Raises StartError, alone or in an exception group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
-        sockets = listeners.bind(self._config)
+        sockets = self._machine.bind(self._config)
+        self._loopback = listeners.is_loopback(sockets["address"])
         try:
             reloads = self._config.reloads or systemd_notify.managed()
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
-            with anyio.open_signal_receiver(signal.SIGTERM, *unless_ignored(*ends)) as signals:
+            with self._machine.signals(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
                     self._assemble(entropy.token_hex(8), tasks)
                     try:
                         if reloads:
-                            Upkeep(tasks).start("reload", self._reload_when_told)
+                            RestartedTasks(tasks).start("reload", self._reload_when_told)
                         await self._serve(sockets, signals, tasks)
                     finally:
                         self._hub.halt()
@@ -145,7 +152,7 @@ class Node:
             for sock in sockets.values():
                 sock.close()
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-                await self._store.aclose()
+                await self._redis_client.aclose()
 
     async def _serve(
         self, sockets: dict[str, socket.socket], signals: AsyncIterator[signal.Signals], tasks: TaskGroup
@@ -162,13 +169,13 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # starts before Redis is there, as a node that waits for it is alive
-            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._store.unwatched)
-            Upkeep(tasks).start("http", probes.serve, sockets["http"])
+            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._redis_client.unwatched)
+            RestartedTasks(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)
         if self._told.is_set():
             return
-        _spare_the_collector()
+        self._machine.spare_the_collector()
         async with self._listening(sockets, tasks):
             await self._told.wait()
         await self._drain()
@@ -180,31 +187,33 @@ class Node:
         """Subscribe, wait for the first echo, make missing partitions, and only then take the lease."""
         await self._reach_redis(tasks)
         await self._warn_of_eviction()
-        upkeep = Upkeep(tasks)
-        upkeep.start("redis", self._store.run)
-        upkeep.start("bus", self._bus.run)
+        restarted_tasks = RestartedTasks(tasks)
+        restarted_tasks.start("redis", self._redis_client.run)
+        restarted_tasks.start("bus", self._bus.run)
         await self._hear_ourselves()
         while True:
             try:
-                await self._directory.found(self._notices.alone)
+                await self._directory.found(self._control_messages.alone)
                 await self._lease.take()  # comes last, as with long round trips the rest may take longer than a lease
                 break
             except Unavailable as error:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
         self._waiting.over()
-        upkeep.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
-        near = self._hub.peer_nodes
-        upkeep.start("peers", self._directory.peers.watch, near.watched, near.lost, near.back)
-        upkeep.start("shards", self._directory.shards.watch, self._notices.forgotten, self._hub.write_back)
-        upkeep.start("sweep", self._directory.sweep)
-        upkeep.start("memory", housekeeping.mind_memory, self._hub)
-        upkeep.start("links", housekeeping.mind_links, self._bus, self._directory.peers)
-        upkeep.start("heap", mind_heap)
-        upkeep.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
-        upkeep.start("windows", session_stats.watch_windows, self._hub, self._counts)
-        upkeep.start("loop", loop_lag.watch_loop, self._counts)
-        upkeep.start("report", self._reporter.run)
+        restarted_tasks.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
+        near = self._hub.peer_node_loss
+        restarted_tasks.start("peers", self._directory.node_liveness.watch, near.watched, near.lost, near.back)
+        restarted_tasks.start(
+            "shards", self._directory.data_loss.watch, self._control_messages.forgotten, self._hub.write_back
+        )
+        restarted_tasks.start("sweep", self._directory.sweep)
+        restarted_tasks.start("memory", housekeeping.mind_memory, self._hub)
+        restarted_tasks.start("links", housekeeping.mind_links, self._bus, self._directory.node_liveness)
+        restarted_tasks.start("heap", self._machine.mind_heap)
+        restarted_tasks.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
+        restarted_tasks.start("windows", session_stats.watch_windows, self._hub, self._counts)
+        restarted_tasks.start("loop", loop_lag.watch_loop, self._counts)
+        restarted_tasks.start("report", self._reporter.run)
 
     def _wait_for_redis(self, why: str) -> None:
         self._waits = why
@@ -213,7 +222,7 @@ class Node:
     async def _reach_redis(self, tasks: TaskGroup) -> None:
         while True:
             try:
-                return self._settle_among(await self._store.check(), tasks)
+                return self._settle_among(await self._redis_client.check(), tasks)
             except Unavailable as error:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
@@ -222,7 +231,7 @@ class Node:
         """Take a node id whose lease and inbox are on these servers, as others of a cluster may be away for long."""
         node_id = self._node_id
         for _ in range(DRAWS):
-            if {self._store.home(key(node_id)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
+            if {self._redis_client.home(key(node_id)) for key in (self._keys.lease, self._keys.inbox)} <= homes:
                 break
             node_id = entropy.token_hex(8)
         if node_id != self._node_id:
@@ -236,22 +245,22 @@ class Node:
             self._wait_for_redis(self._bus.trouble)
 
     async def _warn_of_eviction(self) -> None:
-        for policy in await self._store.eviction() - {"noeviction"}:
+        for policy in await self._redis_client.eviction() - {"noeviction"}:
             log.warning("redis may evict the directory: set maxmemory-policy noeviction", policy=policy)
 
     @asynccontextmanager
     async def _listening(self, sockets: dict[str, socket.socket], tasks: TaskGroup) -> AsyncIterator[None]:
-        config, admission = self._config, self._gate
+        config, admission = self._config, self._admission
         opened = [
             Port(sock, partial(admission.arrive, classic=role == "classic"), BACKLOG)
             for role, sock in sockets.items()
             if role != "http"
         ]
-        self._notices.serving = True
+        self._control_messages.serving = True
         try:
             for port in opened:
                 await port.open()
-                Upkeep(tasks).start("port", port.mind)
+                RestartedTasks(tasks).start("port", port.mind)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         admission.descriptors.start(opened)
@@ -271,9 +280,9 @@ class Node:
 
     async def _reload_when_told(self) -> None:
         """Read the files for new connections again at each SIGHUP, until cancelled. A broken one changes nothing."""
-        with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        with self._machine.signals(signal.SIGHUP) as signals:
             async for _ in signals:
-                serving = self._notices.serving
+                serving = self._control_messages.serving
                 if serving:
                     systemd_notify.reloading()
                 for file, reload in self._reloads:
@@ -292,21 +301,21 @@ class Node:
             log.info("reloaded", file=file)
 
     def _renew_certificate(self) -> None:
-        self._context = self._gate.context = _context(self._config)
+        self._context = self._admission.context = _context(self._config)
 
     def _why_not_ready(self) -> str:
         if self._stopping:
             return "draining"
-        if not self._notices.serving:
+        if not self._control_messages.serving:
             return _with_reason("starting: waiting for Redis", self._waits)
         if not self._lease.standing:
             return _no_lease(self._lease.why)
         if self._bus.trouble:
             return self._bus.trouble
         if self._lease.refused:
-            server = self._store.home(self._keys.lease(self._node_id)) or self._bus.address
+            server = self._redis_client.home(self._keys.lease(self._node_id)) or self._bus.address
             return f"no new names: Redis at {server} refuses new data: {self._lease.refused}"
-        return self._gate.why_full
+        return self._admission.why_full
 
     async def _read(self) -> Reading:
         """Return the state of this node for /metrics."""
@@ -315,17 +324,17 @@ class Node:
             counts=self._counts,
             tally=await session_stats.count(self._hub),
             ready=not self._why_not_ready(),
-            redis=self._store.answering and self._lease.incarnation > 0,
+            redis=self._redis_client.answering and self._lease.incarnation > 0,
             hearing=self._bus.hearing,
             publishing=self._bus.publishing,
             links=self._bus.links,
             silent=self._bus.silent,
-            unwatched=bool(self._store.unwatched),
+            unwatched=bool(self._redis_client.unwatched),
             writable=not self._lease.refused,
             waiting=len(self._bus.waiting()),
             lease=self._lease.standing,
             lease_age=self._lease.age,
-            memory=self._hub.memory_budget.held,
+            memory=self._hub.memory_budget.used,
         )
 
     # --- stop
@@ -334,7 +343,7 @@ class Node:
         """Wait until the clients have moved to other nodes, for the configured time at most."""
         log.info("draining", node=self._config.name, seconds=self._config.drain)
         systemd_notify.stopping()
-        self._stopping = True
+        self._stopping = self._admission.draining = True
         drain = Drain(self._hub.sessions, self._hub.open_tick)
         with anyio.move_on_after(self._config.drain):
             while not drain.look():  # noqa: ASYNC110  no event tells when sessions come and go
@@ -343,7 +352,7 @@ class Node:
     async def _stop(self) -> None:
         """Release names, tell partners, and end the lease, so that no client has to wait for it to resume elsewhere."""
         log.info("stopping", node=self._config.name)
-        self._gate.shut()
+        self._admission.shut()
         self._hub.dismiss()
         for _ in range(round(STOP_SECONDS / STOP_LOOK_SECONDS)):
             if self._hub.quiet and self._bus.quiet:
@@ -388,6 +397,15 @@ def _terms(config: Config) -> AdmissionLimits:
     )
 
 
+def _door(config: Config, loopback: bool) -> Door:
+    """Return the rules for browsers. `loopback`: the node listens on a loopback address."""
+    rules = OriginRules(config.origin, loopback=loopback, siblings=config.siblings)
+    page = page_files.load() if config.page else None
+    return Door(
+        rules, TrustedProxies(config.trusted_proxy), page, secure=config.tls_cert is not None, siblings=config.siblings
+    )
+
+
 def _authenticator(config: Config) -> Authenticator | None:
     """Return the verifier of tokens, or None if names need none. Raises ConfigError."""
     if config.auth_jwt_key is None:
@@ -405,13 +423,6 @@ def _context(config: Config) -> ssl.SSLContext | None:
     if config.tls_cert is None or config.tls_key is None:
         return None
     return server_context(config.tls_cert, config.tls_key, config.tls_client_ca)
-
-
-def _spare_the_collector() -> None:
-    """Exclude all present objects from garbage collection, and run it less often, as messages make no cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Final, cast, get_type_hints
+from typing import Annotated, Any, Final, cast, get_origin, get_type_hints
 
 import typer
 
-from relay import settings
+from relay import settings_file
 from relay.config import Config
 
 # The metavar and the help text, with the unit.
@@ -27,62 +27,76 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
     ),
     "redis_password_file": (
         "FILE",
-        "Holds the password for --redis, where the URL has none; read for each new connection.",
+        "A file with the password for --redis, if the URL has none; read for each new connection.",
     ),
     "prefix": (
         "TEXT",
-        "Start of every key and channel; relays with different prefixes on one Redis know nothing of each other.",
+        "Start of every key and channel. Relays with different prefixes on one Redis are separate.",
     ),
-    "name": ("TEXT", "This node's name, unique in the cluster. Default: made up from the host's."),
+    "name": ("TEXT", "This node's name, unique in the cluster. Default: the host's name and six hex digits."),
     "lease": ("SECONDS", "Seconds after which the names of a crashed node's users are free."),
-    "grace": ("SECONDS", "Seconds that a JSON session whose connection broke waits for its client."),
-    "drain": ("SECONDS", "Seconds that clients may take to go on elsewhere when the node is told to stop."),
+    "grace": ("SECONDS", "Seconds for which a JSON session outlives its connection."),
+    "drain": ("SECONDS", "Seconds in which clients may move to other nodes when the node is told to stop."),
     "classic_port": (
         "PORT",
         "TCP port for original clients, which send no line ends; 0 takes a free one. Default: off.",
     ),
     "http_port": ("PORT", "HTTP port for /healthz, /readyz and /metrics; 0 takes a free one. Default: off."),
-    "max_line": ("BYTES", "Longest line that a client may send, in bytes, its line end not counted."),
-    "tls_cert": ("FILE", "Speak TLS, with this certificate and those that signed it (PEM); read again at SIGHUP."),
-    "tls_key": ("FILE", "Its key (PEM, without a password); read again at SIGHUP."),
+    "max_line": ("BYTES", "Longest line of a client, in bytes without its line end."),
+    "tls_cert": ("FILE", "Speak TLS with this certificate chain (PEM); read again at SIGHUP."),
+    "tls_key": ("FILE", "The private key of the certificate (PEM, without a password); read again at SIGHUP."),
     "tls_client_ca": (
         "FILE",
-        "Only let clients in that have a certificate signed by one of these (PEM); read again at SIGHUP.",
+        "Admit only clients with a certificate that one of these authorities signed (PEM); read again at SIGHUP.",
     ),
     "auth_jwt_key": (
         "FILE",
         "Names need a signed token (JWT): public keys (PEM; Ed25519, P-256, RSA), a JWK set, or a secret for HS256, "
         "32 bytes at least; read again at SIGHUP.",
     ),
-    "auth_jwt_audience": ("TEXT", "What a token's aud has to be, or to contain. Default: tokens may have no aud."),
-    "auth_jwt_issuer": ("TEXT", "What a token's iss has to be. Default: anything."),
-    "auth_jwt_leeway": ("SECONDS", "Seconds by which the clock of whoever signs tokens may be off."),
+    "auth_jwt_audience": (
+        "TEXT",
+        "The aud that a token must have, alone or among others. Without this option, a token with an aud is refused.",
+    ),
+    "auth_jwt_issuer": ("TEXT", "The iss that a token must have. Without this option, the iss isn't checked."),
+    "auth_jwt_leeway": ("SECONDS", "Seconds by which the clock of the tokens' issuer may differ from the node's."),
     "proxy_protocol": (
         "",
-        "Each connection begins with a header of the PROXY protocol, version 2, from a balancer: limits by address see "
-        "the clients'. Nobody but the balancer may reach the port then.",
+        "Each connection begins with a header of the PROXY protocol, version 2, so that limits by address see the "
+        "clients behind a balancer. Only the balancer may be able to reach the port then.",
+    ),
+    "page": ("", "Serve the chat page at / on the ports for clients."),
+    "origin": (
+        "ORIGIN",
+        "A web page from elsewhere that may talk to the node, as https://chat.example.com; * for any. Give it again "
+        "for more. Default: only the node's own page.",
+    ),
+    "trusted_proxy": (
+        "CIDR",
+        "A network of proxies whose X-Forwarded-For tells the address of a browser, for limits and logs. Give it again "
+        "for more. Default: none.",
     ),
     "max_connections": (
         "COUNT",
-        "Connections of clients; beyond it new ones are closed. 0, here and below: any number.",
+        "Most connections of clients; further ones are closed. 0, here and below: no limit.",
     ),
-    "max_connections_per_address": ("COUNT", "The same from one address (of IPv6: one /64)."),
-    "name_time": ("SECONDS", "Seconds that a connection may take to send a name, or to take one after another."),
-    "max_claims": ("COUNT", "Names claimed, and sessions resumed, from one address in a minute."),
-    "max_calls": ("COUNT", "Calls and look-ups of one client in a minute."),
-    "max_lines": ("COUNT", "Lines of one client in a second; beyond it the client is read more slowly."),
-    "max_bytes": ("BYTES", "The same in bytes."),
-    "window": ("COUNT", "Messages of one client that may be unacknowledged; beyond it the client waits."),
-    "window_bytes": ("BYTES", "The same in bytes of text; a longer message goes alone."),
+    "max_connections_per_address": ("COUNT", "Most connections from one address, or from one /64 of IPv6."),
+    "name_time": ("SECONDS", "Seconds in which a connection must get a name, before it is closed."),
+    "max_claims": ("COUNT", "Most claims and resumes from one address in a minute."),
+    "max_calls": ("COUNT", "Most calls and look-ups of one client in a minute."),
+    "max_lines": ("COUNT", "Most lines of one client in a second; beyond that it is read more slowly."),
+    "max_bytes": ("BYTES", "Most bytes of one client in a second; beyond that it is read more slowly."),
+    "window": ("COUNT", "Most unacknowledged messages of one client; beyond that it waits."),
+    "window_bytes": ("BYTES", "Most bytes of unacknowledged text of one client; a longer message goes alone."),
     "memory": (
         "MIB",
-        "Memory in MiB for messages under way, all clients of a node together; short of it, senders wait.",
+        "Memory in MiB for messages in flight, for all clients of a node together. Senders wait while it is short.",
     ),
-    "log_format": ("FORMAT", "What log lines look like: console, or json, an object a line."),
+    "log_format": ("FORMAT", "Format of the log: console, or json (one object a line)."),
     "log_level": (
         "LEVEL",
-        "The least that is logged: debug, info (each session's start and end), warning or error. "
-        "Where a node listens is always told.",
+        "Lowest level that is logged: debug, info (each session's start and end), warning or error. "
+        "The addresses of a node are always logged.",
     ),
 }
 _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # those that aren't named after their option
@@ -90,12 +104,14 @@ _VARIABLES: Final = {"redis": "RELAY_REDIS_URL"}  # those that aren't named afte
 _OWN: Final[dict[str, Any]] = {"workers": int, "nodes": int}
 _ANNOTATED: Final = cast(Any, Annotated)  # used with types that are known only at run time
 VARIABLES: Final = frozenset(
-    _VARIABLES.get(name, f"{settings.PREFIX}{name.upper()}") for name in (*_HELP, *_OWN, "config", "interval")
+    _VARIABLES.get(name, f"{settings_file.PREFIX}{name.upper()}") for name in (*_HELP, *_OWN, "config", "interval")
 )
 
 
 def _types() -> dict[str, Any]:
-    return get_type_hints(Config) | _OWN
+    """Return the type of each option's value. One that may be given again has a list."""
+    hints = {name: list[str] if get_origin(hint) is tuple else hint for name, hint in get_type_hints(Config).items()}
+    return hints | _OWN
 
 
 def _read_file(context: typer.Context, path: Path | None) -> None:
@@ -106,7 +122,7 @@ def _read_file(context: typer.Context, path: Path | None) -> None:
     serves = "port" in own
     types = _types()
     known = {name: types[name] for name in (*_HELP, *_OWN) if name in own or not serves}
-    context.default_map = settings.read(path, known)
+    context.default_map = settings_file.read(path, known)
 
 
 _CONFIG: Final = inspect.Parameter(
@@ -117,7 +133,7 @@ _CONFIG: Final = inspect.Parameter(
         Path | None,
         typer.Option(
             "--config",
-            envvar=f"{settings.PREFIX}CONFIG",
+            envvar=f"{settings_file.PREFIX}CONFIG",
             metavar="FILE",
             is_eager=True,
             callback=_read_file,
@@ -134,10 +150,11 @@ def _parameters() -> dict[str, inspect.Parameter]:
     for name, (metavar, text) in _HELP.items():
         # A boolean option has no form for off, as that is the default.
         flags = (f"--{name.replace('_', '-')}",) if types[name] is bool else ()
-        variable = _VARIABLES.get(name, f"{settings.PREFIX}{name.upper()}")
+        variable = _VARIABLES.get(name, f"{settings_file.PREFIX}{name.upper()}")
         told = _ANNOTATED[types[name], typer.Option(*flags, envvar=variable, metavar=metavar or None, help=text)]
         # Each node makes up its own name.
         default = "" if name == "name" else getattr(defaults, name, None)
+        default = list(default) if isinstance(default, tuple) else default
         made[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=told)
     return made
 
@@ -164,7 +181,7 @@ def with_only(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]
 
 def strange_variables() -> list[str]:
     """Return the environment variables that look like an option's, although no option has them."""
-    return settings.strange(os.environ, VARIABLES)
+    return settings_file.strange(os.environ, VARIABLES)
 
 
 def config(chosen: dict[str, Any]) -> Config:
@@ -183,6 +200,8 @@ def arguments(node: Config) -> list[str]:
         value, option = getattr(node, name), f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             words += [option] if value else []
+        elif isinstance(value, tuple):
+            words += [word for one in value for word in (option, str(one))]
         elif value is not None:
             words += [option, str(value)]
     return words

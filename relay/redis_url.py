@@ -68,7 +68,7 @@ class Tls:
     ca_data: str | None = None  # PEM
     certfile: Path | None = None  # PEM, with its chain
     keyfile: Path | None = None
-    password: str | None = None  # of the key
+    password: str | None = None  # the password of the key
     verify: bool = True
     check_hostname: bool = True
     min_version: str = "1.2"
@@ -91,7 +91,7 @@ class RedisUrl:
 
     kind: Kind
     hosts: tuple[Address, ...]  # of the server, the sentinels, or some members of the cluster
-    path: str | None = None  # of a Unix socket, instead of hosts
+    path: str | None = None  # the path of a Unix socket, instead of hosts
     service: str = ""  # its name at the sentinels
     database: int = 0
     login: Login = Login()

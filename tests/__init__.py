@@ -1,6 +1,6 @@
-"""Tests; those under `integration` know the relay from outside only."""
+"""Tests. Those under `integration` use the relay only from outside."""
 
 import pytest
 
-# So that a failed check in there shows its values as one in a test does.
+# pytest then shows the values of a failed assertion in these modules too.
 pytest.register_assert_rewrite("tests.support")

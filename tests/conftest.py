@@ -1,4 +1,4 @@
-"""What every test may ask for: a real server, and nodes of its own."""
+"""Fixtures for all tests: a real server, and separate nodes."""
 
 import os
 import signal
@@ -16,24 +16,37 @@ from tests.support.server import RedisServer
 
 _serial = count(1)
 
-# How fast examples come says how busy the machine is, and nothing about what is tested.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# `make fuzz`: as many examples as there is time for.
-settings.register_profile("fuzz", settings.get_profile("busy"), max_examples=int(os.environ.get("EXAMPLES", "100")))
-settings.load_profile("fuzz" if "EXAMPLES" in os.environ else "busy")
+# Files of tests/integration, the longest first. A file runs in one process, so one that began late would be all that
+# is left to do in the end.
+LONGEST = (
+    *("torture", "torture_proof", "cluster_failover", "crash", "endpoint", "package", "half_open", "bench", "amnesia"),
+    *("sentinel_engine", "redis_tls", "examples", "pubsub_faults", "surroundings", "long_way", "back_pressure"),
+)
+
+# How fast examples come says how busy the machine is, and nothing about what is tested. Each run has others, and
+# `make test-all` and `make fuzz` have more of them.
+settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("EXAMPLES", "50")),
+)
+settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     give_children_default_dispositions()
-    # A terminated run must take its nodes and servers with it, as Ctrl-C does.
+    # If a run is terminated, its nodes and servers must end with it, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def give_children_default_dispositions() -> None:
-    """What was ignored when this process was started (`nohup make test &`) its children don't inherit as ignored.
+    """Prevent children from inheriting ignored signals (`nohup make test &`).
 
-    Here it still means nothing: a handler that does nothing isn't handed on, while SIG_IGN would be. SIGPIPE and
-    SIGXFSZ are ignored by Python itself, which gives them back to its children.
+
+
+    Here these signals are still ignored, by a handler that does nothing: children don't inherit a handler, but they
+    inherit SIG_IGN. Python itself ignores SIGPIPE and SIGXFSZ, and resets them for its children.
     """
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) == signal.SIG_IGN:
@@ -41,8 +54,15 @@ def give_children_default_dispositions() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits long begins first, so that it doesn't run alone at the end; within a file nothing changes."""
-    items.sort(key=lambda item: ("torture" not in item.path.stem, "integration" not in item.path.parts))
+    """Put what waits long before all others; within a file nothing changes."""
+    items.sort(key=lambda item: _turn(item.path))
+
+
+def _turn(file: Path) -> int:
+    name = file.stem.removeprefix("test_")
+    if file.parent.name != "integration":
+        return len(LONGEST) + 1
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -52,15 +72,17 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def what_stays() -> None:
-    """Opened once for the whole process: libuv's own pipe."""
+    """Open what stays open for the whole process: libuv's own pipe."""
     uvloop.new_event_loop().close()
 
 
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Looks after each test and its fixtures: no file, socket or process is left, and no key that stays for ever.
+    """Check after each test and its fixtures that no file, socket, process, or key without a TTL is left.
 
-    The first of a test's fixtures, so the last to go. Servers of the test's own are looked at when they stop.
+
+
+    This is the first of a test's fixtures, so it ends last. The servers of a single test are checked when they stop.
     """
     before = open_things()
     yield
@@ -72,7 +94,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def look_for_tasks(nothing_left: None, request: pytest.FixtureRequest) -> None:
-    """Where a test has a loop: sets `no_task_left` up before all others, so that it sees what those leave too."""
+    """Set `no_task_left` up before all other fixtures of a test with a loop, so that it also sees their tasks."""
     if "anyio_backend" in request.fixturenames:
         request.getfixturevalue("no_task_left")
 
@@ -86,7 +108,7 @@ async def no_task_left() -> AsyncIterator[None]:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One server for the whole run. Tests keep apart by their prefixes; one that disturbs it starts its own."""
+    """One server for the whole run. Each test has its own prefix. A test that disturbs the server starts its own."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     server.stop()
@@ -95,7 +117,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture(scope="session")
 def redis_store(redis_server: RedisServer) -> redis.Redis:
     client = redis_server.client()
-    client.ping()  # opens the connection, so that no test seems to have left it
+    client.ping()  # this opens the connection, so that it doesn't count as a leak of a test
     return client
 
 
@@ -109,5 +131,5 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def prefix() -> str:
-    """A prefix of the test's own."""
+    """A prefix for this test alone."""
     return f"test{next(_serial)}"

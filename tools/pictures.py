@@ -18,15 +18,23 @@ DOCS: Final = ROOT / "docs"
 # list is in the order of the picture, so that a message takes it from the last row to the first.
 SENDING: Final = (
     ("server/connection.py", "Connection.pump", "bytes to lines to commands; waits while the session is blocked"),
-    ("session/sent_messages.py", "SentMessages.say", "checks the id, puts the text into the window, makes mail of it"),
-    ("hub/hub.py", "Hub.post", "the partner is here: to _deliver. Else to the box of its node"),
-    ("bus/bus.py", "Bus.flush", "at the end of the turn: one numbered frame a node, one write"),
+    (
+        "session/sent_messages.py",
+        "SentMessages.say",
+        "checks the id, puts the text into the window and into a peer message",
+    ),
+    ("hub/hub.py", "Hub.post", "to _deliver if the partner is on this node, else to the link to its node"),
+    ("bus/bus.py", "Bus.flush", "at the end of the iteration: numbered frames for each node, one write"),
 )
 RECEIVING: Final = (
-    ("server/connection.py", "Connection.settle", "at the end of the turn: one write; then Ack goes back the same way"),
-    ("session/peer_handlers.py", "receive", "checks chat, fence and number, and tells the client, once"),
-    ("hub/hub.py", "Hub._deliver", "finds the session by the name that it owns"),
-    ("bus/bus.py", "Bus._take", "lets through what is next in the stream, and asks for what is missing"),
+    (
+        "server/connection.py",
+        "Connection.settle",
+        "at the end of the iteration: one write; then Ack goes back the same way",
+    ),
+    ("session/peer_handlers.py", "receive", "checks chat, fencing token and id, and tells the client, once"),
+    ("hub/hub.py", "Hub._deliver", "finds the session by its canonical name"),
+    ("bus/bus.py", "Bus._take", "accepts the next frame of the stream, and requests missing ones"),
 )
 FILES: Final = {file for file, _, _ in (*SENDING, *RECEIVING)}
 
@@ -46,9 +54,9 @@ CLIENT, NEW, DIRECTORY, FORMER, PARTNER = PARTIES
 RESUME: Final = (
     Step(CLIENT, NEW, "hello: name, token, chat, last", Transition.CLAIM),
     Step(NEW, DIRECTORY, "find: the record of the name"),
-    Step(NEW, DIRECTORY, "claim: that record, higher fence"),
-    Step(DIRECTORY, NEW, "fence: the name is owned here", Transition.RESUME),
-    Step(NEW, FORMER, "SessionMoved: its node and fence"),
+    Step(NEW, DIRECTORY, "claim: that record, higher token"),
+    Step(DIRECTORY, NEW, "fencing token: the name is ours", Transition.RESUME),
+    Step(NEW, FORMER, "SessionMoved: node, fencing token"),
     Step(NEW, PARTNER, "Resync: the last message here"),
     Step(FORMER, PARTNER, "UnknownSession: gone from here"),
     Step(FORMER, NEW, "Knew: when messages were said", None, Transition.END),

@@ -14,7 +14,7 @@ from msgspec.json import schema_components
 from msgspec.structs import fields
 
 from relay.names import parse
-from relay.protocol import frames
+from relay.protocol import json_frames
 from relay.server.auth import TOKEN_CHARACTERS
 from tools.source import remarks
 
@@ -37,7 +37,7 @@ Schema = dict[str, Any]
 def schemas() -> dict[Path, str]:
     """Return the files and their texts."""
     client = _document(
-        frames.ClientFrame,
+        json_frames.ClientFrame,
         "Frames that a client of pair-relay sends",
         "Each frame is one JSON object on one line. A node ignores fields that are not listed here. An integer is "
         "written without fraction and exponent. docs/protocol.md says what each frame means.",
@@ -47,7 +47,7 @@ def schemas() -> dict[Path, str]:
             if field in frame["properties"]:
                 _bound(frame["properties"][field], bounds)
     node = _document(
-        frames.NodeFrame,
+        json_frames.NodeFrame,
         "Frames that a node of pair-relay sends",
         "Each frame is one JSON object on one line. Later versions may add fields, types of frames, codes, reasons "
         "and states: a client ignores what it does not know. docs/protocol.md says what each frame means.",

@@ -13,14 +13,14 @@ server = socketio.AsyncServer(async_mode="asgi", client_manager=manager)
 
 @server.event  # type: ignore[untyped-decorator]
 async def name(session_id: str, who: str) -> None:
-    """Log in: join a room of one's own name."""
+    """Log in: join a room with the user's name."""
     await server.enter_room(session_id, who)
     await server.emit("ok", to=session_id)
 
 
 @server.event  # type: ignore[untyped-decorator]
 async def msg(_session_id: str, said: dict[str, Any]) -> None:
-    """Say something to whoever is in a room."""
+    """Send a text to the users in a room."""
     await server.emit("msg", {"id": said["id"], "text": said["text"]}, to=said["to"])
 
 

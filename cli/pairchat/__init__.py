@@ -1,6 +1,7 @@
 """Chat with one other person or program over a relay. `connect` does the I/O, `ClientProtocol` does none."""
 
 from pairchat.client import Chat, connect
+from pairchat.client_protocol import AuthToken, ClientProtocol, Trace
 from pairchat.errors import (
     BadServer,
     BadSettings,
@@ -37,9 +38,8 @@ from pairchat.events import (
     Settled,
     Typing,
 )
-from pairchat.protocol import AuthToken, ClientProtocol, Trace
+from pairchat.pending_requests import Request
 from pairchat.receipt import Receipt
-from pairchat.requests import Request
 from pairchat.saved_session import SessionState
 from pairchat.states import State
 

@@ -13,13 +13,13 @@ from pairchat import options
 from pairchat.client import connect
 from pairchat.credentials import proof
 from pairchat.errors import BadSettings, PairchatError
-from pairchat.folders import home
-from pairchat.ndjson import Frames
-from pairchat.pipe import Pipe
-from pairchat.settings import Settings
+from pairchat.ndjson_mode import Frames
+from pairchat.pipe_mode import Pipe
+from pairchat.session_store import state_folder
+from pairchat.settings_file import Settings
 from pairchat.stdio import LAST_WORDS, Notices, ReaderGone, StreamFailed, prepare
-from pairchat.store import state_folder
-from pairchat.trust import client_context
+from pairchat.tls_setup import client_context
+from pairchat.user_folders import home
 from pairchat.wording import Exit, complaint, exit_status
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -20,17 +20,17 @@ from typing import Self
 import anyio
 
 from pairchat.address import parse_address
+from pairchat.client_protocol import ClientProtocol, Trace
 from pairchat.credentials import Auth
 from pairchat.dial import BROKEN, Route
 from pairchat.entropy import entropy
 from pairchat.errors import ConnectionFailed, ConnectionLost, PairchatError, Refused
 from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, Presence, Ref
-from pairchat.protocol import ClientProtocol, Trace
+from pairchat.pending_requests import Request
 from pairchat.receipt import Receipt
 from pairchat.reconnector import CONNECT_WAIT, READ_BYTES, Reconnector
-from pairchat.requests import Request
+from pairchat.session_store import SessionStore
 from pairchat.states import State
-from pairchat.store import Store
 
 DEFAULT_SERVER = "localhost:9999"  # the default address of `relay node`
 NAME_PAUSE = 0.5  # seconds between two claims of a taken name, within `reconnect_timeout`
@@ -78,8 +78,8 @@ class Chat:
         first = begin_at(len(addresses))
         route = Route(addresses[first:] + addresses[:first], tls)
         self._servers, self._state = servers, state
-        self._protocol = ClientProtocol(trace=trace, ask=ask, proof=lambda: self._link.proof)
-        self._link = Reconnector(self._protocol, route, self._take, reconnect_timeout, auth)
+        self._protocol = ClientProtocol(trace=trace, ask=ask, proof=lambda: self._reconnector.proof)
+        self._reconnector = Reconnector(self._protocol, route, self._take, reconnect_timeout, auth)
         self._turn = anyio.Lock()  # serves senders in the order in which they arrived
         self._tell, self._told = anyio.create_memory_object_stream[Event](EVENTS_AHEAD)
         self._happened = 0  # the number of events so far
@@ -117,12 +117,12 @@ class Chat:
     @property
     def server(self) -> str:
         """The address of the present connection or of the last one, as it was given to `connect`."""
-        return self._link.server
+        return self._reconnector.server
 
     @property
     def tries(self) -> int:
         """The number of attempts to reconnect since the connection was lost. 0 while there is a connection."""
-        return self._link.tries
+        return self._reconnector.tries
 
     @property
     def token(self) -> str | None:
@@ -137,7 +137,7 @@ class Chat:
     @property
     def pending(self) -> tuple[Outgoing, ...]:
         """The texts without an outcome, oldest first. It stays unknown if the connection is lost for good."""
-        return tuple(self._protocol.outbox.pending)
+        return tuple(self._protocol.unacked_messages.pending)
 
     # --- requests
 
@@ -147,23 +147,23 @@ class Chat:
         It returns the name as the node shows it. It raises `Refused` (`name_taken`, `name_invalid` and others; another
         name may be claimed then), and `ConnectionFailed` if no node answers in time.
         """
-        await self._link.prove(CONNECT_WAIT)
+        await self._reconnector.prove(CONNECT_WAIT)
         with anyio.move_on_after(CONNECT_WAIT):
             outcome = await self._answer(lambda: self._claim(name))
             return outcome.name if isinstance(outcome, Joined) else name
-        raise self._link.give_up(ConnectionFailed(f"{self.server} does not answer"))
+        raise self._reconnector.give_up(ConnectionFailed(f"{self.server} does not answer"))
 
     def _claim(self, name: str) -> Request:
         self._close_store()
         memory = None
         if self._state is not None:
             try:
-                self._link.store = Store(self._state, name, self._servers)
-                memory = self._link.store.load()
+                self._reconnector.store = SessionStore(self._state, name, self._servers)
+                memory = self._reconnector.store.load()
             except BlockingIOError:
                 pass  # another program uses this session and holds the name, so the node will refuse our claim
             except OSError as error:
-                self._link.no_store = error
+                self._reconnector.no_store = error
         # A protocol object that already had a session has its own ids and can't take over saved ones.
         if memory is None or self._protocol.node is not None:
             return self._protocol.claim(name)
@@ -186,15 +186,15 @@ class Chat:
             outcome = await self._outcome(request)
         except anyio.get_cancelled_exc_class():
             self._protocol.cancel(request)
-            self._link.flush()
+            self._reconnector.flush()
             raise
         return outcome.name if isinstance(outcome, Paired) else name
 
     def cancel_call(self) -> None:
         """Give up the call that is under way. `call` then raises `Refused` (`declined`), unless it had its answer."""
         self._protocol.cancel()
-        self._link.flush()
-        self._link.news()
+        self._reconnector.flush()
+        self._reconnector.news()
 
     async def accept(self, call: Invited, *, ref: Ref | None = None) -> str:
         """Accept a call. It returns the caller's name, and raises `Refused` (`not_called`) if the call is over."""
@@ -206,7 +206,7 @@ class Chat:
     def decline(self, call: Invited) -> None:
         """Decline a call. It does nothing if the call is over."""
         self._protocol.decline(call.chat)
-        self._link.flush()
+        self._reconnector.flush()
 
     async def block(self, name: str, *, ref: Ref | None = None) -> None:
         """Refuse the calls of a user for the rest of this session. It raises `Refused` (`name_invalid`, `too_many`)."""
@@ -219,7 +219,7 @@ class Chat:
     def typing(self) -> None:
         """Tell the partner that the user is typing, if it can be told at once. One call every few seconds is enough."""
         self._protocol.typing()
-        self._link.flush()
+        self._reconnector.flush()
 
     async def who(self, name: str, *, ref: Ref | None = None) -> str:
         """Ask for the presence of a user. It returns `free`, `busy`, `away` or `offline`, and raises `Refused`.
@@ -240,12 +240,12 @@ class Chat:
         if not self._protocol.room(text):
             self._acknowledge()  # otherwise two programs that answer each other could deadlock
         async with self._turn:
-            await self._link.until(lambda: self._protocol.chat != chat or self._protocol.room(text))
+            await self._reconnector.until(lambda: self._protocol.chat != chat or self._protocol.room(text))
             if chat is None or self._protocol.chat != chat:
                 raise Refused("not_paired", "nobody is chatting with you")
             entry = self._protocol.send(text)
-            self._link.flush()
-        return Receipt(self._link, entry)
+            self._reconnector.flush()
+        return Receipt(self._reconnector, entry)
 
     async def leave(self, *, ref: Ref | None = None) -> None:
         """End the chat and keep the name. It returns once every earlier text has its outcome. It raises `Refused`."""
@@ -253,12 +253,12 @@ class Chat:
 
     async def paired(self) -> str:
         """Wait until there is a partner, whichever side called, and return the partner's name."""
-        await self._link.until(lambda: self._protocol.partner is not None)
+        await self._reconnector.until(lambda: self._protocol.partner is not None)
         return self._protocol.partner or ""
 
     async def settled(self) -> None:
         """Wait until every text has its outcome."""
-        await self._link.until(lambda: not self._protocol.outbox.pending)
+        await self._reconnector.until(lambda: not self._protocol.unacked_messages.pending)
 
     async def quit(self) -> None:
         """Give the name back. It returns once every earlier text has its outcome and the node has confirmed the end."""
@@ -280,8 +280,8 @@ class Chat:
         try:
             event = await self._told.receive()
         except anyio.EndOfStream:
-            if self._link.failure:
-                raise self._link.failure from None
+            if self._reconnector.failure:
+                raise self._reconnector.failure from None
             raise StopAsyncIteration from None
         if isinstance(event, Message):
             self._in_hand = event
@@ -301,7 +301,7 @@ class Chat:
         if self._done and self._unacknowledged:
             self._unacknowledged = 0
             self._protocol.acknowledge(self._done)
-            self._link.flush()
+            self._reconnector.flush()
 
     # --- lifetime
 
@@ -310,7 +310,7 @@ class Chat:
         """Hold the connection open for the block, and close it afterwards."""
         failure: BaseException | None = None
         try:
-            await self._link.open()
+            await self._reconnector.open()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._run)
                 try:
@@ -328,7 +328,7 @@ class Chat:
             self._told.close()
             with anyio.CancelScope(shield=True):  # each step has its own time limit
                 await self._farewell()
-                await self._link.close()
+                await self._reconnector.close()
             self._close_store()
         if failure is not None:
             raise failure  # raised here because the task group would wrap it in an ExceptionGroup
@@ -340,13 +340,13 @@ class Chat:
         return await self._outcome(self._ask(ask))
 
     def _ask(self, ask: Callable[[], Request]) -> Request:
-        self._link.check()
+        self._reconnector.check()
         request = ask()
-        self._link.flush()
+        self._reconnector.flush()
         return request
 
     async def _outcome(self, request: Request) -> Event:
-        await self._link.until(lambda: request.outcome is not None)
+        await self._reconnector.until(lambda: request.outcome is not None)
         outcome = request.outcome
         assert outcome is not None
         if isinstance(outcome, PairchatError):
@@ -356,7 +356,7 @@ class Chat:
     async def _run(self) -> None:
         """Serve the session, and close the event stream when it ends."""
         try:
-            await self._link.run()
+            await self._reconnector.run()
         finally:
             self._tell.close()
 
@@ -384,7 +384,7 @@ class Chat:
         This includes a name whose claim is under way and a session that waits for a connection. Pending texts have
         `FAREWELL_WAIT` seconds for their outcome; then the name is given back without waiting for them.
         """
-        protocol, link = self._protocol, self._link
+        protocol, link = self._protocol, self._reconnector
         if link.failure or not protocol.claimed:
             return
         with suppress(*BROKEN, PairchatError):
@@ -399,7 +399,7 @@ class Chat:
 
     async def _last_words(self) -> None:
         """Send the remaining bytes, and read until the node has confirmed the end."""
-        link, protocol = self._link, self._protocol
+        link, protocol = self._reconnector, self._protocol
         assert link.stream is not None
         # Sending bytes twice does no harm: the node knows each text by its id, and closes at the first `quit`.
         data, link.unwritten = link.unwritten + protocol.data_to_send(), b""
@@ -411,7 +411,7 @@ class Chat:
 
     def _close_store(self) -> None:
         """Close the store. Delete the saved session if the name was given back; otherwise it may be resumed later."""
-        store, self._link.store = self._link.store, None
+        store, self._reconnector.store = self._reconnector.store, None
         if store is not None:
             if self._protocol.memory is None:
                 with suppress(OSError):  # a file that stays is harmless: its session can't be resumed

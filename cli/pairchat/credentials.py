@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from pairchat.bounded_read import read_file
+from pairchat.client_protocol import AuthToken
 from pairchat.errors import BadSettings
-from pairchat.files import read_file
-from pairchat.protocol import AuthToken
 
 Auth = Callable[[], str | Awaitable[str | None] | None]
 

@@ -10,10 +10,10 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from pairchat.address import Address
+from pairchat.dns_lookup import addresses, in_turn
 from pairchat.entropy import Random, entropy
 from pairchat.errors import ConnectionFailed
-from pairchat.resolve import addresses, in_turn
-from pairchat.trust import explain
+from pairchat.tls_setup import explain
 
 # The errors that reading and writing raise once a connection is gone. SSLError stands for a record that is no TLS, or
 # an alert, after which nothing can be read.

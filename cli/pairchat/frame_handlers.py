@@ -14,58 +14,58 @@ from typing import TYPE_CHECKING, Any, Final
 from pairchat import events
 from pairchat.errors import Refused
 from pairchat.events import Event, Outgoing
-from pairchat.outbox import Outbox
-from pairchat.requests import Kind, Request, given_up
+from pairchat.pending_requests import Kind, Request, given_up
 from pairchat.states import State
-from relay.protocol import frames
+from pairchat.unacked_messages import UnackedMessages
+from relay.protocol import json_frames
 
 if TYPE_CHECKING:
-    from pairchat.protocol import ClientProtocol
+    from pairchat.client_protocol import ClientProtocol
 
 # Codes that refuse a frame as such, independent of its request. A ping can be refused with these only.
 _ABOUT_FRAMES: Final = frozenset({"bad_frame", "rate_limited"})
 
 
-def answer(p: "ClientProtocol", frame: frames.NodeFrame) -> list[Event]:
+def answer(p: "ClientProtocol", frame: json_frames.NodeFrame) -> list[Event]:
     """Handle one frame and return its events."""
     handler = _HANDLERS.get(type(frame))
     return handler(p, frame) if handler else []
 
 
-def _welcome(p: "ClientProtocol", frame: frames.NodeWelcome) -> list[Event]:
+def _welcome(p: "ClientProtocol", frame: json_frames.NodeWelcome) -> list[Event]:
     p.name, p.token, p.node = frame.name, frame.token, frame.node
     p.ping_every, p.grace = frame.ping, frame.grace
     p.marks = frame.max_line is not None  # both came with the same version
     p.max_line = frame.max_line or p.max_line
     if frame.resumed:
         p.state = State.RETURNING
-        p.outbox.reopen(frame.window, frame.window_bytes)
-        p.put(Request(Kind.RETURN, frames.ClientPing()))
+        p.unacked_messages.reopen(frame.window, frame.window_bytes)
+        p.put(Request(Kind.RETURN, json_frames.ClientPing()))
     else:
-        p.outbox = Outbox(frame.window, frame.window_bytes)
+        p.unacked_messages = UnackedMessages(frame.window, frame.window_bytes)
     joined = events.Joined(frame.name, frame.node, frame.resumed, p.max_line)
-    p.requests.answer(p.requests.first(Kind.CLAIM), joined)
+    p.pending_requests.answer(p.pending_requests.first(Kind.CLAIM), joined)
     return [joined] if frame.resumed else [joined, *_resume_work(p)]
 
 
 def _resume_work(p: "ClientProtocol") -> list[Event]:
     """Send the requests and texts without an outcome again, once the node has reported the session's state."""
     p.state = State.ONLINE
-    p.requests.resumed()
+    p.pending_requests.resumed()
     p.write_blocks()
-    settled = _settled(p.outbox.forsake(p.chat) + p.outbox.give_up_if(p.too_long))
+    settled = _settled(p.unacked_messages.forsake(p.chat) + p.unacked_messages.give_up_if(p.too_long))
     p.write_ack()
     p.write_texts()
-    for request in p.requests.open:
+    for request in p.pending_requests.open:
         p.put(request)
     return settled
 
 
-def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
-    request = p.requests.marked(frame.ref)
-    if accepted := p.requests.first(Kind.ACCEPT):
+def _paired(p: "ClientProtocol", frame: json_frames.NodePaired) -> list[Event]:
+    request = p.pending_requests.marked(frame.ref)
+    if accepted := p.pending_requests.first(Kind.ACCEPT):
         request = request or (accepted if accepted.name == frame.chat else None)
-    call = p.requests.first(Kind.CALL) if request is None and not p.marks else None
+    call = p.pending_requests.first(Kind.CALL) if request is None and not p.marks else None
     if call is not None and (call.overtaken or same_name(call.name, frame.name)):
         request = call
     unasked = request.given_up if request is not None else frame.resumed and _forsaken(p, frame.name)
@@ -77,32 +77,32 @@ def _paired(p: "ClientProtocol", frame: frames.NodePaired) -> list[Event]:
     p.partner, p.chat, p.acks = frame.name, frame.chat, frame.acks
     ref = request.ref if request is not None else None
     paired = events.Paired(frame.name, frame.chat, frame.acks, frame.resumed, ref)
-    p.requests.answer(request, paired)
+    p.pending_requests.answer(request, paired)
     if request is None and call is not None:
         call.perhaps = paired
-    p.outbox.sent = max(p.outbox.sent, frame.last or 0)
-    return [paired, *_settled(p.outbox.acknowledged(frame.last, frame.chat, frame.at) if frame.last else [])]
+    p.unacked_messages.sent = max(p.unacked_messages.sent, frame.last or 0)
+    return [paired, *_settled(p.unacked_messages.acknowledged(frame.last, frame.chat, frame.at) if frame.last else [])]
 
 
 def _forsaken(p: "ClientProtocol", name: str) -> bool:
     """Return True if a chat that began while we were away comes from a call that was given up meanwhile."""
-    return any(same_name(one, name) for one in p.requests.forsaken)
+    return any(same_name(one, name) for one in p.pending_requests.forsaken)
 
 
-def _unwanted(p: "ClientProtocol", frame: frames.NodePaired, call: Request | None) -> list[Event]:
+def _unwanted(p: "ClientProtocol", frame: json_frames.NodePaired, call: Request | None) -> list[Event]:
     """Leave a chat whose call was answered while it was being given up, before the program hears of it.
 
     `call` is None if it has its outcome already because it was given up without a connection.
     """
     if call is not None:
-        p.requests.answer(call, given_up(call))
+        p.pending_requests.answer(call, given_up(call))
     told = [events.Left(p.partner or "", "left", p.chat)] if p.chat is not None else []  # None: reported already
     p.partner = p.chat = None
     p.leave_at_once(frame.chat)
     return list(told)
 
 
-def _message(p: "ClientProtocol", frame: frames.NodeMsg) -> list[Event]:
+def _message(p: "ClientProtocol", frame: json_frames.NodeMsg) -> list[Event]:
     if frame.chat != p.chat:
         return []
     if frame.id <= p.last:  # a duplicate, sent again after a resume
@@ -112,23 +112,23 @@ def _message(p: "ClientProtocol", frame: frames.NodeMsg) -> list[Event]:
     return [events.Message(frame.id, frame.sender, frame.chat, frame.text, frame.at)]
 
 
-def _ack(p: "ClientProtocol", frame: frames.NodeAck) -> list[Event]:
-    return _settled(p.outbox.acknowledged(frame.id, frame.chat, frame.at))
+def _ack(p: "ClientProtocol", frame: json_frames.NodeAck) -> list[Event]:
+    return _settled(p.unacked_messages.acknowledged(frame.id, frame.chat, frame.at))
 
 
-def _unconfirmed(p: "ClientProtocol", frame: frames.NodeUnconfirmed) -> list[Event]:
-    return _settled(p.outbox.unconfirmed(frame.first, frame.last, frame.reason))
+def _unconfirmed(p: "ClientProtocol", frame: json_frames.NodeUnconfirmed) -> list[Event]:
+    return _settled(p.unacked_messages.unconfirmed(frame.first, frame.last, frame.reason))
 
 
-def _away(p: "ClientProtocol", frame: frames.NodeAway) -> list[Event]:
+def _away(p: "ClientProtocol", frame: json_frames.NodeAway) -> list[Event]:
     return [events.Away(frame.name, frame.grace, frame.chat or p.chat or "")]
 
 
-def _back(p: "ClientProtocol", frame: frames.NodeBack) -> list[Event]:
+def _back(p: "ClientProtocol", frame: json_frames.NodeBack) -> list[Event]:
     return [events.Back(frame.name, frame.chat or p.chat or "")]
 
 
-def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
+def _left(p: "ClientProtocol", frame: json_frames.NodeLeft) -> list[Event]:
     name = frame.name
     if p.state is State.RETURNING:  # the node may not know the name any more
         name = name or p.partner or ""
@@ -138,93 +138,93 @@ def _left(p: "ClientProtocol", frame: frames.NodeLeft) -> list[Event]:
     if chat is not None and chat == p.chat:  # False if a switch has already reported the next chat
         p.left = p.chat
         p.partner = p.chat = None
-    request = p.requests.about(frame.ref, Kind.LEAVE)
+    request = p.pending_requests.about(frame.ref, Kind.LEAVE)
     left = events.Left(name, frame.reason, chat or "", request.ref if request is not None else None)
     if request is not None and request.kind is Kind.LEAVE:
-        p.requests.answer(request, left)
+        p.pending_requests.answer(request, left)
     return [left]
 
 
-def _presence(p: "ClientProtocol", frame: frames.NodePresence) -> list[Event]:
-    request = p.requests.about(frame.ref, Kind.WHO)
+def _presence(p: "ClientProtocol", frame: json_frames.NodePresence) -> list[Event]:
+    request = p.pending_requests.about(frame.ref, Kind.WHO)
     presence = events.Presence(frame.name, frame.state, request.ref if request is not None else None)
-    p.requests.answer(request, presence)
+    p.pending_requests.answer(request, presence)
     return [presence]
 
 
-def _typing(p: "ClientProtocol", frame: frames.NodeTyping) -> list[Event]:
+def _typing(p: "ClientProtocol", frame: json_frames.NodeTyping) -> list[Event]:
     return [events.Typing(frame.name, frame.chat)] if frame.chat == p.chat else []
 
 
-def _ringing(p: "ClientProtocol", frame: frames.NodeRinging) -> list[Event]:
-    call = p.requests.about(frame.ref, Kind.CALL)
+def _ringing(p: "ClientProtocol", frame: json_frames.NodeRinging) -> list[Event]:
+    call = p.pending_requests.about(frame.ref, Kind.CALL)
     if call is not None and call.given_up:
         return []
     return [events.Ringing(frame.name, frame.wait, frame.chat or "", call.ref if call is not None else None)]
 
 
-def _invited(p: "ClientProtocol", frame: frames.NodeInvited) -> list[Event]:
+def _invited(p: "ClientProtocol", frame: json_frames.NodeInvited) -> list[Event]:
     return [events.Invited(frame.name, frame.chat, frame.wait)]
 
 
-def _missed(p: "ClientProtocol", frame: frames.NodeMissed) -> list[Event]:
-    accepted = p.requests.first(Kind.ACCEPT)
+def _missed(p: "ClientProtocol", frame: json_frames.NodeMissed) -> list[Event]:
+    accepted = p.pending_requests.first(Kind.ACCEPT)
     if accepted is not None and accepted.name != frame.chat:
         accepted = None
     missed = events.Missed(frame.name, frame.chat, accepted.ref if accepted is not None else None)
-    p.requests.answer(accepted, missed)
+    p.pending_requests.answer(accepted, missed)
     return [missed]
 
 
-def _blocked(p: "ClientProtocol", frame: frames.NodeBlocked) -> list[Event]:
-    request = p.requests.about(frame.ref, Kind.BLOCK)
+def _blocked(p: "ClientProtocol", frame: json_frames.NodeBlocked) -> list[Event]:
+    request = p.pending_requests.about(frame.ref, Kind.BLOCK)
     if request is None or request.name != frame.name:
         return []  # the answer to a block that was repeated after a resume
     p.blocked[frame.name] = None
     blocked = events.Blocked(frame.name, True, request.ref)
-    p.requests.answer(request, blocked)
+    p.pending_requests.answer(request, blocked)
     return [blocked]
 
 
-def _unblocked(p: "ClientProtocol", frame: frames.NodeUnblocked) -> list[Event]:
+def _unblocked(p: "ClientProtocol", frame: json_frames.NodeUnblocked) -> list[Event]:
     for name in [name for name in p.blocked if same_name(name, frame.name)]:
         del p.blocked[name]
-    request = p.requests.about(frame.ref, Kind.UNBLOCK)
+    request = p.pending_requests.about(frame.ref, Kind.UNBLOCK)
     unblocked = events.Blocked(frame.name, False, request.ref if request is not None else None)
-    p.requests.answer(request, unblocked)
+    p.pending_requests.answer(request, unblocked)
     return [unblocked]
 
 
-def _moving(p: "ClientProtocol", frame: frames.NodeMoving) -> list[Event]:
+def _moving(p: "ClientProtocol", frame: json_frames.NodeMoving) -> list[Event]:
     p.stranded = True
     return [events.Moving()]
 
 
-def _replaced(p: "ClientProtocol", frame: frames.NodeReplaced) -> list[Event]:
+def _replaced(p: "ClientProtocol", frame: json_frames.NodeReplaced) -> list[Event]:
     return _end(p, "replaced", "another connection took this session over")
 
 
-def _pong(p: "ClientProtocol", frame: frames.NodePong) -> list[Event]:
-    request = p.requests.pong()
+def _pong(p: "ClientProtocol", frame: json_frames.NodePong) -> list[Event]:
+    request = p.pending_requests.pong()
     if request is None:
         return []
     request.overtaken = True
     if request.perhaps and request.outcome is None:
         if request.given_up:
             p.leave(request.perhaps.ref)
-        p.requests.answer(request, request.perhaps)
+        p.pending_requests.answer(request, request.perhaps)
     return _resume_work(p) if request.kind is Kind.RETURN else []
 
 
-def _bye(p: "ClientProtocol", frame: frames.NodeBye) -> list[Event]:
+def _bye(p: "ClientProtocol", frame: json_frames.NodeBye) -> list[Event]:
     bye = events.Bye()
-    p.requests.answer(p.requests.first(Kind.QUIT), bye)
+    p.pending_requests.answer(p.pending_requests.first(Kind.QUIT), bye)
     _forget(p, "we have quit")
     p.state = State.OVER
     return [bye]
 
 
-def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
+def _error(p: "ClientProtocol", frame: json_frames.NodeError) -> list[Event]:
     if frame.code in ("name_lost", "kicked"):
         return _end(p, frame.code, frame.message)
     if p.name is None and frame.code == "bad_frame":
@@ -232,29 +232,29 @@ def _error(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
     if p.name is not None and p.state in (State.RESUMING, State.CLAIMING):
         return _not_back(p, frame)
     if frame.id is not None:
-        return _settled(p.outbox.refused(frame.id, frame.code))
-    if frame.code == "too_long" and p.outbox.pending and not p.marks:
-        return _settled(p.outbox.refused_longest(frame.code))
+        return _settled(p.unacked_messages.refused(frame.id, frame.code))
+    if frame.code == "too_long" and p.unacked_messages.pending and not p.marks:
+        return _settled(p.unacked_messages.refused_longest(frame.code))
     error = Refused(frame.code, frame.message, name=frame.name)
-    if request := p.requests.marked(frame.ref):
-        p.requests.answer(request, error)
+    if request := p.pending_requests.marked(frame.ref):
+        p.pending_requests.answer(request, error)
         return []
     return _refusal(p, error)
 
 
-def _not_back(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
+def _not_back(p: "ClientProtocol", frame: json_frames.NodeError) -> list[Event]:
     """Handle an error that says that the node can't resume the session or give the name back."""
     if frame.code == "bad_auth":
-        if asked := p.requests.first(Kind.CLAIM):
-            p.requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
+        if asked := p.pending_requests.first(Kind.CLAIM):
+            p.pending_requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
             return []
         p.stranded = p.unproved = True
         return [events.Complaint(frame.code, frame.message)]
     if p.state is State.RESUMING and frame.code == "bad_token":
         return _expired(p)
     if p.state is State.CLAIMING and frame.code in ("name_taken", "name_invalid", "bad_token"):
-        asked = p.requests.first(Kind.CLAIM)
-        p.requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
+        asked = p.pending_requests.first(Kind.CLAIM)
+        p.pending_requests.answer(asked, Refused(frame.code, frame.message, name=p.name))
         lost = _end(p, frame.code, frame.message)
         return [] if asked else lost
     p.stranded = True
@@ -264,10 +264,10 @@ def _not_back(p: "ClientProtocol", frame: frames.NodeError) -> list[Event]:
 def _expired(p: "ClientProtocol") -> list[Event]:
     """Claim the name again because the session is gone. Open requests are sent again afterwards."""
     assert p.name is not None
-    told = _settled(p.outbox.abandon("lost"))
+    told = _settled(p.unacked_messages.abandon("lost"))
     if p.partner is not None:
         told.append(events.Left(p.partner, "lost", p.chat or ""))
-    p.requests.answer(p.requests.first(Kind.LEAVE), events.Left(p.partner or "", "lost", p.chat or ""))
+    p.pending_requests.answer(p.pending_requests.first(Kind.LEAVE), events.Left(p.partner or "", "lost", p.chat or ""))
     p.token = p.partner = p.chat = p.left = None
     p.last = p.acknowledged = 0
     told.append(events.Expired(p.name))
@@ -278,23 +278,25 @@ def _expired(p: "ClientProtocol") -> list[Event]:
 def _refusal(p: "ClientProtocol", error: Refused) -> list[Event]:
     """Match an error without an id to its request."""
     if error.code == "not_paired":
-        p.requests.answer(p.requests.first(Kind.LEAVE), error)  # None is open if the partner left first
+        p.pending_requests.answer(p.pending_requests.first(Kind.LEAVE), error)  # None is open if the partner left first
         return []
-    if error.name is None and error.code in _ABOUT_FRAMES and p.requests.ping_refused():
+    if error.name is None and error.code in _ABOUT_FRAMES and p.pending_requests.ping_refused():
         return []
     if error.code == "not_called":
-        p.requests.answer(p.requests.first(Kind.ACCEPT), error)  # None is open if we declined a call that was over
+        p.pending_requests.answer(
+            p.pending_requests.first(Kind.ACCEPT), error
+        )  # None is open if we declined a call that was over
         return []
-    request = p.requests.first(Kind.CLAIM, Kind.CALL, Kind.WHO, Kind.BLOCK, Kind.UNBLOCK)
+    request = p.pending_requests.first(Kind.CLAIM, Kind.CALL, Kind.WHO, Kind.BLOCK, Kind.UNBLOCK)
     if request is None:
         return [events.Complaint(error.code, error.message)]
-    p.requests.answer(request, error)
+    p.pending_requests.answer(request, error)
     return []
 
 
 def _end(p: "ClientProtocol", code: str, message: str) -> list[Event]:
     """End a session that the other side ended. `Lost` follows the outcome of every text."""
-    settled = _settled(p.outbox.abandon(code))
+    settled = _settled(p.unacked_messages.abandon(code))
     _forget(p, message)
     p.state = State.OVER if code in ("replaced", "kicked") else State.NAMELESS
     return [*settled, events.Lost(code, message)]
@@ -302,30 +304,30 @@ def _end(p: "ClientProtocol", code: str, message: str) -> list[Event]:
 
 def _forget(p: "ClientProtocol", message: str) -> None:
     p.name = p.token = p.partner = p.chat = p.left = None
-    p.requests.fail(message)
+    p.pending_requests.fail(message)
 
 
 _HANDLERS: dict[type, Callable[["ClientProtocol", Any], list[Event]]] = {
-    frames.NodeWelcome: _welcome,
-    frames.NodePaired: _paired,
-    frames.NodeMsg: _message,
-    frames.NodeAck: _ack,
-    frames.NodeUnconfirmed: _unconfirmed,
-    frames.NodeAway: _away,
-    frames.NodeBack: _back,
-    frames.NodeLeft: _left,
-    frames.NodePresence: _presence,
-    frames.NodeTyping: _typing,
-    frames.NodeRinging: _ringing,
-    frames.NodeInvited: _invited,
-    frames.NodeMissed: _missed,
-    frames.NodeBlocked: _blocked,
-    frames.NodeUnblocked: _unblocked,
-    frames.NodeMoving: _moving,
-    frames.NodeReplaced: _replaced,
-    frames.NodeError: _error,
-    frames.NodePong: _pong,
-    frames.NodeBye: _bye,
+    json_frames.NodeWelcome: _welcome,
+    json_frames.NodePaired: _paired,
+    json_frames.NodeMsg: _message,
+    json_frames.NodeAck: _ack,
+    json_frames.NodeUnconfirmed: _unconfirmed,
+    json_frames.NodeAway: _away,
+    json_frames.NodeBack: _back,
+    json_frames.NodeLeft: _left,
+    json_frames.NodePresence: _presence,
+    json_frames.NodeTyping: _typing,
+    json_frames.NodeRinging: _ringing,
+    json_frames.NodeInvited: _invited,
+    json_frames.NodeMissed: _missed,
+    json_frames.NodeBlocked: _blocked,
+    json_frames.NodeUnblocked: _unblocked,
+    json_frames.NodeMoving: _moving,
+    json_frames.NodeReplaced: _replaced,
+    json_frames.NodeError: _error,
+    json_frames.NodePong: _pong,
+    json_frames.NodeBye: _bye,
 }
 
 

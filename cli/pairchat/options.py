@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pairchat import settings
+from pairchat import settings_file
 from pairchat.address import parse_address
 from pairchat.client import DEFAULT_SERVER
 from pairchat.errors import BadServer, BadSettings
@@ -29,9 +29,9 @@ def _read_file(context: typer.Context, path: Path | None) -> Path | None:
 
     `check_file` reports errors in the file, so that help and completion work in spite of them.
     """
-    file = path or settings.config_file()
+    file = path or settings_file.config_file()
     try:
-        context.default_map = settings.read(file, must_exist=path is not None) if file is not None else {}
+        context.default_map = settings_file.read(file, must_exist=path is not None) if file is not None else {}
     except BadSettings as error:
         context.obj = error
     return path
@@ -53,7 +53,7 @@ def _init(context: typer.Context, asked: bool) -> None:
     """Ask a few questions and create the settings file, at the path of `--config`, which was parsed before."""
     if not asked:
         return
-    path = context.params["config"] or settings.config_file()
+    path = context.params["config"] or settings_file.config_file()
     if path is None:
         raise _useless("there is no home folder: set HOME or XDG_CONFIG_HOME")
     if path.exists():
@@ -63,7 +63,7 @@ def _init(context: typer.Context, asked: bool) -> None:
     except typer.Abort:
         raise _useless("nothing was written") from None
     try:
-        settings.write(path, values)
+        settings_file.write(path, values)
     except OSError as error:
         raise _useless(f"can't write {path}: {error.strerror}") from None
     print(f"Written: {path}")
@@ -81,10 +81,10 @@ def _asked() -> dict[str, Any]:
         "name": typer.prompt("Your name", value_proc=_a_name),
         "server": typer.prompt("Servers, with spaces between", default=DEFAULT_SERVER, value_proc=_servers),
         "theme": typer.prompt(
-            "Your terminal is dark, light, or auto", default="auto", value_proc=_one_of(settings.THEMES)
+            "Your terminal is dark, light, or auto", default="auto", value_proc=_one_of(settings_file.THEMES)
         ),
         "notify": typer.prompt(
-            "Call you by bell, auto (a notification), or off", default="bell", value_proc=_one_of(settings.NOTIFY)
+            "Call you by bell, auto (a notification), or off", default="bell", value_proc=_one_of(settings_file.NOTIFY)
         ),
     }
 
@@ -146,12 +146,13 @@ Timeout = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Commands in and events out as JSON, one a line. For programs.")]
 Theme = Annotated[
-    str, typer.Option(metavar="|".join(settings.THEMES), envvar="PAIRCHAT_THEME", help="The terminal's background.")
+    str,
+    typer.Option(metavar="|".join(settings_file.THEMES), envvar="PAIRCHAT_THEME", help="The terminal's background."),
 ]
 Notify = Annotated[
     str,
     typer.Option(
-        metavar="|".join(settings.NOTIFY),
+        metavar="|".join(settings_file.NOTIFY),
         envvar="PAIRCHAT_NOTIFY",
         help="How to call you while the terminal has no focus; auto: as this terminal is known to notify.",
     ),

@@ -13,16 +13,16 @@ import anyio
 import anyio.to_thread
 from anyio.abc import ByteStream
 
+from pairchat.client_protocol import ClientProtocol
 from pairchat.credentials import Auth, prove
 from pairchat.dial import BROKEN, Route, pauses
 from pairchat.entropy import entropy
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
-from pairchat.protocol import ClientProtocol
 from pairchat.saved_session import SessionState
+from pairchat.session_store import SessionStore
 from pairchat.states import State
-from pairchat.store import Store
-from pairchat.trust import explain, refused
+from pairchat.tls_setup import explain, refused
 
 CONNECT_WAIT = 10.0  # seconds for a connection and, once more, for the answer to a claim
 # Seconds after which the client leaves a node that has not resumed the session. It is longer than a node may take to
@@ -55,7 +55,7 @@ class Reconnector:
     ) -> None:
         self.failure: PairchatError | None = None
         self.over = False  # True when nothing more will be read
-        self.store: Store | None = None
+        self.store: SessionStore | None = None
         self.tries = 0  # number of attempts to reconnect since the connection was lost
         self._protocol = protocol
         self._route = route
@@ -65,13 +65,13 @@ class Reconnector:
         self.proof: str | None = None  # the token that the program gave last
         self._trouble: str | None = None  # why the session was not resumed although there are connections
         self._lost: PairchatError | None = None  # the error with which the present outage began
-        self._deadline = math.inf  # when the outage has lasted for the reconnect timeout, by anyio's clock
+        self._deadline = math.inf  # time at which the outage has lasted for the reconnect timeout, by anyio's clock
         self._elsewhere = route.others  # number of servers still to ask for a name if this one doesn't answer
         self._pauses: Iterator[float] = iter(())
         self._changed = anyio.Event()  # replaced at each change
         self._to_write = anyio.Event()
         self._parted = False  # the node confirmed the end with `bye`
-        self._heard = 0.0  # when something was last read, by anyio's clock
+        self._heard = 0.0  # time of the last read, by anyio's clock
         self._telling = False  # True while the reader waits for the program, not for the node
         self._reading = anyio.CancelScope()
         self._why: PairchatError | None = None  # why the present connection was given up
@@ -336,7 +336,9 @@ class Reconnector:
             if waiting.cancelled_caught:
                 self._cut(f"{self.server} did not give the session back within {WELCOME_WAIT:g} s")
             while True:
-                await anyio.sleep(min(protocol.ping_every, PING_SOON if protocol.outbox.pending else PING_EVERY))
+                await anyio.sleep(
+                    min(protocol.ping_every, PING_SOON if protocol.unacked_messages.pending else PING_EVERY)
+                )
                 if self.store is not None:
                     self.store.alive()
                 if protocol.state is State.ONLINE and not self._telling and not protocol.waiting_on_partner:

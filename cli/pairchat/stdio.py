@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
-from pairchat.wire import MAX_LINE
+from pairchat.frame_decoder import MAX_LINE
 
 _READ_BYTES = 65_536
 # Bytes that a writable pipe accepts at once. A longer write could block the event loop.

@@ -30,11 +30,11 @@ class Exit(IntEnum):
 
     OK = 0
     NOT_CONFIRMED = 1  # a text was not sent, or no acknowledgement came for it
-    USAGE = 2  # as in every typer program
+    USAGE = 2  # the status of every typer program for wrong usage
     CONNECTION = 3  # there was no connection, or it was lost
     NAME = 4  # the name was refused or lost
     PARTNER = 5  # the partner isn't there, or left before the end of the input
-    TIMEOUT = 6  # not done within `--timeout`
+    TIMEOUT = 6  # the run took longer than `--timeout`
 
 
 _REFUSALS = {

@@ -7,17 +7,17 @@ doesn't hold its lease.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import anyio
 
 from relay.bus.delegates import BusDelegate, NodeLease
 from relay.bus.echo_probe import EchoProbe
-from relay.bus.link import MAIL, MISSING, Frame, Kind, Link
 from relay.bus.link_table import LinkTable
 from relay.bus.publisher import Publisher
 from relay.bus.reconnect import follow
+from relay.bus.reliable_link import MAIL, MISSING, Frame, Kind, Link
 from relay.bus.subscriber import Subscriber
 from relay.clock import clock
 from relay.logs import Spell
@@ -39,7 +39,7 @@ class Bus:
 
     def __init__(
         self,
-        store: RedisClient,
+        redis_client: RedisClient,
         keys: Keys,
         node_id: str,
         delegate: BusDelegate,
@@ -47,18 +47,18 @@ class Bus:
         lease: NodeLease,
         counts: Counts | None = None,
     ) -> None:
-        self._store = store
+        self._redis_client = redis_client
         self._lease = lease
         self._delegate = delegate
         self._counts = counts or Counts()
         self._links = LinkTable(node_id, self._counts, lease.seconds)
         self._too_many = Spell("mail from a node too many")
         self._unreadable = Spell("unreadable mail")
-        self._dirty: set[str] = set()
-        self._owing: set[str] = set()  # nodes for which only acknowledgements wait
+        self._dirty: dict[str, None] = {}  # these two are dicts, which keep the order of the messages
+        self._owing: dict[str, None] = {}  # nodes for which only acknowledgements wait
         self._resting = False  # whether a timer is set for these
-        self._publishing = Publisher(store, keys, node_id, counts=self._counts, delegate=self)
-        self._subscription = Subscriber(store, keys, node_id, delegate=self)
+        self._publishing = Publisher(redis_client, keys, node_id, counts=self._counts, delegate=self)
+        self._subscription = Subscriber(redis_client, keys, node_id, delegate=self)
         self._echo_probe = EchoProbe(self._publishing, self._subscription, self._counts)
         self._publish = self._publishing.publish
 
@@ -116,7 +116,7 @@ class Bus:
         if not link.outbox:  # an earlier message in the outbox has already marked the link as busy
             self._links.touch(node_id)
         link.outbox.append(mail)
-        (self._owing if type(mail) is Ack else self._dirty).add(node_id)
+        (self._owing if type(mail) is Ack else self._dirty)[node_id] = None
 
     def _open(self, node_id: str) -> Link | None:
         link = self._links.open(node_id, clock())
@@ -145,7 +145,7 @@ class Bus:
         if not (self._publishing.open and self._lease.standing):
             self._publishing.held_up = True
             return
-        dirty, self._dirty = self._dirty, set()  # a link sends what it keeps back once it receives an acknowledgement
+        dirty, self._dirty = self._dirty, {}  # a link sends its queued messages once it receives an ack
         get = self._links.get
         self._publish(
             [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]
@@ -153,13 +153,13 @@ class Bus:
 
     def _pay(self, now: float) -> None:
         """Mark acknowledgements as ready to leave, except for nodes to which a frame left a moment ago."""
-        owing, self._owing = self._owing, set()
+        owing, self._owing = self._owing, {}
         for node_id in owing:
             link = self._links.get(node_id)
             if link is None or node_id in self._dirty or now - link.flushed >= ACK_PAUSE_SECONDS:
-                self._dirty.add(node_id)
+                self._dirty[node_id] = None
             else:
-                self._owing.add(node_id)
+                self._owing[node_id] = None
         if self._owing and not self._resting:
             self._resting = True
             asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._rested)
@@ -193,13 +193,13 @@ class Bus:
         return gone
 
     def has_room(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Let the messages that waited for the publisher leave at the end of this tick."""
         self._delegate.open_tick()
 
     # --- receiving
 
     def received(self, frame: Frame) -> None:
-        """See `ConnectionDelegate`."""
+        """Handle a frame: the hub gets control frames, and the sender's link the others while the lease holds."""
         if frame.kind is not MAIL and frame.kind > MISSING:
             self._delegate.heed(frame)
         elif self._lease.standing:
@@ -217,7 +217,7 @@ class Bus:
         if replies:
             self._publish([(frame.node_id, reply) for reply in replies])
         if link.waiting and frame.node_id not in self._owing:
-            self._dirty.add(frame.node_id)
+            self._dirty[frame.node_id] = None
             self._delegate.open_tick()
         if wanted:
             try:
@@ -228,31 +228,31 @@ class Bus:
             self._delegate.receive(mail)
 
     def echoed(self, number: int) -> None:
-        """See `ConnectionDelegate`."""
+        """Note that a probe came back."""
         self._echo_probe.echo(number)
 
     # --- recovery from losses
 
     def connected(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Have the lease find out whether the new connection leads to another server than before."""
         self._lease.reconnected()
 
     def doubt(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Handle a failure: only probes that are sent from now on count."""
         self._echo_probe.doubt()
 
     def subscribed(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Ask all other nodes to send again, and count only probes that are sent from now on."""
         self._echo_probe.anew()
         self.ask()
 
     def publishing_anew(self) -> None:
-        """See `ConnectionDelegate`."""
+        """Send everything that is under way again, and count only probes that are sent from now on."""
         self._echo_probe.anew()
         self._send_again(node_id for node_id, _ in self._links.busy())
 
-    def rerouted(self, node_ids: set[str], *, own: bool) -> None:
-        """See `ConnectionDelegate`."""
+    def rerouted(self, node_ids: Sequence[str], *, own: bool) -> None:
+        """Handle new routes: request what was lost on the way here, and resend what was under way to the nodes."""
         if own:
             self._echo_probe.anew()
         self._publish(
@@ -267,7 +267,7 @@ class Bus:
     def ask(self) -> None:
         """Ask all other nodes to retransmit what this one may have missed, and publish the messages that waited."""
         self._publish([(node_id, link.request_retransmit()) for node_id, link in self._links.items()])
-        self._dirty.update(node_id for node_id, _ in self._links.busy())
+        self._dirty.update((node_id, None) for node_id, _ in self._links.busy())
         self._delegate.open_tick()
 
     def _send_again(self, node_ids: Iterable[str]) -> None:
@@ -275,7 +275,7 @@ class Bus:
         links = [(node_id, link) for node_id in node_ids if (link := self._links.get(node_id)) is not None]
         if self._lease.standing:
             self._publish([(node_id, frame) for node_id, link in links for frame in link.retransmit(now)])
-        self._dirty.update(node_id for node_id, _ in links)
+        self._dirty.update((node_id, None) for node_id, _ in links)
         self._delegate.open_tick()
 
     # --- tasks
@@ -287,7 +287,7 @@ class Bus:
             tasks.start_soon(self._subscription.run)
             tasks.start_soon(self._echo_probe.run)
             tasks.start_soon(self._tick)
-            tasks.start_soon(follow, self._store, self._connections)
+            tasks.start_soon(follow, self._redis_client, self._connections)
 
     def _connections(self) -> list[RespConnection]:
         receiver = self._subscription.connection

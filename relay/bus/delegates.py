@@ -1,9 +1,9 @@
 """The interfaces through which the parts of the bus report to each other, to the hub and to the lease."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from relay.bus.link import Frame
+from relay.bus.reliable_link import Frame
 from relay.session.peer_messages import Mail
 
 
@@ -48,7 +48,7 @@ class ConnectionDelegate(Protocol):
     def publishing_anew(self) -> None:
         """Handle a new publishing connection: frames under way to other nodes may be lost."""
 
-    def rerouted(self, node_ids: set[str], *, own: bool) -> None:
+    def rerouted(self, node_ids: Sequence[str], *, own: bool) -> None:
         """Handle a new route to these nodes' inboxes: frames under way to and from them may be lost.
 
         `own` says whether this node's own inbox, and so the route of its probes, is among them.

@@ -28,12 +28,12 @@ class EchoProbe:
         self._publishing = publishing
         self._subscription = subscription
         self._counts = counts
-        self._number = 0  # of the last probe
+        self._number = 0  # number of the last probe
         self._wanted = 1  # the first probe whose echo counts
         self._heard = float("-inf")
-        self._echoed = float("-inf")  # when an echo of any probe last came
+        self._echoed = float("-inf")  # time of the last echo of any probe
         self._probed: dict[int, float] = {}
-        self._deaf = Spell("deaf: no echo of the own probe, connecting anew", "hearing the own probe again")
+        self._no_echo = Spell("deaf: no echo of the own probe, connecting anew", "hearing the own probe again")
         self._mute = Spell("mute: no answer to what is published, connecting anew", "publishing is answered again")
         self.ready = anyio.Event()  # is set at the first echo that counts
 
@@ -76,7 +76,7 @@ class EchoProbe:
         self._echoed = clock()
         if self._wanted <= number <= self._number:
             self._heard = self._echoed
-            self._deaf.over()
+            self._no_echo.over()
             self.ready.set()
 
     async def run(self) -> None:
@@ -91,13 +91,13 @@ class EchoProbe:
         publishing.look()
         silent = publishing.give_up_silent()
         if silent:
-            self._counts.mute += 1
+            self._counts.missed_publish_replies += 1
             self._mute.again(server=publishing.address)
         elif self.hearing:
             self._mute.over()
         missed = clock() - max(self._echoed, subscription.since) >= DEAF_SECONDS + subscription.latency
         if subscription.connection is not None and missed and (silent or publishing.well):
-            self._counts.deaf += 1
-            self._deaf.again(server=subscription.address)
+            self._counts.missed_echoes += 1
+            self._no_echo.again(server=subscription.address)
             subscription.abort()
             publishing.abort()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from relay.bus.link import Link
+from relay.bus.reliable_link import Link
 from relay.metrics import Counts
 
 # The maximum number of links. It is far above any cluster, and bounds the cost of garbage on the channel.

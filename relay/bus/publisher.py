@@ -4,17 +4,17 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, Protocol
 
+from relay.bus.cluster_publisher_backend import ClusterPublisherBackend
 from relay.bus.delegates import ConnectionDelegate
-from relay.bus.link import Kind, note
-from relay.bus.pipelined_publisher import PipelinedPublisher
 from relay.bus.reconnect import Ended, connected, keep
-from relay.bus.sharded_publisher import ShardedPublisher
+from relay.bus.reliable_link import Kind, note
+from relay.bus.standalone_publisher_backend import StandalonePublisherBackend
 from relay.logs import Spell
 from relay.metrics import Counts
 from relay.redis_client.client import RedisClient
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
-from relay.redis_client.topology import wrong_server
+from relay.redis_client.topology_interface import wrong_server
 
 # The maximum number of PUBLISH commands under way. Messages gather meanwhile, and make the next ones larger. With 8,
 # and a reply to every fourth, 5,000 messages a second cost a tenth to a fifth more CPU.
@@ -25,7 +25,7 @@ Command = tuple[str, str, bytes]
 
 
 class PublisherBackend(Protocol):
-    """Sends PUBLISH commands: `PipelinedPublisher` to a single server, `ShardedPublisher` to a cluster."""
+    """Sends PUBLISH commands to a single server or to a cluster."""
 
     @property
     def address(self) -> str:
@@ -62,9 +62,9 @@ class Publisher:
     """Publishes frames to nodes by their ids. Those that can't leave now are lost, which links repair."""
 
     def __init__(
-        self, store: RedisClient, keys: Keys, node_id: str, *, counts: Counts, delegate: ConnectionDelegate
+        self, redis_client: RedisClient, keys: Keys, node_id: str, *, counts: Counts, delegate: ConnectionDelegate
     ) -> None:
-        self._store = store
+        self._redis_client = redis_client
         self._keys = keys
         self._node_id = node_id
         self._counts = counts
@@ -172,8 +172,8 @@ class Publisher:
 
     async def run(self) -> None:
         """Keep up the connection, or on a cluster the connections, until cancelled."""
-        if self._store.sharded:
-            await self._fan()
+        if self._redis_client.sharded:
+            await self._run_on_cluster()
         else:
             await keep(self._session, "publisher", self._not_made)
 
@@ -183,8 +183,8 @@ class Publisher:
     async def _session(self) -> Ended:
         self._under_way = 0
         self._served = False
-        take_over = partial(PipelinedPublisher, answered=self.answered, trial=self._probe(0))
-        async with connected(self._store, self._inbox, take_over) as publisher:
+        take_over = partial(StandalonePublisherBackend, answered=self.answered, trial=self._probe(0))
+        async with connected(self._redis_client, self._inbox, take_over) as publisher:
             self._publisher = publisher
             try:
                 self._delegate.connected()
@@ -195,20 +195,20 @@ class Publisher:
                 self._delegate.doubt()
         return Ended(self._served, publisher.address)
 
-    async def _fan(self) -> None:
-        self._publisher = fan = ShardedPublisher(self._store, self._keys, self._inbox, delegate=self)
+    async def _run_on_cluster(self) -> None:
+        self._publisher = backend = ClusterPublisherBackend(self._redis_client, self._keys, self._inbox, delegate=self)
         self._why = ""  # each connection of a cluster has its own reason
-        await fan.run()
+        await backend.run()
 
     # --- results of commands and connections
 
     def answered(self, reply: object, count: int = 1, server: str = "") -> None:
-        """See `PublisherDelegate`. `server` is empty if there is only one."""
+        """Count the reply to `count` commands. `server` is the one that replied, or empty if there is only one."""
         self._under_way -= count
         if isinstance(reply, Exception):
             self._refuse(str(reply), server or self.address)
             if wrong_server(reply):
-                self._store.doubt()
+                self._redis_client.doubt()
                 self.abort()
         else:
             self._served, self._why = True, ""
@@ -226,18 +226,18 @@ class Publisher:
         self._refusal = f"{server} refuses: {error}"
 
     def unanswered(self, count: int) -> None:
-        """See `PublisherDelegate`."""
+        """Take the commands off the count of those under way."""
         self._under_way -= count
 
     def gave_up(self) -> None:
-        """See `PublisherDelegate`."""
-        self._counts.mute += 1
+        """Count the connection among those that were closed as mute."""
+        self._counts.missed_publish_replies += 1
 
     def connected(self) -> None:
-        """See `PublisherDelegate`."""
+        """Tell the bus that there is a connection to a primary."""
         self._delegate.connected()
 
     def rerouted(self, channels: Iterable[str]) -> None:
-        """See `PublisherDelegate`."""
-        node_ids = {channel.rpartition(":")[2] for channel in channels}
+        """Tell the bus which nodes' inboxes have a new route."""
+        node_ids = list(dict.fromkeys(channel.rpartition(":")[2] for channel in channels))
         self._delegate.rerouted(node_ids, own=self._node_id in node_ids)

@@ -52,21 +52,21 @@ async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Cal
 
 @asynccontextmanager
 async def connected(
-    store: RedisClient, inbox: str, take_over: "Callable[[Connection], _Taken]"
+    redis_client: RedisClient, inbox: str, take_over: "Callable[[Connection], _Taken]"
 ) -> "AsyncIterator[_Taken]":
     """Hold a connection to the server of this inbox, and close it at the end. Raises Unavailable."""
-    connection = take_over(await store.connect(store.home(inbox)))
+    connection = take_over(await redis_client.connect(redis_client.home(inbox)))
     try:
         yield connection
     finally:
         connection.abort()
 
 
-async def follow(store: RedisClient, connections: Callable[[], Iterable[RespConnection]]) -> None:
+async def follow(redis_client: RedisClient, connections: Callable[[], Iterable[RespConnection]]) -> None:
     """Close connections to a server whose place another one has taken, even if it still serves: other nodes left it."""
     while True:
         await anyio.sleep(LOOK_SECONDS)
         for connection in connections():
-            if not store.current(connection.origin):
+            if not redis_client.current(connection.origin):
                 log.warning("another server took this one's place: connecting there")
                 connection.abort()

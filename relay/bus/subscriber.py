@@ -7,8 +7,8 @@ from typing import Final
 import anyio
 
 from relay.bus.delegates import ConnectionDelegate
-from relay.bus.link import BadFrame, Kind, unpack
 from relay.bus.reconnect import Ended, connected, keep
+from relay.bus.reliable_link import BadFrame, Kind, unpack
 from relay.clock import clock
 from relay.logs import Spell
 from relay.redis_client.client import RedisClient, Unavailable
@@ -22,8 +22,8 @@ CONFIRM_SECONDS: Final = 1.2
 class Subscriber:
     """Receives frames on the node's inbox and on the channel of all nodes."""
 
-    def __init__(self, store: RedisClient, keys: Keys, node_id: str, *, delegate: ConnectionDelegate) -> None:
-        self._store = store
+    def __init__(self, redis_client: RedisClient, keys: Keys, node_id: str, *, delegate: ConnectionDelegate) -> None:
+        self._redis_client = redis_client
         self._node_id = node_id
         self._inbox, self._everyone = keys.inbox(node_id), keys.everyone
         self._delegate = delegate
@@ -31,7 +31,7 @@ class Subscriber:
         self._refusal = ""
         self._bad_frames = Spell("bad frame on the bus")
         self._refusals = Spell("unexpected reply to subscribe")
-        self.since = float("-inf")  # when the subscription was confirmed
+        self.since = float("-inf")  # time when the subscription was confirmed
         self.connection: RespConnection | None = None  # set while the subscription is confirmed
         self._receiver: RespConnection | None = None  # the last connection, confirmed or not
         self._missing: set[bytes] = set()  # channels without a confirmation
@@ -66,13 +66,13 @@ class Subscriber:
 
     async def _session(self) -> Ended:
         with suppress(Unavailable):
-            await self._store.look()  # another server may serve our inbox now
+            await self._redis_client.look()  # another server may serve our inbox now
         take_over = partial(RespConnection, on_reply=self._pushed)
-        async with connected(self._store, self._inbox, take_over) as receiver:
+        async with connected(self._redis_client, self._inbox, take_over) as receiver:
             self._receiver, where = receiver, receiver.origin.address
             self._confirmed = anyio.Event()
             self._missing = {self._inbox.encode(), self._everyone.encode()}
-            subscribe = "SSUBSCRIBE" if self._store.sharded else "SUBSCRIBE"
+            subscribe = "SSUBSCRIBE" if self._redis_client.sharded else "SUBSCRIBE"
             receiver.send((subscribe, self._inbox), ("SUBSCRIBE", self._everyone))
             with anyio.move_on_after(CONFIRM_SECONDS + receiver.latency):
                 await self._confirmed.wait()

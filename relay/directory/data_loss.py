@@ -45,15 +45,15 @@ class _Shard(Struct):
 
     partitions: list[int] = field(default_factory=list)
     doubted: set[int] = field(default_factory=set)  # those that may have lost data, and have to be checked
-    unsure: float = float("-inf")  # when it was last silent, another server or with a clock that was set
+    unsure: float = float("-inf")  # time when it was last silent, another server or with a clock that was set
     clock: tuple[float, float] | None = None  # seconds by which its clock is ahead of ours, at least and at most
 
 
-class Shards:
+class DataLossWatch:
     """The servers that hold partitions. `watch` must be running."""
 
-    def __init__(self, store: RedisClient, keys: Keys, lease: Lease) -> None:
-        self._store = store
+    def __init__(self, redis_client: RedisClient, keys: Keys, lease: Lease) -> None:
+        self._redis_client = redis_client
         self._lease = lease
         self._keys = [keys.partition(number) for number in range(PARTITIONS)]
         self._layout: int | None = None  # the client's layout when the partitions were last assigned to servers
@@ -69,7 +69,7 @@ class Shards:
 
         Then every live node could renew its lease there. Only then does a missing or lapsed lease prove anything.
         """
-        shard = self._shards.get(self._store.home(key))
+        shard = self._shards.get(self._redis_client.home(key))
         return shard is None or clock() - shard.unsure >= self._lease.seconds
 
     def timed(self, key: str, began: float, time: float) -> None:
@@ -77,7 +77,7 @@ class Shards:
 
         `key` selects the server, and `time` is in seconds.
         """
-        self._timed(self._shards.setdefault(self._store.home(key), _Shard()), began, time)
+        self._timed(self._shards.setdefault(self._redis_client.home(key), _Shard()), began, time)
 
     def _timed(self, shard: _Shard, began: float, time: float) -> None:
         now, known = clock(), shard.clock
@@ -110,12 +110,12 @@ class Shards:
 
     async def _share_out(self) -> None:
         """Assign the partitions to their servers. Those that have moved may have lost data."""
-        layout = self._store.layout
+        layout = self._redis_client.layout
         if layout == self._layout:
             return
         shards: dict[str | None, _Shard] = {}
         async for number in in_slices(range(PARTITIONS), SLICE):
-            shards.setdefault(self._store.home(self._keys[number]), _Shard()).partitions.append(number)
+            shards.setdefault(self._redis_client.home(self._keys[number]), _Shard()).partitions.append(number)
         self._layout = layout
         for home, shard in shards.items():
             old = self._shards.get(home, _Shard())
@@ -130,7 +130,7 @@ class Shards:
         number = shard.partitions[self._turn % len(shard.partitions)]
         began = clock()
         try:
-            made, epoch, time = await self._store.script(_FOUND, self._keys[number], 0, self._ttl)
+            made, epoch, time = await self._redis_client.script(_FOUND, self._keys[number], 0, self._ttl)
             if clock() - began > self._lease.slow:
                 shard.unsure = clock()
             self._timed(shard, began, int(time) / 1e6)
@@ -150,7 +150,7 @@ class Shards:
     async def _begin(self, shard: _Shard, forgotten: Told, write_back: Told) -> None:
         """Make a new epoch for each doubted partition without one. Another node may have been quicker with some."""
         async for numbers in slices(list(shard.doubted), SLICE):
-            answers = await self._store.scripts(_FOUND, [self._keys[number] for number in numbers], 0, self._ttl)
+            answers = await self._redis_client.scripts(_FOUND, [self._keys[number] for number in numbers], 0, self._ttl)
             begun: dict[bool, list[int]] = {True: [], False: []}  # True: by this node, False: by another one
             for number, (made, epoch, _) in zip(numbers, answers, strict=True):
                 if self._news(number, made, epoch):

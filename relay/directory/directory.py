@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from relay.directory import record
-from relay.directory.data_loss import PARTITION_SECONDS, Shards
+from relay.directory.data_loss import PARTITION_SECONDS, DataLossWatch
 from relay.directory.lease import Lease
 from relay.directory.node_liveness import NodeLiveness
 from relay.directory.record import BadRecord, Record, SessionRecord
@@ -65,12 +65,12 @@ class DirectoryDelegate(Protocol):
 class Directory:
     """This node's access to the directory. Methods raise Unavailable if Redis doesn't answer within a second."""
 
-    def __init__(self, store: RedisClient, keys: Keys, lease: Lease, delegate: DirectoryDelegate) -> None:
+    def __init__(self, redis_client: RedisClient, keys: Keys, lease: Lease, delegate: DirectoryDelegate) -> None:
         self.keys = keys
         self.lease = lease
-        self.shards = Shards(store, keys, lease)
-        self.peers = NodeLiveness(store, keys, lease, self.shards)
-        self._store = store
+        self.data_loss = DataLossWatch(redis_client, keys, lease)
+        self.node_liveness = NodeLiveness(redis_client, keys, lease, self.data_loss)
+        self._redis_client = redis_client
         self._delegate = delegate
         self._highest = 0  # the highest known fencing token
         self._ttl = PARTITION_SECONDS * 1000
@@ -86,7 +86,7 @@ class Directory:
             owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
             settle = round(self.lease.seconds * 1e6)
             text = record.encode(body)
-            answer = await self._store.script(
+            answer = await self._redis_client.script(
                 _CLAIM, place.key, place.field, owner, text, self._highest, seen, settle, self._ttl
             )
             match answer:
@@ -111,7 +111,7 @@ class Directory:
     async def resumed(self, canonical_name: str, token_hash: str) -> Record | None:
         """Return the record of this name if it has this token, whether or not its owner is alive; otherwise None."""
         place = self.keys.place(canonical_name)
-        while (answer := await self._store.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
+        while (answer := await self._redis_client.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
             self._delegate.forgotten(place.partition)
         holder = _read(answer[1], place) if answer[0] == b"found" else None
         return holder if holder is not None and _shows(holder, token_hash) else None
@@ -137,7 +137,7 @@ class Directory:
         """Return the record, whether its owner is dead or alive. Wait within bounds if Redis lost data; see `find`."""
         settle = round(self.lease.seconds * 1e6)
         for _ in range(FORGOTTEN_TRIES):
-            match await self._store.script(_FIND, place.key, place.field, settle, self._ttl):
+            match await self._redis_client.script(_FIND, place.key, place.field, settle, self._ttl):
                 case [b"none"]:
                     return None
                 case [b"found", raw, settled]:
@@ -160,7 +160,7 @@ class Directory:
         owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
         text = record.encode(body or msgspec.structs.replace(holder.body, away=False, calling=False))
         highest = max(self._highest, holder.fencing_token)
-        answer = await self._store.script(
+        answer = await self._redis_client.script(
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
         )
         if answer[0] == b"forgot":
@@ -176,7 +176,7 @@ class Directory:
         """Return whether the owner is dead for good: its node's lease lapsed longer ago than the grace period."""
         if holder.node_id == self.lease.node_id:
             return not self._delegate.here(holder.session_id)
-        lapsed = await self.peers.lapsed(holder.node_id)
+        lapsed = await self.node_liveness.lapsed(holder.node_id)
         return lapsed is not None and lapsed >= holder.body.grace
 
     async def locate(self, canonical_name: str) -> Located:
@@ -184,7 +184,7 @@ class Directory:
         holder = await self._find(self.keys.place(canonical_name))
         if holder is None or await self._vacant(holder):
             return Located(Presence.OFFLINE)
-        if holder.body.away or await self.peers.lapsed(holder.node_id) is not None:
+        if holder.body.away or await self.node_liveness.lapsed(holder.node_id) is not None:
             return Located(Presence.AWAY, holder.node_id)
         return Located(Presence.BUSY if holder.body.chat or holder.body.calling else Presence.FREE, holder.node_id)
 
@@ -194,7 +194,7 @@ class Directory:
         Raises NameLost if another session owns the name.
         """
         place = self.keys.place(canonical_name)
-        answer = await self._store.script(
+        answer = await self._redis_client.script(
             _SAVE,
             place.key,
             place.field,
@@ -214,7 +214,7 @@ class Directory:
     async def release(self, canonical_name: str, session_id: str) -> None:
         """Release a name if this session owns it."""
         place = self.keys.place(canonical_name)
-        await self._store.script(_RELEASE, place.key, place.field, self.lease.node_id, session_id)
+        await self._redis_client.script(_RELEASE, place.key, place.field, self.lease.node_id, session_id)
 
     def _fence(self, raw: bytes) -> int:
         fencing_token = int(raw)
@@ -224,12 +224,12 @@ class Directory:
     @property
     def crowded(self) -> bool:
         """Whether calls queue up at a Redis that answers, so that nothing but waiting helps."""
-        return self._store.crowded
+        return self._redis_client.crowded
 
     @property
     def latency(self) -> float:
         """The network round trip to Redis in seconds; 0 while unknown."""
-        return self._store.latency
+        return self._redis_client.latency
 
     @property
     def highest(self) -> int:
@@ -245,10 +245,10 @@ class Directory:
         """Make the missing partitions, at the first start of a cluster or after Redis has lost data.
 
         `await alone()` returns whether no other node has users; then claims needn't wait. Partitions of a server that
-        doesn't answer are left to `shards.watch`. Raises Unavailable if no server answers.
+        doesn't answer are left to `data_loss.watch`. Raises Unavailable if no server answers.
         """
         keys = {self.keys.partition(number): number for number in range(PARTITIONS)}
-        there = dict(zip(keys, await self._store.each(("HEXISTS", key, "@") for key in keys), strict=True))
+        there = dict(zip(keys, await self._redis_client.each(("HEXISTS", key, "@") for key in keys), strict=True))
         missing = [key for key, exists in there.items() if exists == 0]
         if all(isinstance(exists, Unavailable) for exists in there.values()):
             raise Unavailable("no part of the directory can be asked for")
@@ -256,7 +256,7 @@ class Directory:
             return
         empty = await alone()
         log.info("directory founded", partitions=len(missing), empty=empty)
-        made = await self._store.scripts(_FOUND, missing, int(empty), self._ttl)
+        made = await self._redis_client.scripts(_FOUND, missing, int(empty), self._ttl)
         if not empty:
             self._delegate.forgotten(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
 
@@ -278,17 +278,17 @@ class Directory:
                 log.debug("sweep put off", error=str(error))
 
     async def _visit(self, key: str) -> None:
-        await self._store.call("PEXPIRE", key, self._ttl)
+        await self._redis_client.call("PEXPIRE", key, self._ttl)
         cursor = 0
         while True:
-            cursor, fields = await self._store.call("HSCAN", key, cursor, "COUNT", SWEEP_RECORDS)
+            cursor, fields = await self._redis_client.call("HSCAN", key, cursor, "COUNT", SWEEP_RECORDS)
             for field, raw in fields.items():
                 try:
                     holder = record.decode(raw)
                 except BadRecord:
                     continue  # the epoch, or a record of another version
                 if await self._vacant(holder):
-                    await self._store.script(_RELEASE, key, field, holder.node_id, holder.session_id)
+                    await self._redis_client.script(_RELEASE, key, field, holder.node_id, holder.session_id)
             if not int(cursor):
                 return
 

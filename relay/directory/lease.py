@@ -35,7 +35,7 @@ class Lease:
     """
 
     def __init__(
-        self, store: RedisClient, keys: Keys, node_id: str, seconds: float, counts: Counts | None = None
+        self, redis_client: RedisClient, keys: Keys, node_id: str, seconds: float, counts: Counts | None = None
     ) -> None:
         self.node_id = node_id
         self.seconds = seconds
@@ -47,7 +47,7 @@ class Lease:
         self._anonymous = False  # whether the server doesn't say which one it is
         self._doubts = 0  # the number of times when ownership had to be settled
         self._since = float("inf")
-        self._store = store
+        self._redis_client = redis_client
         self._key = keys.lease(node_id)
         self._soon = anyio.Event()
         self._unsettled = anyio.Event()  # is set while ownership has to be settled
@@ -64,7 +64,7 @@ class Lease:
     @property
     def slow(self) -> float:
         """The seconds after which a reply is late, the round trip to Redis included."""
-        return self.seconds * SLOW + self._store.latency
+        return self.seconds * SLOW + self._redis_client.latency
 
     @property
     def age(self) -> float:
@@ -85,7 +85,9 @@ class Lease:
         """Take a lease for a new incarnation. Raises Unavailable."""
         began = clock()
         milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
-        server = await self._store.script(_TAKE, self._key, self.incarnation + 1, milliseconds, tail, urgent=True)
+        server = await self._redis_client.script(
+            _TAKE, self._key, self.incarnation + 1, milliseconds, tail, urgent=True
+        )
         self._anonymous = not server
         self.incarnation += 1
         self._since, self.deadline = began, began + self.seconds
@@ -150,7 +152,7 @@ class Lease:
     async def _renew(self) -> None:
         began = clock()
         milliseconds, tail = round(self.seconds * 1000), round(TAIL_SECONDS * 1000)
-        result, *refusal = await self._store.script(
+        result, *refusal = await self._redis_client.script(
             _RENEW, self._key, self.incarnation, milliseconds, tail, urgent=True
         )
         self._note(refusal[0].decode(errors="replace") if refusal else "")
@@ -181,4 +183,4 @@ class Lease:
     async def end(self) -> None:
         """Let the lease lapse now, so that no client has to wait for it to resume elsewhere. Raises Unavailable."""
         self._ended, self.deadline = True, float("-inf")
-        await self._store.call("PEXPIRE", self._key, round(TAIL_SECONDS * 1000))
+        await self._redis_client.call("PEXPIRE", self._key, round(TAIL_SECONDS * 1000))

@@ -9,7 +9,7 @@ import anyio
 from msgspec import Struct
 
 from relay.clock import clock
-from relay.directory.data_loss import Shards
+from relay.directory.data_loss import DataLossWatch
 from relay.directory.lease import TAIL_SECONDS, Lease
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import Keys
@@ -37,14 +37,14 @@ class _Missing(Struct):
 
     first: float
     last: float
-    asked: float  # when a caller last asked about it
+    asked: float  # time when a caller last asked about it
 
 
 class _Promise(Struct):
     """The time by which a node has to renew its lease, by our own clock."""
 
     until: float
-    expires: float  # when Redis drops the key, by Redis' clock; later after each renewal
+    expires: float  # time when Redis drops the key, by Redis' clock; later after each renewal
 
 
 class NodeLiveness:
@@ -54,11 +54,11 @@ class NodeLiveness:
     doesn't matter if Redis' clock is set.
     """
 
-    def __init__(self, store: RedisClient, keys: Keys, lease: Lease, shards: Shards) -> None:
-        self._store = store
+    def __init__(self, redis_client: RedisClient, keys: Keys, lease: Lease, data_loss: DataLossWatch) -> None:
+        self._redis_client = redis_client
         self._keys = keys
         self._lease = lease
-        self._shards = shards
+        self._data_loss = data_loss
         self._promises: dict[str, _Promise] = {}
         self._missing: dict[str, _Missing] = {}
 
@@ -80,12 +80,12 @@ class NodeLiveness:
         if now < self._alive_until(node_id):
             return None
         key = self._keys.lease(node_id)
-        ttl, length, microseconds = await self._store.script(_LOOK, key)
+        ttl, length, microseconds = await self._redis_client.script(_LOOK, key)
         if clock() - now > self._lease.slow:
             return None  # Redis was stalled: the node had no chance to renew
         time = int(microseconds) / 1e6
-        self._shards.timed(key, now, time)
-        settled = self._lease.settled and self._shards.steady(key)
+        self._data_loss.timed(key, now, time)
+        settled = self._lease.settled and self._data_loss.steady(key)
         if ttl < 0:
             missing = self._missing.setdefault(node_id, _Missing(now, now, now))
             if now - missing.last > self._lease.seconds * UNSEEN:
@@ -116,7 +116,7 @@ class NodeLiveness:
         """
         began = clock()
         try:
-            left = await self._store.calls(("PTTL", self._keys.lease(node_id)) for node_id in node_ids)
+            left = await self._redis_client.calls(("PTTL", self._keys.lease(node_id)) for node_id in node_ids)
         except Unavailable:
             return set()
         if not self._lease.settled or clock() - began > self._lease.slow:
@@ -164,7 +164,7 @@ class NodeLiveness:
             now = clock()
             reported &= watched
             await _side_by_side(
-                report, [node_id for node_id in watched if now >= self._alive_until(node_id) + MARGIN_SECONDS]
+                report, [node_id for node_id in sorted(watched) if now >= self._alive_until(node_id) + MARGIN_SECONDS]
             )
 
     def _tidy(self) -> None:

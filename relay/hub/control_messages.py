@@ -7,10 +7,10 @@ import anyio
 import structlog
 
 from relay.bus.bus import Bus
-from relay.bus.link import Frame, Kind
+from relay.bus.reliable_link import Frame, Kind
 from relay.clock import clock
 from relay.directory.directory import Directory
-from relay.session.kick import kick
+from relay.session.operator_kick import kick
 from relay.session.session import Session
 
 # A new cluster on an empty Redis asks whether any node has users, and waits this long. That is enough for a node that
@@ -70,7 +70,7 @@ class ControlMessages:
                 self._directory.know(frame.number)
                 self._answered.set()
             case Kind.FAREWELL:
-                self._directory.peers.dead(frame.node_id)
+                self._directory.node_liveness.dead(frame.node_id)
                 self._bus.forget(frame.node_id)
             case Kind.DRAIN if frame.body == self._node_id.encode() and self.serving:
                 self._drain()

@@ -35,10 +35,10 @@ async def mind_memory(hub: Hub) -> None:
         await anyio.sleep(BUDGET_SECONDS)
         hub.watch_the_entrance(BUDGET_SECONDS)
         held = []
-        async for client in in_slices(hub.holders(), SLICE):
+        async for client in in_slices(hub.connected_memory_holders(), SLICE):
             held.append(client.held_bytes)
             if not held[-1]:
-                hub.holding.discard(client)
+                hub.memory_holders.pop(client, None)
         short = memory_budget.short
         memory_budget.look(held)
         hub.go_on_with_halves()

@@ -10,31 +10,31 @@ from anyio.abc import TaskGroup
 
 from relay.bus.bus import Bus
 from relay.bus.delegates import BusDelegate
-from relay.bus.link import Frame
+from relay.bus.reliable_link import Frame
 from relay.clock import clocks
 from relay.directory.directory import Directory, DirectoryDelegate
 from relay.entropy import entropy
 from relay.hub.control_messages import ControlMessages
-from relay.hub.delayed_acks import DelayedAcks
+from relay.hub.delayed_client_acks import DelayedClientAcks
 from relay.hub.lease_guard import LeaseGuard
 from relay.hub.login_queue import LoginQueue
+from relay.hub.loop_tick import LoopTick, log_defect
 from relay.hub.name_claims import NameClaims
-from relay.hub.partial_lines import PartialLines
-from relay.hub.peer_nodes import PeerNodes
+from relay.hub.partial_line_turns import PartialLineTurns
+from relay.hub.peer_node_loss import PeerNodeLoss
 from relay.hub.record_writer import RecordWriter
-from relay.hub.tick_scheduler import TickScheduler, log_defect
 from relay.metrics import Counts, Limit
 from relay.model import Located
 from relay.names.parse import Name
+from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
-from relay.protocol.events import Claim, Event
 from relay.session import peer_handlers
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.drain import dismiss
 from relay.session.memory_budget import MemoryBudget
-from relay.session.partner_nodes import PartnerNodes
+from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Ack, Mail, SessionMoved
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session
 from relay.tasks.batches import in_slices
 from relay.tasks.worker_pool import WorkerPool
@@ -83,47 +83,49 @@ class Hub:
         self.counts = counts or Counts()
         self.verify_token, self.authenticates = verify_token, verify_token is not None
         self.sessions: dict[str, Session] = {}  # by canonical name
-        self.partners = PartnerNodes()
-        self.held = False  # clients' lines wait until it is known which names this node still owns
-        self.holding: set[ClientConnection] = set()  # clients that may hold memory; quiet ones aren't checked
-        self._clients: set[ClientConnection] = set()
+        self.partner_node_counts = PartnerNodeCounts()
+        self.lines_held = False  # clients' lines wait until it is known which names this node still owns
+        self.memory_holders: dict[
+            ClientConnection, None
+        ] = {}  # clients that may hold memory; quiet ones aren't checked
+        self._clients: dict[ClientConnection, None] = {}
         self._forgotten: set[int] = set()  # partitions to write back
 
         # The state of the tick (see `SessionRuntime` for `now` and `instant`).
         self.now = self.instant = 0.0
         self.flush_generation = 0  # changes whenever peer messages are delivered or leave
         self.loop_iteration = 0  # number of ticks so far
-        self.lines = ROUND_LINES  # lines of all clients that may still be handled in this tick
+        self.lines_left = ROUND_LINES  # lines of all clients that may still be handled in this tick
 
         self._loop = asyncio.get_running_loop()
         self.bus = bus(self)
         self.directory = directory(self)
         self._lease = self.directory.lease
-        self._ticks = TickScheduler(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
+        self._tick = LoopTick(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
         # These are the scheduler's own methods, because most inputs and messages call them.
-        self.open_tick, self.mark_dirty, self.defer = self._ticks.open_tick, self._ticks.mark_dirty, self._ticks.defer
-        self.receive, self.call_later = self._ticks.receive, self._ticks.call_later
+        self.open_tick, self.mark_dirty, self.defer = self._tick.open_tick, self._tick.mark_dirty, self._tick.defer
+        self.receive, self.call_later = self._tick.receive, self._tick.call_later
 
         self.memory_budget = MemoryBudget(memory)
-        self.partial_lines = PartialLines(self.memory_budget)
-        self.held_acks = DelayedAcks(self)
+        self.partial_line_turns = PartialLineTurns(self.memory_budget)
+        self.delayed_acks = DelayedClientAcks(self)
         self.login_queue = LoginQueue(self._loop.call_later, self._call_in)
-        self.peer_nodes = PeerNodes(self, self.bus)
-        self.notices = ControlMessages(node_id, self.directory, self.bus, self, drain)
-        self._standing = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
+        self.peer_node_loss = PeerNodeLoss(self, self.bus)
+        self.control_messages = ControlMessages(node_id, self.directory, self.bus, self, drain)
+        self._lease_guard = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
         self._worker_pool = WorkerPool(tasks)
-        self._records = RecordWriter(self.directory, tasks, self.open_tick)
-        self._claims = NameClaims(self, self.directory, self._records, tasks)
+        self._record_writer = RecordWriter(self.directory, tasks, self.open_tick)
+        self._name_claims = NameClaims(self, self.directory, self._record_writer, tasks)
 
-    # --- ticks (see `TickScheduler`)
+    # --- ticks (see `LoopTick`)
 
     def _opened(self) -> None:
         self.flush_generation += 1
         self.loop_iteration += 1
-        self.lines = ROUND_LINES
+        self.lines_left = ROUND_LINES
         self.now, self.instant = int(clocks.wall() * 1000) / 1000, clocks.monotonic()
-        if self._standing.watching and not self._lease.standing:
-            self._standing.overdue()
+        if self._lease_guard.watching and not self._lease.standing:
+            self._lease_guard.overdue()
 
     def _deliver(self, mails: deque[Mail]) -> None:
         self.flush_generation += 1
@@ -137,29 +139,29 @@ class Hub:
                 peer_handlers.receive(session, mail)
                 client = session.client
                 if client is not None and (client.lines or type(mail) is not Ack):
-                    self._ticks.dirty[client] = None
+                    self._tick.dirty[client] = None
             except Exception:
                 log_defect()
 
     def halt(self) -> None:
         """Stop all work: remaining timers do nothing."""
-        self._ticks.halted = True
+        self._tick.halted = True
 
     # --- holding clients, and letting them go on
 
     def _hold(self) -> None:
-        self.held = True
+        self.lines_held = True
 
     def _let_go(self) -> None:
-        self.held = False
+        self.lines_held = False
         self.wake_all()
 
     def stand(self) -> None:
         """Watch the lease, which holds, from now on."""
-        self._standing.stands()
+        self._lease_guard.stands()
 
     def _call_in(self, newcomer: ClientConnection) -> None:
-        if not self._ticks.halted:
+        if not self._tick.halted:
             self.open_tick()
             self.mark_dirty(newcomer)
 
@@ -170,24 +172,24 @@ class Hub:
 
     @property
     def allowance(self) -> int:
-        """See `SessionRuntime`."""
+        """Bytes that a window may cost beyond its own bounds, as the memory budget says now."""
         return self.memory_budget.allowance
 
     @property
     def call_seconds(self) -> float:
-        """See `SessionRuntime`."""
+        """Seconds after which a call is given up, with some round trips to Redis added to the limit."""
         return self.limits.call + CALL_TRIPS * self.directory.latency
 
     @property
     def crowded(self) -> bool:
-        """See `SessionRuntime`."""
+        """Whether requests to the directory queue, although it answers."""
         return self.directory.crowded
 
     def wake_all(self) -> None:
         """Have all clients handle their waiting lines, including disconnected ones whose lines still wait."""
         self.open_tick()
-        self._ticks.dirty.update(dict.fromkeys(self._clients))
-        self._ticks.dirty.update((s.client, None) for s in self.sessions.values() if s.client is not None)
+        self._tick.dirty.update(dict.fromkeys(self._clients))
+        self._tick.dirty.update((s.client, None) for s in self.sessions.values() if s.client is not None)
 
     def call_on(self) -> None:
         """Have all clients with waiting lines try again, some in each tick."""
@@ -198,7 +200,7 @@ class Hub:
 
     def go_on_with_halves(self) -> None:
         """Read on from the clients whose turn it is to send the rest of a line, after the budget was shared out."""
-        called = self.partial_lines.look(self._loop.time())
+        called = self.partial_line_turns.look(self._loop.time())
         if called:
             self.open_tick()
             for one in called:
@@ -211,52 +213,59 @@ class Hub:
         """All connected clients."""
         return list(self._clients)
 
-    def holders(self) -> list[ClientConnection]:
+    def connected_memory_holders(self) -> list[ClientConnection]:
         """Return the connected clients that may hold memory."""
-        self.holding &= self._clients
-        return list(self.holding)
+        self.memory_holders = {client: None for client in self.memory_holders if client in self._clients}
+        return list(self.memory_holders)
 
-    def plug(self, client: ClientConnection, *, resumable: bool) -> Session:
-        """Create a session for a new client."""
+    def plug(self, client: ClientConnection, *, resumable: bool, counted: bool = False) -> Session:
+        """Create a session for a new client. `counted`: its connection has been a client's before."""
         session = Session(self, resumable=resumable)
         session.connect(client)
-        self._clients.add(client)
-        self.counts.connections += 1
+        self._clients[client] = None
+        self.counts.connections += not counted
         return session
 
     def unplug(self, session: Session, client: ClientConnection) -> None:
         """Note that the client's connection is gone."""
-        self._clients.discard(client)
+        self._clients.pop(client, None)
         if session.client is client:
             session.unplugged()
+
+    def withdraw(self, session: Session, client: ClientConnection) -> None:
+        """Forget a client that turned out to be none of a session's, and its session, which has no name."""
+        self._clients.pop(client, None)
+        self.memory_holders.pop(client, None)
+        session.disconnect()
+        session.close()
 
     # --- the runtime of sessions
 
     def tell(self, session: Session, event: Event) -> None:
-        """See `SessionRuntime`."""
+        """Add the event to the client's write buffer, which is flushed at the end of this tick."""
         client = session.client
         if client is not None and client.write_buffer.tell(event):
-            self._ticks.dirty[client] = None
+            self._tick.dirty[client] = None
 
     def post(self, node_id: str, mail: Mail) -> None:
-        """See `SessionRuntime`."""
+        """Deliver the peer message at the end of this tick, or queue it on the bus for another node."""
         if node_id == self.node_id:
-            self._ticks.mail.append(mail)
+            self._tick.mail.append(mail)
         else:
             self.bus.post(node_id, mail)
 
     def send_if_writable(self, session: Session, event: Event) -> None:
-        """See `SessionRuntime`."""
+        """Tell the event only if the client has read everything that was written to it."""
         if session.client is not None and not session.client.write_buffer.behind:
             self.tell(session, event)
 
     def post_if_writable(self, node_id: str, mail: Mail) -> None:
-        """See `SessionRuntime`."""
+        """Post the peer message only if it can leave with the next flush of the bus."""
         if node_id == self.node_id or self.bus.flowing(node_id):
             self.post(node_id, mail)
 
     def admit(self, session: Session, claim: Claim) -> Code | None:
-        """See `SessionRuntime`."""
+        """Count a claim or a resume, and check the client's rate limit and its proof of the name."""
         if session.client is not None and not session.client.rate_limiter.may_claim(self._loop.time()):
             self.counts.hit(Limit.CLAIMS)
             return Code.RATE_LIMITED
@@ -265,27 +274,27 @@ class Hub:
         )
 
     def admits_call(self, session: Session) -> bool:
-        """See `SessionRuntime`."""
+        """Count a call or a look-up, and check the client's rate limit."""
         if session.client is None or session.client.rate_limiter.may_call(self._loop.time()):
             return True
         self.counts.hit(Limit.CALLS)
         return False
 
     def claim(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `SessionRuntime`."""
-        self._claims.claim(session, name)
+        """Ask the directory for the name, unless another session of this node decides the answer."""
+        self._name_claims.claim(session, name)
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
-        """See `SessionRuntime`."""
-        self._claims.resume(session, name, claim)
+        """Look the claim's session up in the directory, and take it over."""
+        self._name_claims.resume(session, name, claim)
 
     def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
-        """See `SessionRuntime`."""
-        self._claims.locate(canonical_name, then)
+        """Look the owner up in the directory."""
+        self._name_claims.locate(canonical_name, then)
 
     def save(self, session: Session, then: Callable[[bool], None] | None = None) -> None:
-        """See `SessionRuntime`."""
-        self._records.save(session, then)
+        """Queue a write of the session's record. At most one write of a session is under way."""
+        self._record_writer.save(session, then)
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """Log that a session has started or was resumed on this node."""
@@ -307,63 +316,63 @@ class Hub:
         session.began = 0.0
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
-        """See `SessionRuntime`."""
+        """Forget the session, and have its name given back after the write under way."""
         self.forget(session, why)
-        self._records.release(session, then)
+        self._record_writer.release(session, then)
 
     def forget(self, session: Session, why: Ending) -> None:
-        """See `SessionRuntime`."""
+        """Log the end of the session, and no longer deliver peer messages to it."""
         self._ended(session, why)
         if self.sessions.get(session.canonical_name) is session:
             del self.sessions[session.canonical_name]
-        self._claims.forget(session.session_id)
+        self._name_claims.forget(session.session_id)
 
     def close(self, session: Session) -> None:
-        """See `SessionRuntime`."""
+        """Close the connection of the session's client, if it has one."""
         client = session.disconnect()
         if client is not None:
             client.close()
 
     def new_id(self) -> str:
-        """See `SessionRuntime`."""
+        """Return a random id of 96 bits."""
         return entropy.token_urlsafe(12)
 
     def called(self, session: Session) -> None:
-        """See `SessionRuntime`."""
+        """Mark the lines that the client sent before the call."""
         if session.client is not None:
             session.client.called()
 
     def wake(self, session: Session) -> None:
-        """See `SessionRuntime`."""
+        """Have the client's waiting lines handled at the end of this tick."""
         if session.client is not None:
-            self._ticks.dirty[session.client] = None
+            self._tick.dirty[session.client] = None
 
     # --- peer messages
 
     def moved(self, mail: SessionMoved) -> None:
-        """See `SessionRuntime`."""
-        self._claims.moved(mail)
+        """Keep the message while a claim or resume of its session is in flight here, and otherwise drop it."""
+        self._name_claims.moved(mail)
 
     # --- Redis and other nodes
 
     def forgot(self, node_id: str) -> None:
-        """See `BusDelegate`."""
-        self.peer_nodes.forgot(node_id)
+        """Have every session with a partner on that node compare with it which messages have arrived."""
+        self.peer_node_loss.forgot(node_id)
 
     def heed(self, frame: Frame) -> None:
-        """See `BusDelegate`."""
-        self.notices.heed(frame)
+        """Handle a roll call, a farewell, or an operator's command."""
+        self.control_messages.heed(frame)
 
     def forgotten(self, *partitions: int) -> None:
-        """See `DirectoryDelegate`."""
-        self.notices.forgotten(*partitions)
+        """Make a roll call for the partitions that Redis has lost."""
+        self.control_messages.forgotten(*partitions)
 
     async def restore(self) -> None:
         """Write the records of all sessions that this node still owns, and resync every chat across nodes."""
-        await self._records.write_all([s for s in self.sessions.values() if s.named])
+        await self._record_writer.write_all([s for s in self.sessions.values() if s.named])
         self.open_tick()
-        for node_id in self.peer_nodes.partners():
-            self.peer_nodes.forgot(node_id)
+        for node_id in sorted(self.peer_node_loss.partner_nodes()):
+            self.peer_node_loss.forgot(node_id)
         self.bus.ask()
 
     def write_back(self, *partitions: int) -> None:
@@ -376,13 +385,13 @@ class Hub:
         partitions, self._forgotten = self._forgotten, set()
         async for session in in_slices(list(self.sessions.values()), SLICE):
             if session.named and self.directory.keys.partition_of(session.canonical_name) in partitions:
-                self._records.save(session)
+                self._record_writer.save(session)
         await self.directory.tidy(partitions)
 
     @property
     def written(self) -> bool:
         """Return whether no write of a record is under way."""
-        return self._records.quiet
+        return self._record_writer.quiet
 
     @property
     def quiet(self) -> bool:
@@ -391,8 +400,8 @@ class Hub:
         return not self._clients and not claiming and self.written
 
     def here(self, session_id: str) -> bool:
-        """See `DirectoryDelegate`."""
-        return self._claims.holds(session_id)
+        """Return whether a session of this node has this id, or is about to have it."""
+        return self._name_claims.holds(session_id)
 
     def dismiss(self) -> None:
         """End or detach all sessions and close all connections, because the node stops now."""

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 
 # While others talk, this many are admitted every so often (`TICK_SECONDS`), which takes a fifth of a core.
 TICK_SECONDS: Final = 0.005

@@ -15,11 +15,11 @@ from relay.hub.record_writer import RecordWriter
 from relay.logs import Spell
 from relay.model import Located
 from relay.names.parse import Name, parse
+from relay.protocol.commands_and_events import Claim, Replaced
 from relay.protocol.errors import Code
-from relay.protocol.events import Claim, Replaced
 from relay.session import resume
-from relay.session.client_connection import ClientConnection
-from relay.session.partner_nodes import PartnerNodes
+from relay.session.client_connection_interface import ClientConnection
+from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.session import Session, State
@@ -40,7 +40,7 @@ class Owner(Protocol):
     node_id: str
     authenticates: bool
     sessions: dict[str, Session]  # by canonical name, including names that are being claimed here
-    partners: PartnerNodes  # the partners of all sessions
+    partner_node_counts: PartnerNodeCounts  # the partners of all sessions
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """Log that a session has started or was resumed on this node."""
@@ -154,7 +154,7 @@ class NameClaims:
             holder = await self._directory.find(name.canonical_name)
             if holder is None:
                 return await self._directory.claim(name.canonical_name, session_id, body)
-            if session.deaf or parse(holder.body.display_name).key != name.key:
+            if session.output_closed or parse(holder.body.display_name).key != name.key:
                 return None
             fencing_token = await self._directory.take_over(holder, name.canonical_name, session_id, body)
             if fencing_token is not None:

@@ -3,7 +3,7 @@
 from math import inf
 from typing import Final
 
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 
 MINUTE: Final = 60.0
 
@@ -45,6 +45,9 @@ class ClientSource:
 
     def left(self) -> None:
         """Note that the connection is gone. This must be called once."""
+
+    def moved(self) -> None:
+        """Note that the connection counts for another source from now on. It takes the place of `left`."""
 
 
 NOWHERE: Final = ClientSource()

@@ -48,7 +48,7 @@ class Look(NamedTuple):
         return self.unacknowledged > 0 and self.silent > LOOK_SECONDS
 
     @property
-    def deaf(self) -> bool:
+    def unresponsive(self) -> bool:
         """Whether the peer has left as many window probes unanswered, for as long, as keep-alive allows."""
         return self.probes >= KEEP_COUNT and self.silent > KEEP_COUNT * KEEP_INTERVAL
 

@@ -138,8 +138,8 @@ def _bus(reading: Reading) -> Iterator[Metric]:
     yield _counter("relay_bus_gaps", "Frames that came with something missing before them.", counts.gaps)
     yield _counter("relay_bus_frames_resent", "Frames sent again.", counts.frames_resent)
     yield _counter("relay_bus_resets", "Times that another node had given this one up.", counts.resets)
-    yield _counter("relay_bus_deaf", "Times that the own probe was missed.", counts.deaf)
-    yield _counter("relay_bus_mute", "Times that no answer came to what was published.", counts.mute)
+    yield _counter("relay_bus_deaf", "Times that the own probe was missed.", counts.missed_echoes)
+    yield _counter("relay_bus_mute", "Times that no answer came to what was published.", counts.missed_publish_replies)
     yield _counter("relay_bus_publish_refusals", "Answers to PUBLISH that were refusals.", counts.publish_refused)
 
 

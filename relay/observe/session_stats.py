@@ -17,7 +17,7 @@ SLICE: Final = 1000
 WINDOWS_SECONDS: Final = 1.0
 
 NAMELESS: Final = "nameless"  # the session has no name yet, or its claim is pending
-DIALECTS: Final = ("text", "json", "classic", "unknown")  # unknown until the client's first byte
+DIALECTS: Final = ("text", "json", "websocket", "classic", "unknown")  # unknown until the client's first bytes
 STATES: Final = (NAMELESS, Presence.FREE, Presence.BUSY, Presence.AWAY)
 
 
@@ -55,7 +55,7 @@ async def watch_windows(hub: Hub, counts: Counts) -> None:
     limits = hub.limits
     while True:
         await anyio.sleep(WINDOWS_SECONDS)
-        async for client in in_slices(list(hub.holding), SLICE):
+        async for client in in_slices(list(hub.memory_holders), SLICE):
             chat = client.session.chat
             if chat is not None and chat.window.count:
                 window = chat.window

@@ -10,7 +10,7 @@ from relay.clock import clocks
 from relay.config import Config
 from relay.hub.hub import Hub
 from relay.metrics import Counts
-from relay.observe.duplicate_name import DuplicateName
+from relay.observe.duplicate_node_name import DuplicateNodeName
 from relay.observe.status_report import VERSION, Report, decode, encode
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.keys import Keys
@@ -32,13 +32,13 @@ class StatusPublisher:
     """Reports this node's state while it serves. `trouble` returns why no new clients should come, or ""."""
 
     def __init__(
-        self, config: Config, node_id: str, store: RedisClient, keys: Keys, hub: Hub, trouble: Callable[[], str]
+        self, config: Config, node_id: str, redis_client: RedisClient, keys: Keys, hub: Hub, trouble: Callable[[], str]
     ) -> None:
         self._config = config
         self._node_id = node_id
-        self._store = store
+        self._redis_client = redis_client
         self._key, self._place = keys.nodes, keys.called(config.name)
-        self._namesake = DuplicateName(config.name, node_id)
+        self._namesake = DuplicateNodeName(config.name, node_id)
         self._hub = hub
         self._trouble = trouble
         self._began = self._last = clocks.monotonic()
@@ -72,11 +72,11 @@ class StatusPublisher:
             trouble=self._trouble(),
             connections=len(hub.clients),
             users=len(hub.sessions),
-            chatting=hub.partners.chatting,
+            chatting=hub.partner_node_counts.chatting,
             received=received,
             delivered=delivered,
             unconfirmed=sum(counts.unconfirmed.values()),
-            memory=hub.memory_budget.held,
+            memory=hub.memory_budget.used,
         )
 
     def _rates(self, counts: Counts, seconds: float) -> tuple[float, float]:
@@ -87,7 +87,7 @@ class StatusPublisher:
         return received, delivered
 
     async def _write(self, report: Report) -> None:
-        *_, found = await self._store.calls(
+        *_, found = await self._redis_client.calls(
             (
                 ("HSET", self._key, self._node_id, encode(report)),
                 ("PEXPIRE", self._key, round(KEPT_SECONDS * 1000)),
@@ -97,24 +97,24 @@ class StatusPublisher:
         self._namesake.found((found or b"").decode(errors="backslashreplace"))
 
     async def _tidy(self) -> None:
-        reports = await read(self._store, self._key)
+        reports = await read(self._redis_client, self._key)
         now = clocks.wall()
         old = [node_id for node_id, report in reports.items() if report is None or now - report.at > KEPT_SECONDS]
         if old:
-            await self._store.call("HDEL", self._key, *old)
+            await self._redis_client.call("HDEL", self._key, *old)
 
     async def withdraw(self) -> None:
         """Stop reporting and delete this node's report, because the node ends. Raises Unavailable."""
         self._ended = True
-        await self._store.call("HDEL", self._key, self._node_id)
+        await self._redis_client.call("HDEL", self._key, self._node_id)
 
 
-async def read(store: RedisClient, key: str) -> dict[str, Report | None]:
+async def read(redis_client: RedisClient, key: str) -> dict[str, Report | None]:
     """Return all reports by node id, with None for data that isn't a report. Raises Unavailable."""
     found: dict[str, Report | None] = {}
     cursor = 0
     while True:
-        cursor, fields = await store.call("HSCAN", key, cursor, "COUNT", COUNT)
+        cursor, fields = await redis_client.call("HSCAN", key, cursor, "COUNT", COUNT)
         for node_id, raw in fields.items():
             found[node_id.decode(errors="backslashreplace")] = decode(raw)
         if not int(cursor):

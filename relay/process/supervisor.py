@@ -22,7 +22,7 @@ from anyio.abc import ByteReceiveStream, Process, TaskGroup
 from relay import logs, options
 from relay.config import Config, ConfigError, StartError
 from relay.net import listeners
-from relay.process import embedded_redis, parent_guard, signals, standard_streams, systemd_notify
+from relay.process import embedded_redis, ignored_signals, parent_guard, standard_streams, systemd_notify
 from relay.process.standard_streams import OutputLost
 
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 MAX_NODES: Final = 64  # each is a whole process; more would only overload the machine
 MAX_WORKERS: Final = 64  # far more than a machine has cores
 REPLACE_SECONDS: Final = 0.5  # the pause before a worker is replaced, because the next one may end at once, too
-STOP_SECONDS: Final = 10.0  # for a node to end once it has drained; longer than the node's own limit
+STOP_SECONDS: Final = 10.0  # the time for a node to end once it has drained; longer than the node's own limit
 _COMPLAINT: Final = "relay: "  # begins the line of a node that can't start
 _ANY_ADDRESS: Final = ("127.0.0.1", "0.0.0.0", "::", "::1")
 
@@ -55,6 +55,7 @@ def plan(first: Config, nodes: int) -> list[Config]:
             port=up(first.port, number) or 0,
             classic_port=up(first.classic_port, number),
             http_port=up(first.http_port, number),
+            siblings=tuple(first.port + other for other in range(nodes) if first.port and other != number),
         )
         for number in range(nodes)
     ]
@@ -215,8 +216,8 @@ class _Cluster:
     def _heeded(self) -> list[signal.Signals]:
         """Return the signals to handle. SIGHUP is handled even under `nohup` if it reloads files."""
         if self._reloads:
-            return [signal.SIGTERM, signal.SIGHUP, *signals.unless_ignored(signal.SIGINT)]
-        return [signal.SIGTERM, *signals.unless_ignored(signal.SIGINT, signal.SIGHUP)]
+            return [signal.SIGTERM, signal.SIGHUP, *ignored_signals.unless_ignored(signal.SIGINT)]
+        return [signal.SIGTERM, *ignored_signals.unless_ignored(signal.SIGINT, signal.SIGHUP)]
 
     def _stop(self, tasks: TaskGroup) -> None:
         if not self._stopping:

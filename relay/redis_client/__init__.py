@@ -6,7 +6,7 @@ from relay import redis_url
 from relay.redis_client.cluster import Cluster
 from relay.redis_client.sentinel import Sentinels
 from relay.redis_client.standalone import Server
-from relay.redis_client.topology import Topology
+from relay.redis_client.topology_interface import Topology
 from relay.redis_url import Kind
 
 

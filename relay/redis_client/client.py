@@ -17,11 +17,11 @@ from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.backoff import Backoff
 from relay.redis_client.dialing import Connection
+from relay.redis_client.info_reply import formed, info
 from relay.redis_client.pipeline import PipelineConnection
-from relay.redis_client.replies import formed, info
 from relay.redis_client.request_queue import CALL_SECONDS, NO_ANSWER, Call, RequestQueue, Unavailable
 from relay.redis_client.slot_map import redirection
-from relay.redis_client.topology import ASKING_FAILED, SECTIONS, wrong_server
+from relay.redis_client.topology_interface import ASKING_FAILED, SECTIONS, wrong_server
 
 __all__ = ["RedisClient", "Script", "Unavailable"]
 
@@ -65,7 +65,7 @@ class RedisClient:
         """Raises ConfigError if a file that connections need can't be used."""
         self._counts = counts or Counts()
         self._engine = engine(url, password_file)
-        self._shards: dict[str, RequestQueue] = {}
+        self._queues: dict[str, RequestQueue] = {}
         self._tasks: TaskGroup | None = None
         self._sorted = 0  # the version of the topology by which queued calls were last sorted
         self._doubtful = anyio.Event()
@@ -74,8 +74,8 @@ class RedisClient:
         """Carry out calls and follow changes of the topology until cancelled."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            for shard in self._shards.values():
-                tasks.start_soon(shard.run)
+            for queue in self._queues.values():
+                tasks.start_soon(queue.run)
             tasks.start_soon(self._watch)
             tasks.start_soon(self._follow)
 
@@ -86,8 +86,8 @@ class RedisClient:
             if self._sorted != self._engine.version:
                 self._sort()
             now = clocks.monotonic()
-            for shard in self._shards.values():
-                shard.look(now)
+            for queue in self._queues.values():
+                queue.look(now)
 
     async def _follow(self) -> None:
         """Read the topology until cancelled: at once after a failure, and regularly otherwise."""
@@ -113,12 +113,12 @@ class RedisClient:
     @property
     def answering(self) -> bool:
         """Whether all servers answered their last pipelines."""
-        return all(shard.answering for shard in self._shards.values())
+        return all(queue.answering for queue in self._queues.values())
 
     @property
     def crowded(self) -> bool:
         """Whether calls queue up at a server that answers."""
-        return any(shard.crowded for shard in self._shards.values())
+        return any(queue.crowded for queue in self._queues.values())
 
     def _put(self, call: Call) -> None:
         """Queue a call at the server that has its key."""
@@ -130,16 +130,16 @@ class RedisClient:
             self._shard(home).put(call)
 
     def _shard(self, home: str) -> RequestQueue:
-        shard = self._shards.get(home)
-        if shard is None:
+        queue = self._queues.get(home)
+        if queue is None:
             # A member of a cluster may get a call for a slot that is moving there, before it serves any.
             current = self._engine.current if not self._engine.sharded else lambda _: True
             line = PipelineConnection(lambda: self._engine.connect(home), current)
-            shard = RequestQueue(line, self._counts, lambda call, error: self._failed(home, call, error))
-            self._shards[home] = shard
+            queue = RequestQueue(line, self._counts, lambda call, error: self._failed(home, call, error))
+            self._queues[home] = queue
             if self._tasks is not None:
-                self._tasks.start_soon(shard.run)
-        return shard
+                self._tasks.start_soon(queue.run)
+        return queue
 
     def _failed(self, home: str, call: Call, error: Exception) -> None:
         """Handle a call that was refused or got no reply. A redirection sends it to another server."""
@@ -163,11 +163,11 @@ class RedisClient:
         """Follow a change of the topology: leave servers that serve nothing now, and move the queued calls."""
         self._sorted = self._engine.version
         homes = self._engine.homes()
-        for home, shard in list(self._shards.items()):
-            shard.sort(lambda call, home=home: self._elsewhere(call, home))  # type: ignore[misc]
-            if home not in homes and not shard.asking:
-                del self._shards[home]
-                shard.leave()
+        for home, queue in list(self._queues.items()):
+            queue.sort(lambda call, home=home: self._elsewhere(call, home))  # type: ignore[misc]
+            if home not in homes and not queue.asking:
+                del self._queues[home]
+                queue.leave()
 
     def _elsewhere(self, call: Call, home: str) -> bool:
         if call.asking or self._engine.home(_key(call.args)) == home:
@@ -373,7 +373,7 @@ class RedisClient:
     @property
     def latency(self) -> float:
         """The network round trip to the farthest server in seconds; 0 while unknown."""
-        return max((shard.latency for shard in self._shards.values()), default=0.0)
+        return max((queue.latency for queue in self._queues.values()), default=0.0)
 
     @property
     def unwatched(self) -> str:

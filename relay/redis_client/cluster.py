@@ -15,10 +15,10 @@ import structlog
 
 from relay.entropy import entropy
 from relay.redis_client.dialing import Connection, Dialer, show
+from relay.redis_client.info_reply import text
 from relay.redis_client.pipeline import PipelineConnection
-from relay.redis_client.replies import text
 from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
-from relay.redis_client.topology import Looks, ask_all
+from relay.redis_client.topology_interface import Looks, ask_all
 from relay.redis_url import RedisUrl
 
 # The number of members asked at once, besides the given addresses: more than can be wrong at a time.
@@ -116,7 +116,7 @@ class Cluster:
         return read(rows, epochs, place, given=place in self._given)
 
     def _drop(self, places: set[str]) -> None:
-        for place in places:
+        for place in sorted(places):
             self._lines.pop(place).close()
 
     # --- connections

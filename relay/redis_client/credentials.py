@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from relay.config import ConfigError, bounded, read_file
-from relay.net.openssl_errors import in_words
+from relay.net.tls_error_words import tls_error_words
 from relay.redis_url import Login, Tls
 from relay.tasks.threads import in_thread
 
@@ -51,7 +51,7 @@ class Credentials:
         self._option = option
         self.login = login
         self.context: ssl.SSLContext | None = None
-        self._stamp: _Stamp | None = None  # of the files that the context was made from
+        self._stamp: _Stamp | None = None  # the stamp of the files that the context was made from
         self._complained = ""
         self._read()
 
@@ -132,7 +132,7 @@ def client_context(tls: Tls) -> ssl.SSLContext:
                 context.load_cert_chain(cert_file, key_file, password=lambda: tls.password or "")
         except (OSError, ValueError) as error:
             files = f"ssl_certfile {str(tls.certfile)!r} and ssl_keyfile {str(key)!r}"
-            raise ConfigError(f"--redis: {files} can't be used: {in_words(error)}") from None
+            raise ConfigError(f"--redis: {files} can't be used: {tls_error_words(error)}") from None
     return context
 
 
@@ -148,4 +148,4 @@ def _trust(context: ssl.SSLContext, tls: Tls) -> None:
             context.load_verify_locations(ca_certs, tls.ca_path, tls.ca_data)
     except (OSError, ValueError) as error:
         named = "ssl_ca_data" if tls.ca_certs is None else f"ssl_ca_certs {str(tls.ca_certs)!r}"
-        raise ConfigError(f"--redis: {named} can't be used: {in_words(error)}") from None
+        raise ConfigError(f"--redis: {named} can't be used: {tls_error_words(error)}") from None

@@ -18,11 +18,12 @@ import redis.exceptions
 
 from relay.clock import clocks
 from relay.config import show_server
-from relay.net.openssl_errors import in_words
+from relay.net.sockets import sockets
+from relay.net.tls_error_words import tls_error_words
 from relay.redis_client.credentials import Credentials
 from relay.redis_client.dns_lookup import Lookup, Place
 from relay.redis_client.error_replies import refusal
-from relay.redis_client.response_timeout import RoundTrip
+from relay.redis_client.round_trip_timeout import RoundTripTimeout
 from relay.redis_url import Login, Tls
 
 # The delay until the next address of a name is tried too (RFC 8305), unless the one before fails earlier.
@@ -53,7 +54,7 @@ class Connection:
         address: str,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        round_trip: RoundTrip,
+        round_trip: RoundTripTimeout,
     ) -> None:
         self.host = host  # as the caller gave it; the path of a Unix socket
         self.port = port
@@ -136,8 +137,8 @@ class Dialer:
         self._credentials = Credentials(login, tls, password_file, told_by)
         self._database = database
         self._lookup = Lookup()
-        # Of connecting, and of replies: a proxy that accepts connections may be near, and the server behind it far.
-        self._round_trips: dict[tuple[str, int], tuple[RoundTrip, RoundTrip]] = {}
+        # Round trips of connects and of replies differ: a proxy may be near, and the server behind it far.
+        self._round_trips: dict[tuple[str, int], tuple[RoundTripTimeout, RoundTripTimeout]] = {}
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -207,9 +208,8 @@ class Dialer:
         address = show(host, port, place)
         loop, began, waiting = asyncio.get_running_loop(), clocks.monotonic(), connecting
         patience = connecting.patience
-        sock = socket.socket(place.family, socket.SOCK_STREAM)
+        sock = sockets.stream(place.family)
         try:
-            sock.setblocking(False)
             with anyio.fail_after(patience):
                 await loop.sock_connect(sock, place.address)
             connecting.took(clocks.monotonic() - began)
@@ -262,10 +262,10 @@ class Dialer:
         if question is not None:
             connection.greeting = question.judge(connection.address, replies[own + 1 :])
 
-    def _timing(self, host: str, port: int) -> tuple[RoundTrip, RoundTrip]:
+    def _timing(self, host: str, port: int) -> tuple[RoundTripTimeout, RoundTripTimeout]:
         if len(self._round_trips) >= SERVERS:
             self._round_trips.clear()
-        return self._round_trips.setdefault((host, port), (RoundTrip(), RoundTrip()))
+        return self._round_trips.setdefault((host, port), (RoundTripTimeout(), RoundTripTimeout()))
 
 
 def show(host: str, port: int, place: Place | None = None) -> str:
@@ -294,7 +294,7 @@ def _words(error: Exception) -> str:
         case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE" | "PACKET_LENGTH_TOO_LONG"):
             return "it doesn't speak TLS"
         case ssl.SSLError():
-            return in_words(error)
+            return tls_error_words(error)
         case socket.gaierror():
             return f"no address for this name: {(error.strerror or str(error)).lower()}"
         case OSError(errno=int(number)) if number > 0:  # asyncio replaces the system's words by its own

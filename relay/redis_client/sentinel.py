@@ -11,9 +11,9 @@ import redis.exceptions
 from relay.clock import clocks
 from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
-from relay.redis_client.replies import pairs, text
+from relay.redis_client.info_reply import pairs, text
 from relay.redis_client.standalone import PRIMARY, Server
-from relay.redis_client.topology import Looks, ask_all
+from relay.redis_client.topology_interface import Looks, ask_all
 from relay.redis_url import MAX_PORT, Address, RedisUrl
 
 # The maximum number of sentinels that are learnt from others. An installation has three or five.

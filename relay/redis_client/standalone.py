@@ -7,8 +7,8 @@ import redis.exceptions
 
 from relay.clock import clocks
 from relay.redis_client.dialing import Connection, Dialer, Question, show
-from relay.redis_client.replies import info, text
-from relay.redis_client.topology import WrongServer, wrong_server
+from relay.redis_client.info_reply import info, text
+from relay.redis_client.topology_interface import WrongServer, wrong_server
 from relay.redis_url import RedisUrl
 
 # The interval at which a connection is made to check whether the address still leads to the same server. Proxies and

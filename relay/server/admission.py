@@ -14,8 +14,11 @@ from relay.hub.rate_limit import MINUTE, ClientSource, TokenBucket
 from relay.metrics import Limit
 from relay.net import proxy_protocol
 from relay.net.fd_guard import Descriptors
-from relay.net.tls import TlsTransport
+from relay.net.tls_transport import TlsTransport
 from relay.server.connection import Connection
+from relay.server.http_exchange import Front
+from relay.server.refused_connection import REFUSED_AT_ONCE, Refusal, RefusedConnection
+from relay.web.door import Door
 
 # A load balancer sends its header at once, with the first bytes on the connection.
 HEADER_SECONDS: Final = 10.0
@@ -43,13 +46,23 @@ class Admission:
     `context` may be replaced at any time; existing connections keep the one that they began with.
     """
 
-    def __init__(self, hub: Hub, terms: AdmissionLimits, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, hub: Hub, limits: AdmissionLimits, context: ssl.SSLContext | None = None, door: Door | None = None
+    ) -> None:
+        """`door` answers HTTP on all ports but the classic one. Without it no client is taken for a browser."""
         self.context = context
-        self.terms = terms
+        self.draining = False  # the node is about to stop, so that it lets no more browsers in
+        self.front: Final = (
+            Front(hub, door, limits.max_line, why_full=lambda: self._why_no_browser, move=self._move) if door else None
+        )
+        self.limits = limits
         self.hub = hub
         self.open = 0  # connections
-        self.descriptors = Descriptors(lambda: self.open, lambda: self.refuse(Limit.FILES, "file descriptors"))
-        self._arriving: set[PendingConnection] = set()
+        self.turned_away = 0  # connections for which there is no room, and which are told so
+        self.descriptors = Descriptors(
+            lambda: self.open + self.turned_away, lambda: self.refuse(Limit.FILES, "file descriptors")
+        )
+        self._arriving: dict[PendingConnection, None] = {}
         self._quotas: dict[str, AddressQuota] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         self._said: dict[Limit, float] = {}
@@ -68,14 +81,29 @@ class Admission:
         """The reason why the node accepts no new connections, or "" if it does."""
         if self.descriptors.short:
             return "no file descriptors left"
-        return "as many connections as there may be" if 0 < self.terms.connections <= self.open else ""
+        return "as many connections as there may be" if 0 < self.limits.connections <= self.open else ""
+
+    @property
+    def _why_no_browser(self) -> str:
+        """The reason why a connection that has been accepted may not become a browser's, or "" if it may."""
+        if self.draining:
+            return "this node is going away"
+        return "no file descriptors left" if self.descriptors.short else ""
+
+    def _move(self, source: ClientSource, address: str) -> "ClientSource | None":
+        """Count a connection for another address from now on. Returns None if that has too many."""
+        quota = self.admit(address)
+        if quota is None:
+            return None
+        source.moved()
+        return Proxied(quota, address)
 
     def opened(self, arrival: "PendingConnection") -> bool:
         """Count a new connection. Returns whether it may stay."""
-        self._arriving.add(arrival)
+        self._arriving[arrival] = None
         self.open += 1
         self.descriptors.look()
-        if 0 < self.terms.connections < self.open:
+        if 0 < self.limits.connections < self.open:
             return self.refuse(Limit.CONNECTIONS, "--max-connections")
         return True
 
@@ -84,19 +112,32 @@ class Admission:
         self.open -= 1
         self.descriptors.look()
 
+    def turn_away(self) -> bool:
+        """Stop counting a connection for which there is no room. Returns whether it may be told so."""
+        if self.front is None or self.turned_away >= REFUSED_AT_ONCE:
+            return False
+        self.open -= 1
+        self.turned_away += 1
+        return True
+
+    def went_away(self) -> None:
+        """Note that such a connection is closed."""
+        self.turned_away -= 1
+        self.descriptors.look()
+
     def settled(self, arrival: "PendingConnection") -> None:
         """Forget a pending connection that has become a client's, or is closed."""
-        self._arriving.discard(arrival)
+        self._arriving.pop(arrival, None)
 
     def admit(self, address: str) -> "AddressQuota | None":
         """Count a connection from this address, until `left` is called. Returns None if the address has too many."""
         network = _network(address)
         quota = self._quotas.get(network)
         if quota is None:
-            claims = self.terms.claims_per_address
+            claims = self.limits.claims_per_address
             bucket = TokenBucket(claims, asyncio.get_running_loop().time()) if claims else None
             quota = self._quotas[network] = AddressQuota(self, network, bucket)
-        elif 0 < self.terms.connections_per_address <= quota.connections:
+        elif 0 < self.limits.connections_per_address <= quota.connections:
             self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
             return None
         quota.connections += 1
@@ -114,6 +155,10 @@ class Admission:
     def left(self, quota: "AddressQuota") -> None:
         """Stop counting a closed connection of this address."""
         self.closed()
+        self.moved(quota)
+
+    def moved(self, quota: "AddressQuota") -> None:
+        """Stop counting a connection for this address. It stays open."""
         quota.connections -= 1
         if not quota.connections:
             self._forget(quota)
@@ -137,36 +182,46 @@ class Admission:
             self._sweeping.cancel()
         for arrival in list(self._arriving):
             arrival.abort()
+        if self.front is not None:
+            self.front.shut()
 
 
 class AddressQuota(ClientSource):
     """The limits of one IPv4 address or one IPv6 network. All its connections share this object (0.4 KB)."""
 
-    __slots__ = ("_gate", "connections", "network")
+    __slots__ = ("_admission", "connections", "network")
 
     def __init__(self, admission: Admission, network: str, claims: TokenBucket | None) -> None:
         super().__init__(claims)
-        self._gate = admission
+        self._admission = admission
         self.network = network
         self.connections = 0
 
     def left(self) -> None:
         """Stop counting one of its connections, which is closed."""
-        self._gate.left(self)
+        self._admission.left(self)
+
+    def moved(self) -> None:
+        """See `ClientSource`."""
+        self._admission.moved(self)
 
 
 class Proxied(ClientSource):
     """The source of a connection whose address comes from a load balancer's header."""
 
-    __slots__ = ("_neighbour",)
+    __slots__ = ("_quota",)
 
     def __init__(self, quota: AddressQuota, peer: str) -> None:
         super().__init__(quota.claims, peer)
-        self._neighbour = quota
+        self._quota = quota
 
     def left(self) -> None:
         """Stop counting the connection, which is closed."""
-        self._neighbour.left()
+        self._quota.left()
+
+    def moved(self) -> None:
+        """See `ClientSource`."""
+        self._quota.moved()
 
 
 class PendingConnection(asyncio.BufferedProtocol):
@@ -176,19 +231,22 @@ class PendingConnection(asyncio.BufferedProtocol):
     """
 
     def __init__(self, admission: Admission, classic: bool) -> None:
-        self._gate, self._classic = admission, classic
+        self._admission, self._classic = admission, classic
         self._header = bytearray()
         self._buffer = memoryview(b"")
         self._timer: asyncio.TimerHandle | None = None
-        self._neighbour: AddressQuota | None = None
+        self._quota: AddressQuota | None = None
         self._peer = ""  # the client's address from the load balancer's header, if there is one
+        self._refusal: Refusal | None = None  # why there is no room for it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Check the limits, then wait for the load balancer's header if there must be one."""
         self._transport = cast(asyncio.Transport, transport)
-        if not self._gate.opened(self):
+        if not self._admission.opened(self) and not self._turned_away(
+            503, "No room: as many connections as there may be."
+        ):
             self.abort()
-        elif self._gate.terms.proxied:
+        elif self._admission.limits.proxied:
             self._timer = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse)
         else:
             self._enter(None)
@@ -224,18 +282,20 @@ class PendingConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting the connection, which is closed and never was a client's."""
         self._stop_timer()
-        self._gate.settled(self)
-        if self._neighbour is None:
-            self._gate.closed()
+        self._admission.settled(self)
+        if self._refusal is not None:
+            self._admission.went_away()
+        elif self._quota is None:
+            self._admission.closed()
         else:
-            self._gate.left(self._neighbour)
+            self._admission.left(self._quota)
 
     def abort(self) -> None:
         """Close the connection at once."""
         self._transport.abort()
 
     def _refuse(self) -> None:
-        self._gate.refuse(Limit.HEADER, "--proxy-protocol")
+        self._admission.refuse(Limit.HEADER, "--proxy-protocol")
         self.abort()
 
     def _enter(self, address: str | None) -> None:
@@ -246,27 +306,38 @@ class PendingConnection(asyncio.BufferedProtocol):
         else:
             peer: tuple[str, int] | None = self._transport.get_extra_info("peername")
             address = peer[0] if peer else ""
-        self._neighbour = self._gate.admit(address)
-        if self._neighbour is None:
-            self.abort()
-            return
-        context = self._gate.context
+        if self._refusal is None:
+            self._quota = self._admission.admit(address)
+            if self._quota is None and not self._turned_away(429, "Too many connections from this address."):
+                self.abort()
+                return
+        context = self._admission.context
         self._hand_over(self._ready() if context is None else TlsTransport(context, self._ready, self._failed))
 
-    def _hand_over(self, protocol: Connection | TlsTransport) -> None:
+    def _turned_away(self, status: int, reason: str) -> bool:
+        """Return whether the client can be told that there is no room. On the classic port there are no browsers."""
+        if self._classic or not self._admission.turn_away():
+            return False
+        self._refusal = Refusal(status, reason)
+        return True
+
+    def _hand_over(self, protocol: Connection | RefusedConnection | TlsTransport) -> None:
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
 
-    def _ready(self) -> Connection:
-        admission, quota = self._gate, self._neighbour
-        assert quota is not None
+    def _ready(self) -> Connection | RefusedConnection:
+        admission, quota = self._admission, self._quota
         admission.settled(self)
+        if self._refusal is not None:
+            return RefusedConnection(self._refusal, admission.went_away)
+        assert quota is not None
         origin = Proxied(quota, self._peer) if self._peer else quota
-        return Connection(admission.hub, admission.terms.max_line, classic=self._classic, origin=origin)
+        door = None if self._classic else admission.front
+        return Connection(admission.hub, admission.limits.max_line, classic=self._classic, origin=origin, door=door)
 
     def _failed(self, late: bool) -> None:
         if late:
-            self._gate.hub.counts.hit(Limit.HANDSHAKE_TIME)
+            self._admission.hub.counts.hit(Limit.HANDSHAKE_TIME)
         self.connection_lost(None)
 
     def _stop_timer(self) -> None:

@@ -25,7 +25,8 @@ class Authenticator:
 
     Args:
         file: the file with the keys.
-        audience: the value that a token's `aud` must be or contain. With None, a token must have no `aud`.
+        audience: the value that a token's `aud` must be or contain. With None, a token with an `aud` is refused. An
+            empty `aud` counts as none.
         issuer: the value that a token's `iss` must be. With None, a token may have any `iss`, or none.
         leeway: seconds by which the issuer's clock may differ from ours.
 

@@ -1,24 +1,28 @@
 """One client's TCP connection, from its first byte to its end: it parses lines into commands for its session.
 
+A client whose first line is an HTTP request is handed over to the `WebDoor` of the port, if that has one.
+
 `read_gate` decides when the connection is read, and `write_buffer` collects what the client is sent.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from relay.hub.hub import Hub
 from relay.hub.rate_limit import NOWHERE, ClientSource, RateLimiter
 from relay.metrics import Limit
 from relay.net import tcp_health
+from relay.protocol.commands_and_events import Command, EndOfStream, Say
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, Line, LineFramer, RawFramer, choose
 from relay.protocol.errors import Code, Ending
-from relay.protocol.events import Command, EndOfStream, Say
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES, ReadGate
 from relay.server.write_buffer import WriteBuffer
 from relay.session.memory_budget import LINE_BYTES, MESSAGE_BYTES, PLENTY, SHORT_READ_BYTES
 from relay.session.session import Session, State
+from relay.web.dialect import WEB
+from relay.web.first_line import FirstLine, Speaks
 
 # The size of one read. It bounds how much of a flooding client is handled before the other clients' turn, and how much
 # memory one connection can use before it is slowed.
@@ -31,7 +35,7 @@ TURN_LINES: Final = 256
 # A connection that is being closed waits this long for the client to read what it was sent before.
 LINGER_SECONDS: Final = 60.0
 
-_NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(CLASSIC): "classic"}
+_NAMES: Final = {id(TEXT): "text", id(JSON): "json", id(WEB): "websocket", id(CLASSIC): "classic"}
 
 _buffer: Final = memoryview(bytearray(READ_BYTES))  # shared by all connections: each read is copied out at once
 _SHORT_BUFFER: Final = _buffer[:SHORT_READ_BYTES]
@@ -39,15 +43,38 @@ _NAMELESS_BUFFER: Final = _buffer[:NAMELESS_READ_BYTES]
 _CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # one byte more shows that a line is too long
 
 
+class WebDoor(Protocol):
+    """Takes over the connections of clients that speak HTTP."""
+
+    def enter(self, transport: asyncio.Transport, data: bytes, origin: ClientSource) -> None:
+        """Take over a connection, whose first bytes are `data`, and call `left` of its origin at its end."""
+
+
+def received(nbytes: int) -> bytes:
+    """Return the bytes of the read that has just ended."""
+    return bytes(_buffer[:nbytes])
+
+
+def replay(data: bytes, protocol: asyncio.BufferedProtocol) -> None:
+    """Pass bytes on to a protocol that were read for another one, as if the network brought them now."""
+    while data:
+        room = cast(memoryview, protocol.get_buffer(-1))
+        count = min(len(room), len(data))
+        room[:count], data = data[:count], data[count:]
+        protocol.buffer_updated(count)
+
+
 class Connection(asyncio.BufferedProtocol):
     """Passes a client's commands to its session in order, with a share of each loop iteration.
 
-    On the shared port the first byte selects the dialect; the classic port (`classic`) has its own dialect.
+    On the shared port the first byte selects the dialect; the classic port (`classic`) has its own dialect. With a
+    `door`, the first line shows whether the client speaks HTTP. `counted`: the connection has been a client's before.
     """
 
     __slots__ = (
         "_before",
         "_dialect",
+        "_door",
         "_eof",
         "_framer",
         "_gone",
@@ -73,15 +100,25 @@ class Connection(asyncio.BufferedProtocol):
     read_gate: ReadGate
     write_buffer: WriteBuffer
 
-    def __init__(self, hub: Hub, max_line: int, *, classic: bool = False, origin: ClientSource = NOWHERE) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        max_line: int,
+        *,
+        classic: bool = False,
+        origin: ClientSource = NOWHERE,
+        door: WebDoor | None = None,
+        counted: bool = False,
+    ) -> None:
         self._hub = hub
+        self._door = door
         self._origin = origin
         self._max_line = max_line
         self._dialect: Dialect | None = CLASSIC if classic else None
         limit = min(max_line, NAMELESS_BYTES)
-        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit)
+        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit) if door is None else FirstLine(limit)
         self.rate_limiter = RateLimiter(hub.limits, origin.claims)
-        self.session = hub.plug(self, resumable=False)
+        self.session = hub.plug(self, resumable=False, counted=counted)
         self.lines: deque[Line] | tuple[()] = ()  # waiting lines; an empty deque would cost every idle client 0.7 KB
         self._before = 0  # waiting lines that belong to no chat
         self._share_of, self._share = -1, 0  # a loop iteration, and the lines that may still be handled in it
@@ -94,7 +131,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def peer(self) -> str:
-        """See `ClientConnection`."""
+        """The client's address: the one in the PROXY header if there is one, or else that of the TCP peer."""
         if self._origin.peer:
             return self._origin.peer
         host, port = (self._transport.get_extra_info("peername") or ("", ""))[:2]
@@ -102,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def dialect(self) -> str:
-        """See `ClientConnection`."""
+        """The name of the client's dialect, or `unknown` before its first byte."""
         return _NAMES.get(id(self._dialect), "unknown")
 
     # --- asyncio
@@ -113,8 +150,11 @@ class Connection(asyncio.BufferedProtocol):
         # The transport then pauses exactly while the kernel lacks some bytes, which acknowledgements depend on.
         self._transport.set_write_buffer_limits(high=0)
         self.read_gate = ReadGate(self._hub, self._transport)
-        self.write_buffer = WriteBuffer(self._transport, self._dialect, self.session, self._hub.held_acks)
+        self.write_buffer = self._make_write_buffer()
         self._mind_name()
+
+    def _make_write_buffer(self) -> WriteBuffer:
+        return WriteBuffer(self._transport, self._dialect, self.session, self._hub.delayed_acks)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the buffer for the next read: a smaller one without a name, or while memory is short."""
@@ -130,8 +170,9 @@ class Connection(asyncio.BufferedProtocol):
         hub.open_tick()
         data = bytes(_buffer[:nbytes])
         if self._dialect is None:
-            self._dialect = self.write_buffer.dialect = choose(data)
-            self.session.resumable = self._dialect is JSON
+            data = self._begin(data)
+            if not data:
+                return
         if self._named is not self.session.named:
             self._mind_length()
         lines = self._framer.feed(data)
@@ -149,13 +190,34 @@ class Connection(asyncio.BufferedProtocol):
             self._mind_name()
         if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
-        hub.holding.add(self)
+        hub.memory_holders[self] = None
+
+    def _begin(self, data: bytes) -> bytes:
+        """Choose the dialect, or hand the connection over to the door. Returns the bytes that can be handled now."""
+        if self._door is not None:
+            first = cast(FirstLine, self._framer)
+            first.feed(data)
+            speaks = first.look()
+            if speaks is Speaks.UNKNOWN:
+                return b""
+            data = first.take()
+            if speaks is Speaks.HTTP:
+                self._stop_timer()
+                self.read_gate.close()
+                self.write_buffer.clear()
+                self._hub.withdraw(self.session, self)
+                self._door.enter(self._transport, data, self._origin)
+                return b""
+            self._framer = LineFramer(first.limit)
+        self._dialect = self.write_buffer.dialect = choose(data)
+        self.session.resumable = self._dialect is JSON
+        return data
 
     def _mind_half(self, *, whole: bool) -> None:
         """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
         if not whole:
             self.read_gate.adjust(self)
-        elif self._hub.partial_lines.done(self):
+        elif self._hub.partial_line_turns.done(self):
             self._hub.go_on_with_halves()
 
     def _mind_length(self) -> None:
@@ -186,8 +248,8 @@ class Connection(asyncio.BufferedProtocol):
         self.write_buffer.clear()
         self._origin.left()
         self._hub.unplug(self.session, self)
-        self._hub.holding.discard(self)
-        self._hub.partial_lines.forget(self)
+        self._hub.memory_holders.pop(self, None)
+        self._hub.partial_line_turns.forget(self)
         self._hang_up()
 
     def pause_writing(self) -> None:
@@ -215,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
         session, lines, hub, out = self.session, self.lines, self._hub, self.write_buffer
         if session.client is not self:
             self._drop_lines()  # the session has ended, or another connection has replaced this one
-        elif not hub.held:
+        elif not hub.lines_held:
             if self._share_of != hub.loop_iteration:
                 self._share_of, self._share = hub.loop_iteration, TURN_LINES
             while lines and not session.blocked and out.size <= REPLY_BYTES:
@@ -223,9 +285,9 @@ class Connection(asyncio.BufferedProtocol):
                     # A client without a name that doesn't read gets no more replies.
                     if out.behind or not hub.login_queue.admits(self):
                         break
-                elif self._share and hub.lines:
+                elif self._share and hub.lines_left:
                     self._share -= 1
-                    hub.lines -= 1
+                    hub.lines_left -= 1
                 else:
                     hub.defer(self)
                     break
@@ -256,17 +318,17 @@ class Connection(asyncio.BufferedProtocol):
 
         Leaves any line whose batch result might differ from one-by-one handling.
         """
-        outbox, lines = self.session.outbox, self.lines
-        most = min(self._share, self._hub.lines, outbox.room(said))
+        sent, lines = self.session.sent_messages, self.lines
+        most = min(self._share, self._hub.lines_left, sent.room(said))
         if lines and most > 0:
             assert self._dialect is not None
-            texts = self._dialect.more(said, lines, most, outbox.room_bytes)
+            texts = self._dialect.more(said, lines, most, sent.room_bytes)
             if texts:
                 for _ in texts:
                     lines.popleft()
                 self._share -= len(texts)
-                self._hub.lines -= len(texts)
-                outbox.say_on(texts)
+                self._hub.lines_left -= len(texts)
+                sent.say_on(texts)
 
     def _handle_before(self, command: Command) -> None:
         """Handle a command that the client sent before the chat was announced: its message belongs to no chat."""
@@ -309,7 +371,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.lines:
             self.pump()
         if self._gone:
-            self._hub.holding.discard(self)
+            self._hub.memory_holders.pop(self, None)
             return
         transport, out = self._transport, self.write_buffer
         if transport.is_closing():  # uvloop raises on a write to a closing transport
@@ -320,7 +382,7 @@ class Connection(asyncio.BufferedProtocol):
             if not out.size and not out.behind and not transport.is_closing():
                 self._all_taken()
         if out.size or self.lines:  # a window fills only by reads, and `buffer_updated` has added the connection then
-            self._hub.holding.add(self)
+            self._hub.memory_holders[self] = None
         if self.lines or self.read_gate.paused or out.size > REPLY_BYTES:
             self.read_gate.adjust(self)
 
@@ -335,7 +397,7 @@ class Connection(asyncio.BufferedProtocol):
             session.flushed()
         if self._timer is not None or not session.named:
             self._mind_name()
-        if self.lines and not session.blocked and not self._hub.held:
+        if self.lines and not session.blocked and not self._hub.lines_held:
             self._hub.defer(self)
 
     def check_peer(self) -> None:
@@ -349,7 +411,7 @@ class Connection(asyncio.BufferedProtocol):
         look = tcp_health.look(self._transport.get_extra_info("socket"))
         self.write_buffer.wrote = look.waiting
         self._owing = self._owing + 1 if look.owing else 0
-        if self._owing > tcp_health.OWING_LOOKS or look.deaf:
+        if self._owing > tcp_health.OWING_LOOKS or look.unresponsive:
             self._transport.abort()
 
     @property
@@ -383,7 +445,7 @@ class Connection(asyncio.BufferedProtocol):
     def serve(self, session: Session) -> None:
         """Make this connection the client of the session."""
         self.session = self.write_buffer.session = session
-        self._hub.holding.add(self)  # its memory includes the window of the session's chat
+        self._hub.memory_holders[self] = None  # its memory includes the window of the session's chat
 
     def close(self) -> None:
         """Close once the client has read what it was sent, or after `LINGER_SECONDS`."""
@@ -414,7 +476,11 @@ class Connection(asyncio.BufferedProtocol):
             self._overdue = True
         else:
             self._hub.counts.hit(Limit.NAME_TIME)
-            self._transport.abort()
+            self._no_name()
+
+    def _no_name(self) -> None:
+        """Close the connection, which has sent no name in time."""
+        self._transport.abort()
 
     def _settle_overdue(self) -> None:
         """End the session if the line that arrived in time didn't claim a name."""

@@ -4,12 +4,12 @@ import asyncio
 from typing import Final, Protocol
 
 from relay.hub.hub import Hub
-from relay.hub.partial_lines import PartialLine
+from relay.hub.partial_line_turns import PartialLine
 from relay.hub.rate_limit import RateLimiter
 from relay.metrics import Limit
 from relay.protocol.dialects import CLASSIC
 from relay.server.write_buffer import WriteBuffer
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.memory_budget import PLENTY
 
 # Unread replies of one client, in bytes. Above this, its lines aren't read either.
@@ -63,9 +63,9 @@ class ReadGate:
         transport, hub = self._transport, self._hub
         if transport is None or transport.is_closing():
             return
-        pause = hub.held or connection.write_buffer.size > REPLY_BYTES or self.resting_in == hub.loop_iteration
+        pause = hub.lines_held or connection.write_buffer.size > REPLY_BYTES or self.resting_in == hub.loop_iteration
         pause = pause or self._slowed is not None or not self._may_read_ahead(connection)
-        pause = pause or (hub.memory_budget.allowance < PLENTY and not hub.partial_lines.admits(connection))
+        pause = pause or (hub.memory_budget.allowance < PLENTY and not hub.partial_line_turns.admits(connection))
         if pause is not self.paused:
             self.paused = pause
             if pause:
@@ -96,7 +96,7 @@ class ReadGate:
         session = connection.session
         if connection.write_buffer.size > REPLY_BYTES:
             return Limit.REPLIES
-        return Limit.WINDOW if session.chat is not None and session.outbox.full(session.chat.window, 0) else None
+        return Limit.WINDOW if session.chat is not None and session.sent_messages.full(session.chat.window, 0) else None
 
     def slow_down(self, connection: GatedConnection) -> None:
         """Pause reading until the client is within its rate again."""

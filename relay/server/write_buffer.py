@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Iterable
 
-from relay.hub.delayed_acks import DelayedAcks
+from relay.hub.delayed_client_acks import DelayedClientAcks
+from relay.protocol.commands_and_events import Acked, Event, Messages
 from relay.protocol.dialects import CLASSIC, JSON, Dialect
-from relay.protocol.events import Acked, Event, Messages
 from relay.session.memory_budget import MESSAGE_BYTES
 from relay.session.session import Session
+from relay.web.dialect import WEB
 
 
 class WriteBuffer:
@@ -18,7 +19,7 @@ class WriteBuffer:
 
     __slots__ = (
         "_ack",
-        "_held_acks",
+        "_delayed_acks",
         "_out",
         "_transport",
         "behind",
@@ -30,12 +31,16 @@ class WriteBuffer:
     )
 
     def __init__(
-        self, transport: asyncio.WriteTransport, dialect: Dialect | None, session: Session, held_acks: DelayedAcks
+        self,
+        transport: asyncio.WriteTransport,
+        dialect: Dialect | None,
+        session: Session,
+        delayed_acks: DelayedClientAcks,
     ) -> None:
         self._transport = transport
         self.dialect = dialect  # None until the client's first byte; until then nothing is sent
         self.session = session
-        self._held_acks = held_acks
+        self._delayed_acks = delayed_acks
         self._out: list[bytes] | tuple[()] = ()  # an empty list would cost every idle client 64 bytes
         self.size = 0  # bytes in `_out`
         self._ack: Acked | None = None  # the delayed acknowledgement
@@ -49,7 +54,7 @@ class WriteBuffer:
         if dialect is None or self.closed:
             return True
         if type(event) is Acked:
-            if dialect is JSON and self._hold(event):
+            if (dialect is JSON or dialect is WEB) and self._hold(event):
                 return False
         elif self._ack is not None:
             self.tell_ack()
@@ -81,7 +86,7 @@ class WriteBuffer:
         if held is None or held.id < ack.id:
             self._ack = ack
         if held is None:
-            self._held_acks.add(self.session)
+            self._delayed_acks.add(self.session)
         return True
 
     def tell_ack(self) -> bool:

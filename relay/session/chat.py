@@ -7,8 +7,8 @@ from msgspec import Struct
 from relay.model import Party
 from relay.protocol.errors import Reason
 from relay.session.message_times import MessageTimes
+from relay.session.message_window import Window, size
 from relay.session.peer_messages import Ack, Resync, Text
-from relay.session.window import Window, size
 
 # This many bytes may be in flight to a client that hasn't taken them: enough for any round trip, small beside Redis'
 # output buffers, and all that a client that doesn't read costs its node. The rest of a window waits with the sender.
@@ -97,11 +97,11 @@ class Chat:
         "absences",
         "away",
         "confirmed",
-        "deaf",
         "gap",
-        "held",
+        "half_closed",
         "id",
         "partner",
+        "paused",
         "received",
         "retold",
         "taken",
@@ -121,10 +121,10 @@ class Chat:
         self.away = False  # the partner's client is gone and may come back
         self.absences = 0  # number of the partner's absences
         self.gap = False  # the partner was asked to send again
-        self.deaf = False  # the partner's client is gone for good; only its last messages are still to come
+        self.half_closed = False  # the partner's client is gone for good; only its last messages are still to come
         self.untaken = 0  # bytes told to a client that sends its own acks, and not yet reported by a FlowAck
         self.taken = 0  # highest id that the partner's kernel has taken, as its last FlowAck said
-        self.held = False  # messages wait in the window, because the partner doesn't read
+        self.paused = False  # messages wait in the window, because the partner doesn't read
         self._out = 0  # highest id sent in this chat
         self._run: Text | None = None  # the peer message of this tick that further messages can be added to
         self._turn = -1  # the flush generation of `_run`
@@ -156,7 +156,7 @@ class Chat:
         run, window = self._run, self.window
         if run is None or self._turn != turn or id != run.id + len(run.texts) or at != run.at:
             return False
-        if self.held or self.away:
+        if self.paused or self.away:
             return False
         if window.bytes + sum(map(size, texts)) > FLIGHT_BYTES:
             return False
@@ -167,13 +167,13 @@ class Chat:
 
     def _may_leave(self) -> bool:
         """Return whether the message that was just added may leave now, and set `held` if it may not."""
-        if not self.held:
-            self.held = self.away or self.window.between(self.taken, self._out) >= FLIGHT_BYTES
-        return not self.held
+        if not self.paused:
+            self.paused = self.away or self.window.between(self.taken, self._out) >= FLIGHT_BYTES
+        return not self.paused
 
     def go_on(self, fencing_token: int) -> list[Text]:
         """Return peer messages with the held texts for which there is room now."""
-        leaving, self.held = self.window.next(self._out, FLIGHT_BYTES - self.window.between(self.taken, self._out))
+        leaving, self.paused = self.window.next(self._out, FLIGHT_BYTES - self.window.between(self.taken, self._out))
         mails: list[Text] = []
         for id, text, at in leaving:
             if not mails or id != self._out + 1 or at != mails[-1].at:

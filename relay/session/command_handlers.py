@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.model import Located
 from relay.names.parse import InvalidName, Name, parse
-from relay.protocol.errors import Code, Ending, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Acknowledge,
     Block,
@@ -24,15 +23,16 @@ from relay.protocol.events import (
     Malformed,
     Moving,
     Noop,
+    NotifyTyping,
     Ping,
     Pong,
     Quit,
     Refused,
     Say,
-    Type,
     Unblock,
     Who,
 )
+from relay.protocol.errors import Code, Ending, Reason
 from relay.protocol.frame_errors import Ref
 from relay.session.peer_messages import Typing
 
@@ -104,7 +104,7 @@ def _call(session: "Session", command: Call) -> None:
 
 
 def _say(session: "Session", command: Say) -> None:
-    session.outbox.say(command)
+    session.sent_messages.say(command)
 
 
 def _confirm(session: "Session", command: Acknowledge) -> None:
@@ -172,9 +172,9 @@ def _unblock(session: "Session", command: Unblock) -> None:
         session.call_policy.unblock(name, command)
 
 
-def _type(session: "Session", command: Type) -> None:
+def _type(session: "Session", command: NotifyTyping) -> None:
     chat = session.chat
-    if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.deaf:
+    if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.half_closed:
         return
     session.host.post_if_writable(chat.partner.node_id, Typing(chat.partner.canonical_name, chat.id))
 
@@ -249,7 +249,7 @@ COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     DeclineCall: _decline,
     Block: _block,
     Unblock: _unblock,
-    Type: _type,
+    NotifyTyping: _type,
     Ping: _ping,
     Quit: _quit,
     EndOfStream: _hangup,

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from relay.protocol.commands_and_events import DrainClose, Moving
 from relay.protocol.errors import Ending, Reason
-from relay.protocol.events import DrainClose, Moving
 from relay.session.session import Session
 
 

@@ -23,7 +23,7 @@ class GracePeriod:
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._number = 0
-        self.ended_us = 0  # when a client last came back on this node, in microseconds like fencing tokens; 0: never
+        self.ended_us = 0  # time of a client's last return on this node, in microseconds like fencing tokens; 0: never
 
     def ended_after(self, fencing_token: int) -> bool:
         """Return whether the client came back here long after its session had moved elsewhere under this fencing token.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from relay.metrics import Limit
 from relay.names.parse import Name
+from relay.protocol.commands_and_events import AcceptCall, Block, Blocked, Call, DeclineCall, Invited, Missed, Unblock
 from relay.protocol.errors import Code
-from relay.protocol.events import AcceptCall, Block, Blocked, Call, DeclineCall, Invited, Missed, Unblock
 from relay.protocol.frame_errors import Ref
 from relay.session.peer_messages import Decline, Invite, Ringing
 

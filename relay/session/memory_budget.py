@@ -23,7 +23,7 @@ class MemoryBudget:
     def __init__(self, memory: int) -> None:
         self._bound = memory // 2
         self._few_words = self._bound // 4
-        self.held = 0  # bytes held at the last `look`
+        self.used = 0  # bytes held at the last `look`
         self.allowance = PLENTY  # bytes that a window may cost now, including the overhead of its messages
 
     @property
@@ -34,14 +34,14 @@ class MemoryBudget:
     @property
     def room(self) -> int:
         """Bytes that are left of the budget."""
-        return self._bound - self.held
+        return self._bound - self.used
 
     def look(self, held: Iterable[int]) -> None:
         """Share the budget out anew. `held` has the bytes that each client holds."""
         amounts = [amount for amount in held if amount]
-        self.held = sum(amounts)
-        if self.held <= self._bound // 2:
+        self.used = sum(amounts)
+        if self.used <= self._bound // 2:
             self.allowance = PLENTY
         else:
-            left = self._bound - self._few_words - self.held
+            left = self._bound - self._few_words - self.used
             self.allowance = max(left, self._few_words) // len(amounts)

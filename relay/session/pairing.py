@@ -22,8 +22,8 @@ from msgspec import Struct
 from relay.metrics import Outcome
 from relay.model import ChatRef, Located, Party
 from relay.names.parse import Name
+from relay.protocol.commands_and_events import AcceptCall, Call, Missed, Rings
 from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import AcceptCall, Call, Missed, Rings
 from relay.session.chat import Chat
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Ringing
 

@@ -7,11 +7,12 @@ a long pause left half done on the other side.
 from collections.abc import Callable
 from typing import Any, Final
 
+from relay.protocol.commands_and_events import Away as AwayEvent
+from relay.protocol.commands_and_events import Back, Messages, PartnerTyping
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Away as AwayEvent
-from relay.protocol.events import Back, Messages, Types
 from relay.session import resume
 from relay.session.chat import FLIGHT_BYTES
+from relay.session.message_window import size
 from relay.session.peer_messages import (
     Accept,
     Ack,
@@ -31,9 +32,8 @@ from relay.session.peer_messages import (
     Typing,
     UnknownSession,
 )
-from relay.session.runtime import SessionRuntime
+from relay.session.runtime_interface import SessionRuntime
 from relay.session.session import AWAY, RESUMING, Session
-from relay.session.window import size
 
 
 def receive(session: Session, mail: Mail) -> None:
@@ -78,7 +78,7 @@ def _ringing(session: Session, mail: Ringing) -> None:
 def _typing(session: Session, mail: Typing) -> None:
     chat = session.chat
     if session.resumable and chat is not None and chat.id == mail.chat and session.pending is None:
-        session.host.send_if_writable(session, Types(chat.partner.display_name, chat.id))
+        session.host.send_if_writable(session, PartnerTyping(chat.partner.display_name, chat.id))
 
 
 def _settle(session: Session, mail: CallConfirmed) -> None:
@@ -121,7 +121,7 @@ def _text(session: Session, mail: Text) -> None:
 def _ack(session: Session, mail: Ack) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
-        session.outbox.acked(chat, mail.id, mail.at)
+        session.sent_messages.acked(chat, mail.id, mail.at)
         if session.pending is not None:
             session.proceed()
 
@@ -130,8 +130,8 @@ def _taken(session: Session, mail: FlowAck) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
         chat.taken = max(chat.taken, mail.id)
-        if chat.held:
-            session.outbox.go_on(chat)
+        if chat.paused:
+            session.sent_messages.go_on(chat)
 
 
 def _deaf(session: Session, mail: HalfClosed) -> None:
@@ -161,7 +161,7 @@ def _sync(session: Session, mail: Resync) -> None:
         session.postpone(mail)  # handled once it is known whether that chat goes on
         return
     if chat is None or chat.id != mail.chat or unsettled:
-        reason = session.outbox.outcomes.why(mail.chat)
+        reason = session.sent_messages.outcomes.why(mail.chat)
         host.post(mail.party.node_id, ChatEnded(mail.party.canonical_name, mail.chat, reason, 0, session.fencing_token))
         if unsettled:  # the other side has moved in the middle of the agreement, so no side has the chat
             session.pairing.taken_back()
@@ -169,10 +169,10 @@ def _sync(session: Session, mail: Resync) -> None:
     if mail.party.fencing_token < chat.partner.fencing_token:
         return
     session.partner_is(mail.party)
-    session.outbox.outcomes.times.learn(mail.timed, mail.times)
+    session.sent_messages.outcomes.times.learn(mail.timed, mail.times)
     if session.state is RESUMING:
         resume.reunited(session, mail)
-    session.outbox.acked(chat, mail.last)
+    session.sent_messages.acked(chat, mail.last)
     if chat.away and not mail.away:
         chat.came_back()
         host.tell(session, Back(chat.partner.display_name, chat.id))
@@ -202,7 +202,7 @@ def _knew(session: Session, mail: Knew) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
         chat.times.learn(mail.timed, mail.times)
-        session.outbox.outcomes.times.learn(mail.said, mail.said_times)
+        session.sent_messages.outcomes.times.learn(mail.said, mail.said_times)
 
 
 def _current(session: Session, mail: ChatEnded | Away) -> bool:

@@ -1,7 +1,7 @@
 """The messages that sessions send to each other, on one node or across nodes.
 
 Each peer message is addressed to a session by its canonical name (`to`), and belongs to a chat once there is one. Peer
-messages between two nodes arrive once and in order as long as both nodes live (`relay.bus.link`). `Resync` repairs what
+messages between two nodes arrive once and in order as long as both nodes live (`reliable_link`). `Resync` repairs what
 a session that moved, or a node that came back, may have missed.
 """
 
@@ -12,7 +12,7 @@ import msgspec
 from relay.model import Moment, Party, Seconds
 from relay.protocol.errors import Code, Reason
 
-# Every frame on the bus has this version, and a node refuses frames of another major version (see relay.bus.link).
+# Every frame on the bus has this version, and a node refuses another major version (`relay.bus.reliable_link`).
 VERSION: Final = 1
 
 

@@ -18,8 +18,8 @@ from msgspec import Struct, structs
 from relay.metrics import Outcome
 from relay.model import ChatRef, Ended, Located
 from relay.names.parse import Name
+from relay.protocol.commands_and_events import Away, Claim, Left, Paired, Resume
 from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import Away, Claim, Left, Paired, Resume
 from relay.session.chat import Chat
 from relay.session.peer_messages import ChatEnded, Resync
 
@@ -46,7 +46,7 @@ def come_back(session: "Session", claim: Claim) -> None:
     away = session.away
     host.counts.claim(Outcome.RESUMED)
     session.attach(claim)
-    session.outbox.resume(resume.sent)
+    session.sent_messages.resume(resume.sent)
     if away:
         host.save(session)
     if chat is None or _abandoned(chat, resume):
@@ -93,7 +93,7 @@ def _stands(session: "Session") -> None:
     fallback = session.drop_fallback()
     if fallback is not None:
         chat, partner = fallback
-        session.outbox.outcomes.ended(chat, Reason.LEFT)
+        session.sent_messages.outcomes.ended(chat, Reason.LEFT)
         session.host.post(
             partner.node_id, ChatEnded(partner.canonical_name, chat, Reason.LEFT, 0, session.fencing_token)
         )
@@ -218,7 +218,7 @@ def reunited(session: "Session", mail: Resync) -> None:
     """Announce the chat to a client that waits for its welcome, because the partner answered."""
     claim = session.returning
     if claim is not None and session.chat is not None:
-        session.outbox.known(session.chat, mail.last)
+        session.sent_messages.known(session.chat, mail.last)
         if not mail.away:
             session.chat.came_back()
         elif not session.chat.away:
@@ -249,7 +249,7 @@ def announce(session: "Session", claim: Claim, last: int = 0) -> None:
         host.save(session)
     chat = session.chat
     if chat is not None:
-        partner, at = chat.partner, session.outbox.outcomes.when(last)
+        partner, at = chat.partner, session.sent_messages.outcomes.when(last)
         host.tell(session, Paired(partner.display_name, chat.id, partner.acks, resumed=True, last=last, at=at))
         if chat.away:
             host.tell(session, Away(partner.display_name, partner.grace, chat.id))

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Final
 
 from relay.metrics import Limit
+from relay.protocol.commands_and_events import Acked, Refused, Say, Unconfirmed
 from relay.protocol.errors import MESSAGES, Code, Reason
-from relay.protocol.events import Acked, Refused, Say, Unconfirmed
 from relay.session.chat import Chat, Outcomes
 from relay.session.memory_budget import MESSAGE_BYTES, PLENTY
-from relay.session.window import Window, joined, size
+from relay.session.message_window import Window, joined, size
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -49,7 +49,7 @@ class SentMessages:
             self._out_of_order(id)
         elif chat is None or (command.chat is not None and command.chat != chat.id):
             self._not_sent(command, command.chat or "", self.outcomes.why(command.chat or ""))
-        elif chat.deaf:
+        elif chat.half_closed:
             self._not_sent(command, chat.id, Reason.QUIT)
         elif session.acks and self.full(chat.window, size(command.text)):
             session.host.counts.hit(Limit.WINDOW)
@@ -65,7 +65,7 @@ class SentMessages:
         Returns 0 if each of them needs a `say` of its own.
         """
         session, chat = self._session, self._session.chat
-        if chat is None or chat.deaf or said.chat not in (None, chat.id) or session.host.allowance < PLENTY:
+        if chat is None or chat.half_closed or said.chat not in (None, chat.id) or session.host.allowance < PLENTY:
             return 0
         if said.id is not None and not said.id == self._seen == self._next - 1:
             return 0
@@ -177,7 +177,7 @@ class SentMessages:
             outcomes.record(first, last, chat.id, None)
             times.note(first, count, run.at)
         host.tell(session, Acked(last, chat.id, said))
-        if chat.held:
+        if chat.paused:
             self.go_on(chat)
 
     def go_on(self, chat: Chat) -> None:

@@ -16,8 +16,7 @@ from weakref import ref
 from relay.metrics import Outcome
 from relay.model import ChatRef, Ended, Party
 from relay.names.parse import Name
-from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acknowledge,
     Bye,
     Call,
@@ -36,17 +35,18 @@ from relay.protocol.events import (
     Replaced,
     Welcome,
 )
+from relay.protocol.errors import MESSAGES, Code, Ending, Presence, Reason
 from relay.protocol.frame_errors import Ref
 from relay.session.chat import FLIGHT_BYTES, Chat
-from relay.session.client_connection import ClientConnection
+from relay.session.client_connection_interface import ClientConnection
 from relay.session.command_handlers import COMMANDS, before_name
 from relay.session.grace_period import GracePeriod
 from relay.session.incoming_calls import CallPolicy
 from relay.session.pairing import Pairing
-from relay.session.partner_nodes import NO_TIES
+from relay.session.partner_node_counts import NO_TIES
 from relay.session.peer_messages import ChatEnded, FlowAck, HalfClosed, Knew, Mail, UnknownSession
 from relay.session.resume import RestoredState, partner_lost
-from relay.session.runtime import SessionRuntime
+from relay.session.runtime_interface import SessionRuntime
 from relay.session.sent_messages import SentMessages
 
 # These commands wait for the outcome of the messages before them.
@@ -120,7 +120,6 @@ class Session:
         "call_policy",
         "chat",
         "client",
-        "deaf",
         "deferred",
         "ended",
         "fallback_chat",
@@ -129,10 +128,11 @@ class Session:
         "host",
         "name",
         "named",
-        "outbox",
+        "output_closed",
         "pairing",
         "pending",
         "resumable",
+        "sent_messages",
         "session_id",
         "state",
         "token_hash",
@@ -142,7 +142,7 @@ class Session:
         self.host = host
         self.resumable = resumable
         self.client: ClientConnection | None = None  # the host sends events there
-        self.deaf = False  # the connection is gone
+        self.output_closed = False  # the connection is gone
         self._ties = NO_TIES  # as last reported to the host
         self.began = 0.0  # the host's `instant` at the start, which the host sets; 0: not yet started
         self.state = State.NAMELESS
@@ -167,7 +167,7 @@ class Session:
         self.fallback_chat: ChatRef | None = None  # it goes on unless `chat` turns out to exist (see `resume`)
         self.ended: Ended | None = None  # the last chat that ended
         self.deferred: list[Mail] = []  # peer messages that came while the client was resuming
-        self.outbox = SentMessages(self)
+        self.sent_messages = SentMessages(self)
         self.call_policy = CallPolicy(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # the `instant` at which `pending` began to wait for messages
@@ -234,7 +234,7 @@ class Session:
         if self.pending is not None or self.pairing.step is not None or self.state is _ENDED:
             return True
         chat = self.chat
-        return chat is not None and chat.window.count > 0 and not self.acks and self.outbox.full(chat.window, 0)
+        return chat is not None and chat.window.count > 0 and not self.acks and self.sent_messages.full(chat.window, 0)
 
     @property
     def draining(self) -> bool:
@@ -353,14 +353,14 @@ class Session:
         if not caller and not wanted:
             self.host.called(self)
         self.announce(chat, caller=caller, ref=ref)
-        if self.deaf:
+        if self.output_closed:
             self.unplugged()
 
     def tie(self) -> None:
         """Report the nodes of this session's partners. Must be called whenever partner, agreement or state changes."""
         ties = NO_TIES if self.state is _ENDED else (_node(self.chat), self.pairing.node)
         if ties != self._ties:
-            self.host.partners.change(self._ties, ties)
+            self.host.partner_node_counts.change(self._ties, ties)
             self._ties = ties
 
     def partner_is(self, party: Party) -> None:
@@ -431,7 +431,7 @@ class Session:
             chat.partner.node_id,
             ChatEnded(chat.partner.canonical_name, chat.id, reason, chat.confirmed, self.fencing_token),
         )
-        self.outbox.close(chat, reason, 0)
+        self.sent_messages.close(chat, reason, 0)
         self._ended(chat, Reason.LEFT)
         if reason is Reason.LEFT and not told:
             self.host.tell(self, Left(chat.partner.display_name, Reason.LEFT, chat.id, own=True, ref=ref))
@@ -442,7 +442,7 @@ class Session:
         assert chat is not None
         self.chat = None
         self.tie()
-        self.outbox.close(chat, reason, last)
+        self.sent_messages.close(chat, reason, last)
         self._ended(chat, reason)
         ref = self.pending.ref if isinstance(self.pending, Leave) else None  # the partner left first
         self.host.tell(self, Left(chat.partner.display_name, reason, chat.id, ref=ref))
@@ -450,14 +450,14 @@ class Session:
         self.proceed()
 
     def _ended(self, chat: Chat, reason: Reason) -> None:
-        self.outbox.outcomes.ended(chat.id, reason)
+        self.sent_messages.outcomes.ended(chat.id, reason)
         self.ended = Ended(chat.id, chat.partner.display_name, reason)
 
     def unheard(self, reason: Reason, last: int) -> None:
         """Report the messages under way, because the partner takes no more. It has those up to `last`."""
         assert self.chat is not None
-        self.chat.deaf = True
-        self.outbox.close(self.chat, reason, last)
+        self.chat.half_closed = True
+        self.sent_messages.close(self.chat, reason, last)
         self.proceed()
 
     def end(self, why: Ending, *last_words: Event) -> None:
@@ -486,7 +486,7 @@ class Session:
 
     def _take_apart(self) -> None:
         """Break the reference cycles with the session's parts, so that it needn't wait for the cyclic collector."""
-        for part in (self.grace_period, self.outbox, self.call_policy, self.pairing):
+        for part in (self.grace_period, self.sent_messages, self.call_policy, self.pairing):
             part.let_go()
 
     # --- the connection, the name, the node
@@ -517,7 +517,7 @@ class Session:
 
     def unplugged(self) -> None:
         """Note that the client can't be told anything any more. Its lines up to `EndOfStream` are still handled."""
-        self.deaf = True
+        self.output_closed = True
         self.pairing.hang_up()
         chat = self.chat
         if self.resumable and self._behind_messages:
@@ -544,7 +544,7 @@ class Session:
         self.pairing.withdraw(Reason.LEFT)
         self._move(Transition.RESUME)
         self.pending = claim
-        self.acks, self.call_policy.asks, self.deaf = claim.acks, claim.ask, False
+        self.acks, self.call_policy.asks, self.output_closed = claim.acks, claim.ask, False
 
     def inherit(self, restored: RestoredState) -> None:
         """Take over the state of the session from its record."""
@@ -553,9 +553,9 @@ class Session:
         if restored.chat is not None:
             self.chat, self.fallback_chat = Chat(*restored.chat), restored.previous_chat
             self.tie()
-        self.outbox.inherited()
+        self.sent_messages.inherited()
         if restored.ended is not None:
-            self.outbox.outcomes.ended(restored.ended.chat, restored.ended.reason)
+            self.sent_messages.outcomes.ended(restored.ended.chat, restored.ended.reason)
 
     def drop_fallback(self) -> ChatRef | None:
         """Forget the fallback chat, because the chat exists, and return it."""
@@ -601,9 +601,9 @@ class Session:
                 UnknownSession(partner.canonical_name, self.chat.id, self.host.node_id, *self.chat.unsettled),
             )
             if node_id:
-                self.outbox.outcomes.times.learn(*self.chat.unsettled)
+                self.sent_messages.outcomes.times.learn(*self.chat.unsettled)
                 timed, times = self.chat.times.latest
-                said, said_times = self.outbox.outcomes.times.latest
+                said, said_times = self.sent_messages.outcomes.times.latest
                 self.host.post(
                     node_id, Knew(self.canonical_name, self.chat.id, timed, times, said=said, said_times=said_times)
                 )
@@ -641,7 +641,7 @@ class Session:
                 chat.partner.node_id,
                 ChatEnded(chat.partner.canonical_name, chat.id, Reason.LOST, chat.confirmed, self.fencing_token),
             )
-            self.outbox.close(chat, Reason.NAME_LOST, 0)
+            self.sent_messages.close(chat, Reason.NAME_LOST, 0)
 
 
 def _node(chat: Chat | None) -> str | None:

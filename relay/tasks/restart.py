@@ -13,7 +13,7 @@ AGAIN_SECONDS: Final = 1.0
 log = structlog.get_logger()
 
 
-class Upkeep:
+class RestartedTasks:
     """Starts tasks in a group that they can't end: a task that raises is logged, and restarted after a pause.
 
     The same holds if it raises the exception group of a group of its own. A task that returns is done.

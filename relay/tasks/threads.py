@@ -4,9 +4,27 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+
+class Threads:
+    """How a thread is started, which may be replaced. Nobody waits for the thread."""
+
+    __slots__ = ("start",)
+
+    start: Callable[[Callable[[], None]], None]
+
+    def __init__(self) -> None:
+        self.start = _start
+
+
+def _start(run: Callable[[], None]) -> None:
+    threading.Thread(target=run, daemon=True, name="relay-blocking").start()
+
+
+threads: Final = Threads()
 
 
 def in_thread(function: Callable[[], T]) -> "asyncio.Future[T]":
@@ -36,7 +54,7 @@ def in_thread(function: Callable[[], T]) -> "asyncio.Future[T]":
         with suppress(RuntimeError):  # the loop may be closed
             loop.call_soon_threadsafe(tell, value, failure)
 
-    threading.Thread(target=run, daemon=True, name="relay-blocking").start()
+    threads.start(run)
     return result
 
 

@@ -1,4 +1,4 @@
-"""The page: what was measured stands on it, and a peer that isn't there is told of."""
+"""The page of the benchmarks: it has all results, and says which peer could not be measured."""
 
 import xml.etree.ElementTree as xml
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The model of more nodes, and what it reckons: its bounds, and that a fit gives back what it was made from."""
+"""The model of more nodes: its bounds, and that a fit to a model's own figures returns that model."""
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ USERS = Users(6000, 400, 6, 300, 60, Quiet(10, 0, 0))
 
 
 def run(rate: int) -> Figures:
-    """What two nodes that are just like the model would show."""
+    """Return the figures of two nodes that behave exactly like the model."""
     redis = MODEL.redis_cpu(2, rate)
     return Figures(
         Load(1, rate=rate),

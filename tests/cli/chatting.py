@@ -1,4 +1,4 @@
-"""Alice in a terminal, chatting with bob through a node that says what the test wants."""
+"""Alice in a terminal, in a chat with bob, on a node that the test scripts."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ Open = Callable[..., Terminal]
 def paired(
     node: ScriptedNode, terminal: Open, *args: str, acks: str = "client", **how: object
 ) -> tuple[Terminal, Peer]:
-    """Alice is chatting with bob, and her prompt is there."""
+    """Start alice's terminal in a chat with bob, with her prompt shown."""
     screen = terminal("alice", "--to", "bob", *args, **how)
     peer = node.accept()
     peer.welcome("alice")
@@ -43,6 +43,6 @@ def an_ack(id: int) -> str:
 
 
 def heard_up_to(peer: Peer, id: int) -> None:
-    """The client has acknowledged up to this id."""
+    """Wait until the client has acknowledged messages up to this id."""
     while (heard := peer.heard()) != {"type": "ack", "id": id, "chat": "c1"}:
         assert heard["type"] == "ack", heard

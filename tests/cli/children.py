@@ -20,11 +20,11 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn, Protocol, Self
 
-Streams = tuple[int, int, int]  # what its standard input, output and error are
+Streams = tuple[int, int, int]  # standard input, output and error
 
 
 class Child(Protocol):
-    """A process, as `subprocess.Popen` has it."""
+    """A process with the methods of `subprocess.Popen`."""
 
     def poll(self) -> int | None: ...
     def wait(self, timeout: float | None = None) -> int: ...
@@ -32,10 +32,12 @@ class Child(Protocol):
     def kill(self) -> None: ...
 
 
-# Starts `pairchat` with these arguments, environment and streams; `terminal`: the streams are one, and control it.
+# Starts `pairchat` with these arguments, environment and streams. With `terminal` the streams are one terminal, which
+# controls the process.
 Launch = Callable[[tuple[str, ...], dict[str, str], Streams, bool], Child]
 
-# A terminal sends Ctrl-C to whom it controls. (`pty.fork` would do this too, but forks a process that has threads.)
+# A terminal sends Ctrl-C to the processes that it controls. (`pty.fork` sets that up too, but it forks a process that
+# has threads.)
 _TAKE_TERMINAL_AND_RUN = """
 import fcntl, runpy, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -46,7 +48,7 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__")
 def fresh(
     args: tuple[str, ...], environment: dict[str, str], streams: Streams, terminal: bool, module: str = "pairchat"
 ) -> Child:
-    """`python -m pairchat`, or another module."""
+    """Start `python -m pairchat`, or another module, in a new interpreter."""
     how = ["-c", _TAKE_TERMINAL_AND_RUN, module] if terminal else ["-m", module]
     stdin, stdout, stderr = streams
     return subprocess.Popen(
@@ -60,7 +62,10 @@ def fresh(
 
 
 class Nursery:
-    """A process that has imported `pairchat`, and forks at each `start`. It ends when this one closes or dies."""
+    """A process that has imported `pairchat`, and forks at each `start`.
+
+    It ends when it is closed or its owner dies.
+    """
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -79,7 +84,7 @@ class Nursery:
         closed: Sequence[int] = (),
         ignored: Sequence[signal.Signals] = (),
     ) -> Child:
-        """`pairchat` in a fork, with some of its streams closed and some signals ignored from the start."""
+        """Start `pairchat` in a fork, with some of its streams closed and some signals ignored from the start."""
         reports, theirs = os.pipe()
         try:
             order = json.dumps(
@@ -105,7 +110,7 @@ class Nursery:
 
 
 class _Forked:
-    """A process that somebody else waits for, and reports about."""
+    """A process that another process waits for and reports on."""
 
     def __init__(self, reports: int) -> None:
         self._reports = os.fdopen(reports, "rb", buffering=0)
@@ -135,13 +140,13 @@ class _Forked:
     def kill(self) -> None:
         if (measured := _measured()) is not None:
             self.send_signal(measured.KILL)
-            with suppress(subprocess.TimeoutExpired):  # one that is stopped, say
+            with suppress(subprocess.TimeoutExpired):  # it may be stopped
                 self.wait(1)
         self.send_signal(signal.SIGKILL)
 
 
 def _measured() -> ModuleType | None:
-    """Our part of `make coverage`, which coverage.py has loaded if this process is measured."""
+    """Return the part of `make coverage` in this process, which is loaded if the process is measured."""
     return sys.modules.get("tests.support.measured")
 
 
@@ -149,14 +154,14 @@ def _measured() -> ModuleType | None:
 
 
 def serve(orders: socket.socket) -> None:
-    """Fork for each order, and again for whoever waits for that one."""
+    """Fork for each order, and once more for the process that waits for it."""
     import pairchat.cli
     import pairchat.screen  # noqa: F401  imported once, for all
 
     orders.send(b"ready")
     while True:
         order, streams, _, _ = socket.recv_fds(orders, 1 << 20, 4)
-        with suppress(ChildProcessError):  # waited for, so that their time is counted as that of the tests
+        with suppress(ChildProcessError):  # the children are waited for, so that their time counts as that of the tests
             while os.waitpid(-1, 0 if not order else os.WNOHANG)[0]:
                 pass
         if not order:
@@ -169,13 +174,13 @@ def serve(orders: socket.socket) -> None:
 
 
 def _report(order: dict[str, Any], streams: list[int]) -> NoReturn:
-    """Start what is ordered, and tell its number and how it ends."""
+    """Start the ordered process, and report its id and how it ends."""
     *inherited, reports = streams
     pid = os.fork()
     if pid == 0:
         os.close(reports)
         _become(order, inherited)
-    for fd in (0, 1, *inherited):  # else nobody would see the end of what it writes
+    for fd in (0, 1, *inherited):  # otherwise nobody would see the end of its output
         os.close(fd)
     os.write(reports, f"{pid}\n".encode())
     os.write(reports, f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n".encode())
@@ -183,7 +188,7 @@ def _report(order: dict[str, Any], streams: list[int]) -> NoReturn:
 
 
 def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
-    """Be `pairchat` as if it had just been started."""
+    """Become `pairchat`, in a state as if it had just been started."""
     from pairchat.cli import main
 
     if order["terminal"]:

@@ -1,4 +1,4 @@
-"""What the tests of the client share."""
+"""Fixtures for the tests of the client."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ from tests.cli.terminal import Terminal
 
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
-    """Where processes come from. One for the whole run."""
+    """The process that forks all others, once for the whole run."""
     with Nursery() as nursery:
         yield nursery
 
@@ -27,7 +27,7 @@ def node() -> Iterator[ScriptedNode]:
 
 @pytest.fixture
 def terminal(node: ScriptedNode, nursery: Nursery) -> Iterator[Open]:
-    """Opens terminals with `pairchat` in them."""
+    """Opens terminals that run `pairchat`."""
     defaults = {"server": node.address, "launch": nursery.start}
     with ExitStack() as opened:
         yield lambda *args, **how: opened.enter_context(Terminal(*args, **{**defaults, **how}))

@@ -1,4 +1,4 @@
-"""`pairchat` that begins at the first of its servers, so that a test knows which of them it is at."""
+"""`pairchat` that begins with the first of its servers, so that a test knows where it is connected."""
 
 from unittest.mock import patch
 

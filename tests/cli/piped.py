@@ -15,7 +15,7 @@ Start = Callable[..., "Piped"]
 
 
 class Piped:
-    """A running `pairchat`; its three streams are pipes unless the test names a file, or `subprocess.DEVNULL`."""
+    """A running `pairchat`. Its three streams are pipes, unless the test names a file or `subprocess.DEVNULL`."""
 
     def __init__(
         self,
@@ -47,12 +47,12 @@ class Piped:
         self._stdin.close()
 
     def line(self) -> str:
-        """The next line of its standard output."""
+        """Return the next line of its standard output."""
         assert self._stdout
         return str(self._stdout.readline(), "utf-8")
 
     def notice(self) -> str:
-        """The next line of its standard error."""
+        """Return the next line of its standard error."""
         return str(self._stderr.readline(), "utf-8").rstrip("\n")
 
     def stop_reading(self) -> None:
@@ -65,7 +65,7 @@ class Piped:
         self._child.send_signal(number)
 
     def ended(self) -> tuple[int, str, list[str]]:
-        """Exit status, what is left of its standard output, and the lines left of its standard error."""
+        """Wait for its end. Returns the exit status, and the unread rest of standard output and standard error."""
         if self._stdin:
             self._stdin.close()
         with ThreadPoolExecutor(2) as readers:
@@ -91,13 +91,13 @@ class Piped:
 
 
 def _pipe() -> tuple[IO[bytes], int]:
-    """The end that we read from, and the one that is written to."""
+    """Return the end that the test reads, and the end that the process writes."""
     reading, writing = os.pipe()
     return os.fdopen(reading, "rb"), writing
 
 
 def _input(wanted: IO[str] | int | None) -> tuple[int, IO[bytes] | None]:
-    """The end that is read from, and the one that we write to, if it is a pipe."""
+    """Return the end that the process reads, and, if it is a pipe, the end that the test writes."""
     if wanted == subprocess.DEVNULL:
         return os.open(os.devnull, os.O_RDONLY), None
     if wanted is not None and not isinstance(wanted, int):

@@ -1,4 +1,4 @@
-"""A node that says and hears exactly what a test tells it to: literal lines over a real socket."""
+"""A scripted node: it sends and expects the literal lines of a test, over a real socket."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import Any, Self
 
-PATIENCE = 10.0  # seconds; only a failing test waits that long
+PATIENCE = 10.0  # seconds, after which a wait fails
 
 WELCOME = (
     '{"type":"welcome","v":1,"name":"%s","token":"t0","resumed":false,"grace":30,'
@@ -20,12 +20,12 @@ QUIT = {"type": "quit"}
 
 
 def marked(answer: str, request: Any) -> str:
-    """An answer with the mark of the request that it is for."""
+    """Return the answer with the `ref` of its request."""
     return f'{answer[:-1]},"ref":{request["ref"]}}}'
 
 
 class Peer:
-    """The node's end of one connection. Every wait ends with an error after `PATIENCE`."""
+    """The node's end of one connection. Every wait fails after `PATIENCE`."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(PATIENCE)
@@ -33,45 +33,45 @@ class Peer:
         self._lines = sock.makefile("rb")
 
     def heard(self) -> Any:
-        """The next frame from the client, `typing` left out; None at the end of the connection."""
+        """Return the next frame of the client except `typing`, or None at the end of the connection."""
         while (frame := self.heard_at_all()) is not None and frame["type"] == "typing":
             pass
         return frame
 
     def heard_at_all(self) -> Any:
-        """The next frame, whatever it is."""
+        """Return the next frame of the client, whatever its type is."""
         line = self._lines.readline()
         assert line.endswith(b"\n") or not line, f"a fragment: {line!r}"
         return json.loads(line) if line else None
 
     def expect(self, *frames: Any) -> None:
-        """The next frames must be these. A sign of life that is asked for in between is given, as by any node."""
+        """Check that the next frames are these. A ping in between is answered, as every node does."""
         for frame in frames:
             while (heard := self.heard()) != frame and heard == PING:
                 self.say(PONG)
             assert heard == frame, f"heard {heard!r}, expected {frame!r}"
 
     def say(self, *lines: str) -> None:
-        """Send these lines in one piece."""
+        """Send these lines in one write."""
         self._sock.sendall("".join(line + "\n" for line in lines).encode())
 
     def say_bare(self, data: bytes) -> None:
-        """Put this into the stream as it is, also where the stream is TLS."""
+        """Send these bytes unchanged, below TLS if the stream has it."""
         os.write(self._sock.fileno(), data)
 
     def welcome(
         self, name: str, *, window: int = 256, window_bytes: int = 1_048_576, ping: float = 30, grace: float = 30
     ) -> None:
-        """Take the client in, under the name that it asks for."""
+        """Welcome the client under the name that it claims."""
         self.expect({"type": "hello", "v": 1, "name": name, "acks": True})
         self.say((WELCOME % (name, window, window_bytes, ping)).replace('"grace":30', f'"grace":{grace}'))
 
     def take_back(
         self, name: str, last: int, *, partner: str | None = None, sent: int | None = 0, had: int = 0
     ) -> None:
-        """Resume the client's session, in which it said up to `sent` and acknowledged `last`; the partner has `had`.
+        """Resume the session of a client that sent up to `sent` and acknowledged `last`. The partner has `had`.
 
-        `sent` None: whatever it is.
+        With `sent` None the client may give any number.
         """
         hello = {"type": "hello", "v": 1, "name": name, "acks": True, "token": "t0"}
         if partner:
@@ -88,12 +88,12 @@ class Peer:
         self.say(PONG)
 
     def pair(self, name: str, chat: str = "c1") -> None:
-        """Answer the call of `name`."""
+        """Accept the call of `name`."""
         self.expect({"type": "to", "name": name}, PING)
         self.say(PAIRED % (name, chat), PONG)
 
     def part(self) -> None:
-        """Answer a `quit`, and see the connection end."""
+        """Answer a `quit`, and wait for the end of the connection."""
         self.expect(QUIT)
         self.say(BYE)
         self.close()
@@ -104,7 +104,7 @@ class Peer:
 
 
 class ScriptedNode:
-    """Listens; the test plays the node."""
+    """Listens on a port. The test plays the node."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -116,7 +116,7 @@ class ScriptedNode:
         self.address = f"{host}:{port}"
 
     def accept(self) -> Peer:
-        """The next client's connection."""
+        """Return the connection of the next client."""
         sock = self._socket.accept()[0]
         if self._tls:
             sock = self._tls.wrap_socket(sock, server_side=True)
@@ -124,7 +124,7 @@ class ScriptedNode:
         return self._peers[-1]
 
     def accept_bare(self) -> socket.socket:
-        """The same, without anything around it; closed with the node."""
+        """Return the socket of the next client. It is closed with the node."""
         sock = self._socket.accept()[0]
         self._bare.append(sock)
         return sock

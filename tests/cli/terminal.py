@@ -1,4 +1,4 @@
-"""A real pseudo-terminal whose screen can be read."""
+"""A pseudo-terminal whose screen a test can read."""
 
 import fcntl
 import os
@@ -20,12 +20,12 @@ from tests.cli.scripted import PATIENCE
 
 
 def columns_before(line: str, text: str) -> int:
-    """The column at which a text begins; pyte leaves an empty cell behind each wide character."""
+    """Return the column at which a text begins. pyte leaves an empty cell after each wide character."""
     return sum(max(0, wcwidth(character)) for character in line[: line.index(text)])
 
 
 class Terminal:
-    """`pairchat` in a terminal of its own. What it writes is drawn on `screen`."""
+    """`pairchat` in its own terminal. Its output is drawn on `screen`."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Terminal:
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
-        self.raw = b""  # everything that was written, as it came
+        self.raw = b""  # all output, unchanged
         self.home = home or Home()
         variables = {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **variables}
         environment = self.home.environment(server, **variables)
@@ -52,15 +52,15 @@ class Terminal:
         os.write(self.fd, keys.encode())
 
     def paste(self, text: str) -> None:
-        """What a terminal sends when something is pasted."""
+        """Return the bytes that a terminal sends for a paste."""
         self.type(f"\x1b[200~{text}\x1b[201~")
 
     def wheel(self, notches: int) -> None:
-        """Turn the mouse wheel over the history, upwards if positive."""
+        """Turn the mouse wheel over the history, upwards if the number is positive."""
         self.type(f"\x1b[<{64 if notches > 0 else 65};5;3M" * abs(notches))
 
     def focus(self, on: bool) -> None:
-        """Tell that the window has the focus, or lost it."""
+        """Report that the window has the focus, or has lost it."""
         self.type("\x1b[I" if on else "\x1b[O")
 
     def resize(self, columns: int, rows: int) -> None:
@@ -74,16 +74,16 @@ class Terminal:
 
     @property
     def typed(self) -> str:
-        """What stands in the input, its last row if there are several."""
+        """Return the text in the input line, or in its last row if there are several."""
         return next((line for line in reversed(self.lines) if line), "")
 
     @property
     def bar(self) -> str:
-        """The status bar: the row that ends with the state of the connection."""
+        """Return the status bar: the row that ends with the state of the connection."""
         return next((line for line in reversed(self.lines) if line.endswith(("●", "○"))), "")
 
     def colour(self, text: str) -> str:
-        """The colour in which this text stands on the screen."""
+        """Return the colour of this text on the screen."""
         for number, line in enumerate(self.screen.display):
             if text in line:
                 cell = self.screen.buffer[number][columns_before(line, text)]
@@ -98,14 +98,14 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """The lines on the screen, without trailing white space; empty ones at the end left out."""
+        """Return the lines on the screen, without trailing white space and empty lines at the end."""
         lines = [line.rstrip() for line in self.screen.display]
         while lines and not lines[-1]:
             lines.pop()
         return lines
 
     def wait(self, condition: Callable[[list[str]], object], what: str) -> list[str]:
-        """Draw until the lines on the screen are as wanted."""
+        """Draw until the lines on the screen satisfy the condition."""
         deadline = time.monotonic() + PATIENCE
         while not condition(self.lines):
             left = deadline - time.monotonic()
@@ -117,13 +117,13 @@ class Terminal:
         return self.wait(lambda lines: any(text in line for line in lines), text)
 
     def status(self) -> int:
-        """The exit status, once it has ended."""
+        """Wait for the end of the program, and return its exit status."""
         while self._draw(PATIENCE):
             pass
         return self._child.wait(PATIENCE)
 
     def hang_up(self) -> int:
-        """The terminal is gone, as when its window is closed. Returns the exit status."""
+        """Close the terminal, as when its window is closed. Returns the exit status."""
         with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), self.fd)
         return self._child.wait(PATIENCE)
@@ -132,12 +132,12 @@ class Terminal:
         self._child.send_signal(signal.SIGTERM)
 
     def _draw(self, patience: float) -> bool:
-        """Draw what comes within `patience` s. False: it has ended, and everything is drawn."""
+        """Draw the output of the next `patience` seconds. Returns False once the program has ended and all is drawn."""
         if not select.select([self.fd], [], [], patience)[0]:
             return self._child.poll() is None
         try:
             data = os.read(self.fd, 65_536)
-        except OSError:  # EIO: nobody has the terminal open any more
+        except OSError:  # EIO: no process has the terminal open any more
             return False
         self.raw += data
         self._stream.feed(data)

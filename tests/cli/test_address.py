@@ -1,4 +1,4 @@
-"""How a server is written."""
+"""The notation of server addresses."""
 
 import pytest
 

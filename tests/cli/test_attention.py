@@ -1,4 +1,4 @@
-"""Which notification a terminal understands, and what is written."""
+"""The notifications that each terminal understands, and their bytes."""
 
 from base64 import b64decode
 

@@ -1,4 +1,4 @@
-"""The async client against a node that says what the test wants."""
+"""The async client against a scripted node."""
 
 import socket
 from collections.abc import Callable
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 WHO = {"type": "who", "name": "carol"}
 PRESENCE = '{"type":"presence","name":"carol","state":"away"}'
-PROMPT = 5.0  # seconds in which something that needs no wait must happen on a busy machine
+PROMPT = 5.0  # seconds on a busy machine for an action that needs no wait
 
 
 def a_text(id: int, text: str) -> str:
@@ -41,7 +41,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 class Script:
-    """The node's part of a conversation between alice and bob, in a thread of its own."""
+    """The node's part of a chat between alice and bob, in a separate thread."""
 
     def __init__(self, node: ScriptedNode, then: Callable[[Peer], None], **welcome: Any) -> None:
         self._node, self._then, self._welcome = node, then, welcome
@@ -60,7 +60,7 @@ async def converse(
     patience: float | None = 0,
     **welcome: Any,
 ) -> None:
-    """Alice, called and paired with bob, does `body`; the node does `then`. Errors of either come out as they are."""
+    """Pair alice with bob, and run `body` as alice and `then` as the node. Errors of either are raised."""
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_sync, Script(node, then, **welcome))
@@ -98,7 +98,7 @@ async def test_a_conversation_as_the_documentation_has_it(node: ScriptedNode) ->
 async def test_a_text_is_acknowledged_only_when_the_loop_is_done_with_it(node: ScriptedNode) -> None:
     def bob(peer: Peer) -> None:
         peer.say(a_text(1, "one"), a_text(2, "two"), a_text(3, "three"))
-        peer.expect(WHO)  # alice has all three in hand, and has acknowledged none
+        peer.expect(WHO)  # alice has received all three and acknowledged none
         peer.say(PRESENCE)
         peer.expect(acked(3))
         peer.say('{"type":"left","name":"bob","reason":"quit"}')
@@ -117,7 +117,7 @@ async def test_a_text_is_acknowledged_only_when_the_loop_is_done_with_it(node: S
 async def test_a_text_whose_handling_failed_is_not_acknowledged(node: ScriptedNode) -> None:
     def bob(peer: Peer) -> None:
         peer.say(a_text(1, "bad"))
-        peer.part()  # and no ack before
+        peer.part()  # no ack comes before it
 
     async def alice(chat: Chat) -> None:
         async for event in chat:
@@ -131,7 +131,7 @@ async def test_a_text_whose_handling_failed_is_not_acknowledged(node: ScriptedNo
 async def test_a_sender_waits_for_room_in_the_window(node: ScriptedNode) -> None:
     def bob(peer: Peer) -> None:
         peer.expect(said(1, "a"), said(2, "b"))
-        peer.expect(WHO)  # and not the third
+        peer.expect(WHO)  # the third one is not acknowledged
         peer.say(PRESENCE, an_ack(1))
         peer.expect(said(3, "c"))
         peer.say(an_ack(3))
@@ -157,7 +157,7 @@ async def test_a_sender_who_waits_acknowledges_what_was_dealt_with(node: Scripte
         peer.expect(WHO)
         peer.say(PRESENCE)
         peer.expect(said(1, "fills the window"))
-        peer.expect(acked(1))  # and not 2, which is being dealt with
+        peer.expect(acked(1))  # 2, which is being processed, is not acknowledged
         peer.say(an_ack(1))
         peer.expect(said(2, "waits"))
         peer.say(an_ack(2))
@@ -182,7 +182,7 @@ async def test_a_text_that_waits_for_room_is_not_said_to_the_next_partner(node: 
             '{"type":"unconfirmed","from":1,"to":1,"reason":"quit"}',
             '{"type":"left","name":"bob","reason":"quit"}',
         )
-        peer.say(*gone, PAIRED % ("carol", "c2"))  # in one piece: whoever waits wakes up to carol
+        peer.say(*gone, PAIRED % ("carol", "c2"))  # all of it in one write, so that the waiting task wakes up to carol
         peer.part()
 
     async def alice(chat: Chat) -> None:
@@ -228,7 +228,7 @@ async def test_a_lost_connection_fails_what_waits_and_is_told_after_the_last_eve
         assert [event.text for event in told if isinstance(event, Message)] == ["last words"]
         assert [text.text for text in chat.pending] == ["a"]
 
-    # The program leaves its block in peace, but one text's fate is open: that must not pass in silence.
+    # The block of the program ends well, but one text has no outcome. That must raise an error.
     with pytest.raises(ConnectionLost):
         await converse(node, bob, alice)
 
@@ -238,7 +238,7 @@ async def test_a_frozen_node_is_noticed_by_its_silence(node: ScriptedNode) -> No
         peer.expect(PING)
         peer.say(PONG)
         peer.expect(PING)
-        assert peer.heard() is None  # the client has given up
+        assert peer.heard() is None  # the client gives up
 
     async def alice(chat: Chat) -> None:
         with anyio.fail_after(PROMPT), pytest.raises(ConnectionLost, match=r"no answer from .* any more"):
@@ -267,7 +267,7 @@ async def test_a_cancelled_program_gives_its_name_back(node: ScriptedNode) -> No
         peer.say(BYE)
 
     async def alice(chat: Chat) -> None:
-        scope.cancel()  # now, and not after some time: earlier there is no name to give back
+        scope.cancel()  # the cancellation comes now and not after some time: earlier there is no name to give back
         await anyio.sleep_forever()
 
     with anyio.CancelScope() as scope:

@@ -1,4 +1,4 @@
-"""Which address is tried next, and when."""
+"""The order and the times in which addresses are tried."""
 
 import random
 import socket
@@ -14,16 +14,16 @@ from anyio.abc import SocketAttribute
 from pairchat import ConnectionFailed
 from pairchat.address import Address, parse_address
 from pairchat.dial import FIRST_PAUSE, LONGEST_PAUSE, PAUSE, Route, pauses
-from pairchat.resolve import in_turn
+from pairchat.dns_lookup import in_turn
 from tests.cli.scripted import ScriptedNode
 
 pytestmark = pytest.mark.anyio
-FULL = 2  # connections that fill a backlog of none: the kernel keeps one more than was asked for
+FULL = 2  # connections that fill a backlog of zero: the kernel keeps one more than the limit
 
 
 @contextmanager
 def silent() -> Iterator[Address]:
-    """A port that answers nothing, not even to a connection: its backlog is full."""
+    """A port that answers nothing, not even a connection, because its backlog is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(FULL):
@@ -34,7 +34,7 @@ def silent() -> Iterator[Address]:
 
 
 def vacant() -> Address:
-    """Nobody listens there."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return Address("127.0.0.1", probe.getsockname()[1])
 
@@ -51,7 +51,7 @@ async def test_servers_are_taken_in_turn_and_those_that_are_down_passed_over() -
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str] | None]]:
-    """Addresses by name, for the system's resolver to know; None: no name server answers before the test is over."""
+    """Set the addresses of each name. None means that no name server answers during the test."""
     known: dict[str, list[str] | None] = {}
     over = threading.Event()
 
@@ -62,7 +62,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str] | Non
             raise OSError("too late")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
 
-    monkeypatch.setattr("pairchat.resolve.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("pairchat.dns_lookup.socket.getaddrinfo", getaddrinfo)
     yield known
     over.set()
 
@@ -80,7 +80,7 @@ async def test_a_name_that_hangs_holds_up_no_other_server(names: dict[str, list[
     names["hangs.example"] = None
     with ScriptedNode() as node:
         route = Route([Address("hangs.example", 9999), parse_address(node.address)])
-        for _ in range(3):  # one lookup under way is enough
+        for _ in range(3):  # one look-up in flight is enough
             await (await route.open(60, only=60)).aclose()
             assert str(route.current) == node.address
     assert sum(thread.name == "resolve hangs.example" for thread in threading.enumerate()) == 1
@@ -133,7 +133,7 @@ async def test_a_lost_address_of_a_name_is_left_for_another_one(names: dict[str,
             began: set[str] = set()
             while began != {"127.0.0.2", "127.0.0.3"}:
                 route, taken = Route([Address("relay.example", port)]), []
-                for answer in (["127.0.0.2", "127.0.0.3"], ["127.0.0.3", "127.0.0.2"]):  # as name servers turn them
+                for answer in (["127.0.0.2", "127.0.0.3"], ["127.0.0.3", "127.0.0.2"]):  # servers rotate them
                     names["relay.example"] = list(answer)
                     async with await route.open(5) as stream:
                         taken.append(str(stream.extra(SocketAttribute.remote_address)[0]))

@@ -1,4 +1,4 @@
-"""What others wrote can't steer a terminal."""
+"""Texts of others can't control a terminal."""
 
 import unicodedata
 

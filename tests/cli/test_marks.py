@@ -1,4 +1,4 @@
-"""Against a node that says which request it answers, in which chat, and how long a line may be."""
+"""The client against a node that tells the request of each answer, the chat, and the longest line."""
 
 import json
 from typing import Any
@@ -43,13 +43,13 @@ def refusal(code: str, **more: Any) -> bytes:
 
 
 def written(protocol: ClientProtocol) -> list[dict[str, Any]]:
-    """What was said since it was last asked."""
+    """Return the frames since the last call."""
     return [json.loads(line) for line in protocol.data_to_send().splitlines()]
 
 
 @pytest.fixture
 def alice() -> ClientProtocol:
-    """Nobody is chatting with her."""
+    """Alice without a chat."""
     protocol = ClientProtocol()
     protocol.claim("alice")
     protocol.feed(welcome())
@@ -64,7 +64,7 @@ def chatting(alice: ClientProtocol) -> ClientProtocol:
 
 
 def resume(protocol: ClientProtocol, *rest: bytes, max_line: int = MAX_LINE) -> list[Any]:
-    """The connection is lost, and made again."""
+    """Lose the connection, and resume on a new one."""
     protocol.connection_lost("gone")
     protocol.reconnect()
     protocol.data_to_send()
@@ -85,7 +85,7 @@ def test_each_answer_goes_to_the_request_that_it_is_for(alice: ClientProtocol) -
         + frame(type="blocked", name="eve", ref=marks[2])
         + frame(type="unblocked", name="eve", ref=marks[3])
         + frame(type="ringing", name="bob", wait=30, chat="c1", ref=marks[4])
-        + paired("c0", "bob")  # he was faster: another chat than that which she asked for
+        + paired("c0", "bob")  # bob called first, so this is another chat than the one that she asked for
         + paired("c1", "Bob", ref=marks[4])
     )
     assert told == [
@@ -193,7 +193,7 @@ def test_a_call_that_was_given_up_is_not_made_again(alice: ClientProtocol) -> No
 
 
 def texts(protocol: ClientProtocol, *words: str) -> list[Outgoing]:
-    """Said, without a look at how long they are."""
+    """Return texts of any length."""
     limit, protocol.max_line = protocol.max_line, 1 << 20
     said = [protocol.send(text) for text in words]
     protocol.max_line = limit
@@ -219,7 +219,7 @@ def test_a_request_that_is_too_long_is_refused_before_it_goes(alice: ClientProto
 
 
 def test_a_refusal_that_comes_late_is_not_booked_on_what_is_under_way(chatting: ClientProtocol) -> None:
-    """The node has three answers on the way when the first one comes; two are for what is being said again."""
+    """Three answers are on their way when the first one arrives. Two are about texts that are being sent again."""
     first, second, long, longer, last = texts(chatting, "first", "second", "x" * 2000, "y" * 3000, "last")
     told = chatting.feed(refusal("too_long", id=3))
     assert told == [Settled(long)]
@@ -246,13 +246,13 @@ def test_the_rest_of_a_burst_behind_a_full_window_is_said_again(chatting: Client
     assert chatting.feed(refusal("window_full", id=2)) == []
     assert chatting.feed(frame(type="ack", id=1, chat="c1", at=1)) == [Settled(one)]
     assert [said["id"] for said in written(chatting)] == [2, 3]
-    assert chatting.feed(refusal("window_full", id=3)) == []  # of the first burst
+    assert chatting.feed(refusal("window_full", id=3)) == []  # the refusal is about the first burst
     assert chatting.feed(frame(type="ack", id=3, chat="c1", at=2)) == [Settled(two), Settled(three)]
     assert written(chatting) == []
 
 
 def test_what_may_have_gone_out_is_never_refused(chatting: ClientProtocol) -> None:
-    """The next node takes shorter lines; the one before may have taken the text. Those behind it are taken."""
+    """The next node takes shorter lines, but the one before may have taken the text. The texts after it are taken."""
     one, long, three = texts(chatting, "one", "x" * 900, "three")
     told = resume(chatting, paired(resumed=True, last=0), max_line=512)
     assert [event.text for event in told if isinstance(event, Settled)] == [long]

@@ -1,4 +1,4 @@
-"""What the package publishes."""
+"""The names that the package publishes."""
 
 import inspect
 import types
@@ -24,7 +24,7 @@ def test_whatever_a_published_function_takes_or_returns_is_published() -> None:
 
 
 def _ours(hint: object) -> set[object]:
-    """The classes of the package in a type."""
+    """Yield the package's own classes in a type."""
     if inspect.isclass(hint) and hint.__module__.startswith("pairchat"):
         return {hint}
     return {kind for part in typing.get_args(hint) for kind in _ours(part)}

@@ -1,4 +1,4 @@
-"""The async client when its connection goes, against nodes that say what the test wants."""
+"""The async client when its connection is lost, against scripted nodes."""
 
 import asyncio
 import threading
@@ -14,14 +14,14 @@ from tests.cli.scripted import QUIT, WELCOME, ScriptedNode
 
 pytestmark = pytest.mark.anyio
 
-PROMPT = 5.0  # seconds in which something that needs no wait must happen on a busy machine
+PROMPT = 5.0  # seconds on a busy machine for an action that needs no wait
 HI = '{"type":"msg","id":1,"from":"bob","chat":"c1","text":"hi","at":1}'
 BAD_TOKEN = '{"type":"error","code":"bad_token","message":"no","name":"alice"}'
 
 
 @pytest.fixture(autouse=True)
 def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each begins at the first of its servers."""
+    """Each begins with the first of its servers."""
     monkeypatch.setattr("pairchat.client.begin_at", lambda _: 0)
 
 
@@ -34,7 +34,7 @@ def an_ack(id: int) -> str:
 
 
 async def play(script: Callable[[], None], main: Callable[[], object]) -> None:
-    """The node's part in a thread; an error of either comes out as it is."""
+    """Run the node's part in a thread. Errors of either side are raised."""
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_sync, script)
@@ -258,7 +258,7 @@ async def test_a_server_that_gives_no_answer_to_the_first_words_is_left_for_anot
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pairchat.reconnector.CLAIM_WAIT", 0.5)  # a busy machine answers sooner
-    # The second one is frozen: its kernel takes the connection, and nobody looks at it.
+    # The second one is frozen: its kernel accepts the connection, and the process doesn't handle it.
     with ScriptedNode() as closing, ScriptedNode() as frozen, ScriptedNode() as good:
 
         def relay() -> None:

@@ -1,4 +1,4 @@
-"""What a session says after it lost its connection, in literal bytes."""
+"""The lines of a session after it lost its connection, in literal bytes."""
 
 import pytest
 
@@ -80,7 +80,7 @@ def test_what_has_no_outcome_goes_again_in_order_and_before_anything_new() -> No
     assert protocol.data_to_send() == PING
     assert protocol.feed(repaired(1)) == [Paired("bob", "c1", "client", True), Settled(texts[0])]
     texts.append(protocol.send("e"))
-    assert protocol.data_to_send() == b""  # not before it is known what stands
+    assert protocol.data_to_send() == b""  # not before the outcomes are known
     protocol.feed(PONG)
     assert protocol.data_to_send() == said(2, "b") + said(3, "c") + said(4, "d") + said(5, "e")
     protocol.feed(b'{"type":"ack","id":5,"chat":"c1"}\n')
@@ -91,7 +91,7 @@ def test_refusals_that_were_under_way_do_not_confuse_the_next_connection() -> No
     protocol = chatting()
     texts = [protocol.send(text) for text in "abc"]
     protocol.data_to_send()
-    protocol.feed(error("window_full", ',"id":2'))  # and the answer to 3 is lost
+    protocol.feed(error("window_full", ',"id":2'))  # the answer to 3 is lost
     cut(protocol)
     protocol.data_to_send()
     protocol.feed(BACK + repaired(0) + PONG)
@@ -114,7 +114,7 @@ def test_a_chat_that_ended_meanwhile_leaves_the_outcome_to_the_node_and_keeps_wh
     protocol.feed(b'{"type":"unconfirmed","from":1,"to":1,"reason":"quit"}\n')
     assert tried.detail == "quit"
     protocol.feed(PAIRED.replace(b"c1", b"c2"))
-    assert protocol.send("c").id == 3  # the node was told of 2
+    assert protocol.send("c").id == 3  # the node had received 2
 
 
 def test_a_chat_that_nobody_remembers_is_told_under_the_partners_name() -> None:
@@ -164,7 +164,7 @@ def test_a_pong_of_the_old_connection_is_not_waited_for() -> None:
     assert protocol.state.value == "online"
 
 
-# --- when there is nothing to go back to
+# --- sessions that can't be resumed
 
 
 def test_a_session_that_is_gone_is_told_and_its_name_claimed_again() -> None:
@@ -201,7 +201,7 @@ def test_a_node_that_can_not_take_us_back_now_is_left_for_another(code: str) -> 
     cut(protocol)
     assert protocol.feed(error(code)) == []
     assert protocol.stranded
-    assert protocol.connection_lost("elsewhere") == []  # one outage, told once
+    assert protocol.connection_lost("elsewhere") == []  # one outage is reported once
     protocol.reconnect()
     assert not protocol.stranded
     assert HELLO + b',"token":"t0","sent":0}\n' in protocol.data_to_send()
@@ -224,7 +224,7 @@ def test_a_node_that_goes_away_says_so() -> None:
 
 
 def test_the_chat_that_is_over_is_named() -> None:
-    """Its node may have been killed before it could write that down."""
+    """Its node may have been killed before it could record the end."""
     protocol = chatting()
     protocol.feed(left("bob", "left"))
     cut(protocol)
@@ -256,7 +256,7 @@ def test_a_remembered_session_goes_on() -> None:
     second = ClientProtocol()
     claim = second.recall(decode(encode(memory)))
     assert second.data_to_send() == HELLO + b',"token":"t0","chat":"c1","sent":1,"last":4,"at":1.0}\n'
-    assert [text.text for text in second.outbox.pending] == ["a"]
+    assert [text.text for text in second.unacked_messages.pending] == ["a"]
     second.feed(BACK + repaired(0) + HI + PONG)
     assert claim.outcome == Joined("alice", "n1", True)
     assert second.data_to_send() == PING + b'{"type":"ack","id":4,"chat":"c1"}\n' * 2 + said(1, "a")
@@ -266,7 +266,7 @@ def test_a_remembered_session_that_is_gone_ends_in_a_new_one_or_a_refusal() -> N
     memory = SessionState("alice", "t0", 1, "c1", "bob", "client", 0, (Said(1, "a", "c1", "client", True),))
     protocol = ClientProtocol()
     claim = protocol.recall(memory)
-    [text] = protocol.outbox.pending
+    [text] = protocol.unacked_messages.pending
     assert protocol.feed(error("bad_token")) == [Settled(text), Left("bob", "lost", "c1"), Expired("alice")]
     protocol.feed(FRESH)
     assert claim.outcome == Joined("alice", "n1", False)

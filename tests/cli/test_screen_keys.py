@@ -1,10 +1,10 @@
-"""`pairchat` in a real pseudo-terminal: keys that do nothing, or something else than they look like."""
+"""`pairchat` in a pseudo-terminal: keys that do nothing, or something unexpected."""
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from pairchat.screen.entry import _Names  # private: a terminal shows completions too late to tell them apart
+from pairchat.screen.input_line import _Names  # private: a terminal shows completions too late to tell them apart
 from pairchat.screen.theme import Theme, background
 from tests.cli.chatting import CTRL_C, ENTER, Open, a_text, paired, said
 from tests.cli.scripted import PING, PONG, ScriptedNode
@@ -19,7 +19,7 @@ def test_a_line_of_nothing_but_blanks_is_not_sent(node: ScriptedNode, terminal: 
 def test_enter_takes_what_was_completed_and_sends_nothing(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     screen.type("/\t")
-    screen.wait_for("end the chat; give up")  # a menu of all of them
+    screen.wait_for("end the chat; give up")  # a menu of all commands
     screen.type("\t")
     screen.wait(lambda lines: any("> /to" in line for line in lines), "the first")
     screen.type(ENTER)
@@ -75,7 +75,7 @@ def test_a_click_does_nothing_and_the_wheel_still_scrolls(node: ScriptedNode, te
     peer.say(*[a_text(id, f"text {id}.") for id in range(1, 101)])
     screen.wait_for("text 100.")
     before = screen.lines
-    screen.type("\x1b[<0;5;3M\x1b[<0;5;3mx")  # pressed, let go, and a letter to wait for
+    screen.type("\x1b[<0;5;3M\x1b[<0;5;3mx")  # a press, a release, and a letter to wait for
     screen.wait_typed("> x")
     assert screen.lines[:-1] == before[:-1]
     screen.wheel(1)
@@ -118,7 +118,7 @@ def test_a_paste_whose_end_is_lost_ends_by_itself(node: ScriptedNode, terminal: 
     screen, _ = paired(node, terminal)
     screen.type("\x1b[200~pasted")
     screen.wait_typed("> pasted")
-    screen.type("\x1b[201~, typed")  # the end, too late
+    screen.type("\x1b[201~, typed")  # the end of the paste, too late
     screen.wait_typed("> pasted, typed")
 
 
@@ -126,7 +126,7 @@ def test_ctrl_c_gives_up_a_paste_that_does_not_end(node: ScriptedNode, terminal:
     screen, peer = paired(node, terminal)
     screen.type("\x1b[200~pasted")
     peer.say(a_text(1, "hi"))
-    screen.wait_for("│ hi")  # what was typed before has been read by now
+    screen.wait_for("│ hi")  # the earlier input has been read by now
     screen.type(CTRL_C)
     peer.say(a_text(2, "there"))
     screen.wait_for("│ there")

@@ -1,4 +1,4 @@
-"""`pairchat` in a real pseudo-terminal: how a session begins, goes on and ends."""
+"""`pairchat` in a pseudo-terminal: the beginning, the course and the end of a session."""
 
 import signal
 

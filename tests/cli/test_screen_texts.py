@@ -1,4 +1,4 @@
-"""`pairchat` in a real pseudo-terminal: what is said and what comes in."""
+"""`pairchat` in a pseudo-terminal: texts in both directions."""
 
 import re
 
@@ -20,7 +20,7 @@ from tests.cli.chatting import (
 )
 from tests.cli.scripted import PAIRED, ScriptedNode
 
-# --- what is said
+# --- sent texts
 
 
 @pytest.mark.parametrize(("acks", "sign"), [("client", "✓✓"), ("node", "✓")])
@@ -117,11 +117,11 @@ def test_what_was_typed_before_is_searched(node: ScriptedNode, terminal: Open) -
         screen.type(text + ENTER)
         peer.expect(said(id, text))
     screen.type(CTRL_R)
-    screen.wait_for("typed before:")  # what was typed is loaded once the line was drawn
+    screen.wait_for("typed before:")  # earlier input is loaded once the line was drawn
     screen.type("nee")
     screen.wait_for("typed before: nee")
     screen.wait_typed("> a needle")
-    screen.type(CTRL_D + CTRL_C)  # gives up the search, and nothing else
+    screen.type(CTRL_D + CTRL_C)  # this ends the search, and nothing else
     screen.wait(lambda lines: lines[-1] == ">" and "typed before" not in lines[-2], "an empty line")
     screen.type(CTRL_R + "nee" + ENTER)
     screen.wait(lambda lines: lines[-1] == "> a needle" and "typed before" not in lines[-2], "the line")
@@ -129,7 +129,7 @@ def test_what_was_typed_before_is_searched(node: ScriptedNode, terminal: Open) -
     peer.expect(said(4, "a needle"))
 
 
-# --- what comes in
+# --- received texts
 
 
 def test_incoming_text_does_not_disturb_the_line_being_typed(node: ScriptedNode, terminal: Open) -> None:
@@ -147,7 +147,7 @@ def test_incoming_text_does_not_disturb_the_line_being_typed(node: ScriptedNode,
 
 
 def typed(lines: list[str]) -> str:
-    """What stands in several rows of the input, joined."""
+    """Return the text in several rows of the input, joined."""
     return "".join(line[2:].ljust(32) for line in lines[-6:] if line.startswith(("> ", "  ")))
 
 
@@ -177,7 +177,7 @@ def test_a_hostile_text_is_shown_and_not_obeyed(node: ScriptedNode, terminal: Op
     lines = screen.wait_for("two")
     [first] = [number for number, line in enumerate(lines) if "[2J" in line]
     assert lines[first].partition("│ ")[2] == SHOWN
-    assert lines[first + 1] == "               │ alice: two"  # indented: no new speaker
+    assert lines[first + 1] == "               │ alice: two"  # it is indented, because the speaker is the same
     for sequence in (b"\x1b]52", b"\x1bP", b"\x9b", b"\x1b[2J|"):
         assert sequence not in screen.raw.replace("\u2009".encode(), b"")
 

@@ -1,4 +1,4 @@
-"""`pairchat` in a real pseudo-terminal: scrolling, sizes, colours, and calling for attention."""
+"""`pairchat` in a pseudo-terminal: scrolling, sizes, colours, and notifications."""
 
 import re
 
@@ -97,7 +97,7 @@ def test_a_text_that_nobody_sees_rings_and_stands_below_a_line(node: ScriptedNod
 def test_a_shell_that_gets_the_terminal_hears_nothing_of_its_focus(node: ScriptedNode, terminal: Open) -> None:
     screen, peer = paired(node, terminal)
     before = len(screen.raw)
-    screen.type("\x1a")  # Ctrl-Z; without a shell to continue it, nobody is stopped
+    screen.type("\x1a")  # Ctrl-Z; without a shell to continue it, it doesn't stop
     screen.wait(lambda _: b"\x1b[?1049h" in screen.raw[before:], "the screen again")
     told = screen.raw[before:]
     order = [told.index(sequence) for sequence in (b"\x1b[?1049l", b"\x1b[?1004l", b"\x1b[?1004h", b"\x1b[?1049h")]

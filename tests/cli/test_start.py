@@ -1,4 +1,4 @@
-"""Starting afresh, as users do; the other tests fork. Nothing is imported that the run at hand doesn't use."""
+"""A start in a new interpreter, as users do it; the other tests fork. A run imports nothing that it doesn't use."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests.cli.children import fresh
 from tests.cli.piped import Start
 from tests.cli.scripted import ScriptedNode
 
-PIPE = "import pairchat.cli; pairchat.cli.main()"  # without a name it ends with its usage
+PIPE = "import pairchat.cli; pairchat.cli.main()"  # without a name it ends with a usage message
 SCREEN = "import pairchat.screen"
 
 

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, read by nobody, or of another encoding; signals that are ignored."""
+"""Standard streams that are closed, full, unread, or in another encoding, and signals that are ignored."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tests.cli.scripted import QUIT, Peer, ScriptedNode
 
 
 def alone(peer: Peer) -> None:
-    """Bob isn't there."""
+    """A chat that can't begin, because bob isn't there."""
     peer.welcome("alice")
     peer.expect({"type": "to", "name": "bob"})
     peer.say('{"type":"error","code":"no_such_user","message":"no","name":"bob"}', '{"type":"pong"}')

@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 import pairchat
 from pairchat.address import parse_address
 from pairchat.dial import Route
-from pairchat.trust import client_context
+from pairchat.tls_setup import client_context
 from tests.cli.chatting import an_ack, said
 from tests.cli.piped import Start
 from tests.cli.scripted import Peer, ScriptedNode
@@ -81,7 +81,7 @@ async def test_a_certificate_that_is_not_trusted_and_no_tls_at_all_are_refused(
                     pass
 
 
-GARBAGE = b"\x00" * 37  # of a length that a record may have, and of a kind that none has
+GARBAGE = b"\x00" * 37  # a length that a record may have, and a type that none has
 
 
 @pytest.mark.parametrize("garbage", [GARBAGE, b"HTTP/1.1 400 Bad Request\r\n\r\n" * 2])
@@ -96,7 +96,7 @@ async def test_a_bad_record_is_a_lost_connection(node: ScriptedNode, certificate
         peer.pair("bob")
         peer.expect(said(1, "hi"))
         peer.say_bare(garbage)
-        node.accept_bare().sendall(garbage)  # another time in the handshake
+        node.accept_bare().sendall(garbage)  # another time during the handshake
         again = node.accept()
         again.take_back("alice", 0, partner="bob", sent=1)
         again.expect(said(1, "hi"))
@@ -114,7 +114,7 @@ async def test_a_bad_record_is_a_lost_connection(node: ScriptedNode, certificate
             async for event in chat:
                 told.append(type(event))
                 if isinstance(event, pairchat.Dropped):
-                    assert "was lost: TLS failed: " in event.reason  # it did speak TLS
+                    assert "was lost: TLS failed: " in event.reason  # the connection used TLS before
                 if isinstance(event, pairchat.Settled):
                     break
             assert [kind.__name__ for kind in told] == ["Joined", "Paired", "Dropped", "Joined", "Paired", "Settled"]

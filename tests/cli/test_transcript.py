@@ -1,10 +1,10 @@
-"""What is remembered for the screen: no more than a bound, however long a conversation goes on."""
+"""The transcript for the screen is bounded, however long a chat lasts."""
 
 from datetime import datetime
 
 from prompt_toolkit.utils import _CHAR_SIZES_CACHE  # private: it is the cache of a library, which shows it nowhere
 
-from pairchat.screen.rows import Look, rows
+from pairchat.screen.entry_rows import Look, rows
 from pairchat.screen.transcript import DRAWN, KEPT, KEPT_TEXT, Kind, Transcript
 
 NOW = datetime(2026, 11, 30)

@@ -1,4 +1,4 @@
-"""How a call, a claim, a proof and the whole of the async client end, on a node that says what the test wants."""
+"""The ends of a call, a claim, a proof, and of the whole async client, against a scripted node."""
 
 import threading
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from tests.cli.test_client import anyio_backend as anyio_backend
 
 pytestmark = pytest.mark.anyio
 
-PROMPT = 10.0  # seconds in which something that needs no wait must happen on a busy machine
+PROMPT = 10.0  # seconds on a busy machine for an action that needs no wait
 NOW = {"type": "quit", "now": True}
 NEW = (WELCOME % ("alice", 256, 1_048_576, 30))[:-1] + ',"max_line":65536}'
 BACK = NEW.replace('"resumed":false', '"resumed":true')
@@ -24,7 +24,7 @@ BAD_AUTH = '{"type":"error","code":"bad_auth","message":"This name needs a valid
 
 
 async def play(script: Callable[[], None], main: Callable[[], Awaitable[object]]) -> None:
-    """The node's part in a thread; an error of either comes out as it is."""
+    """Run the node's part in a thread. Errors of either side are raised."""
     failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_sync, script)
@@ -38,7 +38,7 @@ async def play(script: Callable[[], None], main: Callable[[], Awaitable[object]]
 
 
 async def knock(node: ScriptedNode) -> None:
-    """Have a node that waits for a client see that there is none any more."""
+    """Connect once, so that a node that waits for a client finds that none comes any more."""
     host, port = node.address.split(":")
     async with await anyio.connect_tcp(host, int(port)):
         pass
@@ -241,7 +241,7 @@ async def test_a_proof_that_never_comes_right_is_named_when_patience_ends(node: 
 async def test_a_proof_that_hangs_at_a_reconnect_prolongs_nothing(
     node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairchat.reconnector.CONNECT_WAIT", 10 * PROMPT)  # the test is over long before
+    monkeypatch.setattr("pairchat.reconnector.CONNECT_WAIT", 10 * PROMPT)  # the test ends long before
     asked = 0
 
     async def auth() -> str:
@@ -256,7 +256,7 @@ async def test_a_proof_that_hangs_at_a_reconnect_prolongs_nothing(
         peer.heard()
         peer.say(NEW)
         peer.close()
-        assert node.accept().heard() is None  # closed together with the wait for the proof
+        assert node.accept().heard() is None  # it was closed together with the wait for the proof
 
     async def alice() -> None:
         with pytest.raises(ConnectionLost, match="no proof of the name within"):

@@ -1,4 +1,4 @@
-"""What a person is told, and with which status a program ends."""
+"""The messages for people, and the exit status of each failure."""
 
 from datetime import datetime, timedelta
 
@@ -42,5 +42,5 @@ def test_a_time_is_shown_as_one_of_this_machine() -> None:
 
 @pytest.mark.parametrize("at", [1e300, -1e300, 1e16, float("inf"), float("nan")])
 def test_a_time_that_there_is_not_is_now(at: float) -> None:
-    """A node says it, and whatever it says a text has to be shown."""
+    """A node may send any time, and the text must still be shown."""
     assert abs(moment(at) - datetime.now()) < timedelta(minutes=1)

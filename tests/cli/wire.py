@@ -1,4 +1,4 @@
-"""A protocol at the points where tests begin, and literal lines."""
+"""A client protocol in the states in which tests begin, and literal lines."""
 
 from pairchat import ClientProtocol, Refused, Request
 from tests.cli.scripted import WELCOME
@@ -30,6 +30,6 @@ def said(id: int, text: str, chat: str = "c1") -> bytes:
 
 
 def code(request: Request) -> str:
-    """Why it was refused."""
+    """Return the code of the refusal."""
     assert isinstance(request.outcome, Refused)
     return request.outcome.code

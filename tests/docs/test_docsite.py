@@ -1,4 +1,4 @@
-"""`make docs` moves the pages without breaking them, and says what is broken."""
+"""`make docs` moves pages without breaking their links, and reports broken ones."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the pages say is there: links, anchors, pages of the site, `make` targets, commands and their options."""
+"""Everything that the pages mention exists: links, anchors, pages of the site, `make` targets, commands and options."""
 
 import re
 import shlex
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in FROM_ROOT)])
 CODE = re.compile(r"^ *```.*?\n(.*?)^ *```|(?<!`)`([^`\n]+)`(?!`)", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"[\w./-]+\.(?:py|lua|md|toml|yml|json|conf|txt|c)")
-# Pages that speak of files of the repository; others speak of their readers' too.
+# Pages whose file names are those of the repository. Other pages also name files of their readers.
 OWN_FILES = ("CONTRIBUTING.md", "architecture.md", "guarantees.md", "security.md", "performance.md", "scaling.md")
-# Those of other programs.
+# Options of other programs.
 FOREIGN = {"--quick"}
 
 
@@ -31,7 +31,7 @@ def of_page(page: Path) -> str:
 
 
 def slug(heading: str) -> str:
-    """The anchor of a heading."""
+    """Return the anchor of a heading."""
     words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
     return re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
 
@@ -45,13 +45,13 @@ def anchors(page: Path) -> set[str]:
 
 
 def code(page: Path) -> Iterator[str]:
-    """Every line of code in a page."""
+    """Yield every line of code in a page."""
     for match in CODE.finditer(page.read_text(encoding="utf-8")):
         yield from (match[1] or match[2]).splitlines()
 
 
 def commands(line: str, program: str) -> Iterator[list[str]]:
-    """The words of each call of the program in a line of code."""
+    """Yield the words of each call of the program in a line of code."""
     for part in re.split(r"[|;&<>]|\s#", line.removeprefix("$ ").strip().removeprefix(".venv/bin/")):
         if part.strip().startswith(f"{program} "):
             yield shlex.split(part.replace("'", "").replace('"', ""))
@@ -59,7 +59,7 @@ def commands(line: str, program: str) -> Iterator[list[str]]:
 
 @cache
 def all_files() -> str:
-    """Each a line, with a slash at both ends of each folder."""
+    """Return all files, one a line, with a slash before and after each folder."""
     ignored = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()} | {".git"}
     folders = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ignored]
     inside = (path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*.*"))
@@ -67,7 +67,7 @@ def all_files() -> str:
 
 
 def is_there(name: str) -> bool:
-    """A page may leave out the folders that its readers know by then."""
+    """Return whether the file exists. A page may omit folders that its readers know already."""
     return f"/{name}\n" in all_files()
 
 
@@ -77,7 +77,7 @@ def options(command: Any) -> set[str]:
 
 @cache
 def known() -> dict[tuple[str, ...], set[str]]:
-    """The options of each command."""
+    """Return the options of each command."""
     relay: Any = typer.main.get_command(relay_app)
     found = {("relay", name): options(command) for name, command in relay.commands.items()}
     return found | {("relay",): options(relay), ("pairchat",): options(typer.main.get_command(pairchat_app))}

@@ -1,4 +1,4 @@
-"""The pictures show what is: the import contract, and functions that exist."""
+"""The pictures match the import contract, the functions in the code, and the table of transitions."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from relay.protocol.frames import ClientFrame, NodeFrame
+from relay.protocol.json_frames import ClientFrame, NodeFrame
 from relay.session.peer_messages import Mail
 from relay.session.session import NAMED, TRANSITIONS, State, Transition
 from tools import pictures
@@ -35,7 +35,7 @@ def test_every_package_of_the_contract_is_in_its_row_with_its_modules() -> None:
 
 
 def height_of(text: str, drawn: str) -> float:
-    """How far below the top this text stands."""
+    """Return the distance of this text from the top."""
     return float(drawn.split(f">{text}<")[0].splitlines()[-1].split('y="')[1].split('"')[0])
 
 
@@ -78,7 +78,7 @@ def test_each_step_of_a_resume_is_something_that_there_is_and_fits(step: picture
         (pictures.CLIENT, pictures.NEW): {str(frame.__struct_config__.tag) for frame in get_args(ClientFrame)},
         (pictures.NEW, pictures.CLIENT): {str(frame.__struct_config__.tag) for frame in get_args(NodeFrame)},
         (pictures.NEW, pictures.DIRECTORY): scripts,
-        (pictures.DIRECTORY, pictures.NEW): {"fence"},
+        (pictures.DIRECTORY, pictures.NEW): {"fencing"},
     }
     mail = {kind.__name__ for kind in get_args(Mail)}
     assert re.split(r"\W", step.what)[0] in known.get((step.sender, step.receiver), mail)

@@ -1,4 +1,4 @@
-"""The reference of the library is what the command makes of the docstrings, and leaves no published name out."""
+"""The reference of the library is up to date with the docstrings, and has every published name."""
 
 import inspect
 

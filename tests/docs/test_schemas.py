@@ -1,4 +1,4 @@
-"""The JSON Schemas in docs/ are what the command makes, and agree with what a node and a client accept."""
+"""The JSON Schemas in docs/ are up to date, and agree with the frames that a node and a client accept."""
 
 import json
 from collections.abc import Callable, Iterator, Set
@@ -8,12 +8,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from relay.names import parse
-from relay.protocol.frames import MAX_ID, MAX_REF, BadFrame, decode_client, decode_node
+from relay.protocol.json_frames import MAX_ID, MAX_REF, BadFrame, decode_client, decode_node
 from relay.server.auth import TOKEN_CHARACTERS
-from tests.relay.protocol.test_frames import CLIENT, NODE
+from tests.relay.protocol.test_json_frames import CLIENT, NODE
 from tools import schemas
 
-# Values to put in place of a field's own: each type, and both sides of each bound.
+# Values that replace a field's own value: each type, and both sides of each bound.
 STRANGE: list[Any] = [
     *(True, 0, -1, 1, 2, MAX_ID, MAX_ID + 1, -MAX_ID, -MAX_ID - 1, 1.5, "", "x", [], [1], ["x"], {}),
     *("r" * MAX_REF, "r" * (MAX_REF + 1)),
@@ -38,7 +38,7 @@ def is_read(decode: Callable[[bytes], object], frame: dict[str, Any]) -> bool:
 
 
 def altered(frame: dict[str, Any], fields: Set[str]) -> Iterator[dict[str, Any]]:
-    """The frame without each of its fields, and with each field that it may have replaced by each strange value."""
+    """Yield the frame without each of its fields, and with each field replaced by each of the values above."""
     for name in frame:
         yield {key: value for key, value in frame.items() if key != name}
     for name in sorted(fields):
@@ -47,7 +47,7 @@ def altered(frame: dict[str, Any], fields: Set[str]) -> Iterator[dict[str, Any]]
 
 
 def validator_of_type(of_client: bool, name: str) -> Draft202012Validator:
-    """The validator of one type of frame. It is faster than the one of all types."""
+    """Return the validator of one type of frame. It is faster than the validator of all types."""
     kinds = validator(of_client).schema["$defs"].values()
     [kind] = [kind for kind in kinds if kind["properties"]["type"] == {"const": name}]
     return Draft202012Validator(kind)
@@ -119,7 +119,7 @@ def test_unknown_fields_and_null_for_an_optional_field_are_valid(line: str) -> N
 
 @pytest.mark.parametrize("line", [line for _, line in CLIENT])
 def test_a_node_reads_exactly_what_is_valid(line: bytes) -> None:
-    """A name and a proof are judged after the frame was read, so their bounds have tests of their own."""
+    """A name and a proof are checked after the frame was read, so their bounds have separate tests."""
     frame = json.loads(line)
     check = validator_of_type(True, frame["type"])
     for other in altered(frame, check.schema["properties"].keys() - schemas.BOUNDS.keys()):

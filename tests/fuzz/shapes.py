@@ -1,4 +1,4 @@
-"""Values of the wire's types: every field within its type, and nothing else known of it."""
+"""Random values of the wire's types: each field has a value of its type."""
 
 import types
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 Strings = st.SearchStrategy[str]
 
-# What any field may hold that is a text: Unicode, lone surrogates excluded, which no message may hold.
+# Any text that a field may hold: Unicode without lone surrogates, which no message may hold.
 WORDS: Strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
 def shapes(of: Any, words: Strings = WORDS, numbers: st.SearchStrategy[int] | None = None) -> st.SearchStrategy[Any]:
-    """Values of a type. `words`: its texts; `numbers`: its integers, as far as the type's bounds allow."""
+    """Return a strategy for values of a type, with these texts, and these integers within the type's bounds."""
     origin, arguments = get_origin(of), get_args(of)
     inner: Callable[[Any], st.SearchStrategy[Any]] = lambda kind: shapes(kind, words, numbers)  # noqa: E731
     if origin is Annotated:
@@ -31,7 +31,7 @@ def shapes(of: Any, words: Strings = WORDS, numbers: st.SearchStrategy[int] | No
     if isinstance(of, type) and issubclass(of, msgspec.Struct):
         hints = get_type_hints(of, include_extras=True)
         return st.builds(of, **{name: inner(hints[name]) for name in of.__struct_fields__})
-    if isinstance(of, type) and issubclass(of, tuple):  # a NamedTuple
+    if isinstance(of, type) and issubclass(of, tuple):  # it is a NamedTuple
         hints = get_type_hints(of, include_extras=True)
         return st.builds(of, **{name: inner(kind) for name, kind in hints.items()})
     if of is str:
@@ -46,7 +46,7 @@ def shapes(of: Any, words: Strings = WORDS, numbers: st.SearchStrategy[int] | No
 def _bounded(
     of: Any, free: st.SearchStrategy[Any], meta: msgspec.Meta, numbers: st.SearchStrategy[int] | None
 ) -> st.SearchStrategy[Any]:
-    """Within a field's bounds: those of a text's length, or of a number."""
+    """Return a strategy within the bounds of a field: the length of a text, or the range of a number."""
     if meta.min_length is not None:
         return free.filter(lambda text: len(text) >= (meta.min_length or 0))
     if meta.max_length is not None:
@@ -61,16 +61,16 @@ def _bounded(
 
 
 def kinds(union: Any) -> list[Any]:
-    """The members of a union."""
+    """Return the members of a union."""
     return list(get_args(union))
 
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
-    """The pieces of `data` when it is cut at these places, wherever they are."""
+    """Return the pieces of `data` when it is cut at these places."""
     places = sorted({place % (len(data) + 1) for place in at})
     return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True) if start < end]
 
 
 def joined(pieces: list[bytes]) -> bytes:
-    """All of them."""
+    """Return the pieces joined."""
     return reduce(bytes.__add__, pieces, b"")

@@ -1,4 +1,4 @@
-"""The client's side of the protocol, before a node that says anything: `NotARelay`, and nothing else."""
+"""The client's protocol against a node that sends anything: it may raise `NotARelay` and nothing else."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -6,18 +6,18 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pairchat.client_protocol import ClientProtocol
 from pairchat.errors import NameLost, NotARelay, Refused
 from pairchat.events import Event, Message
-from pairchat.protocol import ClientProtocol
-from relay.protocol import frames
+from relay.protocol import json_frames
 from tests.fuzz.shapes import cut, joined, shapes
 
 WORDS = st.sampled_from(["alice", "bob", "c1", "c2", "t1", "", "node", "client", "busy", "lost", "\x1b[2J\u202e\n"])
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 3, 2**53 - 1])
-WELCOME = frames.encode(frames.NodeWelcome(1, "alice", "t1", False, 30.0, 8, 1000, 30.0, "n1"))
-PAIRED = frames.encode(frames.NodePaired("bob", "c1", "client", False))
+WELCOME = json_frames.encode(json_frames.NodeWelcome(1, "alice", "t1", False, 30.0, 8, 1000, 30.0, "n1"))
+PAIRED = json_frames.encode(json_frames.NodePaired("bob", "c1", "client", False))
 
-node_lines = shapes(frames.NodeFrame, WORDS, NUMBERS).map(frames.encode) | st.sampled_from([WELCOME, PAIRED])
+node_lines = shapes(json_frames.NodeFrame, WORDS, NUMBERS).map(json_frames.encode) | st.sampled_from([WELCOME, PAIRED])
 garbage = st.binary(max_size=30) | st.just(b'{"type":"tomorrow"}\n') | st.just(b"\n")
 
 Deed = Callable[[ClientProtocol], object]
@@ -45,13 +45,13 @@ DEEDS: list[Deed] = [
 
 
 def do(protocol: ClientProtocol, deed: Deed) -> None:
-    """What a user does; some of it may be refused, and says so."""
+    """Do what a user does. Some actions may be refused."""
     with suppress(Refused, NameLost):
         deed(protocol)
 
 
 def feed(protocol: ClientProtocol, data: bytes) -> list[Event] | None:
-    """The events, or None where the connection was given up."""
+    """Return the events, or None if the client gave the connection up."""
     try:
         told = protocol.feed(data)
     except NotARelay:
@@ -75,7 +75,7 @@ def test_a_node_that_says_anything_breaks_no_client(ask: bool, steps: list[bytes
         else:
             do(protocol, step)
         for line in protocol.data_to_send().splitlines():
-            assert frames.decode_client(line), "what it writes is what a node takes"
+            assert json_frames.decode_client(line), "what it writes is what a node takes"
 
 
 @given(st.lists(node_lines | garbage, max_size=12).map(joined), st.lists(st.integers(0)))

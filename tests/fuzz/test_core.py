@@ -1,4 +1,4 @@
-"""Whatever a stranger says, or Redis: nothing is raised, and two users who chat notice nothing of it."""
+"""Input of any kind from strangers and from Redis raises nothing, and doesn't affect two users who chat."""
 
 import json
 from collections import deque
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.protocol import frames
+from relay.protocol import json_frames
+from relay.protocol.commands_and_events import Acked, Acknowledge, Claim, Messages, Say
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong
-from relay.protocol.events import Acked, Acknowledge, Claim, Messages, Say
 from relay.session.peer_messages import Mail
 from tests.fuzz.shapes import cut, joined, shapes
 from tests.relay.world import User, World, enter, pair
@@ -21,7 +21,7 @@ NAMES = ["ann", "ben", "eve", "zoe"]
 WORDS = st.sampled_from([*NAMES, "n1", "n2", "n3", "chat1", "chat2", "chat3", "token", "", "x", "\x1b[2J\u202e\n"])
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 3, 4, 2**53 - 1, 2**63 - 1])
 
-frame_lines = shapes(frames.ClientFrame, WORDS, NUMBERS).map(frames.encode)
+frame_lines = shapes(json_frames.ClientFrame, WORDS, NUMBERS).map(json_frames.encode)
 odd_lines = st.dictionaries(
     st.sampled_from(["type", "v", "id", "name", "text", "chat", "token"]), WORDS | NUMBERS | st.none()
 ).map(lambda fields: json.dumps(fields).encode() + b"\n")
@@ -29,7 +29,7 @@ text_lines = st.sampled_from(["To:ann", "To:ben", "To:", "eve", "/leave", "/quit
     lambda line: line.encode() + b"\n"
 )
 garbage = st.binary(max_size=30) | st.just(b"x" * (MAX_LINE + 2)) | st.just(b"\n")
-hello = st.just(frames.encode(frames.ClientHello(name="eve", acks=True))) | st.just(b"eve\n") | st.just(b"")
+hello = st.just(json_frames.encode(json_frames.ClientHello(name="eve", acks=True))) | st.just(b"eve\n") | st.just(b"")
 
 
 class Stranger:
@@ -50,7 +50,7 @@ class Stranger:
         return not self._waiting or self._user.closed
 
     def goes_on(self) -> None:
-        """As far as the session lets it. Each line is parsed when it's its turn, since a name makes a difference."""
+        """Handle lines until the session is blocked. Each is parsed in its turn, because a name changes its meaning."""
         session = self._user.session
         while self._waiting and not session.blocked and not self._user.closed:
             line = self._waiting.popleft()
@@ -69,7 +69,7 @@ def chatting(world: World) -> tuple[User, User, str]:
 
 
 def still_chat(world: World, ann: User, ben: User, chat: str) -> None:
-    """What one says is heard by the other, and nothing else was."""
+    """Check that each of the two hears what the other says, and nothing else."""
     for speaker, hearer in ((ann, ben), (ben, ann)):
         speaker.says(Say("still here?", 1, chat))
         world.settle()
@@ -114,20 +114,20 @@ def test_a_stranger_is_told_the_same_however_the_bytes_arrive(rest: list[bytes],
         eve = Stranger(world.place("n2").user(), JSON, LineFramer(MAX_LINE))
         for piece in pieces:
             eve.writes(piece)
-        for _ in range(100):  # as many turns as there may be lines
+        for _ in range(100):  # as many ticks as there may be lines
             settle(world, eve)
             if eve.has_said_all:
                 break
         return eve.heard
 
-    data = frames.encode(frames.ClientHello(name="eve", acks=True)) + joined(rest)
+    data = json_frames.encode(json_frames.ClientHello(name="eve", acks=True)) + joined(rest)
     assert heard(cut(data, cuts)) == heard([data])
 
 
 @settings(max_examples=max(300, settings().max_examples))
 @given(st.lists(shapes(Mail, WORDS, NUMBERS), max_size=8))
 def test_mail_that_no_node_would_write_ends_no_node(mail: list[Mail]) -> None:
-    """A holder of Redis may say anything to anybody; that it is nonsense must not be what ends a node."""
+    """Anyone with access to Redis may send anything to any node. Nonsense must not end a node."""
     world = World()
     ann, ben, _ = chatting(world)
     eve, zoe = enter(world.place("n1"), "eve"), enter(world.place("n2"), "zoe", program=False)

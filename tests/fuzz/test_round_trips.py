@@ -1,4 +1,4 @@
-"""What is written comes back as it was: frames in both directions, mail, records."""
+"""Frames in both directions, peer messages and records are read back as they were written."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.directory import record
 from relay.directory.record import BadRecord, Record, SessionRecord
-from relay.protocol import frames
+from relay.protocol import json_frames
 from relay.session import peer_messages
 from relay.session.peer_messages import Mail
 from tests.fuzz.shapes import kinds, shapes
@@ -18,18 +18,18 @@ def once(cases: list[Any]) -> list[Any]:
     return [pytest.param(case, id=case.__name__) for case in cases]
 
 
-@pytest.mark.parametrize("kind", once(kinds(frames.ClientFrame)))
+@pytest.mark.parametrize("kind", once(kinds(json_frames.ClientFrame)))
 @given(st.data())
 def test_a_client_s_frame_comes_out_as_it_went_in(kind: Any, data: st.DataObject) -> None:
     frame = data.draw(shapes(kind))
-    assert frames.decode_client(frames.encode(frame)) == frame
+    assert json_frames.decode_client(json_frames.encode(frame)) == frame
 
 
-@pytest.mark.parametrize("kind", once(kinds(frames.NodeFrame)))
+@pytest.mark.parametrize("kind", once(kinds(json_frames.NodeFrame)))
 @given(st.data())
 def test_a_node_s_frame_comes_out_as_it_went_in(kind: Any, data: st.DataObject) -> None:
     frame = data.draw(shapes(kind))
-    assert frames.decode_node(frames.encode(frame)) == frame
+    assert json_frames.decode_node(json_frames.encode(frame)) == frame
 
 
 @pytest.mark.parametrize("kind", once(kinds(Mail)))

@@ -1,5 +1,7 @@
-"""What others see of this code, as literal files: bytes for clients, nodes and Redis, metrics, log events, options.
+"""Literal files of everything that others see of this code: bytes for clients, nodes and Redis, metrics, logs, options.
 
-`code.py` alone knows where in the code each of these is made; a move or a new name changes that file and no other.
-`samples.py` makes values of a type, `sheets.py` the files' texts. `python -m tests.golden` writes the files anew.
+
+
+`code.py` alone knows where in the code each of these is made, so a move or a new name changes that file and no other.
+`samples.py` makes values of a type, and `sheets.py` the texts of the files. `python -m tests.golden` writes the files.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.golden`: write the literal files anew, for a change that others are meant to see."""
+"""`python -m tests.golden` writes the literal files, after a change that others are meant to see."""
 
 from tests.golden.sheets import FOLDER, SHEETS, file, text
 

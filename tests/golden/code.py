@@ -1,6 +1,9 @@
-"""Where in the code each thing that others see is made. The rest of `tests/golden` knows no module of it.
+"""The places in the code that make each thing that others see.
 
-Whoever moves or renames one of these changes this file, and nothing in `tests/fixtures/golden`.
+
+
+The rest of `tests/golden` knows no module of the code. If you move or rename one of these, change this file, and
+nothing in `tests/fixtures/golden`.
 """
 
 from collections.abc import Callable, Iterator, MutableMapping
@@ -20,7 +23,7 @@ from pairchat.cli import app as pairchat_app
 from pairchat.errors import PairchatError
 from pairchat.wording import Exit, exit_status
 from relay import logs
-from relay.bus.link import Kind, pack, unpack
+from relay.bus.reliable_link import Kind, pack, unpack
 from relay.cli import FAILURE_STATUS, USAGE_STATUS
 from relay.cli import app as relay_app
 from relay.directory import record
@@ -32,18 +35,18 @@ from relay.observe.probe_server import Page, Probes
 from relay.observe.session_stats import Tally
 from relay.options import VARIABLES
 from relay.protocol import errors
+from relay.protocol.commands_and_events import Event, Malformed, Refused
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect
-from relay.protocol.events import Event, Malformed, Refused
-from relay.protocol.frames import ClientFrame, NodeFrame, decode_client, decode_node, encode
+from relay.protocol.json_frames import ClientFrame, NodeFrame, decode_client, decode_node, encode
 from relay.redis_client.client import Script
 from relay.redis_client.keys import Keys
 from relay.session import peer_messages
 
 ROOTS: Final = {"relay": Path(relay.__file__).parent, "pairchat": Path(pairchat.__file__).parent}
-# These speak with their own processes only, in a language that no other release needs to know.
+# These modules talk only with their own processes, so no other release needs to understand them.
 PRIVATE: Final = ("relay.tools.bench.",)
 
-# --- what clients say and hear
+# --- what clients send and receive
 
 CLIENT_FRAMES: Final[tuple[type[Struct], ...]] = get_args(ClientFrame)
 NODE_FRAMES: Final[tuple[type[Struct], ...]] = get_args(NodeFrame)
@@ -51,26 +54,26 @@ write_frame: Final[Callable[[Any], bytes]] = encode
 read_client_frame: Final[Callable[[bytes], Any]] = decode_client
 read_node_frame: Final[Callable[[bytes], Any]] = decode_node
 
-# What a session tells its client, whatever the dialect.
+# The events for a client, in all dialects.
 EVENTS: Final[tuple[type[Struct], ...]] = get_args(Event)
-# Those that the dialects write; the JSON dialect comes first.
+# The objects of the dialects, with JSON first.
 DIALECTS: Final[dict[str, Dialect]] = {"json": JSON, "text": TEXT, "classic": CLASSIC}
-# What is said of each refusal, by its code.
+# The sentence of each refusal, by its code.
 REFUSALS: Final = {code.value: errors.MESSAGES[code] for code in errors.Code}
 
 
 def render(dialect: str, event: Any) -> bytes:
-    """The bytes that tell a client of an event."""
+    """Return the bytes that tell a client of an event."""
     return DIALECTS[dialect].render(event)
 
 
 def refusal(code: str, message: str, name: str | None) -> Struct:
-    """The event that tells a client of a refusal."""
+    """Return the event that tells a client of a refusal."""
     return Refused(errors.Code(code), message, name=name)
 
 
 def refusal_of(dialect: str, line: bytes, *, named: bool) -> Struct | None:
-    """The event that refuses this line of a client, if it can't be understood."""
+    """Return the event that refuses this line of a client, or None if it is understood."""
     said = DIALECTS[dialect].parse(line, named)
     if not isinstance(said, Malformed):
         return None
@@ -79,7 +82,7 @@ def refusal_of(dialect: str, line: bytes, *, named: bool) -> Struct | None:
 
 
 def name(typed: str) -> tuple[str, str] | str:
-    """A name as it is shown and as it is owned, or why it is none."""
+    """Return the forms of a name, or the reason why it is invalid."""
     try:
         parsed = parse.parse(typed)
     except parse.InvalidName as error:
@@ -87,35 +90,35 @@ def name(typed: str) -> tuple[str, str] | str:
     return parsed.display_name, parsed.canonical_name
 
 
-# --- what nodes say to each other
+# --- what nodes send each other
 
 MAIL: Final[tuple[type[Struct], ...]] = get_args(peer_messages.Mail)
 FRAME_KINDS: Final = tuple(int(kind) for kind in Kind)
 
 
 def write_mail(piece: Any) -> bytes:
-    """A piece of mail as it stands in a frame."""
+    """Return a peer message as bytes of a frame."""
     return peer_messages.encode([piece])
 
 
 def read_mail(data: bytes) -> Any:
-    """What another node makes of it."""
+    """Return the peer message that another node reads from these bytes."""
     (piece,) = peer_messages.decode(data)
     return piece
 
 
 def frame(kind: int, node_id: str, body: bytes) -> bytes:
-    """A frame between nodes, of a stream and with an acknowledgement of another."""
+    """Return a frame between nodes, with its stream and an acknowledgement of another stream."""
     return pack(Kind(kind), node_id, b"streamed", 258, b"acknowle", 65537, body)
 
 
 def frame_parts(raw: bytes) -> list[Any]:
-    """What another node makes of it."""
+    """Return the parts that another node reads from a frame."""
     found = unpack(raw)
     return [int(found.kind), found.node_id, found.stream, found.number, found.ack_stream, found.ack, found.body]
 
 
-# --- what stands in Redis
+# --- what is in Redis
 
 RECORD_BODY: Final[type[Struct]] = record.SessionRecord
 REPORT: Final[type[Struct]] = status_report.Report
@@ -125,18 +128,18 @@ read_report: Final[Callable[[bytes], Any]] = status_report.decode
 
 
 def read_record(raw: bytes) -> list[Any]:
-    """A whole record: its fence, node, incarnation, session and body, and the version that a claim has to have seen."""
+    """Return a record's fencing token, node, incarnation, session, body, and the version for a claim."""
     found = record.decode(raw)
     return [found.fencing_token, found.node_id, found.incarnation, found.session_id, found.body, found.version]
 
 
 def owner(node_id: str, incarnation: str, session: str) -> str:
-    """How a record names its owner."""
+    """Return the owner as a record names it."""
     return record.owner(node_id, incarnation, session)
 
 
 def keys(prefix: str) -> dict[str, str]:
-    """Every key and channel, by what it is for."""
+    """Return every key and channel, by its purpose."""
     made = Keys(prefix)
     place = made.place("alice")
     return {
@@ -152,18 +155,18 @@ def keys(prefix: str) -> dict[str, str]:
     }
 
 
-# Attributes and methods of the keys that are shown above, and those that say where a name is rather than make a key.
+# Attributes and methods of the keys that are shown above, and those that tell the place of a name and make no key.
 KEYS_SHOWN: Final = {"everyone", "nodes", "place", "partition", "called", "lease", "inbox", "beside", "partition_of"}
 
 
 def keys_made() -> set[str]:
-    """What there is to make keys with."""
+    """Return the methods that make keys."""
     made = Keys("relay")
     return {word for word in dir(made) if not word.startswith("_")}
 
 
 def scripts() -> Iterator[tuple[str, bytes, str]]:
-    """Each Lua script: its file's name, its text, and what Redis calls it by, with what is put before each."""
+    """Yield the file name, the text and the hash of each Lua script, with the text that is put before each."""
     folder = files("relay").joinpath("directory", "scripts")
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".lua"):
@@ -174,7 +177,7 @@ def scripts() -> Iterator[tuple[str, bytes, str]]:
 
 
 def metrics() -> list[Metric]:
-    """All metrics of a node on which nothing has happened yet."""
+    """Return all metrics of a node on which nothing has happened yet."""
     reading = Reading(
         node="n1",
         counts=Counts(),
@@ -196,12 +199,12 @@ def metrics() -> list[Metric]:
 
 
 def log_line(event: dict[str, Any], *, as_json: bool) -> str:
-    """An event as it stands in the log."""
+    """Return the line of an event in the log."""
     return logs.as_json(dict(event)) if as_json else logs.line(dict(event))
 
 
 def log_spell() -> list[MutableMapping[str, Any]]:
-    """What stands in the log of a trouble that came twice and is over."""
+    """Return the lines of a trouble that occurred twice and is over."""
     with capture_logs() as told:
         trouble = logs.Spell("trouble", "well again")
         trouble.again(uid="u1")
@@ -211,7 +214,7 @@ def log_spell() -> list[MutableMapping[str, Any]]:
 
 
 def probe(request: bytes, why_not: str, but: str) -> bytes:
-    """The answer to an HTTP request, but for the page with the metrics."""
+    """Return the answer to an HTTP request, for all pages except the metrics."""
 
     async def page(_accept: str) -> Page:
         raise AssertionError("not asked for")
@@ -219,13 +222,13 @@ def probe(request: bytes, why_not: str, but: str) -> bytes:
     return Probes(lambda: why_not, page, lambda: but).at_once(request) or b""
 
 
-# The names of what is logged with, and of what logs a trouble that comes again and again.
+# The names of loggers, and of the class that logs a repeated trouble.
 LOGGERS: Final = {"log", "_log"}
 LOGGER_MAKERS: Final = {"always"}
 SPELL: Final = ("Spell", "again", "over")
-# Calls that look as if they logged something: they ask a server of Redis.
+# Calls that look like logging and are commands of Redis.
 NOT_LOGGED: Final = {"client.info('replication')", "replica.info('replication')"}
-# The module that writes both down, whose own calls name no event.
+# The module that writes both to the log; its own calls name no event.
 LOG_MODULE: Final = Path(logs.__file__)
 
 # --- the commands
@@ -237,11 +240,11 @@ PAIRCHAT_STATUSES: Final = tuple(int(status) for status in Exit)
 
 
 def pairchat_refusal(code: str) -> int:
-    """The exit status of `pairchat` after a refusal that ends it."""
+    """Return the exit status of `pairchat` after a refusal that ends it."""
     return int(exit_status(pairchat.Refused(code, "")))
 
 
-# Its other failures, by what they are.
+# The other failures of `pairchat`, by name.
 PAIRCHAT_FAILURES: Final[dict[str, PairchatError]] = {
     "the address can't be understood": pairchat_errors.BadServer("x"),
     "a setting can't be understood": pairchat_errors.BadSettings("x"),
@@ -255,12 +258,12 @@ PAIRCHAT_FAILURES: Final[dict[str, PairchatError]] = {
 
 
 def pairchat_failure(error: PairchatError) -> int:
-    """The exit status of `pairchat` after an error that ends it."""
+    """Return the exit status of `pairchat` after an error that ends it."""
     return int(exit_status(error))
 
 
 def failures_of_pairchat() -> set[type[PairchatError]]:
-    """All that there are, refusals left out."""
+    """Return all failures except refusals."""
     return set(_below(PairchatError)) - {pairchat.Refused}
 
 

@@ -1,7 +1,9 @@
-"""Every event that a package logs, from its source: level, words, and the names of its fields.
+"""Every event that a package logs, found in its source: level, words, and the names of its fields.
 
-The file in which it stands plays no part. What is found by reading, not by running, is complete: an event that happens
-once a year is there too.
+
+
+The file of an event doesn't matter. Because the source is read and not run, the list is complete, and has events that
+happen once a year.
 """
 
 import ast
@@ -12,12 +14,12 @@ from typing import Final
 from tests.golden import code
 
 LEVELS: Final = {"debug", "info", "warning", "error", "exception", "critical"}
-# A field whose name is only known when it is logged.
+# The place of a field whose name is known only when it is logged.
 ANY: Final = "**"
 
 
 def logged(root: Path) -> list[str]:
-    """The events of all modules below this folder, each once."""
+    """Return the events of all modules below this folder, each once."""
     found: set[str] = set()
     for file in sorted(root.rglob("*.py")):
         if file != code.LOG_MODULE:
@@ -26,7 +28,7 @@ def logged(root: Path) -> list[str]:
 
 
 def of(tree: ast.Module) -> Iterator[str]:
-    """The events of one module."""
+    """Yield the events of one module."""
     spells: dict[str, list[str]] = {}
     for node in ast.walk(tree):
         match node:
@@ -43,7 +45,7 @@ def of(tree: ast.Module) -> Iterator[str]:
 
 
 def unread(tree: ast.Module) -> Iterator[str]:
-    """Calls that say something as a logger does, of an owner that isn't known for one."""
+    """Yield calls that look like those of a logger but whose owner isn't a known logger."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=owner, attr=level)) if level in LEVELS and node.args:
@@ -52,7 +54,7 @@ def unread(tree: ast.Module) -> Iterator[str]:
 
 
 def _spell(tree: ast.Module, target: str, words: list[str]) -> Iterator[str]:
-    """A trouble that comes again and again, and its end."""
+    """Yield the events of a repeated trouble and of its end."""
     said = {how: set[str]() for how in code.SPELL[1:]}
     for node in ast.walk(tree):
         match node:
@@ -81,7 +83,7 @@ def _words(node: ast.expr) -> str:
 
 
 def _fields(call: ast.Call, tree: ast.Module) -> list[str]:
-    """The names of the fields, in the order in which they stand in the line."""
+    """Return the names of the fields in the order of the line."""
     names = []
     for keyword in call.keywords:
         if keyword.arg is not None:
@@ -92,7 +94,7 @@ def _fields(call: ast.Call, tree: ast.Module) -> list[str]:
 
 
 def _keys(mapping: ast.expr, tree: ast.Module) -> Iterator[str]:
-    """The names that fields of a mapping may have, where they are written down in this module."""
+    """Return the names that the fields of a mapping may have, if this module lists them."""
     made = [mapping]
     if isinstance(mapping, ast.Name):
         assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]

@@ -1,4 +1,4 @@
-"""Every option of the commands: what it is called, where else its value comes from, what it is without."""
+"""Every option of the commands: its names, its variable and its default."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from tests.golden import code
 
 
 def shown(command: str) -> Iterator[str]:
-    """The command and each of its subcommands, with their help and their parameters."""
+    """Yield the command and each of its subcommands, with their help and their parameters."""
     yield from _shown(command, typer.main.get_command(code.COMMANDS[command]))
     if command == "relay":
         yield f"variables: {' '.join(sorted(code.RELAY_VARIABLES))}"
@@ -41,5 +41,5 @@ def _parameter(parameter: Any) -> str:
 
 
 def _plain(fact: Any) -> Any:
-    """A default or a choice as it is typed."""
+    """Return a default or a choice as it is typed."""
     return [_plain(one) for one in fact] if isinstance(fact, list) else getattr(fact, "value", fact)

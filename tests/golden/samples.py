@@ -1,4 +1,4 @@
-"""Values of a type, from the type alone: no field can be forgotten, and no value depends on what a field is called."""
+"""Values of a type, made from the type alone, so that no field can be forgotten and no name of a field matters."""
 
 import types
 from collections.abc import Iterator
@@ -13,10 +13,12 @@ WORD = 'wörd"{}'
 
 
 def samples(struct: type[Struct]) -> Iterator[tuple[str, Struct]]:
-    """Values of a struct, each with what it shows.
+    """Yield values of a struct, each with a description.
 
-    The least that it needs; all that it may have; each field that may be left out, alone; and each other value that a
-    field may have, beside the least.
+
+
+    They are: the struct with its required fields, with all fields, with each optional field alone, and with each other
+    value that a field may have.
     """
     hints = get_type_hints(struct, include_extras=True)
     every = {field.name: list(_values(hints[field.name], place)) for place, field in enumerate(fields(struct))}
@@ -34,7 +36,7 @@ def _needed(field: Any) -> bool:
 
 
 def _values(of: Any, place: int) -> Iterator[Any]:
-    """Values of a type; the first is the one that other samples have. `place` makes those of two fields different."""
+    """Return values of a type. Other samples use the first one. `place` makes the values of two fields differ."""
     origin, arguments = get_origin(of), get_args(of)
     if origin is Annotated:
         least = arguments[1].min_length or 0
@@ -51,7 +53,7 @@ def _values(of: Any, place: int) -> Iterator[Any]:
         yield tuple(next(_values(kind, place + number)) for number, kind in enumerate(arguments))
     elif isinstance(of, type) and issubclass(of, Struct):
         yield from (value for what, value in reversed([*samples(of)][:2]))
-    elif isinstance(of, type) and issubclass(of, tuple):  # one whose fields have names
+    elif isinstance(of, type) and issubclass(of, tuple):  # its fields have names
         yield of(*(next(_values(kind, place + number)) for number, kind in enumerate(get_type_hints(of).values())))
     else:
         yield from _plain(of, place)

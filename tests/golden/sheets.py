@@ -30,12 +30,12 @@ BAD_JSON: Final = (
     *(b'{"type":"msg","id":1,"text":"\\ud800"}', b'{"type":"hello","v":1.5}'),
     *(b'{"type":"to","name":"bob","ref":"' + b"r" * 129 + b'"}', b'{"type":"to","name":"bob","ref":{}}'),
 )
-# How sentences begin that msgspec makes: what they are is up to its release.
+# The beginnings of sentences that msgspec makes, because their rest depends on its release.
 LIBRARY: Final = "Expected|Object|Input|JSON"
 
 
 def frames(kinds: Iterable[type[Struct]], read: Callable[[bytes], Any]) -> Iterator[str]:
-    """Each frame of the JSON dialect. That it is read again as it was is seen at the same time."""
+    """Yield each frame of the JSON dialect. This also checks that each is read back unchanged."""
     for kind in sorted(kinds, key=_tag):
         for what, frame in samples(kind):
             line = code.write_frame(frame)
@@ -44,7 +44,7 @@ def frames(kinds: Iterable[type[Struct]], read: Callable[[bytes], Any]) -> Itera
 
 
 def told() -> Iterator[str]:
-    """What each event is in each dialect; it is called as its frame is."""
+    """Yield each event in each dialect, under the name of its frame."""
     for kind in sorted(code.EVENTS, key=_as_told):
         for what, event in samples(kind):
             for dialect in code.DIALECTS:
@@ -57,7 +57,7 @@ def _as_told(kind: type[Struct]) -> str:
 
 
 def refusals() -> Iterator[str]:
-    """What is said of each refusal in each dialect, with a name and without; then of lines that mean nothing."""
+    """Yield the sentence of each refusal in each dialect, with a name and without, and of malformed lines."""
     for word, message in sorted(code.REFUSALS.items()):
         for name in ("bob", None):
             event = code.refusal(word, message, name)
@@ -73,13 +73,13 @@ def refusals() -> Iterator[str]:
 
 
 def spellings() -> Iterator[str]:
-    """What is a name, who owns it, and why others are none."""
+    """Yield names with their owners, and the reasons for invalid names."""
     for typed in NAMES:
         yield f"{typed[:60]!a}: {code.name(typed)!a}"
 
 
 def mail() -> Iterator[str]:
-    """Each piece of mail, as bytes and for people."""
+    """Yield each kind of peer message, as bytes and in readable form."""
     for kind in sorted(code.MAIL, key=_tag):
         for what, piece in samples(kind):
             raw = code.write_mail(piece)
@@ -89,7 +89,7 @@ def mail() -> Iterator[str]:
 
 
 def bus() -> Iterator[str]:
-    """Each kind of frame between nodes."""
+    """Yield each kind of frame between nodes."""
     for kind in code.FRAME_KINDS:
         for body in (b"", b"body"):
             raw = code.frame(kind, UID, body)
@@ -98,7 +98,7 @@ def bus() -> Iterator[str]:
 
 
 def redis() -> Iterator[str]:
-    """Keys, channels, records, and the scripts that change them."""
+    """Yield keys, channels, records, and the scripts that change them."""
     for what, key in code.keys("relay").items():
         yield f"{what}: {key}"
     for what, body in samples(code.RECORD_BODY):
@@ -111,7 +111,7 @@ def redis() -> Iterator[str]:
 
 
 def status() -> Iterator[str]:
-    """What a node says of itself."""
+    """Yield a node's report."""
     for what, report in samples(code.REPORT):
         raw = code.write_report(report)
         assert code.read_report(raw) == report
@@ -124,7 +124,7 @@ class _Page(Collector):
 
 
 def metrics() -> Iterator[str]:
-    """The page of a node on which nothing has happened. What this machine and this version are is left out."""
+    """Yield the metrics of a node on which nothing has happened, without those of this machine and version."""
     for line in generate_latest(_Page()).decode().splitlines():
         if line.startswith("relay_node_info{"):
             labels = [pair.partition("=")[0] for pair in line.partition("{")[2].split(",")]
@@ -133,7 +133,7 @@ def metrics() -> Iterator[str]:
 
 
 def log_lines() -> Iterator[str]:
-    """How an event stands in the log."""
+    """Yield the line of an event in each format of the log."""
     event = {
         "timestamp": "2026-11-30T00:00:00Z",
         "level": "warning",
@@ -151,7 +151,7 @@ def log_lines() -> Iterator[str]:
 
 
 def probes() -> Iterator[str]:
-    """What a balancer and an operator's eyes are told over HTTP."""
+    """Yield the HTTP answers for a balancer and for an operator."""
     for path in ("/healthz", "/readyz", "/readyz?x", "/", "/healthz/"):
         for method in ("GET", "HEAD", "POST"):
             for why_not, but in (("", ""), ("draining", ""), ("", "Redis is slow")):
@@ -161,7 +161,7 @@ def probes() -> Iterator[str]:
 
 
 def statuses() -> Iterator[str]:
-    """With what the commands end."""
+    """Yield the exit statuses of the commands."""
     for what, number in code.RELAY_STATUSES.items():
         yield f"relay, {what}: {number}"
     yield f"pairchat, any: {' '.join(map(str, sorted(code.PAIRCHAT_STATUSES)))}"
@@ -198,10 +198,10 @@ SHEETS: Final[dict[str, Callable[[], Iterable[str]]]] = {
 
 
 def file(sheet: str) -> Path:
-    """Where the literal text of a sheet stands."""
+    """Return the file with the literal text of a sheet."""
     return FOLDER / f"{sheet}.txt"
 
 
 def text(sheet: str) -> str:
-    """What today's code makes of a sheet."""
+    """Return the text of a sheet by today's code."""
     return "".join(f"{line}\n" for line in SHEETS[sheet]())

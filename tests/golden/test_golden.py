@@ -1,6 +1,8 @@
-"""What others see of this code is what it was: each literal file is made anew and compared.
+"""Each literal file equals the one that today's code makes.
 
-A change that others are meant to see is written down with `python -m tests.golden`, and read in the diff.
+
+
+After a change that others are meant to see, write the files with `python -m tests.golden`, and read the diff.
 """
 
 import ast
@@ -49,7 +51,7 @@ def test_every_failure_of_pairchat_has_its_status() -> None:
 
 
 def test_whoever_logs_is_read() -> None:
-    """A call that looks like one of a logger, and isn't read as one, would be an event that is not compared."""
+    """A call that looks like logging and isn't found as such would be an event that nobody compares."""
     unread = set[str]()
     for file in code.ROOTS["relay"].rglob("*.py"):
         unread.update(events.unread(ast.parse(file.read_text(encoding="utf-8"))))

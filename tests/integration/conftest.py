@@ -1,8 +1,9 @@
-"""Nodes and clients for the black-box tests; what a test leaves behind fails it."""
+"""Nodes and clients for the black-box tests. A test that leaves something behind fails."""
 
 import resource
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.support.party import GRACE, LEASE, Party
 from tests.support.process import Process
 from tests.support.server import RedisServer
 
-OPEN_FILES = 8192  # enough for the crowds of these tests, here and in the nodes, which inherit it
+OPEN_FILES = 8192  # enough for the crowds of these tests, also in the nodes, which inherit it
 
 SABOTAGE = Path(__file__).parents[1] / "fixtures" / "sabotage.py"
 
@@ -45,22 +46,29 @@ def guests() -> Iterator[Guests]:
 @pytest.fixture
 def nodes(shared_party: Party, guests: Guests) -> Iterator[list[Node]]:
     """Three nodes of one cluster, shared with other tests: don't harm them."""
-    written = [len(node.text()) for node in shared_party.nodes]
-    yield shared_party.nodes
+    with lent(shared_party, guests) as nodes:
+        yield nodes
+
+
+@contextmanager
+def lent(party: Party, guests: Guests) -> Iterator[list[Node]]:
+    """Yield the party's nodes to one test, and check afterwards that it left nothing there."""
+    written = [len(node.text()) for node in party.nodes]
+    yield party.nodes
     guests.depart()
     try:
-        shared_party.check_nothing_is_left(guests.names)
+        party.check_nothing_is_left(guests.names)
     except BaseException:
-        shared_party.wait_for_last_words()
-        show_logs(shared_party.nodes, written)
-        shared_party.stop()
-        shared_party.start()  # so that the next test doesn't suffer for this one
+        party.wait_for_last_words()
+        show_logs(party.nodes, written)
+        party.stop()
+        party.start()  # so that the next test doesn't suffer for this one
         raise
-    show_logs(shared_party.nodes, written)
+    show_logs(party.nodes, written)
 
 
 def show_logs(nodes: list[Node], written: list[int]) -> None:
-    """What the nodes wrote during the test; pytest shows it where the test failed."""
+    """Print the nodes' output during the test, which pytest shows if the test fails."""
     for node, start in zip(nodes, written, strict=True):
         print(f"--- {node.name}\n{node.text()[start:]}")
 
@@ -73,13 +81,16 @@ def node(nodes: list[Node]) -> Node:
 
 @pytest.fixture(params=["same node", "two nodes"])
 def places(request: pytest.FixtureRequest, nodes: list[Node]) -> tuple[Node, Node]:
-    """Where two people are: what holds on one node holds across two."""
+    """The places of two people: what holds on one node holds across two."""
     return (nodes[0], nodes[0]) if request.param == "same node" else (nodes[0], nodes[1])
 
 
 @pytest.fixture
 def start_node(redis_server: RedisServer, prefix: str, tmp_path: Path, guests: Guests) -> Iterator[StartNode]:
-    """Starts nodes of the test's own, which it may stop, freeze and kill; `kind`: as what, if not of the checkout."""
+    """Starts nodes for this test alone, which it may stop, freeze and kill.
+
+    `kind` is their class, by default the checkout's.
+    """
     started: list[Node] = []
 
     def start(kind: type[Node] = Node, **options: str | float) -> Node:
@@ -97,7 +108,7 @@ def start_node(redis_server: RedisServer, prefix: str, tmp_path: Path, guests: G
 
 @pytest.fixture
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where runs of `relay torture` make their folders. (Python wants it for its own, too.)"""
+    """The folder of runs of `relay torture`. (Python uses it, too.)"""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -106,7 +117,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def torture(tmp_path: Path, logs: Path) -> Iterator[Torture]:
-    """Starts runs of `relay torture`; `sabotage`: of nodes that lack this safeguard."""
+    """Starts runs of `relay torture`. With `sabotage` their nodes lack this safeguard."""
     started: list[Process] = []
 
     def start(*words: str | float, sabotage: str = "") -> Process:

@@ -1,4 +1,4 @@
-"""A Redis that forgets takes no name away from anyone who is connected, and ends no chat."""
+"""A Redis that loses its data takes no name away from a connected user, and ends no chat."""
 
 import time
 from collections.abc import Callable
@@ -20,8 +20,8 @@ from tests.support.swarm import Swarm, alive, couples
 from tests.support.thieves import Thieves
 
 PAIRS = 10
-RATE = 20  # messages a second and program
-SECONDS = 3.0  # of attempts to get a name; longer than a lease
+RATE = 20  # messages a second from each program
+SECONDS = 3.0  # seconds of attempts to get a name; longer than a lease
 
 Amnesia = Callable[[RedisServer], None]
 
@@ -63,7 +63,7 @@ def test_no_stranger_gets_a_name_and_every_chat_goes_on(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(swarm.talk, RATE, SECONDS)
                 thieves.start()
-                await anyio.sleep(0.3)  # attempts and messages are under way
+                await anyio.sleep(0.3)  # attempts and messages are in flight
                 await anyio.to_thread.run_sync(amnesia, own_redis)
             await swarm.settle()
             now = fences(own_redis.client(), prefix, names)
@@ -98,7 +98,10 @@ def fences(client: redis.Redis, prefix: str, names: list[str]) -> list[int]:
 def test_a_partition_that_comes_back_with_one_record_gets_the_others_too(
     guests: Guests, own_redis: RedisServer, start_node: StartNode
 ) -> None:
-    """An ordinary write finds the partition gone: its other owners have to hear of that, not only the writer's node."""
+    """An ordinary write finds the partition missing.
+
+    All owners in it must learn of that, not only the writer's node.
+    """
     one, two = (start_node(redis=own_redis.url) for _ in range(2))
     keys = Keys("relay")
     names = [f"user{n}" for n in range(3000)]
@@ -111,7 +114,7 @@ def test_a_partition_that_comes_back_with_one_record_gets_the_others_too(
     writer.call("other")
     other.expect("paired")
     wait_until(lambda: client.hlen(key) >= 3, "both owners are back beside the epoch")
-    time.sleep(LEASE * 1.2)  # a forgotten partition grants nothing to strangers for so long
+    time.sleep(LEASE * 1.2)  # a partition that lost its data grants nothing to others for this time
     assert not claimed(guests.json(two), alice)
 
 

@@ -1,4 +1,4 @@
-"""Calls that are answered or blocked, and that somebody is typing, on one node and across two."""
+"""Calls that are answered or blocked, and the sign of typing, on one node and across two."""
 
 from tests.support.guests import Guests
 from tests.support.node import Node

@@ -1,36 +1,49 @@
-"""Names that need a token: who gets one, and what all others learn."""
+"""Names that need a token: who gets one, and what all others can learn."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.piped import Piped
-from tests.integration.conftest import StartNode
+from tests.integration.conftest import StartNode, lent
 from tests.support.clients import TextClient
 from tests.support.guests import Guests
 from tests.support.node import Node
+from tests.support.party import OBSERVER, Party
+from tests.support.server import RedisServer
 from tests.support.tokens import Issuer, jwk_set
 
 NO_PROOF = "* This name needs a valid token."
 
 
-@pytest.fixture
-def issuer(tmp_path: Path) -> Issuer:
-    return Issuer(tmp_path / "key")
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    return Issuer(tmp_path_factory.mktemp("issuer") / "key")
+
+
+@pytest.fixture(scope="module")
+def party(issuer: Issuer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Party]:
+    proof, key = issuer.token(OBSERVER), str(issuer.file)
+    party = Party(
+        tmp_path_factory.mktemp("party"), redis_server.url, 2, auth=proof, auth_jwt_key=key, log_level="debug"
+    )
+    yield party
+    party.stop()
 
 
 @pytest.fixture
-def places(issuer: Issuer, start_node: StartNode) -> tuple[Node, Node]:
-    """Two nodes of one cluster."""
-    one, two = (start_node(auth_jwt_key=issuer.file, log_level="debug") for _ in range(2))
-    return one, two
+def places(party: Party, guests: Guests) -> Iterator[tuple[Node, Node]]:
+    """Two nodes of one cluster, shared by all tests here."""
+    with lent(party, guests) as (one, two):
+        yield one, two
 
 
 @pytest.fixture(params=["same node", "two nodes"])
 def both(request: pytest.FixtureRequest, places: tuple[Node, Node]) -> tuple[Node, Node]:
-    """Where the two connections of one user are."""
+    """The nodes of the two connections of one user."""
     return places if request.param == "two nodes" else (places[0], places[0])
 
 
@@ -56,7 +69,7 @@ def test_all_three_dialects_bring_a_token(guests: Guests, places: tuple[Node, No
 
 
 def test_nothing_is_learnt_without_a_good_one(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
-    """One that is bad in whatever way gets the same answer, for a name that is free, taken, or none."""
+    """Every invalid token gets the same answer, for a name that is free, taken or invalid."""
     guests.json(places[1], "taken", auth=issuer.token("taken"))
     expired = issuer.token("free", exp=int(time.time()) - 100)
     client, program = guests.text(places[0]), guests.json(places[0])
@@ -124,7 +137,7 @@ def test_a_name_is_taken_over_from_one_that_is_away_too(
 def test_nobody_takes_over_a_name_that_only_looks_alike(
     guests: Guests, both: tuple[Node, Node], issuer: Issuer
 ) -> None:
-    """Both are owned by the same skeleton, and two names all the same."""
+    """Both names have one skeleton, and are still two names."""
     guests.json(both[0], "éа", auth=issuer.token("éа"))  # the second letter is Cyrillic
     other = guests.json(both[1])
     other.send("hello", name="éa", auth=issuer.token("éa"))
@@ -150,8 +163,9 @@ def test_many_at_once_leave_one_owner(guests: Guests, places: tuple[Node, Node],
     assert owners == 1
 
 
-def test_a_hangup_signal_brings_a_new_key(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
-    node = places[0]
+def test_a_hangup_signal_brings_a_new_key(guests: Guests, start_node: StartNode, tmp_path: Path) -> None:
+    issuer = Issuer(tmp_path / "key")
+    node = start_node(auth_jwt_key=issuer.file)
     old = person(guests, node, "old", issuer.token("old"))
     other = Issuer(issuer.file)
     node.hang_up()
@@ -170,7 +184,7 @@ def test_a_hangup_signal_brings_a_new_key(guests: Guests, places: tuple[Node, No
 def test_keys_are_rotated_without_a_moment_in_which_a_good_token_is_refused(
     guests: Guests, start_node: StartNode, tmp_path: Path
 ) -> None:
-    """As an identity provider does it: the new key is published, then used, then the old one goes."""
+    """An identity provider does this: it publishes the new key, uses it, and then removes the old one."""
     old, new = (
         Issuer(tmp_path / "old", algorithm="ES256", kid="1"),
         Issuer(tmp_path / "new", algorithm="RS256", kid="2"),

@@ -1,4 +1,4 @@
-"""Partners who don't read: the sender is slowed, memory stays bounded, and everything arrives when they read again."""
+"""Partners who don't read: the sender is slowed down, memory is bounded, and everything arrives in the end."""
 
 import contextlib
 import json
@@ -21,16 +21,16 @@ from tests.support.server import RedisServer, calls_of
 from tests.support.swarm import percentile
 
 MIB = 1024 * 1024
-GROWTH = 8 * MIB  # of a node, for one flood
-PATIENCE = 2.0  # seconds without anything taken until it counts as all that is
+GROWTH = 8 * MIB  # growth of a node during one flood
+PATIENCE = 2.0  # seconds without progress, after which everything is full
 TEXT = 20_000 * "x"
 SENDER_BYTES = 64 * 1024
-BESIDE = 1.0  # second for a message of another pair, far above any of them
-PROBES = 2 * 2 + 2  # a second, of two nodes; and what else they have to say when nothing happens
+BESIDE = 1.0  # seconds for a message of another pair, far above the usual time
+PROBES = 2 * 2 + 2  # probes a second of two nodes, and their other messages when nothing happens
 
 
 def resident(node: Node) -> int:
-    """Bytes of memory that the node holds."""
+    """Return the resident memory of the node in bytes."""
     pages = int(Path(f"/proc/{node.pid}/statm").read_text().split()[1])
     return pages * 4096
 
@@ -71,7 +71,7 @@ def test_a_flood_at_one_who_does_not_read_costs_eight_megabytes_at_most_and_is_p
         talks += 1
         time.sleep(0.1)  # the length of the stall is what is tested
     assert sender.sent < count
-    # A talk is a message and its acknowledgements, on their own between two nodes or with the next one.
+    # A talk is a message and its acknowledgements, which travel between the nodes alone or with the next message.
     again = calls_of(own_redis.client(), "publish") - published - 4 * talks
     assert again < PROBES * (time.monotonic() - began) + 10
     assert max(resident(node) - then for node, then in zip((one, two), before, strict=True)) < GROWTH
@@ -82,7 +82,7 @@ def test_a_flood_at_one_who_does_not_read_costs_eight_megabytes_at_most_and_is_p
 
 
 class Sender(threading.Thread):
-    """Says so many messages, as fast as that is possible."""
+    """Sends a number of messages as fast as possible."""
 
     def __init__(self, client: JsonClient, count: int) -> None:
         super().__init__(daemon=True)
@@ -109,7 +109,7 @@ class Sender(threading.Thread):
 def test_many_who_do_not_read_stay_inside_the_memory_of_a_node_and_hold_up_nobody_else(
     guests: Guests, start_node: StartNode, tmp_path: Path, pairs: int, memory: int
 ) -> None:
-    """`memory` in MiB; 256 is the default."""
+    """`memory` is in MiB; 256 is the default."""
     one, two = (start_node(memory=memory) for _ in range(2))
     floods = []
     for n in range(pairs):
@@ -139,13 +139,13 @@ def test_many_who_do_not_read_stay_inside_the_memory_of_a_node_and_hold_up_nobod
 
 
 class Flood:
-    """One pair: says whatever the sender's socket takes; hears it later."""
+    """One pair: it sends all that the socket takes, and reads it later."""
 
     def __init__(self, sender: JsonClient, sink: JsonClient) -> None:
         self.sender, self.sink = sender.socket, sink.socket
         self.sender.setblocking(False)
         self.sink.setblocking(False)
-        # A real client's buffer is on its own machine. Left to grow, 2,000 of them use up what Linux has for TCP here.
+        # A real client's buffer is on its own machine. 2,000 large buffers would use up Linux's memory for TCP here.
         self.sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENDER_BYTES)
         self.rest = b""
         self._got = bytearray()
@@ -153,7 +153,7 @@ class Flood:
         self.heard = 0
 
     def push(self) -> bool:
-        """Whether the socket took something."""
+        """Send, and return whether the socket took something."""
         took = False
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -165,7 +165,7 @@ class Flood:
         return took
 
     def pull(self) -> None:
-        """Hear what has come; everything in its order."""
+        """Read what has arrived, and check its order."""
         with contextlib.suppress(BlockingIOError):
             while data := self.sink.recv(MIB):
                 self._got += data
@@ -175,15 +175,15 @@ class Flood:
             frame = json.loads(line)
             assert (frame["type"], frame["id"]) == ("msg", self.heard + 1)
             self.heard += 1
-        if self.rest:  # the last one is still to leave
+        if self.rest:  # the last one isn't sent yet
             with contextlib.suppress(BlockingIOError):
                 self.rest = self.rest[self.sender.send(self.rest) :]
-        with contextlib.suppress(BlockingIOError):  # its acknowledgements
+        with contextlib.suppress(BlockingIOError):  # the acknowledgements
             self.sender.recv(MIB)
 
     @staticmethod
     def fill(floods: "list[Flood]") -> float:
-        """Everyone says as much as may be; the (monotonic) time at which the last one could say something."""
+        """Have all pairs send until everything is full. Returns the (monotonic) time of the last progress."""
         by_number = {flood.sender.fileno(): flood for flood in floods}
         last = time.monotonic()
         with select.epoll() as poll:
@@ -197,7 +197,7 @@ class Flood:
 
     @staticmethod
     def drain(floods: "list[Flood]") -> None:
-        """Everyone reads, until everything has come."""
+        """Have all partners read until everything has arrived."""
         sinks: dict[socket.socket, Flood] = {flood.sink: flood for flood in floods}
         poll = select.epoll()
         by_number = {sink.fileno(): flood for sink, flood in sinks.items()}

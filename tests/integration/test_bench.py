@@ -1,4 +1,4 @@
-"""`relay bench` against real clusters: its counts agree, its output is what was asked for, Ctrl-C ends it."""
+"""`relay bench` against real clusters: its counts agree, its output has the requested form, and Ctrl-C ends it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.support.node import Node
 from tests.support.process import Process, descendants, runs, wait_until
 
 BENCH = [sys.executable, "-m", "relay", "bench", "--seconds", "1"]
-PATIENCE = 60.0  # a whole run, on a busy machine
+PATIENCE = 60.0  # a whole run on a busy machine
 
 
 def bench(folder: Path, *options: str) -> tuple[int, str]:
@@ -41,9 +41,8 @@ def servers(*nodes: Node) -> list[str]:
     ],
     ids=" ".join,
 )
-def test_every_message_is_counted_once(start_node: StartNode, tmp_path: Path, options: list[str]) -> None:
-    nodes = start_node(), start_node()
-    status, out = bench(tmp_path, *servers(*nodes), "--pairs", "6", "--json", *options)
+def test_every_message_is_counted_once(nodes: list[Node], tmp_path: Path, options: list[str]) -> None:
+    status, out = bench(tmp_path, *servers(*nodes[:2]), "--pairs", "6", "--json", *options)
     result: dict[str, Any] = json.loads(out)  # one object, and nothing else
     assert status == 0
     assert result["sent"] == result["delivered"] > 0
@@ -64,7 +63,7 @@ def test_without_a_server_it_has_a_cluster_of_its_own_and_leaves_nothing(tmp_pat
     assert re.search(r"^[\d,]+ messages/s$", out, re.M)
     assert re.search(r"^latency: p50 \S+ ms, p90 \S+ ms, p99 \S+ ms, p99\.9 ", out, re.M)
     assert re.search(r"lost 0, unconfirmed 0, unanswered 0$", out, re.M)
-    assert "\r" not in out  # progress is for terminals
+    assert "\r" not in out  # a progress line is for terminals
 
 
 # --- TLS
@@ -106,10 +105,10 @@ def test_a_node_that_is_not_trusted_is_one_line_and_a_status(
 def test_ctrl_c_ends_it_and_all_its_processes(tmp_path: Path) -> None:
     process = Process(["setsid", *BENCH, "--seconds", "600", "--pairs", "2"], tmp_path / "bench.log")
     try:
-        # The cluster's supervisor, its server, two nodes, and a worker at least.
+        # There are the cluster's supervisor, its server, two nodes, and at least one worker.
         wait_until(lambda: len(descendants(process.pid)) >= 5, "cluster and worker are there", PATIENCE)
         members = descendants(process.pid)
-        os.killpg(process.pid, signal.SIGINT)  # a terminal tells the whole group
+        os.killpg(process.pid, signal.SIGINT)  # a terminal signals the whole group
         assert process.wait(PATIENCE) == 130
         wait_until(lambda: not any(map(runs, members)), "all of them are gone")
         assert process.text() == ""

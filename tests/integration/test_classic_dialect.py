@@ -1,4 +1,4 @@
-"""The classic dialect: the original client, unchanged, against a listener of its own."""
+"""The classic dialect: the unchanged original client, on its own port."""
 
 import subprocess
 import sys
@@ -22,13 +22,13 @@ ORIGINAL = Path(__file__).parents[1] / "fixtures" / "classic_client.py"
 
 @pytest.fixture
 def watcher(guests: Guests, nodes: list[Node]) -> JsonClient:
-    """Sees what the classic dialect doesn't tell: two sends in a row might be read as one, so one must wait."""
+    """Observe what the classic dialect doesn't tell. Two sends in a row could be read as one, so a test has to wait."""
     return guests.json(nodes[2], "watcher")
 
 
 @pytest.fixture
 def pair(guests: Guests, places: Places, watcher: JsonClient) -> Pair:
-    """alice has called bob."""
+    """Return a pair whose chat alice has called."""
     alice, bob = guests.classic(places[0], "alice"), guests.classic(places[1], "bob")
     alice.send("To:bob")
     wait_until(lambda: watcher.who("alice") == "busy", "alice has a partner")
@@ -133,7 +133,7 @@ def test_replies_carry_no_line_end(guests: Guests, node: Node) -> None:
 
 
 class Original:
-    """The fixture client as a program of its own, with somebody at its keyboard."""
+    """The fixture client as a separate program, with a person at its keyboard."""
 
     def __init__(self, node: Node) -> None:
         host, port = node.classic_address

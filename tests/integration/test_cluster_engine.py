@@ -1,4 +1,4 @@
-"""Names, pairs and messages on a Redis Cluster of three primaries, where two users are two slots."""
+"""Names, pairs and messages on a Redis Cluster of three primaries, where two users are in two slots."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def cluster_party(redis_cluster: RedisCluster, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def nodes(redis_cluster: RedisCluster, cluster_party: Party, guests: Guests) -> Iterator[list[Node]]:
-    """Two nodes on the Redis Cluster; nothing may be left on any of its primaries."""
+    """Two nodes on the Redis Cluster. None of its primaries may have a key left."""
     yield cluster_party.nodes
     guests.depart()
     cluster_party.check_nothing_is_left(guests.names)
@@ -53,7 +53,7 @@ def test_the_users_are_spread_over_the_primaries(
 
 
 def records(client: redis.Redis) -> int:
-    """Fields in all hashes of one primary."""
+    """Return the number of records in all hashes of one primary."""
     return sum(client.hlen(key) for key in client.scan_iter(_type="hash", count=1000))
 
 
@@ -112,7 +112,7 @@ def test_a_shard_that_forgets_takes_no_name_away_and_ends_no_chat(
     check_amnesia(guests, nodes, shard.flushall)
 
 
-@pytest.mark.slow  # a cluster of its own
+@pytest.mark.slow  # it needs its own cluster
 def test_a_shard_that_is_restarted_takes_no_name_away_either(
     guests: Guests, start_node: StartNode, tmp_path: Path
 ) -> None:
@@ -139,7 +139,7 @@ def check_amnesia(guests: Guests, nodes: list[Node], forget: Callable[[], object
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(swarm.talk, 20, 1.5 * LEASE)
                 thieves.start()
-                await anyio.sleep(0.3)  # attempts and messages are under way
+                await anyio.sleep(0.3)  # attempts and messages are in flight
                 await anyio.to_thread.run_sync(forget)
             await swarm.settle()
             await anyio.to_thread.run_sync(thieves.join)
@@ -149,5 +149,5 @@ def check_amnesia(guests: Guests, nodes: list[Node], forget: Callable[[], object
     swarm.check()
     assert sum(program.drops for program in swarm.programs) == 0
     assert thieves.stolen == []
-    for n in range(6):  # on all shards
+    for n in range(6):  # names on all shards
         guests.text_when_free(nodes[0], f"newcomer{n}", 10).expect_nothing_so_far()

@@ -1,4 +1,4 @@
-"""A cluster of which a part is away, or which is one server only, or which came back elsewhere."""
+"""A cluster of which a part is away, or which has only one server, or whose members have new addresses."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from relay.redis_client.keys import Keys
-from relay.tools.testbed.engine import NODE_TIMEOUT
+from relay.tools.testbed.redis_kind import NODE_TIMEOUT
 from tests.integration.conftest import StartNode
 from tests.support.cluster import RedisCluster
 from tests.support.guests import Guests
@@ -34,7 +34,7 @@ def status(url: str, prefix: str) -> dict[str, Any]:
 
 
 def chat(guests: Guests, nodes: list[Node], names: Iterator[str]) -> None:
-    """Two meet across nodes, and talk."""
+    """Check that two users meet across nodes and talk."""
     caller, callee = islice(names, 2)
     alice, bob = guests.json(nodes[0], caller), guests.json(nodes[1], callee)
     alice.call(callee)
@@ -70,7 +70,7 @@ def test_nodes_start_beside_a_primary_that_is_away_and_status_names_it(
 
 
 def test_where_no_node_can_be_seen_the_servers_still_are(prefix: str, tmp_path: Path) -> None:
-    """Without the slots of one the others serve nothing: that is what the default asks of them."""
+    """By default the members of a cluster serve nothing if some slots are uncovered."""
     cluster = RedisCluster(tmp_path / "cluster")
     try:
         cluster.servers[0].process.kill()
@@ -80,7 +80,7 @@ def test_where_no_node_can_be_seen_the_servers_still_are(prefix: str, tmp_path: 
             30,
         )
         found = status(cluster.url, prefix)
-        # Whichever server has the list of nodes says so, or isn't there.
+        # The server with the list of nodes says so, or is itself away.
         assert "CLUSTERDOWN" in found["trouble"] or "connection refused" in found["trouble"]
         assert sorted(server["role"] for server in found["redis"]["servers"]) == ["away", "master", "master"]
     finally:
@@ -88,7 +88,7 @@ def test_where_no_node_can_be_seen_the_servers_still_are(prefix: str, tmp_path: 
 
 
 def test_one_server_with_all_slots_is_a_cluster_too(start_node: StartNode, guests: Guests, tmp_path: Path) -> None:
-    """It has never met another, and doesn't know at which address it is."""
+    """It has never met another member, and doesn't know its own address."""
     cluster = RedisCluster(tmp_path / "cluster", primaries=1)
     try:
         nodes = [start_node(redis=cluster.url) for _ in range(2)]
@@ -102,7 +102,7 @@ def test_one_server_with_all_slots_is_a_cluster_too(start_node: StartNode, guest
 def test_a_shard_that_is_gone_with_its_replica_is_back_when_they_are(
     start_node: StartNode, guests: Guests, prefix: str, tmp_path: Path
 ) -> None:
-    """Empty, as they keep nothing; the cluster serves nothing meanwhile."""
+    """They come back empty, and the cluster serves nothing meanwhile."""
     cluster = RedisCluster(tmp_path / "cluster", replicas=True)
     try:
         nodes = [start_node(redis=cluster.url, grace=30) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""A primary of a cluster falls silent: it holds up those whose names it has, and nobody else."""
+"""A silent primary of a cluster delays the users whose names it has, and no others."""
 
 import time
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from tests.support.node import Node
 from tests.support.party import LEASE
 from tests.support.server import RedisServer
 
-NODE_TIMEOUT = 60.0  # seconds; nobody takes the place of the silent one while the test lasts
+NODE_TIMEOUT = 60.0  # seconds, so that nobody replaces the silent primary during the test
 CROWD = 100  # users who log in at once
 EACH = 0.4  # seconds between two newcomers
-UNAVAILABLE = 2.5  # seconds for a refusal; it takes one where nobody else uses the machine
+UNAVAILABLE = 2.5  # seconds for a refusal, which takes one on a quiet machine
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
 
 
 def without_a_part(cluster: RedisCluster, start_node: StartNode) -> tuple[list[Node], str, RedisServer]:
-    """Two nodes, their prefix, and a primary that has neither a lease nor an inbox of theirs, nor their reports."""
+    """Two nodes, their prefix, and a primary that has none of their leases, inboxes and reports."""
     for attempt in count():
         prefix = f"silence{attempt}"
         nodes = [start_node(redis=cluster.url, prefix=prefix, grace=30) for _ in range(2)]
@@ -43,7 +43,7 @@ def without_a_part(cluster: RedisCluster, start_node: StartNode) -> tuple[list[N
 
 
 def named(cluster: RedisCluster, prefix: str, stem: str, sick: RedisServer, *, there: bool) -> Iterator[str]:
-    """Names whose records the sick primary has, or others have."""
+    """Return names whose records the silent primary has, or the others have."""
     keys = Keys(prefix)
     return (name for n in count() if (cluster.home(keys.place(name := f"{stem}{n}").key) is sick) is there)
 
@@ -73,7 +73,7 @@ def test_names_elsewhere_leases_and_messages_are_as_ever(
         assert [node.readiness() for node in nodes] == [200, 200]
         if time.monotonic() > ends:
             break
-        time.sleep(EACH)  # what is tried is what comes in between
+        time.sleep(EACH)  # the newcomers of this time are the test
 
     began = time.monotonic()
     newcomers = [guests.json(nodes[n % 2]) for n in range(CROWD)]

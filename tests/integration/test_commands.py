@@ -1,7 +1,7 @@
-"""What nodes and operators say to Redis, as Redis itself shows it: the same commands, arguments and frames as ever.
+"""The commands, arguments and frames that nodes and operators send to Redis, as Redis itself shows them.
 
-`tests/golden` compares what the parts make, this what leaves. Numbers that are up to the moment are left out, and so is
-how often anything is said.
+They are the same as ever. `tests/golden` compares what the parts make, and this test what leaves the process. Numbers
+that depend on the moment are left out, and so are the numbers of repetitions.
 """
 
 import re
@@ -20,15 +20,15 @@ from tests.support.process import own_environment, wait_until
 from tests.support.server import RedisServer
 
 PREFIX = "relay"
-LEASE = 5.0  # seconds; long enough for a busy machine to lose none, short enough to be renewed here
-# How a node gets along with the server, by the libraries that it uses.
+LEASE = 5.0  # seconds; a busy machine loses no lease, and this test sees renewals
+# Commands of the libraries that set a connection up.
 ANYWAY = {"HELLO", "AUTH", "CLIENT", "PING", "ROLE", "INFO", "SELECT", "CONFIG"}
-OURS = {"DEL", "HLEN", "ECHO"}  # said by this test
-# Frames that only say again what was said: how many there are is up to the moment.
+OURS = {"DEL", "HLEN", "ECHO"}  # commands of this test
+# Frames that repeat others: their number depends on the moment.
 MAIL, ACK, MISSING = 1, 2, 3
 DONE = "that is all"
 
-# What is said each time.
+# Commands of every run.
 SURE = {
     "EVALSHA claim.lua 1 relay:{pN} FIELD ID/1/ID [body] 0  5000000 604800000",
     "EVALSHA claim.lua 1 relay:{pN} FIELD ID/1/ID [body] FENCE  5000000 604800000",
@@ -74,7 +74,7 @@ SURE = {
     "SUBSCRIBE relay:everyone",
     "SUBSCRIBE relay:inbox:ID",
 }
-# What is said if it comes to that, such as while mail and a return cross.
+# Commands of some runs, for example when peer messages and a return cross.
 MAYBE = {
     "EVALSHA find.lua 1 relay:{pN} FIELD 0 604800000",
     "HSCAN relay:{pN} 0 COUNT 200",
@@ -86,7 +86,7 @@ MAYBE = {
 
 
 class Monitor:
-    """Everything that the server is told from now on."""
+    """Records everything that the server is sent from now on."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -96,7 +96,7 @@ class Monitor:
         assert self._lines.readline() == b"+OK\r\n"
 
     def commands(self) -> Iterator[list[bytes]]:
-        """All up to now, but for those of scripts."""
+        """Return the commands so far, without those of scripts."""
         self._server.client().echo(DONE)
         for line in self._lines:
             where, _, said = line.decode("ascii").partition("] ")
@@ -123,7 +123,7 @@ def monitor(own_redis: RedisServer) -> Iterator[Monitor]:
 
 
 def shapes(words: list[bytes], scripts: dict[str, str]) -> Iterator[str]:
-    """What a command is, whoever says it and whenever."""
+    """Yield the form of each command, without its sender and time."""
     command, *arguments = [word.decode("latin-1") for word in words]
     if command in ANYWAY | OURS:
         return
@@ -131,7 +131,7 @@ def shapes(words: list[bytes], scripts: dict[str, str]) -> Iterator[str]:
         yield from (f"PUBLISH {_plain(arguments[0])} {what}" for what in _frame(words[2]))
         return
     if command == "EVAL":
-        return  # the first time, in place of the EVALSHA that follows; what stands in it is compared in tests/golden
+        return  # the first call; an EVALSHA follows, and tests/golden compares the content
     if command == "EVALSHA":
         arguments[0] = scripts[arguments[0]]
     yield " ".join([command, *map(_plain, arguments)])
@@ -147,7 +147,7 @@ def _frame(raw: bytes) -> Iterator[str]:
 
 
 def _plain(word: str) -> str:
-    """A word without what is up to the moment."""
+    """Return a word without the parts that depend on the moment."""
     if word.startswith(("[", "{")):
         return "[body]" if word.startswith("[") else "{report}"
     word = re.sub(r"\b1[789]\d{14}\b", "FENCE", word)
@@ -163,7 +163,7 @@ def operate(server: RedisServer, *words: str) -> None:
 
 
 def play(guests: Guests, own_redis: RedisServer, start_node: StartNode) -> None:
-    """Something of everything that nodes say when nothing is amiss, and one partition that is forgotten."""
+    """Do everything that nodes do in normal operation, and have one partition lose its data."""
     one, two = (start_node(redis=own_redis.url, prefix=PREFIX, lease=LEASE, grace=20, drain=20) for _ in range(2))
     alice, bob = guests.json(one, "alice", acks=True), guests.json(two, "bob", acks=True, ask=True)
     for answer in ("decline", "accept"):
@@ -199,7 +199,7 @@ def play(guests: Guests, own_redis: RedisServer, start_node: StartNode) -> None:
     client = own_redis.client()
     key = code.keys(PREFIX)["partition of alice"]
     client.delete(key)
-    assert bob.who("alice") == "busy"  # which finds that it is gone
+    assert bob.who("alice") == "busy"  # this finds that it is gone
     wait_until(lambda: client.hlen(key) >= 2, "alice's record is written again")
     operate(own_redis, "kick", "dave")
     dave.expect("* You have been disconnected by the operator.")

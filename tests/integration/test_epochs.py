@@ -1,4 +1,4 @@
-"""After Redis forgot, a lease is waited for once and for all names together, whether or not anybody asks meanwhile."""
+"""After Redis lost data, all names wait for one lease together, whether or not anybody asks meanwhile."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.party import LEASE
 from tests.support.process import wait_until
 from tests.support.server import RedisServer
 
-NEWCOMERS = 20  # in nearly as many partitions
+NEWCOMERS = 20  # names in nearly as many partitions
 STEP = 40_000_000  # microseconds by which a clock was set back
 
 Forget = Callable[[RedisServer], object]
@@ -32,7 +32,7 @@ def restarted(server: RedisServer) -> None:
 
 
 def epochs(client: redis.Redis, prefix: str) -> list[str]:
-    """Of all partitions, with the server that each of them names; those that are there."""
+    """Return the epochs of all existing partitions, with the server that each of them names."""
     keys = Keys(prefix)
     with client.pipeline(transaction=False) as pipeline:
         for number in range(PARTITIONS):
@@ -70,7 +70,7 @@ def test_all_partitions_begin_together_though_nobody_asks(
 
 
 def check_free(guests: Guests, nodes: list[Node]) -> None:
-    """Newcomers get their names, and who isn't there is known not to be."""
+    """Check that newcomers get their names, and that absent users are known to be absent."""
     for n in range(NEWCOMERS):
         newcomer = guests.json(nodes[n % 2], f"newcomer{n}")
         newcomer.send("to", name=f"nobody{n}")
@@ -80,7 +80,7 @@ def check_free(guests: Guests, nodes: list[Node]) -> None:
 def test_an_epoch_that_is_yet_to_come_is_an_old_one(
     guests: Guests, own_redis: RedisServer, start_node: StartNode, prefix: str
 ) -> None:
-    """As the server's clock leaves it that is set back a moment after Redis had forgotten."""
+    """The server's clock was set back a moment after Redis had lost its data."""
     node = start_node(redis=own_redis.url)
     client, keys = own_redis.client(), Keys(prefix)
     wait_until(lambda: len(epochs(client, prefix)) == PARTITIONS, "every partition has begun")
@@ -105,7 +105,10 @@ def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
 def test_the_partitions_of_a_shard_begin_together_and_no_others(
     guests: Guests, cluster: RedisCluster, start_node: StartNode, prefix: str
 ) -> None:
-    """Flushed, with slots that move to it, and replaced by its replica; nobody asks for a name there meanwhile."""
+    """The shard is flushed, gets slots from others, and is replaced by its replica.
+
+    Nobody asks for a name there meanwhile.
+    """
     nodes = [start_node(redis=cluster.url) for _ in range(2)]
     known = epochs_by_key(cluster, prefix)
     first, second = cluster.servers[:2]
@@ -138,7 +141,7 @@ def test_the_partitions_of_a_shard_begin_together_and_no_others(
 
 
 def epochs_by_key(cluster: RedisCluster, prefix: str) -> dict[str, str]:
-    """Of all partitions that are there, by their key."""
+    """Return the epochs of all existing partitions by their key."""
     keys = [Keys(prefix).partition(number) for number in range(PARTITIONS)]
     found: dict[str, str] = {}
     for server, client in zip(cluster.servers, cluster.clients, strict=True):

@@ -1,4 +1,4 @@
-"""The programs of `examples/`: small as they are, they chat with each other, and lose nothing when their node dies."""
+"""The programs of `examples/` are small, chat with each other, and lose nothing when their node dies."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ from tests.support.process import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMANDS = {"chat.py": "python3", "chat.mjs": "node", "chat.sh": "bash"}
-LINES = 30  # of code: blank lines don't count, nor does the comment at the top, nor what only closes a block
+LINES = 30  # lines of code, without blank lines, the first comment, and lines that only close a block
 NO_CODE = re.compile(r"([)}; ]|esac|done)*")
 WIDTH = 120
 COMMENT_AT_THE_TOP = re.compile(r'"""(?s:.*?)"""|((#|//).*\n)+')
@@ -29,9 +29,13 @@ COMMENT_AT_THE_TOP = re.compile(r'"""(?s:.*?)"""|((#|//).*\n)+')
 Start = Callable[..., Piped]
 
 
-@pytest.fixture(params=["stand-ins", *(["installed"] if any(map(shutil.which, tools.NAMES)) else [])])
+# These differ from machine to machine. The stand-ins are enough to see what the examples themselves do.
+INSTALLED = [pytest.param("installed", marks=pytest.mark.slow)] if any(map(shutil.which, tools.NAMES)) else []
+
+
+@pytest.fixture(params=["stand-ins", *INSTALLED])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
-    """Starts examples with the programs that the tests bring along, and with those of this machine if it has any."""
+    """Starts examples with the programs of the tests, and with those of this machine if it has any."""
     tools.provide(tmp_path / "bin", installed=request.param == "installed")
 
     def launch(args: tuple[str, ...], environment: dict[str, str], streams: Streams, terminal: bool) -> Child:
@@ -144,7 +148,7 @@ def test_an_example_says_what_may_not_have_arrived(
 
 @pytest.mark.parametrize("example", COMMANDS)
 def test_an_example_says_it_once_however_often_it_is_told(start: Start, example: str) -> None:
-    """A message that is said again repeats its outcome. Here the second is one, too, that nobody said."""
+    """A message that is sent again repeats its outcome. The second outcome here is for a message that nobody sent."""
     with ScriptedNode() as node:
         alice = start(example, "ex-alice", "ex-bob", node)
         peer = node.accept()

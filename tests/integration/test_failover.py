@@ -1,4 +1,4 @@
-"""A replica that was behind is promoted: what the old server had acknowledged is lost, and the nodes make up for it."""
+"""A replica that was behind is promoted: the nodes repair the loss of acknowledged writes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.support.server import RedisServer
 from tests.support.swarm import Swarm, alive, couples
 from tests.support.thieves import Thieves
 
-RATE = 20  # messages a second and program
+RATE = 20  # messages a second from each program
 USER = "relay"
 
 
@@ -35,7 +35,7 @@ class Pair:
         wait_until(lambda: replication(self.new)["master_link_status"] == "up", "the replica is in step", 30)
 
     def cut(self) -> None:
-        """The replica has everything up to now; from here on the old server is alone with what it acknowledges."""
+        """Stop the replication: from here on the replica lacks the writes of the old server."""
         there = replication(self.old)["master_repl_offset"]
         wait_until(lambda: replication(self.new)["slave_repl_offset"] >= there, "the replica has everything")
         self.new.client().replicaof("NO", "ONE")
@@ -141,7 +141,7 @@ def test_a_session_that_had_moved_stays_where_it_is_and_a_name_that_was_given_ba
 def test_where_the_server_does_not_say_who_it_is_the_loser_of_a_conflict_is_told_within_a_lease(
     guests: Guests, start_node: StartNode, pair: Pair
 ) -> None:
-    """Then a stranger may be granted a name that the replica doesn't know; its owner hears so as soon as it can."""
+    """Another user may then get a name that the replica doesn't know. Its owner is told as soon as possible."""
     for server in (pair.old, pair.new):
         server.client().acl_setuser(
             USER, enabled=True, nopass=True, categories=["+@all"], commands=["-info"], keys=["*"], channels=["*"]
@@ -156,7 +156,7 @@ def test_where_the_server_does_not_say_who_it_is_the_loser_of_a_conflict_is_told
     bob.expect("paired")
     alice.send("msg", id=1, text="unacknowledged")
     bob.expect("msg")
-    one.pause()  # so that the stranger comes first
+    one.pause()  # the other user comes first
     pair.fail_over()
     wait_until(lambda: granted(stranger, "alice"), "the stranger has the name", LEASE / 2)
     one.resume()

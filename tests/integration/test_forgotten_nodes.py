@@ -1,10 +1,10 @@
-"""Nodes that have crashed are forgotten by all others, also by those where nobody waits for them."""
+"""All other nodes forget crashed nodes, also the nodes where nobody waits for them."""
 
 import pytest
 import redis
 
-from relay.bus.link import Kind, pack
 from relay.bus.link_table import LINKS
+from relay.bus.reliable_link import Kind, pack
 from relay.session.peer_messages import encode
 from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
@@ -13,12 +13,12 @@ from tests.support.party import LEASE
 from tests.support.process import wait_until
 from tests.support.server import RedisServer, calls_of
 
-FORGOTTEN = 3 * LEASE + 10.0  # seconds from the crash of a few; of thousands a minute
+FORGOTTEN = 3 * LEASE + 10.0  # seconds from the crash of a few nodes; thousands take a minute
 SOON = 5.0  # seconds
 
 
 def chat(guests: Guests, nodes: list[Node], name: str) -> None:
-    """Two talk across two nodes, and part."""
+    """Check that two users talk across two nodes, and part."""
     alice, bob = guests.json(nodes[0], f"alice{name}"), guests.json(nodes[1], f"bob{name}")
     alice.call(f"bob{name}")
     bob.expect("paired", patience=SOON)
@@ -31,7 +31,7 @@ def chat(guests: Guests, nodes: list[Node], name: str) -> None:
 
 
 def write_from_strangers(client: redis.Redis, prefix: str, to: str, count: int) -> None:
-    """Frames of nodes that have no lease: they crashed as soon as they had said something."""
+    """Publish frames of nodes without a lease, which crashed right after their first message."""
     with client.pipeline(transaction=False) as pipeline:
         for number in range(count):
             frame = pack(Kind.MAIL, f"{number:016}", b"a stream", 1, body=encode([]))
@@ -40,7 +40,7 @@ def write_from_strangers(client: redis.Redis, prefix: str, to: str, count: int) 
 
 
 def inbox(client: redis.Redis, prefix: str) -> str:
-    """Of the only node that there is."""
+    """Return the inbox of the only node."""
     (channel,) = client.pubsub_channels(f"{prefix}:inbox:*")
     return str(channel)
 

@@ -1,4 +1,4 @@
-"""Peers that vanish without a word: no FIN, no RST, no answer any more."""
+"""Peers that vanish without a FIN or an RST, and answer no more."""
 
 import contextlib
 import fcntl
@@ -16,10 +16,10 @@ from tests.support.node import Node
 from tests.support.process import wait_until
 
 NOTICED = 30.0  # seconds from a peer's end until its partner is told
-FLOOD = 400  # lines that those who don't read are sent
-LINE = "x" * 60_000  # so that they don't fit into the kernel's buffers on the way
-STILL = 50  # looks, 10 ms apart
-SMALL = 65_536  # bytes that the kernel keeps for one who doesn't read
+FLOOD = 400  # lines for partners who don't read
+LINE = "x" * 60_000  # a line that doesn't fit into the kernel's buffers together with others
+STILL = 50  # checks, 10 ms apart
+SMALL = 65_536  # bytes that the kernel keeps for a client that doesn't read
 
 Kind = Callable[[Node, str], Client]
 
@@ -27,7 +27,7 @@ Kind = Callable[[Node, str], Client]
 def test_the_partners_of_those_who_vanish_are_told_within_30_seconds_and_one_who_does_not_read_stays(
     guests: Guests, nodes: list[Node]
 ) -> None:
-    """All kinds of peers at once, because it takes so long; and it must, because the time is what is promised."""
+    """All kinds of peers are tested at once, because this takes the promised 30 seconds."""
     slow, to_slow, flood = flooded(guests, nodes, "slow")
     stuck, to_stuck, _ = flooded(guests, nodes, "stuck")
     kinds: list[Kind] = [guests.text, guests.classic, guests.json, partial(guests.json, acks=True)]
@@ -45,7 +45,7 @@ def test_the_partners_of_those_who_vanish_are_told_within_30_seconds_and_one_who
         while not ended([partner.frame(vanished + NOTICED - time.monotonic())]):
             pass
     while to_stuck.line(vanished + NOTICED - time.monotonic()) != "Quit.":
-        pass  # told what may not have arrived
+        pass  # the line tells what may not have arrived
     assert flood.is_alive(), "all of it went into the kernel's buffers"
     for _ in range(FLOOD):
         slow.expect_message(str(to_slow.name), LINE)
@@ -53,7 +53,7 @@ def test_the_partners_of_those_who_vanish_are_told_within_30_seconds_and_one_who
 
 
 def flooded(guests: Guests, nodes: list[Node], name: str) -> tuple[TextClient, TextClient, threading.Thread]:
-    """One who doesn't read, with a closed window soon; the partner who writes; and its writing, under way."""
+    """Return a client that doesn't read and closes its window soon, its partner who writes, and the task of that."""
     peer, partner = guests.text(nodes[0], name), guests.text(nodes[1], f"{name}-partner")
     partner.call(name)
     peer.expect(f"* {partner.name} is chatting with you.")
@@ -65,7 +65,7 @@ def flooded(guests: Guests, nodes: list[Node], name: str) -> tuple[TextClient, T
 
 
 def wait_until_full(peer: Client) -> None:
-    """Nothing has come for half a second, though something is on its way: the window is closed."""
+    """Wait until the window is closed: nothing has arrived for half a second, though data is on its way."""
     seen: list[int] = []
 
     def still() -> bool:
@@ -76,13 +76,13 @@ def wait_until_full(peer: Client) -> None:
 
 
 def pour(sender: TextClient) -> None:
-    """Send lines until the last is taken or the connection closed."""
+    """Send lines until the last one is taken or the connection is closed."""
     with contextlib.suppress(OSError):
         sender.send(*[LINE] * FLOOD)
 
 
 def couple(guests: Guests, nodes: list[Node], kind: Kind, name: str) -> tuple[Client, JsonClient]:
-    """One of this kind, who has read everything, and a partner on another node."""
+    """Return a client of this kind that has read everything, and a partner on another node."""
     peer, partner = kind(nodes[0], name), guests.json(nodes[1], f"{name}-partner")
     partner.call(name)
     if isinstance(peer, TextClient):
@@ -93,5 +93,5 @@ def couple(guests: Guests, nodes: list[Node], kind: Kind, name: str) -> tuple[Cl
 
 
 def ended(frames: list[dict[str, object]]) -> bool:
-    """Whether a partner is told that the peer is gone: a person for good, a program for the time being."""
+    """Return whether the partner is told that the peer is gone: a person for good, a program for the time being."""
     return any(frame["type"] in ("left", "away") for frame in frames)

@@ -1,4 +1,4 @@
-"""Bad input: the error of the contract, the connection usable, and nobody else disturbed."""
+"""Bad input: the error of the protocol, a usable connection, and no effect on other users."""
 
 import contextlib
 import resource
@@ -18,8 +18,8 @@ MEGABYTE = 1 << 20
 PAGE = resource.getpagesize()  # bytes
 LIMIT = 1 << 16  # bytes, the default of --max-line
 
-USUAL = 0.05  # seconds for a round trip, half of which must do better
-WORST = 1.0  # seconds for the slowest of them, on a machine that has others to serve
+USUAL = 0.05  # seconds for a round trip; half of them must be faster
+WORST = 1.0  # seconds for the slowest round trip, on a busy machine
 
 
 def unframed_flood(client: TextClient) -> None:
@@ -84,7 +84,7 @@ ATTACKS = [
 
 @contextlib.contextmanager
 def under_attack(node: Node, attack: Callable[[TextClient], None]) -> Iterator[threading.Thread]:
-    """The attack goes on in the background, its answers read and thrown away."""
+    """Run the attack in the background, and discard its answers."""
     with TextClient(node.address) as eve:
         reader = threading.Thread(target=swallow, args=(eve,))
         writer = threading.Thread(target=flood, args=(eve, attack))
@@ -104,7 +104,7 @@ def swallow(client: TextClient) -> None:
 
 
 def flood(client: TextClient, attack: Callable[[TextClient], None]) -> None:
-    with contextlib.suppress(OSError):  # the node may close on an attacker
+    with contextlib.suppress(OSError):  # the node may close an attacker's connection
         attack(client)
 
 
@@ -138,7 +138,7 @@ def test_a_flood_without_line_ends_is_not_gathered_in_memory(guests: Guests, nod
 
 
 def resident(node: Node) -> int:
-    """The memory that the process holds, in bytes."""
+    """Return the resident memory of the process in bytes."""
     return int(Path(f"/proc/{node.pid}/statm").read_text().split()[1]) * PAGE
 
 

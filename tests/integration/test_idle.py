@@ -1,4 +1,4 @@
-"""What costs Redis nothing: quiet users, and messages that stay on one node."""
+"""Quiet users, and messages that stay on one node, cost Redis nothing."""
 
 import resource
 from pathlib import Path
@@ -12,6 +12,7 @@ from tests.support.process import wait_until
 from tests.support.server import RedisServer, calls_of, commands_per_second, commands_processed
 
 QUIET = 5000  # users
+PAIRS = 100  # of them are in a chat
 AT_ONCE = 250  # logins; a claim that takes longer than a second is refused, however busy the machine is
 SPAN = 3.0  # seconds of watching
 SHORT_SPAN = 0.3  # the same, to see whether a node has settled
@@ -20,39 +21,31 @@ ALLOWED = 50.0  # commands a second, for the lazy refresh of long TTLs
 
 @pytest.fixture
 def lonely_node(start_node: StartNode, own_redis: RedisServer) -> Node:
-    """The only node of its Redis, so that every command there is its own."""
+    """The only node on its Redis, so that every command there is its own."""
     return start_node(redis=own_redis.url)
 
 
-def test_quiet_users_cost_redis_nothing(guests: Guests, own_redis: RedisServer, lonely_node: Node) -> None:
+def test_quiet_users_and_pairs_cost_redis_nothing(guests: Guests, own_redis: RedisServer, lonely_node: Node) -> None:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert allowed > QUIET + 100, f"this needs {QUIET} open files and some; `ulimit -Hn` says {allowed}"
     client = own_redis.client()
     empty = commands_per_second(client, SPAN)
     for start in range(0, QUIET, AT_ONCE):
         enter(guests, lonely_node, range(start, start + AT_ONCE))
+    for n in range(PAIRS):
+        guests.text(lonely_node, f"b{n}").call(f"user{n}")
     crowded = commands_per_second(client, SPAN)
     assert crowded - empty < ALLOWED
 
 
 def enter(guests: Guests, node: Node, numbers: range) -> None:
-    """Some users log in at the same time."""
+    """Have some users log in at the same time."""
     crowd = [guests.text(node) for _ in numbers]
     for n, user in zip(numbers, crowd, strict=True):
         user.name = f"user{n}"
         user.send(user.name)
     for user in crowd:
         user.expect("OK")
-
-
-def test_pairs_that_keep_silent_cost_redis_nothing(guests: Guests, own_redis: RedisServer, lonely_node: Node) -> None:
-    client = own_redis.client()
-    empty = commands_per_second(client, SPAN)
-    for n in range(100):
-        guests.text(lonely_node, f"a{n}")
-        guests.text(lonely_node, f"b{n}").call(f"a{n}")
-    crowded = commands_per_second(client, SPAN)
-    assert crowded - empty < ALLOWED
 
 
 def test_messages_on_one_node_do_not_touch_redis(guests: Guests, own_redis: RedisServer, lonely_node: Node) -> None:

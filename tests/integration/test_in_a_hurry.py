@@ -1,4 +1,4 @@
-"""Ends that are asked for twice, or while something else is going on."""
+"""Ends that are requested twice, or during other work."""
 
 import os
 import re
@@ -15,7 +15,7 @@ UP = [sys.executable, "-m", "relay", "up", "--nodes", "1", "--port", "0"]
 
 
 def has_waiting(pid: int, number: signal.Signals) -> bool:
-    """Whether a signal was sent to a process that hasn't taken it yet."""
+    """Return whether a signal was sent to a process that hasn't taken it yet."""
     found = re.search(r"ShdPnd:\t(\w+)", Path(f"/proc/{pid}/status").read_text())
     return found is not None and bool(int(found[1], 16) >> number - 1 & 1)
 

@@ -1,4 +1,4 @@
-"""The JSON dialect: each frame and what it is answered with."""
+"""The JSON dialect: each frame and its answer."""
 
 import time
 
@@ -18,7 +18,7 @@ Pair = tuple[JsonClient, JsonClient, str]
 
 @pytest.fixture
 def pair(guests: Guests, places: Places) -> Pair:
-    """alice has called bob; the third is their chat."""
+    """Return alice, who has called bob, bob, and their chat."""
     alice, bob = guests.json(places[0], "alice"), guests.json(places[1], "bob")
     chat = alice.call("bob")["chat"]
     bob.expect("paired", name="alice", chat=chat)
@@ -214,7 +214,7 @@ def test_a_switch_tells_the_old_partner_and_opens_a_new_chat(guests: Guests, pai
     carol = guests.json(nodes[2], "carol")
     alice.send("to", name="carol")
     frames = [alice.frame()]
-    if frames[0]["type"] == "left":  # silence of the contract: the one who switches may be told that it left
+    if frames[0]["type"] == "left":  # the protocol leaves it open whether the user who switches is told that it left
         frames.append(alice.frame())
     paired = frames[-1]
     assert (paired["type"], paired["name"]) == ("paired", "carol")

@@ -49,7 +49,7 @@ MALFORMED = {
     "5,000-digit unknown field": '{"type":"dance","n":' + 5000 * "9" + "}",
     "depth bomb, open": 60_000 * "[",
     "depth bomb, closed": 30_000 * "[" + 30_000 * "]",
-    "depth bomb of objects": 1_600 * '{"a":' + "1" + 1_600 * "}",  # of nearly what a stranger may say
+    "depth bomb of objects": 1_600 * '{"a":' + "1" + 1_600 * "}",  # nearly the longest line before a name
 }
 
 

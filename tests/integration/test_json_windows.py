@@ -1,4 +1,4 @@
-"""Ids and windows: what takes an id, what is said again, and who stops whom."""
+"""Ids and windows: which frames take an id, what is sent again, and which client has to wait."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""kill -9 of nodes in full flow: programs that acknowledge for themselves come back at once and miss nothing."""
+"""kill -9 of nodes under traffic: programs that acknowledge by themselves resume at once and miss nothing."""
 
 import anyio
 import pytest
@@ -7,9 +7,9 @@ from tests.integration.conftest import StartNode
 from tests.support.swarm import Swarm, alive, couples
 
 PAIRS = 50
-RATE = 20  # messages a second and program
+RATE = 20  # messages a second from each program
 AT_ONCE = 1.0  # second from a new connection until the session is resumed; no lease is waited for
-LEASE = 5.0  # seconds; more than that
+LEASE = 5.0  # seconds; longer than that
 GRACE = 30.0
 
 

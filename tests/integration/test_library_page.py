@@ -1,4 +1,4 @@
-"""The programs of docs/library.md and the README do what is said there, on real nodes. Each is found by its heading."""
+"""The programs of docs/library.md and the README work as described, on real nodes. Each is found by its heading."""
 
 import re
 import sys
@@ -18,14 +18,14 @@ from tests.support.tokens import Issuer
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "docs" / "library.md", ROOT / "README.md"]
 MESSAGES = 1000
-STARTED = 30.0  # seconds: what starts a program takes a second of a quiet machine
+STARTED = 30.0  # seconds; a program starts within a second on a quiet machine
 
 Start = Callable[..., Process]
 _run = set[tuple[str, int]]()
 
 
 def programs() -> dict[str, list[str]]:
-    """By heading."""
+    """Return the programs by heading."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     found = {section.splitlines()[0]: re.findall(r"```python\n(.*?)```", section, re.DOTALL) for section in sections}
@@ -34,7 +34,7 @@ def programs() -> dict[str, list[str]]:
 
 @pytest.fixture
 def start(tmp_path: Path, nodes: list[Node]) -> Iterator[Start]:
-    """Starts a program of the page, against the first node if the test has no other one."""
+    """Starts a program of the page, on the first node unless the test names another one."""
     started: list[Process] = []
 
     def start(heading: str, *arguments: str | Path, number: int = 0, at: Node = nodes[0]) -> Process:
@@ -54,7 +54,7 @@ def start(tmp_path: Path, nodes: list[Node]) -> Iterator[Start]:
 
 @pytest.fixture
 def bob(nodes: list[Node], guests: Guests) -> JsonClient:
-    """A program that acknowledges itself, on the second node."""
+    """A program that acknowledges by itself, on the second node."""
     return guests.json(nodes[1], "bob", acks=True)
 
 
@@ -157,7 +157,7 @@ def test_calls_are_answered_by_the_program(start: Start, bob: JsonClient, nodes:
 
 
 def test_a_killed_program_goes_on(start: Start, start_node: StartNode, guests: Guests, tmp_path: Path) -> None:
-    node = start_node(grace=60)  # a busy machine takes its time to start a program
+    node = start_node(grace=60)  # a busy machine takes long to start a program
     bob = guests.json(node, "bob", acks=True)
     first = start("Survive", tmp_path, at=node)
     first.wait_for_line("with bob", STARTED)
@@ -199,5 +199,5 @@ def test_the_protocol_works_without_io(start: Start, nodes: list[Node]) -> None:
 def test_each_program_was_run() -> None:
     there = {(heading, number) for heading, blocks in programs().items() for number in range(len(blocks))}
     assert len(there) > 8
-    if len(_run) > 1:  # not when this test is run alone
+    if len(_run) > 1:  # this doesn't hold when the test runs alone
         assert _run == there

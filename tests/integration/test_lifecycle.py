@@ -1,4 +1,4 @@
-"""Every end of a connection is told at once, and gives back what it should."""
+"""Every end of a connection is reported at once, and releases everything that it should."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.support.node import Node
 
 Places = tuple[Node, Node]
 
-AT_ONCE = 1.0  # second; well below any lease or grace here
+AT_ONCE = 1.0  # seconds; well below any lease or grace here
 NAME_TIME = 60.0  # seconds until a connection without a name is closed
 
 

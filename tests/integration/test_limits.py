@@ -1,4 +1,4 @@
-"""Who gets in and how much they may do: every limit of a node is met here once, and those beside it notice nothing."""
+"""Every limit of a node is reached once, and other users are not affected."""
 
 import http.client
 import re
@@ -19,13 +19,13 @@ from tests.support.wire import Wire
 
 HALF_LINES = 2000
 HALF_PROBES = 200
-CONNECT_SECONDS = 0.1  # the median of others' connects, greeting and name included
+CONNECT_SECONDS = 0.1  # the median of others' connects, with greeting and name
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 TOO_FAST = "* Too fast; slow down."
 
 
 def metric(node: Node, pattern: str) -> float:
-    """What /metrics tells of it."""
+    """Return a value of /metrics."""
     connection = http.client.HTTPConnection(*node.http_address, timeout=10)
     connection.request("GET", "/metrics")
     page = connection.getresponse().read().decode()
@@ -36,17 +36,17 @@ def metric(node: Node, pattern: str) -> float:
 
 
 def held(node: Node) -> float:
-    """Bytes of messages, replies and half lines."""
+    """Return the bytes of messages, replies and half lines."""
     return metric(node, "relay_memory_held_bytes")
 
 
 def hits(node: Node, limit: str) -> float:
-    """How often somebody met the limit, as /metrics tells it."""
+    """Return how often the limit was hit, according to /metrics."""
     return metric(node, rf'relay_limit\w*{{[^}}]*limit="{limit}"[^}}]*}}')
 
 
 def header(address: str) -> bytes:
-    """What a balancer says of a connection from there."""
+    """Return a balancer's header for a connection from there."""
     v6 = ":" in address
     packed = socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, address)
     rest = packed + bytes(len(packed)) + b"\x00\x01\x27\x0f"
@@ -129,13 +129,13 @@ class TestRates:
     def test_a_client_that_says_too_much_is_read_more_slowly_and_loses_nothing(
         self, option: str, amount: int, start_node: StartNode, guests: Guests
     ) -> None:
-        """500 lines of 10 bytes: of the first second's worth, twice at the most, the rest has to wait."""
+        """500 lines of 10 bytes: at most two seconds' worth of it goes at once, and the rest has to wait."""
         node = start_node(**{option: amount})
         alice, bob = guests.text(node, "alice"), guests.text(node, "bob")
         alice.call("bob")
         bob.expect("* alice is chatting with you.")
         began = time.monotonic()
-        for n in range(50):  # of ten lines each: what one read brings is let through
+        for n in range(50):  # ten lines each: what one read brings is let through
             alice.send(*(f"line {n:02}{m:02}" for m in range(10)))
             for m in range(10):
                 bob.expect_message("alice", f"line {n:02}{m:02}")
@@ -156,7 +156,7 @@ class TestAName:
 
 
 class TestWindows:
-    """Of a sender whose partner acknowledges nothing."""
+    """Windows of a sender whose partner acknowledges nothing."""
 
     @pytest.mark.parametrize(("option", "amount", "size"), [("window", 2, 1), ("window_bytes", 2048, 1024)])
     def test_hold_what_is_told(
@@ -186,7 +186,7 @@ class TestABalancer:
         assert "client=192.0.2.1" in node.wait_for_line("session started")
         from_address(guests, node, "192.0.2.2").login("bob")
         from_address(guests, node, "2001:db8:1::1").login("carol")
-        for address in ("192.0.2.1", "::ffff:192.0.2.2", "2001:db8:1::2"):  # the last: of the same network
+        for address in ("192.0.2.1", "::ffff:192.0.2.2", "2001:db8:1::2"):  # the last address is in the same network
             with Wire(node.address) as wire:
                 wire.send_bytes(header(address))
                 assert wire.rest() == b""
@@ -217,7 +217,7 @@ class TestABalancer:
                 wire.send_bytes(start)
                 assert wire.rest() == b""
         assert hits(node, "header") == 3
-        check = guests.text(node)  # a balancer's own, to see whether it's answered
+        check = guests.text(node)  # the balancer's own check
         check.send_bytes(SIGNATURE + b"\x20\x00\x00\x00")
         check.login("alice")
 
@@ -275,13 +275,13 @@ def test_two_thousand_half_lines_leave_others_their_place(start_node: StartNode,
 
 
 class TestHalfLines:
-    """What is said and not ended: each of them would be read up to the longest line that there may be."""
+    """Lines without an end: each is read up to the limit of lines."""
 
-    COUNT, SAID = 700, 60_000  # clients, bytes
+    COUNT, SAID = 700, 60_000  # clients and bytes
     MEBIBYTE = 1024 * 1024
 
     def hold(self, guests: Guests, node: Node, count: int, *, named: bool) -> list[TextClient]:
-        """A crowd in the middle of a line."""
+        """Return a crowd in the middle of their lines."""
         crowd = [guests.text(node, f"guest{number}" if named else None) for number in range(count)]
         for client in crowd:
             client.send_bytes(b"x" * self.SAID)
@@ -289,7 +289,7 @@ class TestHalfLines:
 
     @staticmethod
     def settled(node: Node) -> float:
-        """The bytes that are held once thirty looks, longer than the budget's tenth of a second, find as much."""
+        """Return the held bytes once thirty checks agree, which take longer than the budget's tenth of a second."""
         looks = [held(node)]
 
         def same() -> bool:
@@ -321,7 +321,10 @@ class TestHalfLines:
         wait_until(lambda: node.memory() - before < 16 * self.MEBIBYTE, "the system has it again", 30)
 
     def test_beyond_the_budget_they_wait_and_all_of_them_arrive(self, start_node: StartNode, guests: Guests) -> None:
-        """The budget is shared out ten times a second: what comes meanwhile may exceed it, what comes later waits."""
+        """The budget is divided ten times a second.
+
+        Data that arrives in between may exceed it, and later data waits.
+        """
         node = start_node(max_claims=0, memory=16)
         crowd = self.hold(guests, node, 400, named=True)
         before, late = self.settled(node), [guests.text(node, f"late{number}") for number in range(100)]

@@ -1,4 +1,4 @@
-"""What a real node logs: each session's start and end with the reason, and nothing that people said."""
+"""The log of a real node: the start and end of each session with the reason, and none of the texts."""
 
 import json
 import socket
@@ -17,13 +17,13 @@ SECRET = "what they said"
 
 
 def events(text: str, event: str) -> list[dict[str, Any]]:
-    """The fields of these events, in order."""
+    """Return the fields of these events in order."""
     lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
     return [line for line in lines if line["event"] == event]
 
 
 def endings(node: Node) -> dict[str, str]:
-    """Why sessions ended, by name, as far as they have."""
+    """Return the reasons of ended sessions, by name."""
     return {line["name"]: line["reason"] for line in events(node.text(), "session ended")}
 
 

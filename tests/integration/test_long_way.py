@@ -1,4 +1,4 @@
-"""Redis on the other side of the world: what is waited for follows how long its answers take."""
+"""Redis on the other side of the world: time-outs follow the round trip."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.support.proxy import Proxy
 from tests.support.server import RedisServer
 
 EACH_WAY = 0.35  # seconds
-FIRST = 60.0  # seconds; scripts have to be loaded too, each step a way there and back
+FIRST = 60.0  # seconds; scripts have to be loaded too, with a round trip for each step
 
 
 def test_names_calls_and_messages_take_their_time_and_leases_hold(

@@ -1,4 +1,4 @@
-"""/metrics of real nodes: what happened to their users is what they count."""
+"""/metrics of real nodes counts the events of their users."""
 
 import http.client
 import socket
@@ -16,7 +16,7 @@ Samples = dict[tuple[str, str], float]
 
 
 def get(address: Address, path: str) -> tuple[int, str]:
-    """Status and body."""
+    """Return status and body."""
     connection = http.client.HTTPConnection(*address, timeout=PATIENCE)
     try:
         connection.request("GET", path)
@@ -27,7 +27,7 @@ def get(address: Address, path: str) -> tuple[int, str]:
 
 
 def samples(node: Node) -> Samples:
-    """Values by name and label values."""
+    """Return values by name and label values."""
     status, text = get(node.http_address, "/metrics")
     assert status == 200, text
     return {

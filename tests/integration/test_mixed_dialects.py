@@ -11,7 +11,7 @@ from tests.support.process import wait_until
 
 Places = tuple[Node, Node]
 
-DIALECTS = ("text", "json", "classic")
+DIALECTS = ("text", "json", "web", "classic")
 MIXED = [pytest.param(*both, id=" to ".join(both)) for both in itertools.product(DIALECTS, repeat=2)]
 
 

@@ -1,4 +1,4 @@
-"""Names: one owner in the whole cluster, compared in canonical form, look-alikes and hostile names refused."""
+"""Names: one owner in the whole cluster, compared in canonical form; look-alikes and hostile names are refused."""
 
 import time
 import unicodedata

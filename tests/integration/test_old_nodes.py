@@ -1,7 +1,7 @@
-"""Nodes of an earlier release and nodes of today in one cluster: nobody notices on which of them anyone is.
+"""Nodes of an earlier release and of today in one cluster: users don't notice on which of them they are.
 
-An operator replaces nodes one after the other, so for a while both are there. What they say to each other, and what
-they write in Redis, has to be understood both ways.
+An operator replaces nodes one after the other, so both releases run for a while. Each must understand the messages and
+the records of the other.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.process import Process, own_environment, wait_until
 from tests.support.release import earlier
 from tests.support.server import RedisServer
 
-GRACE = 20.0  # seconds; whoever is back sooner wasn't given up
+GRACE = 20.0  # seconds; a session that is back sooner wasn't given up
 OLD, NEW = "old", "new"
 BOTH_WAYS = [(OLD, NEW), (NEW, OLD)]
 
@@ -30,7 +30,7 @@ Ways = tuple[Node, Node]
 
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, type[Node]]:
-    """What a node of either release is started as."""
+    """The classes of the nodes, one for each release."""
     return {OLD: earlier(tmp_path_factory.mktemp("earlier")), NEW: Node}
 
 
@@ -38,7 +38,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, type[Node]]:
 def party(
     kinds: dict[str, type[Node]], redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Party]:
-    """Two nodes of either release."""
+    """Two nodes, each of either release."""
     both = [kinds[OLD], kinds[OLD], kinds[NEW], kinds[NEW]]
     party = Party(tmp_path_factory.mktemp("mixed"), redis_server.url, kinds=both, grace=GRACE)
     yield party
@@ -47,7 +47,7 @@ def party(
 
 @pytest.fixture
 def cluster(party: Party, guests: Guests) -> Iterator[dict[str, list[Node]]]:
-    """The nodes by their release; nothing of the test may be left in them."""
+    """The nodes by their release. None may have anything left of the test."""
     written = [len(node.text()) for node in party.nodes]
     yield {OLD: party.nodes[:2], NEW: party.nodes[2:]}
     guests.depart()
@@ -58,7 +58,7 @@ def cluster(party: Party, guests: Guests) -> Iterator[dict[str, list[Node]]]:
 
 
 def check_all_was_understood(node: Node, start: int = 0) -> None:
-    """What isn't may be made up for by what follows, and nobody would notice."""
+    """Check the logs, because a later message may repair one that wasn't understood, and nobody would notice."""
     log = node.text()[start:]
     for trouble in ("unreadable mail", "bad frame on the bus", "unreadable record"):
         assert trouble not in log, log
@@ -66,7 +66,7 @@ def check_all_was_understood(node: Node, start: int = 0) -> None:
 
 @pytest.fixture(params=BOTH_WAYS, ids=" to ".join)
 def ways(request: pytest.FixtureRequest, cluster: dict[str, list[Node]]) -> Ways:
-    """Where the one who calls is, and where the one who is called is."""
+    """The nodes of the caller and of the callee."""
     caller, callee = request.param
     return cluster[caller][0], cluster[callee][0]
 
@@ -77,7 +77,7 @@ def operators(node: Node, redis: RedisServer, party: Party, *words: str) -> list
 
 
 def resume(guests: Guests, node: Node, old: JsonClient, **fields: object) -> JsonClient:
-    """A new connection shows the token."""
+    """Resume with the token on a new connection."""
     client = guests.json(node)
     client.name, client.token = old.name, old.token
     client.send("hello", name=old.name, token=old.token, **fields)
@@ -85,7 +85,7 @@ def resume(guests: Guests, node: Node, old: JsonClient, **fields: object) -> Jso
 
 
 def chatting(guests: Guests, ways: Ways) -> tuple[JsonClient, JsonClient, str]:
-    """Two programs that acknowledge for themselves, in a chat."""
+    """Two programs that acknowledge by themselves, in a chat."""
     alice, bob = (guests.json(node, name, acks=True) for node, name in zip(ways, ("alice", "bob"), strict=True))
     chat = str(alice.call("bob")["chat"])
     bob.expect("paired", name="alice", chat=chat, acks="client")
@@ -135,7 +135,7 @@ def test_people_chat_with_people_and_with_programs(guests: Guests, ways: Ways, d
     alice, bob, carol = enter(ways[0], "alice"), enter(ways[1], "bob"), guests.json(ways[1], "carol")
     alice.send("To:bob")
     wait_until(lambda: carol.who("alice") == carol.who("bob") == "busy", "they are paired")
-    if dialect == "text":  # the original client is told nothing then
+    if dialect == "text":  # the original client gets no line for this
         alice.expect("* You are chatting with bob.")
         bob.expect("* alice is chatting with you.")
     alice.send("hi 🦜")
@@ -221,7 +221,8 @@ def test_a_name_belongs_to_one_connection_wherever_it_is(guests: Guests, ways: W
     guests.text(ways[1], "Alice")
 
 
-# Where she is and comes back, where her partner is, and whether her connection was lost: any two of these in each way.
+# Her node, the node to which she returns, her partner's node, and whether her connection was lost. Any two of these
+# occur in each combination.
 @pytest.mark.parametrize(
     ("home", "back", "partner", "lost"),
     [(OLD, NEW, OLD, True), (OLD, NEW, NEW, False), (NEW, OLD, OLD, False), (NEW, OLD, NEW, True)],
@@ -234,7 +235,7 @@ def test_a_program_comes_back_on_a_node_of_the_other_release_and_goes_home_again
     for first, node in ((1, cluster[back][0]), (4, ways[0])):
         say(alice, bob, first, first + 1)
         say(bob, alice, first, first + 1)
-        confirm(bob, alice, first)  # what follows is under way still, both ways
+        confirm(bob, alice, first)  # the later messages are still in flight, both ways
         confirm(alice, bob, first)
         gone = alice
         if lost:
@@ -250,13 +251,13 @@ def test_a_program_comes_back_on_a_node_of_the_other_release_and_goes_home_again
 
 
 def come_back(alice: JsonClient, bob: JsonClient, chat: str, sent: int) -> None:
-    """She is welcomed and says again what he may lack; the last of it had never left her, the others he has."""
+    """Check her welcome, and resend what he may lack: he has all but the last one, which was never sent."""
     alice.expect("welcome", resumed=True, name="alice", token=alice.token)
     last = alice.expect("paired", name="bob", chat=chat, resumed=True)["last"]
     assert sent - 2 <= last <= sent - 1
     for id in range(last + 1, sent + 1):
         alice.send("msg", id=id, text=f"alice {id}")
-    while (frame := bob.frame())["type"] in ("away", "back", "ack"):  # she had some of his
+    while (frame := bob.frame())["type"] in ("away", "back", "ack"):  # she had some of his messages
         pass
     assert (frame["type"], frame["id"], frame["text"]) == ("msg", sent, f"alice {sent}")
 
@@ -338,7 +339,7 @@ def test_after_a_node_is_killed_its_users_go_on_and_its_names_are_free_on_the_ot
 def test_after_redis_forgot_everything_nodes_of_both_releases_write_it_again(
     guests: Guests, own_redis: RedisServer, start_node: StartNode, kinds: dict[str, type[Node]]
 ) -> None:
-    """A node that starts then, of either release, asks who is there, and gives no name away."""
+    """A node that starts then, of either release, makes a roll call and gives no name away."""
 
     def both() -> list[Node]:
         return [start_node(kinds[release], redis=own_redis.url, grace=GRACE) for release in (OLD, NEW)]

@@ -15,7 +15,7 @@ from tests.support.server import RedisServer
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-GRACE = 20.0  # seconds; what is free sooner wasn't waited for
+GRACE = 20.0  # seconds; a name that is free sooner was not waited for
 
 
 @pytest.fixture

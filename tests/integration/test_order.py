@@ -1,4 +1,4 @@
-"""What is sent in one go is handled strictly in its order, up to the end of the connection."""
+"""Lines that are sent in one write are handled strictly in order, up to the end of the connection."""
 
 import pytest
 

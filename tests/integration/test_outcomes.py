@@ -1,4 +1,4 @@
-"""The end of a chat, and the return to one: which outcome comes when, to programs and to people."""
+"""The end of a chat, and the return to one: the order of the outcomes, for programs and for people."""
 
 import time
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def test_after_a_resume_new_ids_go_on_from_the_larger_of_sent_and_last(
     node = nodes[0] if returns_to == "the same node" else nodes[2]
     alice.reset()
     bob.expect("away")
-    alice = back(guests, node, alice, chat=chat, sent=1)  # it has forgotten the others
+    alice = back(guests, node, alice, chat=chat, sent=1)  # the client has forgotten the others
     alice.expect("welcome", resumed=True)
     alice.expect("paired", last=3)
     bob.expect("back")
@@ -117,7 +117,7 @@ def test_after_a_resume_new_ids_go_on_from_the_larger_of_sent_and_last(
     alice.expect_error("bad_order", id=5, expected=4)
     alice.reset()
     bob.expect("away")
-    alice = back(guests, node, alice, chat=chat, sent=6)  # of 4 to 6 the node has never heard
+    alice = back(guests, node, alice, chat=chat, sent=6)  # the node has never heard of 4 to 6
     alice.expect("welcome", resumed=True)
     alice.expect("paired", last=3)
     bob.expect("back")
@@ -135,7 +135,7 @@ def test_a_token_of_a_session_whose_grace_is_over_gets_the_answer_of_a_wrong_one
     alice = guests.json(nodes[0], "alice")
     observer = guests.json(nodes[0], "observer")
     alice.reset()
-    time.sleep(GRACE)  # what is tested is that it is over
+    time.sleep(GRACE)  # the test needs the grace to be over
     wait_until(lambda: observer.who("alice") == "offline", "the session is over", 2)
     answers = []
     for node in nodes:

@@ -1,4 +1,4 @@
-"""What is released: the sdist, the wheel that is built from it, and the wheel installed where nothing else is."""
+"""The released files: the sdist, the wheel that is built from it, and the wheel in an environment with nothing else."""
 
 import email
 import os
@@ -24,14 +24,14 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 IGNORED = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()} | {".git"}
 SOURCES = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in IGNORED)
-MADE = ("__pycache__", ".pyc")  # by running something, in these folders
+MADE = ("__pycache__", ".pyc")  # files that running Python makes in these folders
 
-# Installing takes what the network takes.
+# Installing waits for the network.
 pytestmark = pytest.mark.timeout(600)
 
 
 def run(*command: str | Path, at: Path | None = None, stdin: str = "", **variables: str) -> str:
-    """What it writes; its status has to be 0."""
+    """Run a command that must end with status 0, and return its output."""
     environment = {**own_environment(), **variables}
     ended = subprocess.run(
         command, cwd=at, env=environment, input=stdin, capture_output=True, encoding="utf-8", check=False
@@ -56,7 +56,7 @@ def wheel(built: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unpacked(built: Path) -> Path:
-    """The source tree out of the sdist."""
+    """The source tree of the sdist."""
     [sdist] = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         if hasattr(tarfile, "data_filter"):
@@ -68,7 +68,7 @@ def unpacked(built: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment that has the wheel, what that needs itself, and nothing else."""
+    """The programs of an environment with the wheel, its dependencies, and nothing else."""
     folder = tmp_path_factory.mktemp("clean")
     venv.create(folder, with_pip=True)
     places = folder / "bin"
@@ -133,7 +133,7 @@ def test_the_sdist_is_the_source_tree_and_nothing_else(unpacked: Path) -> None:
 
 
 def test_the_tests_run_out_of_the_sdist(unpacked: Path) -> None:
-    """All are found there, and those that read files of the repository find them."""
+    """All tests are found there, and those that read files of the repository find them."""
     paths = os.pathsep.join([str(unpacked), str(unpacked / "cli")])
     pytest_ = (sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider")
     run(*pytest_, "--collect-only", at=unpacked, PYTHONPATH=paths)
@@ -151,7 +151,7 @@ def test_the_programs_tell_their_version(clean: Path) -> None:
 def test_what_is_installed_is_a_relay(
     clean: Path, redis_server: RedisServer, prefix: str, guests: Guests, tmp_path: Path
 ) -> None:
-    """It has all that it needs: a node serves, and the client gets a text through."""
+    """It has everything that it needs: a node serves, and the client sends a text."""
 
     class Installed(Node):
         launch = (str(clean / "relay"),)

@@ -1,4 +1,4 @@
-"""`pairchat` against real nodes: what its own tests say of it holds with the relay that it is made for."""
+"""`pairchat` against real nodes, where it behaves as it does on scripted ones."""
 
 import os
 import re
@@ -31,7 +31,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """Starts what the test names, and ends it with the test."""
+    """Starts the commands of a test, and ends them with the test."""
     with ExitStack() as started:
         yield lambda kind, *args, at, **how: started.enter_context(kind(*args, server=at.server, **how))
 
@@ -80,7 +80,7 @@ def test_a_terminal_chats_with_somebody_on_nc(places: Pair, run: Run, guests: Gu
     bob.expect_notice("pc-alice")
     alice.type("hé 👋\r")
     bob.expect_message("pc-alice", "hé 👋")
-    alice.wait_for("✓  pc-alice │ hé 👋")  # bob's node has it; his program can't say so
+    alice.wait_for("✓  pc-alice │ hé 👋")  # bob's node has it, and his program can't acknowledge
     alice.type("half a li")
     alice.wait_typed("> half a li")
     bob.send("hello \x1b[2J")
@@ -107,7 +107,7 @@ def test_the_bot_of_the_documentation_answers(nodes: list[Node], guests: Guests,
         alice.expect("ack", id=1)
         alice.expect("msg", text="you said: hé\n👋")
         process.terminate()
-        # The bot has no good-bye of its own: its end of the pipe closes, and pairchat gives the name back.
+        # The bot doesn't quit by itself: its end of the pipe closes, and pairchat gives the name back.
         alice.expect("left", reason="quit")
 
 

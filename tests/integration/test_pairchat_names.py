@@ -1,4 +1,4 @@
-"""A server's name that no name server answers about: it holds up neither other servers nor the end of the program."""
+"""A server name that no name server answers about delays neither other servers nor the end of the program."""
 
 import signal
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def test_the_other_server_is_taken(node: ScriptedNode, start: Start) -> None:
     peer.welcome("alice")
     peer.pair("bob")
     peer.close()
-    again = node.accept()  # while the name still hangs
+    again = node.accept()  # the look-up still hangs
     again.take_back("alice", 0, partner="bob")
     process.end_input()
     again.part()

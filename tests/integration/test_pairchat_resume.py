@@ -1,4 +1,4 @@
-"""The library keeps a chat going: over cut connections, killed, stopped and frozen nodes."""
+"""The library keeps a chat alive over cut connections, and killed, stopped and frozen nodes."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ PATIENCE = 30.0  # seconds; a frozen node is noticed after a ping and a lease
 
 
 class Talk:
-    """Alice and bob tell each other `TEXTS` texts; `midway` is called once some have arrived."""
+    """Alice and bob send each other `TEXTS` texts. `midway` is called once some have arrived."""
 
     def __init__(self, midway: Callable[[], object]) -> None:
         self._midway = midway
@@ -55,14 +55,14 @@ class Talk:
                 return
 
     def check(self) -> None:
-        """Everything arrived, once and in order."""
+        """Check that everything arrived, once and in order."""
         for heard in self.heard.values():
             assert heard == [str(number) for number in range(TEXTS)]
 
 
 @pytest.fixture(autouse=True)
 def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each begins at the first of its servers."""
+    """Each begins with the first of its servers."""
     monkeypatch.setattr("pairchat.client.begin_at", lambda _: 0)
 
 
@@ -80,7 +80,7 @@ async def test_a_node_that_ends_loses_nothing(start_node: StartNode, how: str) -
         await talk.run(alice, bob)
         assert alice.server == three.server
     talk.check()
-    # A node that is stopped serves on until its clients have gone: all may have been said before.
+    # A node that is stopped serves until its clients have gone, so all texts may have been sent before.
     assert talk.dropped == ["alice"] or (how == "stopped" and not talk.dropped)
 
 
@@ -133,7 +133,7 @@ async def test_after_the_grace_the_name_is_claimed_again(start_node: StartNode, 
             async for event in alice:
                 told.append(type(event).__name__)
                 if isinstance(event, pairchat.Dropped):
-                    between = guests.text_when_free(two_, "alice", PATIENCE)  # whom the name is given once it may be
+                    between = guests.text_when_free(two_, "alice", PATIENCE)  # this client now gets the name
                     between.send("Quit")
                     between.expect("Quit")
                     between.expect_closed()

@@ -1,4 +1,4 @@
-"""`pairchat` in real terminals against a real cluster whose nodes are killed, stopped and started again."""
+"""`pairchat` in terminals against a real cluster whose nodes are killed, stopped and started again."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -14,8 +14,6 @@ from tests.integration.conftest import StartNode
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.process import wait_until
-
-ASLEEP = 10.0  # seconds that a laptop is closed; what is tested is that this much time does no harm
 
 Open = Callable[..., Terminal]
 
@@ -35,7 +33,7 @@ def cluster(start_node: StartNode) -> tuple[Node, Node]:
 
 
 def chatting(terminal: Open, cluster: tuple[Node, Node], **how: object) -> tuple[Terminal, Terminal]:
-    """Alice, on the first node and knowing the second, is chatting with bob on the second."""
+    """Return alice on the first node, who also knows the second, in a chat with bob on the second."""
     one, two = cluster
     bob = terminal("bob", at=two)
     bob.wait_bar("nobody yet")
@@ -47,7 +45,7 @@ def chatting(terminal: Open, cluster: tuple[Node, Node], **how: object) -> tuple
 
 
 def exchange(alice: Terminal, bob: Terminal, words: str) -> None:
-    """Each says something, sees the other's program have it, and sees what the other said."""
+    """Check that each sends a text, sees its acknowledgement, and sees the other's text."""
     alice.type(f"{words} from alice\r")
     bob.type(f"{words} from bob\r")
     for screen, me, you in ((alice, "alice", "bob"), (bob, "bob", "alice")):
@@ -56,7 +54,7 @@ def exchange(alice: Terminal, bob: Terminal, words: str) -> None:
 
 
 def once(screen: Terminal, text: str) -> bool:
-    """Whether a text stands on the screen exactly once."""
+    """Return whether a text is on the screen exactly once."""
     return sum(line.endswith(f"│ {text}") for line in screen.lines) == 1
 
 
@@ -88,7 +86,7 @@ def test_the_partner_is_shown_away_and_back(cluster: tuple[Node, Node], terminal
     one, two = cluster
     bob = terminal("bob", at=two)
     bob.wait_bar("nobody yet")
-    alice = terminal("alice", "--to", "bob", at=one)  # who knows one node only
+    alice = terminal("alice", "--to", "bob", at=one)  # she knows one node only
     bob.wait_bar("alice is here")
     one.kill()
     alice.wait_bar("connecting")
@@ -99,14 +97,16 @@ def test_the_partner_is_shown_away_and_back(cluster: tuple[Node, Node], terminal
     exchange(alice, bob, "after")
 
 
-def test_ten_seconds_asleep_do_no_harm(cluster: tuple[Node, Node], terminal: Open, guests: Guests) -> None:
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(10.0, marks=pytest.mark.slow)])
+def test_a_sleep_does_no_harm(cluster: tuple[Node, Node], terminal: Open, guests: Guests, seconds: float) -> None:
+    """As of a laptop that is closed; what is tested is that this much time does no harm."""
     alice, bob = chatting(terminal, cluster)
     clock = guests.json(cluster[1], "clock")
     alice.signal(signal.SIGSTOP)
     bob.type("while you slept\r")
     bob.wait_for("·    bob │ while you slept")
     with pytest.raises(AssertionError, match="heard nothing"):
-        clock.frame(patience=ASLEEP)
+        clock.frame(patience=seconds)
     alice.signal(signal.SIGCONT)
     alice.wait_for("  bob │ while you slept")
     bob.wait_for("✓✓   bob │ while you slept")
@@ -118,7 +118,7 @@ def test_ten_seconds_asleep_do_no_harm(cluster: tuple[Node, Node], terminal: Ope
 def test_a_killed_pairchat_goes_on_when_started_again(cluster: tuple[Node, Node], terminal: Open) -> None:
     home = Home()
     alice, bob = chatting(terminal, cluster, home=home)
-    bob.signal(signal.SIGSTOP)  # so that what alice says has no acknowledgement
+    bob.signal(signal.SIGSTOP)  # alice's text gets no acknowledgement
     alice.type("last words\r")
     alice.wait_for("·  alice │ last words")
     wait_until(lambda: any("last words" in file.read_text() for file in home.sessions()), "it is kept")
@@ -130,7 +130,7 @@ def test_a_killed_pairchat_goes_on_when_started_again(cluster: tuple[Node, Node]
     servers = [option for node in cluster for option in ("--server", node.server)]
     alice = terminal("alice", *servers, at=cluster[0], home=home)
     alice.wait_for("* Connected as alice again.")
-    alice.wait_for("✓✓ alice │ last words")  # whether it had left her process or not
+    alice.wait_for("✓✓ alice │ last words")  # this holds whether or not it had been sent
     alice.wait_for("  bob │ still there?")
     bob.wait_for("✓✓   bob │ still there?")
     exchange(alice, bob, "after")

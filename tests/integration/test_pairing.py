@@ -1,4 +1,4 @@
-"""Pairing: at most one partner, always symmetric, whatever is called at the same moment."""
+"""Pairing: a user has at most one partner, and it is symmetric, whatever calls come at the same moment."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.process import wait_until
 
 Places = tuple[Node, Node]
 
-ROUNDS = 30  # of calls at the same moment; each takes a few milliseconds
+ROUNDS = 30  # rounds of simultaneous calls; each takes a few milliseconds
 
 
 class Caller:
@@ -26,7 +26,7 @@ class Caller:
         self.client.send("to", name=name)
 
     def catch_up(self) -> list[Frame]:
-        """Take in all that there is to know, the outcome of every own call included."""
+        """Read until the outcome of every call of this program is known."""
         frames = self.client.frames_so_far()
         for frame in frames:
             if frame["type"] == "paired":
@@ -44,7 +44,7 @@ class Caller:
 
 
 def symmetric(callers: list[Caller]) -> bool:
-    """Each chat is held by exactly two, who name each other."""
+    """Return whether each chat has exactly two users, who name each other."""
     for caller in callers:
         caller.catch_up()
     by_name = {caller.name: caller for caller in callers}
@@ -57,13 +57,13 @@ def symmetric(callers: list[Caller]) -> bool:
 
 
 def settle(callers: list[Caller]) -> list[Caller]:
-    """Wait until nobody is half paired; who is paired then."""
+    """Wait until nobody is half paired. Returns the paired users."""
     wait_until(lambda: symmetric(callers), "pairs are symmetric")
     return [caller for caller in callers if caller.partner]
 
 
 def part(callers: list[Caller]) -> None:
-    """Everybody leaves; each is free again and so free for the next round."""
+    """Have everybody leave, so that all are free for the next round."""
     for caller in callers:
         caller.leave()
     wait_until(lambda: not settle(callers), "all are alone")
@@ -91,7 +91,7 @@ def test_mutual_calls_at_the_same_moment_become_one_pair(guests: Guests, places:
 
 
 def test_mutual_calls_are_told_once_to_each(guests: Guests, places: Places) -> None:
-    """Twice only to one whose call came after the other's success: that is a call to the present partner."""
+    """A user is told twice only if its call came after the other's succeeded: then it is a call of its partner."""
     alice, bob = crowd(guests, places, 2)
     for _ in range(ROUNDS):
         alice.call("user1")

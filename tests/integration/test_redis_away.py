@@ -1,4 +1,4 @@
-"""Redis frozen, gone, or back empty: chats go on as far as they can, and nobody loses a name or a connection."""
+"""Redis is frozen, gone, or back empty: chats go on where they can, and nobody loses a name or a connection."""
 
 import time
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from tests.support.process import wait_until
 from tests.support.server import RedisServer
 
 NOT_NOW = "* Not possible right now, try again."
-SOON = 1.0  # second, in which a claim or a call is refused while Redis is away
-BACK = LEASE + 5.0  # seconds; a return to business after Redis is back, owners first
+SOON = 1.0  # seconds in which a claim or a call is refused while Redis is away
+BACK = LEASE + 5.0  # seconds until everything works after the return of Redis; owners come first
 
 Outage = Callable[[RedisServer], None]
 
@@ -29,7 +29,7 @@ def crash(server: RedisServer) -> None:
 
 
 def end_outage(server: RedisServer) -> None:
-    """Frozen: thawed. Crashed: started again, empty."""
+    """End the outage: thaw a frozen server, or start a crashed one again, empty."""
     if server.process.alive:
         server.process.resume()
     else:
@@ -137,8 +137,8 @@ def test_a_redis_that_forgets_takes_no_name_away_and_ends_no_chat(
 def test_a_claim_that_was_refused_meanwhile_leaves_the_name_free(
     guests: Guests, own_redis: RedisServer, two: tuple[Node, Node]
 ) -> None:
-    """Redis may carry it out when it wakes, long after its user was told no."""
-    guests.text(two[0], "first")  # from here on Redis knows the script
+    """Redis may carry the claim out when it wakes, long after its user was refused."""
+    guests.text(two[0], "first")  # Redis knows the script from here on
     person = guests.text(two[0])
     freeze(own_redis)
     person.send("carol")

@@ -1,4 +1,4 @@
-"""Nodes whose Redis is reached over TLS: one server, sentinels, a cluster; certificates and passwords that change."""
+"""Redis over TLS: one server, sentinels, a cluster, and certificates and passwords that change."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.tools.testbed.topology import SERVICE
+from relay.tools.testbed.topology_setup import SERVICE
 from tests.integration.conftest import StartNode
 from tests.support.certificates import Authority
 from tests.support.cluster import RedisCluster
@@ -20,7 +20,7 @@ from tests.support.sentinels import SentinelSet
 from tests.support.server import RedisServer
 from tests.support.tls_front import TlsProxy, tls_front
 
-BACK = 10.0  # seconds until a node is itself again; 5 are promised, and a busy machine adds to them
+BACK = 10.0  # seconds until a node has recovered; 5 are promised, and a busy machine adds to them
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def chat(guests: Guests, one: Node, other: Node) -> None:
-    """Across the two, both ways, and much at once."""
+    """Check that two users talk across the two nodes, both ways, with many texts at once."""
     alice, bob = guests.text(one, "alice"), guests.json(other, "bob")
     alice.call("bob")
     bob.expect("paired", name="alice")
@@ -72,7 +72,7 @@ def test_a_server_that_somebody_else_vouches_for_is_not_talked_to(own_redis: Red
 def test_a_cluster_is_reached_over_tls(
     guests: Guests, start_node: StartNode, tmp_path: Path, authority: Authority, stack: ExitStack
 ) -> None:
-    """Its members tell of each other by their ports for TLS."""
+    """Its members announce their TLS ports to each other."""
     cluster = RedisCluster(tmp_path / "cluster")
     stack.callback(cluster.stop)
     own = authority.issue("redis")
@@ -97,7 +97,7 @@ def test_a_cluster_is_reached_over_tls(
 def test_sentinels_and_their_servers_are_reached_over_tls(
     guests: Guests, start_node: StartNode, tmp_path: Path, authority: Authority, stack: ExitStack
 ) -> None:
-    """The sentinels with an authority of their own; and a failover."""
+    """The sentinels have their own authority, and there is a failover."""
     (tmp_path / "guards").mkdir()
     guards = Authority(tmp_path / "guards")
     own, theirs = authority.issue("redis"), guards.issue("sentinel")
@@ -124,7 +124,7 @@ def test_sentinels_and_their_servers_are_reached_over_tls(
     guests.text_when_free(nodes[0], "carol", 2 * LEASE + BACK)
 
 
-# --- what changes while nodes run
+# --- changes while nodes run
 
 
 def test_renewed_certificates_are_followed(
@@ -135,7 +135,7 @@ def test_renewed_certificates_are_followed(
     tmp_path: Path,
     stack: ExitStack,
 ) -> None:
-    """A new authority on both sides: that of the server's certificate, and that of the node's own."""
+    """Both sides get a new authority: the one of the server's certificate, and the one of the node's own."""
     (tmp_path / "new").mkdir()
     new = Authority(tmp_path / "new")
     bundle, cert, key = (tmp_path / name for name in ("trusted.pem", "shown.crt", "shown.key"))
@@ -166,7 +166,7 @@ def test_renewed_certificates_are_followed(
 
 
 def subscribers(server: RedisServer) -> set[str]:
-    """The connections that have subscribed to something."""
+    """Return the connections that have subscribed to something."""
     return {str(one["id"]) for one in server.client().client_list(_type="pubsub")}
 
 
@@ -196,4 +196,4 @@ def test_a_rotated_password_is_followed(
     node.wait_for_line("bus connection lost")
     wait_until(lambda: node.readiness() == 200, "it is ready again", BACK)
     guests.text_when_free(node, "bob", 2 * LEASE)
-    rotate("one")  # what RedisServer looks at the end with
+    rotate("one")  # RedisServer checks its keys with this at the end

@@ -1,4 +1,4 @@
-"""Resume: a program whose connection or node was lost comes back, on any node, and goes on where it was."""
+"""Resume: a program whose connection or node was lost continues its session on any node."""
 
 import pytest
 
@@ -13,7 +13,7 @@ Places = tuple[Node, Node]
 
 @pytest.fixture(params=["the same node", "another node"])
 def back_on(request: pytest.FixtureRequest, places: Places, nodes: list[Node]) -> Node:
-    """Where the client comes back."""
+    """The node to which the client returns."""
     return places[0] if request.param == "the same node" else nodes[2]
 
 
@@ -27,7 +27,7 @@ def chatting(guests: Guests, places: Places, *, acks: bool = False) -> tuple[Jso
 
 
 def resume(guests: Guests, node: Node, old: JsonClient, **fields: object) -> JsonClient:
-    """A new connection shows the token."""
+    """Resume with the token on a new connection."""
     client = guests.json(node)
     client.name, client.token = old.name, old.token
     client.send("hello", name=old.name, token=old.token, **fields)
@@ -90,7 +90,7 @@ def test_what_the_client_says_again_arrives_once(guests: Guests, places: Places,
     alice.expect("welcome", resumed=True)
     last = alice.expect("paired", resumed=True)["last"]
     assert 1 <= last <= 3
-    for n in range(last + 1, 5):  # 4 had never left the client
+    for n in range(last + 1, 5):  # 4 had never been sent
         alice.send("msg", id=n, text=str(n))
     bob.expect("back")
     bob.expect("msg", id=4, text="4")
@@ -172,7 +172,7 @@ def test_of_two_resumes_at_once_one_wins(guests: Guests, places: Places, nodes: 
 
 
 def speaks_to(client: JsonClient, partner: JsonClient) -> bool:
-    """Whether the client still has the session."""
+    """Return whether the client still has the session."""
     try:
         client.send("who", name=str(partner.name))
         return bool(client.frame()["type"] == "presence")

@@ -1,4 +1,4 @@
-"""Nodes restarted one after the other while programs talk: nobody loses a word, or sees more of it than an absence."""
+"""Nodes are restarted one after the other while programs talk: nothing is lost, and partners see one absence."""
 
 from collections import Counter
 
@@ -10,15 +10,15 @@ from tests.support.node import Node
 from tests.support.swarm import Program, Swarm, alive
 
 PAIRS = 50
-RATE = 20  # messages a second and program
+RATE = 20  # messages a second from each program
 NODES = 3
 GRACE = 30.0  # seconds
-DRAIN = 10.0  # seconds; nobody needs as much
-BETWEEN = 2.0  # seconds; in them everybody talks
+DRAIN = 10.0  # seconds; no program needs as many
+BETWEEN = 2.0  # seconds of talk between two restarts
 
 
 class Mover(Program):
-    """A program that goes to another node when it is told to."""
+    """A program that moves to another node when it is told to."""
 
     def _take(self, frame: dict[str, object]) -> None:
         super()._take(frame)
@@ -44,7 +44,7 @@ def test_nothing_is_lost_and_each_move_is_one_absence_at_most(start_node: StartN
     async def roll(swarm: Swarm) -> None:
         for node in nodes:
             await anyio.to_thread.run_sync(restart, node)
-            await anyio.sleep(BETWEEN)  # what is tested is that they talk meanwhile
+            await anyio.sleep(BETWEEN)  # the programs talk meanwhile
 
     async def scene() -> Swarm:
         async with alive(programs) as swarm:

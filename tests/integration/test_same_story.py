@@ -1,4 +1,4 @@
-"""Both sides are told the same: of which chat, of which request, of which message and when; on real nodes."""
+"""Both sides are told the same about a chat, a request, a message and its time, on real nodes."""
 
 import json
 
@@ -145,7 +145,7 @@ def test_whoever_is_asked_about_a_call_is_busy_on_every_node_and_the_call_can_be
 
 def test_a_call_is_given_up_before_anybody_has_answered(guests: Guests, nodes: list[Node]) -> None:
     alice, bob = guests.json(nodes[0], "alice"), guests.json(nodes[1], "bob")
-    for _ in range(20):  # whichever is faster
+    for _ in range(20):  # either may be faster
         alice.send_bytes(b'{"type":"to","name":"bob","ref":1}\n{"type":"cancel","ref":1}\n')
         first = alice.frame()
         assert first["ref"] == 1

@@ -1,4 +1,4 @@
-"""A clean end: names given back, partners told, programs left to resume elsewhere, exit status 0."""
+"""A clean end: names are released, partners told, programs left to resume elsewhere, and the exit status is 0."""
 
 import time
 
@@ -9,9 +9,9 @@ from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.process import wait_until
 
-LONG_LEASE = 20.0  # seconds; whatever is free sooner was given back and did not lapse
+LONG_LEASE = 20.0  # seconds; a name that is free sooner was released and its lease didn't lapse
 AT_ONCE = 2.0  # seconds
-DRAIN = 15.0  # seconds; the longest that a clean end may take once all clients have gone
+DRAIN = 15.0  # seconds, the longest clean end once all clients have gone
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A node that has served hundreds of thousands of short sessions is no larger than one that has served half of them."""
+"""A node after hundreds of thousands of short sessions is no larger than after half of them."""
 
 import itertools
 import json
@@ -18,19 +18,19 @@ from tests.support.node import Node
 
 pytestmark = pytest.mark.anyio
 
-SESSIONS = int(os.environ.get("SOAK", "200000"))  # of each dialect
+SESSIONS = int(os.environ.get("SOAK", "200000"))  # sessions of each dialect
 AT_ONCE = 64
 SAMPLES = 200
-GROWTH = 4 * 1024 * 1024  # bytes, in the second half
+GROWTH = 4 * 1024 * 1024  # growth in bytes during the second half
 BLOCKED = 64  # names
-GRACE = 10  # seconds; some come back within it on a busy machine, and some never do
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
+GRACE = 10  # seconds; some return within it on a busy machine, and some never do
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
 DIALECTS = ["text", "json", "classic"]
 PATIENCE = 60.0  # seconds for one answer
 
 
 class TurnedAway(Exception):
-    """The machine is busy: a call took too long, or a program came back too late. The next one may be luckier."""
+    """The machine is busy, so a call took too long, or a program came back too late. The visit is repeated."""
 
 
 TURNED_AWAY = (b"Not possible right now", b'"unavailable"', b'"bad_token"')
@@ -48,7 +48,7 @@ class Visitor:
         await self._stream.send(b"".join(line + end for line in lines))
 
     async def hears(self, *words: bytes) -> bytes:
-        """Read until one of them has come."""
+        """Read until one of these has come."""
         with anyio.move_on_after(PATIENCE):
             while not any(word in self._received for word in words):
                 self._received += await self._stream.receive()
@@ -67,7 +67,7 @@ class Visitor:
         await self._stream.aclose()
 
     async def vanishes(self) -> None:
-        """Be gone without a word, if it is still there."""
+        """Drop the connection, if it is still there."""
         if not self._gone:
             self._gone = True
             sock: socket.socket = self._stream.extra(SocketAttribute.raw_socket)
@@ -76,7 +76,7 @@ class Visitor:
 
 
 class Visit:
-    """Some connections one after the other; those that are left at the end vanish."""
+    """Some connections, one after the other. Those that are left at the end are dropped."""
 
     def __init__(self, address: tuple[str, int], number: int) -> None:
         self.number = number
@@ -101,7 +101,7 @@ def frame(type: str, **fields: object) -> bytes:
 
 
 async def person(visit: Visit, number: int) -> None:
-    """Two people meet, and go in one way or another."""
+    """Have two people meet and end in one of many ways."""
     ann, ben = await visit.comes(), await visit.comes()
     for one, name in ((ann, f"a{number}"), (ben, f"b{number}")):
         await one.says(name.encode())
@@ -126,7 +126,7 @@ async def person(visit: Visit, number: int) -> None:
 
 
 async def classic(visit: Visit, number: int) -> None:
-    """Likewise, without line ends; who calls hears nothing."""
+    """Do the same without line ends; the caller gets no lines."""
     ann, ben = await visit.comes(), await visit.comes()
     for one, name in ((ann, f"a{number}"), (ben, f"b{number}")):
         await one.says(name.encode(), end=b"")
@@ -141,7 +141,7 @@ async def classic(visit: Visit, number: int) -> None:
 
 
 async def program(visit: Visit, number: int) -> None:
-    """Two programs: they block others, chat, and come back, quit, or never do."""
+    """Have two programs block others, chat, and come back, quit, or stay away."""
     ann, ben = await visit.comes(), await visit.comes()
     await ann.says(frame("hello", name=f"a{number}"))
     token = json.loads((await ann.hears(b"\n")).splitlines()[0])["token"]
@@ -169,7 +169,7 @@ async def program(visit: Visit, number: int) -> None:
 
 
 async def nobody(visit: Visit, number: int) -> None:
-    """Somebody who never says a name."""
+    """Connect without ever sending a name."""
     one = await visit.comes()
     await one.says(b"Quit" if number % 2 else b"a b")
 
@@ -178,7 +178,7 @@ ACTS: dict[str, Act] = {"text": person, "json": program, "classic": classic}
 
 
 async def visits(node: Node, dialect: str, numbers: Iterator[int], sizes: list[int]) -> None:
-    """One after the other, for as long as there are any."""
+    """Make visits, one after the other, until there are enough."""
     address = node.classic_address if dialect == "classic" else node.address
     for number in numbers:
         for act in (ACTS[dialect], nobody):

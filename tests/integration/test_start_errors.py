@@ -1,4 +1,4 @@
-"""What keeps a node from starting is said in one clear line; a Redis that isn't there yet is waited for."""
+"""A node that can't start says why in one line; it waits for a Redis that isn't there yet."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ Options = dict[str, str | float]
 
 
 def expect_refusal(tmp_path: Path, *words: str, **options: str | float) -> None:
-    """The node ends by itself with a status that is not 0, after one line that holds the words."""
+    """Check that the node ends by itself with a status other than 0, after one line with these words."""
     node = Process(node_command(**{"port": 0, **options}), tmp_path / "node.log")
     try:
         assert node.wait() != 0

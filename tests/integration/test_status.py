@@ -26,7 +26,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(own_redis: RedisServer) -> Run:
-    """Runs it as a user that may read, and nothing else."""
+    """Runs it as a user with read rights only."""
     client: Any = own_redis.client()
     client.execute_command(
         *["ACL", "SETUSER", "reader", "on", ">secret", "resetkeys", "%R~relay:*", "resetchannels", "-@all"],

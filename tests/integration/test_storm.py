@@ -1,4 +1,4 @@
-"""A node that holds many programs dies, and all of them come back at once."""
+"""A node with many programs dies, and all of them come back at once."""
 
 import contextlib
 import subprocess
@@ -16,8 +16,8 @@ from tests.support.swarm import Swarm, alive, couples, percentile, until
 
 BACK = 10.0  # seconds until all are back
 CROWD = 1000  # pairs
-QUIET_SECONDS = 2.0  # that bystanders are listened to before
-BUSY = 2  # programs that only count, for comparison: one a core on a small machine
+QUIET_SECONDS = 2.0  # seconds for which bystanders are measured before
+BUSY = 2  # programs that only count, for comparison: one for each core of a small machine
 
 
 @contextlib.contextmanager
@@ -35,10 +35,11 @@ def others() -> Iterator[None]:
 def test_all_programs_of_a_killed_node_are_back_within_ten_seconds_and_miss_nothing(
     start_node: StartNode, tmp_path: Path, pairs: int
 ) -> None:
-    """They wait for nothing and try again at once. Bystanders on the other nodes miss nothing either.
+    """The programs wait for nothing and try again at once, and bystanders on the other nodes miss nothing.
 
-    What the bystanders' messages take is printed: before, meanwhile, and beside programs that have nothing to do with
-    the relay, which shows how much of it is the machine. They have a process of their own: that of the crowd is busy.
+    The delay of the bystanders' messages is printed: before, meanwhile, and beside programs that have nothing to do
+    with the relay. The last one shows the part of the machine. The bystanders have their own process, because that of
+    the crowd is busy.
     """
     one, two, victim = (start_node(grace=30, lease=5) for _ in range(3))
     crowd = couples(pairs, [victim.address, one.address, two.address], [victim.address, two.address, one.address])
@@ -56,7 +57,7 @@ def test_all_programs_of_a_killed_node_are_back_within_ten_seconds_and_miss_noth
             await until(lambda: all(program.ready.is_set() for program in crowd), lambda: "all are back", BACK)
             times.append(time.monotonic())
             await swarm.settle()
-            if pairs == CROWD:  # what ten seconds are like that begin with a storm
+            if pairs == CROWD:  # ten seconds that begin with a storm
                 await anyio.sleep(times[0] + BACK - time.monotonic())
                 with others():
                     times.append(time.monotonic())

@@ -1,4 +1,4 @@
-"""What a command is started with and in: closed descriptors, ignored signals, a full disk, a folder that is gone."""
+"""The environment of a command: closed descriptors, ignored signals, a full disk, a deleted folder."""
 
 import os
 import re
@@ -23,7 +23,7 @@ UP = "Ctrl-C ends everything"
 
 
 def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What comes of a script; $RELAY is the command."""
+    """Run a script, in which $RELAY is the command, and return its result."""
     return subprocess.run(
         ["sh", "-c", script],
         env=own_environment() | {"RELAY": RELAY},
@@ -36,7 +36,7 @@ def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def started(script: str, output: Path, line: str = "listening") -> Process:
-    """A shell that has turned into the command; returns once the line is there."""
+    """Start a shell that becomes the command, and return once the line is printed."""
     process = Process(["sh", "-c", script.replace("$RELAY", RELAY)], output)
     try:
         process.wait_for_line(line, START_PATIENCE)
@@ -70,7 +70,7 @@ class TestClosedDescriptors:
         redis_store: redis.Redis,
         prefix: str,
     ) -> None:
-        """Its log may go nowhere, so that it serves is seen in Redis."""
+        """Its log may go nowhere, so Redis shows that it serves."""
         words = f"exec $RELAY {command} --port 0 --redis {redis_server.url} --prefix {prefix}"
         script = f"{words} {closed}".replace("$RELAY", RELAY)
         with Process(["sh", "-c", script], tmp_path / "log") as process:
@@ -129,7 +129,7 @@ class TestAFullDisk:
 class TestAReaderThatHasHadEnough:
     @pytest.mark.parametrize("command", ["--version", "--help", "status URL", "top --interval 0.1 URL"])
     def test_it_is_a_quiet_end_with_status_1(self, command: str, tmp_path: Path, node: Node, url_words: str) -> None:
-        """The reader is gone before the first line."""
+        """The reader ends before the first line."""
         assert node.alive
         words = f"{RELAY} {command.replace('URL', url_words)}"
         reader, writer = os.pipe()
@@ -153,7 +153,7 @@ class TestAReaderThatHasHadEnough:
 
 
 def test_a_log_that_nobody_reads_holds_no_cluster_up(tmp_path: Path) -> None:
-    """Its nodes' lines go through the parent, which has to hear its signals all the while."""
+    """Its nodes' lines go through the parent, which must receive its signals all the time."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     try:
@@ -180,13 +180,13 @@ class TestIgnoredSignals:
     def test_what_was_ignored_at_the_start_ends_nothing(
         self, command: str, tmp_path: Path, redis_server: RedisServer, prefix: str
     ) -> None:
-        """As `nohup relay node &` in a script, where both are."""
+        """This is `relay node &` under `nohup` in a script."""
         words = f"{command} --port 0 --redis {redis_server.url} --prefix {prefix}"
         with started(f"trap '' HUP INT; exec $RELAY {words}", tmp_path / "log") as process:
             nodes = 1 if command == "node" else 2
             wait_until(lambda: process.text().count(" listening ") == nodes, "all listen", START_PATIENCE)
             everyone = [process.pid, *descendants(process.pid)]
-            for pid in everyone:  # as a terminal that closes tells all of them
+            for pid in everyone:  # a terminal that closes signals all of them
                 os.kill(pid, signal.SIGHUP)
                 os.kill(pid, signal.SIGINT)
             assert shell(f"$RELAY status --redis {redis_server.url} --prefix {prefix}", tmp_path).returncode == 0
@@ -223,7 +223,7 @@ def test_in_a_folder_that_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["--help", "node --help", "status --help", "torture --help"])
 def test_in_a_locale_that_lacks_letters(command: str, tmp_path: Path) -> None:
-    """`LC_ALL=de_DE.ISO-8859-1`, which has to be installed, sets nothing else than this does."""
+    """`LC_ALL=de_DE.ISO-8859-1` sets the same, but would have to be installed."""
     for encoding in ("iso8859-1:strict", "ascii:strict"):
         done = shell(f"PYTHONIOENCODING={encoding} $RELAY {command}", tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
@@ -237,7 +237,7 @@ def test_without_a_home_or_a_name_of_the_user(tmp_path: Path) -> None:
 
 
 class TestANameThatHangs:
-    """A resolver that doesn't answer must hold up nobody who wants to end."""
+    """A resolver that doesn't answer must not delay the end of a command."""
 
     @pytest.fixture
     def hangs(self, tmp_path: Path) -> Path:
@@ -313,7 +313,7 @@ def test_top_in_a_pipe_shows_one_look_after_another(tmp_path: Path, node: Node, 
 def test_a_service_manager_is_told_when_it_serves_reads_again_and_ends(
     command: str, files: bool, tmp_path: Path, url_words: str
 ) -> None:
-    """By the process that it has started, once, and by no worker. Its SIGHUP ends nothing that has no files."""
+    """The process that it started reports once, and no worker does. A SIGHUP without files ends nothing."""
     (tmp_path / "secret").write_text("s" * 64)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))

@@ -24,7 +24,7 @@ def bob(guests: Guests, places: Places) -> TextClient:
 
 @pytest.fixture
 def pair(alice: TextClient, bob: TextClient) -> tuple[TextClient, TextClient]:
-    """alice has called bob."""
+    """Return a pair in which alice has called bob."""
     alice.call("bob")
     bob.expect("* alice is chatting with you.")
     return alice, bob

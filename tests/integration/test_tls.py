@@ -19,7 +19,7 @@ from tests.support.process import Process, wait_until
 from tests.support.server import RedisServer
 from tests.support.wire import Wire
 
-CROWD = 200  # connections; enough to see a leak, few enough for one second
+CROWD = 200  # connections; enough to see a leak, and few enough for one second
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def node(authority: Authority, start_node: StartNode, tmp_path: Path) -> Node:
-    """A node whose certificate is in files of its own, which a test may replace."""
+    """A node with its own certificate files, which a test may replace."""
     cert, key = authority.issue("first")
     shutil.copy(cert, tmp_path / "node.crt")
     shutil.copy(key, tmp_path / "node.key")
@@ -44,7 +44,7 @@ def replace(files: tuple[Path, Path], by: tuple[Path, Path]) -> None:
 
 
 def shown(wire: Wire) -> str:
-    """Whose certificate the node showed here."""
+    """Return the common name of the certificate that the node presented."""
     assert isinstance(wire.socket, ssl.SSLSocket)
     certificate = wire.socket.getpeercert(binary_form=True)
     assert certificate
@@ -172,7 +172,7 @@ def test_pairchat_trusts_nobody_of_itself(node: Node) -> None:
 def test_workers_all_read_a_new_certificate(
     authority: Authority, redis_server: RedisServer, prefix: str, tmp_path: Path
 ) -> None:
-    """The signal goes to the one that started them."""
+    """The signal goes to the process that started them."""
     files = tmp_path / "node.crt", tmp_path / "node.key"
     replace(files, authority.issue("first"))
     options: dict[str, str | float] = {"tls_cert": str(files[0]), "tls_key": str(files[1]), "workers": 2}

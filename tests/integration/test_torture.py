@@ -1,4 +1,4 @@
-"""`relay torture` as its users run it; that it notices a safeguard that is missing is test_torture_proof.py."""
+"""`relay torture` as its users run it. test_torture_proof.py tests that it notices a missing safeguard."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.tools.testbed.engine import Engine
+from relay.tools.testbed.redis_kind import RedisKind
 from relay.tools.torture.plan import FAULTS_OF, REPLACING
 from tests.integration.conftest import StartNode, Torture
 from tests.support.certificates import Authority
@@ -16,14 +16,14 @@ from tests.support.party import GRACE, LEASE, Party
 from tests.support.process import descendants, runs, wait_until
 from tests.support.server import RedisServer
 
-AFTER_SECONDS = 60.0  # for start, quiet and check, on a busy machine
+AFTER_SECONDS = 60.0  # seconds for start, quiet and check, on a busy machine
 MEMBERS = 4  # three nodes and the server
 SOON = 5.0  # seconds
-WHY = "unable to get local issuer certificate"  # OpenSSL's words
+WHY = "unable to get local issuer certificate"  # OpenSSL's message
 
 
 def check_clean(text: str, seed: int) -> None:
-    """What a clean run tells: the seed, how to repeat it, counts, and that nothing was broken."""
+    """Check the report of a clean run: the seed, the command to repeat it, counts, and no violation."""
     first, *_, summary, counts, last = text.splitlines()
     assert re.match(rf"torture with seed {seed}; again: relay torture --seed {seed} .*--fault \S+$", first)
     assert re.match(rf"seed {seed}, \d+ s, \d+ sessions; faults: \d+ \S+", summary)
@@ -38,13 +38,13 @@ def check_clean(text: str, seed: int) -> None:
 
 
 @pytest.mark.timeout(120 + 2 * AFTER_SECONDS)
-@pytest.mark.parametrize("seconds", [30, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [15, pytest.param(120, marks=pytest.mark.slow)])
 def test_all_faults_break_no_promise(torture: Torture, logs: Path, seconds: int) -> None:
     run = torture("--seed", 4, "--seconds", seconds)
     status = run.wait(seconds + AFTER_SECONDS)
     assert status == 0, run.text()
     check_clean(run.text(), 4)
-    assert f"--fault {','.join(FAULTS_OF[Engine.STANDALONE])}" in run.text()
+    assert f"--fault {','.join(FAULTS_OF[RedisKind.STANDALONE])}" in run.text()
     assert not list(logs.iterdir())
 
 
@@ -55,8 +55,8 @@ ENGINE_SECONDS = 40
 
 @pytest.mark.slow
 @pytest.mark.timeout(ENGINE_SECONDS + 2 * AFTER_SECONDS)
-@pytest.mark.parametrize("engine", [Engine.SENTINEL, Engine.CLUSTER])
-def test_the_ways_to_lose_a_primary_break_no_promise(torture: Torture, logs: Path, engine: Engine) -> None:
+@pytest.mark.parametrize("engine", [RedisKind.SENTINEL, RedisKind.CLUSTER])
+def test_the_ways_to_lose_a_primary_break_no_promise(torture: Torture, logs: Path, engine: RedisKind) -> None:
     faults = [fault for fault in FAULTS_OF[engine] if fault in REPLACING]
     run = torture("--engine", engine, "--seed", 1, "--seconds", ENGINE_SECONDS, "--fault", ",".join(faults))
     status = run.wait(ENGINE_SECONDS + AFTER_SECONDS)
@@ -90,7 +90,7 @@ def test_a_certificate_that_is_not_accepted_is_one_line(
     assert run.text().splitlines()[1:] == [f"relay: the certificate of {server} isn't accepted: {WHY}"]
 
 
-# --- ended from outside
+# --- an end from outside
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -98,7 +98,7 @@ def test_whatever_ends_it_takes_everything_with_it(torture: Torture, logs: Path,
     run = torture("--seed", 5, "--seconds", 600)
     run.wait_for_line("users in", patience=AFTER_SECONDS)
     members = descendants(run.pid)
-    assert len(members) >= MEMBERS - 2  # the nemesis may have killed one a moment ago, or the server
+    assert len(members) >= MEMBERS - 2  # the nemesis may have killed a node or the server a moment ago
     os.kill(run.pid, number)
     assert run.wait(SOON) == (130 if number is signal.SIGINT else -signal.SIGKILL)
     wait_until(lambda: not any(map(runs, members)), "nodes and server are gone", SOON)
@@ -107,7 +107,22 @@ def test_whatever_ends_it_takes_everything_with_it(torture: Torture, logs: Path,
         assert not list(logs.iterdir())
 
 
-# --- a cluster that runs already
+def test_a_server_that_does_not_start_leaves_the_log_that_the_error_names(
+    torture: Torture, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "valkey-server"
+    program.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exec echo 'Valkey server v=9.9.9'\necho no room\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    run = torture("--seed", 7)
+    assert run.wait(AFTER_SECONDS) == 1
+    named = re.search(r"doesn't start; see (\S+)$", run.text().strip())
+    assert named, run.text()
+    assert Path(named[1]).read_text() == "no room\n"
+    assert logs in Path(named[1]).parents
+
+
+# --- a running cluster
 
 
 def test_a_cluster_that_runs_already_is_left_whole_and_clean(

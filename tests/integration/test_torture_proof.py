@@ -1,7 +1,7 @@
-"""The proof that `relay torture` notices a safeguard that is missing, by nodes that lack it (fixtures/sabotage.py).
+"""The proof that `relay torture` notices a missing safeguard, by nodes that lack it (fixtures/sabotage.py).
 
-What goes wrong without it needs an unlucky moment, and a run of seconds doesn't always have one: a run finds it more
-often than not, so of so many runs all but surely one does.
+A node without a safeguard fails only at an unlucky moment, which a run of seconds doesn't always have. More than half
+of the runs find it, so several runs find it almost surely.
 """
 
 import json
@@ -13,19 +13,24 @@ import pytest
 from relay.tools.torture.checker import RULES
 from tests.integration.conftest import Torture
 
-AFTER_SECONDS = 60.0  # for start, quiet and check, on a busy machine
+AFTER_SECONDS = 60.0  # seconds for start, quiet and check, on a busy machine
 RUNS = 6
 
-# What is missing, the faults under which that shows soonest, seconds, and the rules of which one must be broken.
+# The missing safeguard, the faults that show it soonest, seconds, and the rules of which one must be broken.
 MISSING = [
-    ("fence", "pause,partition", 14, {"two owners", "forgotten", "unfounded", "unreported", "lopsided"}),
+    pytest.param(
+        *("fence", "pause,partition", 14, {"two owners", "forgotten", "unfounded", "unreported", "lopsided"}),
+        marks=pytest.mark.slow,
+    ),
     # `test_a_failure_says_which_promise_and_keeps_the_logs` has the same run.
     pytest.param("window", "pubsub", 6, {"unreported"}, marks=pytest.mark.slow),
     ("early-ack", "kill", 8, {"lost"}),
-    ("no-reservation", "slow", 10, {"unasked", "unreported", "unfounded", "lopsided"}),
+    pytest.param(
+        *("no-reservation", "slow", 10, {"unasked", "unreported", "unfounded", "lopsided"}), marks=pytest.mark.slow
+    ),
     ("no-agreement", "none", 4, {"lopsided"}),
     ("loyal", "switch", 4, {"dead"}),
-    pytest.param("believing", "isolate", 4, {"dead"}, marks=pytest.mark.slow),  # a cluster of six servers
+    pytest.param("believing", "isolate", 4, {"dead"}, marks=pytest.mark.slow),  # it needs a cluster of six servers
 ]
 
 
@@ -38,7 +43,7 @@ def test_torture_finds_that_a_safeguard_was_taken_out(
 
 
 def found(torture: Torture, sabotage: str, seed: int, seconds: int, faults: str) -> set[str]:
-    """The rules that a run of nodes that lack this safeguard breaks."""
+    """Return the rules that a run of nodes without this safeguard breaks."""
     engine = "cluster" if faults == "isolate" else "standalone"
     words = ("--seed", seed, "--seconds", seconds, "--engine", engine, "--fault", faults, "--json")
     run = torture(*words, sabotage=sabotage)
@@ -51,7 +56,7 @@ def found(torture: Torture, sabotage: str, seed: int, seconds: int, faults: str)
 
 @pytest.mark.timeout(RUNS * 2 * AFTER_SECONDS)
 def test_a_failure_says_which_promise_and_keeps_the_logs(torture: Torture, logs: Path) -> None:
-    for seed in range(1, RUNS + 1):  # until one fails by this rule, see above
+    for seed in range(1, RUNS + 1):  # until a run breaks one of the rules
         run = torture("--seed", seed, "--seconds", 6, "--fault", "pubsub", sabotage="window")
         if run.wait(6 + AFTER_SECONDS) == 1 and "UNREPORTED" in run.text():
             break

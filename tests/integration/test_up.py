@@ -1,4 +1,4 @@
-"""`relay up`: several nodes and their server come together and end together, whatever ends first."""
+"""`relay up`: several nodes and their server start together and end together, whichever ends first."""
 
 import os
 import re
@@ -20,7 +20,7 @@ MEMBERS = 3  # two nodes and the embedded server
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Process]:
-    """Two nodes on free ports, in a process group of their own as in a terminal; everything is up."""
+    """Two nodes on free ports, in their own process group as in a terminal. Everything is up."""
     with Process(["setsid", *UP, "--port", "0"], tmp_path / "up.log") as process:
         process.wait_for_line("Ctrl-C ends everything", START_PATIENCE)
         yield process
@@ -52,7 +52,7 @@ def test_a_signal_ends_everything_with_status_0(cluster: Process, number: signal
 
 def test_ctrl_c_in_its_terminal_ends_everything_with_status_0(cluster: Process) -> None:
     members = descendants(cluster.pid)
-    os.killpg(cluster.pid, signal.SIGINT)  # a terminal tells the whole group
+    os.killpg(cluster.pid, signal.SIGINT)  # a terminal signals the whole group
     assert cluster.wait() == 0
     wait_until_gone(members)
     assert "Traceback" not in cluster.text()
@@ -91,7 +91,7 @@ def test_a_node_that_is_told_to_end_ends_alone(cluster: Process) -> None:
         client.sendall(b"alice\n")
         assert client.makefile("rb").readline() == b"OK\n"
     os.kill(first, signal.SIGTERM)
-    assert cluster.wait() == 0  # nobody is left
+    assert cluster.wait() == 0  # no process is left
 
 
 def test_a_port_in_use_is_one_line_and_a_status(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`relay node --workers`: several processes on one port, each a node of its own; a lost one is replaced."""
+"""`relay node --workers`: several processes on one port, each a separate node; a lost one is replaced."""
 
 import os
 import re
@@ -33,14 +33,14 @@ def workers(tmp_path: Path, redis_server: RedisServer, prefix: str) -> Iterator[
 
 
 def listening(process: Process) -> list[tuple[str, int]]:
-    """Name and port of every worker that has ever listened, in order."""
+    """Return name and port of every worker that has ever listened, in order."""
     lines = [line for line in process.text().splitlines() if " listening " in line]
     found = [re.search(r"address=\S+:(\d+).* node=(\S+)", line) for line in lines]
     return [(match[2], int(match[1])) for match in found if match]
 
 
 def pids(process: Process) -> dict[str, int]:
-    """The workers' processes by their names."""
+    """Return the workers' process ids by their names."""
     found = {}
     for task in Path(f"/proc/{process.pid}/task").glob("*/children"):
         for pid in map(int, task.read_text().split()):
@@ -50,7 +50,7 @@ def pids(process: Process) -> dict[str, int]:
 
 
 def join(port: int, name: str) -> tuple[socket.socket, str]:
-    """A client with a name, and the node that it is on."""
+    """Return a client with a name, and the node that it is on."""
     client = socket.create_connection((HOST, port), 5)
     client.sendall(b'{"type":"hello","name":"%b"}\n' % name.encode())
     welcome = client.makefile("rb").readline().decode()

@@ -1,12 +1,12 @@
-"""A bus without a server: what it publishes is kept, and what it hears a test hands to it."""
+"""A bus without a server: it records what it publishes, and the test hands it what it receives."""
 
 from types import SimpleNamespace
 from typing import Any, cast
 
 from relay.bus.bus import Bus
-from relay.bus.link import Frame, unpack
 from relay.bus.publisher import PublisherBackend
 from relay.bus.reconnect import SILENT_SECONDS
+from relay.bus.reliable_link import Frame, unpack
 from relay.metrics import Counts
 from relay.redis_client.connection import RespConnection
 from relay.redis_client.keys import Keys
@@ -17,7 +17,7 @@ LEASE = 5.0
 
 
 class Publisher:
-    """Takes what is published; `probes`: commands that have to be answered."""
+    """Records what is published. `probes` has the commands that need a reply."""
 
     address = "redis:1"
     silence = 0.0
@@ -58,7 +58,7 @@ class Publisher:
 
 
 class Receiver:
-    """The connection that messages come on."""
+    """The connection on which messages arrive."""
 
     latency = 0.0
 
@@ -71,7 +71,7 @@ class Receiver:
 
 
 class Lease:
-    """The lease of a node, which stands until a test says otherwise."""
+    """The lease of a node, which holds until the test says otherwise."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -83,17 +83,17 @@ class Lease:
 
 
 class Desk:
-    """A bus with both its connections, and its delegate; `heard`: the frames and mail that it passed on."""
+    """A bus with both its connections and its delegate. `heard` has the frames and peer messages that it passed on."""
 
     def __init__(self, *, lease_seconds: float = LEASE) -> None:
         self.lease = Lease(lease_seconds)
         self.forgetful: list[str] = []  # nodes that had forgotten this one
-        self.begun = 0  # how often the bus asked for a tick
+        self.begun = 0  # the number of times when the bus asked for a tick
         self.heard: list[Frame | list[Mail]] = []
         self.counts = Counts()
-        self.store = SimpleNamespace()
+        self.redis_client = SimpleNamespace()
         self.bus = Bus(
-            cast(Any, self.store),
+            cast(Any, self.redis_client),
             Keys("t"),
             HERE,
             self,
@@ -136,7 +136,7 @@ class Desk:
         self.publishing.answered(reply)
 
     def turn(self, *mail: Mail) -> list[list[Mail]]:
-        """Post, flush, and see which frames left."""
+        """Post, flush, and return the frames that left."""
         for one in mail:
             self.bus.post(THERE, one)
         self.publisher.mail.clear()

@@ -1,6 +1,6 @@
-"""What tests of a node's core may ask for: a world in memory, or connections to the core on a real server.
+"""Fixtures for tests of a node's core: a world in memory, or connections to the core on a real server.
 
-`LIMITS` of a test module are its own.
+A test module may set its own `LIMITS`.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -9,8 +9,8 @@ import pytest
 import structlog
 
 from relay.hub.hub import Hub
-from relay.session.runtime import Limits
-from tests.relay.desk import Connect, a_router, clients
+from relay.session.runtime_interface import Limits
+from tests.relay.desk import Connect, a_hub, clients
 from tests.relay.world import User, World, enter
 from tests.support.server import RedisServer
 
@@ -23,7 +23,7 @@ def limits(request: pytest.FixtureRequest) -> Limits:
 
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
-    """A command that a test runs in this process sets the log up; the next test finds it as it was."""
+    """Restore the log after a test. A command that a test runs in this process sets it up."""
     yield
     structlog.reset_defaults()
 
@@ -50,7 +50,7 @@ def tim(world: World) -> User:
 
 @pytest.fixture
 def ben(world: World) -> User:
-    """A program on another node that acknowledges by itself, so that the test says when."""
+    """A program on another node that acknowledges by itself, so that the test decides when."""
     return enter(world.place("n2"), "Ben", acks=True)
 
 
@@ -59,7 +59,7 @@ def ben(world: World) -> User:
 
 @pytest.fixture
 async def hub(redis_server: RedisServer, prefix: str, limits: Limits) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, limits) as hub:
+    async with a_hub(redis_server.url, prefix, limits) as hub:
         yield hub
 
 

@@ -18,20 +18,21 @@ from relay.bus.bus import Bus
 from relay.bus.delegates import BusDelegate
 from relay.directory.directory import Directory, DirectoryDelegate, Lease, Unavailable
 from relay.hub.hub import Hub
-from relay.redis_client import client as store_module
-from relay.redis_client import request_queue, response_timeout
+from relay.hub.rate_limit import NOWHERE, ClientSource
+from relay.redis_client import client as client_module
+from relay.redis_client import request_queue, round_trip_timeout
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import PARTITIONS, Keys
-from relay.server.connection import Connection
-from relay.session.runtime import Limits
+from relay.server.connection import Connection, WebDoor
+from relay.session.runtime_interface import Limits
 from tests.support.memory import MemoryDirectory
 from tests.support.memory_bus import MemoryBus
 
 NODE_ID = "n" * 16
 MAX_LINE = 65_536
-# Nothing renews it here; far longer than any test.
+# Nothing renews the lease here, so it is far longer than any test.
 LEASE_SECONDS = 60.0
-# What has not happened by then won't happen.
+# If something hasn't happened by then, it won't happen.
 PATIENCE_SECONDS = 5.0
 
 
@@ -44,51 +45,52 @@ async def until(what: Callable[[], Any]) -> None:
 
 @contextmanager
 def patient() -> Iterator[None]:
-    """For a server that is there: where a busy machine gives it no turn for a second, calls wait on.
+    """Have calls wait longer than a second for a server that is up.
 
-    A name or a call would be `unavailable` then, and a test would wait for the welcome that doesn't come.
+    A busy machine may give the server no turn for a second. A name or a call would then be `unavailable`, and the test
+    would wait for a welcome in vain.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module in (store_module, request_queue):
+        for module in (client_module, request_queue):
             patch.setattr(module, "CALL_SECONDS", PATIENCE_SECONDS)
         for wait in ("FIRST_SECONDS", "SLACK_SECONDS", "LONGEST_SECONDS"):
-            patch.setattr(response_timeout, wait, PATIENCE_SECONDS)
+            patch.setattr(round_trip_timeout, wait, PATIENCE_SECONDS)
         yield
 
 
 class OnAServer(NamedTuple):
-    """What a node has of a Redis: its connections, its lease and the tasks in which they run."""
+    """A node's access to a Redis: its connections, its lease and the tasks in which they run."""
 
-    store: RedisClient
+    redis_client: RedisClient
     keys: Keys
     lease: Lease
     tasks: TaskGroup
 
     def directory(self, delegate: DirectoryDelegate) -> Directory:
-        """The node's view of the directory there."""
-        return Directory(self.store, self.keys, self.lease, delegate)
+        """Return the node's view of the directory there."""
+        return Directory(self.redis_client, self.keys, self.lease, delegate)
 
 
 @asynccontextmanager
 async def on_a_server(url: str, prefix: str, node_id: str = NODE_ID) -> AsyncIterator[OnAServer]:
-    """A node's way to a directory on a server. The lease is taken, and nothing renews it."""
-    store, keys = RedisClient(url), Keys(prefix)
-    lease = Lease(store, keys, node_id, LEASE_SECONDS)
+    """Create a node's access to a directory on a server. The lease is taken, and nothing renews it."""
+    redis_client, keys = RedisClient(url), Keys(prefix)
+    lease = Lease(redis_client, keys, node_id, LEASE_SECONDS)
     with patient():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(store.run)
+            tasks.start_soon(redis_client.run)
             await lease.take()
-            await _founded(store, keys, lease)
-            yield OnAServer(store, keys, lease, tasks)
+            await _founded(redis_client, keys, lease)
+            yield OnAServer(redis_client, keys, lease, tasks)
             tasks.cancel_scope.cancel()
-    await store.aclose()
+    await redis_client.aclose()
 
 
 @asynccontextmanager
-async def a_router(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID) -> AsyncIterator[Hub]:
-    """The core of a node. Its bus isn't run: mail for other nodes stays in its boxes."""
+async def a_hub(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID) -> AsyncIterator[Hub]:
+    """Create the core of a node. Its bus doesn't run, so messages for other nodes stay queued."""
     async with on_a_server(url, prefix, node_id) as there:
-        bus = partial(Bus, there.store, there.keys, node_id, lease=there.lease)
+        bus = partial(Bus, there.redis_client, there.keys, node_id, lease=there.lease)
         hub = Hub(node_id, "n1", limits, there.tasks, directory=there.directory, bus=bus, drain=_stay)
         yield hub
         await over(hub)
@@ -96,7 +98,7 @@ async def a_router(url: str, prefix: str, limits: Limits, node_id: str = NODE_ID
 
 @asynccontextmanager
 async def a_router_in_memory(memory: MemoryDirectory, limits: Limits) -> AsyncIterator[Hub]:
-    """The same without a server."""
+    """Create the core of a node without a server."""
     async with anyio.create_task_group() as tasks:
         hub = in_memory(memory, MemoryBus(), NODE_ID, limits, tasks)
         yield hub
@@ -132,7 +134,7 @@ def in_memory(
 
 
 async def over(hub: Hub) -> None:
-    """The end of a core: it has written what it had to write, and does nothing any more."""
+    """End a core once it has written everything, so that it does nothing any more."""
     await written(hub)
     hub.halt()
 
@@ -146,34 +148,34 @@ def _stay() -> None:
     raise AssertionError("nobody tells this node to end")
 
 
-# A server copies all partitions of a prefix in a millisecond; to make them with a thousand scripts takes it fifty.
+# A server copies all partitions of a prefix in a millisecond. A thousand scripts would take fifty.
 _COPY = """
 for number = 0, tonumber(ARGV[3]) - 1 do
   redis.call('COPY', ARGV[1] .. number .. '}', ARGV[2] .. number .. '}')
 end
 return redis.call('EXISTS', ARGV[2] .. '0}')
 """
-_FOUNDED = "founded"  # a prefix
+_FOUNDED = "founded"  # the prefix
 
 
-async def _founded(store: RedisClient, keys: Keys, lease: Lease) -> None:
-    """Have all partitions of a directory with no records, of which each server makes one as a node does."""
-    if await _copied(store, keys):
+async def _founded(redis_client: RedisClient, keys: Keys, lease: Lease) -> None:
+    """Make all partitions of a directory without records. Each server makes them once, as a node does."""
+    if await _copied(redis_client, keys):
         return
-    # As it is empty, its delegate is told nothing.
-    first = Directory(store, Keys(_FOUNDED), lease, cast(DirectoryDelegate, None))
-    # A thousand commands at once may take a busy machine longer than a call may last.
+    # The directory is empty, so its delegate is told nothing.
+    first = Directory(redis_client, Keys(_FOUNDED), lease, cast(DirectoryDelegate, None))
+    # A busy machine may need longer for a thousand commands than a call may last.
     with anyio.fail_after(PATIENCE_SECONDS):
         while True:
             with suppress(Unavailable):
                 await first.found(_alone)
                 break
-    assert await _copied(store, keys)
+    assert await _copied(redis_client, keys)
 
 
-async def _copied(store: RedisClient, keys: Keys) -> bool:
+async def _copied(redis_client: RedisClient, keys: Keys) -> bool:
     stems = (of.partition(0).removesuffix("0}") for of in (Keys(_FOUNDED), keys))
-    return bool(await store.call("EVAL", _COPY, 0, *stems, PARTITIONS))
+    return bool(await redis_client.call("EVAL", _COPY, 0, *stems, PARTITIONS))
 
 
 async def _alone() -> bool:
@@ -181,13 +183,13 @@ async def _alone() -> bool:
 
 
 class Tcp(asyncio.Transport):
-    """The transport of asyncio, without a network: `full`, the kernel takes no more."""
+    """The transport of asyncio, without a network. With `full` the kernel takes no more."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reading = True
         self.full = False
-        self.closed = False  # by the node, after everything was written
+        self.closed = False  # the node closed it, after everything was written
         self.aborted = False
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -212,28 +214,37 @@ class Tcp(asyncio.Transport):
 
 
 class Wire(Tcp):
-    """A socket and its client: `full`, the client doesn't read and the kernel takes no more."""
+    """A socket and its client. With `full` the client doesn't read, and the kernel takes no more."""
 
-    def __init__(self, hub: Hub, *, classic: bool = False, max_line: int = MAX_LINE) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        classic: bool = False,
+        max_line: int = MAX_LINE,
+        door: WebDoor | None = None,
+        origin: ClientSource = NOWHERE,
+    ) -> None:
         super().__init__()
         self._hub = hub
         self.socket = socket.socket()
         self.writes: list[bytes] = []
-        self.rounds: list[int] = []  # the turn of the loop of each write
+        self.rounds: list[int] = []  # the loop iteration of each write
         self._unsent: deque[bytes] = deque()
-        self.connection = Connection(hub, max_line, classic=classic)
+        self.eof_written = False  # by the node
+        self.connection = Connection(hub, max_line, classic=classic, door=door, origin=origin)
         self.connection.connection_made(self)
 
     # --- the client
 
     def send(self, data: bytes) -> None:
-        """Send bytes; they are read as far as the node reads."""
+        """Send bytes, which the node reads when it wants to."""
         self._unsent.append(data)
         self._feed()
 
     @property
     def unsent(self) -> int:
-        """Bytes that the node hasn't read."""
+        """Return the number of bytes that the node hasn't read."""
         return sum(map(len, self._unsent))
 
     def end(self) -> None:
@@ -251,11 +262,11 @@ class Wire(Tcp):
 
     @property
     def sent(self) -> bytes:
-        """All that the node wrote."""
+        """Return everything that the node wrote."""
         return b"".join(self.writes)
 
     def lines(self) -> list[bytes]:
-        """The same, in lines; asked again, only what is new."""
+        """Return the lines that are new since the last call."""
         lines = self.sent.splitlines()
         self.writes.clear()
         self.rounds.clear()
@@ -278,11 +289,18 @@ class Wire(Tcp):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not data:
-            return  # as a transport of asyncio does
+            return  # asyncio's transports do the same
         self.writes.append(bytes(data))
         self.rounds.append(self._hub.loop_iteration)
         if self.full:
             self.connection.pause_writing()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.connection = cast(Connection, protocol)
+
+    def write_eof(self) -> None:
+        assert not self.eof_written
+        self.eof_written = True
 
     def resume_reading(self) -> None:
         super().resume_reading()
@@ -298,11 +316,18 @@ Connect = Callable[..., Wire]
 
 @contextmanager
 def clients(hub: Hub) -> Iterator[Connect]:
-    """Connects clients, who may say something at once; at the end those who are left go."""
+    """Connects clients, which may send something at once. Those that are left at the end disconnect."""
     wires: list[Wire] = []
 
-    def connect(data: bytes = b"", *, classic: bool = False, max_line: int = MAX_LINE) -> Wire:
-        wires.append(Wire(hub, classic=classic, max_line=max_line))
+    def connect(
+        data: bytes = b"",
+        *,
+        classic: bool = False,
+        max_line: int = MAX_LINE,
+        door: WebDoor | None = None,
+        origin: ClientSource = NOWHERE,
+    ) -> Wire:
+        wires.append(Wire(hub, classic=classic, max_line=max_line, door=door, origin=origin))
         if data:
             wires[-1].send(data)
         return wires[-1]
@@ -314,7 +339,7 @@ def clients(hub: Hub) -> Iterator[Connect]:
 
 
 async def text(connect: Connect, name: bytes) -> Wire:
-    """A text client with a name."""
+    """Return a text client with a name."""
     client = connect()
     client.send(name + b"\n")
     await until(lambda: client.lines() == [b"OK"])
@@ -322,7 +347,7 @@ async def text(connect: Connect, name: bytes) -> Wire:
 
 
 async def program(connect: Connect, name: bytes, acks: bytes = b"false") -> Wire:
-    """A JSON client with a name."""
+    """Return a JSON client with a name."""
     client = connect()
     client.send(b'{"type":"hello","name":"%b","acks":%b}\n' % (name, acks))
     await until(lambda: b'"welcome"' in client.sent)
@@ -331,46 +356,46 @@ async def program(connect: Connect, name: bytes, acks: bytes = b"false") -> Wire
 
 
 async def paired(caller: Wire, callee: Wire, name: bytes) -> None:
-    """A text client calls someone."""
+    """Return a text client that has called someone."""
     caller.send(b"To:%b\n" % name)
     await until(lambda: caller.lines())
     await until(lambda: callee.lines())
 
 
 class Guests:
-    """Opens JSON clients on any node core, and sends them home. `every`: what each of them says in its `hello`."""
+    """Opens JSON clients on any node core, and closes them. `every` has fields for the `hello` of each."""
 
     def __init__(self, **every: str) -> None:
         self._every = every
         self._wires: list[Wire] = []
 
     def connect(self, hub: Hub) -> Wire:
-        """A client that has said nothing yet."""
+        """Return a client that has sent nothing yet."""
         self._wires.append(Wire(hub))
         return self._wires[-1]
 
     def at(self, hub: Hub, name: str = "ann", **more: str) -> Wire:
-        """A client that asks for a name."""
+        """Return a client that has claimed a name."""
         wire = self.connect(hub)
         wire.send(json.dumps({"type": "hello", "name": name} | self._every | more).encode() + b"\n")
         return wire
 
     def close(self) -> None:
-        """Break what is left."""
+        """Break all remaining connections."""
         for wire in self._wires:
             wire.reset()
             wire.socket.close()
 
 
 async def answer(wire: Wire) -> dict[str, Any]:
-    """The first frame that the client is sent."""
+    """Return the first frame to the client."""
     await until(lambda: wire.writes)
     found: dict[str, Any] = json.loads(wire.lines()[0])
     return found
 
 
 async def token_of(wire: Wire) -> str:
-    """The token in the client's `welcome`, which is what it is sent first."""
+    """Return the token in the client's `welcome`, which is its first frame."""
     welcome = await answer(wire)
     assert welcome["type"] == "welcome", welcome
     return str(welcome["token"])

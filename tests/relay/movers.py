@@ -1,8 +1,8 @@
-"""Ann and ben, programs that acknowledge by themselves, each on a node, and two more nodes that they may move to."""
+"""Ann and ben, programs that acknowledge by themselves, each on a node, and two more nodes to move to."""
 
 import pytest
 
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.world import User, World, enter
 
 GRACE = 20.0

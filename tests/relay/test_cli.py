@@ -1,4 +1,4 @@
-"""The command line: mistakes end in one line and a status, help names every option with its unit and variable."""
+"""The command line: a mistake is one line and a status, and the help has every option with its unit and variable."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from relay.cli import run
 
-OPTIONS = {  # of `relay node`: its environment variable, and a word that its help can't do without
+OPTIONS = {  # the environment variable of each option of `relay node`, and a word that its help must have
     "--host": ("RELAY_HOST", "Address"),
     "--port": ("RELAY_PORT", "port"),
     "--redis": ("RELAY_REDIS_URL", "URL"),
@@ -28,7 +28,7 @@ OPTIONS = {  # of `relay node`: its environment variable, and a word that its he
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in [key for key in os.environ if key.startswith("RELAY_")]:
         monkeypatch.delenv(key)
-    monkeypatch.setenv("COLUMNS", "300")  # so that help isn't wrapped
+    monkeypatch.setenv("COLUMNS", "300")  # so that the help isn't wrapped
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A Config that exists is sound; one that can't work is refused with one line that says what would."""
+"""A Config that exists is valid. An impossible one is refused with one line that names a solution."""
 
 import math
 import os
@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import pytest
 
-from relay import settings
+from relay import settings_file
 from relay.config import MAX_FILE_BYTES, Config, ConfigError, default_name, parse_server, read_file, redact, show_server
-from relay.net import tls
+from relay.net import tls_transport
 from relay.redis_client import credentials
 from relay.redis_client.client import RedisClient
 from relay.redis_url import Tls
@@ -67,7 +67,7 @@ def test_any_other_server_is_refused(text: str, complaint: str) -> None:
     "settings",
     [
         {},
-        {"port": 0, "classic_port": 0, "http_port": 0},  # each takes a free one: no clash
+        {"port": 0, "classic_port": 0, "http_port": 0},  # each takes a free port, so they don't clash
         {"port": 65_535},
         {"lease": 0.5, "grace": 0},
         {"lease": 3600, "grace": 3600},
@@ -166,7 +166,7 @@ def test_default_names_differ_and_are_names() -> None:
 
 
 def urls_with_files(authority: Authority, folder: Path) -> dict[str, bool]:
-    """URLs of a Redis, and whether connections there need files."""
+    """URLs of a Redis, and whether connections to it need files."""
     cert, key = authority.issue("client")
     text = quote(authority.file.read_text())
     (folder / "password").write_text("secret")
@@ -186,14 +186,14 @@ def urls_with_files(authority: Authority, folder: Path) -> dict[str, bool]:
 
 
 def test_files_for_redis_are_read_again_where_there_are_any(tmp_path: Path) -> None:
-    """A node and a supervisor, which makes no connections, must agree on whether SIGHUP ends them."""
+    """A node and a supervisor, which makes no connections, must agree whether SIGHUP ends them."""
     expected = urls_with_files(Authority(tmp_path), tmp_path)
     assert {url: Config(redis=url).reloads for url in expected} == expected
     assert {url: bool(RedisClient(url).files) for url in expected} == expected
 
 
 def test_what_the_system_trusts_is_read_again() -> None:
-    """Some systems have neither of its places."""
+    """Some systems have neither of the two places."""
     assert Config(redis="rediss://h").reloads is bool(RedisClient("rediss://h").files)
 
 
@@ -210,16 +210,16 @@ def test_files_that_options_name_are_read_again(settings: dict[str, Any]) -> Non
     assert not Config().reloads
 
 
-# --- files that an option names, which may be anything
+# --- files of an option, which may be anything
 
 
 NAMED: dict[str, Callable[[Path, Authority], object]] = {
-    "--config": lambda file, _: settings.read(file, {}),
+    "--config": lambda file, _: settings_file.read(file, {}),
     "--auth-jwt-key": lambda file, _: jwt_keys.read(file),
     "--redis-password-file": lambda file, _: credentials.read_password(file, "--redis-password-file"),
-    "--tls-cert": lambda file, authority: tls.server_context(file, authority.issue("node")[1], None),
-    "--tls-key": lambda file, authority: tls.server_context(authority.issue("node")[0], file, None),
-    "--tls-client-ca": lambda file, authority: tls.server_context(*authority.issue("node"), file),
+    "--tls-cert": lambda file, authority: tls_transport.server_context(file, authority.issue("node")[1], None),
+    "--tls-key": lambda file, authority: tls_transport.server_context(authority.issue("node")[0], file, None),
+    "--tls-client-ca": lambda file, authority: tls_transport.server_context(*authority.issue("node"), file),
     "--redis: ssl_ca_certs": lambda file, _: credentials.client_context(Tls(file)),
     "--redis: ssl_certfile": lambda file, _: credentials.client_context(Tls(certfile=file)),
     "--redis: ssl_keyfile": lambda file, authority: credentials.client_context(
@@ -255,13 +255,13 @@ class TestAFileThatIsNone:
 
 
 def test_pipes_that_somebody_fills_do_for_files(authority: Authority, tmp_path: Path) -> None:
-    """For OpenSSL too, which opens files itself: `relay node --tls-key <(decrypt key)`."""
+    """OpenSSL, which opens files itself, accepts them too: `relay node --tls-key <(decrypt key)`."""
     cert, key = authority.issue("node")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     uses: list[Callable[[], object]] = [
         lambda: read_file("--config", pipe),
-        lambda: tls.server_context(cert, pipe, None),
+        lambda: tls_transport.server_context(cert, pipe, None),
         lambda: credentials.client_context(Tls(certfile=cert, keyfile=pipe)),
     ]
     for use in uses:

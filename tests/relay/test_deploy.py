@@ -1,4 +1,4 @@
-"""deploy/kubernetes and deploy/systemd name what the relay has, and leave it the time and the room that it takes."""
+"""deploy/kubernetes and deploy/systemd name what the relay has, and give it enough time and memory."""
 
 import configparser
 import os
@@ -25,9 +25,9 @@ SYSTEMD = ROOT / "deploy" / "systemd"
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
-# An old release of Kubernetes, and the newest that kubernetes-validate 1.36 knows.
+# An old release of Kubernetes, and the newest one of kubernetes-validate 1.36.
 RELEASES: Final = ("1.33", "1.36")
-# docs/operations.md, "Sizing".
+# These are the figures of docs/operations.md, "Sizing".
 USER_KIB: Final = 6
 PYTHON_MIB: Final = 64
 SPARE_FILES: Final = 30
@@ -48,13 +48,13 @@ def container() -> Any:
 
 
 def variables() -> set[str]:
-    """The environment variables that `relay node` reads."""
+    """Return the environment variables that `relay node` reads."""
     command = typer.main.get_command(cli.app).commands["node"]  # type: ignore[attr-defined]
     return {str(parameter.envvar) for parameter in command.params if parameter.envvar}
 
 
 def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Config:
-    """What `relay node` makes of it."""
+    """Return the Config that `relay node` makes of these variables."""
     told: list[Config] = []
 
     def take(config: Config, _serve: object, *, node: str) -> int:
@@ -77,7 +77,7 @@ def needed_bytes(config: Config) -> int:
 class TestKubernetes:
     @pytest.fixture
     def config(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
-        """That of a pod, with what Kubernetes would fill in."""
+        """Return the Config of a pod, with the values that Kubernetes fills in."""
         (tmp_path / "password").write_text("s3cret\n")
         environment = {}
         for variable in container()["env"]:
@@ -93,7 +93,7 @@ class TestKubernetes:
 
     @staticmethod
     def password_file() -> str:
-        """Where the Secret puts it."""
+        """Return the file into which the Secret puts the password."""
         (volume,), (mount,) = pod()["volumes"], container()["volumeMounts"]
         (item,) = volume["secret"]["items"]
         assert mount["name"] == volume["name"]
@@ -124,7 +124,7 @@ class TestKubernetes:
         assert config.host == "0.0.0.0"
 
     def test_a_service_can_not_set_an_option(self) -> None:
-        """Kubernetes sets RELAY_PORT to a URL for each pod beside a Service called relay."""
+        """Kubernetes sets RELAY_PORT to a URL in each pod beside a Service called relay."""
         taken = f"{manifest('service')['metadata']['name'].upper()}_PORT"
         assert taken in variables()
         assert pod()["enableServiceLinks"] is False
@@ -142,7 +142,7 @@ class TestKubernetes:
         ("probe", "busy"), [("livenessProbe", b"200"), ("startupProbe", b"200"), ("readinessProbe", b"404")]
     )
     async def test_probes_ask_for_what_there_is(self, probe: str, busy: bytes) -> None:
-        """A node that takes nobody new isn't ready, and must not be restarted for it."""
+        """A node that takes no new clients isn't ready, and must not be restarted for that."""
 
         async def no_page(_accept: str) -> Page:
             raise AssertionError
@@ -201,7 +201,7 @@ class TestKubernetes:
 class TestSystemd:
     @pytest.fixture
     def service(self) -> dict[str, str]:
-        """The unit's own section; of a key that stands there twice the last."""
+        """Return the section of the unit. If a key occurs twice, the last one counts."""
         unit = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
         unit.optionxform = str  # type: ignore[assignment,method-assign]
         unit.read(SYSTEMD / "relay.service")
@@ -210,7 +210,7 @@ class TestSystemd:
 
     @staticmethod
     def environment(*, all: bool = False) -> dict[str, str]:
-        """What the example sets; `all`: also what it only proposes."""
+        """Return the variables that the example sets, and with `all` also those that it proposes."""
         found = re.findall(rf"^{'#?' if all else ''}(RELAY_\w+)=(.*)$", (SYSTEMD / "relay.env").read_text(), re.M)
         return dict(found)
 
@@ -235,7 +235,7 @@ class TestSystemd:
         assert float(service["TimeoutStopSec"]) > config.drain + supervisor.STOP_SECONDS
 
     def test_workers_are_told_once_to_stop(self, service: dict[str, str]) -> None:
-        """By their parent. Told a second time they end at once."""
+        """Their parent tells them. A second signal would end them at once."""
         assert service["KillMode"] == "mixed"
         assert service["KillSignal"] == "SIGTERM"
 

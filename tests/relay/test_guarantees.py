@@ -1,4 +1,4 @@
-"""docs/guarantees.md names the tests that hold each promise: they have to exist."""
+"""The tests in docs/guarantees.md that hold each promise exist."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "guarantees.md").read_text()
 PROMISED = TEXT.partition("## What is not promised")[0]
-HEADS = ("| promise", "| what |", "| ---")  # of tables
+HEADS = ("| promise", "| what |", "| ---")  # the heads of tables
 
 
 def test_every_test_that_is_named_exists() -> None:

@@ -155,7 +155,7 @@ def test_no_other_line_is_taken_for_that_one(line: str) -> None:
 
 
 def test_a_reader_that_does_not_read_holds_nobody_up() -> None:
-    """What there is no room for is dropped, and told of once there is."""
+    """Lines without room are dropped, and reported once there is room."""
     read, write = os.pipe()
     handlers, level = logging.root.handlers[:], logging.root.level
     with os.fdopen(read, "rb", buffering=0) as reader, os.fdopen(write, "w") as stream:
@@ -193,7 +193,7 @@ def test_each_line_of_a_node_names_it(style: LogFormat) -> None:
 
 
 class TestSpells:
-    """Troubles that come again and again."""
+    """Troubles that occur again and again."""
 
     def test_the_first_is_said_at_once_and_the_others_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         spell = logs.Spell("it rains", "the sun shines")

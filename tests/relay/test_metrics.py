@@ -1,4 +1,4 @@
-"""What is counted, and when: each counter by what makes it rise."""
+"""Each counter rises by the events that it counts, and by no others."""
 
 from functools import partial
 from typing import Any
@@ -8,17 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from relay.bus import link_table
-from relay.bus.link import Kind, Link, pack, unpack
+from relay.bus.reliable_link import Kind, Link, pack, unpack
 from relay.hub import housekeeping
 from relay.hub.hub import Hub
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
+from relay.protocol.commands_and_events import Block, Call, Claim, Leave, Resume, Say
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Block, Call, Claim, Leave, Resume, Say
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.server.connection import TURN_LINES
 from relay.session import peer_handlers
 from relay.session.peer_messages import Ack, Resync, encode
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.bus_desk import Desk
 from tests.relay.desk import Connect, text, until
 from tests.relay.world import World, enter, pair
@@ -29,7 +29,7 @@ LIMITS = Limits(window=WINDOW)
 
 
 def risen(counts: dict[Any, int]) -> dict[Any, int]:
-    """What isn't zero."""
+    """Return the counters that aren't zero."""
     return {label: count for label, count in counts.items() if count}
 
 
@@ -181,7 +181,7 @@ class TestLimitsOfConnections:
             tasks.start_soon(housekeeping.mind_memory, hub)
             for times in (1, 2):
                 session = hub.plug(hoarder, resumable=True)
-                hub.holding.add(hoarder)
+                hub.memory_holders[hoarder] = None
                 await until(lambda: hub.memory_budget.short)
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
@@ -189,12 +189,12 @@ class TestLimitsOfConnections:
                 assert waiting.settled == times - 1
                 hub.unplug(session, hoarder)
                 await until(lambda: not hub.memory_budget.short)
-                await until(partial(waiting.has_settled, times))  # there is memory again: it may go on
+                await until(partial(waiting.has_settled, times))  # there is memory again, so it may go on
             tasks.cancel_scope.cancel()
 
 
 class Holder:
-    """A connection that holds so many bytes, and has lines that wait."""
+    """A connection that holds a number of bytes, and has lines that wait."""
 
     lines = (b"more",)
 
@@ -216,7 +216,7 @@ class Holder:
 
 @pytest.mark.anyio
 async def test_links_with_too_many_nodes_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only where all of them are in use: of those that are quiet the oldest makes room."""
+    """It counts only if all links are in use; otherwise the oldest quiet one is dropped."""
     monkeypatch.setattr(link_table, "LINKS", 1)
     desk = Desk()
     for kind, node_id in ((Kind.ACK, "2" * 16), (Kind.MAIL, "3" * 16)):
@@ -247,7 +247,7 @@ class TestMessages:
         assert (here.counts.delivered, there.counts.taken, there.counts.acknowledged) == (0, 0, 0)
 
     def test_a_clock_that_was_set_back_takes_no_time(self, world: World) -> None:
-        """A sum that falls would look like a node that was started anew."""
+        """A sum that falls would look like the restart of a node."""
         here = world.place("n1")
         ann, ben = enter(here, "Ann"), enter(world.place("n2"), "Ben")
         pair(ann, ben)
@@ -312,15 +312,15 @@ class TestTheBus:
 @pytest.mark.anyio
 async def test_a_script_that_the_server_does_not_know_yet_is_an_answer_too(own_redis: RedisServer) -> None:
     counts = Counts()
-    store = RedisClient(own_redis.url, counts)
+    redis_client = RedisClient(own_redis.url, counts)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.run)
-        assert await store.script(Script("find"), "relay:{p1}", "nobody", 1, 1000)
+        tasks.start_soon(redis_client.run)
+        assert await redis_client.script(Script("find"), "relay:{p1}", "nobody", 1, 1000)
         assert (counts.redis_failures, sum(counts.round_trips.counts)) == (0, 2)
         own_redis.process.kill()
         with pytest.raises(Unavailable):
-            await store.call("PING")
+            await redis_client.call("PING")
         assert counts.redis_failures > 0
-        assert not store.answering
+        assert not redis_client.answering
         tasks.cancel_scope.cancel()
-    await store.aclose()
+    await redis_client.aclose()

@@ -1,4 +1,4 @@
-"""What a node says of itself: whether new clients may come, what `/metrics` and `relay status` are told."""
+"""A node's own reports: whether new clients may come, `/metrics`, and the report for `relay status`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -9,14 +9,14 @@ from anyio.abc import TaskGroup
 from structlog.testing import capture_logs
 
 from relay import node as node_module
-from relay.bus.link import unpack
+from relay.bus.reliable_link import unpack
 from relay.clock import clock, clocks
 from relay.config import Config
 from relay.node import Node
 from relay.protocol.errors import Reason
 from relay.session.peer_messages import Text
 from relay.tasks import restart
-from relay.tasks.restart import Upkeep
+from relay.tasks.restart import RestartedTasks
 from tests.relay.bus_desk import Publisher
 from tests.relay.desk import until
 from tests.support.server import RedisServer
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 UID = "1" * 16
 TEXT = Text("ann", "c1", 1, 1, 0, 1.0, ["hi"])
 LEASE = 5.0
-# All that a node runs for ever; "reload" does nothing else and isn't run without files to read again.
+# All tasks that a node runs for ever. "reload" only reads files again, and doesn't run without any.
 TASKS = [
     "http",
     "redis",
@@ -54,11 +54,11 @@ class Parts:
         self.config = Config(redis="redis://127.0.0.1:1", lease=LEASE, max_connections=3)
         self.node = node = Node(self.config)
         node._assemble(UID, tasks)
-        self.store, self.lease, self.bus, self.hub = node._store, node._lease, node._bus, node._hub
-        self.admission, self.publishing, self.echo_probe = node._gate, node._bus._publishing, node._bus._echo_probe
+        self.redis_client, self.lease, self.bus, self.hub = node._redis_client, node._lease, node._bus, node._hub
+        self.admission, self.publishing, self.echo_probe = node._admission, node._bus._publishing, node._bus._echo_probe
         self.reporter, self.why_not_ready, self.read = node._reporter, node._why_not_ready, node._read
         self.report = node._reporter._report
-        self.hub.notices.serving = True
+        self.hub.control_messages.serving = True
         self.lease.incarnation, self.lease.deadline = 1, clock() + LEASE
         self.publisher = Publisher()
         self.publishing._publisher = self.publisher
@@ -110,7 +110,7 @@ def refuse(parts: Parts) -> None:
 
 
 def begin_again(parts: Parts) -> None:
-    parts.hub.notices.serving = False
+    parts.hub.control_messages.serving = False
 
 
 def drain(parts: Parts) -> None:
@@ -156,7 +156,7 @@ async def test_metrics_are_told_of_lease_bus_and_memory(parts: Parts) -> None:
     assert 0 <= reading.lease_age < LEASE
     parts.lease.deadline -= 2 * LEASE
     go_deaf(parts)
-    parts.store._shard("").answering = False  # private: else it would have to be asked in vain for a second
+    parts.redis_client._shard("").answering = False  # private: else it would have to be asked in vain for a second
     reading = await parts.read()
     assert (reading.lease, reading.hearing, reading.redis) == (False, False, False)
     assert 2 * LEASE <= reading.lease_age < 3 * LEASE
@@ -182,11 +182,11 @@ async def test_a_report_tells_rates_since_the_one_before(parts: Parts, monkeypat
 async def test_no_task_of_a_node_that_fails_ends_it(
     redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of them fails once, as one does that has tasks of its own; then somebody logs in."""
+    """Each of them fails once, as a task with its own task group does. Then a user logs in."""
     monkeypatch.setattr(restart, "AGAIN_SECONDS", 0.01)
-    start, failed = Upkeep.start, list[str]()
+    start, failed = RestartedTasks.start, list[str]()
 
-    def start_failing(self: Upkeep, name: str, task: Callable[..., Awaitable[None]], *about: Any) -> None:
+    def start_failing(self: RestartedTasks, name: str, task: Callable[..., Awaitable[None]], *about: Any) -> None:
         async def fail_at_first() -> None:
             if name not in failed:
                 failed.append(name)
@@ -195,7 +195,7 @@ async def test_no_task_of_a_node_that_fails_ends_it(
 
         start(self, name, fail_at_first)
 
-    monkeypatch.setattr(Upkeep, "start", start_failing)
+    monkeypatch.setattr(RestartedTasks, "start", start_failing)
     node = Node(Config(redis=redis_server.url, prefix=prefix, port=0, http_port=0))
     with capture_logs() as lines:
         async with anyio.create_task_group() as tasks:

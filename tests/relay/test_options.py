@@ -1,4 +1,4 @@
-"""The options of `relay node`: what is told on a command line becomes a Config, and a Config can be told again."""
+"""The options of `relay node`: a command line becomes a Config, and a Config becomes a command line."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from relay import cli, options
 from relay.config import Config, ConfigError, LogFormat, LogLevel
 
-# Of every field that an option tells, something that isn't its default.
+# A value for each field with an option, other than its default.
 OTHER: dict[str, Any] = {
     "host": "::1",
     "port": 1,
@@ -44,19 +44,23 @@ OTHER: dict[str, Any] = {
     "max_calls": 12,
     "max_lines": 13,
     "max_bytes": 14,
+    "page": True,
+    "origin": ("https://chat.example.com", "*"),
+    "trusted_proxy": ("10.0.0.0/8",),
+    "siblings": (9999, 10000),
     "share_ports": True,
 }
 
 
 def parse(words: list[str]) -> Config:
-    """What a command with these options makes of the words."""
+    """Return the Config that a command with these options makes of the words."""
     parsed: list[Config] = []
     app = typer.Typer()
 
     @app.command()
     @options.with_settings()
-    def command(share_ports: bool = False, **settings: Any) -> int:
-        parsed.append(options.config(settings | {"share_ports": share_ports}))
+    def command(share_ports: bool = False, siblings: list[int] | None = None, **settings: Any) -> int:
+        parsed.append(options.config(settings | {"share_ports": share_ports, "siblings": siblings or ()}))
         return 0
 
     result = CliRunner().invoke(app, words)
@@ -75,7 +79,7 @@ def test_a_config_told_to_a_child_process_arrives_there_but_for_its_url() -> Non
 
 
 def test_every_setting_is_told() -> None:
-    """A field that this test doesn't know of would be one that it says nothing about."""
+    """A field that is missing in this test would not be tested."""
     assert OTHER.keys() == {field.name for field in fields(Config)} - {"redis"}
     assert all(
         OTHER[field.name] != getattr(Config(name="n1"), field.name) for field in fields(Config) if field.name in OTHER
@@ -89,7 +93,7 @@ def test_nothing_told_is_the_default() -> None:
 
 
 class TestAFile:
-    """`--config FILE`: the same names as the options', under the environment and options."""
+    """`--config FILE`: the names are those of the options. Variables and options override it."""
 
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
@@ -102,11 +106,14 @@ class TestAFile:
                 return str(value).lower()
             case int() | float():
                 return str(value)
+            case tuple():
+                return f"[{', '.join(map(TestAFile.toml, value))}]"
         return f'"{value}"'
 
     @pytest.mark.parametrize("dash", ["-", "_"])
     def test_every_setting_may_stand_in_it(self, dash: str, file: Path) -> None:
-        told = {name: value for name, value in OTHER.items() if name != "share_ports"} | {"redis": "redis://x"}
+        own = ("share_ports", "siblings")  # which processes tell those that they start
+        told = {name: value for name, value in OTHER.items() if name not in own} | {"redis": "redis://x"}
         file.write_text("".join(f"{key.replace('_', dash)} = {self.toml(value)}\n" for key, value in told.items()))
         heard = parse(["--config", str(file)])
         assert {key: getattr(heard, key) for key in told} == told
@@ -182,7 +189,7 @@ class TestAFile:
         assert cli.run(["up" if command == "node" else "node", "--config", str(file)]) == 2
 
     def test_whoever_asks_about_nodes_may_read_theirs(self, file: Path) -> None:
-        """`relay status --config FILE` needs no more of it than where Redis is."""
+        """`relay status --config FILE` needs only the settings of Redis in it."""
         file.write_text('redis = "redis://x"\nport = 1\nworkers = 2\nnodes = 2\n')
         asked: list[str | None] = []
         one = typer.Typer()

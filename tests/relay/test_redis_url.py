@@ -1,4 +1,4 @@
-"""What URLs of a Redis say, and that none is taken that says something which would be ignored."""
+"""The URLs of a Redis: a URL with a part that would be ignored is refused."""
 
 from pathlib import Path
 from typing import Any

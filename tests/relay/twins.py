@@ -1,6 +1,6 @@
 """Two nodes' cores joined in memory: sessions, claims, hubs and connections as they are, without a Redis.
 
-Everything that happens follows from what clients send, in an order that is the same in every run.
+Everything follows from the clients' input, in an order that is the same in every run.
 """
 
 import asyncio
@@ -10,12 +10,12 @@ from typing import Any, Self
 import anyio
 
 from relay.hub.hub import Hub
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Wire, in_memory
 from tests.support.memory import MemoryDirectory
 from tests.support.memory_bus import MemoryBus
 
-# Turns of the loop without anything to do, after which nothing more will come.
+# Idle iterations of the loop, after which nothing more happens.
 QUIET_TURNS = 4
 
 
@@ -41,19 +41,19 @@ class Twins:
             wire.reset()
             wire.socket.close()
         if raised[0] is None:
-            await self.settle()  # a step that a connection's end starts must not come after the cancellation
+            await self.settle()  # the end of a connection may start a job, which must not run after the cancellation
         for node in self._nodes:
             node.halt()
         self._tasks.cancel_scope.cancel()
         return await self._tasks.__aexit__(*raised)
 
     def wire(self, node: int, *, classic: bool = False) -> Wire:
-        """A client of one of the two."""
+        """Return a client of one of the two."""
         self.wires.append(Wire(self._nodes[node], classic=classic, max_line=self._max_line))
         return self.wires[-1]
 
     async def settle(self) -> None:
-        """Let everything happen that follows from what was sent."""
+        """Let everything happen that follows from the input so far."""
         quiet = 0
         while quiet < QUIET_TURNS:
             before = self._done()
@@ -66,5 +66,5 @@ class Twins:
 
 
 def timeless(data: bytes) -> bytes:
-    """What a client was told, without when, and without its token, which nobody can guess."""
+    """Return what a client was told, without times and without its token, which is random."""
     return re.sub(rb'"at":[0-9.]+|\[.{24}\]|"token":"[^"]+"', b"", data)

@@ -1,6 +1,7 @@
 """Nodes in memory: sessions, claims and hubs as they are; the clients, the bus and the directory are the test's.
 
-Nothing happens by itself. `settle()` lets all of it happen in a fixed order; `happen()` one thing of the test's choice.
+Nothing happens by itself. `settle()` lets everything happen in a fixed order, and `happen()` one thing of the test's
+choice.
 """
 
 from collections import deque
@@ -11,8 +12,7 @@ from typing import cast
 from relay.directory.record import Record
 from relay.hub.rate_limit import RateLimiter
 from relay.metrics import Counts
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Call,
     Claim,
     Command,
@@ -25,8 +25,9 @@ from relay.protocol.events import (
     Resume,
     Welcome,
 )
+from relay.protocol.errors import Code
 from relay.session.peer_messages import Mail
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session, State
 from tests.relay.desk import in_memory
 from tests.support.memory import MemoryDirectory
@@ -184,8 +185,8 @@ class Place:
                 if session.pairing.promised is not None:
                     seen.append(session.pairing.promised.partner.node_id)
         # private: from outside a number that is too high shows only once the last partner there has gone
-        assert self.hub.partners._counts == {node_id: seen.count(node_id) for node_id in seen}
-        assert self.hub.partners.chatting == chatting
+        assert self.hub.partner_node_counts._counts == {node_id: seen.count(node_id) for node_id in seen}
+        assert self.hub.partner_node_counts.chatting == chatting
 
 
 class User:
@@ -230,18 +231,18 @@ class User:
             self.says(EndOfStream())
 
     def hears(self) -> list[Event]:
-        """What it was told since it was last asked."""
+        """Return the new events."""
         told, self.told = self.told, []
         return told
 
     def reads(self) -> None:
-        """The kernel takes all that it was told, and what follows from that happens."""
+        """Read everything, and let everything happen that follows."""
         self.session.flushed()
         self.world.settle()
 
     @property
     def partner(self) -> str | None:
-        """Whom it believes to be chatting with, by what it was told."""
+        """The partner that the client believes to have, by what it was told."""
         partner = None
         for event in self.told:
             if isinstance(event, Paired):
@@ -251,7 +252,7 @@ class User:
         return partner
 
     def texts(self) -> list[str]:
-        """The messages that it was told."""
+        """Return the messages that it was told."""
         return [text for event in self.told if isinstance(event, Messages) for text in event.texts]
 
     # --- the connection, see `ClientConnection` and `ClientWriter`
@@ -293,12 +294,12 @@ class User:
 
 
 def user_of(session: Session) -> User | None:
-    """The client of a session; None if it has none any more. Here no session has another kind of connection."""
+    """Return the client of a session, or None if it has none any more. All connections here are of this kind."""
     return cast("User | None", session.client)
 
 
 def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) -> User:
-    """A user who has a name."""
+    """Return a user who has a name."""
     user = place.user(program=program)
     user.says(Claim(name, acks))
     place.world.settle()
@@ -307,7 +308,7 @@ def enter(place: Place, name: str, *, program: bool = True, acks: bool = False) 
 
 
 def pair(caller: User, callee: User) -> str:
-    """Both in a chat, and told so; returns its id."""
+    """Pair the two, and return the id of their chat."""
     assert callee.session.name is not None
     caller.says(Call(callee.session.name.display_name))
     caller.world.settle()
@@ -319,7 +320,7 @@ def pair(caller: User, callee: User) -> str:
 
 
 def in_words(event: Event) -> str:
-    """An event in two words, for tables: what, and whom it is about."""
+    """Return an event in two words for tables: its kind, and the user."""
     match event:
         case Paired():
             return f"{'calling' if event.caller else 'called by'} {event.name}"
@@ -331,14 +332,14 @@ def in_words(event: Event) -> str:
 
 
 def codes(user: User) -> list[Code]:
-    """The refusals that a user was told since it was last asked; there may be nothing else."""
+    """Return the new refusals of a user, who must have been told nothing else."""
     told = user.hears()
     assert all(isinstance(event, Refused) for event in told), told
     return [event.code for event in told if isinstance(event, Refused)]
 
 
 def comes_back(user: User, place: Place, chat: str = "", sent: int | None = 0, last: int = 0, left: str = "") -> User:
-    """The same client on another node, without waiting for anything to happen."""
+    """Return the same client on another node, before anything happens."""
     again = place.user()
     again.token = user.token
     name = user.session.canonical_name

@@ -163,6 +163,7 @@ class JsonClient(Wire):
         with contextlib.suppress(OSError):
             self.socket.settimeout(1)
             self.send("quit")
+            self.finish()  # only this ends the connection of one without a name
 
 
 class ClassicClient(Plain):

@@ -6,10 +6,10 @@ from typing import Any
 
 from redis.crc import key_slot
 
-from relay.tools.testbed import topology
-from relay.tools.testbed.engine import NODE_TIMEOUT
+from relay.tools.testbed import topology_setup
 from relay.tools.testbed.process import HOST, free_port
-from relay.tools.testbed.topology import PRIMARIES, Member
+from relay.tools.testbed.redis_kind import NODE_TIMEOUT
+from relay.tools.testbed.topology_setup import PRIMARIES, Member
 from tests.support.process import wait_until
 from tests.support.server import RedisServer
 
@@ -32,13 +32,13 @@ class RedisCluster:
         buses = [free_port() for _ in range(2 * primaries if replicas else primaries)]
         patience = ("--cluster-node-timeout", str(round(node_timeout * 1000)))
         self.servers = [
-            RedisServer(folder / f"server{n}", [*options, *topology.cluster_options(bus), *patience])
+            RedisServer(folder / f"server{n}", [*options, *topology_setup.cluster_options(bus), *patience])
             for n, bus in enumerate(buses)
         ]
         self.clients = [server.client() for server in self.servers]
         members = zip(self.clients, self.servers, buses, strict=True)
         formed = [Member(client, server.port, bus) for client, server, bus in members]
-        for what, true in topology.form_cluster(formed, primaries):
+        for what, true in topology_setup.form_cluster(formed, primaries):
             wait_until(true, what, PATIENCE)
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 from tests.support.clients import ClassicClient, Client, JsonClient, TextClient
 from tests.support.node import Node
 from tests.support.process import wait_until
+from tests.support.web_client import WebClient
 
 
 class Guests:
@@ -22,6 +23,13 @@ class Guests:
 
     def json(self, node: Node, name: str | None = None, **hello: Any) -> JsonClient:
         client = JsonClient(node.address, tls=node.tls)
+        self.clients.append(client)
+        if name is not None:
+            client.hello(name, **hello)
+        return client
+
+    def web(self, node: Node, name: str | None = None, **hello: Any) -> WebClient:
+        client = WebClient(node.address, tls=node.tls)
         self.clients.append(client)
         if name is not None:
             client.hello(name, **hello)

@@ -5,6 +5,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from relay.tools.testbed.process import port_keepers
+
 FILES = "/proc/self/fd"
 TASKS = "/proc/self/task"
 STANDARD = {"0", "1", "2"}
@@ -20,9 +22,10 @@ def open_things() -> set[str]:
 
 def _open_files() -> set[str]:
     found = set()
+    meant = STANDARD | {str(keeper.fileno()) for keeper in port_keepers}
     for name in os.listdir(FILES):  # noqa: PTH208  see above
-        if name in STANDARD:
-            continue  # pytest redirects them while a test runs
+        if name in meant:
+            continue  # pytest redirects the standard ones while a test runs
         with contextlib.suppress(FileNotFoundError):  # the descriptor of the listing itself
             found.add(f"{os.readlink(f'{FILES}/{name}')} (file descriptor {name})")  # noqa: PTH115  likewise
     return found

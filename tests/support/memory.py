@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class MemoryDirectory:
-    """The records of all names. Each node has a view of its own, `MemoryDirectory.node`.
+    """The records of all names. Each node has its own view, `MemoryDirectory.node`.
 
     `step_by_step`: while it is true, a question waits until the test calls `answer`, and is answered from the records
     as they are then. `standing`: whether the nodes' leases hold, as far as the nodes know. `clock` tells how long ago a
@@ -43,15 +43,15 @@ class MemoryDirectory:
         self._waiting: deque[tuple[str, Callable[[], Callable[[], None]]]] = deque()  # who asks what
 
     def node(self, node_id: str, delegate: DirectoryDelegate) -> "MemoryDirectoryView":
-        """What the node of this id sees of it."""
+        """Return the view of the node with this id."""
         return MemoryDirectoryView(self, node_id, delegate)
 
     def lease(self, node_id: str) -> "MemoryLease":
-        """The lease of that node."""
+        """Return the lease of that node."""
         return MemoryLease(self, node_id)
 
     def grant(self, canonical_name: str, node_id: str, session_id: str, body: SessionRecord) -> int:
-        """Make a session of that node the owner of a name, whoever owned it before; returns its fencing token."""
+        """Make a session of that node the owner of a name, whoever owned it before. Returns its fencing token."""
         self.fencing_token += 1
         self.records[canonical_name] = Record(
             self.fencing_token, node_id, str(MemoryLease.incarnation), session_id, body
@@ -69,7 +69,7 @@ class MemoryDirectory:
         return None if since is None else self._clock() - since
 
     def waiting(self) -> int:
-        """The number of questions that have no answer yet."""
+        """The number of questions without an answer."""
         return len(self._waiting)
 
     def answer(self) -> None:
@@ -116,19 +116,19 @@ class MemoryLease:
 
     @property
     def standing(self) -> bool:
-        """Whether it holds."""
+        """Whether the lease holds."""
         return self._directory.standing
 
     def hurry(self) -> None:
-        """Nothing is to be renewed."""
+        """Do nothing, because nothing has to be renewed."""
 
     def reconnected(self) -> None:
-        """Nobody calls this: there are no connections."""
+        """Do nothing, because there are no connections."""
         raise AssertionError("there are no connections")
 
 
 class MemoryDirectoryView:
-    """One node's directory: the methods of `Directory` that a hub calls."""
+    """One node's view of the directory, with the methods that a hub calls."""
 
     latency = 0.0  # seconds
 
@@ -144,7 +144,7 @@ class MemoryDirectoryView:
         return self._shared.crowded
 
     def claim(self, canonical_name: str, session_id: str, body: SessionRecord) -> Awaitable[int | None]:
-        """Own a name that is free, or that no living session has."""
+        """Claim a name that is free, or whose session isn't alive."""
 
         def claimed() -> int | None:
             there = self._records.get(canonical_name)
@@ -155,7 +155,7 @@ class MemoryDirectoryView:
     def take_over(
         self, holder: Record, canonical_name: str, session_id: str, body: SessionRecord | None = None
     ) -> Awaitable[int | None]:
-        """Own a name whose record is still the one that was seen."""
+        """Take over a name whose record hasn't changed since it was read."""
 
         def taken() -> int | None:
             there = self._records.get(canonical_name)
@@ -184,7 +184,7 @@ class MemoryDirectoryView:
         return self._ask(lambda: self._located(canonical_name))
 
     def save(self, canonical_name: str, session_id: str, fencing_token: int, body: SessionRecord) -> Awaitable[int]:
-        """Write a session's record, also where it is missing. Raises NameLost if another has the name."""
+        """Write a session's record, also if it is missing. Raises NameLost if another session has the name."""
 
         def saved() -> int:
             there = self._records.get(canonical_name)
@@ -200,7 +200,7 @@ class MemoryDirectoryView:
         return self._ask(saved)
 
     def release(self, canonical_name: str, session_id: str) -> Awaitable[None]:
-        """Give a name back, if this session owns it."""
+        """Release a name if this session owns it."""
 
         def released() -> None:
             there = self._records.get(canonical_name)
@@ -210,7 +210,7 @@ class MemoryDirectoryView:
         return self._ask(released)
 
     async def tidy(self, partitions: Iterable[int]) -> None:
-        """Nothing dead is left here."""
+        """Do nothing, because no dead records are left here."""
 
     def _ask(self, question: Callable[[], T]) -> Awaitable[T]:
         return self._shared.ask(self.lease.node_id, question)

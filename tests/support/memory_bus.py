@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from relay.bus.delegates import BusDelegate, NodeLease
-from relay.bus.link import Frame, Kind
+from relay.bus.reliable_link import Frame, Kind
 from relay.session.peer_messages import Mail, decode, encode
 
 Way = tuple[str, str]  # the ids of the node that sends and of the node that receives

@@ -25,6 +25,7 @@ class Node(Process):
     tls: ssl.SSLContext | None = None  # the context for its clients
 
     def __init__(self, folder: Path, *, wait: bool = True, **options: str | float) -> None:
+        self._sockets: dict[str, bool] = {}  # by inode, which is never used again: whether it is a client connection
         self.name = f"n{next(_serial):05}"  # one width, so that names sort in the order of their starts
         settings: dict[str, str | float] = {"name": self.name, "port": 0, "classic_port": 0, "http_port": 0, **options}
         super().__init__([*self.launch, *node_command(**settings)[len(LAUNCH) :]], folder / f"{self.name}.log")
@@ -74,10 +75,18 @@ class Node(Process):
 
     def client_sockets(self) -> int:
         """Return the number of client connections of the process, without those that only the kernel still knows."""
-        ports = {f"{port:04X}" for _, port in (self.address, self.classic_address)}
-        rows = [row.split() for row in Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]]
         held = self._socket_inodes()
-        return sum(row[1].partition(":")[2] in ports and row[3] != LISTEN and row[9] in held for row in rows)
+        if held - self._sockets.keys():
+            self._look_at_sockets()
+            self._sockets = dict.fromkeys(held, False) | self._sockets  # of other kinds, or broken
+        return sum(self._sockets[inode] for inode in held)
+
+    def _look_at_sockets(self) -> None:
+        """Find out which sockets are client connections. This is slow where the table holds thousands of old ones."""
+        ports = {f"{port:04X}" for _, port in (self.address, self.classic_address)}
+        for line in Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]:
+            _, local, _, state, _, _, _, _, _, inode, *_ = line.split(maxsplit=10)
+            self._sockets[inode] = local.partition(":")[2] in ports and state != LISTEN
 
     def _socket_inodes(self) -> set[str]:
         held = set()

@@ -12,6 +12,7 @@ from tests.support.process import wait_until
 
 LEASE = 2.0  # seconds; short, so that leases expire soon, yet long enough for a busy machine to renew them
 GRACE = 2.0  # seconds
+OBSERVER = "the-observer"
 LAST_WORDS = 0.5  # seconds to wait for a node's last log lines, only after a failure
 
 _serial = count(1)
@@ -21,10 +22,20 @@ class Party:
     """Nodes with one key prefix, and an observer, a client that asks for presence."""
 
     def __init__(
-        self, folder: Path, redis_url: str, size: int = 0, kinds: Sequence[type[Node]] = (), **options: str | float
+        self,
+        folder: Path,
+        redis_url: str,
+        size: int = 0,
+        kinds: Sequence[type[Node]] = (),
+        auth: str | None = None,
+        **options: str | float,
     ) -> None:
-        """Start the nodes: one of each class in `kinds`, or by default `size` nodes of the checkout."""
+        """Start the nodes: one of each class in `kinds`, or by default `size` nodes of the checkout.
+
+        `auth` is the observer's proof, where names need one.
+        """
         self.folder = folder
+        self.auth = auth
         self.kinds = kinds or (Node,) * size
         self.observer: JsonClient | None = None
         self.options = {"redis": redis_url, "lease": LEASE, "grace": GRACE, **options}
@@ -38,7 +49,7 @@ class Party:
             for node in self.nodes:
                 node.wait_until_listening()
             self.observer = JsonClient(self.nodes[0].address)
-            self.observer.hello("the-observer")
+            self.observer.hello(OBSERVER, **({"auth": self.auth} if self.auth else {}))
         except BaseException:
             self.stop()
             raise

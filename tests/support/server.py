@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from relay.tools.testbed.process import HOST, free_port
 from tests.support.process import Process
+
+# The second attempt makes a new connection, in case the server was restarted. By default redis-py makes ten more, which
+# takes it some seconds.
+SECOND_ATTEMPT = Retry(NoBackoff(), 1)
 
 
 def server_binary() -> str:
@@ -61,7 +67,8 @@ class RedisServer:
     def client(self, **options: Any) -> redis.Redis:
         """Return a blocking redis-py client, which `stop` closes."""
         password = dict(pairwise(self.options)).get("--requirepass")
-        client = redis.Redis(host=HOST, port=self.port, password=password, decode_responses=True, **options)
+        options = {"password": password, "decode_responses": True, "retry": SECOND_ATTEMPT, **options}
+        client = redis.Redis(host=HOST, port=self.port, **options)
         self._clients.append(client)
         return client
 

@@ -22,7 +22,7 @@ BODY = SessionRecord("Ann", 30.0, "hash", False, "", None)
 
 
 class Hubs:
-    """Whom the directory serves, on both nodes: it says which of their sessions are alive."""
+    """The delegate of the directory on both nodes. It says which of their sessions are alive."""
 
     def __init__(self) -> None:
         self.alive = {"s1", "s2"}
@@ -36,7 +36,7 @@ class Hubs:
 
 @dataclass
 class Nodes:
-    """One directory, as two nodes see it; `alive`: the sessions of both."""
+    """One directory as two nodes see it. `alive` has the living sessions of both."""
 
     one: Directory | MemoryDirectoryView
     two: Directory | MemoryDirectoryView
@@ -108,7 +108,7 @@ async def test_a_session_is_found_by_its_token(nodes: Nodes) -> None:
 
 
 async def test_who_saw_the_record_takes_the_name_over(nodes: Nodes) -> None:
-    """And of two who saw the same one, the first."""
+    """Of two callers that saw the same record, the first one takes the name over."""
     fencing_token = await claimed(nodes)
     away = msgspec.structs.replace(BODY, away=True, calling=True)
     assert await nodes.one.save("ann", "s1", fencing_token, away) == fencing_token
@@ -169,7 +169,7 @@ async def test_a_look_up_tells_what_a_user_does(
     assert await nodes.one.locate("ben") == Located(Presence.OFFLINE)
 
 
-# --- what a test may ask for
+# --- controls for tests
 
 
 async def test_the_directory_can_be_unavailable() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from relay.bus.bus import Bus
 from relay.bus.delegates import BusDelegate
-from relay.bus.link import Frame, Kind
+from relay.bus.reliable_link import Frame, Kind
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.session.peer_messages import Ack, Mail, Text, Typing

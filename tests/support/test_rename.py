@@ -27,9 +27,21 @@ FILES = (
 )
 
 
+MODULES = {
+    "relay.directory": "relay.directory.directory",
+    "relay.names": "relay.names.parse",
+    "relay.peer": "relay.net.tcp_health",
+    "relay.torture": "relay.tools.torture",
+    "relay.unicode": "relay.names.tables",
+}
+SPLIT = {"from": "relay.mail", "to": "relay.model", "names": ["Party"]}
+
+
 @pytest.fixture
 def table() -> Table:
-    return Table(FILES)
+    modules = MODULES | {"relay.mail": "relay.session.peer_messages"}
+    moves = {"modules": modules, "inside": {"relay.directory": "directory.py"}, "split": [SPLIT]}
+    return Table(FILES, moves, {"files": {"tests/relay/test_peer.py": "tests/relay/net/test_tcp_health.py"}})
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ class Wire:
                 self.socket.close()
                 raise
         self._received = b""
+        self._vanished = False
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +83,7 @@ class Wire:
         """
         program = ctypes.create_string_buffer(DROP_ALL, len(DROP_ALL))
         self.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(program)))
+        self._vanished = True
 
     def reset(self) -> None:
         """Break the connection with RST."""
@@ -99,9 +101,10 @@ class Wire:
         """Give the name back at once, if the dialect has a command for it. Never fails."""
 
     def depart(self) -> None:
-        """Wait up to half a second for the answer to `farewell`, and close. Never fails."""
-        with contextlib.suppress(OSError):
-            self.rest(patience=0.5)
+        """Wait up to half a second for the answer to `farewell`, if one can come, and close. Never fails."""
+        if not self._vanished:
+            with contextlib.suppress(OSError):
+                self.rest(patience=0.5)
         self.close()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What the tutorial is played on: two nodes, the Redis that they share, and whoever comes. Read the tests first."""
+"""The fixtures of the tutorial: two nodes, the Redis that they share, and clients. Read the tests first."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -50,17 +50,17 @@ def guests(nodes: list[Node]) -> Iterator[Guests]:
 
 @pytest.fixture
 def nc(guests: Guests) -> Callable[..., TextClient]:
-    """`nc(one)` connects; `nc(one, "alice")` has said that name, and been told `OK`."""
+    """`nc(one)` connects. `nc(one, "alice")` also claims the name, and checks the `OK`."""
     return guests.text
 
 
 @pytest.fixture
 def nc_when_free(guests: Guests) -> Callable[[Node, str], TextClient]:
-    """The same, trying until the name is given."""
+    """Claim the name as `nc` does, and try again until it is granted."""
     return partial(guests.text_when_free, patience=PATIENCE)
 
 
 @pytest.fixture
 def program(guests: Guests) -> Callable[..., object]:
-    """`program(one)` connects; `program(one, "alice", acks=True)` has said `hello`, and been told `welcome`."""
+    """`program(one)` connects. `program(one, "alice", acks=True)` also sends `hello`, and checks the `welcome`."""
     return guests.json

@@ -1,10 +1,10 @@
 """The relay in ten minutes: read it from top to bottom, every line of it runs.
 
 There are two nodes, `one` and `two`, which share a Redis. `nc(one)` is a person with netcat at the first node, and
-`program(two)` a program that speaks JSON to the second. What they `send` and `expect` are the lines on the wire, and
-each `expect` means the very next one: whoever is said to hear nothing hears nothing.
+`program(two)` a program that speaks JSON to the second. The lines that they `send` and `expect` are those on the wire.
+Each `expect` checks the very next line, so a client that should hear nothing really hears nothing.
 
-docs/protocol.md has all the words, docs/guarantees.md the promises; tests/integration holds them to the letter.
+docs/protocol.md has all lines, and docs/guarantees.md the promises, which tests/integration checks to the letter.
 """
 
 from collections.abc import Callable

@@ -2,8 +2,6 @@
 
 moves.toml     where each module goes, which definitions are split off, and which texts are edited by hand
 tests.toml     where each test goes
-contract.toml  the import contract by package
-files/         what is written anew
 table.py       reads the tables
 scopes.py      which binding a name in a source file means
 rewrite.py     one source file with its new imports, names, strings and comments

@@ -23,7 +23,8 @@ class Members:
     """The tables `members`, `parameters` and `words`."""
 
     def __init__(self, told: dict[str, Any], files: dict[str, File]) -> None:
-        self.words: dict[str, str] = told.get("words", {})
+        self._words: dict[str, str] = told.get("words", {})
+        self._words_in: dict[str, dict[str, str]] = told.get("words_in", {})
         self.members: dict[str, str] = dict(told.get("members", {}))
         self.parameters: dict[str, str] = told.get("parameters", {})
         self.unique: dict[str, str] = told.get("texts", {})  # members that texts name without their class
@@ -39,6 +40,11 @@ class Members:
         classes = {kinds[0] for file in self.files.values() for kinds in file.classes.values() if kinds}
         return [member for member in self.members if member.rpartition(".")[0] not in classes]
 
+    def words(self, module: str) -> dict[str, str]:
+        """The words that change in a module: those of all modules, and those of the packages around it."""
+        inside = (words for package, words in self._words_in.items() if f"{module}.".startswith(f"{package}."))
+        return {old: new for words in (self._words, *inside) for old, new in words.items()}
+
     def member(self, classes: list[str], name: str) -> str | None:
         """The new name of a member of the first of these classes that has one."""
         return next((new for kind in classes if (new := self.members.get(f"{kind}.{name}"))), None)
@@ -51,7 +57,7 @@ def main() -> int:
         text = (ROOT / path).read_bytes().decode()
         source = Source(text)
         edits = Finder(source, module_of(path), members).run()
-        edits += texts(source, members.words | members.unique)
+        edits += texts(source, members.words(module_of(path)) | members.unique)
         (ROOT / path).write_bytes(applied(text, edits).encode())
     wrong = [f"the table has {name}, which isn't there" for name in members.unknown()]
     wrong += edited(members.edits)
@@ -71,7 +77,7 @@ class Finder(ast.NodeVisitor):
         self._file = members.files.get(module, File())
         self._inside: list[list[str]] = [[]]  # the classes around
         self._names: list[str] = []  # of the definitions around
-        self._words = members.words
+        self._words = members.words(module)
         functions = [node for node in source.tree.body if isinstance(node, _FUNCTIONS)]
         # Names that mean functions, here or elsewhere: those are for names.toml.
         self._functions = {node.name for node in functions if not _is_fixture(node)}

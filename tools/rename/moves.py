@@ -1,7 +1,6 @@
 """Carries the moves out on the work tree: files, imports, texts, splits and edits, then format and pictures."""
 
 import ast
-import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +9,11 @@ from typing import Final
 
 from tools.rename.pages import wrapped
 from tools.rename.rewrite import Source, rewritten
-from tools.rename.table import HERE, ROOT, Split, Table, module_of
+from tools.rename.table import ROOT, Split, Table, module_of
 
 # Texts that name modules and files. What the tool itself holds stays as it is.
 _PAGES: Final = (".md", ".toml", ".yaml", ".yml", ".cfg", ".conf", ".env", ".service", "Makefile", "Dockerfile", "/run")
 LEFT_ALONE: Final = ("tools/rename/", "tests/support/test_rename.py")
-_CONTRACT: Final = "[tool.importlinter]\n"
 _BIN: Final = Path(sys.executable).parent
 # Pages that name files without their folders.
 _BARE: Final = ("docs/architecture.md", "docs/performance.md", "docs/decisions/")
@@ -27,7 +25,7 @@ def main() -> int:
     wrong = [f"the table has {name}, which isn't there" for name in table.unknown()]
     contents = {path: (ROOT / path).read_bytes().decode() for path in table.files if _is_text(path)}
     new = _contents(contents, table)
-    wrong += [*_contract(new, contents["pyproject.toml"]), *_edits(new, table), *_written_anew(new, contents, table)]
+    wrong += _edits(new, table)
     for path, before in contents.items():
         if path.endswith(".md"):
             new[table.paths[path]] = wrapped(new[table.paths[path]], before)
@@ -134,35 +132,14 @@ def _move(old: str, new: str) -> None:
         (ROOT / old).rename(ROOT / new)
 
 
-def _contract(new: dict[str, str], original: str) -> Iterator[str]:
-    """Put the contract by package where the one by module was, which is the end of pyproject.toml."""
-    before = new["pyproject.toml"].partition(_CONTRACT)[0]
-    old = "".join(original.partition(_CONTRACT)[1:])
-    told, _, contract = (HERE / "contract.toml").read_text(encoding="utf-8").partition("\n")
-    new["pyproject.toml"] = before + contract
-    if hashlib.sha256(old.encode()).hexdigest() != told.removeprefix("# in place of sha256 "):
-        yield "the import contract isn't the one that contract.toml was written for: compare the two"
-
-
 def _edits(contents: dict[str, str], table: Table) -> Iterator[str]:
     for edit in table.edits:
         text = contents.get(edit["file"], "")
-        old, new = edit.get("old", ""), edit.get("new", "")
-        if "upto" in edit:
-            begin = text.find(edit["from"])
-            old = text[begin : text.find(edit["upto"], begin)] if begin >= 0 else ""
-            new = (HERE / "files" / edit["text"]).read_text(encoding="utf-8")
-        if not old or text.count(old) != 1:
-            yield f"{edit['file']} doesn't have this once: {old or edit['from']}"
+        old, new = edit["old"], edit["new"]
+        if text.count(old) != 1:
+            yield f"{edit['file']} doesn't have this once: {old}"
             continue
         contents[edit["file"]] = text.replace(old, new)
-
-
-def _written_anew(new: dict[str, str], contents: dict[str, str], table: Table) -> Iterator[str]:
-    for path, told in table.anew.items():
-        new[path] = (HERE / "files" / path).read_text(encoding="utf-8")
-        if hashlib.sha256(contents[path].encode()).hexdigest() != told:
-            yield f"{path} has changed since it was written anew: compare the two"
 
 
 def _remove_empty_folders() -> None:

@@ -14,7 +14,8 @@ ROOT: Final = HERE.parents[1]
 _FOLDERS: Final = {"relay": "", "pairchat": "cli/", "tests": "", "benchmarks": "", "tools": ""}
 _DOTTED: Final = re.compile(r"(?<![\w/.@-])(?:relay|pairchat|tests)(?:\.[A-Za-z_]\w*)+")
 _PATH: Final = re.compile(r"(?<![\w/.-])(?:tests/|cli/)?(?:relay|pairchat|cli)(?:/\w+)+(?:\.\w+)?")
-_BARE: Final = re.compile(r"`(\w+\.py)`")
+_BARE: Final = re.compile(r"`((?:\w+/)*\w+\.py)`")
+_NAMED: Final = ("relay/", "cli/pairchat/")
 # Texts leave these out where their readers know them.
 _PREFIXES: Final = ("", "tests/", "cli/")
 
@@ -40,21 +41,22 @@ def module_of(path: str) -> str:
 
 
 class Table:
-    """What moves.toml and tests.toml say about a tree, which is given by its files."""
+    """What moves.toml and tests.toml, or other tables, say about a tree, which is given by its files."""
 
-    def __init__(self, files: Iterable[str]) -> None:
-        told = tomllib.loads((HERE / "moves.toml").read_text(encoding="utf-8"))
-        tests = tomllib.loads((HERE / "tests.toml").read_text(encoding="utf-8"))
+    def __init__(
+        self, files: Iterable[str], told: dict[str, Any] | None = None, tests: dict[str, Any] | None = None
+    ) -> None:
+        told = told or tomllib.loads((HERE / "moves.toml").read_text(encoding="utf-8"))
+        tests = tests or tomllib.loads((HERE / "tests.toml").read_text(encoding="utf-8"))
         self.files = tuple(files)
         self.modules = {name for name in map(module_of, self.files) if name}
-        self.packages: dict[str, str] = told["packages"]
-        self.splits = [_split(**one) for one in told["split"]]
-        self.edits: list[dict[str, Any]] = told["edit"]
-        self.anew: dict[str, str] = told["files"]
-        self._inside: dict[str, str] = told["inside"]
+        self.packages: dict[str, str] = told.get("packages", {})
+        self.splits = [_split(**one) for one in told.get("split", [])]
+        self.edits: list[dict[str, Any]] = told.get("edit", [])
+        self._inside: dict[str, str] = told.get("inside", {})
         self._moved: dict[str, str] = told["modules"]
-        self._tests: dict[str, str] = tests["files"]
-        self._test_folders: dict[str, str] = tests["folders"]
+        self._tests: dict[str, str] = tests.get("files", {})
+        self._test_folders: dict[str, str] = tests.get("folders", {})
         self._package_files = {module_of(file) for file in self.files if file.endswith("/__init__.py")}
         self.paths = {file: self._new_path(file) for file in self.files}
         self._folders = {
@@ -95,13 +97,14 @@ class Table:
         return _PATH.sub(lambda found: self._path(found[0]), _DOTTED.sub(lambda found: self._dotted(found[0]), text))
 
     def bare(self, text: str) -> str:
-        """A page that names files without their folders, with their new names and packages."""
+        """A page that names files without their folders, with their new names."""
 
         def renamed(found: re.Match[str]) -> str:
-            for folder in ("relay", "cli/pairchat"):
-                if new := self.paths.get(f"{folder}/{found[1]}"):
-                    return f"`{new.removeprefix(f'{folder}/')}`"
-            return found[0]
+            meant = [file for file in self.files if f"/{file}".endswith(f"/{found[1]}") and file.startswith(_NAMED)]
+            if len(meant) != 1:
+                return found[0]
+            folder, _, _ = found[1].rpartition("/")
+            return f"`{folder}{'/' if folder else ''}{self.paths[meant[0]].rpartition('/')[2]}`"
 
         return _BARE.sub(renamed, text)
 

@@ -30,6 +30,7 @@ def main(tables: str, revision: str) -> int:
         told = tomllib.loads((HERE / f"{name}.toml").read_text(encoding="utf-8"))
         for table in ("globals", "members", "parameters", "words", "texts"):
             pairs |= {(old.rpartition(".")[2], new) for old, new in told.get(table, {}).items()}
+        pairs |= {pair for words in told.get("words_in", {}).values() for pair in words.items()}
         edited |= {edit["file"] for edit in told.get("edit", [])}
     status = same = 0
     for path in tracked(revision):

@@ -11,23 +11,23 @@ from pathlib import Path
 import anyio
 
 from pairchat.client import Chat, connect
+from pairchat.client_protocol import AuthToken
 from pairchat.errors import NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
-from pairchat.protocol import AuthToken
-from pairchat.screen.actions import Actions
 from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS, Attention, Notify, choose, learn_focus_keys, sequence
-from pairchat.screen.entry import Entry
-from pairchat.screen.jobs import job_control
+from pairchat.screen.input_line import InputLine
+from pairchat.screen.job_control import job_control
 from pairchat.screen.layout import application
-from pairchat.screen.paper import Paper
-from pairchat.screen.pasting import PasteInput
+from pairchat.screen.line_executor import LineExecutor
 from pairchat.screen.presenter import Presenter
-from pairchat.screen.status import SPINNING, Status
+from pairchat.screen.status_bar import SPINNING, StatusBar
+from pairchat.screen.terminal_output import TerminalOutput
 from pairchat.screen.theme import Theme
 from pairchat.screen.transcript import Transcript
+from pairchat.screen.unfinished_paste import PasteInput
 from pairchat.screen.viewport import Viewport
-from pairchat.settings import Settings
+from pairchat.settings_file import Settings
 from pairchat.stdio import StreamFailed
 from pairchat.tasks import alongside
 from pairchat.wording import Exit, sentence, unsettled
@@ -52,19 +52,19 @@ class Screen:
         self._settings = settings
         self._state, self._tls, self._auth = state, tls, auth
         self._notify = Notify(settings.notify)
-        self._history = Transcript()
-        self._status = Status()
+        self._transcript = Transcript()
+        self._status_bar = StatusBar()
         self._attention = Attention()
-        self._view = Viewport(self._history, self._speakers)
-        self._conversation = Presenter(self._history, self._status.partner, self._call)
-        self._entry = Entry(self._typed, self._typing, lambda: self._conversation.names)
+        self._viewport = Viewport(self._transcript, self._speakers)
+        self._presenter = Presenter(self._transcript, self._status_bar.partner, self._call)
+        self._input_line = InputLine(self._typed, self._typing, lambda: self._presenter.names)
         learn_focus_keys()
         theme, mouse, leave = Theme(settings.theme), settings.mouse, self._leave
-        self._keyboard, self._paper = PasteInput(sys.stdin), Paper(sys.stdout)
+        self._keyboard, self._paper = PasteInput(sys.stdin), TerminalOutput(sys.stdout)
         self._app = application(
-            self._view,
-            self._status,
-            self._entry,
+            self._viewport,
+            self._status_bar,
+            self._input_line,
             self._attention,
             theme=theme,
             mouse=mouse,
@@ -72,7 +72,7 @@ class Screen:
             keyboard=self._keyboard,
             output=self._paper.output(),
         )
-        self._actions: Actions | None = None
+        self._line_executor: LineExecutor | None = None
         self._name_typed: anyio.Event | None = None  # set while the program asks for a name
         self._name: str | None = None
         self._leaving = anyio.Event()
@@ -90,8 +90,8 @@ class Screen:
         try:
             await alongside(self._draw, lambda: self._talk(name, to))
         finally:
-            self._conversation.log.stop()
-            pending = self._status.chat.pending if self._status.chat is not None else ()
+            self._presenter.log.stop()
+            pending = self._status_bar.chat.pending if self._status_bar.chat is not None else ()
             with suppress(OSError):
                 output.write_raw(KEEP_FOCUS)
                 for text in pending:
@@ -133,9 +133,9 @@ class Screen:
         counting = False
         while True:
             await anyio.sleep(SPINNING)
-            if self._status.counting or counting:  # one last redraw shows the end of the countdown
+            if self._status_bar.counting or counting:  # one last redraw shows the end of the countdown
                 self._app.invalidate()
-            counting = self._status.counting
+            counting = self._status_bar.counting
             if (keys := self._keyboard.overdue()) and self._app.context is not None:
                 self._app.key_processor.feed_multiple(keys)
                 self._app.context.copy().run(self._app.key_processor.process_keys)
@@ -149,20 +149,20 @@ class Screen:
             except Refused as error:
                 if error.code not in _OTHER_NAME:
                     raise
-                self._conversation.error(sentence(error))
+                self._presenter.error(sentence(error))
                 name = None
             except NameLost as error:
-                self._conversation.error(f"{sentence(error)} What you said stays; take a name to go on.")
-                self._conversation.partner.gone()
-                self._status.chat = None
+                self._presenter.error(f"{sentence(error)} What you said stays; take a name to go on.")
+                self._presenter.partner.gone()
+                self._status_bar.chat = None
                 name, to = None, None
 
     async def _ask_name(self) -> str:
         """Ask for a name. Returns an empty string if the user leaves instead."""
-        self._name_typed, self._entry.prompt = anyio.Event(), "Your name: "
+        self._name_typed, self._input_line.prompt = anyio.Event(), "Your name: "
         self._app.invalidate()
         await self._name_typed.wait()
-        self._name_typed, self._entry.prompt = None, "> "
+        self._name_typed, self._input_line.prompt = None, "> "
         return self._name or ""
 
     async def _session(self, name: str, to: str | None) -> None:
@@ -178,26 +178,26 @@ class Screen:
             auth=self._auth,
         ) as chat:
             await chat.claim(name)  # not by `connect`, which would wait for a taken name; we ask for another one
-            self._status.chat = chat
-            self._conversation.names[chat.name or ""] = None
-            self._conversation.notice(f"You are {word(chat.name or '')}. /help lists the commands.")
-            actions = Actions(chat, self._conversation, self._view, self._leave, self._app.invalidate)
-            self._actions = actions
+            self._status_bar.chat = chat
+            self._presenter.names[chat.name or ""] = None
+            self._presenter.notice(f"You are {word(chat.name or '')}. /help lists the commands.")
+            actions = LineExecutor(chat, self._presenter, self._viewport, self._leave, self._app.invalidate)
+            self._line_executor = actions
             try:
                 await alongside(
                     lambda: self._follow(chat),
                     lambda: alongside(lambda: self._part(chat), lambda: actions.run(to, wait=settings.wait)),
                 )
             finally:
-                self._actions = None
+                self._line_executor = None
 
     async def _follow(self, chat: Chat) -> None:
         async for event in chat:
             if isinstance(event, Message):
-                if not self._attention.here or not self._view.at_end:
-                    self._history.mark_new()
-                self._view.unseen += not self._view.at_end
-            self._conversation.take(chat, event)
+                if not self._attention.here or not self._viewport.at_end:
+                    self._transcript.mark_new()
+                self._viewport.unseen += not self._viewport.at_end
+            self._presenter.take(chat, event)
             self._app.invalidate()
             if isinstance(event, Lost) and event.code not in _FINAL:
                 raise NameLost(event.message)
@@ -205,7 +205,7 @@ class Screen:
     async def _part(self, chat: Chat) -> None:
         await self._leaving.wait()
         if chat.pending or not chat.online:
-            self._conversation.notice("Waiting until everything has arrived; Ctrl-C gives up.")
+            self._presenter.notice("Waiting until everything has arrived; Ctrl-C gives up.")
             self._app.invalidate()
         await chat.quit()
         await anyio.sleep_forever()  # `_follow` ends at the `Bye`
@@ -214,22 +214,22 @@ class Screen:
 
     def _speakers(self) -> list[str]:
         """Return the names that need a column: those of both users, and those of texts in the history."""
-        chat = self._status.chat
-        return [*self._history.speakers, self._status.partner.name, (chat.name if chat else None) or ""]
+        chat = self._status_bar.chat
+        return [*self._transcript.speakers, self._status_bar.partner.name, (chat.name if chat else None) or ""]
 
     def _leave(self) -> None:
         """Leave at the user's request. A second request does not wait for outcomes."""
         if self._name_typed is not None:
             self._name = None
             self._name_typed.set()
-        elif self._leaving.is_set() or self._actions is None:
+        elif self._leaving.is_set() or self._line_executor is None:
             self._talking.cancel()
         else:
             self._leaving.set()
 
     def _typed(self, line: str) -> None:
-        if self._actions is not None:
-            self._actions.typed(line)
+        if self._line_executor is not None:
+            self._line_executor.typed(line)
         elif self._name_typed is not None and (name := line.strip()):
             self._name_is(name)
 
@@ -239,19 +239,19 @@ class Screen:
         if typed == "/quit":
             self._leave()
         elif typed.startswith("/") and not typed.startswith("//"):
-            self._conversation.error("A name first; then /help lists the commands. /quit leaves.")
+            self._presenter.error("A name first; then /help lists the commands. /quit leaves.")
             self._app.invalidate()
         else:
             self._name = typed.removeprefix("/")
             self._name_typed.set()
 
     def _typing(self, text: str) -> None:
-        if self._actions is not None and self._settings.typing:
-            self._actions.typing(text)
+        if self._line_executor is not None and self._settings.typing:
+            self._line_executor.typing(text)
 
     def _tap(self, direction: str, line: bytes) -> None:
-        if self._actions is not None and self._actions.raw:
-            self._history.raw(f"{direction} {_TOKEN.sub(_HIDDEN, line.decode(errors='backslashreplace'))}")
+        if self._line_executor is not None and self._line_executor.raw:
+            self._transcript.raw(f"{direction} {_TOKEN.sub(_HIDDEN, line.decode(errors='backslashreplace'))}")
             self._app.invalidate()
 
     def _call(self, who: str, what: str) -> None:

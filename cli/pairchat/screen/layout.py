@@ -14,9 +14,9 @@ from prompt_toolkit.layout.menus import CompletionsMenu
 from prompt_toolkit.output import Output
 
 from pairchat.screen.attention import FOCUSED, UNFOCUSED, Attention
-from pairchat.screen.entry import Entry, entry_keys
-from pairchat.screen.jobs import GROUP, suspend
-from pairchat.screen.status import Status
+from pairchat.screen.input_line import InputLine, input_line_keys
+from pairchat.screen.job_control import GROUP, suspend
+from pairchat.screen.status_bar import StatusBar
 from pairchat.screen.theme import Theme, background, style
 from pairchat.screen.viewport import Viewport
 
@@ -25,8 +25,8 @@ COMPLETIONS = 8  # rows of the completion menu
 
 def application(
     view: Viewport,
-    status: Status,
-    entry: Entry,
+    status: StatusBar,
+    entry: InputLine,
     attention: Attention,
     *,
     theme: Theme,
@@ -51,7 +51,7 @@ def application(
     menu = Float(CompletionsMenu(max_height=COMPLETIONS, scroll_offset=1), xcursor=True, ycursor=True)
     app: Application[None] = Application(
         layout=Layout(FloatContainer(body, [menu]), focused_element=entry.control),
-        key_bindings=merge_key_bindings([entry_keys(entry), _keys(view, entry, attention, leave)]),
+        key_bindings=merge_key_bindings([input_line_keys(entry), _keys(view, entry, attention, leave)]),
         style=style(background(theme)),
         full_screen=True,
         mouse_support=mouse,
@@ -62,7 +62,7 @@ def application(
     return app
 
 
-def _keys(view: Viewport, entry: Entry, attention: Attention, leave: Callable[[], None]) -> KeyBindings:
+def _keys(view: Viewport, entry: InputLine, attention: Attention, leave: Callable[[], None]) -> KeyBindings:
     keys = KeyBindings()
     empty = Condition(lambda: not entry.buffer.text)
 

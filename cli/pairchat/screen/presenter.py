@@ -22,8 +22,8 @@ from pairchat.events import (
     Settled,
     Typing,
 )
-from pairchat.screen.chat_log import ChatLog
-from pairchat.screen.status import Partner
+from pairchat.screen.log_file import LogFile
+from pairchat.screen.status_bar import Partner
 from pairchat.screen.transcript import Entry, Transcript
 from pairchat.wording import moment, notice
 
@@ -38,7 +38,7 @@ class Presenter:
     def __init__(self, history: Transcript, partner: Partner, call: Call) -> None:
         self.history = history
         self.partner = partner
-        self.log = ChatLog()
+        self.log = LogFile()
         self.names: dict[str, None] = {}  # the names seen so far, for completion
         self.invited: Invited | None = None  # the present incoming call
         self.called = ""  # the name in our call, until its outcome is on the screen

@@ -7,7 +7,7 @@ from prompt_toolkit.data_structures import Point
 from prompt_toolkit.layout.controls import UIContent, UIControl
 from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 
-from pairchat.screen.rows import Look, Row, names_width, rows
+from pairchat.screen.entry_rows import Look, Row, names_width, rows
 from pairchat.screen.transcript import Entry, Transcript
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ connection.
 from collections.abc import Iterable
 from typing import Protocol
 
+from relay.protocol.commands_and_events import Command, Event, Malformed, Say
 from relay.protocol.dialects.classic import CLASSIC
 from relay.protocol.dialects.framing import Framer, Line, LineFramer, RawFramer, TooLong
 from relay.protocol.dialects.json import JSON
 from relay.protocol.dialects.text import TEXT
-from relay.protocol.events import Command, Event, Malformed, Say
 
 __all__ = [
     "CLASSIC",

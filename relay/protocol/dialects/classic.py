@@ -5,8 +5,8 @@ Each reply must be a separate write: nothing separates two replies, so the clien
 
 from typing import Final
 
+from relay.protocol.commands_and_events import Paired
 from relay.protocol.dialects.text import TELL, TextDialect
-from relay.protocol.events import Paired
 
 # The original server said nothing when a chat began, and its client would take a notice for a reply.
 CLASSIC: Final = TextDialect({**TELL, Paired: lambda _: ""}, "")

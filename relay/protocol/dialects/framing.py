@@ -5,8 +5,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from relay.protocol.commands_and_events import EndOfStream, Malformed
 from relay.protocol.errors import Code
-from relay.protocol.events import EndOfStream, Malformed
 from relay.protocol.frame_errors import NOTHING, About
 
 # The part of a too long line that is kept. It holds the type and the id of a frame that begins with them.
@@ -67,7 +67,7 @@ class LineFramer:
         self._skipping = False  # the partial line was too long and has been reported
 
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
-        """See `Framer`."""
+        """Return the lines that `data` completes, and a `TooLong` in place of each line over the limit."""
         if not self._rest and not self._skipping and len(data) <= self.limit and data.find(b"\r") < 0:  # nearly always
             lines = data.split(b"\n")
             if rest := lines.pop():
@@ -87,17 +87,17 @@ class LineFramer:
         return [*(line if len(line) <= self.limit else _cut(line, self.limit) for line in whole), *over]
 
     def eof(self) -> None:
-        """See `Framer`."""
+        """Drop the partial line."""
         self._rest = b""
         self._skipping = False
 
     @property
     def half(self) -> int:
-        """See `Framer`."""
+        """Bytes of the partial line."""
         return len(self._rest)
 
     def bound(self, limit: int) -> Sequence[bytes | TooLong]:
-        """See `Framer`."""
+        """Set the limit of lines in bytes. Returns a `TooLong` if the partial line exceeds it already."""
         self.limit = limit
         rest, self._rest = bytes(self._rest), b""
         return self._keep(rest)
@@ -132,19 +132,19 @@ class RawFramer:
         self.limit = limit
 
     def bound(self, limit: int) -> Sequence[bytes | TooLong]:
-        """See `Framer`. There is never a partial line."""
+        """Set the limit of lines in bytes. There is never a partial line that could exceed it."""
         self.limit = limit
         return []
 
     def feed(self, data: bytes) -> Sequence[bytes | TooLong]:
-        """See `Framer`."""
+        """Return the bytes as one line."""
         if not data:
             return []
         line = data.removesuffix(b"\n").removesuffix(b"\r")
         return [line if len(line) <= self.limit else _cut(line, self.limit)]
 
     def eof(self) -> None:
-        """See `Framer`. There is never a partial line to drop."""
+        """Do nothing: there is never a partial line to drop."""
 
 
 def _cut(line: bytes | bytearray, limit: int) -> TooLong:

@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from relay.protocol.dialects.framing import Line, TooLong, too_long
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Acked,
     Acknowledge,
@@ -29,7 +27,9 @@ from relay.protocol.events import (
     Messages,
     Missed,
     Moving,
+    NotifyTyping,
     Paired,
+    PartnerTyping,
     Ping,
     Pong,
     Quit,
@@ -38,15 +38,15 @@ from relay.protocol.events import (
     Resume,
     Rings,
     Say,
-    Type,
-    Types,
     Unblock,
     Unconfirmed,
     Welcome,
     Who,
 )
+from relay.protocol.dialects.framing import Line, TooLong, too_long
+from relay.protocol.errors import Code
 from relay.protocol.frame_errors import About, about_beginning
-from relay.protocol.frames import (
+from relay.protocol.json_frames import (
     SUPPORTED,
     VERSION,
     BadFrame,
@@ -107,7 +107,7 @@ COMMANDS: Final[Mapping[type[ClientFrame], Callable[[Any], Command]]] = {
     ClientDecline: lambda frame: DeclineCall(frame.chat, frame.ref),
     ClientBlock: lambda frame: Block(frame.name, frame.ref),
     ClientUnblock: lambda frame: Unblock(frame.name, frame.ref),
-    ClientTyping: lambda frame: Type(frame.chat),
+    ClientTyping: lambda frame: NotifyTyping(frame.chat),
     ClientMsg: lambda frame: Say(frame.text, frame.id, frame.chat),
     ClientAck: lambda frame: Acknowledge(frame.id, frame.chat),
     ClientLeave: lambda frame: Leave(frame.chat, frame.ref),
@@ -156,7 +156,7 @@ FRAMES: Final[Mapping[type[Event], Callable[[Any], NodeFrame]]] = {
     Missed: lambda event: NodeMissed(event.name, event.chat, event.ref),
     Rings: lambda event: NodeRinging(event.name, _seconds(event.wait), event.chat, event.ref),
     Blocked: lambda event: (NodeBlocked if event.on else NodeUnblocked)(event.name, event.ref),
-    Types: lambda event: NodeTyping(event.name, event.chat),
+    PartnerTyping: lambda event: NodeTyping(event.name, event.chat),
     Moving: lambda _: NodeMoving(),
     Replaced: lambda _: NodeReplaced(),
     Refused: _refused,
@@ -166,10 +166,10 @@ FRAMES: Final[Mapping[type[Event], Callable[[Any], NodeFrame]]] = {
 
 
 class JsonDialect:
-    """See `Dialect`."""
+    """The dialect of JSON objects, one a line."""
 
     def parse(self, line: bytes, named: bool) -> Command:
-        """See `Dialect`."""
+        """Return the command in the line. `hello` must be the first frame of a session, and no other may be one."""
         try:
             frame = decode_client(line)
         except BadFrame as bad:
@@ -182,11 +182,11 @@ class JsonDialect:
         return COMMANDS[type(frame)](frame)
 
     def too_long(self, mark: TooLong) -> Malformed:
-        """See `Dialect`."""
+        """Return the refusal of a line that was too long, with the type and id that its beginning shows."""
         return too_long(mark, about_beginning(mark.beginning))
 
     def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
-        """See `Dialect`."""
+        """Return the texts of the `msg` frames that follow with the next ids and the same `chat`."""
         assert said.id is not None
         texts, id, chat = list[str](), said.id, said.chat
         for line in islice(lines, most):
@@ -204,7 +204,7 @@ class JsonDialect:
         return texts
 
     def render(self, event: Event) -> bytes:
-        """See `Dialect`."""
+        """Return the frame of the event, or one frame for each of several messages."""
         if type(event) is Messages:
             texts = event.texts
             if len(texts) == 1:

@@ -6,10 +6,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
-from relay.protocol.dialects.escape import escape
-from relay.protocol.dialects.framing import Line, TooLong, too_long
-from relay.protocol.errors import Code, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Away,
     Back,
@@ -28,16 +25,19 @@ from relay.protocol.events import (
     Moving,
     Noop,
     Paired,
+    PartnerTyping,
     Pong,
     Quit,
     Refused,
     Replaced,
     Rings,
     Say,
-    Types,
     Unconfirmed,
     Welcome,
 )
+from relay.protocol.dialects.escape import escape
+from relay.protocol.dialects.framing import Line, TooLong, too_long
+from relay.protocol.errors import Code, Reason
 
 # The white space that people type or paste around a name. `str.strip()` would also drop control characters, which have
 # to be refused.
@@ -125,7 +125,7 @@ TELL: Final[Mapping[type[Event], Tell]] = {
     Missed: _nothing,
     Rings: lambda event: f"* {escape(event.name)} is being asked.",
     Blocked: _nothing,
-    Types: _nothing,
+    PartnerTyping: _nothing,
     Moving: lambda _: "* This node is going away; please reconnect.",
     Replaced: lambda _: NAME_LOST,
     Refused: _refused,
@@ -135,14 +135,14 @@ TELL: Final[Mapping[type[Event], Tell]] = {
 
 
 class TextDialect:
-    """See `Dialect`. It is made from a table with the text of each event, and the end of each reply."""
+    """A dialect of plain lines, made from a table with the text of each event, and the end of each reply."""
 
     def __init__(self, tell: Mapping[type[Event], Tell], end: str) -> None:
         self._tell = tell
         self._end = end
 
     def parse(self, line: bytes, named: bool) -> Command:
-        """See `Dialect`."""
+        """Return the command in the line. Before the client has a name, a line is a claim of one."""
         try:
             text = line.decode()
         except UnicodeDecodeError:
@@ -156,11 +156,11 @@ class TextDialect:
         return Say(text) if text else Noop()
 
     def too_long(self, mark: TooLong) -> Malformed:
-        """See `Dialect`."""
+        """Return the refusal of a line that was too long."""
         return too_long(mark)
 
     def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
-        """See `Dialect`."""
+        """Return the lines that follow up to the first that isn't a message. Text messages have no ids to compare."""
         texts = list[str]()
         for line in islice(lines, most):
             if type(line) is not bytes or not line or len(line) > room or line.startswith(b"To:") or line == b"Quit":
@@ -173,7 +173,7 @@ class TextDialect:
         return texts
 
     def render(self, event: Event) -> bytes:
-        """See `Dialect`."""
+        """Return the text of the event with the end of a reply, or `b""` if this dialect has no text for it."""
         told = self._tell[type(event)](event)
         return (told + self._end).encode() if told else b""
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from relay.tools.bench.plan import Dialect, Plan
 
 TROUBLE_STATUS: Final = 1
-INTERRUPTED_STATUS: Final = 130  # as a shell reports Ctrl-C
+INTERRUPTED_STATUS: Final = 130  # the status with which a shell reports Ctrl-C
 
 Server = Annotated[
     list[str] | None,

@@ -16,8 +16,8 @@ from msgspec import Struct, field
 
 from relay.config import StartError, one_start_error
 from relay.process import parent_guard
-from relay.tools.bench.cluster import own_cluster
 from relay.tools.bench.histogram import Histogram
+from relay.tools.bench.local_cluster import own_cluster
 from relay.tools.bench.plan import Address, Job, Plan, Target, share_out
 from relay.tools.bench.worker import DRAIN_SECONDS, WARM_UP_SECONDS, Failed, Progress, Ready, Report, Result
 

@@ -4,9 +4,9 @@ from collections import Counter
 from enum import Enum, auto
 from typing import Final
 
+from relay.tools.bench.client_dialects import Heard, Speech
 from relay.tools.bench.histogram import Histogram
 from relay.tools.bench.plan import MAX_IN_FLIGHT
-from relay.tools.bench.speech import Heard, Speech
 
 MAX_LINE: Final = 1 << 20  # bytes; a longer line doesn't come from a relay
 

@@ -11,7 +11,7 @@ from relay.tools.testbed import certificates
 Dialect = Literal["json", "text"]
 Address = tuple[str, int]
 
-IN_FLIGHT: Final = 1  # as a person who waits for an answer
+IN_FLIGHT: Final = 1  # one message, like a person who waits for an answer
 PAIRS: Final = 100
 SECONDS: Final = 10.0
 # Half of the cores, because cluster and workers often share a machine. More than four are rarely needed to load one.

@@ -17,12 +17,12 @@ import msgspec
 from msgspec import Struct, field
 
 from relay.config import StartError, first_error, show_server
+from relay.tools.bench.client_dialects import speech
 from relay.tools.bench.histogram import Histogram
 from relay.tools.bench.pair import End, Pair, Stage
 from relay.tools.bench.plan import IN_FLIGHT, MAX_IN_FLIGHT, Address, Job
-from relay.tools.bench.speech import speech
 from relay.tools.testbed.certificates import client_context
-from relay.tools.testbed.connection import look_up
+from relay.tools.testbed.user_connection import look_up
 
 WARM_UP_SECONDS: Final = 1.0  # of load before the measurement, for caches, TCP windows and Python's own warm-up
 DRAIN_SECONDS: Final = 5.0  # after the load, for messages in flight; later ones count as lost

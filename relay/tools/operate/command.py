@@ -29,9 +29,9 @@ def drain(node: NodeName, timeout: Timeout = DRAIN_SECONDS, **settings: Any) -> 
     check_range("--timeout", timeout, TIMEOUT_SECONDS, "seconds")
     import anyio  # not for --help: it takes a while to import
 
-    from relay.tools.operate import act
+    from relay.tools.operate import operator_requests
 
-    anyio.run(act.drain, told, node, timeout)
+    anyio.run(operator_requests.drain, told, node, timeout)
     typer.echo(f"{escape(node)} has ended")
     return 0
 
@@ -47,12 +47,12 @@ def kick(name: UserName, timeout: Timeout = KICK_SECONDS, **settings: Any) -> in
     import anyio
 
     from relay.names.parse import InvalidName, parse
-    from relay.tools.operate import act
+    from relay.tools.operate import operator_requests
 
     try:
         canonical_name = parse(name).canonical_name
     except InvalidName as error:
         raise ConfigError(str(error)) from None
-    anyio.run(act.kick, told, canonical_name, timeout)
+    anyio.run(operator_requests.kick, told, canonical_name, timeout)
     typer.echo(f"{escape(name)} has been disconnected")
     return 0

@@ -25,13 +25,13 @@ def status(as_json: Json = False, **settings: Any) -> int:
     told = where(settings, "status")
     import anyio  # not for --help: it takes a while to import
 
-    from relay.tools.status import gather, show
+    from relay.tools.status import formatting, gather
 
     found = anyio.run(gather.once, told)
     if as_json:
-        typer.echo(show.as_json(found))
+        typer.echo(formatting.as_json(found))
     else:
-        show.console().print(show.tables(found))
+        formatting.console().print(formatting.tables(found))
     return 0 if found.living else DEAD_STATUS
 
 
@@ -42,7 +42,7 @@ def top(interval: Interval = 2.0, **settings: Any) -> int:
     check_range("--interval", interval, INTERVAL_SECONDS, "seconds")
     import anyio
 
-    from relay.tools.status import live
+    from relay.tools.status import top as live
 
     anyio.run(live.run, told, interval)
     return 0

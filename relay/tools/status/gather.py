@@ -80,12 +80,12 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Gatherer:
-    """Reads the state of one relay from one Redis, while `store.run` runs. It writes nothing."""
+    """Reads the state of one relay from one Redis, while `redis_client.run` runs. It writes nothing."""
 
     def __init__(self, told: Config) -> None:
         """Read from the relay that `told` identifies. Raises ConfigError if a file for connections can't be used."""
         assert told.redis is not None
-        self.store = RedisClient(told.redis, password_file=told.redis_password_file)
+        self.redis_client = RedisClient(told.redis, password_file=told.redis_password_file)
         self._engine = redis_url.parse(told.redis).kind.value
         self._prefix = told.prefix
         self._keys = Keys(told.prefix)
@@ -95,7 +95,7 @@ class Gatherer:
 
         Raises Unavailable if no server can be reached.
         """
-        servers = tuple(_servers(await self.store.servers()))
+        servers = tuple(_servers(await self.redis_client.servers()))
         if servers and all(server.trouble for server in servers):
             raise Unavailable(servers[0].trouble)
         nodes, trouble = [], ""
@@ -107,8 +107,10 @@ class Gatherer:
 
     async def nodes(self) -> list[Node]:
         """Return the nodes with a recent report. Raises Unavailable."""
-        reports = {node_id: report for node_id, report in (await read(self.store, self._keys.nodes)).items() if report}
-        leases = await self.store.each(("PTTL", self._keys.lease(node_id)) for node_id in reports)
+        reports = {
+            node_id: report for node_id, report in (await read(self.redis_client, self._keys.nodes)).items() if report
+        }
+        leases = await self.redis_client.each(("PTTL", self._keys.lease(node_id)) for node_id in reports)
         nodes = [_node(node_id, report, ttl) for (node_id, report), ttl in zip(reports.items(), leases, strict=True)]
         return sorted(_once(nodes), key=lambda node: (node.report.name, node.node_id))
 
@@ -170,9 +172,9 @@ async def asking(told: Config) -> AsyncIterator[Gatherer]:
     try:
         with one_start_error():
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(gatherer.store.run)
+                tasks.start_soon(gatherer.redis_client.run)
                 with suppress(Unavailable):  # the block's own requests will raise it
-                    await gatherer.store.check()
+                    await gatherer.redis_client.check()
                 yield gatherer
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:  # some Pythons would wrap an exception raised in an `except*` in a group again
@@ -182,4 +184,4 @@ async def asking(told: Config) -> AsyncIterator[Gatherer]:
         raise StartError(f"Redis can't be asked at {redact(told.redis or '')}: {first_error(unavailable)}") from None
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-            await gatherer.store.aclose()
+            await gatherer.redis_client.aclose()

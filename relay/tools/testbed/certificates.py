@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.config import ConfigError, StartError, bounded
-from relay.net.openssl_errors import in_words
+from relay.net.tls_error_words import tls_error_words
 from relay.tools.testbed.process import HOST
 
 Certificate = tuple[Path, Path]  # the files of a certificate and its key, in PEM
@@ -42,7 +42,7 @@ def client_context(ca: str | None) -> ssl.SSLContext:
         with bounded("--ca", Path(ca)) as file:
             return ssl.create_default_context(cafile=file)
     except ssl.SSLError as error:
-        raise ConfigError(f"--ca {ca!r} can't be used: {in_words(error)}") from None
+        raise ConfigError(f"--ca {ca!r} can't be used: {tls_error_words(error)}") from None
 
 
 def check(*, tls: bool, ca: str | None, servers: bool) -> None:

@@ -12,6 +12,7 @@ from relay.tools.testbed.waiting import until
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 20.0  # for a node or a server to accept connections
+port_keepers: Final[list[socket.socket]] = []  # open until this process ends; see `free_port`
 
 
 class Process:
@@ -70,8 +71,15 @@ class Process:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a free port, which no other program is given before this process ends.
+
+    A bound socket that doesn't listen keeps the port: the system then chooses it neither for a server that takes any
+    port nor for an outgoing connection, also while the server that it is for is down. Servers set SO_REUSEADDR, so they
+    can listen on it, and until they do, connections to it are refused.
+    """
+    keeper = socket.socket()
+    keeper.bind((HOST, 0))
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port_keepers.append(keeper)
+    port: int = keeper.getsockname()[1]
+    return port

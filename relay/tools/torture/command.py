@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from relay.tools.torture.plan import Plan
 
 VIOLATED_STATUS: Final = 1
-INTERRUPTED_STATUS: Final = 130  # as a shell reports Ctrl-C
+INTERRUPTED_STATUS: Final = 130  # the status with which a shell reports Ctrl-C
 
 Seconds = Annotated[float, typer.Option(metavar="SECONDS", help="How long to break things; quiet and check follow.")]
 Seed = Annotated[
@@ -87,7 +87,7 @@ def torture(
 def _carry_out(plan: "Plan", *, as_json: bool) -> int:
     import anyio
 
-    from relay.tools.torture import campaign, report
+    from relay.tools.torture import report, single_run
 
     def say(line: str) -> None:
         if not as_json:
@@ -95,7 +95,7 @@ def _carry_out(plan: "Plan", *, as_json: bool) -> int:
 
     say(f"torture with seed {plan.seed}; again: {plan.again}")
     try:
-        result = anyio.run(campaign.run, plan, say, backend_options={"use_uvloop": campaign.UVLOOP})
+        result = anyio.run(single_run.run, plan, say, backend_options={"use_uvloop": single_run.UVLOOP})
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS
     typer.echo(report.as_json(result) if as_json else "\n".join(report.lines(result)))

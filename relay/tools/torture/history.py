@@ -123,7 +123,7 @@ class Arrival(Struct):
     at: float
     answered: float = OPEN
     left: float = OPEN
-    ended: float = OPEN  # when the connection was over, or the user stopped waiting
+    ended: float = OPEN  # time when the connection was over, or the user stopped waiting
 
 
 class Fault(Struct):

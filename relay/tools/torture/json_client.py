@@ -1,11 +1,11 @@
-"""A JSON client that keeps copies of its messages, resumes with its token, and resends what has no outcome. No I/O."""
+"""A JSON client that resumes with its token, and resends messages without an outcome. No I/O."""
 
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
 
 from relay.protocol.errors import Code
-from relay.protocol.frames import (
+from relay.protocol.json_frames import (
     ClientAck,
     ClientFrame,
     ClientLeave,
@@ -27,8 +27,8 @@ from relay.protocol.frames import (
     encode,
 )
 from relay.tools.torture.history import End, History, Kind, View
-from relay.tools.torture.moves import Move, Moves
-from relay.tools.torture.saved_session import Memory, Stand
+from relay.tools.torture.json_client_session import JsonClientSession, Stand
+from relay.tools.torture.user_moves import Move, Moves
 
 # A program with this many messages without an outcome sends no more. This is below a node's default window.
 PENDING: Final = 150
@@ -57,7 +57,7 @@ class _Visit:
 
     @property
     def unanswered(self) -> bool:
-        """Whether nothing was received on it."""
+        """Whether nothing was received on this connection."""
         return self.node != _NOWHERE and not self._heard
 
     def lines(self, data: bytes) -> list[bytes]:
@@ -67,7 +67,7 @@ class _Visit:
         return lines
 
 
-class Program:
+class JsonClient:
     """One user of the JSON dialect. `feed` handles data from the node, and `act` decides what to do next."""
 
     def __init__(
@@ -88,17 +88,17 @@ class Program:
         self._moves = Moves(rng, [other for other in names if other != name])
         self._serial = 0  # the number of messages in all sessions
         self._visit = _Visit(_NOWHERE)
-        self._memory = Memory(history)
+        self._session = JsonClientSession(history)
 
     @property
     def ready(self) -> bool:
         """Whether this client owns its name and is connected."""
-        return self._memory.ready
+        return self._session.ready
 
     @property
     def settled(self) -> bool:
         """Whether it is ready and every message has its outcome."""
-        return self.ready and not self._memory.pending
+        return self.ready and not self._session.pending
 
     @property
     def refused(self) -> bool:
@@ -108,12 +108,12 @@ class Program:
     @property
     def done(self) -> bool:
         """Whether the node has sent `bye`."""
-        return self._memory.stand is Stand.OVER
+        return self._session.stand is Stand.OVER
 
     @property
     def partner(self) -> str:
-        """The partner that it believes to have, or ""."""
-        return self._memory.partner
+        """The partner that the client believes to have, or ""."""
+        return self._session.partner
 
     # --- the connection
 
@@ -121,16 +121,16 @@ class Program:
         """Begin a connection to a node. Returns what to send first."""
         self._visit = _Visit(node, rival=self._visit.unanswered)
         if self.done:
-            self._memory = Memory(self._history)  # for the next session
+            self._session = JsonClientSession(self._history)  # for the next session
         return encode(self._hello())
 
     def _hello(self) -> ClientFrame:
-        return self._memory.hello(self.name, acks=self.kind is Kind.PROGRAM)
+        return self._session.hello(self.name, acks=self.kind is Kind.PROGRAM)
 
     def closed(self, at: float) -> None:
         """Note that the connection is gone. After a `quit`, which the node may have read, the session is given up."""
-        self._memory.cut(at)
-        if self._memory.quit_at is not None:
+        self._session.cut(at)
+        if self._session.quit_at is not None:
             self._over(End.BROKEN, at)
 
     def give_up(self, at: float) -> None:
@@ -138,8 +138,8 @@ class Program:
         self._over(End.BROKEN, at)
 
     def _over(self, end: End, at: float) -> None:
-        self._memory.close(end, at)
-        self._memory = Memory(self._history)
+        self._session.close(end, at)
+        self._session = JsonClientSession(self._history)
 
     def feed(self, data: bytes, at: float) -> bytes:
         """Handle data from the node. Returns what to answer."""
@@ -154,15 +154,15 @@ class Program:
         return b"".join(map(encode, answers))
 
     def _acknowledge(self) -> _Answers:
-        upto = self._memory.acknowledge()
-        return [ClientAck(upto, self._memory.chat)] if upto and self.kind is Kind.PROGRAM else []
+        upto = self._session.acknowledge()
+        return [ClientAck(upto, self._session.chat)] if upto and self.kind is Kind.PROGRAM else []
 
-    # --- what it does
+    # --- its actions
 
     def act(self, at: float) -> tuple[bytes, Move]:
         """Draw the next move. Returns it with the bytes to send."""
         frames = [*self._acknowledge()]
-        memory = self._memory
+        memory = self._session
         sane = memory.stand is Stand.READY and memory.quit_at is None and len(memory.pending) < PENDING
         move = self._moves.next(memory.partner, sane=sane)
         match move:
@@ -184,7 +184,7 @@ class Program:
 
     def quit(self, at: float) -> bytes:
         """Return the frame that releases the name."""
-        self._memory.quit_at = at
+        self._session.quit_at = at
         return encode(ClientQuit())
 
     def call(self, name: str) -> bytes:
@@ -192,7 +192,7 @@ class Program:
         return encode(self._call(name))
 
     def _call(self, name: str) -> ClientTo:
-        self._memory.ask(name)
+        self._session.ask(name)
         return ClientTo(name)
 
     def say(self, at: float) -> bytes:
@@ -200,52 +200,52 @@ class Program:
         return encode(self._say(at))
 
     def _say(self, at: float) -> ClientMsg:
-        assert self._memory.session is not None
+        assert self._session.session is not None
         self._serial += 1
-        key = f"{self.name}/{self._memory.session.serial}/{self._serial}"
-        return self._memory.say(key, f"{key} {'x' * self._rng.choice((0, 0, 0, 40, 400))}", at)
+        key = f"{self.name}/{self._session.session.serial}/{self._serial}"
+        return self._session.say(key, f"{key} {'x' * self._rng.choice((0, 0, 0, 40, 400))}", at)
 
     def view(self) -> View | None:
-        """Return the chat that it believes to be in, or None without a session."""
-        return self._memory.view()
+        """Return the chat that the client believes to be in, or None without a session."""
+        return self._session.view()
 
     # --- what the node says
 
     def _welcome(self, frame: NodeWelcome, at: float) -> _Answers:
         node = self._visit.node
-        if self._memory.session is None:
+        if self._session.session is None:
             if frame.resumed:
                 self._odd("resumed a session that isn't ours")
             session = self._history.begin(self.name, self.kind, at, node, stranger=self.stranger)
-            self._memory.begin(session, frame.token)
+            self._session.begin(session, frame.token)
             return []
-        other = frame.token != self._memory.token
+        other = frame.token != self._session.token
         if not frame.resumed or other:
             self._odd(f"welcomed back with resumed {frame.resumed} and another token: {other}")
-        return self._memory.reconnected(node, at)
+        return self._session.reconnected(node, at)
 
     def _paired(self, frame: NodePaired, at: float) -> _Answers:
-        return self._memory.paired(frame, at)
+        return self._session.paired(frame, at)
 
     def _msg(self, frame: NodeMsg, at: float) -> _Answers:
-        chat, partner, last = self._memory.chat, self._memory.partner, self._memory.last
+        chat, partner, last = self._session.chat, self._session.partner, self._session.last
         if frame.chat != chat or frame.sender != partner:
             self._odd(f"a message of {frame.sender} in chat {frame.chat}, while in {chat} with {partner}")
         if frame.id <= last:
             self._odd(f"id {frame.id} of {frame.sender} after {last}")
-        self._memory.hear(frame, at)
+        self._session.hear(frame, at)
         return []
 
     def _ack(self, frame: NodeAck, at: float) -> _Answers:
-        self._memory.acked(frame.id, frame.chat)
+        self._session.acked(frame.id, frame.chat)
         return []
 
     def _unconfirmed(self, frame: NodeUnconfirmed, at: float) -> _Answers:
-        self._memory.unconfirmed(frame)
+        self._session.unconfirmed(frame)
         return []
 
     def _left(self, frame: NodeLeft, at: float) -> _Answers:
-        return self._memory.left(frame, at)
+        return self._session.left(frame, at)
 
     def _error(self, frame: NodeError, at: float) -> _Answers:
         ready = self.ready
@@ -263,16 +263,16 @@ class Program:
             case Code.WINDOW_FULL | Code.BAD_ORDER if ready and frame.id is not None:
                 self._not_taken(frame, frame.id)
             case code if ready and code in _EXPECTED:
-                self._memory.refused(frame.name or "")
+                self._session.refused(frame.name or "")
             case _:
                 self._odd(f"error {frame.code}, ready {ready}: {frame.message}")
         return []
 
     def _not_taken(self, frame: NodeError, id: int) -> None:
         """Forget this message, which a full window refused, and all after it, which were out of order."""
-        if frame.code == Code.BAD_ORDER and id in self._memory.pending:
+        if frame.code == Code.BAD_ORDER and id in self._session.pending:
             self._odd(f"bad_order for id {id}, expected {frame.expected}")
-        self._memory.not_taken(id)
+        self._session.not_taken(id)
 
     def _replaced(self, frame: NodeReplaced, at: float) -> _Answers:
         if not self._visit.rival:
@@ -285,10 +285,10 @@ class Program:
         return []
 
     def _bye(self, frame: NodeBye, at: float) -> _Answers:
-        if self._memory.pending:
-            self._odd(f"good-bye before the outcome of {len(self._memory.pending)} messages")
+        if self._session.pending:
+            self._odd(f"good-bye before the outcome of {len(self._session.pending)} messages")
         self._over(End.QUIT, at)
-        self._memory.stand = Stand.OVER
+        self._session.stand = Stand.OVER
         return []
 
     def _odd(self, what: str) -> None:
@@ -296,15 +296,15 @@ class Program:
 
 
 # The other frames (away, back, pong) change nothing here.
-_ON: Final[dict[type, Callable[[Program, Any, float], _Answers]]] = {
-    NodeWelcome: Program._welcome,
-    NodePaired: Program._paired,
-    NodeMsg: Program._msg,
-    NodeAck: Program._ack,
-    NodeUnconfirmed: Program._unconfirmed,
-    NodeLeft: Program._left,
-    NodeError: Program._error,
-    NodeMoving: Program._moving,
-    NodeReplaced: Program._replaced,
-    NodeBye: Program._bye,
+_ON: Final[dict[type, Callable[[JsonClient, Any, float], _Answers]]] = {
+    NodeWelcome: JsonClient._welcome,
+    NodePaired: JsonClient._paired,
+    NodeMsg: JsonClient._msg,
+    NodeAck: JsonClient._ack,
+    NodeUnconfirmed: JsonClient._unconfirmed,
+    NodeLeft: JsonClient._left,
+    NodeError: JsonClient._error,
+    NodeMoving: JsonClient._moving,
+    NodeReplaced: JsonClient._replaced,
+    NodeBye: JsonClient._bye,
 }

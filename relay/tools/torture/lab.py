@@ -14,14 +14,14 @@ from redis.exceptions import RedisError
 from relay.config import StartError
 from relay.observe.status_report import decode
 from relay.redis_client.keys import Keys
-from relay.tools.testbed import servers
+from relay.tools.testbed import redis_servers
 from relay.tools.testbed.certificates import Certificate
-from relay.tools.testbed.engine import Engine
 from relay.tools.testbed.process import HOST, START_SECONDS, Process, free_port
-from relay.tools.testbed.servers import Cluster, Server, Servers
+from relay.tools.testbed.redis_kind import RedisKind
+from relay.tools.testbed.redis_servers import Cluster, Server, Servers
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.plan import DRAIN, GRACE, LEASE, NODE
-from relay.tools.torture.proxy import Proxy
+from relay.tools.torture.redis_proxy import RedisProxy
 
 PREFIX: Final = "relay"  # the prefix of all keys in Redis
 _LISTENING: Final = re.compile(rb" listening .*\baddress=\S+:(\d+)")
@@ -72,7 +72,7 @@ class Node(Process):
 class Lab:
     """The servers, proxies and nodes of a run. A standalone lab has a proxy for each node, others have none."""
 
-    def __init__(self, servers: Servers, nodes: list[Node], proxies: list[Proxy]) -> None:
+    def __init__(self, servers: Servers, nodes: list[Node], proxies: list[RedisProxy]) -> None:
         self.servers = servers
         self.nodes = nodes
         self.proxies = proxies
@@ -120,19 +120,21 @@ async def build(
     folder: Path,
     count: int,
     command: Sequence[str] = NODE,
-    engine: Engine = Engine.STANDALONE,
+    engine: RedisKind = RedisKind.STANDALONE,
     certificate: Certificate | None = None,
 ) -> AsyncIterator[Lab]:
     """Run a cluster of `count` nodes with its files in a folder. `command` starts a node, without its options.
 
     Raises StartError.
     """
-    data = servers.make(engine, folder)
+    data = redis_servers.make(engine, folder)
     async with anyio.create_task_group() as tasks:
         nodes: list[Node] = []
         try:
             await data.start(tasks)
-            proxies = [Proxy((HOST, data.members[0].port)) for _ in range(count if engine is Engine.STANDALONE else 0)]
+            proxies = [
+                RedisProxy((HOST, data.members[0].port)) for _ in range(count if engine is RedisKind.STANDALONE else 0)
+            ]
             for proxy in proxies:
                 await tasks.start(proxy.run)
             urls = [f"redis://{HOST}:{proxy.port}" for proxy in proxies] or [data.url] * count

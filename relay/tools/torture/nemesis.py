@@ -11,25 +11,25 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from relay.redis_client.keys import PARTITIONS, Keys
-from relay.tools.testbed.engine import NODE_TIMEOUT
 from relay.tools.testbed.process import HOST
-from relay.tools.testbed.topology import EVERYWHERE
+from relay.tools.testbed.redis_kind import NODE_TIMEOUT
+from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
 from relay.tools.torture.lab import PREFIX, Lab, Node
 from relay.tools.torture.plan import ALIVE_SECONDS, FREE_SECONDS, LEASE, REPLACING
 
-# Seconds between faults. Some sessions can come back in that time, but not all.
+# Seconds between two faults. Some sessions can come back in that time, but not all.
 PAUSE_SECONDS: Final = (0.3, 2.5)
-# How often a fault begins while another one lasts.
+# The probability that a fault doesn't wait for the end of the one before.
 TOGETHER: Final = 0.3
-KILL_EVERY_SECONDS: Final = 0.1  # the subscribers', at 10 Hz
-# A network's delay in one direction: the longest on earth, and less than makes a call or a renewal of the lease late.
+KILL_EVERY_SECONDS: Final = 0.1  # seconds between two kills of all subscribers
+# A network's delay in one direction. It is as long as the longest on earth, and makes no call or renewal late.
 SLOW_SECONDS: Final = (0.02, 0.1)
-# A shard that is silent for a while isn't replaced with this for a node time-out.
+# The node time-out of a cluster whose silent primary must not be replaced.
 PATIENT_SECONDS: Final = 60.0
 
-# What of new users on these nodes, whose names are in these slots, doesn't work within so many seconds.
+# Returns the failures of new users on these nodes, with names in these slots, within this number of seconds.
 Alive = Callable[[list[int], Sequence[range], float], Awaitable[list[str]]]
 
 
@@ -37,8 +37,8 @@ class Nemesis:
     """Draws faults of the given kinds from its own random generator. `faults` is the log.
 
     After each fault, and after a failover while the old primary is down, everything has to work again within a bound.
-    `alive(nodes, slots, seconds)` returns what doesn't for new users on these nodes with names in these slots, and
-    `dead` is the log of that.
+    `alive(nodes, slots, seconds)` has new users on these nodes, with names in these slots, try everything, and returns
+    their failures. `dead` is the log of those.
     """
 
     def __init__(self, lab: Lab, kinds: list[str], rng: Random, clock: Callable[[], float], alive: Alive) -> None:
@@ -47,9 +47,9 @@ class Nemesis:
         self._rng = rng
         self._clock = clock
         self._alive = alive
-        self._server_broken = False  # a server is down or frozen, so that no other fault can hit it
-        self._breaking = 0  # current faults
-        self._looking = 0  # current checks whether everything works, which no fault may disturb
+        self._server_broken = False  # a server is down or frozen, so no other fault may hit it
+        self._breaking = 0  # number of current faults
+        self._looking = 0  # number of current checks, which no fault may disturb
         self._turn = anyio.Lock()
         self.faults: list[Fault] = []
         self.dead: list[str] = []
@@ -88,7 +88,7 @@ class Nemesis:
     async def _do(self, kind: str, node: Node) -> None:
         fault = Fault(kind, Span(self._clock()), node.number if kind in _NODE else -1)
         self.faults.append(fault)
-        with suppress(RedisError, OSError):  # the server is down at the moment: nothing more to break there
+        with suppress(RedisError, OSError):  # the server is down, so there is nothing more to break
             await (_NODE[kind](self, node) if kind in _NODE else _SERVER[kind](self))
         fault.span.ended = self._clock()
         await self._look(f"after {kind}")
@@ -108,7 +108,7 @@ class Nemesis:
             self._breaking += 1
 
     async def _look(self, when: str) -> None:
-        """Check that everything works again within a bound, and log what doesn't."""
+        """Check that everything works again within a bound, and log the failures."""
         async with self._calm():
             began = self._clock()
             nodes = [node.number for node in self._lab.nodes]
@@ -194,7 +194,7 @@ class Nemesis:
         self._server_broken = False
 
     async def _rollback(self) -> None:
-        """A replica that had not heard the latest is promoted: everything since the snapshot is undone."""
+        """Restart the server with an old snapshot, as if a replica that was behind had been promoted."""
         self._server_broken = True
         with suppress(RedisError):
             await self._lab.server.client.save()
@@ -204,7 +204,7 @@ class Nemesis:
         self._server_broken = False
 
     async def _failover(self) -> None:
-        """A primary dies or freezes; its replica takes its place; long after that it comes back, empty or as it was."""
+        """Kill or freeze a primary until its replica has replaced it. It comes back later, empty or as it was."""
         self._server_broken = True
         server = self._rng.choice(await self._lab.servers.primaries())
         killed = self._rng.random() < 0.5
@@ -222,7 +222,7 @@ class Nemesis:
         self._server_broken = False
 
     async def _switch(self) -> None:
-        """A replica takes a primary's place while that one lives, and keeps whoever is connected to it."""
+        """Replace a living primary with a replica. Connections to the old primary stay open."""
         self._server_broken = True
         old = await self._lab.servers.switch()
         for proxy in self._lab.proxies:
@@ -233,7 +233,7 @@ class Nemesis:
         self._server_broken = False
 
     async def _isolate(self) -> None:
-        """A primary of a cluster hears the others no more, nor they it; clients reach it."""
+        """Cut a primary of a cluster off from the other servers. Clients still reach it."""
         self._server_broken = True
         cluster = self._lab.cluster
         server = self._rng.choice(await cluster.primaries())
@@ -244,7 +244,7 @@ class Nemesis:
         self._server_broken = False
 
     async def _shard_freeze(self) -> None:
-        """A primary of a cluster is silent for so long that leases lapse, and not for so long that it is replaced."""
+        """Freeze a primary of a cluster, mostly until leases lapse. The cluster doesn't replace it meanwhile."""
         self._server_broken = True
         cluster = self._lab.cluster
         server = self._rng.choice(await cluster.primaries())
@@ -265,7 +265,7 @@ class Nemesis:
         self._server_broken = False
 
     async def _spared(self, shares: list[tuple[range, int]], port: int) -> list[int]:
-        """The nodes that have neither their lease nor their inbox on that server."""
+        """Return the nodes that have neither their lease nor their inbox on that server."""
         sick = [slots for slots, other in shares if other == port]
         keys = Keys(PREFIX)
         node_ids = await self._lab.node_ids()

@@ -7,10 +7,10 @@ from typing import Final
 
 import anyio
 
-from relay.tools.testbed.connection import BROKEN, Wire
+from relay.tools.testbed.user_connection import BROKEN, UserConnection
+from relay.tools.torture.client_driver import Stage
 from relay.tools.torture.history import Arrival, History, Kind
-from relay.tools.torture.json_client import Program
-from relay.tools.torture.player import Stage
+from relay.tools.torture.json_client import JsonClient
 
 # The average time between two of them. With fewer, none would arrive during a fault; more would be a load of their own.
 PACE_SECONDS: Final = 0.4
@@ -36,7 +36,7 @@ class Newcomers:
                 tasks.start_soon(self._come, f"new{serial}", self._rng.randrange(len(self._stage.addresses)))
 
     async def _come(self, name: str, node: int) -> None:
-        user = Program(name, Kind.LAZY, History(), Random(name), stranger=True)
+        user = JsonClient(name, Kind.LAZY, History(), Random(name), stranger=True)
         wire = await self._stage.dial(user, node)
         if wire is None:
             return
@@ -53,6 +53,6 @@ class Newcomers:
                 arrival.left = self._stage.clock()
         arrival.ended = self._stage.clock()
 
-    async def _listen(self, wire: Wire, user: Program, enough: Callable[[], bool]) -> None:
+    async def _listen(self, wire: UserConnection, user: JsonClient, enough: Callable[[], bool]) -> None:
         while not (user.done or user.refused or enough()):
             await wire.send(user.feed(await wire.receive(), self._stage.clock()))

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from relay.config import GRACE_SECONDS, LEASE_SECONDS, ConfigError, check_range, show_server
 from relay.tools.testbed import certificates
-from relay.tools.testbed.engine import DOWN_AFTER, NODE_TIMEOUT, Engine
+from relay.tools.testbed.redis_kind import DOWN_AFTER, NODE_TIMEOUT, RedisKind
 
 LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
 GRACE: Final = 8.0
@@ -42,9 +42,9 @@ FAULTS: Final = {
 # The faults of each engine. Sentinels and clusters give nodes the servers' addresses, so there can be no proxy.
 _WITH_FAILOVER: Final = ("kill", "term", "pause", "failover", "switch")
 FAULTS_OF: Final = {
-    Engine.STANDALONE: tuple(fault for fault in FAULTS if fault not in ("failover", "isolate", "shard-freeze")),
-    Engine.SENTINEL: _WITH_FAILOVER,
-    Engine.CLUSTER: (*_WITH_FAILOVER, "isolate", "shard-freeze"),
+    RedisKind.STANDALONE: tuple(fault for fault in FAULTS if fault not in ("failover", "isolate", "shard-freeze")),
+    RedisKind.SENTINEL: _WITH_FAILOVER,
+    RedisKind.CLUSTER: (*_WITH_FAILOVER, "isolate", "shard-freeze"),
 }
 # The faults that need a replica that is ready.
 REPLACING: Final = frozenset({"failover", "switch", "isolate", "shard-freeze"})
@@ -58,9 +58,9 @@ ALIVE_SECONDS: Final = 5.0 + LEASE
 FREE_SECONDS: Final = 3.0
 # After the last fault everything has to work again for all users within this time.
 RECOVERY_SECONDS: Final = {
-    Engine.STANDALONE: 10.0,
-    Engine.SENTINEL: 10.0 + DOWN_AFTER + FAILOVER_SECONDS,
-    Engine.CLUSTER: 10.0 + NODE_TIMEOUT + FAILOVER_SECONDS,
+    RedisKind.STANDALONE: 10.0,
+    RedisKind.SENTINEL: 10.0 + DOWN_AFTER + FAILOVER_SECONDS,
+    RedisKind.CLUSTER: 10.0 + NODE_TIMEOUT + FAILOVER_SECONDS,
 }
 
 # These bounds catch a wrong unit. A run of a day is allowed.
@@ -72,14 +72,14 @@ class Plan(Struct, frozen=True):
 
     seconds: float = 60.0
     seed: int = 0
-    faults: tuple[str, ...] = FAULTS_OF[Engine.STANDALONE]
+    faults: tuple[str, ...] = FAULTS_OF[RedisKind.STANDALONE]
     nodes: int = 3
     users: int = 40
     servers: tuple[tuple[str, int], ...] = ()  # the nodes of a running cluster; empty if the run starts its own
     lease: float = LEASE  # the nodes' settings, in seconds
     grace: float = GRACE
     command: tuple[str, ...] = NODE  # starts a node
-    engine: Engine = Engine.STANDALONE
+    engine: RedisKind = RedisKind.STANDALONE
     tls: bool = False  # between clients and nodes
     ca: str | None = None  # a file with trusted certificates; None for the system's, or that of the run's own nodes
 
@@ -96,7 +96,7 @@ class Plan(Struct, frozen=True):
                 raise ConfigError(f"--fault {fault} isn't possible with --engine {self.engine}, which has {known}")
         if self.servers and self.faults:
             raise ConfigError("--fault needs a cluster of its own: leave --server out")
-        if self.servers and self.engine is not Engine.STANDALONE:
+        if self.servers and self.engine is not RedisKind.STANDALONE:
             raise ConfigError("--engine needs a cluster of its own: leave --server out")
         certificates.check(tls=self.tls, ca=self.ca, servers=bool(self.servers))
 
@@ -113,20 +113,20 @@ class Plan(Struct, frozen=True):
         if self.servers:
             words += ["--ca", shlex.quote(self.ca)] if self.ca else []
             return " ".join([*words, *(f"--server {show_server(server)}" for server in self.servers)])
-        if self.engine is not Engine.STANDALONE:
+        if self.engine is not RedisKind.STANDALONE:
             words += ["--engine", self.engine]
         words += ["--nodes", str(self.nodes), "--users", str(self.users)]
         return " ".join([*words, "--fault", ",".join(self.faults) or "none"])
 
 
-def parse_engine(text: str) -> Engine:
+def parse_engine(text: str) -> RedisKind:
     """Return the engine of this name, such as `cluster`. Raises ConfigError."""
-    if text not in tuple(Engine):
-        raise ConfigError(f"--engine must be one of {', '.join(Engine)}, not {text!r}")
-    return Engine(text)
+    if text not in tuple(RedisKind):
+        raise ConfigError(f"--engine must be one of {', '.join(RedisKind)}, not {text!r}")
+    return RedisKind(text)
 
 
-def parse_faults(text: str, engine: Engine = Engine.STANDALONE) -> tuple[str, ...]:
+def parse_faults(text: str, engine: RedisKind = RedisKind.STANDALONE) -> tuple[str, ...]:
     """Return the faults in a list such as `kill,pause`, or `all` of the engine, or `none`."""
     if text in ("all", "none"):
         return FAULTS_OF[engine] if text == "all" else ()

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from relay.tools.torture.campaign import Result
 from relay.tools.torture.checker import RULES
+from relay.tools.torture.single_run import Result
 
 SHOWN: Final = 10  # the violations of one rule that are shown
 

@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from relay.tools.torture.history import End, Heard, History, Kind, Said, Session, View, close
-from relay.tools.torture.moves import Move, Moves
+from relay.tools.torture.user_moves import Move, Moves
 
 _MESSAGE: Final = re.compile(r"\[\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\] (\S+): \((.*)\)")
 _PAIRED: Final = re.compile(r"\* (?:You are chatting with (\S+)|(\S+) is chatting with you)\.")
@@ -22,7 +22,7 @@ _NAME_LOST: Final = "* Your name now belongs to another connection."
 _ALONE: Final = "Nobody is chating"
 
 
-class Person:
+class TextClient:
     """One user of the text dialect. `feed` handles data from the node, and `act` decides what to do next."""
 
     kind = Kind.PERSON
@@ -35,7 +35,7 @@ class Person:
         self.session: Session | None = None
         self.partner = ""
         self.done = False
-        self.refused = False  # the name is taken: hang up, and try again later
+        self.refused = False  # the client has to disconnect, and try again later
         self._history = history
         self._rng = rng
         self._moves = Moves(rng, [other for other in names if other != name])
@@ -51,7 +51,7 @@ class Person:
 
     @property
     def settled(self) -> bool:
-        """A text client isn't told what arrived."""
+        """Whether it is ready. It has no outcomes to wait for, because a text client isn't told what arrived."""
         return self.ready
 
     def opened(self, node: int) -> bytes:
@@ -68,7 +68,7 @@ class Person:
     give_up = closed
 
     def feed(self, data: bytes, at: float) -> bytes:
-        """Bytes came; nothing in them is answered."""
+        """Handle data from the node. Returns nothing to send, because a text client answers nothing."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             self._take(line.decode(), at)
@@ -98,13 +98,13 @@ class Person:
         elif line.startswith(_ALONE):
             self.session.refusals += 1
         elif line == _GOING:
-            pass  # the connection ends now
+            pass  # the connection ends next
         elif not _NOTED.fullmatch(line):
             self._odd(f"the line {line!r}")
 
     def _answered(self, line: str, at: float) -> None:
         if self.refused:
-            pass  # behind the word that the name was lost
+            pass  # a line after the loss of the name
         elif line == "OK":
             self.session = self._history.begin(self.name, self.kind, at, self._node, stranger=self.stranger)
         elif line == "Reuse" or line.startswith("* Not possible") or line == _GOING:
@@ -127,21 +127,21 @@ class Person:
                 return b"".join(self._say(at) for _ in range(self._rng.randint(1, 4))), move
             case Move.CALL:
                 return f"To:{self._moves.someone()}\n".encode(), move
-            case Move.LEAVE | Move.QUIT:  # text knows no other way to leave
+            case Move.LEAVE | Move.QUIT:  # a text client can't leave otherwise
                 return self.quit(at), Move.QUIT
         return b"", move
 
     def nudge(self) -> bytes:
-        """Nothing to say: an empty line is ignored."""
+        """Return an empty line, which the node ignores."""
         return b"\n"
 
     def quit(self, at: float) -> bytes:
-        """Give the name back."""
+        """Return the line that releases the name."""
         self._quit_at = at
         return b"Quit\n"
 
     def call(self, name: str) -> bytes:
-        """Call somebody."""
+        """Return the line that calls a user."""
         return f"To:{name}\n".encode()
 
     def _say(self, at: float) -> bytes:
@@ -152,7 +152,7 @@ class Person:
         return f"{key} {'y' * self._rng.choice((0, 0, 30, 300))}\n".encode()
 
     def view(self) -> View | None:
-        """Return the partner that it believes to have, or None without a session."""
+        """Return the partner that the client believes to have, or None without a session."""
         if self.session is None:
             return None
         return View(self.session.serial, self.name, self.kind, self.partner, "")

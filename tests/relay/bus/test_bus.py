@@ -1,4 +1,4 @@
-"""What leaves a node for others, and when: all mail of a turn in one frame, acknowledgements not too often."""
+"""The times at which messages leave a node: those of one tick in one frame, and acknowledgements not too often."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 
 from relay.bus import bus as bus_module
 from relay.bus import publisher
-from relay.bus.link import FLIGHT_BYTES, Frame, Kind, Link, note, pack, unpack
+from relay.bus.reliable_link import FLIGHT_BYTES, Frame, Kind, Link, note, pack, unpack
 from relay.metrics import Counts
 from relay.session.peer_messages import Ack, Text, encode
 from tests.relay.bus_desk import OTHER, THERE, Desk
@@ -55,7 +55,7 @@ class TestAcknowledgements:
 
 
 class TestAnswers:
-    """They make room for what was held back."""
+    """Replies make room for the messages that were held back."""
 
     async def test_one_asks_for_nothing_where_nothing_was_held_back(self) -> None:
         desk = Desk()
@@ -95,7 +95,7 @@ class TestDelegate:
 
 
 class TestHints:
-    """What is only good now leaves with the next flush, or not at all."""
+    """Messages that are only useful now leave with the next flush, or not at all."""
 
     async def test_there_is_room_on_a_bus_that_can_publish(self) -> None:
         desk = Desk()

@@ -1,4 +1,4 @@
-"""How a node knows that others hear it, and that it hears them: by its own probes, there and back."""
+"""A node checks with its own probes that others hear it, and that it hears them."""
 
 from typing import Any, cast
 
@@ -6,8 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.bus import echo_probe
-from relay.bus.link import Kind, note, unpack
 from relay.bus.reconnect import SILENT_SECONDS
+from relay.bus.reliable_link import Kind, note, unpack
 from relay.clock import clock, clocks
 from tests.relay.bus_desk import HERE, Desk
 
@@ -15,7 +15,7 @@ LATE = echo_probe.DEAF_SECONDS + 0.1
 
 
 class Scene:
-    """A node whose two connections work; what passes on them is the test's choice."""
+    """A node with two working connections. The test decides what passes on them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         lease_clock, self.passed = clocks.lease, 0.0
@@ -44,7 +44,7 @@ class Scene:
 
     @property
     def given_up(self) -> tuple[bool, bool]:
-        """Whether the node has given up the connection that it publishes on, and the one that it hears on."""
+        """Return whether the node has given up its publishing connection, and its subscription."""
         return self.publisher.aborted, self.receiver.aborted
 
 
@@ -92,7 +92,7 @@ def test_without_an_echo_both_connections_are_made_anew_and_that_is_said_once(sc
         for _ in range(5):
             scene.pass_time(LATE)
     assert scene.given_up == (True, True)
-    assert scene.desk.counts.deaf == 5
+    assert scene.desk.counts.missed_echoes == 5
     assert [(line["event"], line["server"]) for line in lines] == [
         ("deaf: no echo of the own probe, connecting anew", "redis:2")
     ]
@@ -104,7 +104,7 @@ def test_without_answers_the_connection_that_publishes_is_made_anew_although_the
     with capture_logs() as lines:
         scene.pass_time(0.0)
     assert scene.given_up == (True, False)
-    assert (scene.desk.counts.mute, scene.desk.counts.deaf) == (1, 0)
+    assert (scene.desk.counts.missed_publish_replies, scene.desk.counts.missed_echoes) == (1, 0)
     assert [(line["event"], line["server"]) for line in lines] == [
         ("mute: no answer to what is published, connecting anew", "redis:1")
     ]
@@ -113,7 +113,7 @@ def test_without_answers_the_connection_that_publishes_is_made_anew_although_the
 
 
 def test_the_trouble_goes_on_being_said_until_an_answer_comes(scene: Scene) -> None:
-    """Also while the new connection is there and has still to show that it is better."""
+    """This holds also while the new connection exists and hasn't proved to be better."""
     scene.publisher.silence = SILENT_SECONDS
     scene.publisher.trouble = "no answer from redis:1 for 1.2 s"
     scene.pass_time(0.0)
@@ -170,7 +170,7 @@ class TestRefusals:
     @pytest.mark.parametrize("error", ["MASTERDOWN Link with MASTER is down", "LOADING Redis is loading", "READONLY"])
     def test_one_that_says_that_this_server_is_the_wrong_one_has_it_left(self, scene: Scene, error: str) -> None:
         doubts: list[str] = []
-        scene.desk.store.doubt = lambda: doubts.append(error)
+        scene.desk.redis_client.doubt = lambda: doubts.append(error)
         scene.answer(Exception(error))
         assert scene.given_up == (True, False)
         assert doubts == [error]

@@ -1,4 +1,4 @@
-"""Mail that waits for a link is shared out: a few words pass the floods of others, and everyone's order stays."""
+"""Messages that wait for a link take turns: a few short ones pass the floods of others, and each order is kept."""
 
 import random
 from collections import Counter
@@ -19,7 +19,7 @@ def text(to: str, id: int = 1, size: int = PIECE) -> Text:
 
 
 def flood(backlog: FairQueue, pieces: int = 3) -> None:
-    """Everyone has as much waiting as everyone else."""
+    """Queue the same amount for every recipient."""
     for n in range(FLOODS):
         backlog.extend([text(f"sink{n}", id) for id in range(1, pieces + 1)])
 
@@ -45,7 +45,7 @@ def test_a_piece_counts_with_all_its_texts() -> None:
 def test_a_word_passes_floods_that_all_wait_for_the_same() -> None:
     backlog = FairQueue()
     flood(backlog)
-    for _ in range(FLOODS):  # at any time
+    for _ in range(FLOODS):  # this holds at any time
         backlog.take(FRAME // 2)
         word = text("ben", size=40)
         backlog.extend([word])
@@ -80,7 +80,7 @@ def test_who_was_silent_for_long_gets_no_more_ahead_of_floods_than_its_credit() 
     for _ in range(10 * FLOODS):
         backlog.extend([text(mail.to) for mail in backlog.take(1)])
     backlog.extend([text("ben", size=40)])
-    assert backlog.take(1)[0].to == "ben"  # an earlier word from someone else adds nothing to it
+    assert backlog.take(1)[0].to == "ben"  # an earlier message for someone else adds nothing to it
     backlog.extend([text("late") for _ in range(20)])
     ahead = 0
     while (mail := backlog.take(1)[0]).to == "late":

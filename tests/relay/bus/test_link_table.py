@@ -1,10 +1,10 @@
-"""Which links a node looks after: those with something to do, and those whose node may be gone."""
+"""The links that a node checks: those with something to do, and those whose node may be gone."""
 
 import pytest
 
 from relay.bus import link_table
-from relay.bus.link import Frame, Kind, unpack
 from relay.bus.link_table import LinkTable
+from relay.bus.reliable_link import Frame, Kind, unpack
 from relay.metrics import Counts
 from relay.session.peer_messages import Ack
 
@@ -31,7 +31,7 @@ def acknowledged(sent: bytes) -> Frame:
 
 class TestBusy:
     def test_quiet_ones_are_not_looked_at(self) -> None:
-        """However many there are: this is asked many times a second."""
+        """This holds for any number of them, because the check runs many times a second."""
         its = opened(some(1000))
         assert its.busy() == []
         its.touch(some(3)[2])
@@ -122,7 +122,7 @@ class TestForgetting:
         node_ids = some(1000)
         its = opened(node_ids)
         now = LEASE
-        for _ in range(30):  # the first look at each
+        for _ in range(30):  # the first check of each
             its.judge(its.doubtful(now), NOBODY, now)
             now += 1.0
         looks = 0

@@ -1,4 +1,4 @@
-"""What a server answers a bus that publishes."""
+"""The replies of a server to a bus that publishes."""
 
 from structlog.testing import capture_logs
 

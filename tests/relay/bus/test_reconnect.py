@@ -1,4 +1,4 @@
-"""A connection of the bus that can't be made is tried again and again; the log isn't flooded with that."""
+"""The bus retries a connection that can't be made, without flooding the log."""
 
 import anyio
 import pytest
@@ -59,6 +59,6 @@ async def test_one_that_served_is_made_anew_at_once_and_one_that_did_not_after_a
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reconnect.keep, serve, "publisher", lambda _: None)
         await until(lambda: not served)
-        for _ in range(10):  # a further session would end the test: there is none
+        for _ in range(10):  # a further session would end the test, but there is none
             await checkpoint()
         tasks.cancel_scope.cancel()

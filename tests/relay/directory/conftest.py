@@ -1,4 +1,4 @@
-"""For tests of scripts: a key of their own, and a script run on it."""
+"""Fixtures for tests of scripts: a separate key, and a function that runs a script on it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def key(prefix: str) -> str:
-    """A partition of the test's own."""
+    """A partition for this test alone."""
     return f"{prefix}:{{p1}}"
 
 
@@ -29,7 +29,7 @@ def run(redis_store: redis.Redis, key: str) -> Run:
 
 @pytest.fixture
 def here(redis_store: redis.Redis) -> str:
-    """How this server is called."""
+    """The name of this server."""
     info = redis_store.info("server")
     assert isinstance(info, dict)
     return str(info["run_id"])

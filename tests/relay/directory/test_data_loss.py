@@ -1,4 +1,4 @@
-"""All partitions of a server that forgot begin anew together, and a server's clock that was set is noticed."""
+"""All partitions of a server that lost data begin anew together, and a change of a server's clock is noticed."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ import redis
 from structlog.testing import capture_logs
 
 from relay.clock import clock
-from relay.directory.data_loss import Shards
+from relay.directory.data_loss import DataLossWatch
 from relay.directory.lease import TAIL_SECONDS, Lease
 from relay.directory.node_liveness import NodeLiveness
 from relay.redis_client.client import RedisClient
@@ -26,7 +26,7 @@ STEP = 40.0  # seconds by which a clock is set
 
 
 class Told:
-    """What a node is told of its partitions."""
+    """Records the calls of the directory to its node."""
 
     def __init__(self) -> None:
         self.forgotten: set[int] = set()
@@ -39,26 +39,27 @@ class Told:
         self.put_back.update(partitions)
 
     # private: whether a server was late shows only there
-    async def look(self, shards: Shards) -> None:
-        """Once; again only where the server, on a busy machine, didn't answer in time."""
+    async def look(self, shards: DataLossWatch) -> None:
+        """Check once, or again if the server didn't answer in time on a busy machine."""
         self.forgotten, self.put_back = set(), set()
-        failures = shards._store._counts.redis_failures
+        failures = shards._redis_client._counts.redis_failures
         await shards.look(self.forget, self.write_back)
         while (
-            any(shard.doubted for shard in shards._shards.values()) or shards._store._counts.redis_failures > failures
+            any(shard.doubted for shard in shards._shards.values())
+            or shards._redis_client._counts.redis_failures > failures
         ):
-            failures = shards._store._counts.redis_failures
+            failures = shards._redis_client._counts.redis_failures
             await shards.look(self.forget, self.write_back)
 
 
 class Desk:
-    """Two nodes' looks at the same partitions."""
+    """Two nodes that check the same partitions."""
 
-    def __init__(self, store: RedisClient, prefix: str, client: redis.Redis) -> None:
-        self.store, self.keys, self.client = store, Keys(prefix), client
-        self.lease = Lease(store, self.keys, US, LEASE)
-        self.shards = Shards(store, self.keys, self.lease)
-        self.others = Shards(store, self.keys, self.lease)
+    def __init__(self, redis_client: RedisClient, prefix: str, client: redis.Redis) -> None:
+        self.redis_client, self.keys, self.client = redis_client, Keys(prefix), client
+        self.lease = Lease(redis_client, self.keys, US, LEASE)
+        self.data_loss = DataLossWatch(redis_client, self.keys, self.lease)
+        self.others = DataLossWatch(redis_client, self.keys, self.lease)
         self.told, self.others_told = Told(), Told()
 
     def partitions(self) -> list[str]:
@@ -73,25 +74,25 @@ class Desk:
 
 @asynccontextmanager
 async def a_desk(server: RedisServer, prefix: str, client: redis.Redis) -> AsyncIterator[Desk]:
-    store = RedisClient(server.url)
+    redis_client = RedisClient(server.url)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.run)
-        yield Desk(store, prefix, client)
+        tasks.start_soon(redis_client.run)
+        yield Desk(redis_client, prefix, client)
         tasks.cancel_scope.cancel()
-    await store.aclose()
+    await redis_client.aclose()
 
 
 @pytest.fixture
 async def desk(redis_server: RedisServer, prefix: str, redis_store: redis.Redis) -> AsyncIterator[Desk]:
     async with a_desk(redis_server, prefix, redis_store) as desk:
-        await desk.told.look(desk.shards)
+        await desk.told.look(desk.data_loss)
         await desk.others_told.look(desk.others)
         yield desk
 
 
 def trust(desk: Desk) -> None:
     """The server has served for a lease."""
-    desk.shards._shards[""].unsure = float("-inf")  # private: else a lease would have to be waited for
+    desk.data_loss._shards[""].unsure = float("-inf")  # private: else a lease would have to be waited for
 
 
 async def test_a_first_look_makes_what_is_not_there_and_calls_for_its_owners(desk: Desk) -> None:
@@ -111,7 +112,7 @@ async def test_a_look_at_a_server_that_remembers_tells_nothing_and_asks_once(
         return await ask(self, commands)
 
     monkeypatch.setattr(PipelineConnection, "ask", counted)
-    await desk.told.look(desk.shards)
+    await desk.told.look(desk.data_loss)
     assert (desk.told.forgotten, desk.told.put_back) == (set(), set())
     assert len(asked) == 1
 
@@ -119,7 +120,7 @@ async def test_a_look_at_a_server_that_remembers_tells_nothing_and_asks_once(
 async def test_once_it_forgot_all_partitions_begin_in_one_look(desk: Desk) -> None:
     before = desk.epochs()
     desk.client.delete(*desk.partitions())
-    await desk.told.look(desk.shards)
+    await desk.told.look(desk.data_loss)
     assert desk.told.forgotten == set(range(PARTITIONS))
     after = desk.epochs()
     assert not set(before) & set(after)
@@ -128,9 +129,9 @@ async def test_once_it_forgot_all_partitions_begin_in_one_look(desk: Desk) -> No
 
 
 async def test_a_node_that_was_not_the_first_to_notice_writes_back_too(desk: Desk) -> None:
-    """Whoever hears no roll call, because pub/sub was lost with the server, finds the new epoch."""
+    """A node that misses the roll call, because pub/sub was lost with the server, finds the new epoch."""
     desk.client.delete(*desk.partitions())
-    await desk.told.look(desk.shards)
+    await desk.told.look(desk.data_loss)
     await desk.others_told.look(desk.others)
     assert desk.others_told.forgotten == set()
     assert desk.others_told.put_back == set(range(PARTITIONS))
@@ -140,21 +141,21 @@ async def test_a_node_that_was_not_the_first_to_notice_writes_back_too(desk: Des
 
 async def test_a_partition_that_somebody_touched_first_is_no_reason_to_leave_the_others(desk: Desk) -> None:
     desk.client.delete(*desk.partitions())
-    desk.client.hset(desk.keys.partition(0), "@", "1")  # by a claim
-    await desk.told.look(desk.shards)
+    desk.client.hset(desk.keys.partition(0), "@", "1")  # a claim made it
+    await desk.told.look(desk.data_loss)
     assert desk.told.forgotten == set(range(1, PARTITIONS))
     assert desk.told.put_back == {0}
     desk.client.pexpire(desk.keys.partition(0), 1000)
 
 
 async def test_partitions_that_were_evicted_are_found_though_nobody_asks(desk: Desk) -> None:
-    """Each look is at another one; the first that is missing has all of them looked at."""
+    """Each check looks at another partition. The first missing one leads to a check of all."""
     gone = {5, 500, 1000}
     desk.client.delete(*map(desk.keys.partition, gone))
-    desk.shards._turn = 499  # private: else 499 turns would have to be waited for
-    await desk.told.look(desk.shards)
+    desk.data_loss._turn = 499  # private: else 499 turns would have to be waited for
+    await desk.told.look(desk.data_loss)
     assert desk.told.forgotten == set()
-    await desk.told.look(desk.shards)
+    await desk.told.look(desk.data_loss)
     assert desk.told.forgotten == gone
 
 
@@ -163,16 +164,16 @@ async def test_a_partition_that_moved_to_another_server_is_looked_at(
 ) -> None:
     trust(desk)
     moved = {desk.keys.partition(number): number for number in (7, 8, 900)}
-    monkeypatch.setattr(desk.store, "home", lambda key: "other" if key in moved else "")
+    monkeypatch.setattr(desk.redis_client, "home", lambda key: "other" if key in moved else "")
     # private: there is only one server here
-    monkeypatch.setattr(desk.store._engine, "version", desk.store.layout + 1)
-    desk.client.delete(desk.keys.partition(8))  # what is there names another server, as does what isn't there
-    await desk.told.look(desk.shards)
+    monkeypatch.setattr(desk.redis_client._engine, "version", desk.redis_client.layout + 1)
+    desk.client.delete(desk.keys.partition(8))  # existing partitions name another server, as the missing ones would
+    await desk.told.look(desk.data_loss)
     assert desk.told.forgotten == {8}
     await desk.others_told.look(desk.others)
     assert desk.others_told.put_back == {8}, "also where others were quicker"
-    assert not desk.shards.steady(desk.keys.partition(7)), "a server that is new has not served for a lease"
-    assert desk.shards.steady(desk.keys.partition(1))
+    assert not desk.data_loss.steady(desk.keys.partition(7)), "a server that is new has not served for a lease"
+    assert desk.data_loss.steady(desk.keys.partition(1))
 
 
 # --- clocks
@@ -186,11 +187,11 @@ def lease_key(desk: Desk) -> Iterator[str]:
 
 
 async def settled(desk: Desk) -> NodeLiveness:
-    """Our own lease has been held for so long that others may be called dead."""
+    """Have our own lease held for long enough to declare other nodes dead."""
     await desk.lease.take()
     desk.lease._since = float("-inf")  # private: else a lease would have to be waited for
     desk.lease.deadline = float("inf")
-    return NodeLiveness(desk.store, desk.keys, desk.lease, desk.shards)
+    return NodeLiveness(desk.redis_client, desk.keys, desk.lease, desk.data_loss)
 
 
 def time_of(desk: Desk) -> float:
@@ -199,21 +200,21 @@ def time_of(desk: Desk) -> float:
 
 
 async def test_nobody_is_dead_by_a_clock_that_was_set_forward(desk: Desk, lease_key: str) -> None:
-    """Redis has every lease lapsed then. Whoever lives notices at its next renewal, and takes another one."""
+    """Redis then counts every lease as lapsed. A living node notices at its next renewal, and takes a new one."""
     peers = await settled(desk)
     trust(desk)
     desk.client.set(lease_key, "1", px=round((TAIL_SECONDS - STEP + LEASE) * 1000))
-    desk.shards.timed(lease_key, clock(), time_of(desk) - STEP)  # before it was set
+    desk.data_loss.timed(lease_key, clock(), time_of(desk) - STEP)  # the time before the clock was set
     trust(desk)
     with capture_logs() as log:
         assert await peers.lapsed(THEM) is None
     assert [(line["event"], line["seconds"]) for line in log] == [("the clock of redis was set", STEP)]
-    trust(desk)  # a lease later it still has not renewed
+    trust(desk)  # a lease later it has still not renewed
     assert await peers.lapsed(THEM) is not None
 
 
 async def test_a_clock_that_was_set_back_lets_no_dead_node_live_on(desk: Desk, lease_key: str) -> None:
-    """Its last renewal seems to hold for so much longer; it says itself for how long it had asked."""
+    """Its last renewal seems to hold for longer, but the lease itself says for how long it was asked."""
     peers = await settled(desk)
     trust(desk)
     desk.client.set(lease_key, f"1  {round(LEASE * 1000)}", px=round((TAIL_SECONDS + STEP + LEASE) * 1000))
@@ -226,9 +227,9 @@ async def test_a_clock_that_was_set_back_lets_no_dead_node_live_on(desk: Desk, l
 async def test_a_clock_that_was_set_back_is_noticed_and_one_that_is_inexact_is_none(desk: Desk) -> None:
     key, now = desk.keys.partition(1), time_of(desk)
     trust(desk)
-    desk.shards._shards[""].clock = None  # private: as before the first look at the clock
-    desk.shards.timed(key, clock(), now)
-    desk.shards.timed(key, clock(), now + 0.05)
-    assert desk.shards.steady(key)
-    desk.shards.timed(key, clock(), now - STEP)
-    assert not desk.shards.steady(key)
+    desk.data_loss._shards[""].clock = None  # private: as before the first look at the clock
+    desk.data_loss.timed(key, clock(), now)
+    desk.data_loss.timed(key, clock(), now + 0.05)
+    assert desk.data_loss.steady(key)
+    desk.data_loss.timed(key, clock(), now - STEP)
+    assert not desk.data_loss.steady(key)

@@ -1,4 +1,4 @@
-"""What a directory makes of records and fences that it can't believe."""
+"""The directory ignores records and fencing tokens that can't be right."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from relay.directory.directory import FENCE_MAX, Directory, SessionRecord, Unavailable
 from relay.redis_client.keys import Keys
-from relay.session.runtime import Limits
-from tests.relay.desk import a_router
+from relay.session.runtime_interface import Limits
+from tests.relay.desk import a_hub
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ BODY = SessionRecord("ann", 30.0, "", False, "", None)
 @pytest.fixture
 async def directory(redis_server: RedisServer, prefix: str) -> AsyncIterator[Directory]:
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(a_router(redis_server.url, prefix, Limits()))
+        hub = await stack.enter_async_context(a_hub(redis_server.url, prefix, Limits()))
         yield hub.directory
 
 
@@ -39,7 +39,7 @@ async def test_a_record_that_cannot_be_read_is_logged_and_belongs_to_nobody(
 async def test_taking_over_waits_where_the_partition_was_forgotten(
     directory: Directory, redis_store: redis.Redis, prefix: str
 ) -> None:
-    """Its owner may be there and write it back: nobody may have it before that."""
+    """Its owner may be alive and write it back, so nobody may have it before that."""
     assert await directory.claim("ann", "s1", BODY) is not None
     holder = await directory.find("ann")
     assert holder is not None
@@ -49,7 +49,7 @@ async def test_taking_over_waits_where_the_partition_was_forgotten(
 
 
 async def test_no_fence_is_believed_that_no_node_could_grant(directory: Directory) -> None:
-    """One that another node says, and that no number could follow."""
+    """Another node may send a number that no further number could follow."""
     before = directory.highest
     directory.know(before + 5)
     assert directory.highest == before + 5

@@ -81,7 +81,7 @@ class TestTakeAndLook:
     def test_one_of_a_node_that_does_not_say_how_long_it_asks_for(
         self, run: Run, redis_store: redis.Redis, key: str, here: str
     ) -> None:
-        """As nodes of an older version."""
+        """Nodes of an older version do that."""
         redis_store.set(key, f"1 {here}", px=TAIL + 1000)
         assert run("look")[1] == 0
 

@@ -1,4 +1,4 @@
-"""Each transition of a name, on a real server: one table of what is there before and what comes of it."""
+"""Each transition of a name, on a real server: a table of the states before and after."""
 
 from pathlib import Path
 
@@ -11,25 +11,25 @@ from relay.tools.testbed.process import HOST
 from tests.relay.directory.conftest import OTHER, Run, ttl
 from tests.support.server import RedisServer
 
-# `server` is put before each of the others.
+# `server` is put before each of the other scripts.
 SCRIPTS = {file.stem for file in Path(relay.directory.directory.__file__).parent.glob("scripts/*.lua")} - {"server"}
 TTL = 600_000  # milliseconds
-OLD_TTL = 300_000  # of what was there before
-SETTLE = 5_000_000  # microseconds for which a forgotten partition grants nothing to strangers
+OLD_TTL = 300_000  # milliseconds, of existing partitions
+SETTLE = 5_000_000  # microseconds for which a partition that lost data grants nothing to others
 FIELD = "f" * 32
 TAIL = 100_000  # milliseconds; see test_lease_scripts.py
 
 
 @pytest.fixture
 def now(redis_store: redis.Redis) -> int:
-    """The server's time in microseconds."""
+    """Return the server's time in microseconds."""
     seconds, micro = redis_store.time()
     return int(seconds) * 1_000_000 + int(micro)
 
 
 @pytest.fixture
 def old(redis_store: redis.Redis, key: str) -> None:
-    """The partition has been there for ever."""
+    """Make a partition that exists since long ago."""
     put(redis_store, key, {"@": "0"})
 
 
@@ -40,14 +40,14 @@ def put(redis_store: redis.Redis, key: str, fields: dict[str, str]) -> None:
 
 
 def record(redis_store: redis.Redis, key: str) -> str | None:
-    """What the name's field holds."""
+    """Return the content of the name's field."""
     found = redis_store.hget(key, FIELD)
     assert found is None or isinstance(found, str)
     return found
 
 
 def epoch(redis_store: redis.Redis, key: str) -> int:
-    """Since when the partition remembers."""
+    """Return the epoch of the partition."""
     found = redis_store.hget(key, "@")
     assert isinstance(found, str)
     return int(found.split()[0])
@@ -55,7 +55,7 @@ def epoch(redis_store: redis.Redis, key: str) -> int:
 
 @pytest.fixture
 def others(redis_store: redis.Redis, key: str) -> None:
-    """The partition has been there for ever, on another server; this one has a copy, of some time or other."""
+    """Make a partition that exists since long ago on another server, of which this one has a copy."""
     put(redis_store, key, {"@": f"0 {OTHER}"})
 
 
@@ -254,7 +254,7 @@ class TestSave:
     def test_one_that_had_moved_on_unheard_stays_below_the_one_that_it_became(
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
-        """Redis forgot, and the stale session is the first to put itself back."""
+        """Redis lost its data, and the stale session is the first to write itself back."""
         assert self.save(run, fencing_token=7, node_id="n1", session_id="s1") == ["forgot", "8"]
         assert self.save(run, fencing_token=9, node_id="n2", session_id="s2")[0] == "forgot"
         assert self.save(run, fencing_token=8, node_id="n1", session_id="s1") == ["lost"]
@@ -285,7 +285,7 @@ class TestSave:
 
     @pytest.mark.usefixtures("old")
     def test_an_owner_of_before_is_overwritten(self, run: Run, redis_store: redis.Redis, key: str) -> None:
-        """It can only have come back with an older server: whoever owns a name later has a higher fence."""
+        """It can only have come back with an older server, because a later owner has a higher fencing token."""
         put(redis_store, key, {FIELD: "6 n2/1/s9 [theirs]"})
         assert self.save(run) == ["forgot", "7"]
         assert record(redis_store, key) == "7 n1/1/s1 {}"

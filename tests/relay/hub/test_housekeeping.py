@@ -1,4 +1,4 @@
-"""What a node looks after from time to time doesn't hold up those who talk."""
+"""Periodic checks of a node don't delay its users."""
 
 from typing import Any, cast
 
@@ -7,7 +7,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from structlog.testing import capture_logs
 
-from relay.bus.link import Kind, pack
+from relay.bus.reliable_link import Kind, pack
 from relay.hub import housekeeping
 from relay.redis_client.keys import Keys
 from tests.relay.bus_desk import THERE, Desk

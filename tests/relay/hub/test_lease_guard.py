@@ -1,4 +1,4 @@
-"""What a node lets its clients do while its lease is overdue."""
+"""The lines of clients while a node's lease is overdue."""
 
 from collections.abc import Callable
 from typing import cast
@@ -8,7 +8,7 @@ from relay.hub.lease_guard import HOLD_SECONDS, LeaseGuard
 
 
 class Overdue:
-    """A lease that doesn't hold, until it is `standing`. `failing`: the last renewal didn't get through."""
+    """A lease that doesn't hold until it is `standing`. `failing` says that the last renewal failed."""
 
     def __init__(self) -> None:
         self.standing = self.failing = False
@@ -19,7 +19,7 @@ class Overdue:
 
 
 class Node:
-    """Notes what it's told to do. `ring`: the time that lines may wait is over."""
+    """Records the calls. `ring` ends the time for which lines may wait."""
 
     def __init__(self) -> None:
         self.lease = Overdue()
@@ -51,7 +51,7 @@ def test_lines_wait_for_the_directorys_word_while_it_is_overdue() -> None:
     node.standing.overdue()
     assert node.done == ["hold"]
     assert node.lease.hurried == 1
-    assert not node.standing.watching  # it's known
+    assert not node.standing.watching  # it is known that the lease is lost
     node.lease.standing = True
     node.standing.stands()
     assert node.done == ["hold", "go"]
@@ -66,7 +66,7 @@ def test_lines_go_on_in_the_end_without_that_word() -> None:
     assert node.done == ["hold", "go"]
     assert not node.standing.watching
     node.standing.stands()
-    assert node.done == ["hold", "go", "go"]  # what waits for other nodes may, too
+    assert node.done == ["hold", "go", "go"]  # messages for other nodes may go on, too
     assert node.standing.watching
 
 

@@ -1,4 +1,4 @@
-"""Newcomers come in their order: many at a time while nobody talks, a few while somebody does, all of them in time."""
+"""Newcomers are admitted in order: many at a time in quiet, few beside messages, and all of them in time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from relay.hub.login_queue import AT_ONCE, CROWD_SECONDS, TALK_SECONDS, TICK_SEC
 
 
 class Door:
-    """An entrance whose clock the test turns. Newcomers are numbers."""
+    """A queue whose clock the test controls. Newcomers are numbers."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -45,7 +45,7 @@ def call_policy() -> Door:
 
 @pytest.fixture
 def talk(call_policy: Door) -> Door:
-    """Somebody has just said something."""
+    """Count a message."""
     call_policy.look()
     return call_policy
 

@@ -1,4 +1,4 @@
-"""Whose a name is, where several ask at once: on one node core, and on two that share a real directory."""
+"""The owner of a name, if several ask at once: on one node core, and on two that share a real directory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,15 +13,15 @@ from relay.hub.hub import Hub
 from relay.hub.name_claims import PATIENCE_SECONDS
 from relay.hub.record_writer import RETRY_SECONDS
 from relay.model import Party
-from relay.protocol.events import Call
+from relay.protocol.commands_and_events import Call
 from relay.redis_client.keys import Keys
 from relay.session.chat import Chat
 from relay.session.grace_period import RIVALS_US
 from relay.session.pairing import Settling
 from relay.session.peer_messages import Mail, SessionMoved
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
-from tests.relay.desk import Guests, a_router, answer, token_of, until, written
+from tests.relay.desk import Guests, a_hub, answer, token_of, until, written
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -31,13 +31,13 @@ LIMITS = Limits(grace=20.0, reunion=0.05)
 
 @pytest.fixture
 async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS) as hub:
         yield hub
 
 
 @pytest.fixture
 async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
         yield hub
 
 
@@ -49,7 +49,7 @@ async def guests() -> AsyncIterator[Guests]:
 
 
 async def test_a_resume_waits_for_the_outcome_of_a_strangers_claim(here: Hub, there: Hub, guests: Guests) -> None:
-    """The name is being asked for here; that the very session with this token has it elsewhere isn't known yet."""
+    """The name is being claimed here. It isn't known yet that the session with this token has it elsewhere."""
     token = await token_of(guests.at(there))
     stranger = guests.at(here)
     again = guests.at(here, token=token)
@@ -78,7 +78,7 @@ async def test_of_two_resumes_at_once_on_two_nodes_neither_is_told_that_there_is
 async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told(
     here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The word that the session has moved on comes before the answer that makes it a session of this node."""
+    """The message that the session has moved arrives before the answer that makes it a session of this node."""
     token = await token_of(guests.at(there))
     take_over, taken, told, session_ids = here.directory.take_over, anyio.Event(), anyio.Event(), []
 
@@ -99,7 +99,7 @@ async def test_a_resume_that_another_overtook_before_it_heard_of_its_own_is_told
     await until(lambda: first.closed)
     assert b'"replaced"' in first.sent
     assert "ann" not in here.sessions
-    assert not here._claims._moved  # private: what is kept of a session that is over shows nowhere else
+    assert not here._name_claims._moved  # private: what is kept of a session that is over shows nowhere else
 
 
 async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Hub, guests: Guests) -> None:
@@ -112,7 +112,7 @@ async def test_a_wrong_token_behind_a_strangers_claim_is_refused(here: Hub, gues
 async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
     here: Hub, there: Hub, guests: Guests
 ) -> None:
-    """The word of the move was lost: the old node's session is stale, and only the directory says so."""
+    """The message of the move was lost. The old node's session is stale, and only the directory knows it."""
     old = guests.at(there)
     token = await token_of(old)
     old.reset()
@@ -130,7 +130,7 @@ async def test_a_session_that_moved_on_unheard_is_not_resumed_where_it_was(
 async def test_a_record_of_a_switch_under_way_brings_back_the_chat_before_it_and_ends_it_nowhere(
     here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever ann was calling says nothing: the one she was chatting with, and she herself, know of one chat only."""
+    """The callee knows nothing. Ann's partner and she herself know of one chat only."""
     token = await token_of(guests.at(there))
     old = there.sessions["ann"]
     ben, cid = (Party("nowhere", name, name, 1, "node", 0.0) for name in ("ben", "cid"))
@@ -157,7 +157,7 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     monkeypatch: pytest.MonkeyPatch,
     hears: str,
 ) -> None:
-    """The stale session was the first to write itself back, so for a moment the directory believes it, too."""
+    """The stale session was the first to write itself back, so the directory believes it for a moment."""
     posted = list[Mail]()
     monkeypatch.setattr(here.bus, "post", lambda _, mail: posted.append(mail))
     old, keys = guests.at(there), Keys(prefix)
@@ -174,14 +174,14 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     redis_store.delete(keys.place("ann").key)
     there.write_back(keys.partition_of("ann"))
     await until(lambda: redis_store.hexists(keys.place("ann").key, keys.place("ann").field))
-    await anyio.sleep(RIVALS_US / 1e6)  # nobody is away for less, or the two count as rivals
+    await anyio.sleep(RIVALS_US / 1e6)  # a shorter absence would count as a rival
     again = guests.at(there, token=token)
     assert (await answer(again))["resumed"] is True
     here.write_back(keys.partition_of("ann"))
     await written(here)
     if hears == "from the directory":
         there.write_back(keys.partition_of("ann"))
-    else:  # late: its mail waited for Redis
+    else:  # it is late, because its message waited for Redis
         there.receive([mail for mail in posted if isinstance(mail, SessionMoved)])
     await until(lambda: again.closed)
     assert stale.state is State.ENDED
@@ -190,7 +190,7 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
 
 
 async def test_once_a_node_is_over_its_timers_do_nothing(here: Hub) -> None:
-    """They may ring between the end of its tasks and the end of its process."""
+    """They may go off between the end of its tasks and the end of its process."""
     rung, later = [], anyio.Event()
     here.call_later(0.0, lambda: rung.append("before"))
     await until(lambda: rung)
@@ -202,7 +202,7 @@ async def test_once_a_node_is_over_its_timers_do_nothing(here: Hub) -> None:
 
 
 async def test_a_stale_owner_refuses_nobody(here: Hub, there: Hub, guests: Guests, redis_server: RedisServer) -> None:
-    """The name has gone to another session, and the old owner's node doesn't know it yet."""
+    """The name belongs to another session, and the old owner's node doesn't know it yet."""
     old = guests.at(there)
     await token_of(old)
     stale = there.sessions["ann"]
@@ -217,7 +217,7 @@ async def test_a_stale_owner_refuses_nobody(here: Hub, there: Hub, guests: Guest
 async def test_a_client_that_has_hung_up_takes_nothing_from_one_that_is_there(
     here: Hub, there: Hub, guests: Guests
 ) -> None:
-    """A node that was stopped finds the words of a client that gave it up and was served elsewhere."""
+    """A node that was suspended finds the lines of a client that has gone elsewhere."""
     owner = guests.at(there)
     token = await token_of(owner)
     ghost = guests.at(here, token=token)
@@ -287,7 +287,7 @@ async def test_a_resume_is_refused_by_a_session_that_lost_its_name_and_has_claim
 async def test_a_token_is_not_called_bad_while_nobody_can_know(
     here: Hub, there: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:
-    """Redis forgot the name, and its owner's node doesn't hear the roll call."""
+    """Redis lost the name, and its owner's node misses the roll call."""
     token = await token_of(guests.at(there))
     await written(there)
     redis_store.delete(Keys(prefix).place("ann").key)
@@ -315,7 +315,7 @@ async def test_a_token_is_not_called_bad_where_a_server_that_went_back_remembers
     redis_store.hset(place.key, mapping={place.field: before, "@": "1 another"})
     monkeypatch.setattr(here, "forgotten", waits.append)
     again = guests.at(here, token=token)
-    await until(lambda: len(waits) > 1)  # at first the partition was another server's
+    await until(lambda: len(waits) > 1)  # at first the partition named another server
     assert not again.lines()
     there.write_back(place.partition)
     assert (await answer(again))["resumed"] is True
@@ -324,12 +324,12 @@ async def test_a_token_is_not_called_bad_where_a_server_that_went_back_remembers
 async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
     here: Hub, guests: Guests, redis_store: redis.Redis, prefix: str
 ) -> None:
-    """Its partition was forgotten, so the claim waits for a lease; meanwhile the client hangs up."""
+    """Its partition lost its data, so the claim waits for a lease. Meanwhile the client disconnects."""
     redis_store.delete(Keys(prefix).place("ann").key)
     guests.at(here).end()
     await until(lambda: "ann" in here.sessions)
     await anyio.sleep(PATIENCE_SECONDS)
-    redis_store.hset(Keys(prefix).place("ann").key, "@", "0")  # and the lease is over
+    redis_store.hset(Keys(prefix).place("ann").key, "@", "0")  # the lease is over
     await until(lambda: "ann" not in here.sessions)
     await token_of(guests.at(here))
 
@@ -337,7 +337,7 @@ async def test_a_name_is_not_kept_for_a_program_that_gave_up_waiting(
 async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
     here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis has carried it out, or does later: then the session is this node's, and is still only the client's."""
+    """Redis executes it now or later. The session is then this node's, and only the client's token resumes it."""
     token = await token_of(guests.at(there))
     take_over = here.directory.take_over
 
@@ -350,7 +350,7 @@ async def test_a_resume_whose_answer_was_lost_can_be_tried_again(
         assert (await answer(guests.at(here, token=token)))["code"] == "unavailable"
     with anyio.fail_after(5):
         await written(here)
-        await anyio.sleep(2 * RETRY_SECONDS)  # what is given up is taken back about now, but not this
+        await anyio.sleep(2 * RETRY_SECONDS)  # failed claims are taken back about now, but not this one
         for hub in (here, there):
             assert (await answer(guests.at(hub)))["code"] == "name_taken"
         assert (await answer(guests.at(here, token=token)))["resumed"] is True

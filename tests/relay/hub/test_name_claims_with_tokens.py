@@ -1,4 +1,4 @@
-"""Whose a name is where names need proof: its user's, on the connection that brought it last, on whatever node."""
+"""The owner of a name that needs proof: the user's latest connection, on any node."""
 
 import json
 from collections.abc import AsyncIterator
@@ -14,9 +14,9 @@ from relay.hub.name_claims import TRIES
 from relay.hub.rate_limit import RateLimiter, TokenBucket
 from relay.metrics import Limit
 from relay.session.peer_messages import SessionMoved
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
-from tests.relay.desk import Guests, Wire, a_router, answer, token_of, until
+from tests.relay.desk import Guests, Wire, a_hub, answer, token_of, until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -26,13 +26,13 @@ LIMITS = Limits(calls=1)
 
 @pytest.fixture
 async def here(redis_server: RedisServer, prefix: str) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS) as hub:
         yield needing_proof(hub)
 
 
 @pytest.fixture
 async def there(redis_server: RedisServer, prefix: str, here: Hub) -> AsyncIterator[Hub]:
-    async with a_router(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS, "m" * 16) as hub:
         yield needing_proof(hub)
 
 
@@ -82,7 +82,7 @@ async def test_of_two_who_prove_it_at_once_on_one_node_the_later_one_has_the_nam
 async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobody(
     here: Hub, guests: Guests, program: bool
 ) -> None:
-    """It is the same user's, and waits behind a claim; it is gone before its turn."""
+    """It is the same user's, and waits for another claim. It is gone before its turn."""
     first = guests.at(here)
     broken = guests.connect(here)
     broken.send(b'{"type":"hello","name":"ann","auth":"good"}\n' if program else b"ann good\n")
@@ -97,7 +97,7 @@ async def test_a_connection_that_broke_while_it_waited_takes_the_name_from_nobod
 async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_told(
     here: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until then the name is still that of the user's older connection here."""
+    """Until then the name belongs to the user's older connection here."""
     old = guests.at(here)
     await token_of(old)
     take_over, taken, told, session_ids = here.directory.take_over, anyio.Event(), anyio.Event(), []
@@ -141,7 +141,7 @@ async def test_a_name_that_is_let_go_meanwhile_is_claimed_as_a_vacant_one(
 async def test_one_who_is_always_overtaken_gives_up_and_hears_that_it_is_taken(
     here: Hub, there: Hub, guests: Guests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As by a thousand others with the same proof."""
+    """A thousand others may have the same proof."""
     tries: list[str] = []
     token = await token_of(guests.at(there))
 
@@ -182,7 +182,7 @@ async def test_who_calls_or_looks_up_too_often_is_refused_and_counted(type: str,
     assert here.counts.limits[Limit.CALLS] == 1
 
 
-# What no test can foresee: a defect of ours that one client brings out.
+# A defect of our own that one client triggers can't be foreseen.
 
 
 async def broken(*about: Any, **more: Any) -> Any:
@@ -196,7 +196,7 @@ async def test_a_defect_in_a_step_is_logged_and_costs_that_client_its_answer_onl
     token = await token_of(guests.at(there))
     ben = guests.at(here, "ben")
     await token_of(ben)
-    node = there if step == "find_token" else here  # there the session is still to be found
+    node = there if step == "find_token" else here  # the session must still be found there
     with monkeypatch.context() as patch, capture_logs() as log:
         patch.setattr(node.directory, step, broken)
         if step == "locate":

@@ -1,11 +1,11 @@
-"""Token buckets: what is let through, and when again."""
+"""Token buckets: the requests that they let through, and their refill."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.hub.rate_limit import RateLimiter, TokenBucket
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 
 LINES, BYTES, CALLS = 100, 10_000, 60
 
@@ -48,7 +48,7 @@ class TestAPace:
     def test_nothing_is_owed_for_what_is_within(self, rate_limiter: RateLimiter) -> None:
         assert not rate_limiter.spend(LINES, BYTES)
         assert rate_limiter.spend(1, 1)
-        assert rate_limiter.debt(50.0) == 0.0  # the first look: it may have been silent for long
+        assert rate_limiter.debt(50.0) == 0.0  # the first check comes after a long silence
 
     @pytest.mark.parametrize(("lines", "bytes"), [(LINES, 0), (0, BYTES), (LINES, BYTES), (LINES, BYTES // 2)])
     def test_a_second_s_worth_more_than_there_is_owes_a_second(
@@ -96,4 +96,4 @@ class TestAPace:
             said += lines
             if rate_limiter.spend(lines, 0):
                 now += rate_limiter.debt(now)
-        assert said <= LINES * (now + 2) + 300  # and one read
+        assert said <= LINES * (now + 2) + 300  # one read more

@@ -1,4 +1,4 @@
-"""Records in step with sessions: one write at a time, none lost, none overtaken, against a server that may be away."""
+"""Records follow sessions: one write at a time, none lost, none overtaken, also if the server is away."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +11,7 @@ from relay.directory import record as directory_record
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.directory.record import SessionRecord
 from relay.hub.record_writer import RecordWriter, body
-from relay.protocol.events import EndOfStream
+from relay.protocol.commands_and_events import EndOfStream
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.session.session import Session, State
@@ -24,34 +24,34 @@ pytestmark = pytest.mark.anyio
 
 
 class Desk:
-    """Records of sessions, on a directory in a real server."""
+    """Writes records of sessions to a directory on a real server."""
 
     def __init__(self, server: RedisServer, prefix: str, tasks: TaskGroup) -> None:
-        self.store, self.keys = RedisClient(server.url), Keys(prefix)
-        lease = Lease(self.store, self.keys, NODE_ID, LEASE_SECONDS)
-        self.directory = Directory(self.store, self.keys, lease, self)
+        self.redis_client, self.keys = RedisClient(server.url), Keys(prefix)
+        lease = Lease(self.redis_client, self.keys, NODE_ID, LEASE_SECONDS)
+        self.directory = Directory(self.redis_client, self.keys, lease, self)
         self.turns = 0
         self.records = RecordWriter(self.directory, tasks, self._changed)
         self.world = World()
         self.client = server.client()
-        tasks.start_soon(self.store.run)
+        tasks.start_soon(self.redis_client.run)
 
     def _changed(self) -> None:
         self.turns += 1
 
     def forgotten(self, *partitions: int) -> None:
-        """See `DirectoryDelegate`."""
+        """Do nothing: these tests lose no partition."""
 
     def here(self, session_id: str) -> bool:
-        """See `DirectoryDelegate`."""
+        """Every session lives, because no test asks about a dead one."""
         return True
 
     def user(self, name: str) -> Session:
-        """A session that has claimed its name elsewhere."""
+        """Return a session that has claimed its name elsewhere."""
         return enter(self.world.place("n1"), name).session
 
     def written(self, session: Session) -> directory_record.Record | None:
-        """What Redis has."""
+        """Return the record in Redis."""
         place = self.keys.place(session.canonical_name)
         raw = self.client.hget(place.key, place.field)
         return directory_record.decode(str(raw).encode()) if raw else None
@@ -65,7 +65,7 @@ async def desk(redis_server: RedisServer, prefix: str) -> AsyncIterator[Desk]:
             yield desk
             await until(lambda: desk.records.quiet)
             tasks.cancel_scope.cancel()
-    await desk.store.aclose()
+    await desk.redis_client.aclose()
     desk.client.close()
 
 
@@ -77,7 +77,7 @@ async def away(own_redis: RedisServer, prefix: str) -> AsyncIterator[tuple[Desk,
         own_redis.stop()
         yield desk, own_redis
         tasks.cancel_scope.cancel()
-    await desk.store.aclose()
+    await desk.redis_client.aclose()
 
 
 class TestSaving:
@@ -109,7 +109,7 @@ class TestSaving:
     async def test_what_changes_while_it_is_written_is_written_after_it(self, desk: Desk) -> None:
         first, second = enter(desk.world.place("n1"), "ann"), enter(desk.world.place("n1"), "ben")
         desk.records.save(first.session)
-        await anyio.lowlevel.checkpoint()  # under way
+        await anyio.lowlevel.checkpoint()  # the write is in flight
         chat = pair(first, second)
         done: list[bool] = []
         desk.records.save(first.session, done.append)
@@ -195,7 +195,7 @@ class TestSaving:
         async def silent(_node_id: str) -> None:
             raise Unavailable
 
-        monkeypatch.setattr(desk.directory.peers, "lapsed", silent)
+        monkeypatch.setattr(desk.directory.node_liveness, "lapsed", silent)
         desk.client.hset(place.key, "@", "0")
         assert (await desk.directory.find_token("ann", ann.token_hash)) is not None
         monkeypatch.setattr(type(ann), "name_lost", None)

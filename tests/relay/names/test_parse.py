@@ -1,4 +1,4 @@
-"""What is a name, which spellings are one name, and which look-alikes can't have two owners."""
+"""Valid names, spellings of one name, and look-alikes that can't have two owners."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ from relay.names.tables import repertoire, skeleton
 Form = Literal["NFC", "NFD", "NFKC"]
 FORMS: tuple[Form, ...] = ("NFC", "NFD", "NFKC")
 
-# One string of letters and marks for each way of writing, so that names made by chance are often valid ones.
+# Each string has letters and marks of one script, so that random names are often valid.
 WRITING = [
     "abcxyzABCXYZ0189-_.'",
     "aeiouAEIOUlm\u00df\u0130\u0131\u0141\u0301\u0308\u0323\u0307",
@@ -36,7 +36,7 @@ WRITING = [
     "张三日本ガギ・",
 ]
 likely = st.one_of([st.text(alphabet, min_size=1, max_size=40) for alphabet in WRITING])
-anything = st.text(st.characters(), max_size=140)  # unassigned characters and lone surrogates too
+anything = st.text(st.characters(), max_size=140)  # also unassigned characters and lone surrogates
 
 
 def refusal(raw: str) -> str:
@@ -49,7 +49,7 @@ def everything() -> Iterator[str]:
     return map(chr, range(sys.maxunicode + 1))
 
 
-# --- what is a name
+# --- valid names
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ REFUSED = [
     ("ж" * 33, names.TOO_LONG),
     ("x" * 10_000, names.TOO_LONG),
     (" " * 60_000, names.TOO_LONG),
-    ("\u202e" * 60_000, names.TOO_LONG),  # refused for its length alone: nobody looked at what it holds
-    ("\u0130" * 32, names.TOO_LONG),  # each is two code points in small letters
+    ("\u202e" * 60_000, names.TOO_LONG),  # it is refused for its length alone, unread
+    ("\u0130" * 32, names.TOO_LONG),  # each is two code points in lower case
     ("a b", names.BAD_CHARACTER),
     ("a\tb", names.BAD_CHARACTER),
     ("alice\n", names.BAD_CHARACTER),
@@ -133,11 +133,11 @@ REFUSED = [
     ("\ufffe", names.BAD_CHARACTER),
     ("\U000e0041", names.BAD_CHARACTER),
     ("\u0378", names.BAD_CHARACTER),  # unassigned
-    ("\ua7cb", names.BAD_CHARACTER),  # assigned in Unicode 16: Python 3.14 knows its small letter, an old one
+    ("\ua7cb", names.BAD_CHARACTER),  # assigned in Unicode 16; Python 3.14 maps it to an old character
     ("😀", names.BAD_CHARACTER),
     ("ﬁn", names.BAD_CHARACTER),
     ("𝒶lice", names.BAD_CHARACTER),
-    ("=\u0338", names.BAD_CHARACTER),  # composes to a sign
+    ("=\u0338", names.BAD_CHARACTER),  # it composes to a symbol
     ("Ⅳ", names.BAD_CHARACTER),
     ("O’Neil", names.BAD_CHARACTER),
     ("\u0301a", names.BAD_MARKS),
@@ -147,7 +147,7 @@ REFUSED = [
     ("a\u0300\u0301\u0302\u0303\u0304", names.BAD_MARKS),
     ("a" + "\u0300\u0301" * 20, names.TOO_LONG),
     ("z" + "\u0300\u0301" * 15, names.BAD_MARKS),
-    ("न" + "\u0941\u0942\u093e\u0941\u0942\u0941", names.BAD_MARKS),  # a spacing mark ends no heap
+    ("न" + "\u0941\u0942\u093e\u0941\u0942\u0941", names.BAD_MARKS),  # a spacing mark doesn't end the count
     ("aقمر", names.BAD_DIRECTION),
     ("1قمر", names.BAD_DIRECTION),
     ("קמרa", names.BAD_DIRECTION),
@@ -178,7 +178,7 @@ def test_any_text_is_a_name_or_is_refused_in_one_line_that_repeats_nothing_of_it
         assert str(error) in reasons and str(error).isprintable() and len(str(error)) < 100
 
 
-# --- which spellings are one name
+# --- spellings of one name
 
 
 @given(likely)
@@ -220,7 +220,7 @@ def test_the_short_way_for_ascii_names_leads_to_the_same_key(raw: str) -> None:
     assert outcome("_ascii_key") == outcome("_mapped_key")
 
 
-# --- who owns what looks alike
+# --- owners of look-alikes
 
 
 @pytest.mark.parametrize("typed", ["amy", "arny", "0il", "Oll", "m", "1", "alice", "ａｌｉｃｅ"])
@@ -232,12 +232,12 @@ def test_an_ascii_name_is_owned_by_its_key_alone(typed: str) -> None:
     "typed",
     [
         "аdmin",  # a Cyrillic а
-        "сору",  # all Cyrillic
+        "сору",  # all letters are Cyrillic
         "ѕсоре",
-        "ΡΟΤΑ",  # the capitals look like ASCII, the small letters don't
+        "ΡΟΤΑ",  # the capitals look like ASCII, and the small letters don't
         "МАРТА",
         "ıspanak",  # a dotless i
-        "\u0130brahim",  # in small letters an i with two dots, of which one is seen
+        "\u0130brahim",  # in lower case an i with two dots, of which one is visible
         "і\u0307van",
         "ʻokina",
         "ƒred",
@@ -302,7 +302,7 @@ def test_no_name_can_hold_what_a_terminal_obeys_or_does_not_show() -> None:
     typed = [char for char in everything() if char in repertoire()]
     hidden = {char for char in typed if unicodedata.category(char)[0] not in "LMNPS"}
 
-    # The two joiners change how the letters around them are drawn, and are refused between others (RFC 5892).
+    # The two joiners change the shape of the letters around them. Between other letters they are refused (RFC 5892).
     assert hidden == {"\u200c", "\u200d"}
     assert not [char for char in typed if char.isspace()]
 
@@ -322,13 +322,16 @@ def test_the_rules_are_those_of_rfc_8265_for_every_character() -> None:
     known = [char for char in everything() if unicodedata.category(char) not in {"Cn", "Co", "Cs"}]
     different = [char for char in known if outcome(ours, char) != outcome(pythons, char)]
 
-    # A newer Python knows more characters; of those that all know it says the same.
+    # A newer Python knows more characters, but has the same data for those that all know.
     assert [char for char in different if char in repertoire()] == []
     assert not different or unicodedata.unidata_version != repertoire().unidata_version
 
 
 def test_all_that_is_taken_from_python_is_the_same_in_every_python() -> None:
-    """The digest is of 3.11; with the tables it is all that `parse` depends on, so nodes can run on different ones."""
+    """The digest is of Python 3.11.
+
+    `parse` depends on nothing else but the tables, so nodes may run different Pythons.
+    """
     digest = hashlib.sha256()
     for char in everything():
         if char not in repertoire():

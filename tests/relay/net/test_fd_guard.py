@@ -1,4 +1,4 @@
-"""Ports that leave newcomers in the kernel, on asyncio's own loop; a node's is uvloop's (test_limits.py)."""
+"""Ports that leave newcomers in the kernel, on asyncio's own loop; test_limits.py tests them on uvloop."""
 
 import asyncio
 import resource
@@ -16,7 +16,7 @@ BACKLOG = 16
 
 
 class Greeter(asyncio.Protocol):
-    """Says that it is there, and closes."""
+    """Sends a greeting and closes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -25,7 +25,7 @@ class Greeter(asyncio.Protocol):
 
 
 class Door:
-    """A port in the test, and what it was told."""
+    """A port of the test, and the calls that it got."""
 
     def __init__(self) -> None:
         self.sock = socket.socket()
@@ -66,7 +66,7 @@ async def test_who_comes_while_it_is_paused_waits_and_is_served_afterwards(call_
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(knock)
-            await anyio.sleep(0.05)  # nothing comes, which has no event
+            await anyio.sleep(0.05)  # nothing happens, so there is no event to wait for
             assert heard == []
             call_policy.port.resume()
         assert heard == [b"hello"]
@@ -105,7 +105,7 @@ async def test_a_port_that_cannot_be_opened_again_is_tried_again(
 
 
 class Line(Port):
-    """A port that only notes what it is told."""
+    """A port that records its calls."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -120,7 +120,7 @@ class Line(Port):
 async def test_accepting_stops_before_the_last_and_goes_on_after_some_relief(monkeypatch: pytest.MonkeyPatch) -> None:
     clients, met, line = 0, list[bool](), Line()
     descriptors = Descriptors(lambda: clients, lambda: met.append(True))
-    descriptors.look()  # before it has begun: nothing to mind
+    descriptors.look()  # it hasn't begun, so there is nothing to check
     descriptors.start([line])
     limit = descriptors._others + 100  # private: how many files the rest of the process holds is its own count
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))

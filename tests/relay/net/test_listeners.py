@@ -1,4 +1,4 @@
-"""The ports of a node: what connections inherit from them."""
+"""The options that connections inherit from a node's ports."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ import pytest
 from relay.config import Config
 from relay.net import listeners, tcp_health
 
-MOST = 4 * listeners.KERNEL_BYTES  # the kernel reckons twice as much as was asked for, and takes a piece more
+MOST = 4 * listeners.KERNEL_BYTES  # the kernel doubles the requested size, and takes a little more
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def port() -> Iterator[socket.socket]:
 
 
 def send_all(sock: socket.socket) -> int:
-    """How many bytes a socket takes whose other end reads nothing."""
+    """Return the number of bytes that a socket takes while the other end doesn't read."""
     sock.setblocking(False)
     sent = 0
     with contextlib.suppress(BlockingIOError):
@@ -43,13 +43,13 @@ def test_the_kernel_sends_at_once_and_looks_after_the_peer(port: socket.socket) 
 def test_a_client_that_does_not_read_or_is_not_read_costs_the_kernel_little(port: socket.socket) -> None:
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(socket.socket())
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, listeners.KERNEL_BYTES)  # what it takes isn't the node's
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, listeners.KERNEL_BYTES)  # not the node's buffer
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, listeners.KERNEL_BYTES)
         client.connect(port.getsockname())
         served, _ = port.accept()
         stack.callback(served.close)
         assert 0 < send_all(served) <= MOST
-        for _ in range(200):  # the kernel gives more to one who is read
+        for _ in range(200):  # the kernel gives more to a socket that is read
             assert send_all(client) <= MOST
             served.recv(MOST)
         assert served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * listeners.KERNEL_BYTES

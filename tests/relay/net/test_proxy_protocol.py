@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.net.proxy_protocol import PREFIX_BYTES, REST_BYTES, SIGNATURE, BadHeader, check, rest_bytes, source
 
-MAGIC = b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"  # as the specification writes it
+MAGIC = b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"  # as in the specification
 V4 = MAGIC + b"\x21\x11\x00\x0c" + b"\xc0\x00\x02\x07" + b"\x0a\x00\x00\x01" + b"\xd4\x31" + b"\x27\x0f"
 ADDRESS6 = b"\x20\x01\x0d\xb8" + bytes(11) + b"\x07"
 V6 = MAGIC + b"\x21\x21\x00\x24" + ADDRESS6 + bytes(15) + b"\x01" + b"\xd4\x31" + b"\x27\x0f"
@@ -24,11 +24,11 @@ def test_the_signature_is_that_of_the_specification() -> None:
     [
         (V4, "192.0.2.7"),
         (V6, "2001:db8::7"),
-        (V4[:14] + b"\x00\x13" + V4[16:] + b"\x04\x00\x04\x00\x00\x00\x00", "192.0.2.7"),  # something more: skipped
+        (V4[:14] + b"\x00\x13" + V4[16:] + b"\x04\x00\x04\x00\x00\x00\x00", "192.0.2.7"),  # more, which is skipped
         (MAGIC + b"\x20\x00\x00\x00", None),  # the balancer's own connection: a health check
-        (MAGIC + b"\x20\x11\x00\x0c" + V4[16:], None),  # likewise, whatever it says
-        (MAGIC + b"\x21\x00\x00\x00", None),  # of something that has no address
-        (MAGIC + b"\x21\x31\x00\xd8" + bytes(216), None),  # of a unix socket
+        (MAGIC + b"\x20\x11\x00\x0c" + V4[16:], None),  # the same with an address
+        (MAGIC + b"\x21\x00\x00\x00", None),  # an unknown source
+        (MAGIC + b"\x21\x31\x00\xd8" + bytes(216), None),  # a unix socket
     ],
 )
 def test_whose_a_connection_is(header: bytes, address: str | None) -> None:
@@ -49,7 +49,7 @@ def test_whose_a_connection_is(header: bytes, address: str | None) -> None:
         MAGIC + b"\x21\x12" + V4[14:],  # UDP
         MAGIC + b"\x21\x41" + V4[14:],  # an unknown family
         MAGIC + b"\x21\x11\x00\x0b" + V4[16:27],  # too short for its addresses
-        MAGIC + b"\x21\x21\x00\x0c" + V4[16:],  # likewise
+        MAGIC + b"\x21\x21\x00\x0c" + V4[16:],  # the same for IPv6
         V4[:-1],
         V4 + b"x",
         MAGIC + b"\x21\x11" + (REST_BYTES + 1).to_bytes(2, "big") + bytes(REST_BYTES + 1),
@@ -79,7 +79,7 @@ def test_a_start_that_can_be_no_header_is_known_at_once() -> None:
         MAGIC + b"\x22",  # an unknown command
         MAGIC + b"\x21\x12",  # UDP
         MAGIC + b"\x21\xff",
-        MAGIC + b"\x21\x11\x11",  # too long whatever follows
+        MAGIC + b"\x21\x11\x11",  # too long, whatever follows
         MAGIC + b"\x20\x00\xff",
         MAGIC + b"\x21\x11\x10\x01",
         MAGIC + b"\x21\x11\x00\x0b",  # too short for its addresses

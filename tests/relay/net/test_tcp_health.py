@@ -1,4 +1,4 @@
-"""What the kernel knows of a peer, asked of a real kernel."""
+"""The kernel's view of a peer, on a real kernel."""
 
 import contextlib
 import socket
@@ -28,7 +28,7 @@ def client(listener: socket.socket) -> Iterator[Wire]:
 
 @pytest.fixture
 def ours(listener: socket.socket, client: Wire) -> Iterator[socket.socket]:
-    """The node's end of the client's connection."""
+    """Return the node's end of the client's connection."""
     ours, _ = listener.accept()
     with ours:
         keep_alive(ours)
@@ -36,7 +36,7 @@ def ours(listener: socket.socket, client: Wire) -> Iterator[socket.socket]:
 
 
 def fill(sock: socket.socket) -> None:
-    """Write as much as the kernel takes."""
+    """Write until the kernel takes no more."""
     sock.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
@@ -68,7 +68,7 @@ def test_one_who_is_gone_acknowledges_nothing(ours: socket.socket, client: Wire)
 
 
 def close_window(sock: socket.socket) -> None:
-    """Write until the peer's window is closed, and it has answered that it is, once asked."""
+    """Write until the peer's window is closed and it has confirmed that."""
     fill(sock)
     wait_until(lambda: look(sock).unacknowledged == 0 and look(sock).silent > 0.15, "it says nothing by itself")
     wait_until(lambda: look(sock).silent < 0.1, "it has answered a question")
@@ -102,7 +102,7 @@ def test_one_who_is_gone_and_did_not_read_does_not(ours: socket.socket, client: 
     ],
 )
 def test_when_a_peer_owes_an_answer(seen: Look, owing: bool, deaf: bool) -> None:
-    assert (seen.owing, seen.deaf) == (owing, deaf)
+    assert (seen.owing, seen.unresponsive) == (owing, deaf)
 
 
 def test_where_the_kernel_says_too_little_nothing_waits(monkeypatch: pytest.MonkeyPatch, ours: socket.socket) -> None:

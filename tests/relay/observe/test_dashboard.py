@@ -1,4 +1,4 @@
-"""The dashboard, the alerts and the page about them name metrics that a node really has, and say what they mean."""
+"""The dashboard, the alerts and their page name metrics that a node has, and explain them."""
 
 import asyncio
 import json
@@ -23,14 +23,14 @@ GRAFANA = ROOT / "deploy" / "grafana"
 PAGE = ROOT / "docs" / "operations.md"
 COMPOSE = ROOT / "docker-compose.yml"
 
-# What Prometheus itself puts beside a node's own.
+# Labels that Prometheus adds to those of a node.
 ADDED = {"job", "instance"}
-# Grafana fills these in.
+# Grafana replaces these.
 VARIABLES = {"$instance": ".*", "$__rate_interval": "1m"}
 
 
 def names() -> dict[str, list[dict[str, str]]]:
-    """What a node shows: the labels of every sample, by its name."""
+    """Return the labels of every sample of a node, by its name."""
 
     async def read() -> Reading:
         return Reading(
@@ -60,7 +60,7 @@ def names() -> dict[str, list[dict[str, str]]]:
 
 
 class Selector(NamedTuple):
-    """A metric that a query asks for: its name, and of each label what it has to fit, or not (label, pattern, fit)."""
+    """A metric in a query: its name, and for each label the pattern that it must match, or not match."""
 
     name: str
     wanted: tuple[tuple[str, str, bool], ...]
@@ -73,7 +73,7 @@ class Selector(NamedTuple):
 
 
 def selectors(query: str) -> Iterator[Selector]:
-    """All of a query, which must be one."""
+    """Return the selectors of a valid query."""
     for variable, value in VARIABLES.items():
         query = query.replace(variable, value)
     yield from _walk(promql_parser.parse(query))
@@ -103,7 +103,7 @@ def _walk(node: Any) -> Iterator[Selector]:
 
 
 def rules() -> dict[str, dict[str, Any]]:
-    """The alerts by their names."""
+    """Return the alerts by their names."""
     groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
@@ -113,7 +113,7 @@ def dashboard() -> Any:
 
 
 def queries() -> dict[str, str]:
-    """Every query by where it stands."""
+    """Return every query by its place."""
     found = {f"alert {name}": rule["expr"] for name, rule in rules().items()}
     for panel in dashboard()["panels"]:
         found |= {f"panel {panel['title']} {target['refId']}": target["expr"] for target in panel["targets"]}

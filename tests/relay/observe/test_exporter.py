@@ -39,7 +39,7 @@ def reading(counts: Counts | None = None) -> Reading:
 
 
 def each_its_own() -> Counts:
-    """Counters of which no two show the same number."""
+    """Return counters with different values."""
     counts, numbers = Counts(), count(1000)
     for name, value in vars(counts).items():
         if isinstance(value, dict):
@@ -69,7 +69,7 @@ async def page(reading: Reading, accept: str = "") -> Page:
 
 
 async def samples(reading: Reading) -> dict[tuple[str, str], float]:
-    """What Prometheus would read: values by name and label values."""
+    """Return values by name and label values, as Prometheus reads them."""
     made = await page(reading)
     found = parser.text_string_to_metric_families(made.body.decode())
     return {(s.name, " ".join(s.labels.values())): s.value for family in found for s in family.samples}
@@ -148,7 +148,7 @@ async def test_any_wish_gets_a_page(accept: str) -> None:
 
 
 def test_names_and_texts_follow_the_rules() -> None:
-    """Prometheus' own: a prefix, base units, and a text that says what it is."""
+    """These are Prometheus' own rules: a prefix, base units, and a help text."""
     for family in families(reading()):
         assert family.name.startswith("relay_")
         assert family.documentation.endswith(".")

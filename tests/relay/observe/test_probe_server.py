@@ -1,4 +1,4 @@
-"""Probes: what a balancer is told, and that no request does any harm."""
+"""The answers to a balancer, and requests that must do no harm."""
 
 import resource
 import socket
@@ -21,27 +21,27 @@ GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def status(response: bytes) -> int:
-    """The number in the first line."""
+    """Return the number in the first line."""
     return int(response.split()[1])
 
 
 async def page(accept: str) -> Page:
-    """What stands at /metrics."""
+    """Return the page at /metrics."""
     return Page("text/x; for=" + accept, b"some 1\n")
 
 
 def probes(ready: Callable[[], str]) -> Probes:
-    """Probes of a node that is ready unless `ready` says why not."""
+    """Return the probes of a node that is ready, unless `ready` gives a reason why not."""
     return Probes(ready, page)
 
 
 async def answer(probes: Probes, request: bytes) -> bytes:
-    """The whole response to a whole request."""
+    """Return the whole response to a whole request."""
     return probes.at_once(request) or await probes.made(request)
 
 
 def body(response: bytes) -> bytes:
-    """What follows the headers, which must say how long it is."""
+    """Return the text after the headers, which must have its length."""
     head, _, rest = response.partition(b"\r\n\r\n")
     assert b"Content-Length: %d" % len(rest) in head.split(b"\r\n")
     return rest
@@ -100,7 +100,7 @@ async def test_every_request_has_an_answer(request_: bytes) -> None:
 
 @asynccontextmanager
 async def served(probes: Probes) -> AsyncIterator[tuple[str, int]]:
-    """Its address."""
+    """The address of a server."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(probes.serve, server)
@@ -109,7 +109,7 @@ async def served(probes: Probes) -> AsyncIterator[tuple[str, int]]:
 
 
 async def get(address: tuple[str, int], path: bytes) -> bytes:
-    """What a client gets until the connection closes."""
+    """Return everything that a client receives until the end."""
     response = b""
     with anyio.fail_after(5):
         async with await anyio.connect_tcp(*address) as client:
@@ -173,7 +173,7 @@ class TestCrowds:
 
 class TestServing:
     async def ask(self, probes: Probes, *parts: bytes, eof: bool = False) -> bytes:
-        """What a client gets until the connection closes."""
+        """Return everything that a client receives until the end."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.setblocking(False)
             async with anyio.create_task_group() as tasks:

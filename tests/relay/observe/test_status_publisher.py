@@ -1,4 +1,4 @@
-"""What the nodes say of themselves in Redis: what is left by the dead goes, and no amount of it is too much to read."""
+"""The reports of nodes in Redis: those of dead nodes are removed, and any number of them can be read."""
 
 import time
 from collections.abc import AsyncIterator
@@ -26,24 +26,24 @@ REPORT = Report("n1", "1.0", 0.0, 3700.0, 5.0)
 
 
 @pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
-    store = RedisClient(redis_server.url)
+async def redis_client(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+    redis_client = RedisClient(redis_server.url)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.run)
-        yield store
+        tasks.start_soon(redis_client.run)
+        yield redis_client
         tasks.cancel_scope.cancel()
-    await store.aclose()
+    await redis_client.aclose()
 
 
 @pytest.fixture
-def publisher(store: RedisClient, hub: Hub, prefix: str) -> StatusPublisher:
-    return StatusPublisher(Config(), UID, store, Keys(prefix), hub, lambda: "")
+def publisher(redis_client: RedisClient, hub: Hub, prefix: str) -> StatusPublisher:
+    return StatusPublisher(Config(), UID, redis_client, Keys(prefix), hub, lambda: "")
 
 
-def leave(store: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
+def leave(redis_client: redis.Redis, prefix: str, node_id: str, report: bytes) -> None:
     key = Keys(prefix).nodes
-    store.hset(key, node_id, report)
-    store.expire(key, 60)
+    redis_client.hset(key, node_id, report)
+    redis_client.expire(key, 60)
 
 
 async def test_what_the_dead_and_strangers_left_is_dropped(
@@ -65,12 +65,12 @@ async def test_what_the_dead_and_strangers_left_is_dropped(
 
 
 async def test_more_reports_than_one_answer_holds_are_all_read(
-    store: RedisClient, redis_store: redis.Redis, prefix: str
+    redis_client: RedisClient, redis_store: redis.Redis, prefix: str
 ) -> None:
     node_ids = {f"uid{number}" for number in range(10 * COUNT)}
     redis_store.hset(Keys(prefix).nodes, mapping={node_id: encode(REPORT) for node_id in node_ids})
     redis_store.expire(Keys(prefix).nodes, 60)
-    found = await read(store, Keys(prefix).nodes)
+    found = await read(redis_client, Keys(prefix).nodes)
     assert set(found) == node_ids
     assert set(found.values()) == {REPORT}
 
@@ -78,7 +78,7 @@ async def test_more_reports_than_one_answer_holds_are_all_read(
 async def test_a_node_that_ends_says_nothing_more(
     publisher: StatusPublisher, redis_store: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else it would come back to the list that it has just left."""
+    """Otherwise it would come back to the list that it has just left."""
     monkeypatch.setattr(status_publisher, "REPORT_SECONDS", 0.001)
     key = Keys(prefix).nodes
     with anyio.fail_after(5):

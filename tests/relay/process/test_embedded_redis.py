@@ -1,4 +1,4 @@
-"""The embedded server is private, answers at once, and leaves nothing behind, however its owner ends."""
+"""The embedded server is private, answers at once, and leaves nothing behind, whichever way its owner ends."""
 
 import contextlib
 import importlib.metadata
@@ -32,16 +32,16 @@ with embedded_redis.server() as url:
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A temporary directory of the test's own, with a path short enough for sockets (as `tmp_path` isn't)."""
+    """A temporary directory for this test, with a path short enough for sockets (`tmp_path` is too long)."""
     with tempfile.TemporaryDirectory(prefix="relay-test-") as directory:
         monkeypatch.setenv("TMPDIR", directory)
-        monkeypatch.setattr(tempfile, "tempdir", None)  # forget what was chosen before
+        monkeypatch.setattr(tempfile, "tempdir", None)  # this resets the earlier choice
         yield Path(directory)
 
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory that is all of PATH."""
+    """A directory that is the whole PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -54,7 +54,7 @@ def put_program(directory: Path, name: str, version: str, behaviour: str = "exit
 
 
 def start_owner(tmp_path: Path) -> tuple[Process, int]:
-    """A process with an embedded server, and that server's process id."""
+    """Start a process with an embedded server. Returns it with the server's process id."""
     owner = Process([sys.executable, "-c", OWNER], tmp_path / "owner.log")
     owner.wait_for_line("url unix://")
     found = re.search(r"pid=(\d+)", owner.wait_for_line("embedded server started"))
@@ -165,7 +165,7 @@ def test_a_server_that_neither_answers_nor_ends_is_killed(
 
 
 def test_what_others_have_there_is_left_alone(base: Path) -> None:
-    """It only looks as if it were ours: a file, a link to a folder, a folder that somebody uses."""
+    """It only looks like ours: a file, a link to a folder, a folder in use."""
     (base / "elsewhere").mkdir()
     (base / "relay-embedded-file").touch()
     (base / "relay-embedded-link").symlink_to(base / "elsewhere")
@@ -198,8 +198,8 @@ def test_a_bound_command_dies_with_its_killed_parent(watchdog: bool, tmp_path: P
 
 
 def find_sleep(parent: int) -> int | None:
-    """The process id of a `sleep` among a process's descendants."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a process that ended while we looked
+    """Return the process id of a `sleep` among a process's descendants."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a process that ended during the search
         for pid in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
             if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
                 return pid

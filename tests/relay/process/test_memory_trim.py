@@ -1,4 +1,4 @@
-"""When memory is given back to the system."""
+"""The times at which memory is given back to the system."""
 
 from relay.process.memory_trim import REST_BYTES, REST_LOOKS, WORTH_BYTES, Heap
 
@@ -11,7 +11,7 @@ def test_memory_is_given_back_once_much_has_become_free() -> None:
         (WORTH_BYTES, 1),
         (WORTH_BYTES, 1),  # it was given back
         (2 * WORTH_BYTES - 1, 1),
-        (0, 1),  # used again
+        (0, 1),  # it is used again
         (WORTH_BYTES, 2),
         (3 * WORTH_BYTES, 3),
     ):
@@ -20,7 +20,7 @@ def test_memory_is_given_back_once_much_has_become_free() -> None:
 
 
 def test_a_rest_is_once_nobody_has_used_it_for_a_while() -> None:
-    """A crowd that goes slowly: most of what it had was given back before the last of it were gone."""
+    """A crowd leaves slowly: most of its memory was given back before the last of it left."""
     free, given = [WORTH_BYTES], list[int]()
     heap = Heap(lambda: free[0], lambda: given.append(free[0]))
     heap.look()

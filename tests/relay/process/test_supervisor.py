@@ -1,4 +1,4 @@
-"""Several nodes on one machine: settings that come from one set of options, and what is read and shown of them."""
+"""Several nodes on one machine: their settings from one set of options, and their output."""
 
 import shutil
 import sys
@@ -104,7 +104,7 @@ async def test_what_a_node_says_is_read_in_lines_also_the_last_word_of_one_that_
 def test_the_client_is_named_so_that_it_can_be_typed(
     on_path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its path where it is only beside the interpreter, as in an environment that isn't activated."""
+    """The name is a path if `pairchat` is only beside the interpreter, as in an environment that isn't activated."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bin").mkdir()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
@@ -120,7 +120,7 @@ def test_the_client_is_named_so_that_it_can_be_typed(
 async def test_a_worker_that_cannot_be_started_again_is_tried_again_while_the_others_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The system may be out of processes, memory or descriptors for a while."""
+    """The system may lack processes, memory or descriptors for a while."""
     monkeypatch.setattr(supervisor, "REPLACE_SECONDS", 0.0)
     cluster = supervisor._Cluster(plan_workers(Config(name="n"), 1), replacing=True)
     cluster._addresses["n-w1"] = "127.0.0.1:1"  # it has listened

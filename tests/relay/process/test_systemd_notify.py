@@ -1,4 +1,4 @@
-"""What a service manager is told, on a socket of its own."""
+"""The messages to a service manager, on a separate socket."""
 
 import os
 import socket

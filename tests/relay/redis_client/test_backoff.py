@@ -1,4 +1,4 @@
-"""How long is waited between tries."""
+"""The pauses between attempts."""
 
 from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
 

@@ -1,4 +1,4 @@
-"""Which servers will do: told once, in one line, at the start."""
+"""Suitable servers, and one line at the start about an unsuitable one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ INFO = "# Server\r\nredis_version:{version}\r\n{more}"
 
 @asynccontextmanager
 async def server(info: bytes) -> AsyncIterator[str]:
-    """Says OK to everything, and this to INFO."""
+    """A server that answers OK to everything, and this text to INFO."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while command := await reader.read(65536):
@@ -38,18 +38,18 @@ def bulk(version: str, more: str = "") -> bytes:
 
 
 async def outcome(info: bytes) -> str:
-    """What `check` says of a server with this answer."""
+    """Return the result of `check` for a server with this answer."""
     async with server(info) as url:
         address = url.removeprefix("redis://")
-        store = RedisClient(url)
+        redis_client = RedisClient(url)
         try:
-            await store.check()
+            await redis_client.check()
         except StartError as error:
             return str(error).replace(address, "ADDRESS")
         except Unavailable as error:
             return f"not now: {error}".replace(address, "ADDRESS")
         finally:
-            await store.aclose()
+            await redis_client.aclose()
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Calls that wait behind others: for their turn as long as those are answered, and not when Redis is away."""
+"""Calls that wait behind others: for as long as those are answered, but not if Redis is away."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from relay.redis_client import request_queue as shard_module
+from relay.redis_client import request_queue as queue_module
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.request_queue import BATCH, CALL_SECONDS
 from tests.relay.desk import until
@@ -15,11 +15,11 @@ from tests.support.clocks import own_clock
 
 pytestmark = pytest.mark.anyio
 
-SLOW = 0.25  # seconds for a pipeline
+SLOW = 0.25  # seconds for each pipeline
 
 
 class Server:
-    """Takes its time for each pipeline, and remembers what it was asked."""
+    """Answers each pipeline slowly, and records it."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -39,7 +39,7 @@ class Server:
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
-    """What comes; nothing at the end, however it comes."""
+    """Return the received data, or nothing at any kind of end."""
     try:
         return await reader.read(65536)
     except ConnectionResetError:
@@ -49,54 +49,54 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 @asynccontextmanager
 async def a_store(server: Server) -> AsyncIterator[RedisClient]:
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
-        store = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        redis_client = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(store.run)
-            yield store
+            tasks.start_soon(redis_client.run)
+            yield redis_client
             tasks.cancel_scope.cancel()
-        await store.aclose()
+        await redis_client.aclose()
 
 
 async def test_a_crowd_is_answered_in_its_turn_however_long_that_takes() -> None:
     rounds = int(CALL_SECONDS / SLOW) + 3
     server = Server()
-    async with a_store(server) as store, anyio.create_task_group() as tasks:
+    async with a_store(server) as redis_client, anyio.create_task_group() as tasks:
         for n in range(BATCH * rounds):
-            tasks.start_soon(store.call, "GET", str(n))
+            tasks.start_soon(redis_client.call, "GET", str(n))
     assert server.asked == [str(n) for n in range(BATCH * rounds)]
 
 
 async def test_what_is_urgent_comes_next() -> None:
     server = Server()
-    async with a_store(server) as store, anyio.create_task_group() as tasks:
+    async with a_store(server) as redis_client, anyio.create_task_group() as tasks:
         for n in range(3 * BATCH):
-            tasks.start_soon(store.call, "GET", str(n))
-        await anyio.sleep(SLOW / 2)  # the first ones are under way
-        await store.call("GET", "lease", urgent=True)
+            tasks.start_soon(redis_client.call, "GET", str(n))
+        await anyio.sleep(SLOW / 2)  # the first ones are in flight
+        await redis_client.call("GET", "lease", urgent=True)
         assert server.asked.index("lease") == BATCH
 
 
 async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shard_module, "GATHER_SECONDS", 2 * SLOW)
+    monkeypatch.setattr(queue_module, "GATHER_SECONDS", 2 * SLOW)
     server = Server()
-    async with a_store(server) as store, anyio.create_task_group() as tasks:
-        tasks.start_soon(store.call, "GET", "first")
-        await anyio.sleep(SLOW / 2)  # it is under way
-        tasks.start_soon(store.call, "GET", "meanwhile")
+    async with a_store(server) as redis_client, anyio.create_task_group() as tasks:
+        tasks.start_soon(redis_client.call, "GET", "first")
+        await anyio.sleep(SLOW / 2)  # it is in flight
+        tasks.start_soon(redis_client.call, "GET", "meanwhile")
         await until(lambda: server.pipelines)
         await anyio.sleep(SLOW / 2)  # it is answered
-        tasks.start_soon(store.call, "GET", "soon after")
+        tasks.start_soon(redis_client.call, "GET", "soon after")
     assert server.pipelines == [["first"], ["meanwhile", "soon after"]]
 
 
 async def test_who_comes_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_module, "GATHER_SECONDS", 60.0)
-    async with a_store(Server()) as store:
+    monkeypatch.setattr(queue_module, "GATHER_SECONDS", 60.0)
+    async with a_store(Server()) as redis_client:
         with anyio.fail_after(10 * SLOW):
-            await store.call("GET", "one")
-            await store.call("GET", "then the next")
+            await redis_client.call("GET", "one")
+            await redis_client.call("GET", "then the next")
 
 
 async def test_when_redis_is_away_nobody_waits_for_more_than_a_second() -> None:
@@ -104,17 +104,17 @@ async def test_when_redis_is_away_nobody_waits_for_more_than_a_second() -> None:
     server.silent = True
     refused: list[float] = []
 
-    async def ask(store: RedisClient, n: int) -> None:
+    async def ask(redis_client: RedisClient, n: int) -> None:
         began = clock()
         with pytest.raises(Unavailable):
-            await store.call("GET", str(n))
+            await redis_client.call("GET", str(n))
         refused.append(clock() - began)
 
-    async with a_store(server) as store, own_clock() as clock:
+    async with a_store(server) as redis_client, own_clock() as clock:
         with pytest.raises(Unavailable):
-            await store.call("GET", "first")  # it's known from now on
+            await redis_client.call("GET", "first")  # it is known from now on
         async with anyio.create_task_group() as tasks:
             for n in range(4 * BATCH):
-                tasks.start_soon(ask, store, n)
+                tasks.start_soon(ask, redis_client, n)
     assert len(refused) == 4 * BATCH
     assert max(refused) < CALL_SECONDS + 0.5

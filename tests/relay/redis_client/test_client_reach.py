@@ -1,4 +1,4 @@
-"""How a cluster is reached, or why it can't be: what will not pass by itself ends a start, the rest is waited for."""
+"""The reasons why a cluster can't be reached: lasting ones end a start, and the others are waited for."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,38 +15,38 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def a_store(url: str) -> AsyncIterator[RedisClient]:
-    store = RedisClient(url)
+    redis_client = RedisClient(url)
     try:
-        yield store
+        yield redis_client
     finally:
-        await store.aclose()
+        await redis_client.aclose()
 
 
 async def test_a_server_that_is_no_cluster_is_told_at_the_start(redis_server: RedisServer) -> None:
-    async with a_store(f"redis+cluster://{HOST}:{redis_server.port}") as store:
+    async with a_store(f"redis+cluster://{HOST}:{redis_server.port}") as redis_client:
         with pytest.raises(StartError, match=r"^Redis Cluster can't be used: .*not enabled"):
-            await store.check()
+            await redis_client.check()
 
 
 async def test_a_cluster_that_is_not_there_yet_is_waited_for() -> None:
-    async with a_store(f"redis+cluster://{HOST}:{free_port()}") as store:
+    async with a_store(f"redis+cluster://{HOST}:{free_port()}") as redis_client:
         with pytest.raises(Unavailable):
-            await store.check()
+            await redis_client.check()
 
 
 async def test_what_cannot_be_asked_is_not_known() -> None:
-    async with a_store(f"redis+cluster://{HOST}:{free_port()}") as store:
-        assert await store.eviction() == set()
-        assert store.home("channel") is None
+    async with a_store(f"redis+cluster://{HOST}:{free_port()}") as redis_client:
+        assert await redis_client.eviction() == set()
+        assert redis_client.home("channel") is None
         with pytest.raises(Unavailable, match="no server serves this channel"):
-            await store.connect(None)
+            await redis_client.connect(None)
         with pytest.raises(Unavailable):
-            await store.servers()
+            await redis_client.servers()
         with pytest.raises(Unavailable, match="another server has the place of"):
-            await store.connect("127.0.0.1:1")
+            await redis_client.connect("127.0.0.1:1")
 
 
 async def test_a_server_that_is_away_can_be_told_nothing(redis_server: RedisServer) -> None:
-    async with a_store(f"redis://{HOST}:{free_port()}/0") as store:
+    async with a_store(f"redis://{HOST}:{free_port()}/0") as redis_client:
         with pytest.raises(Unavailable):
-            await store.publish("channel", [b"word"])
+            await redis_client.publish("channel", [b"word"])

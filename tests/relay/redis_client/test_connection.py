@@ -1,4 +1,4 @@
-"""The connection that the bus reads and writes itself."""
+"""The connection on which the bus reads and writes RESP itself."""
 
 import asyncio
 import itertools
@@ -17,12 +17,12 @@ OK = b"+OK\r\n"
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop of the nodes: on a broken connection it raises other errors than Python's own."""
+    """The loop of the nodes. On a broken connection it raises other errors than Python's own."""
     return "asyncio", {"use_uvloop": True}
 
 
 async def serve(replies: int) -> tuple[asyncio.Server, str]:
-    """A server that answers so many commands and then hangs up."""
+    """Run a server that answers a number of commands and then disconnects."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = replies
@@ -47,25 +47,25 @@ async def commands_of_a_set_up() -> int:
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        connection = await store.connect("")
+        redis_client = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        connection = await redis_client.connect("")
         connection.close()
     return seen
 
 
 async def test_a_connection_that_ends_while_it_is_taken_over_is_known_to_be_lost() -> None:
-    """The end came before we listened: it isn't told again, and would be waited for for ever."""
+    """The end came before the take-over and isn't reported again, so waiting for it would take for ever."""
     server, url = await serve(await commands_of_a_set_up())
     async with server:
         connection = await RedisClient(url).connect("")
-        await anyio.sleep(0.05)  # the server hangs up; nobody here can see that without taking over
+        await anyio.sleep(0.05)  # the server disconnects, which can't be seen here without the take-over
         taken = RespConnection(connection, lambda _: None)
         await until(taken.lost.is_set)
         taken.abort()
 
 
 async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() -> None:
-    """Whatever the event loop raises then: a proxy whose server is gone accepts, and resets at once."""
+    """The event loop may raise anything: a proxy whose server is gone accepts, and resets at once."""
 
     async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await anyio.sleep(next(delays) / 10_000)
@@ -73,14 +73,14 @@ async def test_a_connection_that_is_refused_while_it_is_set_up_is_unavailable() 
 
     delays = itertools.cycle(range(10))
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        redis_client = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         for _ in range(300):
             with pytest.raises(Unavailable):
-                await store.connect("")
+                await redis_client.connect("")
 
 
 async def test_what_is_no_resp_costs_the_connection() -> None:
-    """Another kind of server, or one that was broken into: nothing that follows can be understood."""
+    """It is another kind of server, or a compromised one: nothing that follows can be understood."""
     heard: list[object] = []
     left = await commands_of_a_set_up()
 
@@ -93,8 +93,8 @@ async def test_what_is_no_resp_costs_the_connection() -> None:
         writer.close()
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        store = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        connection = RespConnection(await store.connect(""), heard.append)
+        redis_client = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        connection = RespConnection(await redis_client.connect(""), heard.append)
         connection.send(("PING",))
         with anyio.move_on_after(5):
             await connection.lost.wait()

@@ -1,4 +1,4 @@
-"""Connections to Redis: set up in one round trip, over TLS or not, at whichever address of a name serves."""
+"""Connections to Redis: set up in one round trip, with or without TLS, at any address of a name that serves."""
 
 import asyncio
 import socket
@@ -14,6 +14,7 @@ import redis.exceptions
 from structlog.testing import capture_logs
 
 from relay.config import ConfigError
+from relay.net.sockets import sockets
 from relay.redis_client import dialing, dns_lookup
 from relay.redis_client.dialing import Dialer, Question
 from relay.redis_client.dns_lookup import Place
@@ -31,18 +32,18 @@ NOBODY = Login()
 
 @pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Both loops that nodes run on: they differ in what they raise."""
+    """Both loops that nodes use, because they raise different errors."""
     return "asyncio", {"use_uvloop": request.param}
 
 
 class Script:
-    """Answers each line of commands with what the test says, and keeps what was asked."""
+    """Answers each line of commands as the test says, and records the commands."""
 
     def __init__(self, *answers: bytes | None, greeting: bytes = b"") -> None:
-        self.answers = list(answers)  # None: hang up; none left: be silent
-        self.greeting = greeting  # said before anything was asked, and then nothing more
+        self.answers = list(answers)  # None: disconnect; no answer left: be silent
+        self.greeting = greeting  # it is sent before any command, and nothing after it
         self.asked: list[bytes] = []
-        self.connections = 0  # that were made
+        self.connections = 0  # number of connections so far
         self.open = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,7 +79,7 @@ async def serving(script: Script, host: str | list[str] = HOST, port: int = 0, *
 @contextmanager
 def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> Iterator[None]:
     """Let the name `redis.test` have these addresses."""
-    real = socket.getaddrinfo
+    real = sockets.addresses
 
     def answer(host: str, port: int, **options: Any) -> Any:
         if host != "redis.test":
@@ -90,7 +91,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> Iterator[None]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
 
     with monkeypatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", answer)
+        patch.setattr(sockets, "addresses", answer)
         yield
 
 
@@ -166,7 +167,7 @@ async def test_a_socket_in_the_file_system_serves_as_well(tmp_path: Path) -> Non
 
 
 async def test_an_address_that_is_silent_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It accepts, as the kernel does for a frozen server, and says nothing."""
+    """It accepts, as the kernel does for a frozen server, and answers nothing."""
     silent, second, third = Script(), Script(b"-LOADING later\r\n"), Script(PONG, PONG)
     port, hosts = free_port(), ("127.0.0.2", "127.0.0.3", "127.0.0.4")
     async with serving(silent, hosts[0], port), serving(second, hosts[1], port), serving(third, hosts[2], port):
@@ -176,11 +177,11 @@ async def test_an_address_that_is_silent_holds_nobody_up(monkeypatch: pytest.Mon
             assert connection.address == f"redis.test:{port} (127.0.0.4)"
             connection.close()
             (await dialer.dial("redis.test", port)).close()
-    assert silent.connections == 1  # from then on the one that served comes first
+    assert silent.connections == 1  # from then on the server that answered comes first
 
 
 async def test_each_address_is_tried_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All silent but the last: it is reached in a second or two, not after a time-out for each."""
+    """All but the last are silent. It is reached in a second or two, not after a time-out for each."""
     monkeypatch.setattr(dialing, "ALL_SECONDS", 0.16)
     silent, last, port = Script(), Script(PONG), free_port()
     hosts = [f"127.0.1.{n}" for n in range(1, dns_lookup.ADDRESSES)]
@@ -202,13 +203,13 @@ async def test_what_is_wrong_with_all_addresses_is_one_line(monkeypatch: pytest.
 
 async def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(family, 1, 6, "", (host, 1)) for family, host in ((10, "a"), (10, "b"), (10, "c"), (2, "d"), (2, "e"))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(sockets, "addresses", lambda *_, **__: found)
     places = await dns_lookup.Lookup().places("any", 1)
     assert places == [Place(f, (h, 1)) for f, h in ((10, "a"), (2, "d"), (10, "b"), (2, "e"), (10, "c"))]
 
 
 async def test_a_name_server_that_is_silent_costs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the name was known before, its addresses of then are tried."""
+    """If the name was known before, its earlier addresses are tried."""
     with addresses(monkeypatch, HOST):
         known = dns_lookup.Lookup()
         places = await known.places("redis.test", 1)
@@ -222,7 +223,7 @@ async def test_a_name_server_that_is_silent_costs_no_connection(monkeypatch: pyt
         time.sleep(0.05)
         raise socket.gaierror
 
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(sockets, "addresses", hang)
     monkeypatch.setattr(dns_lookup, "STALE_SECONDS", 0.001)
     assert await known.places("redis.test", 1) == places
     await answered.wait()

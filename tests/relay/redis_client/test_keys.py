@@ -1,4 +1,4 @@
-"""Every key and channel name: what they share, and what never gets into them."""
+"""Every key and channel name: their common parts, and what they never contain."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ def test_a_name_has_one_place_and_another_name_another(one: str, other: str) -> 
 
 
 def test_the_place_of_a_name_is_the_same_for_all_versions() -> None:
-    """It is where other nodes look: to change it is to lose every name."""
+    """Other nodes look for a name there, so a change would lose every name."""
     place = Keys("relay").place("alice")
     assert (place.partition, place.field) == (373, "69b5957599f918e276a3d2428acdc997")
 

@@ -1,4 +1,4 @@
-"""Pipelines to one server: answers in order, silence, broken connections, a server that isn't the one any more."""
+"""Pipelines to one server: answers in order, silence, broken connections, and a server that has changed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,11 +18,11 @@ SHORT = 0.5  # seconds
 
 
 class Server:
-    """Answers what the test says to each write, once the connection is set up."""
+    """Answers each write as the test says, once the connection is set up."""
 
     def __init__(self) -> None:
-        self.answers: list[bytes | None] = []  # None: hang up
-        self.connections = 0  # that were made
+        self.answers: list[bytes | None] = []  # None: disconnect
+        self.connections = 0  # number of connections so far
         self.open = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,11 +55,11 @@ class Scene:
 async def opened() -> AsyncIterator[Scene]:
     server = Server()
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
-        store = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-        scene = Scene(server, PipelineConnection(lambda: store.connect(""), lambda _: scene.current))
+        redis_client = RedisClient(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        scene = Scene(server, PipelineConnection(lambda: redis_client.connect(""), lambda _: scene.current))
         yield scene
         scene.line.close()
-        await store.aclose()
+        await redis_client.aclose()
         await until(lambda: not server.open)
 
 

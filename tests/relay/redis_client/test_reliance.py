@@ -1,4 +1,4 @@
-"""What is relied on of redis-py: its exceptions, and how they derive from one another."""
+"""The parts of redis-py that the relay relies on: its exceptions, and how they derive from one another."""
 
 import re
 from itertools import pairwise
@@ -10,7 +10,7 @@ import redis.exceptions as theirs
 import relay
 
 ROOT = Path(relay.__file__).parent
-BREAKS_REDIS = ROOT / "tools"  # it drives servers, which no node does
+BREAKS_REDIS = ROOT / "tools"  # the tools start servers, which no node does
 IMPORTED = re.compile(r"^ *(?:import|from) (redis\b[\w.]*)", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""Sentinels: whom to believe where they differ, what they tell of each other, and what is no answer at all."""
+"""Sentinels: which one is believed if they differ, what they tell about each other, and invalid answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +28,7 @@ def bulk(*words: str) -> bytes:
 
 
 class Guard:
-    """A sentinel that says what the test wants."""
+    """A scripted sentinel."""
 
     def __init__(self, primary: tuple[str, int] | None, epoch: int = 1, name: str = "") -> None:
         self.primary = primary
@@ -42,7 +42,7 @@ class Guard:
         self._open = 0
 
     def answer(self, words: list[bytes]) -> bytes:
-        """Of one command."""
+        """Return the answer to one command."""
         verb = b" ".join(words[:2]).decode()
         if verb in self.refused:
             return b"-NOPERM no\r\n"
@@ -84,7 +84,7 @@ class Guard:
 
 @pytest.fixture
 async def start() -> AsyncIterator[Callable[..., Any]]:
-    """Starts sentinels, and knows the first ones by their URL."""
+    """Starts sentinels, of which the first ones are in the URL."""
     async with AsyncExitStack() as stack:
 
         async def start(*guards: Guard, given: int | None = None) -> Sentinels:
@@ -158,7 +158,7 @@ async def test_sentinels_that_others_tell_of_are_asked_when_none_of_the_url_answ
 
 
 async def test_another_sentinel_at_the_address_of_before_is_not_believed(start: Start) -> None:
-    """Of another installation, which calls its service the same."""
+    """It belongs to another installation with a service of the same name."""
     first, stranger = Guard(OLD), Guard(NEW, 9, name="stranger")
     sentinels = await start(first, stranger, given=1)
     first.others = [(HOST, str(stranger.port), "friend")]
@@ -262,14 +262,14 @@ async def test_a_password_that_they_refuse_ends_a_start(start: Start) -> None:
     guard = Guard(NEW)
     await start(guard)
     guard.answer = lambda words: b"-NOAUTH Authentication required.\r\n"  # type: ignore[method-assign]
-    store = RedisClient(f"redis+sentinel://{HOST}:{guard.port}/service")
+    redis_client = RedisClient(f"redis+sentinel://{HOST}:{guard.port}/service")
     with pytest.raises(StartError, match=f"Redis refuses the credentials: {HOST}:{guard.port}: NOAUTH"):
-        await store.check()
-    await store.aclose()
+        await redis_client.check()
+    await redis_client.aclose()
 
 
 async def test_whoever_shares_a_question_shares_its_failure() -> None:
-    """The first is asking when the others come: these two share the next question, which fails too."""
+    """The first call is asking when the others come. These two share the next question, which fails too."""
     sentinels = Sentinels(parse(f"redis+sentinel://{HOST}:{free_port()}/service"))
     failures: list[Exception] = []
 

@@ -1,4 +1,4 @@
-"""What members of a cluster say adds up to one map: who serves which slot. No server is asked here."""
+"""The answers of a cluster's members are merged to one map from slots to servers. No server is asked here."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ HALF = SLOTS // 2
 
 
 def view(*claims: tuple[int, int, int, str], given: bool = False, knows: Sequence[str] = ()) -> View:
-    """The view of a member: (epoch, first, last, server), where each server is called like its host."""
+    """Return the view of a member: (epoch, first, last, server). Each server is named like its host."""
     made = frozenset(Claim(epoch, first, last, name, f"{name}:1") for epoch, first, last, name in claims)
     nodes = {claim.node for claim in made} | set(knows)
     return View(made, frozenset(f"{node}:1" for node in nodes), frozenset(nodes), given)
@@ -51,7 +51,7 @@ class TestMerging:
         assert merged([BEFORE]).primaries == {"a:1", "b:1"}
 
     def test_a_member_that_missed_a_failover_is_not_followed_however_many_say_the_same(self) -> None:
-        """The others have replaced it under a higher epoch, which only a majority of them can have done."""
+        """The others have replaced it under a higher epoch, which takes a majority of them."""
         assert homes(merged([BEFORE, AFTER, BEFORE, BEFORE])) == ("a2:1", "b:1")
 
     def test_of_two_moves_that_two_members_know_both_count(self) -> None:

@@ -1,4 +1,4 @@
-"""One address: which server it leads to by now, and which connections lead to another one."""
+"""One address: the server that it leads to now, and the connections that lead to another one."""
 
 import asyncio
 import socket
@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from relay.net.sockets import sockets
 from relay.redis_client import standalone
 from relay.redis_client.dialing import Connection
 from relay.redis_client.standalone import Server
-from relay.redis_client.topology import WrongServer
+from relay.redis_client.topology_interface import WrongServer
 from relay.redis_url import parse
 from relay.tools.testbed.process import HOST, free_port
 from tests.relay.desk import until
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Fake:
-    """A server that says which one it is."""
+    """A server that tells its identity."""
 
     def __init__(self, name: str, role: str = "master") -> None:
         self.name = name
@@ -120,7 +121,7 @@ async def test_where_neither_is_allowed_its_refusals_do(stack: AsyncExitStack, m
 
 
 async def test_of_a_names_addresses_the_primary_serves(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All pods of a service have the same name, the replicas too."""
+    """All pods of a service have the same name, also the replicas."""
     port, hosts = free_port(), ("127.0.0.2", "127.0.0.3", "127.0.0.4")
     for host, role in zip(hosts, ("slave", "slave", "master"), strict=True):
         await stack.enter_async_context(Fake(host, role).running(port, host))
@@ -131,14 +132,14 @@ async def test_of_a_names_addresses_the_primary_serves(stack: AsyncExitStack, mo
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
 
     with monkeypatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", answer)
+        patch.setattr(sockets, "addresses", answer)
         connection = await Server(parse(f"redis://redis.test:{port}")).connect("")
     assert connection.address == f"redis.test:{port} (127.0.0.4)"
     connection.close()
 
 
 async def test_looks_that_nothing_calls_for_are_few(stack: AsyncExitStack) -> None:
-    """Each makes a connection."""
+    """Each check makes a connection."""
     port, fake = free_port(), Fake("one")
     await stack.enter_async_context(fake.running(port))
     server = Server(parse(f"redis://{HOST}:{port}"))

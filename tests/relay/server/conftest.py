@@ -1,11 +1,11 @@
-"""Tests of connections need no server: what a directory on one makes of their claims, tests/relay/hub tests."""
+"""Tests of connections need no server: tests/relay/hub tests what a directory on a server makes of their claims."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
 from relay.hub.hub import Hub
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import a_router_in_memory
 from tests.support.memory import MemoryDirectory
 

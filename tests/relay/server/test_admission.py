@@ -1,4 +1,4 @@
-"""What stands before a client's connection: who is counted where, how long a header may take, what stays of it."""
+"""Admission before a client's connection: counts by address, the time for a header, and what remains afterwards."""
 
 import asyncio
 import gc
@@ -12,12 +12,17 @@ import pytest
 from relay.hub.hub import Hub
 from relay.hub.rate_limit import NOWHERE, ClientSource
 from relay.metrics import Limit
-from relay.net import tls
+from relay.net import tls_transport
 from relay.server import admission as module
+from relay.server import refused_connection
 from relay.server.admission import Admission, AdmissionLimits, PendingConnection
 from relay.server.connection import Connection
+from relay.web.door import Door
+from relay.web.forwarded import TrustedProxies
+from relay.web.origins import OriginRules
 from tests.relay.desk import Tcp, until
 from tests.support.certificates import Authority
+from tests.support.web import handshake
 
 pytestmark = pytest.mark.anyio
 
@@ -27,10 +32,11 @@ HEADER = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x0
 class Visitor(Tcp):
     """A connection from an address."""
 
-    def __init__(self, admission: Admission, address: str, sock: socket.socket) -> None:
+    def __init__(self, admission: Admission, address: str, sock: socket.socket, *, classic: bool = False) -> None:
         super().__init__()
         self.address, self.socket = address, sock
-        self.protocol: Any = admission.arrive(classic=False)
+        self.written = b""
+        self.protocol: Any = admission.arrive(classic=classic)
         self.protocol.connection_made(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -39,12 +45,15 @@ class Visitor(Tcp):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
 
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
     def abort(self) -> None:
         super().abort()
         self.protocol.connection_lost(None)
 
     def say(self, data: bytes) -> None:
-        """What the network brings, as far as each buffer takes it."""
+        """Send data, in the pieces that each buffer takes."""
         while data and not self.aborted:
             room = self.protocol.get_buffer(-1)
             count = min(len(room), len(data))
@@ -58,12 +67,12 @@ Come = Callable[..., Visitor]
 
 @pytest.fixture
 async def come(hub: Hub) -> AsyncIterator[Come]:
-    """Connects somebody at a gate."""
+    """Connects a visitor."""
     came: list[Visitor] = []
     sock = socket.socket()
 
-    def connect(admission: Admission, address: str = "192.0.2.1") -> Visitor:
-        came.append(Visitor(admission, address, sock))
+    def connect(admission: Admission, address: str = "192.0.2.1", *, classic: bool = False) -> Visitor:
+        came.append(Visitor(admission, address, sock, classic=classic))
         return came[-1]
 
     yield connect
@@ -124,7 +133,7 @@ async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
     hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MINUTE", 0.01)
-    admission = Admission(hub, AdmissionLimits(claims_per_address=3000))  # one in 20 ms
+    admission = Admission(hub, AdmissionLimits(claims_per_address=3000))  # one claim in 20 ms
     one = come(admission)
     assert one.protocol.rate_limiter.may_claim(asyncio.get_running_loop().time())
     one.abort()
@@ -134,7 +143,7 @@ async def test_one_that_has_claimed_is_forgotten_when_its_claims_are_back(
 
 
 async def test_what_is_forgotten_of_an_address_is_gone_at_once(hub: Hub, come: Come) -> None:
-    """Else a crowd with an address each would stay until Python happens to look for cycles."""
+    """Otherwise a crowd with an address each would stay until Python's cyclic garbage collector runs."""
     admission = Admission(hub, AdmissionLimits(proxied=True))
     gc.collect()
     gc.disable()
@@ -181,7 +190,7 @@ async def test_a_start_that_can_be_no_header_is_not_waited_for(hub: Hub, come: C
     one = come(Admission(hub, AdmissionLimits(proxied=True)))
     one.say(HEADER[:12])
     assert not one.aborted
-    one.say(b"\x31")  # version 3, and nothing more comes
+    one.say(b"\x31")  # version 3, and nothing follows
     assert one.aborted
     assert hub.counts.limits[Limit.HEADER] == 1
 
@@ -200,8 +209,10 @@ async def test_one_that_does_not_come_is_not_waited_for(hub: Hub, come: Come, mo
 async def test_a_handshake_that_is_not_done_in_time_is_counted(
     hub: Hub, come: Come, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.05)
-    admission = Admission(hub, AdmissionLimits(), tls.server_context(*Authority(tmp_path).issue("node"), None))
+    monkeypatch.setattr(tls_transport, "HANDSHAKE_SECONDS", 0.05)
+    admission = Admission(
+        hub, AdmissionLimits(), tls_transport.server_context(*Authority(tmp_path).issue("node"), None)
+    )
     stranger = come(admission)
     if not late:
         stranger.abort()
@@ -233,7 +244,7 @@ async def test_beyond_the_most_connections_nobody_gets_in_until_one_is_gone(hub:
 async def test_addresses_whose_claims_are_used_up_are_looked_at_together(
     hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One timer for all of them, however many there are."""
+    """All of them share one timer."""
     admission = Admission(hub, AdmissionLimits(claims_per_address=1))
     for number in range(3):
         one = come(admission, f"192.0.2.{number}")
@@ -252,3 +263,81 @@ async def test_addresses_whose_claims_are_used_up_are_looked_at_together(
     admission.shut()
     assert len(timers) == 1
     assert len(admission.networks) == 3
+
+
+class TestNoRoom:
+    """A browser is told that there is none; whoever else comes is closed without a word."""
+
+    GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    @staticmethod
+    def admission(hub: Hub, **terms: int) -> Admission:
+        door = Door(OriginRules((), loopback=False), TrustedProxies(()), None)
+        return Admission(hub, AdmissionLimits(**terms), door=door)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("terms", "status"), [({"connections": 1}, b" 503 "), ({"connections_per_address": 1}, b" 429 ")]
+    )
+    async def test_a_browser_is_told_so(self, terms: dict[str, int], status: bytes, hub: Hub, come: Come) -> None:
+        admission = self.admission(hub, **terms)
+        come(admission)
+        browser = come(admission)
+        assert admission.open == 1, "it takes no place of another"
+        for byte in self.GET:
+            browser.say(bytes([byte]))
+        assert status in browser.written
+        assert b"\r\nRetry-After: " in browser.written
+        browser.abort()
+        assert (admission.open, admission.turned_away) == (1, 0)
+
+    async def test_nobody_else_is(self, hub: Hub, come: Come) -> None:
+        admission = self.admission(hub, connections=1)
+        come(admission)
+        for said in (b"ann\n", b"{"):
+            one = come(admission)
+            one.say(said)
+            assert one.aborted
+            assert not one.written
+
+    async def test_who_says_nothing_is_not_waited_for(
+        self, hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(refused_connection, "REFUSED_SECONDS", 0.02)
+        admission = self.admission(hub, connections=1)
+        come(admission)
+        one = come(admission)
+        await until(lambda: one.closed)
+
+    async def test_only_so_many_are_kept_to_be_told(
+        self, hub: Hub, come: Come, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "REFUSED_AT_ONCE", 2)
+        admission = self.admission(hub, connections=1)
+        assert [come(admission).aborted for _ in range(4)] == [False, False, False, True]
+        assert hub.counts.limits[Limit.CONNECTIONS] == 3
+
+    async def test_on_the_classic_port_there_are_no_browsers(self, hub: Hub, come: Come) -> None:
+        admission = self.admission(hub, connections=1)
+        come(admission)
+        one = come(admission, classic=True)
+        assert one.aborted
+
+    async def test_behind_a_proxy_each_browser_counts_for_its_own_address(self, hub: Hub, come: Come) -> None:
+        door = Door(OriginRules((), loopback=False), TrustedProxies(["10.0.0.0/8"]), None)
+        admission = Admission(hub, AdmissionLimits(connections_per_address=2), door=door)
+        browsers = [come(admission, "10.0.0.1") for _ in range(2)]
+        for number, browser in enumerate(browsers):
+            browser.say(handshake(x_forwarded_for=f"203.0.113.{number}"))
+            assert b" 101 " in browser.written
+        assert sorted(admission.networks) == ["203.0.113.0", "203.0.113.1"]
+        assert admission.open == 2
+        third = come(admission, "10.0.0.1")
+        assert not third.aborted
+        third.say(handshake(x_forwarded_for="203.0.113.0"))
+        fourth = come(admission, "10.0.0.1")
+        fourth.say(handshake(x_forwarded_for="203.0.113.0"))
+        assert b" 429 " in fourth.written
+        for browser in (*browsers, third, fourth):
+            browser.abort()
+        assert admission.open == 0
+        assert not admission.networks

@@ -1,4 +1,4 @@
-"""Tokens: which are good for a name, and that all others are alike."""
+"""Tokens: which of them prove a name; all others look alike."""
 
 import base64
 import hashlib
@@ -40,7 +40,7 @@ def b64(data: bytes) -> str:
 
 
 def hand_made(header: dict[str, Any], payload: bytes, secret: bytes = b"") -> str:
-    """A token that no library would make; signed by HMAC with the secret, if there is one."""
+    """Return a token that no library would make, signed by HMAC with the secret if there is one."""
     said = f"{b64(json.dumps(header).encode())}.{b64(payload)}"
     return f"{said}.{b64(hmac.digest(secret, said.encode(), hashlib.sha256) if secret else b'')}"
 
@@ -71,7 +71,7 @@ class TestABadToken:
             {"exp": int(time.time()) - 1000},
             {"exp": "soon"},
             {"exp": float("nan")},
-            {"nbf": int(time.time()) + 100_000},  # longer than any run of the tests takes
+            {"nbf": int(time.time()) + 100_000},  # later than the end of any run of the tests
             {"iat": int(time.time()) + 100_000},
             {"aud": "another service"},
         ],
@@ -153,7 +153,7 @@ class TestAsIdentityProvidersMakeThem:
         auth = Authenticator(tmp_path / "set")
         for issuer in issuers:
             assert auth.vouches("alice", issuer.token("alice"))
-            issuer.kid = None  # a token that doesn't say which key signed it
+            issuer.kid = None  # a token that doesn't name its key
             assert auth.vouches("alice", issuer.token("alice"))
             issuer.kid = "of nobody"
             assert not auth.vouches("alice", issuer.token("alice"))
@@ -207,7 +207,7 @@ class TestAsIdentityProvidersMakeThem:
 
 
 class TestConfusionOfAlgorithms:
-    """What is public must never do as a secret, in whatever form the forger has it, and the file holds it."""
+    """Public data must never serve as a secret, in any form of a forger or of the file."""
 
     @pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
     def test_a_public_key_signs_nothing(self, algorithm: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One client's connection: which language, how much at a time, in which order, and what a slow reader costs."""
+"""One client's connection: its dialect, the amount and order of its lines, and the cost of a slow reader."""
 
 import time
 from collections import Counter
@@ -7,17 +7,17 @@ import anyio
 import pytest
 
 from relay.hub import hub as hub_module
-from relay.hub import tick_scheduler
+from relay.hub import loop_tick
 from relay.hub.hub import Hub
 from relay.server.connection import TURN_LINES
 from relay.server.read_gate import AHEAD_LINES, REPLY_BYTES
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, paired, program, text, token_of, until
 
 pytestmark = pytest.mark.anyio
 
 WINDOW = 8
-PATIENCE = 0.2  # seconds that a ping waits
+PATIENCE = 0.2  # seconds for which a ping waits
 LIMITS = Limits(window=WINDOW, patience=PATIENCE)
 NAMED = b'"welcome"'
 
@@ -58,7 +58,7 @@ class TestTheEntrance:
     async def test_whoever_has_no_name_gets_in_though_others_use_up_every_turn(
         self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It has turns of its own; else floods that fill the loop's would keep it outside for ever."""
+        """It has its own turns. Otherwise floods that fill the loop would keep it outside for ever."""
         monkeypatch.setattr(hub_module, "ROUND_LINES", 0)
         await text(wire, b"ann")
 
@@ -100,7 +100,7 @@ class TestOrder:
         await until(lambda: "ann" not in hub.sessions)
 
     async def test_acknowledgements_pass_what_waits_for_acknowledgements(self, wire: Connect) -> None:
-        """Both quit behind a message; neither could, if each one's ack had to wait for its own quit."""
+        """Both quit after a message. Neither could, if each one's ack had to wait for its own quit."""
         ann, ben = await program(wire, b"ann", b"true"), await program(wire, b"ben", b"true")
         ann.send(b'{"type":"to","name":"ben"}\n')
         await until(lambda: ben.lines())
@@ -225,7 +225,7 @@ class TestReading:
         await until(lambda: ben.lines())
         ann.send(b'{"type":"msg","id":1,"text":"hi"}\n{"type":"leave"}\n')
         ann.send(b'{"type":"who","name":"ben"}\n' * AHEAD_LINES)
-        await until(lambda: ann.reading)  # not in the turn of a large read
+        await until(lambda: ann.reading)  # a large read is in another iteration
         ann.send(b'{"type":"who","name":"ben"}\n')
         assert not ann.reading
 
@@ -258,27 +258,27 @@ class TestAcknowledging:
 
 
 class TestHolding:
-    """Whose memory is looked at ten times a second: only those that may hold something."""
+    """The memory of clients is checked ten times a second, but only of those that may hold some."""
 
     async def test_who_has_read_everything_is_not_looked_at(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
-        hub.holding.clear()
+        hub.memory_holders.clear()
         ann.send(b'{"type":"msg","id":1,"text":"hi"}\n')
         await until(lambda: b'"ack"' in ann.sent)
         assert ben.sent.endswith(b"(hi)\n")
-        assert hub.holders() == [ann.connection], "it has said something"
+        assert hub.connected_memory_holders() == [ann.connection], "it has said something"
 
     async def test_who_does_not_read_is(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await program(wire, b"ann"), await text(wire, b"ben")
         await paired(ben, ann, b"ann")
-        hub.holding.clear()
+        hub.memory_holders.clear()
         ben.full = True
         for id in (1, 2):
             ann.send(b'{"type":"msg","id":%d,"text":"hi"}\n' % id)
             await until(lambda: ben.sent.endswith(b"(hi)\n"))
         await until(lambda: ben.connection.held_bytes)
-        assert ben.connection in hub.holders()
+        assert ben.connection in hub.connected_memory_holders()
 
     async def test_who_comes_back_to_what_is_under_way_is(self, hub: Hub, wire: Connect) -> None:
         ann, ben = wire(b'{"type":"hello","name":"ann"}\n'), await text(wire, b"ben")
@@ -288,10 +288,10 @@ class TestHolding:
         ann.send(b'{"type":"msg","id":1,"text":"hi"}\n')
         await until(lambda: ben.sent.endswith(b"(hi)\n"))
         again = wire(b'{"type":"hello","name":"ann","sent":1,"token":"%b"}\n' % token.encode())
-        hub.holding.clear()  # as a look does that comes before the answer
+        hub.memory_holders.clear()  # a check that comes before the answer does this
         await until(lambda: NAMED in again.sent)
         assert again.connection.held_bytes
-        assert again.connection in hub.holders()
+        assert again.connection in hub.connected_memory_holders()
 
 
 class TestTurns:
@@ -312,7 +312,7 @@ class TestTurns:
         assert ann.rounds[0] == flood.rounds[0] < flood.rounds[-1]
 
     async def test_many_floods_get_theirs_a_few_at_a_time(self, wire: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tick_scheduler, "FLOODS_AT_ONCE", 2)
+        monkeypatch.setattr(loop_tick, "FLOODS_AT_ONCE", 2)
         floods = [await program(wire, b"flood%d" % n) for n in range(6)]
         for flood in floods:
             flood.send(b'{"type":"ping"}\n' * (TURN_LINES * 6))
@@ -323,7 +323,7 @@ class TestTurns:
     async def test_who_waits_for_memory_goes_on_when_there_is_some(self, hub: Hub, wire: Connect) -> None:
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
-        hub.memory_budget.look([1 << 40] * (1 << 20))  # next to nothing for everyone
+        hub.memory_budget.look([1 << 40] * (1 << 20))  # next to nothing for each client
         ben.full = True
         ann.send(b"0\n1\n2\n")
         await until(lambda: ann.connection.session.blocked)
@@ -333,7 +333,7 @@ class TestTurns:
         await until(lambda: (chat := ann.connection.session.chat) and chat.window.count == 3)
 
     async def test_what_is_said_in_one_in_which_something_was_delivered_arrives_too(self, wire: Connect) -> None:
-        """More lines in one read than the window holds: the rest is said after an acknowledgement of the same turn."""
+        """One read has more lines than the window holds: the rest is sent after an acknowledgement of the same tick."""
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
         ann.send(b"".join(b"%d\n" % n for n in range(5 * WINDOW)))

@@ -1,4 +1,4 @@
-"""How one client's connection ends: asked to, cut off, without a name, or with a peer that is gone."""
+"""The ends of a client's connection: on request, cut off, without a name, or with a dead peer."""
 
 import anyio
 import pytest
@@ -10,7 +10,7 @@ from relay.hub.hub import Hub
 from relay.net import tcp_health
 from relay.server import connection
 from relay.server.read_gate import REPLY_BYTES
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, paired, text, until
 from tests.support.memory import MemoryDirectory
 
@@ -73,7 +73,10 @@ class TestClosing:
     async def test_one_that_is_lost_while_lines_are_held_gives_its_name_back(
         self, hub: Hub, directory: MemoryDirectory, wire: Connect
     ) -> None:
-        """A node that slept asks first what it still owns; meanwhile the end of a client waits with its last lines."""
+        """A node that was suspended first asks which names it owns.
+
+        Meanwhile the end of a client waits with its last lines.
+        """
         ann, ben = await text(wire, b"ann"), await text(wire, b"ben")
         await paired(ann, ben, b"ben")
         hub.stand()
@@ -109,7 +112,7 @@ class TestClosing:
         await until(lambda: ann.aborted)
 
     async def test_one_that_was_cut_off_leaves_no_timer(self, hub: Hub, wire: Connect) -> None:
-        """Its session ends after that; a timer would keep what is left of the connection for a minute."""
+        """Its session ends after that. A timer would keep the rest of the connection for a minute."""
         ann = await text(wire, b"ann")
         ann.reset()
         await until(lambda: "ann" not in hub.sessions and ann.connection.session.client is None)
@@ -130,7 +133,7 @@ class TestTheNameTimeOut:
 
 
 class TestAPeerThatIsGone:
-    """What the kernel says of the peer, look by look, and whether the connection is given up."""
+    """The kernel's view of the peer at each check, and whether the connection is given up."""
 
     OWING = tcp_health.Look(unacknowledged=1, silent=6)
     FINE = tcp_health.Look(unacknowledged=1, silent=1)
@@ -143,10 +146,10 @@ class TestAPeerThatIsGone:
             ([OWING] * 4, True),
             ([OWING, OWING, OWING, FINE, OWING, OWING, OWING], False),
             ([FINE, OWING, OWING, OWING, OWING], True),
-            ([OWING, NOTHING, OWING, OWING, OWING], False),  # not looked at any more: nothing is on its way
+            ([OWING, NOTHING, OWING, OWING, OWING], False),  # nothing is in flight, so it isn't checked any more
             ([tcp_health.Look(probes=3, silent=16, unsent=9)], True),
             ([tcp_health.Look(probes=2, silent=99, unsent=9)] * 9, False),
-            ([tcp_health.Look(probes=0, silent=99, unsent=9)] * 9, False),  # lives, and doesn't read
+            ([tcp_health.Look(probes=0, silent=99, unsent=9)] * 9, False),  # it lives, and doesn't read
         ],
     )
     async def test_is_given_up_and_others_are_not(

@@ -1,4 +1,4 @@
-"""What a connection may cost before it has a name, and half a line after that."""
+"""The cost of a connection before it has a name, and of half a line after that."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def connected(wire: Connect, dialect: str) -> Wire:
 
 
 def hello(dialect: str, name: str, auth: str = "") -> bytes:
-    """What a client says first."""
+    """Return the first line of a client."""
     if dialect == "json":
         return json.dumps({"type": "hello", "name": name, "auth": auth}).encode() + b"\n"
     return f"{name} {auth}".strip().encode() + b"\n"
@@ -57,14 +57,14 @@ class TestALineBeforeAName:
             client.send(start + b"x" * 1000)
             assert 0 <= client.connection.unsaid <= NAMELESS_BYTES
             start = b""
-        if dialect != "classic":  # there each of these reads is a line
+        if dialect != "classic":  # each of these reads is a line there
             await until(lambda: TOO_LONG in client.sent)
         client.lines()
         client.send(hello(dialect, "ann") if dialect == "classic" else b"\n" + hello(dialect, "ann"))
         await until(lambda: welcomed(client))
 
     async def test_the_first_line_behind_it_may_be_as_long_as_any(self, wire: Connect) -> None:
-        """It was said before the node knew of the name."""
+        """It was sent before the node knew of the name."""
         client, other = wire(), await text(wire, b"ben")
         client.send(b"ann\nTo:ben\n" + b"x" * 60_000 + b"\n")
         await until(lambda: b"x" * 60_000 in other.sent)
@@ -86,13 +86,13 @@ class TestALineBeforeAName:
 class TestWhatWaitsBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
     async def test_is_one_read_or_one_line(self, hub: Hub, wire: Connect, dialect: str) -> None:
-        hub.held = True
+        hub.lines_held = True
         client = connected(wire, dialect)
         client.send(b"ab\n" * 50_000)
         waiting = sum(len(line) + 1 for line in client.connection.lines if isinstance(line, bytes))
         assert waiting <= (2 * NAMELESS_BYTES if dialect == "classic" else NAMELESS_READ_BYTES)
         assert client.unsent > 100_000
-        hub.held = False
+        hub.lines_held = False
 
     @pytest.mark.parametrize("dialect", DIALECTS)
     async def test_of_answers_is_a_few_that_the_client_does_not_read(self, wire: Connect, dialect: str) -> None:
@@ -127,7 +127,7 @@ class TestHalfALineOfOneWithAName:
             await until(lambda client=client: client.connection.half > 20_000)  # type: ignore[misc]
             await until(lambda client=client: not client.reading)  # type: ignore[misc]
             assert client.unsent > 30_000
-        hub.go_on_with_halves()  # no room for both
+        hub.go_on_with_halves()  # there is no room for both
         await until(lambda: not ann.unsent)
         assert ben.unsent > 30_000
         ann.send(b"\n")
@@ -155,13 +155,13 @@ class TestHalfALineOfOneWithAName:
         await until(lambda: not ann.reading)
         ann.reset()
         hub.memory_budget.look([])
-        assert hub.partial_lines.look(0.0) == []
+        assert hub.partial_line_turns.look(0.0) == []
 
 
 class TestTheTimeToSendAName:
     @pytest.fixture
     def slow(self, hub: Hub, directory: MemoryDirectory) -> Callable[[bool], None]:
-        """Claims wait until they are told how they end."""
+        """Have claims wait until the test decides their outcome."""
         hub.limits = replace(hub.limits, name=0.02)
         directory.step_by_step = True
 
@@ -177,7 +177,7 @@ class TestTheTimeToSendAName:
     async def test_ends_when_it_was_sent(self, wire: Connect, dialect: str, slow: Callable[[bool], None]) -> None:
         client = connected(wire, dialect)
         client.send(hello(dialect, "ann"))
-        await asyncio.sleep(0.1)  # five times as long
+        await asyncio.sleep(0.1)  # five times as long as the limit
         assert not client.aborted
         slow(True)
         await until(lambda: welcomed(client))
@@ -196,14 +196,14 @@ class TestTheTimeToSendAName:
 
     async def test_does_not_count_while_a_name_waits_for_its_turn(self, hub: Hub, wire: Connect) -> None:
         hub.limits = replace(hub.limits, name=0.02)
-        hub.held = True
+        hub.lines_held = True
         ann, bad = wire(b"ann\n"), wire(b"not a name\nneither this\n")
         await asyncio.sleep(0.1)
         assert not ann.aborted
-        hub.held = False
+        hub.lines_held = False
         hub.wake_all()
         await until(lambda: ann.sent == b"OK\n")
         assert ann.connection.session.named
-        await until(lambda: bad.closed)  # after its answer
+        await until(lambda: bad.closed)  # it closes after its answer
         assert len(bad.lines()) == 1
         assert hub.counts.limits[Limit.NAME_TIME] == 1

@@ -1,4 +1,4 @@
-"""Acknowledgements that are held back: told once where they would be told many times, and never late."""
+"""Delayed acknowledgements: one in place of many, and never too late."""
 
 import json
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, Wire, program, token_of, until
 from tests.relay.twins import Twins
 
@@ -16,7 +16,7 @@ MAX_LINE = 1000
 
 
 class Scene:
-    """Ann, who keeps several messages under way, and ben, who acknowledges when the test says so."""
+    """Ann, who has several messages in flight, and ben, who acknowledges when the test says so."""
 
     def __init__(self, twins: Twins) -> None:
         self.twins = twins
@@ -36,7 +36,7 @@ class Scene:
 
     @staticmethod
     def hears(who: Wire) -> list[tuple[str, Any]]:
-        """Type, and what matters of it, of all that came since."""
+        """Return the type and the relevant fields of all new frames."""
         frames = [json.loads(line) for line in who.lines()]
         return [(frame["type"], frame.get("id", frame.get("from"))) for frame in frames]
 
@@ -99,7 +99,7 @@ async def test_a_held_acknowledgement_goes_before_the_fate_of_the_others(scene: 
 
 
 async def test_one_that_was_repeated_takes_none_back(scene: Scene) -> None:
-    """The client sends 1 again, whose acknowledgement it may not have seen, while that of 2 is held back."""
+    """The client resends 1, whose acknowledgement it may have missed, while that of 2 is delayed."""
     await scene.happens(scene.ann, say(1) + say(2) + say(3))
     await scene.happens(scene.ben, ack(2))
     await scene.happens(scene.ann, say(1))
@@ -116,7 +116,7 @@ async def test_a_held_acknowledgement_is_told_before_the_connection_closes(scene
 
 
 async def test_one_of_another_chat_is_told_by_itself(scene: Scene) -> None:
-    """The outcome of an id of a chat that is over, asked for while acknowledgements of the present one are held."""
+    """The client asks for the outcome of an id of an earlier chat, while acknowledgements of this one are delayed."""
     await scene.happens(scene.ann, say(1))
     await scene.happens(scene.ben, ack(1) + b'{"type":"leave"}\n')
     await scene.happens(scene.ben, b'{"type":"to","name":"ann"}\n')
@@ -128,7 +128,7 @@ async def test_one_of_another_chat_is_told_by_itself(scene: Scene) -> None:
 
 
 async def test_who_came_back_is_told_once_too(wire: Connect) -> None:
-    """Its new connection knows the chat of the session that it goes on with."""
+    """Its new connection knows the chat of the resumed session."""
     ann = wire(b'{"type":"hello","name":"ann"}\n')
     token = await token_of(ann)
     ben = await program(wire, b"ben", acks=b"true")
@@ -140,7 +140,7 @@ async def test_who_came_back_is_told_once_too(wire: Connect) -> None:
     again.send(say(1) + say(2) + say(3))
     await until(lambda: ben.sent.count(b'"msg"') == 3)
     ben.send(ack(1))
-    ben.send(ack(2))  # in the same turn of the loop
+    ben.send(ack(2))  # in the same loop iteration
     await until(lambda: again.writes)
     assert Scene.hears(again) == [("ack", 2)]
 

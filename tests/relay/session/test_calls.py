@@ -1,4 +1,4 @@
-"""Calls between two sessions, or more, from the first word to the last: see the table for the single steps."""
+"""Calls between two or more sessions, from beginning to end. test_pairing.py has the single steps as a table."""
 
 from collections.abc import Iterator
 from itertools import permutations
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.protocol.commands_and_events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say, Unconfirmed
 from relay.protocol.errors import Presence
-from relay.protocol.events import Call, Leave, Left, Messages, Paired, Quit, Refused, Say, Unconfirmed
 from tests.relay.world import Place, World, enter, in_words, pair
 
 

@@ -1,4 +1,4 @@
-"""One side of a chat: what is under way, what is new, what became of every id."""
+"""One side of a chat: messages in flight, new messages, and the outcome of every id."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def chat() -> Chat:
 
 
 def text(id: int, *texts: str, prev: int | None = None) -> Text:
-    """Mail from Ben."""
+    """Return a text from Ben."""
     return Text("ann", "c1", 7, id, id - 1 if prev is None else prev, NOON, list(texts))
 
 
@@ -99,7 +99,7 @@ class TestSaying:
         assert [(mail.id, mail.prev, len(mail.texts)) for mail in chat.go_on(3)] == [(3, 2, 1)]
         chat.window.take(3)
         assert [(mail.id, mail.prev, len(mail.texts)) for mail in chat.go_on(3)] == [(4, 3, 2)]
-        assert not chat.held
+        assert not chat.paused
 
     def test_what_waits_is_not_overtaken(self, chat: Chat) -> None:
         chat.say(1, "x" * FLIGHT_BYTES, 3, NOON, turn=1)
@@ -157,7 +157,7 @@ class TestSayingOn:
         chat.say(1, "x" * FLIGHT_BYTES, 3, NOON, turn=1)
         chat.say(2, "y" * FLIGHT_BYTES, 3, NOON, turn=1)
         chat.window.take(1)
-        assert chat.held
+        assert chat.paused
         assert not chat.say_on(3, ["b"], NOON, turn=1)
 
 

@@ -1,11 +1,10 @@
-"""A node that stops: programs move in their own time, people are told once all have, then whoever is left."""
+"""A node that stops: programs move in their own time, then people are told, then the remaining users."""
 
 from typing import Final
 
 import pytest
 
-from relay.protocol.errors import Code, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Away,
@@ -20,8 +19,9 @@ from relay.protocol.events import (
     Say,
     Unconfirmed,
 )
+from relay.protocol.errors import Code, Reason
 from relay.session.drain import Drain, dismiss
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
 from tests.relay.world import CHAT, NOON, Place, User, World, pair
 
@@ -119,7 +119,7 @@ class TestDraining:
 
 
 def codes(user: User) -> list[Code]:
-    """The refusals that a user was told since it was last asked."""
+    """Return the new refusals of a user."""
     return [event.code for event in user.hears() if isinstance(event, Refused)]
 
 

@@ -1,11 +1,10 @@
-"""Who may call: blocked names, calls that a client answers itself; and that somebody is typing."""
+"""The policy for calls: blocked names, and calls that a client answers itself; and the sign of typing."""
 
 from collections.abc import Callable
 
 import pytest
 
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Block,
     Blocked,
@@ -18,7 +17,9 @@ from relay.protocol.events import (
     Invited,
     Leave,
     Missed,
+    NotifyTyping,
     Paired,
+    PartnerTyping,
     Ping,
     Pong,
     Quit,
@@ -26,13 +27,12 @@ from relay.protocol.events import (
     Resume,
     Rings,
     Say,
-    Type,
-    Types,
     Unblock,
     Welcome,
     Who,
 )
-from relay.session.runtime import Limits
+from relay.protocol.errors import Code
+from relay.session.runtime_interface import Limits
 from tests.relay.world import User, World, enter, pair
 
 LIMITS = Limits(blocks=2)
@@ -63,7 +63,7 @@ def test_a_blocked_caller_hears_busy_and_nobody_else_hears_anything(world: World
     world.settle()
     assert refusals(ann.hears()) == [(Code.BUSY, "ben")]
     assert ben.hears() == []
-    pair(enter(world.place("n1"), "cas"), ben)  # others may
+    pair(enter(world.place("n1"), "cas"), ben)  # others may call
 
 
 def test_a_name_is_unblocked(world: World) -> None:
@@ -109,14 +109,14 @@ def test_a_call_is_accepted(world: World, node_id: str) -> None:
     [paired] = ann.hears()
     assert isinstance(paired, Paired)
     assert paired.chat == invited.chat
-    assert [type(event).__name__ for event in ben.hears()] == ["Paired", "Messages"]  # in the order of her lines
+    assert [type(event).__name__ for event in ben.hears()] == ["Paired", "Messages"]  # the order is that of her lines
     world.pass_time(60)
     world.settle()
     assert (ann.hears(), ben.hears()) == ([], [])
 
 
 def ringing(world: World) -> tuple[User, User, str]:
-    """Ann calls, and ben is asked; the chat that it would be."""
+    """Have ann call ben, who is asked. Returns the id of their possible chat."""
     ann, ben = enter(world.place("n1"), "ann"), asking(world, "ben")
     ann.says(Call("ben"))
     world.settle()
@@ -229,15 +229,15 @@ def test_giving_up_nothing_is_nothing(world: World) -> None:
 def test_typing_is_told_to_the_partner_only(world: World) -> None:
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben")
     chat = pair(ann, ben)
-    ann.says(Type(), Type(chat), Type("another"))
+    ann.says(NotifyTyping(), NotifyTyping(chat), NotifyTyping("another"))
     world.settle()
-    assert ben.hears() == [Types("ann", chat), Types("ann", chat)]
+    assert ben.hears() == [PartnerTyping("ann", chat), PartnerTyping("ann", chat)]
     assert ann.hears() == []
 
 
 def test_typing_alone_is_ignored(world: World) -> None:
     ann = enter(world.place("n1"), "ann")
-    ann.says(Type())
+    ann.says(NotifyTyping())
     assert ann.hears() == []
 
 
@@ -245,26 +245,26 @@ def test_typing_that_can_not_go_at_once_is_dropped_and_nothing_else(world: World
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben")
     chat = pair(ann, ben)
     world.bus.flowing = False
-    ann.says(Type(), Say("one", 1))
+    ann.says(NotifyTyping(), Say("one", 1))
     world.settle()
     world.bus.flowing = True
     ben.behind = True
-    ann.says(Type(), Say("two", 2))
+    ann.says(NotifyTyping(), Say("two", 2))
     world.settle()
     ben.behind = False
     assert ben.texts() == ["one", "two"]
-    assert Types("ann", chat) not in ben.hears()
+    assert PartnerTyping("ann", chat) not in ben.hears()
 
 
 def test_typing_for_a_text_client_or_one_who_is_away_goes_nowhere(world: World) -> None:
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben", program=False)
     pair(ann, ben)
-    ann.says(Type())
+    ann.says(NotifyTyping())
     world.settle()
     assert ben.hears() == []
     cas, dan = enter(world.place("n1"), "cas"), enter(world.place("n2"), "dan")
     pair(cas, dan)
     dan.says(EndOfStream())
     world.settle()
-    cas.says(Type())
+    cas.says(NotifyTyping())
     assert world.mail() == []

@@ -1,4 +1,4 @@
-"""A node's memory for messages under way is shared out before it runs short."""
+"""A node's memory for messages in flight is divided before it runs short."""
 
 from relay.session.memory_budget import PLENTY, MemoryBudget
 
@@ -30,7 +30,7 @@ def test_the_last_quarter_is_for_those_who_hold_less_than_their_share_of_it() ->
 
 def test_those_who_flood_leave_room_for_the_few_words_of_others() -> None:
     memory_budget, held = MemoryBudget(MEMORY), [0] * 10
-    for growing in (2, 10):  # first two flood, then everyone says as much as may be
+    for growing in (2, 10):  # first two clients flood, then all of them
         for _ in range(100):
             memory_budget.look(held)
             for n in range(growing):

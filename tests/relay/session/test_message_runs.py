@@ -1,6 +1,6 @@
-"""Messages that follow on one another are handled all at once. Whatever clients send, it ends as it would one by one.
+"""Consecutive messages are handled together, with the same result as one by one, whatever clients send.
 
-Both ways get the same bytes in the same reads; every byte that any client is told has to be the same.
+Both ways get the same bytes in the same reads, and every byte to any client has to be the same.
 """
 
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.hub import delayed_acks
-from relay.protocol.events import Say
+from relay.hub import delayed_client_acks
+from relay.protocol.commands_and_events import Say
 from relay.server import connection
 from relay.session import chat
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.sent_messages import SentMessages
 from tests.relay.desk import Wire
 from tests.relay.twins import Twins, timeless
@@ -27,7 +27,7 @@ HELLO = {
     "text": b"%b\n",
     "classic": b"%b",
 }
-# What there is to say beside messages, for each kind of client.
+# Lines other than messages, for each kind of client.
 ASIDE = {
     "json": [b'{"type":"ping"}', b"{", b'{"type":"leave"}', b'{"type":"msg","id":1,"text":""}', b"x" * (MAX_LINE + 1)],
     "acks": [
@@ -42,12 +42,12 @@ ASIDE = {
 ENDS = {"json": b'{"type":"quit"}', "acks": b'{"type":"quit"}', "text": b"Quit", "classic": b"Quit"}
 TEXTS = ["a", "To:", "Quit", "é\\n", '\\u0000\\"', "x" * 40, "😀", "a\\nb"]
 
-Step = tuple[int, bytes]  # who sends what in one read
+Step = tuple[int, bytes]  # the client, and its bytes in one read
 
 
 @st.composite
 def frames(draw: st.DrawFn, kind: str) -> list[bytes]:
-    """Lines of one client, most of them messages whose ids rise by one."""
+    """Return a strategy for lines of one client, most of them messages whose ids rise by one."""
     lines, id = list[bytes](), 0
     for what in draw(st.lists(st.sampled_from(["next"] * 12 + ["again", "jump", "elsewhere", "aside"]), max_size=40)):
         text = draw(st.sampled_from(TEXTS))
@@ -66,11 +66,11 @@ def frames(draw: st.DrawFn, kind: str) -> list[bytes]:
 
 @st.composite
 def scripts(draw: st.DrawFn, kinds: tuple[str, str]) -> list[Step]:
-    """Both clients' lines, cut into reads at any place, in any order."""
+    """Return a strategy for both clients' lines, cut into reads at any place, in any order."""
     reads: list[list[bytes]] = []
     for kind in kinds:
         lines = draw(frames(kind))
-        if kind == "classic":  # has no lines: each read is a message
+        if kind == "classic":  # it has no lines: each read is a message
             reads.append(lines)
             continue
         stream = b"".join(line + b"\n" for line in lines)
@@ -84,7 +84,7 @@ def scripts(draw: st.DrawFn, kinds: tuple[str, str]) -> list[Step]:
 
 
 async def outcome(kinds: tuple[str, str], nodes: tuple[int, int], steps: Iterable[Step], slow: set[int]) -> list[bytes]:
-    """What both clients were told. Between the steps at the places `slow` the second one doesn't read."""
+    """Return everything that both clients were told. Between the steps in `slow` the second one doesn't read."""
     async with Twins(LIMITS, MAX_LINE) as twins:
         ann, ben = (twins.wire(node, classic=kind == "classic") for node, kind in zip(nodes, kinds, strict=True))
         ann.send(HELLO[kinds[0]] % b"ann")
@@ -112,7 +112,7 @@ def _read(wire: Wire, full: bool) -> None:
 @pytest.mark.parametrize(
     "kinds", [("json", "json"), ("acks", "acks"), ("text", "json"), ("json", "text"), ("json", "classic")]
 )
-@settings(max_examples=40)
+@settings(max_examples=max(20, settings().max_examples // 2))
 @given(st.data())
 def test_a_run_ends_as_its_messages_would_one_by_one(
     kinds: tuple[str, str], nodes: tuple[int, int], data: st.DataObject
@@ -120,7 +120,9 @@ def test_a_run_ends_as_its_messages_would_one_by_one(
     steps, slow = data.draw(scripts(kinds)), data.draw(st.sets(st.integers(0, 12)))
     flight = data.draw(st.sampled_from([30, 65536]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delayed_acks, "ACK_PAUSE_SECONDS", 60.0)  # what its timer tells, and when, depends on the machine
+        patch.setattr(
+            delayed_client_acks, "ACK_PAUSE_SECONDS", 60.0
+        )  # what its timer tells, and when, depends on the machine
         patch.setattr(chat, "FLIGHT_BYTES", flight)
         patch.setattr(connection, "TURN_LINES", data.draw(st.sampled_from([3, 256])))
         at_once = anyio.run(outcome, kinds, nodes, steps, slow)
@@ -129,7 +131,7 @@ def test_a_run_ends_as_its_messages_would_one_by_one(
 
 
 def test_messages_of_one_read_are_said_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the test above would compare one way with itself."""
+    """Otherwise the test above would compare one way with itself."""
     said: list[list[str]] = []
     say_on = SentMessages.say_on
 

@@ -1,10 +1,10 @@
-"""One time a message: that at which a node first took it, for both sides and for ever."""
+"""A message has one time for both sides: the time at which a node first accepted it."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.protocol.events import Acked, Acknowledge, Claim, EndOfStream, Messages, Paired, Resume, Say
+from relay.protocol.commands_and_events import Acked, Acknowledge, Claim, EndOfStream, Messages, Paired, Resume, Say
 from relay.session.message_times import TIMES_KEPT, TIMES_SPARE, MessageTimes
 from relay.session.peer_messages import Text
 from tests.relay import movers
@@ -14,13 +14,13 @@ world = movers.world
 
 
 def times_told(user: User) -> dict[int, float]:
-    """The time of each message that a user was told since it was last asked."""
+    """Return the times of a user's new messages."""
     told = [event for event in user.hears() if isinstance(event, Messages)]
     return {event.id + n: event.at for event in told for n in range(len(event.texts))}
 
 
 def acks(user: User) -> list[tuple[int, float | None]]:
-    """Ids and times of the acknowledgements that a user was told since it was last asked."""
+    """Return ids and times of a user's new acknowledgements."""
     return [(event.id, event.at) for event in user.hears() if isinstance(event, Acked)]
 
 
@@ -39,7 +39,7 @@ class TestTimes:
     def test_the_first_that_is_noted_stays(self, notes: list[tuple[int, int, float]]) -> None:
         times, known, next = MessageTimes(), dict[int, float](), 1
         for step, count, at in notes:
-            first = max(1, next + step - 2)  # again, behind the last, or with a gap
+            first = max(1, next + step - 2)  # again, after the last one, or with a gap
             fresh = times.note(first, count, at)
             assert fresh is (first >= next)
             for id in range(first, first + count):
@@ -90,7 +90,7 @@ def test_the_sender_is_told_the_time_that_the_partner_was_told(world: World, ann
     ben.says(Acknowledge(2))
     world.settle()
     assert acks(ann) == [(2, NOON + 2)]
-    ann.says(Say("a", 1), Say("b", 2))  # again: each has its own
+    ann.says(Say("a", 1), Say("b", 2))  # they are sent again, and each keeps its time
     assert acks(ann) == [(1, NOON), (2, NOON + 2)]
 
 
@@ -111,7 +111,7 @@ def test_a_message_has_the_same_time_when_the_partner_comes_back_elsewhere(world
 def test_a_message_has_the_same_time_when_the_sender_says_it_again_on_another_node(
     world: World, ann: User, ben: User, told: bool
 ) -> None:
-    """Her node is dead, and with it all that it knew; his has the message, whether he was told or is away."""
+    """Her node is dead, with everything that it knew. His node has the message, whether he was told or is away."""
     chat = pair(ann, ben)
     if not told:
         ann.says(Say("a", 1), Say("b", 2))
@@ -142,7 +142,7 @@ def test_a_message_has_the_same_time_when_the_sender_says_it_again_on_another_no
 def test_a_message_has_the_same_time_when_the_sender_moves_before_anybody_was_told(
     world: World, ann: User, ben: User
 ) -> None:
-    """He is away, so that only her first node has seen it; that one lives, and hands on what it knows."""
+    """He is away, so only her first node has seen it. That node lives, and passes its knowledge on."""
     chat = pair(ann, ben)
     ben.says(EndOfStream())
     world.settle()
@@ -182,7 +182,7 @@ def test_what_was_acknowledged_meanwhile_has_its_time_too(world: World, ann: Use
 
 
 def test_a_partner_who_comes_back_says_what_time_it_was_told(world: World, ann: User, ben: User) -> None:
-    """Both nodes are dead: nobody else knows."""
+    """Both nodes are dead, so nobody else knows it."""
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
     world.settle()
@@ -201,7 +201,7 @@ def test_a_partner_who_comes_back_says_what_time_it_was_told(world: World, ann: 
 
 
 def test_a_partner_says_it_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User) -> None:
-    """Her old place is all that his record names, so that his first word goes where nobody is."""
+    """His record names only her old node, so his first peer message reaches nobody."""
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
     world.settle()
@@ -223,7 +223,7 @@ def test_a_partner_says_it_also_to_a_sender_who_came_back_first(world: World, an
 def test_a_message_has_the_same_time_when_the_senders_node_dies_and_the_partner_moves(
     world: World, ann: User, ben: User, first: str
 ) -> None:
-    """The partner's first node lives, and hands on what it knows; its client doesn't say what it had."""
+    """The partner's first node lives, and passes its knowledge on. His client doesn't say which messages it had."""
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
     world.settle()
@@ -258,7 +258,7 @@ def test_a_message_has_the_same_time_when_the_senders_node_dies_and_the_partner_
 
 
 def test_a_sender_who_moves_takes_along_what_its_node_had_learnt(world: World, ann: User, ben: User) -> None:
-    """The partner's node is dead, and hers lives: it knows when she said what he was told."""
+    """The partner's node is dead, and hers lives. It knows the times of the messages that he was told."""
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
     world.settle()
@@ -294,7 +294,7 @@ def test_a_person_s_stamp_is_the_same_time(world: World, ann: User) -> None:
 
 
 def test_only_mail_of_the_present_chat_and_owner_is_noted(world: World, ann: User, ben: User) -> None:
-    """Of what came for another chat, or from a stale owner, nothing is noted."""
+    """Messages for another chat, or from a former owner, leave no note."""
     pair(ann, ben)
     assert ben.session.chat is not None
     ben.place.deliver(Text("ben", "another", 9, 1, 0, 1.0, ["x"]))

@@ -1,4 +1,4 @@
-"""The agreement of two users, seen from one of them: every step and every event, as a table."""
+"""The agreement of two users, as one of them sees it: a table of every step and every event."""
 
 from collections.abc import Callable
 
@@ -6,19 +6,19 @@ import pytest
 from msgspec.structs import replace
 
 from relay.model import Party
+from relay.protocol.commands_and_events import Call, EndOfStream
 from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import Call, EndOfStream
 from relay.session.pairing import Answering
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Mail
 from tests.relay.world import User, World, enter, in_words
 
 BEN = Party("n2", "ben", "Ben", 9, "client", 30.0)
 CAS = Party("n3", "cas", "Cas", 8, "node", 0.0)
-LOW, HIGH = "a", "zzz"  # chat ids below and above all that are proposed here
+LOW, HIGH = "a", "zzz"  # chat ids below and above all proposed ones
 
 
 class Desk:
-    """Ann on n1. Her mail to n2 and n3 isn't delivered: the test reads it and answers in the others' place."""
+    """Ann on n1. Her peer messages to n2 and n3 aren't delivered: the test reads and answers them."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -26,11 +26,11 @@ class Desk:
         self.ann = enter(self.place, "Ann")
         self.ben = enter(self.world.place("n2"), "Ben")
         enter(self.world.place("n3"), "Cas")
-        self.chat = ""  # that she proposed
+        self.chat = ""  # the chat that she proposed
 
     @property
     def step(self) -> str:
-        """Where she is."""
+        """Return her step."""
         step = self.ann.session.pairing.step
         if step is not None:
             return type(step).__name__
@@ -43,7 +43,7 @@ class Desk:
         self.chat = step.chat
 
     def answer(self) -> None:
-        """The directory answers what it was asked first."""
+        """Have the directory answer its first question."""
         self.world.happen("directory")
 
     def refuse(self) -> None:
@@ -165,7 +165,7 @@ EVENTS: dict[str, Deed] = {
 
 LOST = "name_lost None"
 
-# Step, event: step after it, mail that she sends, what she is told.
+# Step and event; the step after it, the peer messages that she sends, and the events that she is told.
 TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
     ("free", "invite", "Answering", [], []),
     ("free", "accept of another call", "free", ["ChatEnded cas"], []),
@@ -299,7 +299,7 @@ def test_the_record_names_the_partner_as_soon_as_one_is_promised(step: str, chat
 
 @pytest.mark.parametrize("step", ["looking", "calling", "settling"])
 def test_a_call_in_a_crowd_takes_the_time_that_its_turn_takes(step: str) -> None:
-    """Who is sent away because others come first would only come again."""
+    """A user who is refused because others come first would only call again."""
     desk = Desk()
     STEPS[step](desk)
     desk.world.directory.crowded = True
@@ -319,7 +319,7 @@ def test_what_is_heard_of_a_step_after_the_end_means_nothing(
 ) -> None:
     """The record of a callee is being written while its session ends."""
     ann.says(Call("Ben"))
-    world.happen("directory")  # where ben is
+    world.happen("directory")  # it finds where ben is
     world.happen(("n1", "n2"))
     assert isinstance(ben.session.pairing.step, Answering)
     getattr(ben.session, ends)()

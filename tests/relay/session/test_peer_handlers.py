@@ -1,10 +1,9 @@
-"""What mail from a partner does: which is told, which is refused, and how two sides find together again."""
+"""Peer messages from a partner: which are told, which are refused, and how two sides repair a loss."""
 
 import pytest
 
 from relay.model import Party
-from relay.protocol.errors import Code, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Away,
@@ -17,6 +16,7 @@ from relay.protocol.events import (
     Say,
     Unconfirmed,
 )
+from relay.protocol.errors import Code, Reason
 from relay.session import peer_handlers
 from relay.session.peer_messages import (
     Accept,
@@ -39,7 +39,7 @@ NOON = 1_795_404_840.0
 
 
 class Desk:
-    """Ann in a chat with Ben, who lives on n2. Mail to him stays where the test can read it."""
+    """Ann in a chat with Ben, who lives on n2. The test reads the peer messages to him."""
 
     def __init__(self, *, acks: bool = True) -> None:
         self.world = World()
@@ -53,7 +53,7 @@ class Desk:
         return self.ann.session
 
     def gets(self, *mails: Mail) -> list[Event]:
-        """Mail arrives; what she is told of it."""
+        """Deliver a peer message. Returns the events that she is told."""
         for mail in mails:
             peer_handlers.receive(self.session, mail)
         return self.ann.hears()
@@ -61,12 +61,12 @@ class Desk:
     def text(
         self, id: int, *texts: str, prev: int | None = None, fencing_token: int | None = None, chat: str = ""
     ) -> Text:
-        """Mail from Ben."""
+        """Return a text from Ben."""
         fencing_token = self.ben.fencing_token if fencing_token is None else fencing_token
         return Text("ann", chat or self.chat, fencing_token, id, id - 1 if prev is None else prev, NOON, list(texts))
 
     def sync(self, last: int, *, reply: bool = True, chat: str = "", party: Party | None = None) -> Resync:
-        """Ben says where he lives and what he has."""
+        """Return Ben's node and last message as a `Resync`."""
         return Resync("ann", chat or self.chat, party or self.ben, last, reply)
 
     def posted(self) -> list[tuple[str, Mail]]:
@@ -74,7 +74,7 @@ class Desk:
         return [(node_id, mail) for (_, node_id), mail in self.world.lose()]
 
     def moved(self, node_id: str) -> Party:
-        """Ben has come back on another node."""
+        """Return the message that Ben has come back on another node."""
         self.world.place(node_id)
         old = self.ben
         return Party(node_id, old.canonical_name, old.display_name, old.fencing_token + 1, old.acks, old.grace)
@@ -160,7 +160,7 @@ class TestTheEnd:
     def test_that_of_another_chat_makes_nobody_deaf(self, desk: Desk) -> None:
         desk.gets(HalfClosed("ann", "old", 0))
         assert desk.session.chat is not None
-        assert not desk.session.chat.deaf
+        assert not desk.session.chat.half_closed
 
 
 class TestAway:
@@ -231,7 +231,7 @@ class TestSync:
         assert desk.session.chat is not None
 
     def test_two_sides_that_missed_everything_find_together_again(self) -> None:
-        """Both nodes forget the link between them; each side asks once."""
+        """Both nodes forget the link between them, and each side asks once."""
         world = World()
         ann, ben = enter(world.place("n1"), "Ann", acks=True), enter(world.place("n2"), "Ben", acks=True)
         pair(ann, ben)
@@ -252,7 +252,7 @@ class TestSync:
 
 
 class TestNobodyHere:
-    """Mail for a name that nobody owns here: whoever waits for an answer gets one."""
+    """Peer messages for a name without an owner here: a sender that waits for an answer gets one."""
 
     CAS = Party("n2", "cas", "Cas", 1, "node", 0.0)
 
@@ -278,7 +278,7 @@ class TestNobodyHere:
 
 
 def test_a_caller_of_someone_who_forgot_the_chat_is_told(desk: Desk) -> None:
-    """The other side knows of no chat: this one is over here too, and a new call is possible."""
+    """The other side knows no chat, so it is over here too, and a new call is possible."""
     desk.gets(ChatEnded("ann", desk.chat, Reason.LOST, 0))
     desk.ann.says(Call("Ben"))
     assert desk.session.pairing.step is not None
@@ -293,6 +293,6 @@ def test_what_a_program_has_not_acknowledged_is_not_acknowledged_by_a_sync() -> 
     assert ben.texts() == ["a"]
     chat = ben.session.chat
     assert chat is not None
-    ben.session.host.post("n1", chat.sync(ben.session.party, reply=True))  # as when a node had forgotten the link
+    ben.session.host.post("n1", chat.sync(ben.session.party, reply=True))  # as a node that forgot the link
     world.settle()
     assert not [event for event in ann.hears() if isinstance(event, Acked)]

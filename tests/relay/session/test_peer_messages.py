@@ -1,4 +1,4 @@
-"""Mail as bytes: what went in comes out, and hostile bytes do no more than be refused."""
+"""Peer messages are decoded as they were encoded, and hostile bytes are refused."""
 
 import math
 from contextlib import suppress
@@ -57,8 +57,9 @@ strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 numbers = st.integers(0, 2**63 - 1)
 
 
-# The same as nodes of version 0.1 wrote it, in the same order. Never change these: nodes of one major version
-# understand each other. What a later one adds stands at the end, has a default, and gets its bytes below, not here.
+# The same messages as nodes of version 0.1 wrote them, in the same order. Never change these: nodes of one major
+# version understand each other. A new field of a later version is the last one, has a default, and gets its bytes
+# below, not here.
 OLD = [
     "9194a6696e76697465a362656ea2633197a26e31a3616e6ea3416e6e03a6636c69656e74cb403e000000000000c2",
     "9193a772696e67696e67a3616e6ea26331",

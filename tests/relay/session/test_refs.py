@@ -1,4 +1,4 @@
-"""A client's own mark for a request comes back in every answer to it; a call can be given up by it at any time."""
+"""A client's `ref` of a request comes back in every answer to it, and a call can be given up by it at any time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from relay.hub.rate_limit import RateLimiter
-from relay.protocol.errors import Code
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Acknowledge,
     Block,
@@ -30,7 +29,8 @@ from relay.protocol.events import (
     Unblock,
     Who,
 )
-from relay.session.runtime import Limits
+from relay.protocol.errors import Code
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session
 from tests.relay.session.test_incoming_calls import asking
 from tests.relay.world import User, World, enter, pair
@@ -57,7 +57,7 @@ def ben(world: World) -> User:
 
 
 def refs(told: list[Event]) -> list[tuple[str, Any]]:
-    """What was told, and its ref."""
+    """Return the new events with their refs."""
     return [(type(event).__name__, getattr(event, "ref", None)) for event in told]
 
 
@@ -165,7 +165,7 @@ def test_a_call_that_is_asked_about_has_it_on_both_sides(world: World, ann: User
 
 
 def test_a_call_rings_before_it_is_answered_however_fast_that_is(world: World, ann: User) -> None:
-    """Also where her own record is written late."""
+    """This holds also if her own record is written late."""
     ben = asking(world, "ben")
     ann.says(Call("ben", "a"))
     while not any(isinstance(event, Invited) for event in ben.told):
@@ -283,7 +283,7 @@ def test_one_of_two_who_call_each_other_gives_up(world: World, ann: User, ben: U
     assert ann.session.chat is ben.session.chat is None
 
 
-# --- who is busy
+# --- busy users
 
 
 def test_whoever_calls_or_is_called_is_busy_meanwhile(world: World, ann: User) -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from relay.directory.directory import SessionRecord
 from relay.hub.record_writer import body
-from relay.protocol.errors import MESSAGES, Code, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Away,
@@ -23,6 +22,7 @@ from relay.protocol.events import (
     Unconfirmed,
     Welcome,
 )
+from relay.protocol.errors import MESSAGES, Code, Presence, Reason
 from relay.session import resume
 from relay.session.pairing import Reserved, Settling
 from relay.session.session import Session
@@ -75,7 +75,7 @@ def test_where_nobody_knows_how_far_the_client_numbered_the_first_id_is_right(
 
 def test_where_the_node_or_the_partner_knows_that_counts(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
-    here = comes_back(ann, world.place("n1"), chat, sent=None)  # as another node would, but it numbered nothing yet
+    here = comes_back(ann, world.place("n1"), chat, sent=None)  # any node would do; it numbered nothing yet
     world.settle()
     here.says(Say("a", 1), Say("b", 2))
     world.settle()
@@ -98,7 +98,10 @@ def test_a_client_that_says_it_used_none_begins_with_one(world: World, ann: User
 
 
 def test_a_chat_that_the_client_knows_to_be_over_does_not_go_on(world: World, ann: User, ben: User) -> None:
-    """Its node had told it so, and was killed before the record said it. Ann's text would reach ben once more."""
+    """Its node had told it so, and was killed before the record said it.
+
+    Otherwise ann's text would reach ben once more.
+    """
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
     world.settle()
@@ -124,7 +127,7 @@ def test_a_chat_that_goes_on_for_the_client_is_not_the_one_that_it_left(world: W
 def test_a_call_that_was_taken_by_one_who_moves_at_once_goes_on_where_it_moved_to(
     world: World, ann: User, ben: User
 ) -> None:
-    """The old place waits for the caller's word in vain. It must not take the chat back: the new one has it."""
+    """The old place waits for the caller's answer in vain. It must not take the chat back from the new place."""
     ann.says(Call("ben"))
     while ann.session.chat is None:
         world.happen(world.choices()[0])
@@ -160,14 +163,14 @@ def test_an_agreement_in_which_the_callee_moves_before_it_is_settled_comes_to_no
 
 
 class TestASwitchInWhichTheCallerMoves:
-    """Ann chats with ben and calls cid. Her record names both chats; whichever it is, exactly one of them goes on."""
+    """Ann chats with ben and calls cid. Her record names both chats, and exactly one of them goes on."""
 
     @pytest.fixture
     def cid(self, world: World) -> User:
         return enter(world.place("n4"), "cid", acks=True)
 
     def settling(self, world: World, ann: User) -> Callable[[], None]:
-        """Her record is about to be written. Returns what tells her so."""
+        """Begin to write her record. Returns a function that tells her of the result."""
         ann.says(Call("cid"))
         while not isinstance(ann.session.pairing.step, Settling):
             world.happen(world.choices()[0])
@@ -195,7 +198,7 @@ class TestASwitchInWhichTheCallerMoves:
         assert pair(enter(world.place("n1"), "dan"), cid)
 
     def test_once_it_is_settled_goes_on_in_the_new_one(self, world: World, ann: User, ben: User, cid: User) -> None:
-        """Her node dies before she hears of it, and before her record says that the old chat is over."""
+        """Her node dies before she learns of it, and before her record says that the old chat is over."""
         old = pair(ann, ben)
         written = self.settling(world, ann)
         written()
@@ -215,7 +218,7 @@ class TestASwitchInWhichTheCallerMoves:
     def test_is_asked_by_the_old_partner_and_answers_when_it_knows(
         self, world: World, ann: User, ben: User, cid: User
     ) -> None:
-        """Ben's node looks for ann as soon as it hears that she has moved, and would take no for an answer."""
+        """Ben's node looks for ann as soon as it learns that she has moved, and would believe a negative answer."""
         chat = pair(ann, ben)
         self.settling(world, ann)
         again = is_found(comes_back(ann, world.place("n3"), chat))
@@ -235,7 +238,7 @@ class TestASwitchInWhichTheCallerMoves:
     def test_that_has_ended_meanwhile_means_nothing_to_the_search_for_it(
         self, world: World, ann: User, ben: User, ends: str
     ) -> None:
-        """Where ann is, is heard of when nobody here asks for it any more."""
+        """The answer about ann's place comes when nobody here asks for it any more."""
         pair(ann, ben)
         chat = ben.session.chat
         assert chat is not None

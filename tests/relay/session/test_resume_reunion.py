@@ -1,13 +1,24 @@
-"""How a session that came back and its partner find each other again, or learn that there is nothing to find."""
+"""A resumed session and its partner find each other again, or learn that the chat is over."""
 
 import pytest
 
 from relay.model import Located
+from relay.protocol.commands_and_events import (
+    Acked,
+    Away,
+    EndOfStream,
+    Leave,
+    Left,
+    Messages,
+    Paired,
+    Refused,
+    Say,
+    Welcome,
+)
 from relay.protocol.errors import Presence, Reason
-from relay.protocol.events import Acked, Away, EndOfStream, Leave, Left, Messages, Paired, Refused, Say, Welcome
 from relay.session import resume
 from relay.session.drain import dismiss
-from relay.session.kick import kick
+from relay.session.operator_kick import kick
 from relay.session.peer_messages import Text
 from relay.session.session import State
 from tests.relay import movers
@@ -18,7 +29,7 @@ world, ann, ben = movers.world, movers.ann, movers.ben
 
 
 def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User) -> None:
-    """Each looks where the other was; that node answers that it knows nobody of that name, which ends nothing."""
+    """Each looks where the other was. That node answers that it doesn't have the session, which ends nothing."""
     chat = pair(ann, ben)
     for user in (ann, ben):
         user.says(EndOfStream())
@@ -38,7 +49,10 @@ def test_two_who_move_at_once_find_each_other(world: World, ann: User, ben: User
 def test_a_slow_answer_does_not_overrule_a_partner_that_has_moved_and_found_us_meanwhile(
     world: World, ann: User, ben: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their nodes stop, and both move at once. Where ben is said to be there is nobody any more who could answer."""
+    """Their nodes stop, and both move at once.
+
+    Ben isn't at the place that the directory names, so no answer comes from there.
+    """
     chat = pair(ann, ben)
     for user in (ann, ben):
         user.says(EndOfStream())
@@ -71,7 +85,10 @@ def test_a_partner_that_nobody_knows_any_more_is_lost(world: World, ann: User, b
 
 
 def test_one_that_is_just_arriving_is_waited_for(world: World, ann: User, ben: User) -> None:
-    """The directory names a node that doesn't know the partner yet: it's asked again, and nobody is told anything."""
+    """The directory names a node that doesn't have the partner yet.
+
+    That node is asked again, and nobody is told anything.
+    """
     chat = pair(ann, ben)
     ann.says(EndOfStream())
     world.settle()
@@ -108,7 +125,7 @@ def test_a_redis_that_is_away_is_asked_again(world: World, ann: User, ben: User)
 
 
 def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann: User, ben: User) -> None:
-    """The partner's node died, it came back elsewhere, and no word of that got through: the directory knows."""
+    """The partner's node died, and it came back elsewhere. No message of that arrived, but the directory knows it."""
     chat = pair(ann, ben)
     ann.session.node_lost("n2", 0.0)
     again = is_found(comes_back(ben, world.place("n3"), chat))
@@ -125,7 +142,7 @@ def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann:
 
 
 def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world: World, ann: User, ben: User) -> None:
-    """Ben's node was cut off, and taken for dead; meanwhile he left, and the word of that went with the link."""
+    """Ben's node was cut off, and taken for dead. Meanwhile he left, and the message of that was lost with the link."""
     pair(ann, ben)
     ann.session.node_lost("n2", 0.0)
     ben.says(Leave())
@@ -149,7 +166,7 @@ def test_a_farewell_that_was_lost_is_asked_for_when_the_grace_is_over(world: Wor
 
 
 def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) -> None:
-    """While the node waits for the partner's word mail may come already: from the partner, on its way before."""
+    """While the node waits for the partner's answer, earlier messages of the partner may arrive."""
     chat = pair(ann, ben)
     ben.says(EndOfStream())
     world.settle()
@@ -187,7 +204,7 @@ def test_one_who_is_kicked_before_its_welcome_is_not_welcomed(world: World, ann:
 
 
 def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, ben: User) -> None:
-    """Everyone on this node had been told before this one came to it."""
+    """All sessions of this node were told before this one came to it."""
     chat = pair(ann, ben)
     ann.says(EndOfStream())
     world.settle()
@@ -206,7 +223,7 @@ def test_a_partner_on_a_dead_node_is_known_to_be_away(world: World, ann: User, b
 def test_a_partner_whose_node_had_died_before_is_lost_once_the_directory_can_tell(
     world: World, ann: User, ben: User
 ) -> None:
-    """Nobody tells a session of a death that its new node had been told of before it came."""
+    """Nobody tells a session of a death that its new node knew of before the session came."""
     chat = pair(ann, ben)
     world.crash("n2", lapsed=False)
     ann.says(EndOfStream())
@@ -225,7 +242,7 @@ def test_a_partner_whose_node_had_died_before_is_lost_once_the_directory_can_tel
 
 
 def test_a_person_whose_partner_moved_while_their_node_slept_finds_it(world: World, ann: User) -> None:
-    """The new place told a node that was taken for dead; it learns of the move from the directory only."""
+    """The new place told a node that was taken for dead. Only the directory tells of the move."""
     tom = enter(world.place("n1"), "tom", program=False)
     chat = pair(ann, tom)
     ann.says(EndOfStream())

@@ -1,12 +1,23 @@
-"""What a client says: its numbering, what may be under way, and one outcome for every id."""
+"""The messages of a client: their ids, the number in flight, and one outcome for every id."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.protocol.commands_and_events import (
+    Acked,
+    Acknowledge,
+    Call,
+    Event,
+    Leave,
+    Messages,
+    Quit,
+    Refused,
+    Say,
+    Unconfirmed,
+)
 from relay.protocol.errors import Code, Reason
-from relay.protocol.events import Acked, Acknowledge, Call, Event, Leave, Messages, Quit, Refused, Say, Unconfirmed
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from tests.relay.world import CHAT, NOON, User, World, enter, pair
 
 LIMITS = Limits(window=4, window_bytes=100)
@@ -18,18 +29,18 @@ def ben(world: World) -> User:
 
 
 def heard(user: User) -> list[tuple[int, str]]:
-    """The messages that a user was told since it was last asked, by their ids."""
+    """Return the ids of a user's new messages."""
     told = [event for event in user.hears() if isinstance(event, Messages)]
     return [(event.id + n, text) for event in told for n, text in enumerate(event.texts)]
 
 
 def refusals(user: User) -> list[tuple[Code, int | None, int | None]]:
-    """Code, id and expected id of the errors that a user was told since it was last asked."""
+    """Return code, id and expected id of a user's new errors."""
     return [(event.code, event.id, event.expected) for event in user.hears() if isinstance(event, Refused)]
 
 
 def outcomes(user: User) -> list[Event]:
-    """What a user was told of its own messages since it was last asked."""
+    """Return the new outcomes of a user's own messages."""
     return [event for event in user.hears() if isinstance(event, Acked | Unconfirmed)]
 
 
@@ -160,8 +171,8 @@ class TestChats:
             Unconfirmed(1, 1, Reason.QUIT, ("a",), CHAT),
             Unconfirmed(3, 4, Reason.QUIT, ("b", "c"), CHAT),
         ]
-        assert ann.session.outbox.outcomes.of(2) == ("never was", Reason.LOST)
-        assert ann.session.outbox.outcomes.of(3) == (chat, Reason.QUIT)
+        assert ann.session.sent_messages.outcomes.of(2) == ("never was", Reason.LOST)
+        assert ann.session.sent_messages.outcomes.of(3) == (chat, Reason.QUIT)
 
     def test_an_acknowledgement_past_it_does_not_change_it(self, world: World, ann: User, ben: User) -> None:
         chat = pair(ann, ben)
@@ -170,7 +181,7 @@ class TestChats:
         ann.hears()
         ben.reads()
         assert outcomes(ann) == [Acked(3, chat, NOON)]
-        assert [ann.session.outbox.outcomes.of(id) for id in (1, 2, 3)] == [
+        assert [ann.session.sent_messages.outcomes.of(id) for id in (1, 2, 3)] == [
             (chat, None),
             ("never was", Reason.LOST),
             (chat, None),
@@ -228,7 +239,7 @@ class TestAFullWindow:
     def test_the_rest_of_what_was_said_at_once_is_refused_alike_until_that_id_comes_again(
         self, world: World, ben: User
     ) -> None:
-        """Room that comes in between is not for what stands behind a text that was refused."""
+        """Room that comes in between isn't for the messages after a refused one."""
         ada = enter(world.place("n1"), "ada", acks=True)
         pair(ada, ben)
         ada.says(*(Say("x", id) for id in range(1, 8)))
@@ -297,7 +308,7 @@ class TestAFullWindow:
 
 @given(st.lists(st.sampled_from(["say", "say", "old", "repeat", "read", "leave", "call", "settle"]), max_size=40))
 def test_every_id_ends_in_exactly_one_outcome(deeds: list[str]) -> None:
-    """Whatever happens, each id that was taken is covered by one acknowledgement or listed in one `unconfirmed`."""
+    """Each accepted id is covered by one acknowledgement or listed in one `unconfirmed`, whatever happens."""
     world = World(Limits(window=4, window_bytes=100))
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben")
     id, repeated = 0, set[int]()

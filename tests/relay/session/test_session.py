@@ -1,9 +1,8 @@
-"""One user: what may be asked for in which state, and what waits for what. How it ends: see test_session_ends."""
+"""One user: the commands of each state, and the lines that wait. test_session_ends.py has the ends."""
 
 import pytest
 
-from relay.protocol.errors import Code, Presence
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Call,
@@ -24,8 +23,9 @@ from relay.protocol.events import (
     Welcome,
     Who,
 )
+from relay.protocol.errors import Code, Presence
 from relay.protocol.frame_errors import About
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
 from tests.relay.world import NOON, User, World, codes, enter, pair
 
@@ -173,7 +173,10 @@ class TestWho:
 
 
 class TestWhatWaits:
-    """`blocked`: the connection keeps the lines. `draining`: acknowledgements and pings among them get past."""
+    """While a session is `blocked`, the connection keeps the lines.
+
+    If it is `draining`, acknowledgements and pings pass.
+    """
 
     @pytest.mark.parametrize(
         ("command", "blocked", "draining"),

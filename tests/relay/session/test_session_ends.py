@@ -1,9 +1,8 @@
-"""How chats and sessions end: by leaving, quitting, a broken connection, a dead node, a lost name."""
+"""The ends of chats and sessions: a leave, a quit, a broken connection, a dead node, a lost name."""
 
 import pytest
 
-from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
     Away,
@@ -22,7 +21,8 @@ from relay.protocol.events import (
     Unconfirmed,
     Welcome,
 )
-from relay.session.runtime import Limits
+from relay.protocol.errors import Code, Presence, Reason
+from relay.session.runtime_interface import Limits
 from relay.session.session import State
 from tests.relay.world import CHAT, NOON, User, World, codes, enter, pair
 
@@ -293,11 +293,11 @@ class TestALostName:
         assert ann.session.state is State.ENDED
         assert ben.hears()[-1] == Left("Ann", Reason.LOST, CHAT)
         world.pass_time(GRACE)
-        assert "ann" in world.records  # the new owner's: the old session's grace gives nothing back
+        assert "ann" in world.records  # the name is the new owner's: the old session's grace releases nothing
 
 
 def test_a_quit_is_not_forgotten_with_a_lost_name() -> None:
-    """It waited behind a message; the name is lost meanwhile, and the client waits for the end that it asked for."""
+    """It waited for a message, and the name is lost meanwhile. The client still waits for the end that it asked for."""
     world = World()
     ann, ben = enter(world.place("n1"), "ann"), enter(world.place("n2"), "ben", acks=True)
     pair(ann, ben)

@@ -1,4 +1,4 @@
-"""A session that is over is gone at once, whatever it was in the middle of: nothing waits for the cyclic collector."""
+"""A session that is over is gone at once, in any situation: nothing waits for the cyclic garbage collector."""
 
 import gc
 import json
@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.session.drain import dismiss
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import Session
-from tests.relay.desk import Wire, a_router, until
+from tests.relay.desk import Wire, a_hub, until
 from tests.support.server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
-# No timer of a session rings while a test lasts, but for that of a client that doesn't come back.
+# No timer of a session goes off during a test, except the one of a client that doesn't come back.
 NEVER = 600.0
 LIMITS = Limits(grace=0.02, lease=NEVER, name=NEVER, patience=NEVER, reunion=NEVER, ask=NEVER, call=NEVER)
 
@@ -27,34 +27,34 @@ DIALECTS = ["text", "classic", "json"]
 
 
 class Client:
-    """A client of any dialect, who is gone with its connection when it has `left`."""
+    """A client of any dialect. Nothing is left of it once it has `left`."""
 
     def __init__(self, hub: Hub, dialect: str) -> None:
         self.dialect = dialect
         self.wire: Any = Wire(hub, classic=dialect == "classic")
 
     def says(self, text: str, /, **frame: Any) -> None:
-        """A line of a person's, or a frame."""
+        """Send a person's line, or a frame."""
         self.wire.send(json.dumps(frame).encode() + b"\n" if self.dialect == "json" else text.encode() + b"\n")
 
     async def hears(self, *words: bytes) -> bytes:
-        """Wait for one of them."""
+        """Wait for one of these."""
         await until(lambda: any(word in self.wire.sent for word in words))
         sent = bytes(self.wire.sent)
         self.wire.lines()
         return sent
 
     async def enters(self, name: str, **more: Any) -> None:
-        """Take a name."""
+        """Claim a name."""
         self.says(name, type="hello", name=name, **more)
         await self.hears(b"OK", b'"welcome"')
 
     async def calls(self, name: str) -> None:
-        """Call somebody who is free."""
+        """Call a free user."""
         self.says(f"To:{name}", type="to", name=name)
 
     def leaves(self) -> None:
-        """Be cut off. As a transport of asyncio does, the wire lets go of its connection then."""
+        """Break the connection. As a transport of asyncio does, the wire lets go of its connection then."""
         self.wire.reset()
         self.wire.socket.close()
         self.wire.connection = None
@@ -62,7 +62,7 @@ class Client:
 
 
 class Stage:
-    """A node, its clients, and a look at every session that there ever was."""
+    """A node, its clients, and a check of every session that there ever was."""
 
     def __init__(self, hub: Hub, dialect: str, sessions: "list[weakref.ref[Session]]") -> None:
         self.hub, self._dialect = hub, dialect
@@ -70,23 +70,23 @@ class Stage:
         self._sessions = sessions
 
     def client(self, dialect: str = "") -> Client:
-        """Somebody connects."""
+        """Return a new client."""
         self._clients.append(Client(self.hub, dialect or self._dialect))
         return self._clients[-1]
 
     def cuts_off(self) -> None:
-        """Cut all off who are left."""
+        """Cut off all remaining clients."""
         for client in self._clients:
             if client.wire is not None:
                 client.leaves()
 
     async def is_empty(self) -> None:
-        """All that are left are cut off; then nothing is left of them."""
+        """Cut off all remaining clients, and return whether nothing is left of them."""
         self.cuts_off()
         await until(lambda: self.left() == [])
 
     def left(self) -> list[Any]:
-        """The sessions that are still there."""
+        """Return the sessions that are still in memory."""
         return [session.state for session in (there() for there in self._sessions) if session is not None]
 
 
@@ -114,10 +114,10 @@ async def stage(
         return session
 
     monkeypatch.setattr(Hub, "plug", noted)
-    async with a_router(redis_server.url, prefix, LIMITS) as hub:
+    async with a_hub(redis_server.url, prefix, LIMITS) as hub:
         stage = Stage(hub, request.param, sessions)
         yield stage
-        stage.cuts_off()  # where the test failed
+        stage.cuts_off()  # the test has failed
 
 
 Scene = Callable[[Stage], Awaitable[None]]
@@ -174,7 +174,7 @@ async def talks(stage: Stage) -> None:
 
 
 async def quits_behind_what_it_said(stage: Stage) -> None:
-    """The partner's program takes its time to acknowledge; so the end waits for that."""
+    """The partner's program takes its time to acknowledge, so the end waits for that."""
     ann, ben = stage.client(), stage.client("json")
     await ann.enters("ann")
     await ben.enters("ben", acks=True)
@@ -201,7 +201,7 @@ async def calls_and_is_called(stage: Stage) -> None:
     await ann.hears(b"did not take the call", b"declined")
     await cid.calls("ben")
     await ben.hears(b"invited")
-    cid.leaves()  # while it rings
+    cid.leaves()  # it leaves while the call rings
     ben.says("", type="block", name="ann")
     await ben.hears(b"blocked")
     await ann.calls("ben")
@@ -229,7 +229,7 @@ async def goes_on_elsewhere(stage: Stage) -> None:
 
 
 async def says_too_much_at_once(stage: Stage) -> None:
-    """It is cut off while it isn't read for what it said, which is for longer than the test waits."""
+    """It is cut off while it isn't read because of its many lines, which is longer than the test waits."""
     stage.hub.limits = replace(stage.hub.limits, bytes=1)
     ann = stage.client()
     await ann.enters("ann")

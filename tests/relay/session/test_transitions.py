@@ -1,4 +1,4 @@
-"""The states of a session: what its table of transitions promises, and that nobody changes them past the table."""
+"""The states of a session: the promises of their table, and that no code changes them past the table."""
 
 import ast
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ import relay
 from relay.session import peer_handlers
 from relay.session import session as owner
 from relay.session.peer_messages import Mail, Typing
-from relay.session.runtime import Limits
+from relay.session.runtime_interface import Limits
 from relay.session.session import NAMED, TRANSITIONS, IllegalTransition, Session, State, Transition
 from tests.relay.twins import Twins
 from tests.relay.world import World, enter
 
 ROOT = Path(relay.__file__).parent
 OWNER = Path(owner.__file__)
-# What a session alone assigns. Others read it, and call the method that stands for what has happened.
+# Attributes that only a session assigns. Other code reads them, and calls the method for an event.
 OWNED = {"state", "named", "pending", "chat", "fallback", "early", "outlet", "partner", "away", "fence"}
 
 MOVES = [(transition, state) for transition in Transition for state in State]
@@ -61,7 +61,7 @@ def test_every_transition_has_a_row_and_a_method_that_makes_it() -> None:
 
 
 async def told_after_a_defect() -> tuple[list[str], bytes]:
-    """What is in the log of both nodes once ben's session was asked for what it can't do, and what he hears then."""
+    """Return the log of both nodes after an impossible transition of ben's session, and what he is told then."""
     async with Twins(Limits(), max_line=120) as twins:
         ann, ben = twins.wire(0), twins.wire(1)
         ann.send(b'{"type":"hello","name":"ann"}\n')
@@ -93,11 +93,11 @@ def test_a_defect_of_one_session_is_logged_and_its_node_serves_on(monkeypatch: p
 
 
 def trespasses(source: str) -> Iterator[str]:
-    """Where somebody else assigns what is a session's, or touches the mail that it keeps back."""
+    """Yield the places where other code assigns a session's attributes, or touches the messages that it postpones."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Attribute(ast.Name("self"), _, ast.Store() | ast.Del()):
-                continue  # its own
+                continue  # it is the session's own
             case ast.Attribute(_, name, ast.Store() | ast.Del()) if name in OWNED:
                 yield f"line {node.lineno}: {ast.unparse(node)}"
             case ast.Attribute(_, "early", ast.Load()):

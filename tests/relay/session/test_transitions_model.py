@@ -1,4 +1,4 @@
-"""Whatever happens to sessions and in whatever order, their states follow the table, and mean what they say."""
+"""In any order of events the states of sessions follow the table, and mean what they say."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.protocol.events import Acknowledge, Call, Claim, Command, Leave, Quit, Say, Who
+from relay.protocol.commands_and_events import Acknowledge, Call, Claim, Command, Leave, Quit, Say, Who
 from relay.session.drain import dismiss
-from relay.session.kick import kick
+from relay.session.operator_kick import kick
 from relay.session.session import NAMED, Session, State
 from tests.relay.world import User, World, comes_back
 
@@ -21,7 +21,7 @@ commands = st.sampled_from(
 
 
 class Lives(RuleBasedStateMachine):
-    """Three users on three nodes, two of them in a chat, who come and go in every way that there is."""
+    """Three users on three nodes, two of them in a chat, who come and go in every way."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +45,10 @@ class Lives(RuleBasedStateMachine):
 
     @rule(name=names)
     def break_off(self, name: str) -> None:
+        """Lose the connection, as `Connection.connection_lost` reports it.
+
+        It drops its lines, also the end of the stream, if the session has let it go by then.
+        """
         user = self.users[name]
         if user.session.client is user and not user.hung_up:
             user.breaks_off()
@@ -105,7 +109,7 @@ class Lives(RuleBasedStateMachine):
 
 
 def check(session: Session) -> None:
-    """What a state says of the rest of a session."""
+    """Check that the other attributes of each session fit its state."""
     state, claims = session.state, isinstance(session.pending, Claim)
     assert session.named is (state in NAMED)
     assert not session.named or session.canonical_name

@@ -1,11 +1,11 @@
-"""Tasks that fail without taking anybody with them."""
+"""Tasks that fail without affecting others."""
 
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
 from relay.tasks import restart
-from relay.tasks.restart import Upkeep
+from relay.tasks.restart import RestartedTasks
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +16,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def grouped(error: Exception) -> None:
-    """As a task fails that has a group of its own."""
+    """Fail as a task does that has its own task group."""
 
     async def fail() -> None:
         raise error
@@ -44,14 +44,14 @@ async def test_one_that_fails_begins_anew_and_the_others_go_on(in_a_group: bool)
 
     with capture_logs() as lines:
         async with anyio.create_task_group() as tasks:
-            Upkeep(tasks).start("failing", failing, "again")
-            Upkeep(tasks).start("other", other)
+            RestartedTasks(tasks).start("failing", failing, "again")
+            RestartedTasks(tasks).start("other", other)
     assert (tries, others) == (["again"] * 3, ["done"])
     assert [line["task"] for line in lines] == ["failing"] * 2
 
 
 async def test_the_end_of_the_group_is_the_end_of_its_tasks() -> None:
     async with anyio.create_task_group() as tasks:
-        Upkeep(tasks).start("sleeper", anyio.sleep_forever)
+        RestartedTasks(tasks).start("sleeper", anyio.sleep_forever)
         await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Steps in tasks that are used again."""
+"""Jobs in tasks that are used again."""
 
 import asyncio
 import weakref
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Steps:
-    """Takes part in steps: who began in which task, and who may end."""
+    """Records which task each job began in, and lets the test end jobs."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, object] = {}

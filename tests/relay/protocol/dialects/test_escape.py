@@ -1,4 +1,4 @@
-"""What a terminal is shown."""
+"""The text that a terminal is shown."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Chunks to lines, however the chunks fall."""
+"""Chunks are cut into the same lines, wherever the chunks are cut."""
 
 import tracemalloc
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.protocol.commands_and_events import Malformed
 from relay.protocol.dialects.framing import Framer, LineFramer, RawFramer, TooLong, too_long
 from relay.protocol.errors import Code
-from relay.protocol.events import Malformed
 
 LONG = TooLong(5, b"12345")
 
@@ -81,7 +81,7 @@ def test_an_endless_line_is_not_kept() -> None:
     finally:
         tracemalloc.stop()
     assert kept < 5_000
-    assert peak < 300_000  # a growing buffer, while it moves
+    assert peak < 300_000  # a growing buffer while it is copied
 
 
 @given(st.lists(st.binary(max_size=12) | st.sampled_from([b"\n", b"\r\n", b"\r", b"12345"])))

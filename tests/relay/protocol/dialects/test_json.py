@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.protocol.dialects import JSON, TEXT, LineFramer, TooLong, choose
-from relay.protocol.dialects.json import COMMANDS
-from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     AcceptCall,
     Acked,
     Acknowledge,
@@ -33,7 +30,9 @@ from relay.protocol.events import (
     Messages,
     Missed,
     Moving,
+    NotifyTyping,
     Paired,
+    PartnerTyping,
     Ping,
     Pong,
     Quit,
@@ -42,15 +41,16 @@ from relay.protocol.events import (
     Resume,
     Rings,
     Say,
-    Type,
-    Types,
     Unblock,
     Unconfirmed,
     Welcome,
     Who,
 )
+from relay.protocol.dialects import JSON, TEXT, LineFramer, TooLong, choose
+from relay.protocol.dialects.json import COMMANDS
+from relay.protocol.errors import Code, Presence, Reason
 from relay.protocol.frame_errors import MAX_REF, About, Ref
-from relay.protocol.frames import MAX_ID, ClientFrame
+from relay.protocol.json_frames import MAX_ID, ClientFrame
 from relay.session.command_handlers import COMMANDS as HANDLED
 
 
@@ -102,8 +102,8 @@ FRAMES: list[tuple[bytes, Command]] = [
     (b'{"type":"decline","chat":"c"}', DeclineCall("c")),
     (b'{"type":"block","name":"bob"}', Block("bob")),
     (b'{"type":"unblock","name":"bob"}', Unblock("bob")),
-    (b'{"type":"typing"}', Type()),
-    (b'{"type":"typing","chat":"c"}', Type("c")),
+    (b'{"type":"typing"}', NotifyTyping()),
+    (b'{"type":"typing","chat":"c"}', NotifyTyping("c")),
     (b'{"type":"ping"}', Ping()),
     (b'{"type":"quit"}', Quit()),
 ]
@@ -143,7 +143,7 @@ def test_a_refusal_echoes_the_ref(ref: Ref) -> None:
         (b'{"type":"who","ref":"r","name":"xxx', None, None, "r"),
         (b'{"type":"hello","name":"bob","auth":"xxx', None, "bob", None),
         (b'{"type":"msg","text":"\\"id\\":7,\\"', None, None, None),
-        (b'{"type":"msg","text":"","id":7', None, None, None),  # it may go on: 70
+        (b'{"type":"msg","text":"","id":7', None, None, None),  # it may continue: 70
         (b'{"type":"msg","id":7.5,"text":"x', None, None, None),
         (b'{"type":"msg","id":7,', 7, None, None),
         (b'{"id":7}{"id":8}', 7, None, None),
@@ -251,7 +251,7 @@ TOLD: list[tuple[Event, bytes]] = [
     (Blocked("bob", True, 1), b'{"type":"blocked","name":"bob","ref":1}'),
     (Blocked("bob", False, 1), b'{"type":"unblocked","name":"bob","ref":1}'),
     (Blocked("bob", False), b'{"type":"unblocked","name":"bob"}'),
-    (Types("bob", "c1"), b'{"type":"typing","name":"bob","chat":"c1"}'),
+    (PartnerTyping("bob", "c1"), b'{"type":"typing","name":"bob","chat":"c1"}'),
     (Moving(), b'{"type":"moving"}'),
     (Replaced(), b'{"type":"replaced"}'),
     (Refused(Code.NAME_TAKEN, "m"), b'{"type":"error","code":"name_taken","message":"m"}'),

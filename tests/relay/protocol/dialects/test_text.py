@@ -1,4 +1,4 @@
-"""The text dialect to the letter, and the classic one, which is the same without line ends."""
+"""The text dialect to the letter, and the classic dialect, which is the same without line ends."""
 
 import unicodedata
 from typing import get_args
@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.model import LAST_SECOND
-from relay.protocol.dialects import CLASSIC, TEXT, Dialect, LineFramer, RawFramer, TooLong
-from relay.protocol.errors import Code, Presence, Reason
-from relay.protocol.events import (
+from relay.protocol.commands_and_events import (
     Acked,
     Away,
     Back,
@@ -29,16 +27,18 @@ from relay.protocol.events import (
     Moving,
     Noop,
     Paired,
+    PartnerTyping,
     Pong,
     Quit,
     Refused,
     Replaced,
     Rings,
     Say,
-    Types,
     Unconfirmed,
     Welcome,
 )
+from relay.protocol.dialects import CLASSIC, TEXT, Dialect, LineFramer, RawFramer, TooLong
+from relay.protocol.errors import Code, Presence, Reason
 
 AT = 1795404840.9  # Mon Nov 23 03:34:00 2026, UTC
 NOT_UTF8 = Malformed(Code.BAD_FRAME, "not valid UTF-8, not sent")
@@ -50,7 +50,7 @@ NOT_UTF8 = Malformed(Code.BAD_FRAME, "not valid UTF-8, not sent")
         (b"alice", Claim("alice")),
         (b" \talice\xe3\x80\x80", Claim("alice")),
         ("张三".encode(), Claim("张三")),
-        (b"alice\x1f", Claim("alice\x1f")),  # a control character is not white space: the session refuses it
+        (b"alice\x1f", Claim("alice\x1f")),  # a control character is not white space, and the session refuses it
         (b"al ice", Claim("al ice")),
         (b" ", Claim("")),
         (b"To:bob", Claim("To:bob")),
@@ -120,7 +120,7 @@ TOLD: list[tuple[Event, str]] = [
     (Missed("bob", "c1"), ""),
     (Rings("b\x1bob", 30.0, "c"), "* b\\x1bob is being asked."),
     (Blocked("bob", True), ""),
-    (Types("bob", "c1"), ""),
+    (PartnerTyping("bob", "c1"), ""),
     (Moving(), "* This node is going away; please reconnect."),
     (Replaced(), "* Your name now belongs to another connection."),
     (Pong(), ""),

@@ -1,10 +1,10 @@
-"""Two who chat: how much may be said, and what became of it. The wire is literal bytes."""
+"""Two users who chat: the messages that may be sent, and their outcomes, in literal bytes."""
 
 import pytest
 
+from relay.tools.bench.client_dialects import Json, Text
 from relay.tools.bench.histogram import Histogram
 from relay.tools.bench.pair import MAX_LINE, Pair, Stage
-from relay.tools.bench.speech import Json, Text
 
 WELCOME = b'{"type":"welcome","v":1,"name":"x","token":"t","window":%d}\n'
 PAIRED = b'{"type":"paired","name":"y","chat":"c","acks":"node","resumed":false}\n'

@@ -1,4 +1,4 @@
-"""`relay bench`: wrong options are one line and status 2; pairs are shared out, partners on different servers."""
+"""`relay bench`: wrong options are one line and status 2; the partners of a pair are on different servers."""
 
 import pytest
 

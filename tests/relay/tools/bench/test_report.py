@@ -1,4 +1,4 @@
-"""How a run's outcome is told: what was the limit, what did not keep up, and what is not known."""
+"""The report of a run: its limit, what was too slow, and what is unknown."""
 
 import json
 
@@ -14,7 +14,7 @@ SERVERS = (("a", 9999), ("b", 9999))
 
 
 def outcome(plan: Plan, *, delivered: int = 1000, busy: float = 0.1, waiting: float = 0.0) -> Outcome:
-    """Of one worker that measured for a second."""
+    """Return the outcome of one worker that measured for a second."""
     result = Result(1000, delivered, 0, 0, delivered, 1.0, busy, waiting)
     return Outcome(plan, SERVERS, [result], 0.5)
 

@@ -1,4 +1,4 @@
-"""What a node says of itself, and how it's shown."""
+"""A node's report, and how it is shown."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from relay.observe.status_report import Report, decode, encode
-from relay.tools.status import gather, show
+from relay.tools.status import formatting, gather
 from relay.tools.status.gather import Node, Server, Status
 
 REPORT = Report("n1", "1.0", 100.0, 3700.0, 5.0, "", 3, 2, 2, 10.5, 9.0, 1, 2048)
@@ -25,7 +25,7 @@ def status(*nodes: Node) -> Status:
 def drawn(status: Status, width: int = 120) -> list[str]:
     console = Console(width=width, record=True, file=None, quiet=False)
     with console.capture() as captured:
-        console.print(show.tables(status))
+        console.print(formatting.tables(status))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -62,13 +62,13 @@ def test_a_node_lives_as_long_as_its_lease(
 ) -> None:
     node = Node("u", msgspec.structs.replace(REPORT, trouble=trouble), left)
     assert any(drawn_as in line for line in drawn(status(node)))
-    (shown,) = json.loads(show.as_json(status(node)))["nodes"]
+    (shown,) = json.loads(formatting.as_json(status(node)))["nodes"]
     assert (shown["state"], shown["reason"]) == (state, reason)
     assert node.lives is (left is not None and left > 0)
 
 
 def test_one_whose_lease_can_not_be_read_is_unknown() -> None:
-    (shown,) = json.loads(show.as_json(status(Node("u", REPORT, None, unknown=True))))["nodes"]
+    (shown,) = json.loads(formatting.as_json(status(Node("u", REPORT, None, unknown=True))))["nodes"]
     assert (shown["state"], shown["reason"]) == ("unknown", "its lease can't be read")
 
 
@@ -84,8 +84,8 @@ def test_a_node_that_was_started_again_is_listed_once() -> None:
 
 
 def test_each_field_of_the_json_is_documented_and_no_other() -> None:
-    """docs/operations.md has a table of them."""
-    shown = json.loads(show.as_json(status(Node("u", REPORT, 3.5))))
+    """docs/operations.md has a table of the fields."""
+    shown = json.loads(formatting.as_json(status(Node("u", REPORT, 3.5))))
     fields = {key for key in shown if key not in ("nodes", "redis")}
     fields |= {f"nodes[].{key}" for key in shown["nodes"][0]} | {f"redis.{key}" for key in shown["redis"]} - {
         "redis.servers"
@@ -94,7 +94,7 @@ def test_each_field_of_the_json_is_documented_and_no_other() -> None:
     page = (Path(__file__).parents[4] / "docs" / "operations.md").read_text()
     table = page.partition("## What `relay status --json` says")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) == fields
-    assert all(f"`{state}`" in table for state in show.State)
+    assert all(f"`{state}`" in table for state in formatting.State)
 
 
 def test_living_nodes_of_one_name_are_told_apart() -> None:
@@ -102,11 +102,11 @@ def test_living_nodes_of_one_name_are_told_apart() -> None:
     dead = Node("w", msgspec.structs.replace(REPORT, name="n2"), -1.0)
     other = Node("x", msgspec.structs.replace(REPORT, name="n2"), 3.5)
     shown = status(*twins, dead, other)
-    assert json.loads(show.as_json(shown))["shared_names"] == {"n1": 2}
+    assert json.loads(formatting.as_json(shown))["shared_names"] == {"n1": 2}
     lines = drawn(shown)
     assert lines[1] == "2 nodes are called n1: give each a --name of its own"
     assert [line.partition(" 1.0")[0].rstrip() for line in lines[3:7]] == ["n1 (u)", "n1 (v)", "n2", "n2"]
-    assert json.loads(show.as_json(status(other, dead)))["shared_names"] == {}
+    assert json.loads(formatting.as_json(status(other, dead)))["shared_names"] == {}
 
 
 def test_the_age_of_a_lease_is_never_below_zero() -> None:
@@ -116,7 +116,9 @@ def test_the_age_of_a_lease_is_never_below_zero() -> None:
 
 
 def test_totals_are_of_those_that_live() -> None:
-    shown = json.loads(show.as_json(status(Node("u", REPORT, 1.0), Node("v", REPORT, 1.0), Node("w", REPORT, -1.0))))
+    shown = json.loads(
+        formatting.as_json(status(Node("u", REPORT, 1.0), Node("v", REPORT, 1.0), Node("w", REPORT, -1.0)))
+    )
     assert (shown["users"], shown["pairs"], shown["received"], shown["connections"]) == (4, 2, 21.0, 6)
 
 
@@ -148,16 +150,16 @@ def test_what_others_wrote_can_move_no_cursor() -> None:
     assert r"n\x1b[2J[bold]x" in text
     assert r"\n1" in text
     assert "\u202e" not in text
-    assert json.loads(show.as_json(status(Node("u", evil, 1.0))))["nodes"][0]["name"] == evil.name
+    assert json.loads(formatting.as_json(status(Node("u", evil, 1.0))))["nodes"][0]["name"] == evil.name
 
 
 @pytest.mark.parametrize(("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 40, "1.0 TiB")])
 def test_bytes_are_shown_in_a_fitting_unit(count: int, shown: str) -> None:
-    assert show._bytes(count) == shown  # private: the table rounds and pads it
+    assert formatting._bytes(count) == shown  # private: the table rounds and pads it
 
 
 def test_numbers_that_make_no_sense_are_shown_all_the_same() -> None:
-    """JSON has no infinity; what msgspec reads is finite or no report."""
+    """JSON has no infinity: msgspec reads only finite numbers, and refuses any other report."""
     raw = b'{"name":"n","version":"1","at":1e999,"up":1,"lease":5}'
     found = decode(raw)
     assert found is None or math.isfinite(found.at)

@@ -1,4 +1,4 @@
-"""The certificate that a run makes for its nodes, and what is said where it can't."""
+"""The certificate that a run creates for its nodes, and the message if it can't."""
 
 import ssl
 from contextlib import suppress
@@ -12,7 +12,7 @@ from relay.tools.testbed.process import HOST
 
 
 def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
-    """Have the two agree, each on an end of a way in memory. Raises what a client thinks of a certificate."""
+    """Do a TLS handshake in memory. Raises the client's error about a certificate."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     asking = client.wrap_bio(back, there, server_hostname=HOST)
     answering = server.wrap_bio(there, back, server_side=True)

@@ -14,23 +14,23 @@ from tests.support.process import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
-SILENCE = 0.1  # seconds; long enough for anything on the loopback to have come
+SILENCE = 0.1  # seconds, in which anything on the loopback interface would arrive
 IDS = [letter * 40 for letter in "abc"]
 
 
 def packet(sender: int, text: bytes) -> bytes:
-    """As servers of a cluster begin theirs."""
+    """Return the beginning of a packet between servers of a cluster."""
     return bytes(40) + IDS[sender].encode() + text
 
 
 class Network:
-    """Three servers that echo, and what stands before their ports."""
+    """Three servers that echo, and the proxies before their ports."""
 
     def __init__(self, gossip: Gossip) -> None:
         self.gossip = gossip
 
     async def dial(self, sender: int, to: int) -> SocketStream:
-        """A link of one server to another."""
+        """Connect one server to another."""
         stream = await anyio.connect_tcp(HOST, self.gossip.ports[to])
         await stream.send(packet(sender, b"1"))
         return stream
@@ -55,7 +55,7 @@ async def net() -> AsyncIterator[Network]:
 
 
 async def hears(stream: SocketStream) -> bytes:
-    """What comes soon, or nothing."""
+    """Return the data that arrives soon, or nothing."""
     with anyio.move_on_after(SILENCE):
         return await stream.receive()
     return b""

@@ -1,10 +1,10 @@
-"""Ann, a program of `relay torture`, in the states that tests begin in; and the bytes that she says and is told."""
+"""Ann, a program of `relay torture`, in the states in which tests begin, and the bytes of both directions."""
 
 from random import Random
 
 from relay.protocol.errors import Code
 from relay.tools.torture.history import History, Kind
-from relay.tools.torture.json_client import Program
+from relay.tools.torture.json_client import JsonClient
 from tests.relay.tools.torture.first import First
 
 WELCOME = (
@@ -17,19 +17,19 @@ HELLO = b'{"type":"hello","v":1,"name":"ann","acks":true}\n'
 LEFT = b'{"type":"left","name":"bob","reason":"quit"}\n'
 
 
-def fresh(kind: Kind = Kind.PROGRAM, rng: Random | None = None) -> tuple[Program, History]:
+def fresh(kind: Kind = Kind.PROGRAM, rng: Random | None = None) -> tuple[JsonClient, History]:
     history = History()
-    return Program("ann", kind, history, rng or First(), ["ann", "bob", "carol"]), history
+    return JsonClient("ann", kind, history, rng or First(), ["ann", "bob", "carol"]), history
 
 
-def welcomed(kind: Kind = Kind.PROGRAM, rng: Random | None = None) -> tuple[Program, History]:
+def welcomed(kind: Kind = Kind.PROGRAM, rng: Random | None = None) -> tuple[JsonClient, History]:
     ann, history = fresh(kind, rng)
     ann.opened(0)
     assert ann.feed(WELCOME, 1.0) == b""
     return ann, history
 
 
-def paired(kind: Kind = Kind.PROGRAM) -> tuple[Program, History]:
+def paired(kind: Kind = Kind.PROGRAM) -> tuple[JsonClient, History]:
     ann, history = welcomed(kind)
     assert ann.feed(PAIRED, 2.0) == b""
     return ann, history

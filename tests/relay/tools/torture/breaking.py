@@ -1,4 +1,4 @@
-"""One history for each rule of the checker, that breaks it and no other."""
+"""One history for each rule of the checker that breaks this rule and no other."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,4 +1,4 @@
-"""Every rule of the checker, and each of its exceptions, against histories made up for it."""
+"""Every rule of the checker, and each of its exceptions, with made-up histories."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the checker makes of chats: how they may end, and who is in which at the end."""
+"""The checker's rules about chats: their ends, and the users in each at the end."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_a_partner_that_was_away_for_nearly_the_grace_may_count_as_lost(seconds:
 
 @pytest.mark.parametrize(("seconds", "rules"), [(GRACE - AFTERMATH_SECONDS, []), (4.0, ["unfounded"])])
 def test_who_comes_back_just_before_it_is_given_up_may_be_told_the_same(seconds: float, rules: list[str]) -> None:
-    """Its node ends the chat for it, while another one takes the session over."""
+    """Its node ends the chat for it, while another node takes the session over."""
     told = tale(unfounded)
     cut(told.ann, 10.0 - seconds)
     reconnect(told.ann, 2, 10.0)
@@ -75,7 +75,7 @@ def test_a_redis_that_forgot_may_have_lost_the_chat(kind: str, rules: list[str])
 
 @pytest.mark.parametrize(("bob_told", "rules"), [(15.0, []), (25.0, ["unfounded"])])
 def test_what_redis_forgot_may_be_told_to_one_side_long_after_the_other(bob_told: float, rules: list[str]) -> None:
-    """Bob came back to find no chat. Ann's own node broke before she was told."""
+    """Bob came back to find no chat. Ann's own node failed before she was told."""
     told = Tale()
     told.breaks("flush", 9.0, 9.1)
     told.parts(told.bob, "", "lost", at=bob_told)

@@ -1,4 +1,4 @@
-"""What the checker makes of messages: lost, doubled, misdelivered, reordered, unreported, and what excuses it."""
+"""The checker's rules about messages: lost, doubled, misdelivered, reordered, unreported, and their exceptions."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the checker makes of names and sessions: who may have one when, and when it may be forgotten."""
+"""The checker's rules about names and sessions: their owners, and when a session may be forgotten."""
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_an_absent_owners_name_may_go_if_its_node_and_redis_both_forgot(faults: 
 
 
 def test_an_absence_counts_also_where_its_client_comes_back_later() -> None:
-    """As after a rollback, to a session that had been given up."""
+    """After a rollback a client may return to a session that had been given up."""
     told = Tale()
     cut(told.bob, 2.0)
     close(told.owner("bob", at=2.0 + GRACE, stranger=True), End.QUIT, 11.0)

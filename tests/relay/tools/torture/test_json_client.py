@@ -9,7 +9,7 @@ import pytest
 from relay.protocol.errors import Code
 from relay.tools.torture.history import Kind
 from relay.tools.torture.json_client import PENDING
-from relay.tools.torture.moves import Move
+from relay.tools.torture.user_moves import Move
 from tests.relay.tools.torture.ann import (
     BACK,
     HELLO,
@@ -36,7 +36,7 @@ def test_a_program_says_hello_and_has_a_session_once_it_is_welcomed() -> None:
     assert ann.opened(2) == HELLO
     assert not ann.ready
     ann.feed(WELCOME[:20], 1.0)
-    assert not ann.ready  # a line comes in pieces
+    assert not ann.ready  # a line arrives in pieces
     ann.feed(WELCOME[20:], 1.5)
     assert ann.ready
     session = history.sessions[0]
@@ -132,10 +132,10 @@ def test_whether_it_wanted_the_end_is_recorded_too() -> None:
     ann.feed(LEFT, 4.0)
     ann.feed(PAIRED, 4.0)
     ann.call("carol")
-    ann.closed(5.0)  # the call may be carried out unheard
+    ann.closed(5.0)  # the node may carry the call out, and its answer is lost
     ann.opened(1)
     ann.feed(BACK + LEFT, 6.0)
-    ann.feed(PAIRED + LEFT, 7.0)  # and bob's call may come before it
+    ann.feed(PAIRED + LEFT, 7.0)  # bob's call may come before it
     ann.feed(PAIRED.replace(b"bob", b"carol") + LEFT, 8.0)
     assert [parted.asked for parted in history.parted] == [False, False, True, True, False]
 

@@ -1,10 +1,10 @@
-"""A JSON user of `relay torture` that loses its connection and comes back, or takes its leave."""
+"""A JSON user of `relay torture` that loses its connection and comes back, or quits."""
 
 import pytest
 
 from relay.protocol.errors import Code
 from relay.tools.torture.history import End, History
-from relay.tools.torture.json_client import Program
+from relay.tools.torture.json_client import JsonClient
 from tests.relay.tools.torture.ann import (
     BACK,
     HELLO,
@@ -24,8 +24,8 @@ from tests.relay.tools.torture.ann import (
 # --- coming back
 
 
-def cut_off(*answers: bytes, talk: int = 3) -> tuple[Program, History]:
-    """In a chat, with so many messages said, bob's up to 4 heard, and then without a connection."""
+def cut_off(*answers: bytes, talk: int = 3) -> tuple[JsonClient, History]:
+    """Return ann in a chat, with this many messages sent and bob's up to 4 received, and without a connection."""
     ann, history = paired()
     ann.feed(msg(4), 3.0)
     for _ in range(talk):
@@ -58,7 +58,7 @@ def test_a_program_comes_back_by_its_token_with_what_it_said_and_heard() -> None
 def test_a_user_who_comes_back_says_again_in_order_what_has_no_outcome() -> None:
     ann, history = cut_off(ack(1))
     ann.opened(1)
-    assert ann.feed(BACK, 5.0) == b""  # what the partner has isn't known yet
+    assert ann.feed(BACK, 5.0) == b""  # the partner's last message isn't known yet
     assert ann.feed(paired_again(2), 5.0) == said(3)
     assert ann.ready
     assert outcomes(history) == [["acked"], ["acked"], []]
@@ -74,7 +74,7 @@ def test_a_user_who_comes_back_says_it_again_also_when_the_chat_is_over() -> Non
 
 
 def test_the_chat_that_is_over_is_named() -> None:
-    """A node that doesn't know it yet would have it go on, and bring again what was heard."""
+    """A node that doesn't know of the end would continue the chat, and repeat its messages."""
     ann, _ = paired()
     ann.feed(LEFT, 3.0)
     ann.closed(4.0)
@@ -113,7 +113,7 @@ def test_a_bad_token_ends_the_session_and_a_new_one_is_asked_for() -> None:
     assert (history.sessions[0].end, history.sessions[0].span.ended) == (End.FORGOTTEN, 6.0)
     ann.feed(WELCOME, 7.0)
     assert len(history.sessions) == 2
-    assert ann.settled  # what the old session said is not said in the new one
+    assert ann.settled  # messages of the old session are not sent in the new one
 
 
 def test_only_its_own_earlier_try_can_have_replaced_it_that_had_no_answer() -> None:

@@ -1,4 +1,4 @@
-"""What the nemesis does to servers, with some that only keep a record of it."""
+"""The faults of the nemesis, on servers that only record them."""
 
 import re
 import signal
@@ -11,8 +11,8 @@ from random import Random
 import anyio
 import pytest
 
-from relay.tools.testbed.servers import Server, Servers
-from relay.tools.testbed.topology import EVERYWHERE
+from relay.tools.testbed.redis_servers import Server, Servers
+from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.torture import nemesis
 from relay.tools.torture.lab import Lab, Node
 from relay.tools.torture.nemesis import Nemesis
@@ -20,11 +20,11 @@ from relay.tools.torture.plan import ALIVE_SECONDS
 
 pytestmark = pytest.mark.anyio
 
-SEEDS = range(6)  # of which some draw a kill, and some a freeze
+SEEDS = range(6)  # some of the seeds draw a kill, and some a freeze
 
 
 class Recorded(Server):
-    """Never started."""
+    """A server that is never started."""
 
     def __init__(self, folder: Path, deeds: list[str]) -> None:
         super().__init__(folder)
@@ -42,18 +42,18 @@ class Recorded(Server):
 
 
 class RecordedServers(Servers):
-    """A primary that can be replaced, or not yet."""
+    """A primary that can be replaced, or can't be replaced yet."""
 
     url = "redis://nowhere"
 
     def __init__(self, folder: Path) -> None:
         self.deeds: list[str] = []
         self.prepared = True
-        self.found: list[str] = []  # not to work
+        self.found: list[str] = []  # the failures that checks return
         super().__init__([Recorded(folder, self.deeds)])
 
     async def ready(self) -> bool:
-        await anyio.sleep(0.003)  # a real one is asked, and another fault may begin meanwhile
+        await anyio.sleep(0.003)  # a real server needs time to answer, and another fault may begin meanwhile
         return self.prepared
 
     async def replaced(self, old: Server) -> None:
@@ -66,7 +66,7 @@ class RecordedServers(Servers):
         return self.members[0]
 
     async def alive(self, nodes: list[int], slots: Sequence[range], seconds: float) -> list[str]:
-        """Asked as users would; the nemesis must not do anything meanwhile."""
+        """Check as users would. The nemesis must not inject faults meanwhile."""
         assert (nodes, list(slots), seconds) == ([0], list(EVERYWHERE), ALIVE_SECONDS)
         before = list(self.deeds)
         await anyio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""What `relay torture` can be asked to do."""
+"""The settings of `relay torture`."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ import pytest
 
 from relay.cli import run
 from relay.config import ConfigError, parse_server
-from relay.tools.testbed.engine import NODE_TIMEOUT, Engine
+from relay.tools.testbed.redis_kind import NODE_TIMEOUT, RedisKind
 from relay.tools.torture import nemesis
 from relay.tools.torture.command import torture
 from relay.tools.torture.plan import FAULTS, FAULTS_OF, Plan, new_seed, parse_engine, parse_faults
@@ -54,15 +54,17 @@ def test_faults_are_listed_with_commas(text: str, faults: tuple[str, ...]) -> No
     assert parse_faults(text) == faults
 
 
-@pytest.mark.parametrize(("engine", "more"), [(Engine.SENTINEL, ()), (Engine.CLUSTER, ("isolate", "shard-freeze"))])
-def test_an_engine_has_faults_of_its_own(engine: Engine, more: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("engine", "more"), [(RedisKind.SENTINEL, ()), (RedisKind.CLUSTER, ("isolate", "shard-freeze"))]
+)
+def test_an_engine_has_faults_of_its_own(engine: RedisKind, more: tuple[str, ...]) -> None:
     faults = parse_faults("all", engine)
     assert faults == ("kill", "term", "pause", "failover", "switch", *more)
     assert Plan(engine=engine, faults=faults).faults == faults
 
 
-@pytest.mark.parametrize("engine", Engine)
-def test_a_fault_that_the_engine_has_not_is_refused_with_those_that_it_has(engine: Engine) -> None:
+@pytest.mark.parametrize("engine", RedisKind)
+def test_a_fault_that_the_engine_has_not_is_refused_with_those_that_it_has(engine: RedisKind) -> None:
     for fault in FAULTS.keys() - set(FAULTS_OF[engine]):
         has = ", ".join(FAULTS_OF[engine])
         with pytest.raises(
@@ -76,25 +78,26 @@ def test_every_fault_belongs_to_an_engine() -> None:
 
 
 def test_an_engine_is_one_of_three() -> None:
-    assert [parse_engine(text) for text in ("standalone", "sentinel", "cluster")] == list(Engine)
+    assert [parse_engine(text) for text in ("standalone", "sentinel", "cluster")] == list(RedisKind)
     with pytest.raises(ConfigError, match="--engine must be one of standalone, sentinel, cluster, not 'redis'"):
         parse_engine("redis")
 
 
 def test_a_cluster_that_runs_already_has_the_engine_that_it_has() -> None:
     with pytest.raises(ConfigError, match="--engine needs a cluster of its own: leave --server out"):
-        Plan(servers=(("127.0.0.1", 9999),), faults=(), engine=Engine.CLUSTER)
+        Plan(servers=(("127.0.0.1", 9999),), faults=(), engine=RedisKind.CLUSTER)
 
 
 def test_recovery_may_take_a_failover_longer() -> None:
     usual, with_sentinels, with_cluster = (
-        Plan(engine=engine, faults=()).recovery for engine in (Engine.STANDALONE, Engine.SENTINEL, Engine.CLUSTER)
+        Plan(engine=engine, faults=()).recovery
+        for engine in (RedisKind.STANDALONE, RedisKind.SENTINEL, RedisKind.CLUSTER)
     )
     assert usual < with_sentinels < with_cluster == usual + NODE_TIMEOUT + 5
 
 
 def parse(command: str) -> Plan:
-    """The plan that a printed command stands for."""
+    """Return the plan of a printed command."""
     words = iter(shlex.split(command)[2:])
     options: dict[str, list[str]] = {}
     for word in words:
@@ -115,7 +118,7 @@ def parse(command: str) -> Plan:
         Plan(seed=7),
         Plan(seconds=12.5, seed=123_456, faults=("kill", "slow"), nodes=2, users=10),
         Plan(faults=()),
-        Plan(faults=("pause", "failover"), engine=Engine.CLUSTER),
+        Plan(faults=("pause", "failover"), engine=RedisKind.CLUSTER),
         Plan(seconds=5, seed=1, faults=(), servers=(("127.0.0.1", 9999), ("::1", 10000))),
         Plan(tls=True, faults=("kill",)),
     ],

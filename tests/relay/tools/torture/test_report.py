@@ -1,11 +1,11 @@
-"""How `relay torture` tells the outcome."""
+"""The report of `relay torture`."""
 
 import json
 
 from relay.tools.torture import report
-from relay.tools.torture.campaign import Result
 from relay.tools.torture.checker import RULES, Verdict
 from relay.tools.torture.plan import Plan
+from relay.tools.torture.single_run import Result
 
 PLAN = Plan(seconds=20, seed=7, faults=("kill",))
 CLEAN = Result(

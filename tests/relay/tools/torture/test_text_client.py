@@ -3,26 +3,26 @@
 import pytest
 
 from relay.tools.torture.history import End, History, Kind
-from relay.tools.torture.moves import Move
-from relay.tools.torture.text_client import Person
+from relay.tools.torture.text_client import TextClient
+from relay.tools.torture.user_moves import Move
 from tests.relay.tools.torture.first import First
 
 ALONE = b"Nobody is chating with you. Maybe the one talked with you is talking with someone else\n"
 
 
-def fresh() -> tuple[Person, History]:
+def fresh() -> tuple[TextClient, History]:
     history = History()
-    return Person("pat", history, First(), ["pat", "bob", "carol"]), history
+    return TextClient("pat", history, First(), ["pat", "bob", "carol"]), history
 
 
-def named() -> tuple[Person, History]:
+def named() -> tuple[TextClient, History]:
     pat, history = fresh()
     pat.opened(2)
     assert pat.feed(b"OK\n", 1.0) == b""
     return pat, history
 
 
-def paired() -> tuple[Person, History]:
+def paired() -> tuple[TextClient, History]:
     pat, history = named()
     pat.feed(b"* You are chatting with bob.\n", 2.0)
     return pat, history

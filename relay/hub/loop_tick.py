@@ -1,0 +1,106 @@
+"""Schedules ticks: the inputs of one turn of the loop are handled, and then all their outputs leave at once.
+
+Inputs (a client's bytes, peer messages, an answer of the directory, a timer) are handled one by one. Their outputs
+gather and leave at the end of the tick: one write for each client, one PUBLISH for each node.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Final, Protocol
+
+import structlog
+
+from relay.session.peer_messages import Mail
+
+# This many clients that flood get a share of one tick: 256 KiB of text at most, some milliseconds. With all of 2,000 at
+# once the messages of other clients took twice as long (docs/decisions/0010).
+FLOODS_AT_ONCE: Final = 16
+
+log = structlog.get_logger()
+
+
+class Settling(Protocol):
+    """A participant whose work gathers until the end of a tick, such as a client's connection."""
+
+    def settle(self) -> None:
+        """Do the work that has gathered."""
+
+
+class LoopTick:
+    """Opens a tick with its first input, and closes it once no work is left."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        opened: Callable[[], None],
+        deliver: Callable[[deque[Mail]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """`opened` is called before the first input of a tick is handled, and `flush` after all work of the tick.
+
+        `deliver` hands out the peer messages for sessions of this node, and empties the queue. It is called before the
+        `dirty` ones settle, even if there are no messages.
+        """
+        self._loop = loop
+        self._opened = opened
+        self._deliver = deliver
+        self._flush = flush
+        self.mail: Final = deque[Mail]()  # for sessions here; a tick must be open before a message is added
+        self.dirty: dict[Settling, None] = {}  # those that settle in this tick; a tick must be open likewise
+        self._later: dict[Settling, None] = {}
+        self._open = False
+        self.halted = False  # the node has stopped: remaining timers do nothing
+
+    def open_tick(self) -> None:
+        """Open a tick if none is open. This must be called before any input is handled."""
+        if self._open:
+            return
+        self._open = True
+        self._loop.call_soon(self._close)
+        self._opened()
+
+    def _close(self) -> None:
+        """Deliver and settle until no work is left, then flush. Deferred work opens the next tick."""
+        while self.mail or self.dirty:
+            self._deliver(self.mail)
+            dirty, self.dirty = self.dirty, {}
+            for one in dirty:
+                try:
+                    one.settle()
+                except Exception:
+                    log_defect()
+        self._flush()
+        self._open = False
+        if self._later:
+            self.dirty = {one: self._later.pop(one) for one in list(islice(self._later, FLOODS_AT_ONCE))}
+            self.open_tick()
+
+    def mark_dirty(self, one: Settling) -> None:
+        """Settle it at the end of this tick."""
+        self.dirty[one] = None
+
+    def defer(self, one: Settling) -> None:
+        """Settle it in a later tick, because it has had its share of this one."""
+        self._later[one] = None
+
+    def receive(self, mails: list[Mail]) -> None:
+        """Take peer messages from another node for sessions here."""
+        self.open_tick()
+        self.mail.extend(mails)
+
+    def call_later(self, delay: float, then: Callable[[], None]) -> None:
+        """Call `then` after `delay` seconds, in an open tick."""
+        self._loop.call_later(delay, self._ring, then)
+
+    def _ring(self, then: Callable[[], None]) -> None:
+        if not self.halted:
+            self.open_tick()
+            then()
+
+
+def log_defect() -> None:
+    """Log a defect that one client or one peer message caused, because it must not stop the node for all others."""
+    log.exception("a step failed")

@@ -1,0 +1,74 @@
+"""Write-side buffer of one WebSocket connection: it also has control frames, and knows how the connection ends."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from relay.hub.delayed_client_acks import DelayedClientAcks
+from relay.protocol.commands_and_events import Bye, Event, Moving, Refused, Replaced, Welcome
+from relay.protocol.errors import Code
+from relay.server.write_buffer import WriteBuffer
+from relay.session.session import Session
+from relay.web.dialect import WEB
+from relay.web.frames import End, close_frame
+
+# Close codes from 4000 on are an application's own (RFC 6455, 7.4.2).
+DONE: Final = End(1000, "bye")
+AWAY: Final = End(1001, "this node is going away")
+REPLACED: Final = End(4000, "replaced")
+KICKED: Final = End(4001, "kicked")
+NAME_LOST: Final = End(4002, "name_lost")
+
+# A node that closes without a word about it is going away.
+_ENDS: Final[dict[type[Event], End]] = {Bye: DONE, Replaced: REPLACED, Moving: AWAY, Welcome: AWAY}
+_REFUSALS: Final = {Code.KICKED: KICKED, Code.NAME_LOST: NAME_LOST}
+
+
+class WebWriteBuffer(WriteBuffer):
+    """See `WriteBuffer`. `close` adds a close frame, whose code follows from what the client was told before."""
+
+    __slots__ = ("_now", "end", "wrote_at")
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        session: Session,
+        delayed_acks: DelayedClientAcks,
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(transport, WEB, session, delayed_acks)
+        self._now = now
+        self.end = AWAY
+        self.wrote_at = now()
+
+    def tell(self, event: Event) -> bool:
+        """See `WriteBuffer`."""
+        kind = type(event)
+        if kind in _ENDS:
+            # A client whose name is lost while it quits gets `bye` as well; the name is the news.
+            if kind is not Bye or self.end is not NAME_LOST:
+                self.end = _ENDS[kind]
+        elif kind is Refused:
+            self.end = _REFUSALS.get(event.code, self.end)  # type: ignore[union-attr]
+        return super().tell(event)
+
+    def add(self, frame: bytes) -> None:
+        """Add a control frame, unless the close frame has been added."""
+        if self.closed:
+            return
+        if self._out:
+            self._out.append(frame)
+        else:
+            self._out = [frame]
+        self.size += len(frame)
+
+    def flush(self) -> None:
+        """See `WriteBuffer`."""
+        self.wrote_at = self._now()
+        super().flush()
+
+    def close(self) -> None:
+        """Add the delayed acknowledgement and the close frame, and nothing after it."""
+        self.tell_ack()
+        self.add(close_frame(self.end))
+        self.closed = True

@@ -1,0 +1,34 @@
+"""The JSON dialect over WebSocket: the same frames, each of them a text message without a line end."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from relay.protocol.commands_and_events import Command, Event, Malformed, Say
+from relay.protocol.dialects import JSON, Line, TooLong
+from relay.web.frames import text_frame
+
+
+class WebDialect:
+    """See `Dialect`. What a client says is read as in the JSON dialect."""
+
+    def parse(self, line: bytes, named: bool) -> Command:
+        """See `Dialect`."""
+        return JSON.parse(line, named)
+
+    def too_long(self, mark: TooLong) -> Malformed:
+        """See `Dialect`. The framer has none of these: a message that is too long ends the connection."""
+        return JSON.too_long(mark)
+
+    def more(self, said: Say, lines: Iterable[Line], most: int, room: int) -> list[str]:
+        """See `Dialect`."""
+        return JSON.more(said, lines, most, room)
+
+    def render(self, event: Event) -> bytes:
+        """See `Dialect`."""
+        lines = JSON.render(event)[:-1]
+        if lines.find(b"\n") < 0:  # nearly always
+            return text_frame(lines)
+        return b"".join(map(text_frame, lines.split(b"\n")))  # no line has an LF inside: JSON escapes it
+
+
+WEB: Final = WebDialect()

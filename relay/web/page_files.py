@@ -1,0 +1,63 @@
+"""The files of the chat page, which are in the wheel, with the headers that they are served with."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+
+from msgspec import Struct
+
+# What a file may be, by the end of its name. A file of another kind in the folder is a mistake.
+KINDS: Final = {
+    "html": "text/html",
+    "css": "text/css",
+    "js": "text/javascript",
+    "json": "application/json",
+    "svg": "image/svg+xml",
+    "webmanifest": "application/manifest+json",
+}
+# Scripts, styles and connections come from this node alone. Nothing is inline, nothing is framed, and no text becomes
+# markup by assignment (trusted types).
+POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "manifest-src 'self'",
+        "connect-src {connect}",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+
+
+class PageFile(Struct, frozen=True):
+    """One file of the page."""
+
+    body: bytes
+    kind: str
+    etag: str
+
+
+def made(body: bytes, ending: str) -> PageFile:
+    """Return a file with this content, of the kind that such a name has."""
+    return PageFile(body, KINDS[ending], f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def load() -> Mapping[str, PageFile]:
+    """Return the files by their paths in URLs. The page itself is `/`."""
+    return dict(_walk(files("relay").joinpath("web", "page"), "/"))
+
+
+def _walk(folder: Traversable, path: str) -> Iterator[tuple[str, PageFile]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, f"{path}{entry.name}/")
+            continue
+        name = "" if entry.name == "index.html" else entry.name
+        yield f"{path}{name}", made(entry.read_bytes(), entry.name.rpartition(".")[2])

@@ -1,0 +1,35 @@
+"""The settings of one run, which its seed fills where nothing else is said."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from relay.tools.testbed.redis_kind import RedisKind
+
+LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
+GRACE: Final = 8.0
+DRAIN: Final = 1.0
+ENGINES: Final = {"single": RedisKind.STANDALONE, "sentinel": RedisKind.SENTINEL, "cluster": RedisKind.CLUSTER}
+
+
+class Plan(Struct, frozen=True):
+    """What is run. The same plan is the same history."""
+
+    seed: int = 0
+    seconds: float = 60.0  # of faults, in virtual time
+    engine: str = "single"
+    nodes: int = 3
+    users: int = 12
+    only: tuple[str, ...] = ()  # the faults to have instead of those that the seed has
+    without: tuple[str, ...] = ()  # faults that are left out although the seed, or `only`, has them
+
+    @property
+    def command(self) -> str:
+        """The command that runs this plan again."""
+        usual = Plan()
+        words = [f"python -m simulator --seed {self.seed} --seconds {self.seconds:g} --engine {self.engine}"]
+        words += [f"--nodes {self.nodes}"] * (self.nodes != usual.nodes)
+        words += [f"--users {self.users}"] * (self.users != usual.users)
+        words += [f"--only {','.join(self.only)}"] * bool(self.only)
+        words += [f"--without {','.join(self.without)}"] * bool(self.without)
+        return " ".join(words)

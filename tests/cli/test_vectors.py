@@ -1,0 +1,20 @@
+"""The core of the Python library does what the test vectors say, which hold for the JavaScript client too."""
+
+import pytest
+
+from tests.cli.vectors import COMES, Player, load
+
+CASES = load()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_core_does_what_the_vector_says(case: str) -> None:
+    player = Player()
+    for number, step in enumerate(CASES[case]):
+        done = player.play(step)
+        for key in (*COMES, "outcomes", "memory"):
+            assert done.get(key) == step.get(key), f"step {number}: {key}"
+
+
+def test_there_are_vectors() -> None:
+    assert len(CASES) > 20

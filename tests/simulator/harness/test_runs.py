@@ -1,0 +1,41 @@
+"""Whole runs, from a seed to its outcome. They take some seconds each, so that they are few and short."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulator.harness.plan import ENGINES, Plan
+from simulator.harness.run import run
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_seed_is_clean(engine: str, seed: int) -> None:
+    outcome = run(Plan(seed=seed, engine=engine, seconds=3.0, users=4))
+    assert outcome.violations == {}
+    assert outcome.delivered > 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_same_seed_is_the_same_history_whatever_the_hash_of_strings_is(engine: str) -> None:
+    """In processes of their own: the addresses of objects differ as well."""
+    words = ["--seed", "3", "--seconds", "2", "--nodes", "2", "--users", "4", "--engine", engine]
+    said = set()
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "simulator", *words],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        said.add(done.stdout.splitlines()[-1].rpartition(" ")[2])
+    assert len(said) == 1
+    assert len(said.pop()) == 32
