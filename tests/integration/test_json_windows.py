@@ -175,7 +175,7 @@ def test_a_window_full_is_told_to_a_client_that_acknowledges_and_reading_goes_on
     hear(bob, WINDOW + 1, WINDOW + 1)
 
 
-def test_both_windows_full_is_no_deadlock(guests: Guests, places: Places) -> None:
+def test_two_full_windows_are_no_deadlock(guests: Guests, places: Places) -> None:
     alice, bob, _ = pair_up(guests, places, alice_acks=True, bob_acks=True)
     for client in (alice, bob):
         say(client, 1, WINDOW)
