@@ -192,6 +192,8 @@ class World:
             asyncio._set_running_loop(loop)
             try:
                 loop.turn(threading.get_ident())
+            except SystemExit as error:
+                process.exit(error)
             finally:
                 asyncio._set_running_loop(None)
                 sys.set_asyncgen_hooks(*hooks)
