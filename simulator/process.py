@@ -202,6 +202,11 @@ class Process:
         """Return the tasks that aren't done, in the order in which they were made."""
         return sorted((task for task in asyncio.all_tasks(self.loop) if not task.done()), key=hash)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it had tasks that weren't done when it ended."""
+        return bool(self._kept)
+
     def bury(self) -> None:
         """Let go of what the dead process had in memory. `World.close` calls this, when nobody looks any more.
 

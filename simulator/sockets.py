@@ -276,9 +276,7 @@ class VirtualSocket:
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return bytes that have arrived, none at the end. Raises OSError."""
-        if flags & socket.MSG_PEEK:
-            raise OSError(errno.EOPNOTSUPP, "the virtual network doesn't peek")
-        return self._connected().receive(bufsize)
+        return self._connected().receive(bufsize, peek=bool(flags & socket.MSG_PEEK))
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Put bytes that have arrived into a buffer, and return their number. Raises OSError."""

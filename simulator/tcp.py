@@ -88,6 +88,7 @@ class End:
         self._out = bytearray()  # the bytes that the peer hasn't acknowledged, from `_base` on
         self._base = self._acked = self._sent = 0
         self._edge = 0  # the peer takes bytes up to here
+        self._widest = 0  # the widest window that it has had
         self._fin: int | None = None  # the position of the FIN, once the program has ended this side
         self._waits_since: float | None = None  # when the oldest unacknowledged byte was sent
         self._pause = 0.0  # before the next try
@@ -134,9 +135,12 @@ class End:
         return self.options.get((socket.SOL_SOCKET, socket.SO_SNDBUF), SEND_BYTES)
 
     @property
+    def _receive_bytes(self) -> int:
+        return min(self.options.get((socket.SOL_SOCKET, socket.SO_RCVBUF), RECEIVE_BYTES), self._unread_allowed)
+
+    @property
     def _window(self) -> int:
-        wanted = self.options.get((socket.SOL_SOCKET, socket.SO_RCVBUF), RECEIVE_BYTES)
-        return max(0, min(wanted, self._unread_allowed) - len(self._in))
+        return max(0, self._receive_bytes - len(self._in))
 
     def _room(self) -> int:
         lowest = self.options.get((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 0) or self._send_bytes
@@ -156,8 +160,10 @@ class End:
         self._transmit()
         return taken
 
-    def receive(self, most: int) -> bytes:
-        """Return some bytes, or none once the peer has ended its side. Raises OSError."""
+    def receive(self, most: int, *, peek: bool = False) -> bytes:
+        """Return some bytes, or none once the peer has ended its side. `peek` leaves them there. Raises OSError."""
+        if self._in and peek:
+            return bytes(self._in[:most])
         if self._in:
             weather = self.path.weather
             if most > 1 and len(self._in) > 1 and self._draw.random() < weather.short_read:
@@ -224,6 +230,8 @@ class End:
         end = self._base + len(self._out)
         while True:
             size = min(weather.segment, self._edge - self._sent, end - self._sent)
+            if size < min(weather.segment, end - self._sent, (self._widest + 1) // 2):
+                size = 0  # the window will soon be wider: few bytes at a time would go on for ever (RFC 9293)
             if size > 1 and self._draw.random() < weather.cut:
                 size = 1 + int(self._draw.random() * size)
             fin = self._fin is not None and self._sent + max(size, 0) == self._fin
@@ -280,9 +288,9 @@ class End:
         self.post(self.peer.on_acknowledgement, self._expected, self._told_edge)
 
     def _open_window(self) -> None:
-        """Tell the peer of more room, but not of a few bytes."""
+        """Tell the peer of more room, but not of a few bytes: it would send as few, and so on for ever (RFC 9293)."""
         room = self._expected + self._window - self._told_edge
-        if room >= min(self.path.weather.segment, (self._window + 1) // 2):
+        if room >= min(self.path.weather.segment, (self._receive_bytes + 1) // 2):
             self._acknowledge()
 
     def _send_reset(self) -> None:
@@ -341,6 +349,7 @@ class End:
         if self._refuses():
             return
         self._edge = max(self._edge, edge)
+        self._widest = max(self._widest, edge - acked)
         if acked > self._acked:
             done = min(acked - self._base, len(self._out))
             del self._out[:done]

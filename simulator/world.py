@@ -240,16 +240,19 @@ class World:
         try:
             with warnings.catch_warnings(), guarded(self):
                 warnings.simplefilter("ignore")
+                unfinished = False
                 for process in dead:
+                    unfinished |= process.unfinished
                     with self.acting(process):
                         asyncio._set_running_loop(process.loop)
                         try:
                             process.bury()
                         finally:
                             asyncio._set_running_loop(None)
-                del process
                 dead.clear()
-                gc.collect()
+                if unfinished:  # what is in cycles has to go now, while nothing is said about it
+                    del process
+                    gc.collect()
         finally:
             sys.unraisablehook = hook
 

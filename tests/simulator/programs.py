@@ -131,7 +131,10 @@ async def wait_first(scenery: Scenery, who: str) -> object:
     when = scenery.draw.choice((asyncio.FIRST_COMPLETED, asyncio.FIRST_EXCEPTION, asyncio.ALL_COMPLETED))
     try:
         done, _ = await asyncio.wait(tasks, return_when=when)
-        return [(task in done, task.cancelled(), task in done and not task.cancelled() and task.exception()) for task in tasks]
+        return [
+            (task in done, task.cancelled(), task in done and not task.cancelled() and task.exception())
+            for task in tasks
+        ]
     finally:
         for task in tasks:
             task.cancel()
