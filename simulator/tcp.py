@@ -93,6 +93,7 @@ class End:
         self._waits_since: float | None = None  # when the oldest unacknowledged byte was sent
         self._pause = 0.0  # before the next try
         self._retry: Event | None = None
+        self._next_look: Event | None = None  # of keep-alive
         self._in = bytearray()
         self._expected = 0  # the position of the next byte from the peer
         self._told_edge = 0  # the position up to which the peer was told to send
@@ -395,9 +396,10 @@ class End:
         """Know nothing of the connection any more."""
         self.gone = True
         self._out.clear()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        for event in (self._retry, self._next_look):
+            if event is not None:
+                event.cancel()
+        self._retry = self._next_look = None
         self.host.network.ended(self)
 
     def break_off(self) -> None:
@@ -407,26 +409,31 @@ class End:
                 end._fail(errno.ECONNRESET)
 
     def begin_to_keep_alive(self) -> None:
-        """Look for a silent peer from now on, if the options say so."""
-        if self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
-            self.world.call_in(self._keep_alive_option(socket.TCP_KEEPIDLE, 7200), partial(self._keep_alive, 0))
+        """Look for a silent peer from now on, if the options say so, which may have changed."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+        if self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)) and self.open and not self.gone:
+            self._look_in(self._keep_alive_option(socket.TCP_KEEPIDLE, 7200), 0)
+
+    def _look_in(self, seconds: float, unanswered: int) -> None:
+        self._next_look = self.world.call_in(seconds, partial(self._keep_alive, unanswered))
 
     def _keep_alive_option(self, option: int, default: int) -> int:
         return self.options.get((socket.IPPROTO_TCP, option), default)
 
     def _keep_alive(self, unanswered: int) -> None:
-        if self.gone or not self.host.up or self.peer is None:
+        if self.peer is None:
             return
         idle = self._keep_alive_option(socket.TCP_KEEPIDLE, 7200)
         interval = self._keep_alive_option(socket.TCP_KEEPINTVL, 75)
         silent = self.world.now - self.heard
         if silent < idle or self.unacknowledged or self.unsent:
-            self.world.call_in(max(idle - silent, interval), partial(self._keep_alive, 0))
+            self._look_in(max(idle - silent, interval), 0)
         elif unanswered >= self._keep_alive_option(socket.TCP_KEEPCNT, 9):
             self._fail(errno.ETIMEDOUT)
         else:
             self.post(self.peer.on_probe)
-            self.world.call_in(interval, partial(self._keep_alive, unanswered + 1))
+            self._look_in(interval, unanswered + 1)
 
 
 _WORDS: Final = {

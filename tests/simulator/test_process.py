@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import anyio
 import pytest
@@ -22,7 +22,7 @@ class Diary:
         """Do all that could still run after a kill: `finally`, timers, callbacks, generators, groups, threads."""
         loop = asyncio.get_running_loop()
         loop.call_later(5, self.lines.append, "timer")
-        loop.create_task(self.beat())
+        task = loop.create_task(self.beat())
         loop.run_in_executor(None, self.lines.append, "thread")
         generator = self.generate()
         await anext(generator)
@@ -33,7 +33,7 @@ class Diary:
                     await anyio.sleep(100)
                 await anyio.sleep(100)
         finally:
-            self.lines.append("finally")
+            self.lines.append(f"finally {task.done()}")
             await asyncio.sleep(1)
             self.lines.append("after finally")
 
@@ -46,7 +46,7 @@ class Diary:
             self.lines.append(type(error).__name__)
             raise
 
-    async def generate(self) -> AsyncIterator[None]:
+    async def generate(self) -> AsyncGenerator[None, None]:
         try:
             yield
         finally:
