@@ -1,6 +1,7 @@
 """Runs a program on asyncio's own loop and on the virtual one, and returns what each has noted down."""
 
 import asyncio
+import difflib
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -61,4 +62,5 @@ def assert_same(program: Program, *seeds: int, weathers: tuple[Weather | None, .
     assert expected
     for seed in seeds or (1,):
         for weather in weathers:
-            assert on_the_virtual_loop(program, seed, weather) == expected
+            found = on_the_virtual_loop(program, seed, weather)
+            assert found == expected, "\n".join(difflib.unified_diff(expected, found, "real", "virtual", lineterm=""))
