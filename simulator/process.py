@@ -178,11 +178,12 @@ class Process:
 
     def wakes_at(self) -> float:
         """Return the true time at which there will be something to run, which may be past, or infinity."""
+        loop = self.loop
         if self.paused or not self.alive:
             return math.inf
-        if self.loop.has_work:
+        if loop.has_work:
             return self.busy_until
-        timer = self.loop.next_timer()
+        timer = loop.next_timer()
         return max(self.busy_until, self.clock.true_time(timer)) if timer < math.inf else math.inf
 
     def in_thread(self, seconds: float, job: Callable[[], None]) -> None:
