@@ -58,14 +58,19 @@ class World:
 
     Args:
         seed: where all randomness comes from, through `stream`.
-        trace: is told of everything that happens: each callback of each process, and each event of the network.
+        trace: is told of everything that happens in the network and to processes.
+        callbacks: tell the trace of each callback of each process as well. What one release of Python does in one
+            callback, another may do in two, so only a trace without them is the same on all.
         in_sets: classes of objects that programs keep in sets and iterate over. Their hash, which is their address in
             memory, becomes a number, so that the order is the same in each run.
     """
 
-    def __init__(self, seed: int | str = 0, trace: Trace | None = None, in_sets: Iterable[type] = ()) -> None:
+    def __init__(
+        self, seed: int | str = 0, trace: Trace | None = None, in_sets: Iterable[type] = (), *, callbacks: bool = True
+    ) -> None:
         self.seed = seed
         self.trace = trace
+        self.callbacks = callbacks
         self.now = 0.0  # the true time: seconds since the world began
         self.steps = 0
         self.current: Process | None = None  # the process whose code runs
