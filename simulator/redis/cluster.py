@@ -137,23 +137,19 @@ class ClusterMember:
         peer = self.peers[id]
         return b"%d %b:%d" % (slot, peer.host, peer.port)
 
-    def check_script(
-        self, client: "ClientConnection", command: "Command", keys: Sequence[bytes], declared: Sequence[bytes]
-    ) -> None:
-        """Raise CommandError unless a script may use these keys."""
+    def check_script(self, client: "ClientConnection", command: "Command", keys: Sequence[bytes], asking: bool) -> None:
+        """Raise CommandError unless this member serves keys that a script uses, whatever their slots are."""
         try:
-            self.check(client, command, keys, asking=bool(declared))
+            self.check(client, command, keys, asking)
         except CommandError as error:
             word = error.message.partition(b" ")[0]
-            if word == b"CLUSTERDOWN" and error.message == _DOWN.encode():
-                raise CommandError(
-                    f"ERR Can not execute a command '{command.name}' while the cluster is down"
-                ) from None
-            if word in (b"MOVED", b"ASK", b"CLUSTERDOWN"):
-                raise CommandError("ERR Script attempted to access a non local key in a cluster node") from None
-            raise
-        if keys and declared and slot_of(keys[0]) != slot_of(declared[0]):
-            raise CommandError("ERR Script attempted to access keys that do not hash to the same slot")
+            if error.message == _DOWN.encode():
+                why = f"ERR Can not execute a command '{command.name}' while the cluster is down"
+            elif word in (b"MOVED", b"ASK", b"CLUSTERDOWN"):
+                why = "ERR Attempted to access a non local key in a cluster node"
+            else:
+                raise
+            raise CommandError(why) from None
 
     def started(self) -> None:
         """Handle that the process was started anew."""
@@ -200,7 +196,7 @@ class Cluster:
     def _form(self, primaries: int) -> None:
         now = self._monotonic()
         for number, member in enumerate(self.members):
-            member.server.cluster = member
+            member.server.join(member)
             member.epoch = len(self.members)
             member.peers = {other.id: Peer(other) for other in self.members}
             for place, other in enumerate(self.members):

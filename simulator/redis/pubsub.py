@@ -128,9 +128,16 @@ def _add_subscriptions() -> None:
             loading=True,
             while_subscribed=True,
         )(_subscribe(kind))
-        PUBSUB.add(f"{prefix}unsubscribe", -1, in_scripts=False, stale=True, loading=True, while_subscribed=True)(
-            _unsubscribe(kind)
-        )
+        PUBSUB.add(
+            f"{prefix}unsubscribe",
+            -1,
+            keys=keys,
+            shard_channel=shard,
+            in_scripts=False,
+            stale=True,
+            loading=True,
+            while_subscribed=True,
+        )(_unsubscribe(kind))
 
 
 _add_subscriptions()

@@ -47,6 +47,7 @@ class Sentinel(Endpoint):
         password: str | None = None,
     ) -> None:
         super().__init__(clock, random, host=host, port=port, password=password)
+        self.databases = []
         self.id = f"{random.getrandbits(160):040x}"  # stays the same over restarts
         self.together: Sentinels | None = None
         self.primary: Server | None = None
