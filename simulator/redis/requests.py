@@ -5,6 +5,8 @@ from typing import Final
 _INLINE_BYTES: Final = 64 * 1024  # the longest line
 _BULK_BYTES: Final = 512 * 1024 * 1024
 _ARGUMENTS: Final = 2**31 - 1
+# The lines before short arguments.
+_SIZES: Final = {b"$%d" % size: size for size in range(1024)}
 _SPACES: Final = b" \t\n\v\f\r\0"
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
@@ -60,6 +62,13 @@ class RequestParser:
         """Take the arguments that are there. Return the command if it is complete."""
         while self._missing:
             before = self._place
+            end = self._buffer.find(b"\r\n", before)
+            size = _SIZES.get(self._buffer[before:end]) if end >= 0 else None
+            if size is not None and len(self._buffer) >= end + size + 4:  # nearly always
+                self._arguments.append(self._buffer[end + 2 : end + 2 + size])
+                self._place = end + size + 4
+                self._missing -= 1
+                continue
             digits = self._line(b"$", "too big bulk count string")
             if digits is None:
                 return None

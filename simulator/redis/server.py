@@ -13,11 +13,11 @@ from simulator.redis.database import Change, Database, Value
 from simulator.redis.endpoint import BufferLimit, Endpoint
 from simulator.redis.information import information
 from simulator.redis.keyspace import KEYSPACE
-from simulator.redis.pubsub import PUBSUB
+from simulator.redis.pubsub import PUBSUB, SUBSCRIPTIONS
 from simulator.redis.replication import NO_HISTORY, PUBLISHED, Replication
 from simulator.redis.replies import CommandError, Encoded
 from simulator.redis.scripts import Scripts
-from simulator.redis.sessions import SESSIONS
+from simulator.redis.sessions import SERVER_SESSIONS, SESSIONS
 
 if TYPE_CHECKING:
     from simulator.redis.cluster import ClusterMember
@@ -53,7 +53,7 @@ class Snapshot:
 class Server(Endpoint):
     """A server that holds data. It is alone, or takes part in replication, or is a member of a cluster."""
 
-    commands = Commands(KEYSPACE, PUBSUB, SESSIONS, ADMINISTRATION, CLUSTER)
+    commands = Commands(KEYSPACE, SUBSCRIPTIONS, PUBSUB, SESSIONS, SERVER_SESSIONS, ADMINISTRATION, CLUSTER)
 
     def __init__(
         self,

@@ -13,8 +13,7 @@ from typing import Protocol
 
 from relay.redis_client.dialing import pack
 from relay.tools.testbed.process import HOST
-from simulator.redis import Server
-from tests.support.server import RedisServer
+from simulator.redis.endpoint import Endpoint
 
 _READ = 65_536
 _PATIENCE = 30.0  # seconds until a real server counts as hanging
@@ -45,10 +44,16 @@ class Line(Protocol):
         """Hang up."""
 
 
+class Process(Protocol):
+    """A real server or sentinel."""
+
+    port: int
+
+
 class RealLine:
     """A connection to the real server."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: Process) -> None:
         self._socket = socket.create_connection((HOST, server.port), _PATIENCE)
 
     def exchange(self, data: bytes, last: bytes) -> bytes:
@@ -79,7 +84,7 @@ class RealLine:
 class ModelLine:
     """A connection to the model. Its bytes come in two parts, which may make no difference."""
 
-    def __init__(self, server: Server, random: Random) -> None:
+    def __init__(self, server: Endpoint, random: Random) -> None:
         self._heard: list[bytes] = []
         self._random = random
         self._closed = False
@@ -109,7 +114,7 @@ class Sides:
     `places` has the two servers for each connection.
     """
 
-    def __init__(self, places: Sequence[tuple[RedisServer, Server]]) -> None:
+    def __init__(self, places: Sequence[tuple[Process, Endpoint]]) -> None:
         self._places = places
         self._random = Random(7)
         self._pairs = [self._pair(number) for number in range(len(places))]
