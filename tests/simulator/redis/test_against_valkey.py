@@ -22,7 +22,9 @@ from tests.simulator.redis.sides import EXACT, Sides, alike
 from tests.support.server import RedisServer
 
 LINES = 3
-EXAMPLES = max(60, int(os.environ.get("EXAMPLES", "0")))
+# The same examples each time; `make fuzz` (EXAMPLES) draws others.
+FUZZ = int(os.environ.get("EXAMPLES", "0"))
+DRAWN = settings(max_examples=max(100, FUZZ), derandomize=not FUZZ)
 Words: TypeAlias = tuple[str | bytes | int, ...]
 Step: TypeAlias = tuple[int, list[Words]]
 
@@ -231,7 +233,7 @@ def check(number: int, sent: object, said: bytes, modelled: bytes) -> None:
 
 
 @given(STEPS)
-@settings(max_examples=EXAMPLES)
+@DRAWN
 def test_the_commands_of_the_relay_and_those_near_them(real: RedisServer, steps: list[Step]) -> None:
     compare(real, steps)
 
@@ -248,7 +250,7 @@ SCRAPS = st.sampled_from(
 
 
 @given(st.lists(SCRAPS, min_size=1, max_size=12).map(b"".join))
-@settings(max_examples=EXAMPLES)
+@DRAWN
 def test_scraps_of_the_protocol(real: RedisServer, data: bytes) -> None:
     sides = Sides([(real, Server(time.time, Random(1)))])
     try:
@@ -320,6 +322,6 @@ LOADED: Step = (
 
 
 @given(st.lists(st.tuples(st.integers(0, LINES - 1), st.lists(CALLS, min_size=1, max_size=6)), max_size=25))
-@settings(max_examples=EXAMPLES)
+@DRAWN
 def test_the_scripts_of_the_directory(real: RedisServer, steps: list[Step]) -> None:
     compare(real, [LOADED, *steps])

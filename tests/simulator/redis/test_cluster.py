@@ -124,6 +124,17 @@ class TestChannels:
             step()
         assert [message[2] for message in subscriber.heard()] == [b"x", b"y"]
 
+    def test_a_frozen_member_hears_later_what_was_published(self, world: World) -> None:
+        subscriber = Client(world.servers[1])
+        subscriber.ask("SUBSCRIBE", "everyone")
+        world.servers[1].freeze()
+        world.ask(world.servers[0], "PUBLISH", "everyone", "x")
+        world.wait(0.5)
+        assert subscriber.heard() == []
+        world.servers[1].thaw()
+        world.wait(0.1)
+        assert subscriber.heard() == [[b"message", b"everyone", b"x"]]
+
 
 class TestFailover:
     def test_the_replica_of_a_dead_primary_takes_its_slots(self, world: World) -> None:
