@@ -92,6 +92,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         self._jobs = 0  # functions that run in threads
         self._no_jobs: asyncio.Future[None] | None = None
         self._turned = False
+        self._kept: list[asyncio.Handle] = []
         super().__init__(Poll(process.descriptors, self._order))
         self._asyncgens: Any = _OrderedWeakSet()
         self.set_debug(False)
@@ -189,6 +190,19 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
             self.process.world.run(lambda: self._stopping and self._turned)
         finally:
             self._stopping = False
+
+    def drop(self) -> "list[asyncio.Task[Any]]":
+        """Call nothing any more, and return what has to be kept in memory: the tasks that aren't done.
+
+        An iteration may be under way, in which the process ended itself. It takes as many callbacks from the queue as
+        there were when it began, so each is replaced by one that is cancelled, and kept for the same reason as tasks.
+        """
+        self._kept = list(self._ready)
+        nothing = asyncio.Handle(_do_nothing, (), self)
+        nothing.cancel()
+        for index in range(len(self._ready)):
+            self._ready[index] = nothing
+        return sorted((task for task in asyncio.all_tasks(self) if not task.done()), key=hash)
 
     def close(self) -> None:
         """Close the loop, but not the sockets, as asyncio does."""
@@ -388,6 +402,10 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     async def create_datagram_endpoint(self, *args: Any, **options: Any) -> Any:
         """Refuse: the virtual network has TCP only."""
         raise RealWorldReached("the virtual network has no datagrams")
+
+
+def _do_nothing() -> None:
+    """Stand for a callback of a process that has ended."""
 
 
 def _make_task(loop: VirtualLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> NumberedTask:

@@ -88,10 +88,12 @@ class End:
         self._out = bytearray()  # the bytes that the peer hasn't acknowledged, from `_base` on
         self._base = self._acked = self._sent = 0
         self._edge = 0  # the peer takes bytes up to here
+        self._widest = 0  # the widest window that it has had
         self._fin: int | None = None  # the position of the FIN, once the program has ended this side
         self._waits_since: float | None = None  # when the oldest unacknowledged byte was sent
         self._pause = 0.0  # before the next try
         self._retry: Event | None = None
+        self._next_look: Event | None = None  # of keep-alive
         self._in = bytearray()
         self._expected = 0  # the position of the next byte from the peer
         self._told_edge = 0  # the position up to which the peer was told to send
@@ -134,9 +136,12 @@ class End:
         return self.options.get((socket.SOL_SOCKET, socket.SO_SNDBUF), SEND_BYTES)
 
     @property
+    def _receive_bytes(self) -> int:
+        return min(self.options.get((socket.SOL_SOCKET, socket.SO_RCVBUF), RECEIVE_BYTES), self._unread_allowed)
+
+    @property
     def _window(self) -> int:
-        wanted = self.options.get((socket.SOL_SOCKET, socket.SO_RCVBUF), RECEIVE_BYTES)
-        return max(0, min(wanted, self._unread_allowed) - len(self._in))
+        return max(0, self._receive_bytes - len(self._in))
 
     def _room(self) -> int:
         lowest = self.options.get((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 0) or self._send_bytes
@@ -156,8 +161,10 @@ class End:
         self._transmit()
         return taken
 
-    def receive(self, most: int) -> bytes:
-        """Return some bytes, or none once the peer has ended its side. Raises OSError."""
+    def receive(self, most: int, *, peek: bool = False) -> bytes:
+        """Return some bytes, or none once the peer has ended its side. `peek` leaves them there. Raises OSError."""
+        if self._in and peek:
+            return bytes(self._in[:most])
         if self._in:
             weather = self.path.weather
             if most > 1 and len(self._in) > 1 and self._draw.random() < weather.short_read:
@@ -224,6 +231,8 @@ class End:
         end = self._base + len(self._out)
         while True:
             size = min(weather.segment, self._edge - self._sent, end - self._sent)
+            if size < min(weather.segment, end - self._sent, (self._widest + 1) // 2):
+                size = 0  # the window will soon be wider: few bytes at a time would go on for ever (RFC 9293)
             if size > 1 and self._draw.random() < weather.cut:
                 size = 1 + int(self._draw.random() * size)
             fin = self._fin is not None and self._sent + max(size, 0) == self._fin
@@ -280,9 +289,9 @@ class End:
         self.post(self.peer.on_acknowledgement, self._expected, self._told_edge)
 
     def _open_window(self) -> None:
-        """Tell the peer of more room, but not of a few bytes."""
+        """Tell the peer of more room, but not of a few bytes: it would send as few, and so on for ever (RFC 9293)."""
         room = self._expected + self._window - self._told_edge
-        if room >= min(self.path.weather.segment, (self._window + 1) // 2):
+        if room >= min(self.path.weather.segment, (self._receive_bytes + 1) // 2):
             self._acknowledge()
 
     def _send_reset(self) -> None:
@@ -341,6 +350,7 @@ class End:
         if self._refuses():
             return
         self._edge = max(self._edge, edge)
+        self._widest = max(self._widest, edge - acked)
         if acked > self._acked:
             done = min(acked - self._base, len(self._out))
             del self._out[:done]
@@ -386,9 +396,10 @@ class End:
         """Know nothing of the connection any more."""
         self.gone = True
         self._out.clear()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        for event in (self._retry, self._next_look):
+            if event is not None:
+                event.cancel()
+        self._retry = self._next_look = None
         self.host.network.ended(self)
 
     def break_off(self) -> None:
@@ -398,26 +409,31 @@ class End:
                 end._fail(errno.ECONNRESET)
 
     def begin_to_keep_alive(self) -> None:
-        """Look for a silent peer from now on, if the options say so."""
-        if self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
-            self.world.call_in(self._keep_alive_option(socket.TCP_KEEPIDLE, 7200), partial(self._keep_alive, 0))
+        """Look for a silent peer from now on, if the options say so, which may have changed."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+        if self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)) and self.open and not self.gone:
+            self._look_in(self._keep_alive_option(socket.TCP_KEEPIDLE, 7200), 0)
+
+    def _look_in(self, seconds: float, unanswered: int) -> None:
+        self._next_look = self.world.call_in(seconds, partial(self._keep_alive, unanswered))
 
     def _keep_alive_option(self, option: int, default: int) -> int:
         return self.options.get((socket.IPPROTO_TCP, option), default)
 
     def _keep_alive(self, unanswered: int) -> None:
-        if self.gone or not self.host.up or self.peer is None:
+        if self.peer is None:
             return
         idle = self._keep_alive_option(socket.TCP_KEEPIDLE, 7200)
         interval = self._keep_alive_option(socket.TCP_KEEPINTVL, 75)
         silent = self.world.now - self.heard
         if silent < idle or self.unacknowledged or self.unsent:
-            self.world.call_in(max(idle - silent, interval), partial(self._keep_alive, 0))
+            self._look_in(max(idle - silent, interval), 0)
         elif unanswered >= self._keep_alive_option(socket.TCP_KEEPCNT, 9):
             self._fail(errno.ETIMEDOUT)
         else:
             self.post(self.peer.on_probe)
-            self.world.call_in(interval, partial(self._keep_alive, unanswered + 1))
+            self._look_in(interval, unanswered + 1)
 
 
 _WORDS: Final = {

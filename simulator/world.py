@@ -192,6 +192,8 @@ class World:
             asyncio._set_running_loop(loop)
             try:
                 loop.turn(threading.get_ident())
+            except SystemExit as error:
+                process.exit(error)
             finally:
                 asyncio._set_running_loop(None)
                 sys.set_asyncgen_hooks(*hooks)
@@ -238,16 +240,19 @@ class World:
         try:
             with warnings.catch_warnings(), guarded(self):
                 warnings.simplefilter("ignore")
+                unfinished = False
                 for process in dead:
+                    unfinished |= process.unfinished
                     with self.acting(process):
                         asyncio._set_running_loop(process.loop)
                         try:
                             process.bury()
                         finally:
                             asyncio._set_running_loop(None)
-                process = None  # type: ignore[assignment]  # nothing of the dead is kept while they are collected
                 dead.clear()
-                gc.collect()
+                if unfinished:  # what is in cycles has to go now, while nothing is said about it
+                    del process
+                    gc.collect()
         finally:
             sys.unraisablehook = hook
 
