@@ -59,7 +59,7 @@ coverage: $(VENV)/.developed ## Run all tests measured, and list what of relay/ 
 
 EXAMPLES ?= 20000
 fuzz: $(VENV)/.developed ## Fuzz for long, an hour or two: EXAMPLES (20000) of each kind.
-	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 -m hypothesis tests/fuzz tests/relay tests/cli
+	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 -m hypothesis tests/fuzz tests/relay tests/cli tests/simulator
 
 # Not part of `make check`: it asks pypi.org about each package, and a weakness may become known on any day.
 audit: $(VENV)/.developed $(VENV)/.auditor ## Look for known weaknesses in everything that is installed here; asks pypi.org.

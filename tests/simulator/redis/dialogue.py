@@ -7,6 +7,7 @@ import hiredis
 
 from relay.redis_client.dialing import pack
 from simulator.redis import Server
+from simulator.redis.endpoint import Endpoint
 
 NOW = 1_796_064_714.25  # seconds since 1970, when the tests' clocks begin
 
@@ -24,7 +25,7 @@ class Clock:
 class Client:
     """A connection to a server, with what the server has said on it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Endpoint) -> None:
         self.raw = b""  # since the last `ask`
         self.closed = False
         self.unsent = 0
