@@ -20,8 +20,9 @@ from relay.tools.torture.plan import ALIVE_SECONDS, RECOVERY_SECONDS
 from relay.tools.torture.player import Player, Stranger, User
 from relay.tools.torture.text_client import Person
 from simulator.errors import SimulationError
+from simulator.harness.correspondents import Correspondent, wrong
 from simulator.harness.faults import Faults
-from simulator.harness.invariants import Invariants
+from simulator.harness.invariants import LIBRARY, Invariants
 from simulator.harness.plan import ENGINES, GRACE, LEASE, Plan
 from simulator.harness.seams import run_by_anyio
 from simulator.harness.stage import Stage
@@ -71,6 +72,7 @@ class _Run:
         self._players = player.Stage([node.address for node in stage.nodes], lambda: self.world.now, GRACE)
         names = [f"u{number}" for number in range(self.plan.users)]
         self._users = [self._make(name, KINDS[number % len(KINDS)], names) for number, name in enumerate(names)]
+        self._pair = self._correspondents()
         self._looks = 0
         self._faults: Faults | None = None
 
@@ -81,6 +83,15 @@ class _Run:
         if make is not None:
             return make(name, self.history, rng, names, stranger=stranger)
         return Program(name, kind, self.history, rng, names, stranger=stranger)
+
+    def _correspondents(self) -> tuple[Correspondent, Correspondent]:
+        servers = [f"{host}:{port}" for host, port in self._players.addresses]
+
+        def make(name: str, partner: str, *, calls: bool) -> Correspondent:
+            rng = self.world.stream(f"correspondent {name}")
+            return Correspondent(name, partner, servers, rng, lambda: self._players.acting, calls=calls)
+
+        return make("lib0", "lib1", calls=True), make("lib1", "lib0", calls=False)
 
     def broken(self, rule: str, *what: str) -> None:
         """Note what must not be."""
@@ -102,6 +113,8 @@ class _Run:
             self._players.acting = True
             for number in range(STRANGERS):
                 players.start_soon(self._stranger(number).run)
+            for correspondent in self._pair:
+                players.start_soon(correspondent.run)
             arrivals = Newcomers(self._players, self.world.stream("newcomers"), self.history.arrivals)
             players.start_soon(arrivals.run)
             await anyio.sleep(WARM_UP_SECONDS)
@@ -140,7 +153,11 @@ class _Run:
         self.broken("recovery", *await self._alive(recovery))
         await self._until_all(lambda user: user.ready, "is not back", last)
         await self._until_all(lambda user: user.settled, "waits for the outcome of messages", last)
+        await until(lambda: all(one.settled for one in self._pair), max(0.0, last - self.world.now))
+        self.broken("recovery", *(f"{one.name} isn't settled" for one in self._pair if not one.settled))
         await anyio.sleep(QUIET_SECONDS)
+        one, other = self._pair
+        self.broken("library", *wrong(one, other), *wrong(other, one))
         await until(lambda: not self._lopsided(), max(0.0, last - self.world.now))
 
     def _lopsided(self) -> bool:
@@ -166,6 +183,11 @@ class _Run:
             for a in range(self.plan.nodes):
                 tasks.start_soon(try_pair, a, (a + 1) % self.plan.nodes)
         return failures
+
+    @property
+    def by_library(self) -> int:
+        """The number of texts that came by the client library."""
+        return sum(len(one.heard) for one in self._pair)
 
     def verdict(self) -> Verdict:
         """Check what everybody saw."""
@@ -206,6 +228,7 @@ def run(plan: Plan, trace: Trace | None = None) -> Outcome:
         outcome.lost = sum(verdict.unconfirmed.get(reason, 0) for reason in (Reason.LOST, Reason.NAME_LOST))
         outcome.faults = dict(Counter(fault.kind for fault in doing.history.faults))
         outcome.counts = doing.invariants.close()
+        outcome.counts[LIBRARY] = doing.by_library
         outcome.seconds, outcome.events = stage.world.now, digest.events
     outcome.digest = digest.hexdigest()
     return outcome
