@@ -111,6 +111,7 @@ class _Run:
                 players.start_soon(Player(user, self._players, rng).run)
             await self._until_all(lambda user: user.ready, "has no session at the start", self.world.now + 10.0)
             self._players.acting = True
+            self.world.note("run", "all users are in")
             for number in range(STRANGERS):
                 players.start_soon(self._stranger(number).run)
             for correspondent in self._pair:
@@ -143,11 +144,13 @@ class _Run:
 
     async def _look(self, when: str) -> None:
         """Check that everything works for new users within the bound."""
+        self.world.note("run", when)
         self.broken("dead", *(f"{when}: {what}" for what in await self._alive(ALIVE_SECONDS)))
 
     async def _quiet(self) -> None:
         """Stop new traffic. Everything has to be settled soon, and nothing may arrive after that."""
         self._players.acting = False
+        self.world.note("run", "nobody says anything new")
         recovery = RECOVERY_SECONDS[self._engine]
         last = self.world.now + recovery + GRACE
         self.broken("recovery", *await self._alive(recovery))
@@ -155,6 +158,7 @@ class _Run:
         await self._until_all(lambda user: user.settled, "waits for the outcome of messages", last)
         await until(lambda: all(one.settled for one in self._pair), max(0.0, last - self.world.now))
         self.broken("recovery", *(f"{one.name} isn't settled" for one in self._pair if not one.settled))
+        self.world.note("run", "everything has its outcome")
         await anyio.sleep(QUIET_SECONDS)
         one, other = self._pair
         self.broken("library", *wrong(one, other), *wrong(other, one))
