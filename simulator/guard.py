@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import anyio
@@ -79,6 +80,7 @@ class Substitutes:
         self._world = world
         self._bytes = world.stream("os.urandom")
         self._global = world.stream("random").getstate()  # the state of the functions of `random`
+        self._counts: dict[type, count[int]] = {}  # each class counts for itself: Python's releases keep others in sets
         self._numbers: dict[int, tuple[int, object]] = {}
         clocks = {"time": self._time_of_day, "monotonic": self._monotonic, "perf_counter": self._monotonic}
         clocks |= {"process_time": self._monotonic, "thread_time": self._monotonic}
@@ -142,7 +144,7 @@ class Substitutes:
                 kept: object = weakref.ref(one, lambda _: self._numbers.pop(key, None))
             except TypeError:  # the object can't be referred to weakly, and its address must not be used again
                 kept = one
-            found = self._numbers[key] = self._world.next_number(), kept
+            found = self._numbers[key] = next(self._counts.setdefault(type(one), count(1))), kept
         return found[0]
 
 

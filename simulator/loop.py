@@ -23,6 +23,7 @@ from asyncio import base_events, selector_events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from heapq import heappop
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from simulator.errors import RealWorldReached
@@ -42,7 +43,7 @@ class NumberedFuture(asyncio.Future[Any]):
     __slots__ = ("_number",)
 
     def __init__(self, *, loop: "VirtualLoop") -> None:
-        self._number = loop.next_number()
+        self._number = next(loop.future_numbers)
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
@@ -55,10 +56,15 @@ class NumberedTask(asyncio.Task[Any]):
     __slots__ = ("_number",)
 
     def __init__(self, coro: Coroutine[Any, Any, Any], *, loop: "VirtualLoop", **options: Any) -> None:
-        self._number = loop.next_number()
+        self._number = next(loop.task_numbers)
         if options.get("name") is None:  # asyncio would count all tasks of all runs
             options["name"] = f"Task-{self._number}"
         super().__init__(coro, loop=loop, **options)
+
+    def set_name(self, value: object) -> None:
+        """Keep the name if there is no other: Python 3.13.0 passes on None, as it never does to its own tasks."""
+        if value is not None:
+            super().set_name(value)
 
     def __hash__(self) -> int:
         return self._number
@@ -88,6 +94,8 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     def __init__(self, process: "Process") -> None:
         self.process = process
         self._order = process.world.stream(f"order of {process.name}")
+        # Numbers of tasks don't depend on how many futures there are, which differs between releases of Python.
+        self.task_numbers, self.future_numbers = count(1), count(1)
         self._signals: dict[int, asyncio.Handle] = {}
         self._jobs = 0  # functions that run in threads
         self._no_jobs: asyncio.Future[None] | None = None
@@ -121,10 +129,6 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     def poll(self) -> Poll:
         """What watches the sockets of this loop."""
         return self._selector
-
-    def next_number(self) -> int:
-        """Return a number that nothing else in this world has."""
-        return self.process.world.next_number()
 
     def next_timer(self) -> float:
         """Return the time of the next timer, or infinity."""
@@ -161,9 +165,10 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
             soon = list(ready)
             ready.clear()
             ready.extend(_interleaved(soon, happened, self._order.random))
-        trace = self.process.world.trace
+        world = self.process.world
+        trace = world.trace if world.callbacks else None
         if trace is not None:
-            now, name = self.process.world.now, self.process.name
+            now, name = world.now, self.process.name
             for handle in ready:
                 if not handle.cancelled():
                     trace(now, name, name_of(handle._callback))  # type: ignore[attr-defined]

@@ -178,16 +178,13 @@ class Process:
 
     def wakes_at(self) -> float:
         """Return the true time at which there will be something to run, which may be past, or infinity."""
+        loop = self.loop
         if self.paused or not self.alive:
             return math.inf
-        loop = self.loop
-        if loop._ready or loop.has_work:  # the former is part of the latter: each step of the world asks this
+        if loop.has_work:
             return self.busy_until
         timer = loop.next_timer()
-        if timer == math.inf:
-            return timer
-        due, busy = self.clock.true_time(timer), self.busy_until
-        return due if due > busy else busy
+        return max(self.busy_until, self.clock.true_time(timer)) if timer < math.inf else math.inf
 
     def in_thread(self, seconds: float, job: Callable[[], None]) -> None:
         """Do something in so many seconds as a thread of this process would, unless it is dead by then."""
