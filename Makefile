@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check check-lowest check-newest coverage fuzz audit docs schemas reference pictures screenshot benchmarks clean
+.PHONY: help run test test-all check check-lowest check-newest coverage fuzz simulate audit docs schemas reference pictures screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,6 +62,14 @@ coverage: $(VENV)/.developed ## Run all tests measured, and list what of relay/ 
 EXAMPLES ?= 20000
 fuzz: $(VENV)/.developed ## Fuzz for long, an hour or two: EXAMPLES (20000) of each kind.
 	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 -m hypothesis tests/fuzz tests/relay tests/cli tests/simulator
+
+SEEDS ?= 200
+SECONDS ?= 60
+ENGINE ?= single
+FIRST ?= 1
+JOBS ?= 2
+simulate: $(VENV)/.developed ## Run whole clusters in virtual time (docs/simulation.md): SEEDS (200), SECONDS (60), ENGINE, FIRST, JOBS.
+	$(BIN)/python -m simulator --seeds $(SEEDS) --first $(FIRST) --seconds $(SECONDS) --engine $(ENGINE) --jobs $(JOBS)
 
 # Not part of `make check`: it asks pypi.org about each package, and a weakness may become known on any day.
 audit: $(VENV)/.developed $(VENV)/.auditor ## Look for known weaknesses in everything that is installed here; asks pypi.org.
