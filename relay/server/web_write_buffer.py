@@ -1,7 +1,6 @@
 """Write-side buffer of one WebSocket connection: it also has control frames, and knows how the connection ends."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from relay.hub.delayed_acks import DelayedAcks
@@ -27,15 +26,12 @@ _REFUSALS: Final = {Code.KICKED: KICKED, Code.NAME_LOST: NAME_LOST}
 class WebWriteBuffer(WriteBuffer):
     """See `WriteBuffer`. `close` adds a close frame, whose code follows from what the client was told before."""
 
-    __slots__ = ("_now", "end", "wrote_at")
+    __slots__ = ("end", "wrote_at")
 
-    def __init__(
-        self, transport: asyncio.WriteTransport, session: Session, held_acks: DelayedAcks, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, transport: asyncio.WriteTransport, session: Session, held_acks: DelayedAcks) -> None:
         super().__init__(transport, WEB, session, held_acks)
-        self._now = now
         self.end = AWAY
-        self.wrote_at = now()
+        self.wrote_at = asyncio.get_running_loop().time()
 
     def tell(self, event: Event) -> bool:
         """See `WriteBuffer`."""
@@ -60,7 +56,7 @@ class WebWriteBuffer(WriteBuffer):
 
     def flush(self) -> None:
         """See `WriteBuffer`."""
-        self.wrote_at = self._now()
+        self.wrote_at = asyncio.get_running_loop().time()
         super().flush()
 
     def close(self) -> None:

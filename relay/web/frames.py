@@ -118,7 +118,7 @@ class MessageFramer:
         self._head: bytes = b""  # the beginning of a header
         self._message: bytearray | None = None  # the payload so far; None: between two messages
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._control = bytearray()  # the payload so far of a control frame
+        self._control = b""  # the payload so far of a control frame
         # The frame whose payload is being read: -1 is none.
         self._opcode = -1
         self._left = 0  # bytes
@@ -141,8 +141,9 @@ class MessageFramer:
 
     def drop(self) -> None:
         """Drop what has come of a frame and a message. Nothing more may be fed."""
-        self._head, self._message, self._decoder, self._opcode, self._left = b"", None, None, -1, 0
-        self._control.clear()
+        self._head = self._control = self._mask = b""
+        self._message = self._decoder = None
+        self._opcode, self._left = -1, 0
 
     def feed(self, data: bytes) -> Sequence[bytes]:
         """Return the messages that `data` completes, in order."""
@@ -261,9 +262,8 @@ class MessageFramer:
 
     def _controlled(self) -> None:
         """Answer a control frame that is complete."""
-        opcode, payload = self._opcode, bytes(self._control)
-        self._opcode = -1
-        self._control.clear()
+        opcode, payload = self._opcode, self._control
+        self._opcode, self._control = -1, b""
         if opcode == _PING:
             self.pings += 1
             if self.sink is not None:
