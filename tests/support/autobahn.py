@@ -2,8 +2,8 @@
 
 It is a process of its own, because kosoku changes modules of the library for cases that were written for Python 2.
 
-A case waits for a second or so, and fails if the machine had no turn for the server in that time. So one that fails is run
-again by itself, and counts as failed if it fails each time: what a server does wrong it does wrong again.
+A case waits for a second or so, and fails if the machine had no turn for the server in that time. So one that fails is
+run again by itself, and counts as failed if it fails each time: what a server does wrong it does wrong again.
 """
 
 import asyncio
