@@ -14,9 +14,9 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
 try:
-    from websockets.speedups import apply_mask
+    from websockets.speedups import apply_mask as apply_mask
 except ImportError:  # where the wheel has no extension module
-    from websockets.utils import apply_mask
+    from websockets.utils import apply_mask as apply_mask
 
 # The most that a control frame may hold (RFC 6455, 5.5).
 CONTROL_BYTES: Final = 125
