@@ -20,6 +20,7 @@ NAME_LOST: Final = End(4002, "name_lost")
 
 # A node that closes without a word about it is going away.
 _ENDS: Final[dict[type[Event], End]] = {Bye: DONE, Replaced: REPLACED, Moving: AWAY, Welcome: AWAY}
+_LAST_WORDS: Final = frozenset({*_ENDS, Refused})
 _REFUSALS: Final = {Code.KICKED: KICKED, Code.NAME_LOST: NAME_LOST}
 
 
@@ -35,14 +36,16 @@ class WebWriteBuffer(WriteBuffer):
 
     def tell(self, event: Event) -> bool:
         """See `WriteBuffer`."""
-        kind = type(event)
-        if kind in _ENDS:
-            # A client whose name is lost while it quits gets `bye` as well; the name is the news.
-            if kind is not Bye or self.end is not NAME_LOST:
-                self.end = _ENDS[kind]
-        elif kind is Refused:
-            self.end = _REFUSALS.get(event.code, self.end)  # type: ignore[union-attr]
+        if type(event) in _LAST_WORDS:
+            self._note(event)
         return super().tell(event)
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Refused):
+            self.end = _REFUSALS.get(event.code, self.end)
+        # A client whose name is lost while it quits gets `bye` as well; the name is the news.
+        elif not isinstance(event, Bye) or self.end is not NAME_LOST:
+            self.end = _ENDS[type(event)]
 
     def add(self, frame: bytes) -> None:
         """Add a control frame, unless the close frame has been added."""
