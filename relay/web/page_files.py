@@ -39,6 +39,9 @@ POLICY: Final = "; ".join(
 
 # A comment of the page's scripts: a line that begins with it, or the end of one. No text in them has ` // ` inside.
 _COMMENT: Final = re.compile(r"^(?:/[/*]|\*).*|\s+// .*")
+# Signs with spaces around them, where there is neither text nor a regular expression on the line.
+_SPACED: Final = {"js": re.compile(r" ?([=<>&|?{}();,]+|:(?= )) ?"), "css": re.compile(r" ?([{};,]+|:(?= )) ?")}
+_QUOTES: Final = re.compile(r"[\"'`/]")
 
 
 class PageFile(Struct, frozen=True):
@@ -70,6 +73,13 @@ def _walk(folder: Traversable, path: str) -> Iterator[tuple[str, PageFile]]:
 
 
 def _squeezed(text: str, ending: str) -> str:
-    """Return a file without indentation, empty lines and, in scripts, comments: they are a third of the page."""
-    lines = (_COMMENT.sub("", line) if ending == "js" else line for line in map(str.strip, text.splitlines()))
+    """Return a file without indentation, empty lines and, in scripts, comments and spaces that mean nothing.
+
+    Those are a third of the page. Every line stays a line, so an error in the browser still says where it is.
+    """
+    lines = map(str.strip, text.splitlines())
+    if ending == "js":
+        lines = (_COMMENT.sub("", line) for line in lines)
+    if spaced := _SPACED.get(ending):
+        lines = (line if _QUOTES.search(line) else spaced.sub(r"\1", line) for line in lines)
     return "".join(f"{line}\n" for line in lines if line)

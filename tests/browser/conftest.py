@@ -1,17 +1,24 @@
 """A real Chromium for the tests of the page. `make test` has put it into build/browser (`tools/browser.py`)."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from relay.tools.testbed.process import free_port
 from tests.browser.visitor import Visitor
-from tests.integration.conftest import guests, many_open_files, start_node  # noqa: F401  used by these tests too
+from tests.support.guests import Guests
 from tests.support.node import Node
-from tests.support.process import PATIENCE
+from tests.support.process import PATIENCE, wait_until
+from tests.support.server import RedisServer
 from tools.browser import chromium
+
+LEASE: Final = 2.0  # seconds
+GRACE: Final = 60.0  # seconds; a browser on a busy machine takes its time to load a page
 
 Visit = Callable[..., Visitor]
 
@@ -29,26 +36,55 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def pair(start_node: Callable[..., Node]) -> list[Node]:  # noqa: F811
-    """Two nodes that were started together, as by `relay up`. The test may kill them."""
+@contextlib.contextmanager
+def two_nodes(folder: Path, redis: str, prefix: str) -> Iterator[list[Node]]:
+    """Two nodes that know of each other, as those of `relay up` do."""
     ports = [free_port(), free_port()]
-    return [
-        start_node(page="", port=port, siblings=other, grace=60)
-        for port, other in (ports, reversed(ports))
-    ]
+    options: dict[str, str | float] = {"redis": redis, "prefix": prefix, "lease": LEASE, "grace": GRACE, "page": ""}
+    with contextlib.ExitStack() as stack:
+        nodes = []
+        for port, other in ((ports[0], ports[1]), (ports[1], ports[0])):
+            nodes.append(Node(folder, wait=False, port=port, siblings=other, **options))
+            stack.callback(nodes[-1].kill)
+        for node in nodes:
+            node.wait_until_listening()
+        yield nodes
+        for node in nodes:
+            print(f"--- {node.name}\n{node.text()}")
+
+
+@pytest.fixture(scope="module")
+def pair(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    """Two nodes that a file's tests share: don't harm them."""
+    with two_nodes(tmp_path_factory.mktemp("pair"), redis_server.url, "browser") as nodes:
+        yield nodes
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
+def doomed(redis_server: RedisServer, tmp_path: Path, prefix: str) -> Iterator[list[Node]]:
+    """Two nodes that the test may kill."""
+    with two_nodes(tmp_path, redis_server.url, prefix) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def guests() -> Iterator[Guests]:
+    """Opens the test's clients that are no browsers."""
+    guests = Guests()
+    yield guests
+    guests.depart()
+
+
+@pytest.fixture
+def visit(browser: Browser, guests: Guests) -> Iterator[Visit]:
     """Opens the page of a node, each time in a browser of its own: they share no storage."""
-    contexts: list[BrowserContext] = []
     visitors: list[Visitor] = []
+    contexts: list[BrowserContext] = []
 
     def visit(node: Node, name: str = "", **options: object) -> Visitor:
         contexts.append(browser.new_context(**options))  # type: ignore[arg-type]
         contexts[-1].set_default_timeout(3000 * PATIENCE)
-        visitors.append(Visitor(contexts[-1].new_page(), f"http://127.0.0.1:{node.address[1]}/"))
+        visitors.append(Visitor(contexts[-1].new_page(), node))
         if name:
             visitors[-1].enter(name)
         return visitors[-1]
@@ -57,6 +93,18 @@ def visit(browser: Browser) -> Iterator[Visit]:
     for visitor in visitors:
         print(visitor.told())
     for context in contexts:
-        context.close()
+        for page in context.pages:
+            depart(page)
     for visitor in visitors:
+        wait_until(visitor.gone, "the visitor's name is free")
         assert visitor.errors == []
+    for context in contexts:
+        context.close()
+
+
+def depart(page: Page) -> None:
+    """Log out, if the page is in a session."""
+    page.on("dialog", lambda dialog: dialog.accept())
+    quit_button = page.locator("#quit")
+    if quit_button.is_visible():
+        quit_button.click()

@@ -3,8 +3,10 @@
 import re
 from typing import Final
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, Response, expect
 
+from tests.support.clients import JsonClient
+from tests.support.node import Node
 from tests.support.process import PATIENCE
 
 expect.set_options(timeout=3000 * PATIENCE)
@@ -15,12 +17,15 @@ _EXPECTED: Final = re.compile(r"WebSocket connection to .* failed|net::ERR_")
 class Visitor:
     """One page in one browser. Every method waits until what it does is seen."""
 
-    def __init__(self, page: Page, address: str) -> None:
+    def __init__(self, page: Page, node: Node) -> None:
         self.page = page
+        self.node = node
         self.errors: list[str] = []
+        self.answers: list[Response] = []
+        page.on("response", lambda answer: self.answers.append(answer))
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(address)
+        page.goto(f"http://127.0.0.1:{node.address[1]}/")
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not _EXPECTED.search(message.text):
@@ -29,6 +34,20 @@ class Visitor:
     def told(self) -> str:
         """What the page shows, for a test that fails."""
         return "--- closed" if self.page.is_closed() else f"--- {self.page.inner_text('body')}"
+
+    def gone(self) -> bool:
+        """Whether nobody has the visitor's name, also if nobody ever had."""
+        name = self.page.locator("#my-name").text_content()
+        if not name or not self.node.alive:
+            return True
+        client = JsonClient(self.node.address)
+        try:
+            client.hello("the-observer")
+            return client.who(name) == "offline"
+        finally:
+            client.send("quit")
+            client.expect("bye")
+            client.close()
 
     def at(self, selector: str) -> Locator:
         return self.page.locator(selector)
