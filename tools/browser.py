@@ -2,15 +2,14 @@
 
     python -m tools.browser
 
-A Chromium on PATH is taken, if there is one. Otherwise it is that of the npm package `@sparticuz/chromium`, which brings
-the libraries too, so nothing has to be installed on the machine. Everything is put into build/browser, once.
+A Chromium on PATH is taken, if there is one. Otherwise it is that of the npm package `@sparticuz/chromium`, which
+brings the libraries too, so nothing has to be installed on the machine. Everything is put into build/browser, once.
 """
 
 import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -29,7 +28,11 @@ _UNPACKED: Final = FOLDER / "chromium"
 # The browser's own font, and those of the machine for what it lacks.
 _FONTS: Final = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig><dir prefix="relative">fonts</dir><dir>/usr/share/fonts</dir><cachedir prefix="relative">cache</cachedir></fontconfig>
+<fontconfig>
+  <dir prefix="relative">fonts</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir prefix="relative">cache</cachedir>
+</fontconfig>
 """
 # Node.js decompresses what Python's standard library can't.
 _DECOMPRESS: Final = """

@@ -39,9 +39,12 @@ POLICY: Final = "; ".join(
 
 # A comment of the page's scripts: a line that begins with it, or the end of one. No text in them has ` // ` inside.
 _COMMENT: Final = re.compile(r"^(?:/[/*]|\*).*|\s+// .*")
-# Signs with spaces around them, where there is neither text nor a regular expression on the line.
-_SPACED: Final = {"js": re.compile(r" ?([=<>&|?{}();,]+|:(?= )) ?"), "css": re.compile(r" ?([{};,]+|:(?= )) ?")}
-_QUOTES: Final = re.compile(r"[\"'`/]")
+# A plain text, which stays as it is, or signs with spaces around them.
+_SPACED: Final = {
+    "js": re.compile(r"""("[^"]*")| ?([=<>&|?{}();,]+|:(?= )) ?"""),
+    "css": re.compile(r"""("[^"]*")| ?([{};,]+|:(?= )) ?"""),
+}
+_OTHER_TEXT: Final = re.compile(r"[\\'`/]")  # templates, regular expressions, escapes: such a line stays as it is
 
 
 class PageFile(Struct, frozen=True):
@@ -81,5 +84,5 @@ def _squeezed(text: str, ending: str) -> str:
     if ending == "js":
         lines = (_COMMENT.sub("", line) for line in lines)
     if spaced := _SPACED.get(ending):
-        lines = (line if _QUOTES.search(line) else spaced.sub(r"\1", line) for line in lines)
+        lines = (line if _OTHER_TEXT.search(line) else spaced.sub(r"\1\2", line) for line in lines)
     return "".join(f"{line}\n" for line in lines if line)
