@@ -9,7 +9,6 @@ brings the libraries too, so nothing has to be installed on the machine. Everyth
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Final

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -80,7 +80,7 @@ def _squeezed(text: str, ending: str) -> str:
 
     Those are a third of the page. Every line stays a line, so an error in the browser still says where it is.
     """
-    lines = map(str.strip, text.splitlines())
+    lines: Iterable[str] = map(str.strip, text.splitlines())
     if ending == "js":
         lines = (_COMMENT.sub("", line) for line in lines)
     if spaced := _SPACED.get(ending):

@@ -48,7 +48,8 @@ class World:
         elif server.frozen:
             server.thaw()
         else:
-            self.random.choice([server.kill, server.freeze, *[lambda: self.use(server)] * 8])()
+            acts: list[Callable[[], None]] = [server.kill, server.freeze, *[lambda: self.use(server)] * 8]
+            self.random.choice(acts)()
         self.wait(self.random.choice([0.1, 0.5, 1.5, 4.0]))
 
     def use(self, server: Server) -> None:
