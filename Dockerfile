@@ -4,6 +4,8 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY relay ./relay
 COPY cli ./cli
+# The page's scripts are links to these.
+COPY clients/js ./clients/js
 RUN python -m venv /app && /app/bin/pip install --no-cache-dir --disable-pip-version-check ".[auth]"
 
 FROM python:3.13-slim

@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check check-lowest check-newest coverage fuzz audit docs schemas reference pictures screenshot benchmarks clean
+.PHONY: help run test test-all check check-lowest check-newest coverage fuzz simulate audit docs schemas reference pictures screenshot benchmarks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,14 +22,15 @@ run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, w
 
 # The tests wait more than they work, so a few more processes than two cores; each has a server and nodes of its own.
 # A file's tests stay together, since what they share is made once.
-# The fast ones wait less.
-WORKERS ?= $(if $(filter check%,$(MAKECMDGOALS)),3,4)
+WORKERS ?= 3
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Python compiles the tests once, and not in each worker of each run, also where PYTHONDONTWRITEBYTECODE is set (in images of
 # Docker it often is): to take their assertions apart costs a worker four seconds.
 check check-fast check-lowest check-newest test test-all coverage: export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/pytest $(IN_PARALLEL)
 FAST := tests/relay tests/cli tests/simulator tests/golden tests/support tests/benchmarks tests/docs
+
+test test-all coverage: $(VENV)/.browsing
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
 	$(PYTEST)
@@ -61,7 +62,15 @@ coverage: $(VENV)/.developed ## Run all tests measured, and list what of relay/ 
 
 EXAMPLES ?= 20000
 fuzz: $(VENV)/.developed ## Fuzz for long, an hour or two: EXAMPLES (20000) of each kind.
-	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 -m hypothesis tests/fuzz tests/relay tests/cli
+	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 -m hypothesis tests/fuzz tests/relay tests/cli tests/simulator
+
+SEEDS ?= 200
+SECONDS ?= 60
+ENGINE ?= single
+FIRST ?= 1
+JOBS ?= 2
+simulate: $(VENV)/.developed ## Run whole clusters in virtual time (docs/simulation.md): SEEDS (200), SECONDS (60), ENGINE, FIRST, JOBS.
+	$(BIN)/python -m simulator --seeds $(SEEDS) --first $(FIRST) --seconds $(SECONDS) --engine $(ENGINE) --jobs $(JOBS)
 
 # Not part of `make check`: it asks pypi.org about each package, and a weakness may become known on any day.
 audit: $(VENV)/.developed $(VENV)/.auditor ## Look for known weaknesses in everything that is installed here; asks pypi.org.
@@ -96,7 +105,8 @@ reference: $(VENV)/.developed ## Write docs/library-reference.md from the docstr
 pictures: $(VENV)/.installed ## Draw the pictures of docs/architecture.md.
 	$(BIN)/python tools/pictures.py
 
-screenshot: $(VENV)/.developed ## Take the picture of pairchat in the README.
+screenshot: $(VENV)/.browsing ## Take the pictures of the page and of pairchat in the README.
+	$(BIN)/python -m tools.page_picture
 	$(BIN)/python tools/screenshot.py
 
 benchmarks: $(VENV)/.developed ## Compare with the peers, which it installs outside of this tree; docs/benchmarks.md.
@@ -119,6 +129,11 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 
 $(VENV)/.developed: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# A Chromium and packages from npm for the tests of the page, in build/browser.
+$(VENV)/.browsing: $(VENV)/.developed tools/browser.py tests/browser/package-lock.json
+	$(BIN)/python -m tools.browser
 	@touch $@
 
 # In an environment of its own: what it needs itself is neither installed with the rest nor looked at.

@@ -6,8 +6,8 @@ world runs, therefore:
 - the functions of `time`, those of `random`, `os.urandom` and all that is made of it are those of the world;
 - `anyio.to_thread.run_sync` runs functions as `run_in_executor` of the virtual loop does;
 - the hash of objects that libraries keep in sets is a number instead of an address in memory;
-- a real socket, thread, process or name look-up raises RealWorldReached. Python's audit events tell of them, wherever
-  they are asked for, and the run fails even if the program catches the error.
+- a real socket, thread, process or name look-up raises RealWorldReached. Python's audit events tell of most of them,
+  wherever they are asked for, and the run fails even if the program catches the error.
 
 `datetime.now()` can't be replaced, and no audit event tells of it: the lint has to.
 """
@@ -16,6 +16,7 @@ import asyncio
 import contextvars
 import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -23,7 +24,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import anyio
 from anyio._backends import _asyncio as anyio_backend
@@ -64,9 +66,7 @@ _hooks: list[Callable[[str, Any], None]] = []  # ours, once it is installed: Pyt
 
 def _audit(event: str, _: Any) -> None:
     if event in FORBIDDEN and _guarding and _guarding[0][1] == threading.get_ident():
-        world = _guarding[0][0]
-        world.reached = world.reached or RealWorldReached(f"{_who(world)} asks for {FORBIDDEN[event]} ({event})")
-        raise world.reached
+        _guarding[0][0].substitutes.refuse(f"{FORBIDDEN[event]} ({event})")
 
 
 def _who(world: "World") -> str:
@@ -80,6 +80,7 @@ class Substitutes:
         self._world = world
         self._bytes = world.stream("os.urandom")
         self._global = world.stream("random").getstate()  # the state of the functions of `random`
+        self._counts: dict[type, count[int]] = {}  # each class counts for itself: Python's releases keep others in sets
         self._numbers: dict[int, tuple[int, object]] = {}
         clocks = {"time": self._time_of_day, "monotonic": self._monotonic, "perf_counter": self._monotonic}
         clocks |= {"process_time": self._monotonic, "thread_time": self._monotonic}
@@ -88,7 +89,9 @@ class Substitutes:
         self._functions += [
             (time, "clock_gettime", self._clock_gettime),
             (time, "clock_gettime_ns", lambda number: round(1e9 * self._clock_gettime(number))),
-            (time, "sleep", self._sleep),
+            (time, "sleep", lambda _: self.refuse("to block (time.sleep)")),
+            (threading.Thread, "start", self._refusing("a real thread", threading.Thread.start)),
+            (socket, "socketpair", self._refusing("a real pair of sockets", socket.socketpair)),
             (os, "urandom", self._bytes.randbytes),
             (random, "_urandom", self._bytes.randbytes),
             (anyio_backend.AsyncIOBackend, "run_sync_in_worker_thread", classmethod(_run_in_virtual_thread)),
@@ -122,10 +125,15 @@ class Substitutes:
     def _clock_gettime(self, number: int) -> float:
         return self._time_of_day() if number == time.CLOCK_REALTIME else self._monotonic()
 
-    def _sleep(self, seconds: float) -> None:
+    def refuse(self, what: str) -> NoReturn:
         world = self._world
-        world.reached = world.reached or RealWorldReached(f"{_who(world)} blocks: time.sleep({seconds})")
+        world.reached = world.reached or RealWorldReached(f"{_who(world)} asks for {what}")
         raise world.reached
+
+    def _refusing(self, what: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that refuses in the world's thread, and is the real one in others, such as the tests'."""
+        thread = threading.get_ident()
+        return lambda *args: self.refuse(what) if threading.get_ident() == thread else real(*args)
 
     def _number(self, one: object) -> int:
         """Return the number of an object, which takes the place of its hash, and is given on the first question."""
@@ -136,7 +144,7 @@ class Substitutes:
                 kept: object = weakref.ref(one, lambda _: self._numbers.pop(key, None))
             except TypeError:  # the object can't be referred to weakly, and its address must not be used again
                 kept = one
-            found = self._numbers[key] = self._world.next_number(), kept
+            found = self._numbers[key] = next(self._counts.setdefault(type(one), count(1))), kept
         return found[0]
 
 

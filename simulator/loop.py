@@ -21,8 +21,9 @@ import socket
 import weakref
 from asyncio import base_events, selector_events
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, MutableMapping
 from heapq import heappop
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from simulator.errors import RealWorldReached
@@ -42,7 +43,7 @@ class NumberedFuture(asyncio.Future[Any]):
     __slots__ = ("_number",)
 
     def __init__(self, *, loop: "VirtualLoop") -> None:
-        self._number = loop.next_number()
+        self._number = next(loop.future_numbers)
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
@@ -55,10 +56,15 @@ class NumberedTask(asyncio.Task[Any]):
     __slots__ = ("_number",)
 
     def __init__(self, coro: Coroutine[Any, Any, Any], *, loop: "VirtualLoop", **options: Any) -> None:
-        self._number = loop.next_number()
+        self._number = next(loop.task_numbers)
         if options.get("name") is None:  # asyncio would count all tasks of all runs
             options["name"] = f"Task-{self._number}"
         super().__init__(coro, loop=loop, **options)
+
+    def set_name(self, value: object) -> None:
+        """Keep the name if there is no other: Python 3.13.0 passes on None, as it never does to its own tasks."""
+        if value is not None:
+            super().set_name(value)
 
     def __hash__(self) -> int:
         return self._number
@@ -77,6 +83,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     _stopping: bool
     _thread_id: int | None
     _timer_cancelled_count: int
+    _transports: MutableMapping[int, Any]
     _executor_shutdown_called: bool
     if TYPE_CHECKING:
 
@@ -88,10 +95,13 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     def __init__(self, process: "Process") -> None:
         self.process = process
         self._order = process.world.stream(f"order of {process.name}")
+        # Numbers of tasks don't depend on how many futures there are, which differs between releases of Python.
+        self.task_numbers, self.future_numbers = count(1), count(1)
         self._signals: dict[int, asyncio.Handle] = {}
         self._jobs = 0  # functions that run in threads
         self._no_jobs: asyncio.Future[None] | None = None
         self._turned = False
+        self._kept: list[asyncio.Handle] = []
         super().__init__(Poll(process.descriptors, self._order))
         self._asyncgens: Any = _OrderedWeakSet()
         self.set_debug(False)
@@ -120,10 +130,6 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     def poll(self) -> Poll:
         """What watches the sockets of this loop."""
         return self._selector
-
-    def next_number(self) -> int:
-        """Return a number that nothing else in this world has."""
-        return self.process.world.next_number()
 
     def next_timer(self) -> float:
         """Return the time of the next timer, or infinity."""
@@ -160,9 +166,10 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
             soon = list(ready)
             ready.clear()
             ready.extend(_interleaved(soon, happened, self._order.random))
-        trace = self.process.world.trace
+        world = self.process.world
+        trace = world.trace if world.callbacks else None
         if trace is not None:
-            now, name = self.process.world.now, self.process.name
+            now, name = world.now, self.process.name
             for handle in ready:
                 if not handle.cancelled():
                     trace(now, name, name_of(handle._callback))  # type: ignore[attr-defined]
@@ -189,6 +196,24 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
             self.process.world.run(lambda: self._stopping and self._turned)
         finally:
             self._stopping = False
+
+    def drop(self) -> "list[asyncio.Task[Any]]":
+        """Call nothing any more, and return what has to be kept in memory: the tasks that aren't done.
+
+        An iteration may be under way, in which the process ended itself. It takes as many callbacks from the queue as
+        there were when it began, so each is replaced by one that is cancelled, and kept for the same reason as tasks.
+        """
+        self._kept = list(self._ready)
+        nothing = asyncio.Handle(_do_nothing, (), self)
+        nothing.cancel()
+        for index in range(len(self._ready)):
+            self._ready[index] = nothing
+        return sorted((task for task in asyncio.all_tasks(self) if not task.done()), key=hash)
+
+    def silence(self) -> None:
+        """Have transports that were open when the process ended say nothing of that once they are destroyed."""
+        for transport in list(self._transports.values()):
+            transport._closing, transport._sock = True, None
 
     def close(self) -> None:
         """Close the loop, but not the sockets, as asyncio does."""
@@ -388,6 +413,10 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     async def create_datagram_endpoint(self, *args: Any, **options: Any) -> Any:
         """Refuse: the virtual network has TCP only."""
         raise RealWorldReached("the virtual network has no datagrams")
+
+
+def _do_nothing() -> None:
+    """Stand for a callback of a process that has ended."""
 
 
 def _make_task(loop: VirtualLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> NumberedTask:

@@ -175,6 +175,7 @@ class Host:
 
     def process(self, name: str) -> Process:
         """Return a new process on this machine."""
+        self._programs = [program for program in self._programs if program.alive]
         sockets = Sockets(self, lambda number: None)
         process = self.network.world.process(name, self.clock, sockets)
         sockets.changed = process.loop.poll.changed

@@ -61,6 +61,7 @@ class Process:
         self.error: BaseException | None = None  # what `main` raised
         self.exits: list[Callable[[Process], object]] = []  # are called once the process has ended, however it ended
         self._kernel = kernel
+        self._kept: list[asyncio.Task[Any]] = []  # that weren't done when the process ended
         self._withheld: list[Callable[[], None]] = []  # what its threads would have done while it was paused
         self.loop = VirtualLoop(self)
 
@@ -115,6 +116,11 @@ class Process:
         await loop.shutdown_default_executor()
         loop.call_soon(self._end)
 
+    def exit(self, error: BaseException) -> None:
+        """End at once because a callback has raised SystemExit."""
+        self.error = error
+        self._end()
+
     def kill(self) -> None:
         """End the process at once, as SIGKILL does: the kernel closes its sockets, and nothing of it runs any more."""
         if self.alive:
@@ -124,13 +130,13 @@ class Process:
     def vanish(self) -> None:
         """End the process without a word to anybody, as when its machine loses power: its peers learn nothing."""
         self.alive = False
+        self._kept = self.loop.drop()
         self.world.ended(self)
 
     def _end(self) -> None:
-        self.alive = False
+        self.vanish()
         if self._kernel is not None:
             self._kernel.close_all()
-        self.world.ended(self)
         for tell in self.exits:
             tell(self)
 
@@ -172,16 +178,13 @@ class Process:
 
     def wakes_at(self) -> float:
         """Return the true time at which there will be something to run, which may be past, or infinity."""
+        loop = self.loop
         if self.paused or not self.alive:
             return math.inf
-        loop = self.loop
-        if loop._ready or loop.has_work:  # the former is part of the latter: each step of the world asks this
+        if loop.has_work:
             return self.busy_until
         timer = loop.next_timer()
-        if timer == math.inf:
-            return timer
-        due, busy = self.clock.true_time(timer), self.busy_until
-        return due if due > busy else busy
+        return max(self.busy_until, self.clock.true_time(timer)) if timer < math.inf else math.inf
 
     def in_thread(self, seconds: float, job: Callable[[], None]) -> None:
         """Do something in so many seconds as a thread of this process would, unless it is dead by then."""
@@ -200,15 +203,22 @@ class Process:
         """Return the tasks that aren't done, in the order in which they were made."""
         return sorted((task for task in asyncio.all_tasks(self.loop) if not task.done()), key=hash)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it had tasks that weren't done when it ended."""
+        return bool(self._kept)
+
     def bury(self) -> None:
         """Let go of what the dead process had in memory. `World.close` calls this, when nobody looks any more.
 
         Python runs the `finally` blocks of a coroutine that it destroys, and nothing can prevent that. It is therefore
         put off until nothing is observed any more, and done here, where what they raise can be dropped.
         """
-        for task in self.pending_tasks():
+        for task in self._kept:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             _close(task.get_coro())
+        self._kept.clear()
+        self.loop.silence()
         if not self.loop.is_closed():
             self.loop.close()
 

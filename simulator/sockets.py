@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 # Descriptors of virtual sockets are larger than any real one, so that one can't be taken for the other.
 FIRST_DESCRIPTOR: Final = 1_000_000
 
+_KEEP_ALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+)
 _LINGER: Final = struct.Struct("ii")
 # The fields of Linux's `struct tcp_info` that are filled: probes (a byte), unacknowledged segments, milliseconds since
 # the last acknowledgement, and bytes that were never sent.
@@ -178,10 +184,8 @@ class VirtualSocket:
         if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER):
             on, seconds = _LINGER.unpack(value) if isinstance(value, bytes) else (0, 0)
             value = seconds if on else -1
-        begins = option == socket.SO_KEEPALIVE and level == socket.SOL_SOCKET and value
-        before = self._file.options.get((level, option))
         self._file.options[level, option] = int.from_bytes(value, "little") if isinstance(value, bytes) else value or 0
-        if begins and not before and self._file.end is not None:
+        if (level, option) in _KEEP_ALIVE and self._file.end is not None:
             self._file.end.begin_to_keep_alive()
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> Any:
@@ -276,9 +280,7 @@ class VirtualSocket:
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return bytes that have arrived, none at the end. Raises OSError."""
-        if flags & socket.MSG_PEEK:
-            raise OSError(errno.EOPNOTSUPP, "the virtual network doesn't peek")
-        return self._connected().receive(bufsize)
+        return self._connected().receive(bufsize, peek=bool(flags & socket.MSG_PEEK))
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Put bytes that have arrived into a buffer, and return their number. Raises OSError."""
@@ -295,7 +297,7 @@ class VirtualSocket:
         if how in (socket.SHUT_WR, socket.SHUT_RDWR):
             end.shut_down_writing()
         if how in (socket.SHUT_RD, socket.SHUT_RDWR):
-            end.eof = True
+            end.shut = True
             self._file.tell()
 
     def _connected(self) -> End:

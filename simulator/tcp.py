@@ -78,6 +78,7 @@ class End:
         self.gone = False  # the kernel has forgotten the connection
         self.error = 0  # an error number that the program hasn't been told of
         self.closed = False  # by its program; what it wrote before may still be on its way
+        self.shut = False  # for reading, by its program
         self.eof = False  # the peer has ended its side
         self.received = 0  # bytes that a program could read, or has read
         self.breaks_at: int | None = None  # the connection is reset once so many bytes have been received
@@ -88,10 +89,12 @@ class End:
         self._out = bytearray()  # the bytes that the peer hasn't acknowledged, from `_base` on
         self._base = self._acked = self._sent = 0
         self._edge = 0  # the peer takes bytes up to here
+        self._widest = 0  # the widest window that it has had
         self._fin: int | None = None  # the position of the FIN, once the program has ended this side
         self._waits_since: float | None = None  # when the oldest unacknowledged byte was sent
         self._pause = 0.0  # before the next try
         self._retry: Event | None = None
+        self._next_look: Event | None = None  # of keep-alive
         self._in = bytearray()
         self._expected = 0  # the position of the next byte from the peer
         self._told_edge = 0  # the position up to which the peer was told to send
@@ -110,14 +113,15 @@ class End:
     @property
     def readable(self) -> bool:
         """Whether `receive` has something to say."""
-        return bool(self._in or self.eof or self.error or self.gone)
+        return bool(self._in or self.eof or self.error or self.gone or self.shut)
 
     @property
     def writable(self) -> bool:
-        """Whether a poll reports room: a third of the buffer, as in Linux."""
+        """Whether a poll reports room: a third of the buffer, and half of what may be unsent, as in Linux."""
         if self.error or self.gone:
             return True
-        return self.open and 3 * self._room() >= self._send_bytes and self._fin is None
+        free = 3 * (self._send_bytes - len(self._out)) >= self._send_bytes
+        return self.open and self._fin is None and free and 2 * self.unsent < self._most_unsent
 
     @property
     def unsent(self) -> int:
@@ -134,13 +138,19 @@ class End:
         return self.options.get((socket.SOL_SOCKET, socket.SO_SNDBUF), SEND_BYTES)
 
     @property
+    def _receive_bytes(self) -> int:
+        return min(self.options.get((socket.SOL_SOCKET, socket.SO_RCVBUF), RECEIVE_BYTES), self._unread_allowed)
+
+    @property
     def _window(self) -> int:
-        wanted = self.options.get((socket.SOL_SOCKET, socket.SO_RCVBUF), RECEIVE_BYTES)
-        return max(0, min(wanted, self._unread_allowed) - len(self._in))
+        return max(0, self._receive_bytes - len(self._in))
+
+    @property
+    def _most_unsent(self) -> int:
+        return self.options.get((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 0) or 2 * self._send_bytes
 
     def _room(self) -> int:
-        lowest = self.options.get((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 0) or self._send_bytes
-        return min(self._send_bytes - len(self._out), lowest - self.unsent)
+        return min(self._send_bytes - len(self._out), self._most_unsent - self.unsent)
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Take as many bytes as there is room for, and return their number. Raises OSError."""
@@ -156,8 +166,10 @@ class End:
         self._transmit()
         return taken
 
-    def receive(self, most: int) -> bytes:
-        """Return some bytes, or none once the peer has ended its side. Raises OSError."""
+    def receive(self, most: int, *, peek: bool = False) -> bytes:
+        """Return some bytes, or none once the peer has ended its side. `peek` leaves them there. Raises OSError."""
+        if self._in and peek:
+            return bytes(self._in[:most])
         if self._in:
             weather = self.path.weather
             if most > 1 and len(self._in) > 1 and self._draw.random() < weather.short_read:
@@ -169,7 +181,7 @@ class End:
             return data
         if self.error:
             self._raise()
-        if self.eof or self.gone:
+        if self.eof or self.gone or self.shut:
             return b""
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
@@ -217,13 +229,15 @@ class End:
         self._last = max(self.world.now + delay, self._last + _IN_ORDER)
         self.world.call_at(self._last, partial(receive, *what))
 
-    def _transmit(self) -> None:
-        """Send what the peer's window allows."""
+    def _transmit(self, *, few: bool = False) -> None:
+        """Send what the peer's window allows, but not just a few bytes of more, unless it has to be `few`."""
         peer, weather = self.peer, self.path.weather
         assert peer is not None
         end = self._base + len(self._out)
         while True:
             size = min(weather.segment, self._edge - self._sent, end - self._sent)
+            if not few and size < min(weather.segment, end - self._sent, (self._widest + 1) // 2):
+                size = 0  # the window will soon be wider: few bytes at a time would go on for ever (RFC 9293)
             if size > 1 and self._draw.random() < weather.cut:
                 size = 1 + int(self._draw.random() * size)
             fin = self._fin is not None and self._sent + max(size, 0) == self._fin
@@ -272,6 +286,7 @@ class End:
             self.probes += 1
             assert self.peer is not None
             self.post(self.peer.on_probe)
+            self._transmit(few=True)
         self._mind_retry()
 
     def _acknowledge(self) -> None:
@@ -280,9 +295,9 @@ class End:
         self.post(self.peer.on_acknowledgement, self._expected, self._told_edge)
 
     def _open_window(self) -> None:
-        """Tell the peer of more room, but not of a few bytes."""
+        """Tell the peer of more room, but not of a few bytes: it would send as few, and so on for ever (RFC 9293)."""
         room = self._expected + self._window - self._told_edge
-        if room >= min(self.path.weather.segment, (self._window + 1) // 2):
+        if room >= min(self.path.weather.segment, (self._receive_bytes + 1) // 2):
             self._acknowledge()
 
     def _send_reset(self) -> None:
@@ -341,6 +356,7 @@ class End:
         if self._refuses():
             return
         self._edge = max(self._edge, edge)
+        self._widest = max(self._widest, edge - acked)
         if acked > self._acked:
             done = min(acked - self._base, len(self._out))
             del self._out[:done]
@@ -386,9 +402,10 @@ class End:
         """Know nothing of the connection any more."""
         self.gone = True
         self._out.clear()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        for event in (self._retry, self._next_look):
+            if event is not None:
+                event.cancel()
+        self._retry = self._next_look = None
         self.host.network.ended(self)
 
     def break_off(self) -> None:
@@ -398,26 +415,31 @@ class End:
                 end._fail(errno.ECONNRESET)
 
     def begin_to_keep_alive(self) -> None:
-        """Look for a silent peer from now on, if the options say so."""
-        if self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
-            self.world.call_in(self._keep_alive_option(socket.TCP_KEEPIDLE, 7200), partial(self._keep_alive, 0))
+        """Look for a silent peer from now on, if the options say so, which may have changed."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+        if self.options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)) and self.open and not self.gone:
+            self._look_in(self._keep_alive_option(socket.TCP_KEEPIDLE, 7200), 0)
+
+    def _look_in(self, seconds: float, unanswered: int) -> None:
+        self._next_look = self.world.call_in(seconds, partial(self._keep_alive, unanswered))
 
     def _keep_alive_option(self, option: int, default: int) -> int:
         return self.options.get((socket.IPPROTO_TCP, option), default)
 
     def _keep_alive(self, unanswered: int) -> None:
-        if self.gone or not self.host.up or self.peer is None:
+        if self.peer is None:
             return
         idle = self._keep_alive_option(socket.TCP_KEEPIDLE, 7200)
         interval = self._keep_alive_option(socket.TCP_KEEPINTVL, 75)
         silent = self.world.now - self.heard
         if silent < idle or self.unacknowledged or self.unsent:
-            self.world.call_in(max(idle - silent, interval), partial(self._keep_alive, 0))
+            self._look_in(max(idle - silent, interval), 0)
         elif unanswered >= self._keep_alive_option(socket.TCP_KEEPCNT, 9):
             self._fail(errno.ETIMEDOUT)
         else:
             self.post(self.peer.on_probe)
-            self.world.call_in(interval, partial(self._keep_alive, unanswered + 1))
+            self._look_in(interval, unanswered + 1)
 
 
 _WORDS: Final = {
@@ -457,10 +479,11 @@ class ClientEnd(End):
 
     def on_syn_ack(self, peer: End, edge: int) -> None:
         """Take the peer's agreement, also a second time if the answer to it got lost."""
+        self.peer = peer
         if self._refuses():
             return
         if not self.open:
-            self.peer, self.open, self._edge = peer, True, edge
+            self.open, self._edge, self._widest = True, edge, edge
             self.begin_to_keep_alive()
             self.tell()
         self._acknowledge()
@@ -497,7 +520,7 @@ class Listener:
 class ServerEnd(End):
     """The end that is asked for a connection."""
 
-    listener: Listener
+    listener: Listener | None = None  # until it is accepted
 
     def answer(self, client: ClientEnd, listener: Listener) -> None:
         """Agree to the connection, again and again until the client has heard it."""
@@ -509,7 +532,6 @@ class ServerEnd(End):
         if self.open or self.gone or not self.host.up:
             return
         if self._tries == SYN_TRIES:
-            self.listener.asked.pop(self, None)
             self.forget()
             return
         assert isinstance(self.peer, ClientEnd)
@@ -532,11 +554,18 @@ class ServerEnd(End):
 
     def established(self) -> None:
         """Wait to be accepted."""
+        assert self.listener is not None
         self.listener.asked.pop(self, None)
         self.open = True
         self.listener.queue.append(self)
         self.begin_to_keep_alive()
         self.listener.tell()
+
+    def forget(self) -> None:
+        """Know nothing of the connection any more, nor ask for the end of its handshake."""
+        if self.listener is not None:
+            self.listener.asked.pop(self, None)
+        super().forget()
 
     def abandon(self) -> None:
         """Reset the connection: its listener is closed, and nobody will accept it."""

@@ -17,6 +17,7 @@ from simulator.guard import Substitutes, guarded
 from simulator.process import Kernel, Process
 from simulator.trace import Trace, name_of
 
+NEVER: Final = float("inf")
 # The number of steps without any time passing after which a run is given up.
 STEPS_AT_ONE_INSTANT: Final = 1_000_000
 # The number of steps between two runs of the garbage collector, which otherwise begins whenever it likes: what it
@@ -57,14 +58,19 @@ class World:
 
     Args:
         seed: where all randomness comes from, through `stream`.
-        trace: is told of everything that happens: each callback of each process, and each event of the network.
+        trace: is told of everything that happens in the network and to processes.
+        callbacks: tell the trace of each callback of each process as well. What one release of Python does in one
+            callback, another may do in two, so only a trace without them is the same on all.
         in_sets: classes of objects that programs keep in sets and iterate over. Their hash, which is their address in
             memory, becomes a number, so that the order is the same in each run.
     """
 
-    def __init__(self, seed: int | str = 0, trace: Trace | None = None, in_sets: Iterable[type] = ()) -> None:
+    def __init__(
+        self, seed: int | str = 0, trace: Trace | None = None, in_sets: Iterable[type] = (), *, callbacks: bool = True
+    ) -> None:
         self.seed = seed
         self.trace = trace
+        self.callbacks = callbacks
         self.now = 0.0  # the true time: seconds since the world began
         self.steps = 0
         self.current: Process | None = None  # the process whose code runs
@@ -78,7 +84,9 @@ class World:
         self.reached: RealWorldReached | None = None  # the first attempt of a program to reach the real world
         self.substitutes = Substitutes(self)
         self._running = False
-        self._limit = float("inf")
+        self._limit = NEVER
+        self._thread = 0
+        self._hooks = sys.get_asyncgen_hooks()  # outside of all loops
 
     @property
     def time_of_day(self) -> float:
@@ -139,13 +147,14 @@ class World:
         if self._running:
             raise SimulationError("the world runs already")
         self._running, self._since = True, self.steps
-        self._limit = float("inf") if seconds is None else self.now + seconds
+        self._limit = NEVER if seconds is None else self.now + seconds
+        self._thread, self._hooks = threading.get_ident(), sys.get_asyncgen_hooks()
         collecting = gc.isenabled()
         gc.disable()
         try:
             with guarded(self):
                 while not until():
-                    if not self._step() and not self._jump():
+                    if not self._step():
                         return until()
                     if self.reached is not None:
                         raise self.reached
@@ -160,15 +169,22 @@ class World:
         self.run(lambda: False, seconds)
 
     def _step(self) -> bool:
-        """Let one thing happen that is due: an iteration of a loop, or an event. Returns whether there was any."""
-        now, events = self.now, self._events
-        due: list[Process | None] = [one for one in self.processes if one.wakes_at() <= now]
+        """Let one thing happen: an iteration of a loop, or an event. Returns False at the time limit.
+
+        It is drawn from all that is due. If nothing is, time first jumps to what will be due next.
+        """
+        events, whom = self._events, list[Process | None](self.processes)
         while events and events[0].cancelled:
             heappop(events)
-        if events and events[0].when <= now:
-            due.append(None)
-        if not due:
+        times = [one.wakes_at() for one in self.processes]
+        if events:
+            whom.append(None)
+            times.append(events[0].when)
+        first = min(times, default=NEVER)
+        if first > self.now and not self._jump(first):
             return False
+        now = self.now
+        due = [one for one, time in zip(whom, times, strict=True) if time <= now]
         self.steps += 1
         chosen = due[0] if len(due) == 1 else due[int(self._schedule.random() * len(due))]
         if chosen is not None:
@@ -186,15 +202,17 @@ class World:
         timer = loop.next_timer()
         if process.clock.true_time(timer) <= self.now:
             process.clock.reach(timer)
-        with self.acting(process):
-            hooks = sys.get_asyncgen_hooks()
-            sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
-            asyncio._set_running_loop(loop)
-            try:
-                loop.turn(threading.get_ident())
-            finally:
-                asyncio._set_running_loop(None)
-                sys.set_asyncgen_hooks(*hooks)
+        sys.set_asyncgen_hooks(loop._asyncgen_firstiter_hook, loop._asyncgen_finalizer_hook)
+        asyncio._set_running_loop(loop)
+        self.current = process
+        try:
+            loop.turn(self._thread)
+        except SystemExit as error:
+            process.exit(error)
+        finally:
+            self.current = None
+            asyncio._set_running_loop(None)
+            sys.set_asyncgen_hooks(*self._hooks)
 
     @contextmanager
     def acting(self, process: Process) -> Iterator[None]:
@@ -205,15 +223,12 @@ class World:
         finally:
             self.current = before
 
-    def _jump(self) -> bool:
+    def _jump(self, then: float) -> bool:
         """Let time pass until something is due. Returns False at the time limit."""
-        then = min((one.wakes_at() for one in self.processes), default=float("inf"))
-        if self._events:
-            then = min(then, self._events[0].when)
         if then > self._limit:
             self.now = self._limit
             return False
-        if then == float("inf"):
+        if then == NEVER:
             raise Deadlock(f"nothing can happen any more at {self.now:.6f} s:\n{self._state()}")
         self.now, self._since = then, self.steps
         return True
@@ -238,16 +253,19 @@ class World:
         try:
             with warnings.catch_warnings(), guarded(self):
                 warnings.simplefilter("ignore")
+                unfinished = False
                 for process in dead:
+                    unfinished |= process.unfinished
                     with self.acting(process):
                         asyncio._set_running_loop(process.loop)
                         try:
                             process.bury()
                         finally:
                             asyncio._set_running_loop(None)
-                process = None  # type: ignore[assignment]  # nothing of the dead is kept while they are collected
                 dead.clear()
-                gc.collect()
+                if unfinished:  # what is in cycles has to go now, while nothing is said about it
+                    del process
+                    gc.collect()
         finally:
             sys.unraisablehook = hook
 

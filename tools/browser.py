@@ -24,6 +24,15 @@ _WANTED: Final = ROOT / "tests" / "browser"
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PACKED: Final = MODULES / "@sparticuz" / "chromium" / "bin"
 _UNPACKED: Final = FOLDER / "chromium"
+# The browser's own font, and those of the machine for what it lacks.
+_FONTS: Final = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir prefix="relative">fonts</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir prefix="relative">cache</cachedir>
+</fontconfig>
+"""
 # Node.js decompresses what Python's standard library can't.
 _DECOMPRESS: Final = """
 const [from, to] = process.argv.slice(1);
@@ -56,7 +65,7 @@ def chromium() -> tuple[Path, dict[str, str]]:
     libraries = [str(_UNPACKED / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
     return _UNPACKED / "chromium", {
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
-        "FONTCONFIG_PATH": str(_UNPACKED),
+        "FONTCONFIG_FILE": str(_UNPACKED / "fonts.conf"),
     }
 
 
@@ -76,6 +85,7 @@ def _unpack() -> None:
             there.unlink()
         else:
             there.chmod(0o755)
+    (fresh / "fonts.conf").write_text(_FONTS)
     shutil.rmtree(_UNPACKED, ignore_errors=True)
     fresh.rename(_UNPACKED)
 

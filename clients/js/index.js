@@ -12,7 +12,6 @@ import { ConnectionFailed, ConnectionLost, NotConfirmed, Refused } from "./error
 import { Link } from "./link.js";
 import { Store } from "./store.js";
 
-export { Core } from "./core.js";
 export * from "./errors.js";
 
 const CLAIM_WAIT = 10; // seconds for the answer to a claim
@@ -320,7 +319,7 @@ export class Chat extends EventTarget {
   }
 
   #dispatch(event) {
-    return this.dispatchEvent(Object.assign(new Event(event.type, { cancelable: true }), { detail: event }));
+    return this.dispatchEvent(new CustomEvent(event.type, { cancelable: true, detail: event }));
   }
 
   #take(message) {

@@ -64,6 +64,10 @@ class LoginQueue:
             self._crowd = max(self._crowd, len(self._waiting))
         return False
 
+    def holds(self, newcomer: ClientConnection) -> bool:
+        """Return whether this newcomer is in the queue, so that it will be called."""
+        return newcomer in self._waiting
+
     def _arm(self) -> None:
         if not self._armed:
             self._armed = True

@@ -286,8 +286,15 @@ def _invitation(addresses: Sequence[str], config: Config) -> str:
     first, last = (f"{bare.format(*where):<24}" for where in ((host, port), (other_host, other_port)))
     token = " TOKEN" if config.auth_jwt_key is not None else ""
     count = "1 node is" if len(addresses) == 1 else f"{len(addresses)} nodes are"
+    scheme = "https" if tls else "http"
+    pages = f"""in two windows of a browser:
+
+    {scheme}://{host}:{port}/
+    {scheme}://{other_host}:{other_port}/
+
+or """
     return f"""
-{count} up: {", ".join(addresses)}. To chat, in two other terminals:
+{count} up: {", ".join(addresses)}. To chat, {pages if config.page else ""}in two other terminals:
 
     {client} alice{tls} --server {host}:{port}
     {client} bob --to alice{tls} --server {other_host}:{other_port}

@@ -397,7 +397,8 @@ class Connection(asyncio.BufferedProtocol):
             session.flushed()
         if self._timer is not None or not session.named:
             self._mind_name()
-        if self.lines and not session.blocked and not self._hub.lines_held:
+        # One in the queue of newcomers is called from there. To try it in each turn until then would take a whole core.
+        if self.lines and not session.blocked and not self._hub.lines_held and not self._hub.login_queue.holds(self):
             self._hub.defer(self)
 
     def check_peer(self) -> None:

@@ -8,6 +8,7 @@ from relay.hub.hub import Hub
 from relay.hub.rate_limit import ClientSource
 from relay.metrics import Limit
 from relay.server.connection import replay
+from relay.server.heartbeat import Heartbeat
 from relay.server.web_connection import WebConnection
 from relay.web.answers import refusal
 from relay.web.door import UPGRADED, Door
@@ -145,6 +146,7 @@ class Front:
         self.hub, self.door = hub, door
         self.why_full, self.move = why_full, move
         self._max_line = max_line
+        self.heartbeat: Final = Heartbeat()
         self._open: set[HttpExchange] = set()
 
     def enter(self, transport: asyncio.Transport, data: bytes, origin: ClientSource) -> None:
@@ -159,7 +161,7 @@ class Front:
 
     def connect(self, origin: ClientSource) -> WebConnection:
         """Return the connection of a client whose handshake is done."""
-        return WebConnection(self.hub, self._max_line, origin=origin)
+        return WebConnection(self.hub, self._max_line, self.heartbeat, origin=origin)
 
     def counts_bad_head(self, error: BadHead) -> None:
         """Count a head that was too large."""
@@ -177,3 +179,4 @@ class Front:
         """Abort what is still under way. The ports have to be closed already."""
         for exchange in list(self._open):
             exchange.abort()
+        self.heartbeat.close()

@@ -11,6 +11,7 @@ from relay.hub.loop_tick import log_defect
 from relay.hub.rate_limit import NOWHERE, ClientSource
 from relay.metrics import Limit
 from relay.server.connection import Connection, received
+from relay.server.heartbeat import Heartbeat
 from relay.server.read_gate import NAMELESS_BYTES
 from relay.server.web_write_buffer import DONE, WebWriteBuffer
 from relay.server.write_buffer import WriteBuffer
@@ -33,27 +34,26 @@ class WebConnection(Connection):
     `connection_made` has to be called once the answer to the opening handshake is written.
     """
 
-    __slots__ = ("_beat", "_heard_end", "_messages", "_out", "_waits")
+    __slots__ = ("_heard_end", "_heartbeat", "_messages", "_out", "_waits")
 
     _out: WebWriteBuffer
 
-    def __init__(self, hub: Hub, max_line: int, *, origin: ClientSource = NOWHERE) -> None:
+    def __init__(self, hub: Hub, max_line: int, heartbeat: Heartbeat, *, origin: ClientSource = NOWHERE) -> None:
         super().__init__(hub, max_line, origin=origin, counted=True)
         self._dialect = WEB
         self._framer = self._messages = MessageFramer(min(max_line, NAMELESS_BYTES), max_line)
         self.session.resumable = True
         self._heard_end = False  # the client's close frame, or the end of its stream, has come
         self._waits = False  # for the client's close frame
-        self._beat: asyncio.TimerHandle | None = None
+        self._heartbeat = heartbeat
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `Connection`."""
         super().connection_made(transport)
-        self._beat = asyncio.get_running_loop().call_later(PING_SECONDS, self._ping)
+        self._heartbeat.add(self, asyncio.get_running_loop().time() + PING_SECONDS)
 
     def _make_write_buffer(self) -> WriteBuffer:
-        now = asyncio.get_running_loop().time
-        self._out = WebWriteBuffer(self._transport, self.session, self._hub.delayed_acks, now)
+        self._out = WebWriteBuffer(self._transport, self.session, self._hub.delayed_acks)
         self._messages.sink = self._out
         return self._out
 
@@ -79,9 +79,7 @@ class WebConnection(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `Connection`."""
-        if self._beat is not None:
-            self._beat.cancel()
-            self._beat = None
+        self._heartbeat.discard(self)
         self._messages.drop()
         super().connection_lost(exc)
 
@@ -105,17 +103,17 @@ class WebConnection(Connection):
                 self._hub.counts.hit(Limit.LINE)
             self._end(end)
 
-    def _ping(self) -> None:
-        """Send a ping if nothing was sent for a while, and look again later."""
-        loop, out = asyncio.get_running_loop(), self._out
-        rest = out.wrote_at + PING_SECONDS - loop.time()
-        if rest <= 0:
-            rest = PING_SECONDS
-            if not out.behind and not out.size:
-                self._hub.open_tick()
-                out.add(PING_FRAME)
-                self._hub.mark_dirty(self)
-        self._beat = loop.call_later(rest, self._ping)
+    def beat(self, now: float) -> float:
+        """See `Beating`. A client that doesn't read gets no ping: something is on its way to it."""
+        out = self._out
+        due = out.wrote_at + PING_SECONDS
+        if due > now:
+            return due
+        if not out.behind and not out.size:
+            self._hub.open_tick()
+            out.add(PING_FRAME)
+            self._hub.mark_dirty(self)
+        return now + PING_SECONDS
 
     # --- the end
 

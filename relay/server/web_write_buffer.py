@@ -1,7 +1,6 @@
 """Write-side buffer of one WebSocket connection: it also has control frames, and knows how the connection ends."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from relay.hub.delayed_client_acks import DelayedClientAcks
@@ -21,36 +20,32 @@ NAME_LOST: Final = End(4002, "name_lost")
 
 # A node that closes without a word about it is going away.
 _ENDS: Final[dict[type[Event], End]] = {Bye: DONE, Replaced: REPLACED, Moving: AWAY, Welcome: AWAY}
+_LAST_WORDS: Final = frozenset({*_ENDS, Refused})
 _REFUSALS: Final = {Code.KICKED: KICKED, Code.NAME_LOST: NAME_LOST}
 
 
 class WebWriteBuffer(WriteBuffer):
     """See `WriteBuffer`. `close` adds a close frame, whose code follows from what the client was told before."""
 
-    __slots__ = ("_now", "end", "wrote_at")
+    __slots__ = ("end", "wrote_at")
 
-    def __init__(
-        self,
-        transport: asyncio.WriteTransport,
-        session: Session,
-        delayed_acks: DelayedClientAcks,
-        now: Callable[[], float],
-    ) -> None:
+    def __init__(self, transport: asyncio.WriteTransport, session: Session, delayed_acks: DelayedClientAcks) -> None:
         super().__init__(transport, WEB, session, delayed_acks)
-        self._now = now
         self.end = AWAY
-        self.wrote_at = now()
+        self.wrote_at = asyncio.get_running_loop().time()
 
     def tell(self, event: Event) -> bool:
         """See `WriteBuffer`."""
-        kind = type(event)
-        if kind in _ENDS:
-            # A client whose name is lost while it quits gets `bye` as well; the name is the news.
-            if kind is not Bye or self.end is not NAME_LOST:
-                self.end = _ENDS[kind]
-        elif kind is Refused:
-            self.end = _REFUSALS.get(event.code, self.end)  # type: ignore[union-attr]
+        if type(event) in _LAST_WORDS:
+            self._note(event)
         return super().tell(event)
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Refused):
+            self.end = _REFUSALS.get(event.code, self.end)
+        # A client whose name is lost while it quits gets `bye` as well; the name is the news.
+        elif not isinstance(event, Bye) or self.end is not NAME_LOST:
+            self.end = _ENDS[type(event)]
 
     def add(self, frame: bytes) -> None:
         """Add a control frame, unless the close frame has been added."""
@@ -64,7 +59,7 @@ class WebWriteBuffer(WriteBuffer):
 
     def flush(self) -> None:
         """See `WriteBuffer`."""
-        self.wrote_at = self._now()
+        self.wrote_at = asyncio.get_running_loop().time()
         super().flush()
 
     def close(self) -> None:

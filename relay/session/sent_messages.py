@@ -40,7 +40,7 @@ class SentMessages:
         session, id = self._session, command.id
         chat = session.chat
         if id is not None and id <= self._seen:
-            self._said_again(id, command.text)
+            self._said_again(id, command)
         elif chat is None and command.chat is None:
             session.refuse(Code.NOT_PAIRED, id=id)
         elif id is not None and 0 < self._full < id:
@@ -99,12 +99,16 @@ class SentMessages:
         if mail is not None:
             host.post(chat.partner.node_id, mail)
 
-    def _said_again(self, id: int, text: str) -> None:
+    def _said_again(self, id: int, command: Say) -> None:
         """Repeat the outcome of an id that came again, if it has one. A message that is still under way is ignored."""
-        session = self._session
+        session, text = self._session, command.text
         under_way = session.chat.window.find(id) if session.chat else None
         if under_way is None:
             chat, reason = self.outcomes.of(id)
+            if reason is None and command.chat not in (None, chat):
+                # The partner had later ones when `known` was called, but this one was said in a chat before: a node
+                # that is gone knew its outcome.
+                chat, reason = command.chat, self.outcomes.why(command.chat or "")
             if reason is None:
                 session.host.tell(session, Acked(id, chat or "", self.outcomes.when(id)))
             else:

@@ -5,7 +5,9 @@ from typing import Final
 
 from relay.protocol.commands_and_events import Command, Event, Malformed, Say
 from relay.protocol.dialects import JSON, Line, TooLong
-from relay.web.frames import text_frame
+from relay.web.frames import text_frame, text_frames
+
+_render: Final = JSON.render  # each message needs it
 
 
 class WebDialect:
@@ -25,10 +27,10 @@ class WebDialect:
 
     def render(self, event: Event) -> bytes:
         """See `Dialect`."""
-        lines = JSON.render(event)[:-1]
+        lines = _render(event)[:-1]
         if lines.find(b"\n") < 0:  # nearly always
             return text_frame(lines)
-        return b"".join(map(text_frame, lines.split(b"\n")))  # no line has an LF inside: JSON escapes it
+        return text_frames(lines.split(b"\n"))  # no line has an LF inside: JSON escapes it
 
 
 WEB: Final = WebDialect()

@@ -25,6 +25,11 @@ def _ours(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotoc
     return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
+# It keeps nothing of a handshake but why it was refused, so one does for all. It refers to itself: one for each
+# connection would stay in memory until Python looks for cycles.
+_protocol: Final = ServerProtocol(subprotocols=[SUBPROTOCOL], select_subprotocol=_ours, logger=_silent)
+
+
 def shake(head: Head) -> tuple[int, bytes]:
     """Return the answer to a handshake, with its status: 101 accepts it."""
     if not head.all("upgrade") and not head.all("sec-websocket-key"):
@@ -35,8 +40,8 @@ def shake(head: Head) -> tuple[int, bytes]:
         return 426, refusal(426, f"Version {version} of WebSocket isn't spoken here.", needed)
     if head.version != "1.1" or head.has_body:
         return 400, refusal(400, "This is not a valid WebSocket handshake.")
-    protocol = ServerProtocol(subprotocols=[SUBPROTOCOL], select_subprotocol=_ours, logger=_silent)
-    response = protocol.accept(Request(head.target, Headers(head.headers)))
+    response = _protocol.accept(Request(head.target, Headers(head.headers)))
+    why, _protocol.handshake_exc = _protocol.handshake_exc, None
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-        return 400, refusal(400, f"This is not a valid WebSocket handshake: {protocol.handshake_exc}.")
+        return 400, refusal(400, f"This is not a valid WebSocket handshake: {why}.")
     return response.status_code, response.serialize()

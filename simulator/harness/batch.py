@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from relay.tools.torture.checker import LOST_SHARE
 from simulator.harness.faults import kinds_of
 from simulator.harness.invariants import COUNTED
 from simulator.harness.plan import Plan
@@ -26,6 +27,7 @@ class Batch(Struct):
     faults: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     delivered: int = 0
+    lost: int = 0
     events: int = 0
     seconds: float = 0.0  # virtual
     cpu: float = 0.0  # seconds of one core
@@ -37,6 +39,7 @@ class Batch(Struct):
         self.faults.update(outcome.faults)
         self.counts.update(outcome.counts)
         self.delivered += outcome.delivered
+        self.lost += outcome.lost
         self.events += outcome.events
         self.seconds += outcome.seconds
         self.cpu += cpu
@@ -45,10 +48,12 @@ class Batch(Struct):
 
     @property
     def missing(self) -> list[str]:
-        """What never happened, although there were enough runs for it."""
+        """What never happened, although there were enough runs for it, or happened to too many messages."""
         if self.runs < GATED:
             return []
+        refusing = self.lost > LOST_SHARE * (self.delivered + self.lost)
         return [
+            *([f"{self.lost} messages lost with sessions, and {self.delivered} delivered"] if refusing else []),
             *(f"no fault {kind}" for kind in kinds_of(self.engine) if not self.faults[kind]),
             *(f"no {what}" for what in COUNTED if not self.counts[what]),
         ]

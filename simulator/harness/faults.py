@@ -70,9 +70,10 @@ class Faults:
     async def _rage(self, kind: str, end: float) -> None:
         rng = self._streams[kind]
         while True:
-            await anyio.sleep(rng.expovariate(1 / self._every[kind]))
-            if self._world.now >= end:
+            pause = rng.expovariate(1 / self._every[kind])
+            if self._world.now + pause >= end:
                 return
+            await anyio.sleep(pause)
             async with self._turns:
                 if self._world.now < end:
                     await self._do(kind, rng)

@@ -14,7 +14,9 @@ from simulator.harness.stage import Stage
 STEPS: Final = 200
 MOST: Final = 20  # violations that are kept
 # What is counted over all nodes of a run. A batch in which one of these never happened has tested little.
+LIBRARY: Final = "texts by the client library"
 COUNTED: Final = (
+    LIBRARY,
     "nodes",
     "claims",
     "resumes",

@@ -12,7 +12,7 @@ Whoever doesn't hear of that goes on as before, until its patience ends and it d
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from simulator.redis.replication import Step, at_once
 from simulator.redis.replies import CommandError
@@ -36,6 +36,14 @@ _CROSSSLOT: Final = "CROSSSLOT Keys in request don't hash to the same slot"
 _NOT_SERVED: Final = "CLUSTERDOWN Hash slot not served"
 _DOWN: Final = "CLUSTERDOWN The cluster is down"
 _TRYAGAIN: Final = "TRYAGAIN Multiple keys request during rehashing of slot"
+
+
+class Message(NamedTuple):
+    """Something that was published, on its way to another member."""
+
+    kind: str  # "publish", or "spublish" on a sharded channel
+    channel: bytes
+    words: bytes
 
 
 class Peer:
@@ -68,6 +76,7 @@ class ClusterMember:
         self.well_from = 0.0  # not before that it does so again
         self.elects: float | None = None  # when this replica asks for votes
         self.retries = 0.0  # not before that it plans another election
+        self.unread: list[Message] = []  # what came while the process was frozen
         self._cluster = cluster
 
     # --- views
@@ -137,27 +146,28 @@ class ClusterMember:
         peer = self.peers[id]
         return b"%d %b:%d" % (slot, peer.host, peer.port)
 
-    def check_script(
-        self, client: "ClientConnection", command: "Command", keys: Sequence[bytes], declared: Sequence[bytes]
-    ) -> None:
-        """Raise CommandError unless a script may use these keys."""
+    def check_script(self, client: "ClientConnection", command: "Command", keys: Sequence[bytes], asking: bool) -> None:
+        """Raise CommandError unless this member serves keys that a script uses, whatever their slots are."""
         try:
-            self.check(client, command, keys, asking=bool(declared))
+            self.check(client, command, keys, asking)
         except CommandError as error:
             word = error.message.partition(b" ")[0]
-            if word == b"CLUSTERDOWN" and error.message == _DOWN.encode():
-                raise CommandError(
-                    f"ERR Can not execute a command '{command.name}' while the cluster is down"
-                ) from None
-            if word in (b"MOVED", b"ASK", b"CLUSTERDOWN"):
-                raise CommandError("ERR Script attempted to access a non local key in a cluster node") from None
-            raise
-        if keys and declared and slot_of(keys[0]) != slot_of(declared[0]):
-            raise CommandError("ERR Script attempted to access keys that do not hash to the same slot")
+            if error.message == _DOWN.encode():
+                why = f"ERR Can not execute a command '{command.name}' while the cluster is down"
+            elif word in (b"MOVED", b"ASK", b"CLUSTERDOWN"):
+                why = "ERR Attempted to access a non local key in a cluster node"
+            else:
+                raise
+            raise CommandError(why) from None
 
     def started(self) -> None:
         """Handle that the process was started anew."""
+        self.unread.clear()
         self._cluster.started(self)
+
+    def hear(self, message: Message) -> None:
+        """Pass a message of another member on to the subscribers here."""
+        self.server.hear(message.kind, (message.channel, message.words))
 
     def broadcast(self, kind: str, channel: bytes, message: bytes) -> None:
         """Tell the other members of a published message; of one on a sharded channel, those of this shard."""
@@ -191,16 +201,15 @@ class Cluster:
         self._monotonic = monotonic
         self._random = random
         self._cut: set[ClusterMember] = set()
-        self._learned: dict[
-            tuple[str, str], tuple[int, int, int]
-        ] = {}  # the state of two views when one last told the other
-        self._under_way: dict[tuple[str, str], deque[tuple[str, bytes, bytes]]] = {}
+        # The state of two views when a member last heard another one's claims.
+        self._learned: dict[tuple[str, str], tuple[int, int, int]] = {}
+        self._under_way: dict[tuple[str, str], deque[Message]] = {}
         self._form(primaries)
 
     def _form(self, primaries: int) -> None:
         now = self._monotonic()
         for number, member in enumerate(self.members):
-            member.server.cluster = member
+            member.server.join(member)
             member.epoch = len(self.members)
             member.peers = {other.id: Peer(other) for other in self.members}
             for place, other in enumerate(self.members):
@@ -238,13 +247,15 @@ class Cluster:
 
     def pass_on(self, one: ClusterMember, other: ClusterMember, kind: str, channel: bytes, message: bytes) -> None:
         """Send a published message to another member. Messages on one way keep their order."""
-        self._under_way.setdefault((one.id, other.id), deque()).append((kind, channel, message))
+        self._under_way.setdefault((one.id, other.id), deque()).append(Message(kind, channel, message))
         self.later(lambda: self._deliver(one, other))
 
     def _deliver(self, one: ClusterMember, other: ClusterMember) -> None:
-        kind, channel, message = self._under_way[one.id, other.id].popleft()
-        if self._hear(one, other):
-            other.server.hear(kind, (channel, message))
+        message = self._under_way[one.id, other.id].popleft()
+        if other.server.frozen:
+            other.unread.append(message)
+        elif self._hear(one, other):
+            other.hear(message)
 
     # --- what members do
 
@@ -256,6 +267,10 @@ class Cluster:
                 if member is not other and self._hear(member, other):
                     self._learn(member, other, now)
         present = [member for member in self.members if member.present]
+        for member in present:
+            unread, member.unread = member.unread, []
+            for message in unread:
+                member.hear(message)
         for member in present:
             self._watch(member, now)
         for member in present:

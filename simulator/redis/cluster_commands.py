@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from simulator.redis.commands import Commands, Handler
 from simulator.redis.replies import OK, CommandError, Text
-from simulator.redis.slots import SLOTS, ranges, slot_of
+from simulator.redis.slots import SLOTS, slot_of
 from simulator.redis.words import integer
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _slots(member: "ClusterMember", words: list[bytes]) -> object:
         peers = member.peers.values()
         replicas = [peer for peer in peers if peer.primary == id and peer.failed is None]
         servers = [[peer.host, peer.port, peer.id.encode(), []] for peer in (member.peers[id], *replicas)]
-        rows += [[first, last, *servers] for first, last in ranges(member.owners.of(id))]
+        rows += [[first, last, *servers] for first, last in member.owners.ranges(id)]
     return sorted(rows, key=lambda row: cast(int, row[0]))
 
 
@@ -109,7 +109,7 @@ def _described(member: "ClusterMember", peer: "Peer") -> str:
         "0",
         str(member.peers[peer.primary or peer.id].epoch),
         "disconnected" if peer.silent else "connected",
-        *(str(first) if first == last else f"{first}-{last}" for first, last in ranges(member.owners.of(peer.id))),
+        *(str(first) if first == last else f"{first}-{last}" for first, last in member.owners.ranges(peer.id)),
     ]
     if peer.id == member.id:
         words += [f"[{slot}->-{id}]" for slot, id in member.migrating.items()]
@@ -142,7 +142,7 @@ def _shards(member: "ClusterMember", words: list[bytes]) -> object:
     """Return each shard: its slots, and its members."""
     return [
         {
-            b"slots": [bound for pair in ranges(member.owners.of(primary.id)) for bound in pair],
+            b"slots": [bound for pair in member.owners.ranges(primary.id) for bound in pair],
             b"nodes": [_node(member, peer) for peer in member.peers.values() if primary.id in (peer.id, peer.primary)],
             b"id": primary.id.encode(),
         }

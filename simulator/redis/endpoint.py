@@ -35,6 +35,7 @@ class Endpoint:
     """A process at an address. `host` and `port` are what it calls itself; connections come in through `connect`."""
 
     commands: Commands
+    databases: "list[Database]"  # by their numbers
 
     def __init__(
         self, clock: Callable[[], float], random: Random, *, host: str, port: int, password: str | None
@@ -193,11 +194,6 @@ class Endpoint:
     def publish_shard(self, channel: bytes, message: bytes) -> int:
         """Publish a message on a sharded channel. Return the number of its subscribers here."""
         return self.channels.publish_shard(channel, message)
-
-    @property
-    def databases(self) -> "list[Database]":
-        """The databases, by their numbers. Only servers have any."""
-        return []
 
     # --- answers
 

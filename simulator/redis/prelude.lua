@@ -1,6 +1,6 @@
--- What Redis gives a script: its globals, `redis`, and the way of its result into a reply. It is loaded once for each
--- server, and returns three functions. Replies are encoded here, as a table that had to cross over to Python would cost
--- more than the script that made it.
+-- What Redis gives a script: its globals, `redis`, and the way of its result into a reply. It is loaded once, and returns
+-- three functions. Replies are encoded here, as a table that had to cross over to Python would cost more than the script
+-- that made it.
 -- ...  call(words...): carry out a command. It returns what `shape` takes
 --      sha1hex(text), log(level, text)
 local call, sha1hex, log = ...
@@ -105,12 +105,17 @@ end
 -- The globals of all scripts. KEYS and ARGV are put here for each run.
 local globals = {}
 for _, name in pairs {
-  'assert', 'coroutine', 'error', 'getmetatable', 'ipairs', 'math', 'next', 'pairs', 'rawequal', 'rawget', 'select',
+  'assert', 'coroutine', 'error', 'getmetatable', 'ipairs', 'next', 'pairs', 'rawequal', 'rawget', 'select',
   'setmetatable', 'string', 'table', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION',
 } do
   globals[name] = _G[name]
 end
-globals.os = {clock = os.clock}
+globals.math = {}
+for name, its in pairs(math) do
+  if name ~= 'random' and name ~= 'randomseed' then
+    globals.math[name] = its
+  end
+end
 globals.redis, globals.server = redis, redis
 
 -- What a script has for _G: nothing can be written, and what isn't there can't be read.

@@ -11,7 +11,8 @@ from simulator.redis.replies import NOTHING
 if TYPE_CHECKING:
     from simulator.redis.connection import ClientConnection
 
-PUBSUB: Final = Commands()
+SUBSCRIPTIONS: Final = Commands()
+PUBSUB: Final = Commands()  # those that sentinels don't have
 
 
 class Kind(Enum):
@@ -117,8 +118,9 @@ def _unsubscribe(kind: Kind) -> Callable[["ClientConnection", list[bytes]], obje
 def _add_subscriptions() -> None:
     for kind in Kind:
         keys, shard = (all_keys, True) if kind is Kind.SHARD else (None, False)
+        table = PUBSUB if kind is Kind.SHARD else SUBSCRIPTIONS
         prefix = kind.value.decode()
-        PUBSUB.add(
+        table.add(
             f"{prefix}subscribe",
             -2,
             keys=keys,
@@ -128,9 +130,16 @@ def _add_subscriptions() -> None:
             loading=True,
             while_subscribed=True,
         )(_subscribe(kind))
-        PUBSUB.add(f"{prefix}unsubscribe", -1, in_scripts=False, stale=True, loading=True, while_subscribed=True)(
-            _unsubscribe(kind)
-        )
+        table.add(
+            f"{prefix}unsubscribe",
+            -1,
+            keys=keys,
+            shard_channel=shard,
+            in_scripts=False,
+            stale=True,
+            loading=True,
+            while_subscribed=True,
+        )(_unsubscribe(kind))
 
 
 _add_subscriptions()

@@ -5,6 +5,8 @@ from typing import Final
 _INLINE_BYTES: Final = 64 * 1024  # the longest line
 _BULK_BYTES: Final = 512 * 1024 * 1024
 _ARGUMENTS: Final = 2**31 - 1
+# The lines before short arguments.
+_SIZES: Final = {b"$%d" % size: size for size in range(1024)}
 _SPACES: Final = b" \t\n\v\f\r\0"
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
@@ -44,28 +46,33 @@ class RequestParser:
             if place >= len(buffer):
                 return None
             if buffer[place] != 0x2A:  # *
-                line = self._line("too big inline request", b"\n")
+                line = self._inline()
                 if line is None:
                     return None
                 if line_words := split(line):
                     return line_words
                 continue
-            line = self._line("too big mbulk count string")
-            if line is None:
+            digits = self._line(b"*", "too big mbulk count string")
+            if digits is None:
                 return None
-            self._missing = max(0, _number(line[1:], _ARGUMENTS, "invalid multibulk length"))
+            self._missing = max(0, _number(digits, _ARGUMENTS, "invalid multibulk length"))
         return self._bulks()
 
     def _bulks(self) -> list[bytes] | None:
         """Take the arguments that are there. Return the command if it is complete."""
         while self._missing:
             before = self._place
-            line = self._line("too big bulk count string")
-            if line is None:
+            end = self._buffer.find(b"\r\n", before)
+            size = _SIZES.get(self._buffer[before:end]) if end >= 0 else None
+            if size is not None and len(self._buffer) >= end + size + 4:  # nearly always
+                self._arguments.append(self._buffer[end + 2 : end + 2 + size])
+                self._place = end + size + 4
+                self._missing -= 1
+                continue
+            digits = self._line(b"$", "too big bulk count string")
+            if digits is None:
                 return None
-            if line[:1] != b"$":
-                raise ProtocolError(f"expected '$', got '{chr(line[0]) if line else chr(13)}'")
-            size = _number(line[1:], _BULK_BYTES, "invalid bulk length")
+            size = _number(digits, _BULK_BYTES, "invalid bulk length")
             if size < 0:
                 raise ProtocolError("invalid bulk length")
             end = self._place + size
@@ -78,16 +85,33 @@ class RequestParser:
         arguments, self._arguments = self._arguments, []
         return arguments
 
-    def _line(self, too_long: str, ending: bytes = b"\r\n") -> bytes | None:
-        """Take a line, if its end has come."""
-        end = self._buffer.find(ending, self._place)
-        if end < 0:
-            if len(self._buffer) - self._place > _INLINE_BYTES:
-                raise ProtocolError(too_long)
+    def _inline(self) -> bytes | None:
+        """Take a line for people, if its end has come. The server doesn't look for that behind a zero byte."""
+        end = self._buffer.find(b"\n", self._place)
+        if end < 0 or self._buffer.find(b"\0", self._place, end) >= 0:
+            self._bound("too big inline request")
             return None
         line = self._buffer[self._place : end]
-        self._place = end + len(ending)
+        self._place = end + 1
         return line
+
+    def _line(self, sign: bytes, too_long: str) -> bytes | None:
+        """Take a line that has this sign and a number, and return what follows the sign, if its end has come."""
+        end = self._buffer.find(b"\r", self._place)
+        if end < 0 or end + 1 >= len(self._buffer):
+            self._bound(too_long)
+            return None
+        if not self._buffer.startswith(sign, self._place):
+            raise ProtocolError(f"expected '{sign.decode()}', got '{chr(self._buffer[self._place])}'")
+        if self._buffer[end + 1] != 0x0A:
+            raise ProtocolError("invalid CRLF in request")
+        digits = self._buffer[self._place + 1 : end]
+        self._place = end + 2
+        return digits
+
+    def _bound(self, too_long: str) -> None:
+        if len(self._buffer) - self._place > _INLINE_BYTES:
+            raise ProtocolError(too_long)
 
 
 def _number(digits: bytes, most: int, wrong: str) -> int:

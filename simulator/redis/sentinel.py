@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from simulator.redis.commands import Commands
 from simulator.redis.endpoint import Endpoint
-from simulator.redis.pubsub import PUBSUB
+from simulator.redis.pubsub import SUBSCRIPTIONS
 from simulator.redis.replies import CommandError, Encoded
 from simulator.redis.server import Server
 from simulator.redis.sessions import SESSIONS
@@ -35,7 +35,7 @@ _UNKNOWN: Final = "ERR No such master with that name"
 class Sentinel(Endpoint):
     """One sentinel. `primary` and `epoch` are its configuration, which `Sentinels` changes."""
 
-    commands = Commands(SESSIONS, PUBSUB, SENTINEL)
+    commands = Commands(SESSIONS, SUBSCRIPTIONS, SENTINEL)
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Sentinel(Endpoint):
         password: str | None = None,
     ) -> None:
         super().__init__(clock, random, host=host, port=port, password=password)
+        self.databases = []
         self.id = f"{random.getrandbits(160):040x}"  # stays the same over restarts
         self.together: Sentinels | None = None
         self.primary: Server | None = None
@@ -66,7 +67,9 @@ class Sentinel(Endpoint):
         self.begin()
 
     def information(self, sections: tuple[bytes, ...]) -> bytes:
-        return f"# Server\r\nredis_version:7.2.4\r\nredis_mode:sentinel\r\nrun_id:{self.run_id}\r\n".encode()
+        if sections and b"server" not in sections:
+            return b""
+        return f"# Server\r\nredis_version:7.2.4\r\nserver_mode:sentinel\r\nrun_id:{self.run_id}\r\n".encode()
 
     def role(self) -> list[object]:
         return [b"sentinel", [self.together.service] if self.together is not None else []]
@@ -212,8 +215,6 @@ class Sentinels:
         for server in self.servers:
             if server is not primary and server.replication.primary is not None and self.reaches(leader, server):
                 self._demote(server, primary)
-        for other in self.others(leader):
-            other.adopts = (now + self._random.uniform(0, HELLO_SECONDS), primary, epoch)
 
     def _tell(self, now: float) -> None:
         """Have sentinels with an old configuration hear of the latest one, as they do every other second."""
@@ -272,6 +273,11 @@ def _known(client: "ClientConnection", name: bytes) -> tuple[Sentinel, Sentinels
     if found is None:
         raise CommandError(_UNKNOWN)
     return found
+
+
+@SENTINEL.add("publish", 3)
+def _publish(client: "ClientConnection", words: list[bytes]) -> object:
+    raise CommandError("ERR Only HELLO messages are accepted by Sentinel instances.")
 
 
 @SENTINEL.add("sentinel myid", 2)

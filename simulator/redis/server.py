@@ -13,11 +13,11 @@ from simulator.redis.database import Change, Database, Value
 from simulator.redis.endpoint import BufferLimit, Endpoint
 from simulator.redis.information import information
 from simulator.redis.keyspace import KEYSPACE
-from simulator.redis.pubsub import PUBSUB
+from simulator.redis.pubsub import PUBSUB, SUBSCRIPTIONS
 from simulator.redis.replication import NO_HISTORY, PUBLISHED, Replication
 from simulator.redis.replies import CommandError, Encoded
 from simulator.redis.scripts import Scripts
-from simulator.redis.sessions import SESSIONS
+from simulator.redis.sessions import SERVER_SESSIONS, SESSIONS
 
 if TYPE_CHECKING:
     from simulator.redis.cluster import ClusterMember
@@ -53,7 +53,7 @@ class Snapshot:
 class Server(Endpoint):
     """A server that holds data. It is alone, or takes part in replication, or is a member of a cluster."""
 
-    commands = Commands(KEYSPACE, PUBSUB, SESSIONS, ADMINISTRATION, CLUSTER)
+    commands = Commands(KEYSPACE, SUBSCRIPTIONS, PUBSUB, SESSIONS, SERVER_SESSIONS, ADMINISTRATION, CLUSTER)
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class Server(Endpoint):
         self.loading = False
         self.cluster: ClusterMember | None = None
         self._changes: list[Change] = []
-        self._databases = [Database(number, self._changes.append) for number in range(DATABASES)]
+        self.databases = [Database(number, self._changes.append) for number in range(DATABASES)]
         self._full = False
         self._caller: ClientConnection | None = None  # whose script is running
         self._script_wrote = False
-        self._script_keys: Sequence[bytes] = ()
+        self._asking = False  # whether the command was sent after ASKING
         super().__init__(clock, random, host=host, port=port, password=password)
         self.replication = Replication(self)
         self.configure(self.settings)
@@ -81,15 +81,11 @@ class Server(Endpoint):
         super().begin()
         self.scripts = Scripts(self._execute_for_script)
 
-    @property
-    def databases(self) -> list[Database]:
-        """The databases, by their numbers."""
-        return self._databases
-
     # --- commands
 
     def prepare(self, client: ClientConnection, command: Command, words: list[bytes], asking: bool) -> None:
         client.database.now = self.now // 1000
+        self._asking = asking
         if self._troubled:
             super().prepare(client, command, words, asking)
             self._refuse(client, command, words, asking)
@@ -133,7 +129,7 @@ class Server(Endpoint):
 
     def run_script(self, client: ClientConnection, sha: bytes, keys: int, words: list[bytes]) -> Encoded:
         """Run a script for a client. Raises CommandError."""
-        self._caller, self._script_wrote, self._script_keys = client, False, words[:keys]
+        self._caller, self._script_wrote = client, False
         try:
             return self.scripts.run(sha, keys, words, client.resp3)
         finally:
@@ -164,14 +160,14 @@ class Server(Endpoint):
         if command.name in self.denied:
             why = f"User default has no permissions to run the '{command.name}' command"
             raise CommandError(f"ERR ACL failure in script: {why}")
+        if self.cluster is not None and command.keys is not None:
+            self.cluster.check_script(client, command, command.keys(words), self._asking)
         if not command.stale and self._stale:
             raise CommandError(_MASTERDOWN)
         if command.write and self.replication.primary is not None:
             raise CommandError(_READONLY)
         if self._full and command.grows and not self._script_wrote:
             raise CommandError(_OOM)
-        if self.cluster is not None and command.keys is not None:
-            self.cluster.check_script(client, command, command.keys(words), self._script_keys)
 
     # --- pub/sub
 
@@ -236,6 +232,11 @@ class Server(Endpoint):
             self.pubsub_limit = BufferLimit(*map(int, words[place + 1 : place + 4]))
 
     # --- what happens to a server
+
+    def join(self, member: "ClusterMember") -> None:
+        """Become a member of a cluster, in which there is one database."""
+        self.cluster = member
+        del self.databases[1:]
 
     def role_changed(self) -> None:
         """Handle that this server became a primary or a replica."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from simulator.redis.connection import ClientConnection
 
 SESSIONS: Final = Commands()
+SERVER_SESSIONS: Final = Commands()  # those that sentinels don't have
 
 VERSION: Final = b"9.1.2"  # of Valkey
 
@@ -37,7 +38,7 @@ def _ping(client: "ClientConnection", words: list[bytes]) -> object:
     return words[1] if len(words) == 2 else _PONG
 
 
-@SESSIONS.add("echo", 2, loading=True, stale=True)
+@SERVER_SESSIONS.add("echo", 2, loading=True, stale=True)
 def _echo(client: "ClientConnection", words: list[bytes]) -> object:
     return words[1]
 
@@ -94,7 +95,7 @@ def _hello_options(words: list[bytes]) -> tuple[tuple[bytes, bytes] | None, byte
     return login, name
 
 
-@SESSIONS.add("select", 2, in_scripts=False, loading=True, stale=True)
+@SERVER_SESSIONS.add("select", 2, in_scripts=False, loading=True, stale=True)
 def _select(client: "ClientConnection", words: list[bytes]) -> object:
     number = small_integer(words[1])
     if not 0 <= number < len(client.server.databases):
@@ -103,25 +104,25 @@ def _select(client: "ClientConnection", words: list[bytes]) -> object:
     return OK
 
 
-@SESSIONS.add("quit", -1, in_scripts=False, loading=True, stale=True, before_login=True, while_subscribed=True)
+@SERVER_SESSIONS.add("quit", -1, in_scripts=False, loading=True, stale=True, before_login=True, while_subscribed=True)
 def _quit(client: "ClientConnection", words: list[bytes]) -> object:
     client.closing = True
     return OK
 
 
-@SESSIONS.add("reset", 1, in_scripts=False, loading=True, stale=True, before_login=True, while_subscribed=True)
+@SERVER_SESSIONS.add("reset", 1, in_scripts=False, loading=True, stale=True, before_login=True, while_subscribed=True)
 def _reset(client: "ClientConnection", words: list[bytes]) -> object:
     client.reset()
     return Status(b"RESET")
 
 
-@SESSIONS.add("readonly", 1, loading=True, stale=True)
+@SERVER_SESSIONS.add("readonly", 1, loading=True, stale=True)
 def _readonly(client: "ClientConnection", words: list[bytes]) -> object:
     client.reads_replica = True
     return OK
 
 
-@SESSIONS.add("readwrite", 1, loading=True, stale=True)
+@SERVER_SESSIONS.add("readwrite", 1, loading=True, stale=True)
 def _readwrite(client: "ClientConnection", words: list[bytes]) -> object:
     client.reads_replica = False
     return OK

@@ -2,7 +2,6 @@
 
 from binascii import crc_hqx
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
 from typing import Final
@@ -26,6 +25,7 @@ class SlotTable:
         self.version = 0  # rises with each change
         self._owners: list[str | None] = [None] * SLOTS
         self._counts: Counter[str | None] = Counter({None: SLOTS})
+        self._ranges: dict[str, list[tuple[int, int]]] | None = None  # of each member, since the last change
 
     def __getitem__(self, slot: int) -> str | None:
         return self._owners[slot]
@@ -36,6 +36,7 @@ class SlotTable:
         self._counts[before] -= 1
         self._counts[owner] += 1
         self.version += 1
+        self._ranges = None
 
     @property
     def owners(self) -> list[str]:
@@ -53,11 +54,16 @@ class SlotTable:
 
     def of(self, owner: str) -> list[int]:
         """Return the slots of a member."""
-        return [slot for slot, its in enumerate(self._owners) if its == owner] if self._counts[owner] else []
+        return [slot for first, last in self.ranges(owner) for slot in range(first, last + 1)]
 
-
-def ranges(slots: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and last of each run of consecutive slots."""
-    for _, run in groupby(enumerate(sorted(slots)), lambda pair: pair[1] - pair[0]):
-        numbers = [slot for _, slot in run]
-        yield numbers[0], numbers[-1]
+    def ranges(self, owner: str) -> list[tuple[int, int]]:
+        """Return the first and the last slot of each range that a member has."""
+        if self._ranges is None:
+            self._ranges = {}
+            first = 0
+            for its, run in groupby(self._owners):
+                end = first + sum(1 for _ in run)
+                if its is not None:
+                    self._ranges.setdefault(its, []).append((first, end - 1))
+                first = end
+        return self._ranges.get(owner, [])

@@ -230,7 +230,7 @@ async def test_a_proof_that_never_comes_right_is_named_when_patience_ends(node: 
 
     async def alice() -> None:
         with pytest.raises(ConnectionLost, match="does not accept the proof of the name"):
-            async with pairchat.connect(node.address, name="alice", reconnect_timeout=0.1, auth=lambda: "bad") as chat:
+            async with pairchat.connect(node.address, name="alice", reconnect_timeout=1, auth=lambda: "bad") as chat:
                 async for _ in chat:
                     pass
         await knock(node)

@@ -38,6 +38,7 @@ def servers(*nodes: Node) -> list[str]:
         ["--acks", "--in-flight", "200"],
         ["--dialect", "text", "--in-flight", "4"],
         ["--rate", "300"],
+        ["--ws", "--acks", "--in-flight", "200"],
     ],
     ids=" ".join,
 )

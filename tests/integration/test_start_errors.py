@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.tools.testbed.process import HOST, free_port
-from tests.support.node import Node, node_command
+from tests.support.node import START_PATIENCE, Node, node_command
 from tests.support.process import Process
 from tests.support.server import RedisServer
 
@@ -17,7 +17,7 @@ def expect_refusal(tmp_path: Path, *words: str, **options: str | float) -> None:
     """Check that the node ends by itself with a status other than 0, after one line with these words."""
     node = Process(node_command(**{"port": 0, **options}), tmp_path / "node.log")
     try:
-        assert node.wait() != 0
+        assert node.wait(START_PATIENCE) != 0
     finally:
         node.kill()
     lines = [line for line in node.text().splitlines() if line.strip()]

@@ -79,6 +79,16 @@ def test_clients_that_speak_tls_see_the_same(torture: Torture, logs: Path) -> No
     assert not list(logs.iterdir())
 
 
+@pytest.mark.timeout(2 * AFTER_SECONDS)
+def test_clients_that_come_over_websocket_and_tcp_by_turns_see_the_same(torture: Torture, logs: Path) -> None:
+    run = torture("--ws", "--seed", 7, "--seconds", 6, "--fault", "kill,term,pause")
+    status = run.wait(6 + AFTER_SECONDS)
+    assert status == 0, run.text()
+    check_clean(run.text(), 7)
+    assert "--seconds 6 --ws --nodes 3" in run.text()
+    assert not list(logs.iterdir())
+
+
 def test_a_certificate_that_is_not_accepted_is_one_line(
     torture: Torture, start_node: StartNode, tmp_path: Path
 ) -> None:

@@ -9,10 +9,11 @@ from codecs import IncrementalDecoder
 from typing import Any
 
 from relay.hub.hub import Hub
-from relay.hub.rate_limit import NOWHERE, ClientSource
+from relay.hub.rate_limit import ClientSource
 from relay.protocol.commands_and_events import EndOfStream
 from relay.protocol.dialects import Line
 from relay.server.connection import Connection
+from relay.server.heartbeat import Heartbeat
 from relay.server.http_exchange import Front
 from relay.server.web_connection import WebConnection
 from relay.web.door import Door
@@ -69,8 +70,8 @@ class EchoConnection(WebConnection):
 
     __slots__ = ()
 
-    def __init__(self, hub: Hub, origin: ClientSource = NOWHERE) -> None:
-        super().__init__(hub, MAX_MESSAGE, origin=origin)
+    def __init__(self, hub: Hub, heartbeat: Heartbeat, origin: ClientSource) -> None:
+        super().__init__(hub, MAX_MESSAGE, heartbeat, origin=origin)
         self._framer = self._messages = EchoFramer(MAX_MESSAGE)  # before `connection_made`, which gives it its sink
 
     def pump(self) -> None:
@@ -93,7 +94,7 @@ class EchoFront(Front):
     """A front whose clients hear themselves."""
 
     def connect(self, origin: ClientSource) -> WebConnection:
-        return EchoConnection(self.hub, origin)
+        return EchoConnection(self.hub, self.heartbeat, origin)
 
 
 async def echo_server(hub: Hub) -> asyncio.Server:

@@ -140,6 +140,9 @@ class Program:
                 return
             case "paired":
                 self._paired(frame)
+            case "error" if frame["code"] == "unavailable" and self.partner and not self.paired.is_set():
+                self.send("to", name=self.partner.name)  # on a busy machine a call may take too long
+                return
             case "unconfirmed":
                 for id in range(frame["from"], frame["to"] + 1):
                     self.under_way.pop(id, None)

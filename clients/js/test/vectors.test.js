@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Core, Refused, RelayError } from "../index.js";
+import { Core } from "../core.js";
+import { Refused, RelayError } from "../errors.js";
 
 const FOLDER = new URL("../../vectors/", import.meta.url);
 const load = (file) => JSON.parse(readFileSync(new URL(file, FOLDER), "utf8"));

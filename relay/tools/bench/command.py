@@ -36,6 +36,7 @@ Rate = Annotated[
 Seconds = Annotated[float, typer.Option(metavar="SECONDS", help="How long to measure, after a second to warm up.")]
 Dialect_ = Annotated[str, typer.Option("--dialect", metavar="NAME", help="What the users speak: json or text.")]
 Acks = Annotated[bool, typer.Option("--acks", help="Users acknowledge messages themselves (json only).")]
+Ws = Annotated[bool, typer.Option("--ws", help="Speak WebSocket, as browsers do (json only).")]
 Processes = Annotated[
     int | None,
     typer.Option(
@@ -60,6 +61,7 @@ def bench(
     seconds: Seconds = 10.0,
     dialect: Dialect_ = "json",
     acks: Acks = False,
+    ws: Ws = False,
     processes: Processes = None,
     tls: Tls = False,
     ca: Ca = None,
@@ -80,6 +82,7 @@ def bench(
         seconds=seconds,
         dialect=cast("Dialect", dialect),
         acks=acks,
+        ws=ws,
         processes=plans.PROCESSES if processes is None else processes,
         tls=tls,
         ca=ca,

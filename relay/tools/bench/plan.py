@@ -39,6 +39,7 @@ class Plan(Struct, frozen=True):
     dialect: Dialect = "json"
     acks: bool = False  # clients acknowledge messages themselves
     processes: int = PROCESSES
+    ws: bool = False  # over WebSocket
     tls: bool = False
     ca: str | None = None  # a file with trusted certificates; None for the system's, or that of the run's own cluster
 
@@ -59,6 +60,8 @@ class Plan(Struct, frozen=True):
             raise ConfigError(f"--dialect must be json or text, not {self.dialect!r}")
         if self.acks and self.dialect != "json":
             raise ConfigError("--acks needs --dialect json: text clients can't acknowledge")
+        if self.ws and self.dialect != "json":
+            raise ConfigError("--ws needs --dialect json: there is no text over WebSocket")
         certificates.check(tls=self.tls, ca=self.ca, servers=bool(self.servers))
 
     @property

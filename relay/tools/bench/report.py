@@ -15,8 +15,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
     plan = outcome.plan
     servers = ", ".join(f"{host}:{port}" for host, port in outcome.servers)
     acks = "" if plan.dialect == "text" else ", acks by clients" if plan.acks else ", acks by nodes"
-    tls = ", TLS" if plan.tls else ""
-    yield f"{plan.dialect}{acks}{tls}; {plan.pairs} pairs on {servers}; {plan.load}, {plan.seconds:g} s"
+    ways = f"{', WebSocket' if plan.ws else ''}{', TLS' if plan.tls else ''}"
+    yield f"{plan.dialect}{acks}{ways}; {plan.pairs} pairs on {servers}; {plan.load}, {plan.seconds:g} s"
     yield f"{outcome.rate:,.0f} messages/s"
     found = (f"{name} {_shown(outcome.latencies.percentile(percent))}" for name, percent in PERCENTILES.items())
     yield f"latency: {', '.join(found)}"
@@ -43,6 +43,7 @@ def as_json(outcome: Outcome) -> str:
             "servers": [f"{host}:{port}" for host, port in outcome.servers],
             "dialect": plan.dialect,
             "acks": plan.acks,
+            "ws": plan.ws,
             "tls": plan.tls,
             "pairs": plan.pairs,
             "load": plan.load,

@@ -23,6 +23,7 @@ from relay.tools.bench.pair import End, Pair, Stage
 from relay.tools.bench.plan import IN_FLIGHT, MAX_IN_FLIGHT, Address, Job
 from relay.tools.testbed.certificates import client_context
 from relay.tools.testbed.user_connection import look_up
+from relay.tools.testbed.web_lines import NoWebSocket, WebLines
 
 WARM_UP_SECONDS: Final = 1.0  # of load before the measurement, for caches, TCP windows and Python's own warm-up
 DRAIN_SECONDS: Final = 5.0  # after the load, for messages in flight; later ones count as lost
@@ -74,8 +75,9 @@ Report = Ready | Progress | Failed | Result
 class _Wire(asyncio.Protocol):
     """The connection of one user. It passes data to `feed`, and sets `changed` after each."""
 
-    def __init__(self, end: End, run: "_Run", pair: Pair) -> None:
+    def __init__(self, end: End, run: "_Run", pair: Pair, web: WebLines | None) -> None:
         self._end = end
+        self._web = web
         self._run = run
         self._pair = pair
         self._transport: asyncio.Transport | None = None
@@ -84,14 +86,36 @@ class _Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's class isn't a subclass of it
+        if self._web is not None:
+            self._transport.write(self._web.take_owed())
 
     def data_received(self, data: bytes) -> None:
+        if self._web is not None:
+            data = self._unwrap(data, self._web)
         if self._end is self._pair.receiver:
             self.write(self._pair.hear(data, time.monotonic_ns(), self._run.latencies))
         else:
             self._end.feed(data)
         self.changed.set()
         self._run.moved(self._pair)
+
+    def _unwrap(self, data: bytes, web: WebLines) -> bytes:
+        try:
+            data = web.feed(data)
+        except NoWebSocket as error:
+            self._end.end(f"no WebSocket: {error}")
+            return b""
+        if web.owed and self._transport is not None:
+            self._transport.write(web.take_owed())
+        return data
+
+    async def opened(self) -> None:
+        """Wait for the end of the handshake of WebSocket, if there is one. Raises _Refused."""
+        while self._web is not None and not self._web.open:
+            if self._end.stage is Stage.ENDED:
+                raise _Refused(f"{self._end.name}: {', '.join(self._end.complaints)}")
+            self.changed.clear()
+            await self.changed.wait()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -107,7 +131,7 @@ class _Wire(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if data and self._transport is not None:
-            self._transport.write(data)
+            self._transport.write(data if self._web is None else self._web.frames(data))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -179,10 +203,12 @@ class _Run:
     async def _log_in(self, end: End, pair: Pair, server: Address) -> _Wire:
         loop = asyncio.get_running_loop()
         try:
-            _, wire = await loop.create_connection(lambda: _Wire(end, self, pair), *server, ssl=self._tls)
+            web = WebLines(*server) if self._job.plan.ws else None
+            _, wire = await loop.create_connection(lambda: _Wire(end, self, pair, web), *server, ssl=self._tls)
         except OSError as error:
             raise _cant_connect(server, error) from None
         self._wires.append(wire)
+        await wire.opened()
         await wire.ask(self._speech.hello(end.name), Stage.FREE)
         return wire
 

@@ -13,6 +13,7 @@ from anyio.abc import ByteStream
 
 from relay.config import StartError, show_server
 from relay.tasks.threads import in_thread
+from relay.tools.testbed.web_lines import NoWebSocket, WebLines
 
 Address = tuple[str, int]
 
@@ -56,6 +57,48 @@ class UserConnection:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
+class WebWire(UserConnection):
+    """The same over WebSocket. What is sent and received is lines, and so is what is noted."""
+
+    def __init__(self, stream: ByteStream, note: Callable[[str, bytes], None], lines: WebLines) -> None:
+        super().__init__(stream, note)
+        self._lines = lines
+
+    async def shake(self) -> bool:
+        """Do the opening handshake. Returns whether there is one now."""
+        await self._pay()
+        with suppress(NoWebSocket, *BROKEN):
+            while not self._lines.open:
+                self._lines.feed(await self._stream.receive(READ_BYTES))
+        return self._lines.open
+
+    async def send(self, data: bytes) -> None:
+        """See `UserConnection`."""
+        if data:
+            async with self._sending:
+                self._note(">", data)
+                with suppress(*BROKEN):
+                    await self._stream.send(self._lines.frames(data))
+
+    async def receive(self) -> bytes:
+        """See `UserConnection`. Frames without a line in them are answered meanwhile."""
+        while True:
+            try:
+                data = self._lines.feed(await self._stream.receive(READ_BYTES))
+            except NoWebSocket:
+                raise anyio.BrokenResourceError from None
+            await self._pay()
+            if data:
+                self._note("<", data)
+                return data
+
+    async def _pay(self) -> None:
+        if owed := self._lines.take_owed():
+            async with self._sending:
+                with suppress(*BROKEN):
+                    await self._stream.send(owed)
+
+
 async def look_up(server: Address) -> None:
     """Check that the host's name resolves, once before all users of a run connect. Raises StartError.
 
@@ -74,8 +117,12 @@ async def dial(
     address: Address,
     note: Callable[[str, bytes], None] = lambda _arrow, _data: None,
     tls: ssl.SSLContext | None = None,
+    *,
+    web: bool = False,
 ) -> UserConnection | None:
     """Return a connection, with TLS if there is a context, or None if the address can't be reached now.
+
+    `web`: over WebSocket.
 
     Raises:
         StartError: the server's certificate isn't accepted.
@@ -83,11 +130,23 @@ async def dial(
     host, port = address
     with anyio.move_on_after(CONNECT_SECONDS):
         try:
+            stream: ByteStream
             if tls is None:
-                return UserConnection(await anyio.connect_tcp(host, port), note)
-            # Lines show by themselves where they end, so the end of TCP may replace that of TLS.
-            stream = await anyio.connect_tcp(host, port, ssl_context=tls, tls_standard_compatible=False)
-            return UserConnection(stream, note)
+                stream = await anyio.connect_tcp(host, port)
+            else:
+                # Lines show by themselves where they end, so the end of TCP may replace that of TLS.
+                stream = await anyio.connect_tcp(host, port, ssl_context=tls, tls_standard_compatible=False)
+            if not web:
+                return UserConnection(stream, note)
+            wire = WebWire(stream, note, WebLines(host, port))
+            opened = False
+            try:
+                opened = await wire.shake()
+            finally:
+                if not opened:
+                    with anyio.CancelScope(shield=True):
+                        await stream.aclose()
+            return wire if opened else None
         except ssl.SSLCertVerificationError as error:
             raise StartError(f"the certificate of {host}:{port} isn't accepted: {error.verify_message}") from None
         except (OSError, *BROKEN):

@@ -1,7 +1,7 @@
 """Carries out the moves of users on real sockets."""
 
 import ssl
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -38,8 +38,13 @@ class Stage:
         clock: Callable[[], float],
         grace: float,
         tls: ssl.SSLContext | None = None,
+        *,
+        web: bool = False,
     ) -> None:
+        """`web`: every second connection of a program is over WebSocket."""
         self.addresses = addresses
+        self._web = web
+        self._dials: Counter[str] = Counter()
         self.tls = tls
         self.clock = clock
         self.grace = grace
@@ -55,8 +60,10 @@ class Stage:
             lines = data.decode(errors="backslashreplace").splitlines()
             wire.extend(f"{self.clock():8.3f} {arrow} {line}\n" for line in lines)
 
-        note("--", f"to node {node}".encode())
-        return await dial(self.addresses[node], note, self.tls)
+        self._dials[user.name] += 1
+        web = self._web and isinstance(user, JsonClient) and self._dials[user.name] % 2 == 1
+        note("--", f"to node {node}{' over WebSocket' if web else ''}".encode())
+        return await dial(self.addresses[node], note, self.tls, web=web)
 
     async def past(self, moment: float) -> None:
         """Wait for this moment, or until the stage stops acting."""

@@ -49,6 +49,10 @@ Tls = Annotated[
         help="Clients speak TLS. Nodes of its own show a certificate that it makes with openssl; others' is checked.",
     ),
 ]
+Ws = Annotated[
+    bool,
+    typer.Option("--ws", help="JSON clients come over WebSocket and TCP by turns, and resume from one to the other."),
+]
 Ca = Annotated[str | None, typer.Option(metavar="FILE", help="Certificates to trust, PEM. Default: the system's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing before it.")]
 
@@ -64,6 +68,7 @@ def torture(
     lease: Lease = 5.0,
     grace: Grace = 30.0,
     tls: Tls = False,
+    ws: Ws = False,
     ca: Ca = None,
     as_json: Json = False,
 ) -> int:
@@ -77,10 +82,10 @@ def torture(
     kind = plans.parse_engine(engine)
     if server:
         servers = tuple(parse_server("--server", one) for one in server)
-        plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind, tls=tls, ca=ca)
+        plan = plans.Plan(seconds, chosen, (), nodes, users, servers, lease, grace, engine=kind, tls=tls, ca=ca, ws=ws)
     else:
         faults = plans.parse_faults(fault, kind)
-        plan = plans.Plan(seconds, chosen, faults, nodes, users, engine=kind, tls=tls, ca=ca)
+        plan = plans.Plan(seconds, chosen, faults, nodes, users, engine=kind, tls=tls, ca=ca, ws=ws)
     return _carry_out(plan, as_json=as_json)
 
 

@@ -81,6 +81,7 @@ class Plan(Struct, frozen=True):
     command: tuple[str, ...] = NODE  # starts a node
     engine: RedisKind = RedisKind.STANDALONE
     tls: bool = False  # between clients and nodes
+    ws: bool = False  # every second connection of a program is over WebSocket
     ca: str | None = None  # a file with trusted certificates; None for the system's, or that of the run's own nodes
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class Plan(Struct, frozen=True):
     def again(self) -> str:
         """The command that repeats the plan."""
         words = ["relay", "torture", "--seed", str(self.seed), "--seconds", f"{self.seconds:g}"]
-        words += ["--tls"] * self.tls
+        words += ["--tls"] * self.tls + ["--ws"] * self.ws
         if self.servers:
             words += ["--ca", shlex.quote(self.ca)] if self.ca else []
             return " ".join([*words, *(f"--server {show_server(server)}" for server in self.servers)])

@@ -113,7 +113,7 @@ class _Campaign:
         self._began = time.monotonic()
         self._history = History()
         addresses = list(plan.servers) if lab is None else [lab.address(node.number) for node in lab.nodes]
-        self.stage = Stage(addresses, self._clock, plan.grace, tls)
+        self.stage = Stage(addresses, self._clock, plan.grace, tls, web=plan.ws)
         self._users = self._cast()
         self._failures: dict[str, list[str]] = {}
         self._looks = 0  # checks whether everything works

@@ -21,6 +21,7 @@ export class Log {
     this.rows = [];
     this.next = 0;
     this.atEnd = true; // the newest row is in sight
+    this.top = 0; // how far the list was scrolled at last
     this.unread = 0;
     this.line = null; // says where the unread rows begin
     this.heard = new Map(); // by chat, the highest id that was shown
@@ -90,7 +91,7 @@ export class Log {
     }
     this.list.append(row.element);
     this.rows.push(row);
-    if (this.rows.length > KEPT) this.drop(this.rows.shift());
+    if (this.rows.length > KEPT && this.atEnd) this.drop(this.rows.shift());
   }
 
   drop(row) {
@@ -150,7 +151,10 @@ export class Log {
 
   scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.list;
-    this.atEnd = scrollHeight - scrollTop - clientHeight < 24;
+    // Rows that were added meanwhile are no reason to think that somebody reads further up.
+    if (scrollHeight - scrollTop - clientHeight < 24) this.atEnd = true;
+    else if (scrollTop < this.top) this.atEnd = false;
+    this.top = scrollTop;
     if (this.atEnd && !document.hidden) this.unread = 0;
     this.told();
   }

@@ -2,7 +2,7 @@
 
 import { connect } from "./client/index.js";
 import { Log } from "./log.js";
-import { ending, make, plain, presence, put, refusal } from "./text.js";
+import { ending, make, plain, put, refusal } from "./text.js";
 
 const AGAIN = 2; // seconds until a relay that can't be reached is tried again
 const TYPING_EVERY = 3; // seconds between two notices that the user is typing
@@ -88,7 +88,7 @@ const HAPPENS = {
     if (resumed && sessionStorage.getItem("with") === name) return;
     sessionStorage.setItem("with", name);
     note("You are chatting with #.", name);
-    at("text").value = sessionStorage.getItem(`draft:${name}`) ?? "";
+    recallDraft();
     if (document.activeElement?.closest("#calls") === null) at("text").focus();
   },
   message({ id, sender, chat: which, text, at: time }) {
@@ -230,6 +230,7 @@ async function enter(name) {
   adopt();
   connection();
   partnerIs("here");
+  recallDraft();
   at(chat.partner === null ? "callee" : "text").focus();
 }
 
@@ -294,6 +295,10 @@ function submit() {
   at("text").value = "";
   draft();
   say(words.toWellFormed(), chat.partner);
+}
+
+function recallDraft() {
+  at("text").value = sessionStorage.getItem(`draft:${chat.partner}`) ?? "";
 }
 
 function draft() {

@@ -41,14 +41,10 @@ const NOT_CONFIRMED = {
   reloaded: "the page was loaded anew",
 };
 
-const PRESENCE = { free: "# is there, and free.", busy: "# is talking with someone.", away: "# is away.", offline: "# is not here." };
-
 export const refusal = (error) =>
   REFUSALS[error.code] ?? (error.code === "name_invalid" ? `# can't be a name: ${error.reason}` : (error.reason ?? `${error.message}.`));
 
 export const ending = (reason) => ENDINGS[reason] ?? ENDINGS.left;
-
-export const presence = (state) => PRESENCE[state] ?? `# is ${state}.`;
 
 /** Why a text has not arrived for certain. */
 export function failing(status, detail) {

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from relay.redis_client import request_queue as queue_module
 from relay.redis_client.client import RedisClient, Unavailable
 from relay.redis_client.request_queue import BATCH, CALL_SECONDS
-from tests.relay.desk import until
+from tests.relay.desk import patient, until
 from tests.support.clocks import own_clock
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +23,8 @@ class Server:
     """Answers each pipeline slowly, and records it."""
 
     def __init__(self) -> None:
+        self.begun = 0  # pipelines
+        self.held = False
         self.asked: list[str] = []
         self.pipelines: list[list[str]] = []
         self.silent = False
@@ -30,7 +33,9 @@ class Server:
         while data := await _read(reader):
             words = [part.split(b"\r\n")[2::2] for part in data.split(b"*")[1:]]
             if any(command[0] == b"GET" for command in words):
-                await anyio.sleep(SLOW)
+                self.begun += 1
+                await anyio.sleep(0 if self.held else SLOW)
+                await until(lambda: not self.held)
                 self.pipelines.append([command[1].decode() for command in words if command[0] == b"GET"])
                 self.asked += self.pipelines[-1]
             if not self.silent:
@@ -68,33 +73,46 @@ async def test_a_crowd_is_answered_in_its_turn_however_long_that_takes() -> None
 
 async def test_what_is_urgent_comes_next() -> None:
     server = Server()
-    async with a_store(server) as redis_client, anyio.create_task_group() as tasks:
-        for n in range(3 * BATCH):
-            tasks.start_soon(redis_client.call, "GET", str(n))
-        await anyio.sleep(SLOW / 2)  # the first ones are in flight
-        await redis_client.call("GET", "lease", urgent=True)
-        assert server.asked.index("lease") == BATCH
+    server.held = True
+    with patient():
+        async with a_store(server) as redis_client, anyio.create_task_group() as tasks:
+            for n in range(3 * BATCH):
+                tasks.start_soon(redis_client.call, "GET", str(n))
+            await until(lambda: server.begun)  # the first ones are under way
+            tasks.start_soon(partial(redis_client.call, "GET", "lease", urgent=True))
+            await anyio.wait_all_tasks_blocked()
+            server.held = False
+    assert server.asked.index("lease") == BATCH
 
 
 async def test_those_who_came_while_others_were_asked_for_wait_a_moment_for_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(queue_module, "GATHER_SECONDS", 2 * SLOW)
+    monkeypatch.setattr(queue_module, "GATHER_SECONDS", 1.0)
     server = Server()
-    async with a_store(server) as redis_client, anyio.create_task_group() as tasks:
-        tasks.start_soon(redis_client.call, "GET", "first")
-        await anyio.sleep(SLOW / 2)  # it is in flight
-        tasks.start_soon(redis_client.call, "GET", "meanwhile")
-        await until(lambda: server.pipelines)
-        await anyio.sleep(SLOW / 2)  # it is answered
-        tasks.start_soon(redis_client.call, "GET", "soon after")
+    server.held = True
+    with patient():
+        async with a_store(server) as redis_client, anyio.create_task_group() as tasks:
+            answered = anyio.Event()
+
+            async def first() -> None:
+                await redis_client.call("GET", "first")
+                answered.set()
+
+            tasks.start_soon(first)
+            await until(lambda: server.begun)
+            tasks.start_soon(redis_client.call, "GET", "meanwhile")
+            await anyio.wait_all_tasks_blocked()
+            server.held = False
+            await answered.wait()
+            tasks.start_soon(redis_client.call, "GET", "soon after")
     assert server.pipelines == [["first"], ["meanwhile", "soon after"]]
 
 
 async def test_who_comes_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_module, "GATHER_SECONDS", 60.0)
-    async with a_store(Server()) as redis_client:
-        with anyio.fail_after(10 * SLOW):
+    with patient(), anyio.fail_after(30):
+        async with a_store(Server()) as redis_client:
             await redis_client.call("GET", "one")
             await redis_client.call("GET", "then the next")
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 import redis.exceptions
 
@@ -13,8 +14,6 @@ from relay.redis_client.pipeline import PipelineConnection
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
-
-SHORT = 0.5  # seconds
 
 
 class Server:
@@ -104,6 +103,9 @@ async def test_one_to_a_server_that_is_not_the_one_any_more_is_left() -> None:
 
 async def test_one_that_was_cancelled_leaves_no_answers_behind() -> None:
     async with opened() as scene:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(scene.ask(b""), SHORT / 10)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(scene.ask, b"")
+            await until(lambda: scene.server.connections and not scene.server.answers)  # it has been asked
+            tasks.cancel_scope.cancel()
         assert await scene.ask(b":2\r\n") == [2]
+        assert scene.server.connections == 2, "an answer might still come on the first one"

@@ -4,10 +4,11 @@ import time
 from collections import Counter
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from relay.hub import hub as hub_module
-from relay.hub import loop_tick
+from relay.hub import login_queue, loop_tick
 from relay.hub.hub import Hub
 from relay.server.connection import TURN_LINES
 from relay.server.read_gate import AHEAD_LINES, REPLY_BYTES
@@ -61,6 +62,25 @@ class TestTheEntrance:
         """It has its own turns. Otherwise floods that fill the loop would keep it outside for ever."""
         monkeypatch.setattr(hub_module, "ROUND_LINES", 0)
         await text(wire, b"ann")
+
+    async def test_one_that_waits_for_its_turn_is_not_tried_in_each_turn_of_the_loop(
+        self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever wakes it meanwhile, such as a lease that holds again: the queue calls it, and nothing else need."""
+        monkeypatch.setattr(login_queue, "TICK_SECONDS", 3600.0)
+        hub.login_queue.look(1, 0.1, away=False)  # others talk
+        for number in range(login_queue.AT_ONCE):
+            await text(wire, b"ann%d" % number)
+        newcomer = wire()
+        newcomer.send(b"ben\n")
+        assert hub.login_queue.holds(newcomer.connection)
+        hub.wake_all()
+        before = hub.loop_iteration
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        assert hub.loop_iteration - before <= 1
+        hub.login_queue._tick()  # private: else it would have to be waited for
+        await until(lambda: newcomer.sent == b"OK\n")
 
 
 class TestOrder:

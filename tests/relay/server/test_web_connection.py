@@ -8,6 +8,7 @@ import pytest
 from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.server import connection as connection_module
+from relay.server import heartbeat
 from relay.server import web_connection as module
 from relay.server.http_exchange import Front
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES
@@ -27,6 +28,12 @@ HELLO = {"type": "hello", "name": "ann"}
 @pytest.fixture
 def door(hub: Hub) -> Front:
     return front(hub)
+
+
+def web(of: Browser) -> WebConnection:
+    connection = of.wire.connection
+    assert isinstance(connection, WebConnection)
+    return connection
 
 
 def messages(of: Browser) -> list[dict[str, Any]]:
@@ -144,40 +151,31 @@ class TestControlFrames:
         assert hub.counts.limits[Limit.RATE] == 1
 
     async def test_the_node_pings_who_heard_nothing_for_a_while(
-        self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
+        self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "PING_SECONDS", 0.01)
-        there = await browser(wire, door)
-        await until(lambda: [one.opcode for one in there.seen] == [PING] * 3)
+        monkeypatch.setattr(heartbeat, "STEP_SECONDS", 0.01)
+        there = await browser(wire, front(hub))
+        await until(lambda: [one.opcode for one in there.seen][:3] == [PING] * 3)
 
-    # private: else it would have to be waited for, and what doesn't come has no end
-    async def test_it_does_not_ping_who_heard_something(
-        self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ann = await user(wire, door, "ann")
-        connection = ann.wire.connection
-        assert isinstance(connection, WebConnection)
-        connection._ping()
+    async def test_it_does_so_when_the_silence_is_long_enough(self, wire: Connect, door: Front) -> None:
+        connection = web(await user(wire, door, "ann"))
+        wrote_at = connection._out.wrote_at  # private: when that was shows only in when it pings
+        assert connection.beat(wrote_at + module.PING_SECONDS - 0.1) == wrote_at + module.PING_SECONDS
         assert not connection.write_buffer.size
-        monkeypatch.setattr(module, "PING_SECONDS", 0.0)
-        connection._ping()
+        now = wrote_at + module.PING_SECONDS
+        assert connection.beat(now) == now + module.PING_SECONDS
         assert connection.write_buffer.size
-        monkeypatch.undo()
 
-    # private: likewise
-    async def test_it_does_not_ping_who_does_not_read(
-        self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_who_does_not_read_is_not_pinged(self, wire: Connect, door: Front) -> None:
         ann = await user(wire, door, "ann")
         ann.wire.full = True
         ann.say(type="ping")
-        connection = ann.wire.connection
-        assert isinstance(connection, WebConnection)
+        connection = web(ann)
         await until(lambda: connection.write_buffer.behind)
-        monkeypatch.setattr(module, "PING_SECONDS", 0.0)
-        connection._ping()
+        # private: when that was shows only in when it pings
+        connection.beat(connection._out.wrote_at + module.PING_SECONDS)
         assert not connection.write_buffer.size
-        monkeypatch.undo()
 
 
 class TestTheNodeCloses:
@@ -385,11 +383,10 @@ class TestABrokenProtocol:
 
 async def test_nothing_is_kept_of_a_connection_that_is_gone(hub: Hub, wire: Connect, door: Front) -> None:
     there = await browser(wire, door)
-    connection = there.wire.connection
-    assert isinstance(connection, WebConnection)
+    connection = web(there)
     there.send(frame(b"x" * 50)[:30])
     there.wire.reset()
-    assert connection._beat is None  # private: a timer that is left does nothing but keep memory
+    assert not any(door.heartbeat._steps.values())  # private: what is kept of one that is gone shows nowhere else
     assert connection.half == 0
     assert connection not in hub.clients
     assert hub.counts.connections == 1, "counted once"

@@ -13,6 +13,7 @@ from relay.protocol.commands_and_events import (
     Back,
     Call,
     EndOfStream,
+    Leave,
     Left,
     Messages,
     Paired,
@@ -114,6 +115,37 @@ def test_a_chat_that_the_client_knows_to_be_over_does_not_go_on(world: World, an
     assert ann.hears() == [Unconfirmed(1, 1, Reason.LEFT, ("a",), CHAT), Left("ben", Reason.LEFT, CHAT)]
     assert not world.records["ben"].body.chat
     assert pair(ann, again) != chat
+
+
+def test_a_message_of_an_earlier_chat_is_not_acknowledged_because_later_ones_of_this_chat_are(
+    world: World, ann: User, ben: User
+) -> None:
+    """Only the node that is gone knew what had become of it, and ids rise through all chats of a session."""
+    cid = enter(world.place("n2"), "cid", acks=True)
+    earlier = pair(ann, ben)
+    ann.says(Say("a", 1, earlier))  # ben doesn't acknowledge it
+    world.settle()
+    ben.says(Leave())
+    world.settle()
+    assert Unconfirmed(1, 1, Reason.LEFT, ("a",), earlier) in ann.hears()  # say that this got lost with her connection
+    ben.hears()
+    chat = pair(ann, cid)
+    ann.says(Say("b", 2, chat))
+    world.settle()
+    cid.says(Acknowledge(2))
+    world.settle()
+    again = comes_back(ann, world.place("n3"), chat, sent=2)
+    world.settle()
+    welcome, paired, *_ = again.hears()
+    assert isinstance(welcome, Welcome)
+    assert isinstance(paired, Paired)
+    assert paired.last == 2
+    again.says(Say("a", 1, earlier), Say("b", 2, chat))
+    world.settle()
+    (unconfirmed, acked) = again.hears()
+    assert unconfirmed == Unconfirmed(1, 1, Reason.LEFT, ("a",), earlier)
+    assert isinstance(acked, Acked)
+    assert (acked.id, acked.chat) == (2, chat)
 
 
 def test_a_chat_that_goes_on_for_the_client_is_not_the_one_that_it_left(world: World, ann: User, ben: User) -> None:

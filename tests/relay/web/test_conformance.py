@@ -26,9 +26,11 @@ PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
 async def test_none_of_autobahn_s_cases_fails() -> None:
     async with a_router_in_memory(MemoryDirectory(), Limits()) as hub:
         server = await echo_server(hub)
-        port = server.sockets[0].getsockname()[1]
-        run = await anyio.run_process([sys.executable, "-m", "tests.support.autobahn", f"ws://127.0.0.1:{port}/ws"])
-        server.close()
+        url = "ws://{}:{}/ws".format(*server.sockets[0].getsockname())
+        try:
+            run = await anyio.run_process([sys.executable, "-m", "tests.support.autobahn", url])
+        finally:
+            server.close()
     results = [json.loads(line) for line in run.stdout.splitlines()]
     assert [one for one in results if one["behavior"] not in PASSED or one["close"] not in PASSED] == []
     assert len(results) == CASES

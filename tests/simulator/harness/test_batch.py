@@ -35,6 +35,12 @@ def test_one_in_which_nobody_resumed_is_not_either() -> None:
     assert batch(GATED, EVERY_FAULT, BUSY | {"resumes": 0}).missing == ["no resumes"]
 
 
+def test_one_in_which_most_messages_are_lost_with_sessions_is_not_either() -> None:
+    made = batch(GATED, EVERY_FAULT, BUSY)
+    made.add(Outcome(Plan(), delivered=50, lost=50), 1.0)
+    assert made.missing == ["50 messages lost with sessions, and 50 delivered"]
+
+
 def test_a_few_seeds_may_lack_something() -> None:
     assert batch(GATED - 1, {}, {}).clean
 

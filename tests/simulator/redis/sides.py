@@ -6,14 +6,14 @@ that the step has caused there.
 
 import re
 import socket
+from collections.abc import Sequence
 from itertools import count
 from random import Random
 from typing import Protocol
 
 from relay.redis_client.dialing import pack
 from relay.tools.testbed.process import HOST
-from simulator.redis import Server
-from tests.support.server import RedisServer
+from simulator.redis.endpoint import Endpoint
 
 _READ = 65_536
 _PATIENCE = 30.0  # seconds until a real server counts as hanging
@@ -37,14 +37,23 @@ class Line(Protocol):
     def exchange(self, data: bytes, last: bytes) -> bytes:
         """Send bytes, and return what comes up to a line with these last words, or up to the connection's end."""
 
+    def last_words(self, data: bytes) -> bytes:
+        """Send bytes, end this way of the connection, and return what comes up to its other end."""
+
     def close(self) -> None:
         """Hang up."""
+
+
+class Process(Protocol):
+    """A real server or sentinel."""
+
+    port: int
 
 
 class RealLine:
     """A connection to the real server."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: Process) -> None:
         self._socket = socket.create_connection((HOST, server.port), _PATIENCE)
 
     def exchange(self, data: bytes, last: bytes) -> bytes:
@@ -60,6 +69,14 @@ class RealLine:
             return heard + CLOSED
         return heard
 
+    def last_words(self, data: bytes) -> bytes:
+        self._socket.sendall(data)
+        self._socket.shutdown(socket.SHUT_WR)
+        heard = b""
+        while part := self._socket.recv(_READ):
+            heard += part
+        return heard
+
     def close(self) -> None:
         self._socket.close()
 
@@ -67,7 +84,7 @@ class RealLine:
 class ModelLine:
     """A connection to the model. Its bytes come in two parts, which may make no difference."""
 
-    def __init__(self, server: Server, random: Random) -> None:
+    def __init__(self, server: Endpoint, random: Random) -> None:
         self._heard: list[bytes] = []
         self._random = random
         self._closed = False
@@ -84,21 +101,39 @@ class ModelLine:
         self._heard.clear()
         return heard
 
+    def last_words(self, data: bytes) -> bytes:
+        return self.exchange(data, b"").removesuffix(CLOSED)
+
     def close(self) -> None:
         self._connection.lost()
 
 
 class Sides:
-    """A few connections to both, of the same numbers. One that is closed by a server is replaced by a new one."""
+    """Connections to both, of the same numbers. One that is closed by a server is replaced by a new one.
 
-    def __init__(self, real: RedisServer, model: Server, lines: int) -> None:
-        self._real, self._model = real, model
+    `places` has the two servers for each connection.
+    """
+
+    def __init__(self, places: Sequence[tuple[Process, Endpoint]]) -> None:
+        self._places = places
         self._random = Random(7)
-        self._pairs = [self._pair() for _ in range(lines)]
+        self._pairs = [self._pair(number) for number in range(len(places))]
         self._serial = count(1)
 
-    def _pair(self) -> tuple[Line, Line]:
-        return RealLine(self._real), ModelLine(self._model, self._random)
+    def _pair(self, number: int) -> tuple[Line, Line]:
+        real, model = self._places[number]
+        return RealLine(real), ModelLine(model, self._random)
+
+    def _renew(self, number: int) -> None:
+        for line in self._pairs[number]:
+            line.close()
+        self._pairs[number] = self._pair(number)
+
+    def last_words(self, number: int, data: bytes) -> tuple[bytes, bytes]:
+        """Send bytes on a connection, and hang up. Return what the real server and the model say to them."""
+        real, model = (line.last_words(data) for line in self._pairs[number])
+        self._renew(number)
+        return real, model
 
     def close(self) -> None:
         """Hang up everywhere."""
@@ -117,9 +152,7 @@ class Sides:
             for line, said in zip(self._pairs[turn], heard, strict=True):
                 said.append(line.exchange(sent, echo))
             if any(said[-1].endswith(CLOSED) for said in heard):
-                for line in self._pairs[turn]:
-                    line.close()
-                self._pairs[turn] = self._pair()
+                self._renew(turn)
         return b"\n".join(heard[0]), b"\n".join(heard[1])
 
 

@@ -7,9 +7,9 @@ no difference.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,9 @@ from tests.simulator.redis.sides import EXACT, Sides, alike
 from tests.support.server import RedisServer
 
 LINES = 3
-EXAMPLES = max(60, int(os.environ.get("EXAMPLES", "0")))
+# The same examples each time; `make fuzz` (EXAMPLES) draws others.
+FUZZ = int(os.environ.get("EXAMPLES", "0"))
+DRAWN = settings(max_examples=max(100, FUZZ), derandomize=not FUZZ)
 Words: TypeAlias = tuple[str | bytes | int, ...]
 Step: TypeAlias = tuple[int, list[Words]]
 
@@ -38,6 +40,10 @@ VALUES = st.sampled_from(["", "1", "-5", "x" * 40, "\r\n", "3.5", "\x00\xff"])
 CHANNELS = st.sampled_from(["c", "d", "cd", ""])
 PATTERNS = st.sampled_from(["*", "c*", "[cd]", "[^c]", "c?", "\\c", "[a-c]", ""])
 NUMBERS = st.sampled_from(["0", "1", "-1", "10", "x", "", "01", " 1", "9223372036854775807", "-9223372036854775808"])
+# None is short: what a server drops when is another question.
+LIFETIMES = NUMBERS.filter(lambda number: number not in ("1", "10")) | st.just("86400000")
+# A server returns all of so few keys at once, but for one by one.
+COUNTS = st.sampled_from(["0", "-1", "x", "100"])
 TIMES = st.sampled_from([FAR, FAR + 10**9, FAR - 10**9, 1, 0, -1])
 
 
@@ -57,7 +63,7 @@ DATA = st.one_of(
     within(said("SET", KEYS, VALUES), "NX", "XX", "GET", "KEEPTTL", "FOO"),
     st.builds(lambda words, unit, when: (*words, unit, when), said("SET", KEYS, VALUES), st.just("PXAT"), TIMES),
     said("SET", KEYS, VALUES, "GET", "PX", DAY),
-    said("SET", KEYS, VALUES, st.sampled_from(["EX", "PX", "EXAT", "PXAT"]), NUMBERS),
+    said("SET", KEYS, VALUES, st.sampled_from(["EX", "PX", "EXAT", "PXAT"]), LIFETIMES),
     said("HGET", KEYS, FIELDS),
     said("HSET", KEYS, FIELDS, VALUES),
     said("HSET", KEYS, FIELDS, VALUES, FIELDS, VALUES),
@@ -71,9 +77,9 @@ DATA = st.one_of(
     said(st.sampled_from(["PTTL", "TTL", "PEXPIRETIME", "EXPIRETIME", "PERSIST", "TYPE"]), KEYS),
     within(said("PEXPIREAT", KEYS, TIMES), "NX", "XX", "GT", "LT", "FOO"),
     said("PEXPIRE", KEYS, DAY),
-    said(st.sampled_from(["PEXPIRE", "EXPIRE", "EXPIREAT", "PEXPIREAT"]), KEYS, NUMBERS),
+    said(st.sampled_from(["PEXPIRE", "EXPIRE", "EXPIREAT", "PEXPIREAT"]), KEYS, LIFETIMES),
     said("DBSIZE"),
-    said("SCAN", st.sampled_from(["0", "x", "-1", " 0"]), "MATCH", "nothing*", "COUNT", NUMBERS),
+    said("SCAN", st.sampled_from(["0", "x", "-1", " 0"]), "MATCH", "nothing*", "COUNT", COUNTS),
     said("KEYS", st.sampled_from(["nothing*", "[", "h", "{a}?"])),
     said(st.sampled_from(["FLUSHALL", "FLUSHDB"]), st.sampled_from(["ASYNC", "SYNC", "FOO"])),
 )
@@ -212,19 +218,45 @@ def compare(real: RedisServer, steps: list[Step]) -> None:
     model = Server(time.time, Random(1), port=real.port)
     model.run_id = client.info("server")["run_id"]
     client.close()
-    sides = Sides(real, model, LINES)
+    sides = Sides([(real, model)] * LINES)
     try:
         for number, pipeline in steps:
-            said, modelled = sides.step(number, b"".join(pack(words) for words in pipeline))
-            assert alike(said, modelled), f"{number}: {pipeline}\n{said!r}\n{modelled!r}"
+            data = b"".join(pack(words) for words in pipeline)
+            check(number, pipeline, *sides.step(number, data))
     finally:
         sides.close()
 
 
+def check(number: int, sent: object, said: bytes, modelled: bytes) -> None:
+    """Fail unless both have said the same."""
+    assert alike(said, modelled), f"{number}: {sent}\n{said!r}\n{modelled!r}"
+
+
 @given(STEPS)
-@settings(max_examples=EXAMPLES)
+@DRAWN
 def test_the_commands_of_the_relay_and_those_near_them(real: RedisServer, steps: list[Step]) -> None:
     compare(real, steps)
+
+
+# --- what is no command
+
+SCRAPS = st.sampled_from(
+    [
+        b"PING\r\n", b"*1\r\n$4\r\nPING\r\n", b"*", b"1", b"\r\n", b"$", b"4", b"PING", b"-1", b"*0\r\n", b"*x\r\n",
+        b"\r", b"\n", b" ", b'"', b"'", b"\0", b":1\r\n", b"+OK\r\n", b"ECHO ",
+        b"*2\r\n$4\r\nECHO\r\n", b"$2\r\nab\r\n", b"$01\r\n", b"$+1\r\n", b"*2147483648\r\n", b"$536870913\r\n",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(SCRAPS, min_size=1, max_size=12).map(b"".join))
+@DRAWN
+def test_scraps_of_the_protocol(real: RedisServer, data: bytes) -> None:
+    sides = Sides([(real, Server(time.time, Random(1)))])
+    try:
+        check(0, data, *sides.last_words(0, data))
+    finally:
+        sides.close()
 
 
 # --- the scripts of the directory, with what the directory says
@@ -290,6 +322,99 @@ LOADED: Step = (
 
 
 @given(st.lists(st.tuples(st.integers(0, LINES - 1), st.lists(CALLS, min_size=1, max_size=6)), max_size=25))
-@settings(max_examples=EXAMPLES)
+@DRAWN
 def test_the_scripts_of_the_directory(real: RedisServer, steps: list[Step]) -> None:
     compare(real, [LOADED, *steps])
+
+
+# --- servers in trouble
+
+Trouble: TypeAlias = Callable[[Any, Server], None]
+ORDINARY: list[Words] = [
+    ("PING",),
+    ("GET", "a"),
+    ("SET", "a", "b"),
+    ("HSET", "h", "f", "v"),
+    ("HDEL", "h", "f"),
+    ("PEXPIRE", "there", DAY),
+    ("DEL", "there"),
+    ("PUBLISH", "c", "x"),
+    ("SPUBLISH", "c", "x"),
+    ("INFO", "nothing"),
+    ("CLIENT", "REPLY", "SKIP"),
+    ("ECHO", "x"),
+    ("TIME",),
+    ("SELECT", 0),
+    ("READONLY",),
+    ("CONFIG", "GET", "maxmemory"),
+    ("SCRIPT", "LOAD", "return 1"),
+    ("SCRIPT", "EXISTS", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"),
+    ("EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", 0),
+    ("EVAL", "return redis.call('GET', 'a')", 0),
+    ("EVAL", "return redis.call('SET', 'a', 'b')", 0),
+    ("EVAL", "return redis.pcall('SET', 'a', 'b').err or 'fine'", 0),
+    ("EVAL", "redis.call('PEXPIRE', 'there', 1000) return redis.call('SET', 'a', 'b')", 0),
+    ("EVAL", "return redis.pcall('INFO', 'nothing')", 0),
+    ("EVAL", "return redis.pcall('PUBLISH', 'c', 'x')", 0),
+    ("SCRIPT", "FLUSH"),
+    ("FOO",),
+    ("GET",),
+    ("FLUSHALL",),
+    ("HELLO", 3),
+    ("SUBSCRIBE", "c"),
+    ("SSUBSCRIBE", "c"),
+    ("PING",),
+    ("RESET",),
+    ("AUTH", "wrong"),
+    ("AUTH", "default", "wrong"),
+    ("HELLO", 2, "AUTH", "default", "wrong"),
+    ("HELLO", 2, "AUTH", "default", "secret"),
+    ("QUIT",),
+]
+
+
+def without_memory(real: Any, model: Server) -> None:
+    real.config_set("maxmemory", 1)
+    model.configure({b"maxmemory": b"1"})
+
+
+def without_primary(real: Any, model: Server) -> None:
+    real.replicaof("127.0.0.1", "1")
+    gone = Server(time.time, Random(2), port=1)
+    gone.kill()
+    model.replication.follow(gone)
+
+
+def stale(real: Any, model: Server) -> None:
+    without_primary(real, model)
+    real.config_set("replica-serve-stale-data", "no")
+    model.configure({b"replica-serve-stale-data": b"no"})
+
+
+def without_rights(real: Any, model: Server) -> None:
+    refused = ["info", "publish", "client|reply", "set", "select"]
+    real.execute_command("ACL", "SETUSER", "default", *(f"-{name}" for name in refused))
+    model.deny(*refused)
+
+
+def with_password(real: Any, model: Server) -> None:
+    real.config_set("requirepass", "secret")
+    model.password = b"secret"
+
+
+@pytest.mark.parametrize("trouble", [without_memory, without_primary, stale, without_rights, with_password])
+def test_a_server_in_trouble_refuses_the_same(trouble: Trouble, own_redis: RedisServer) -> None:
+    operator: Any = own_redis.client()
+    operator.set("there", "x", px=DAY)
+    model = Server(time.time, Random(1), port=own_redis.port)
+    model.databases[0].put(b"there", b"x")
+    trouble(operator, model)
+    sides = Sides([(own_redis, model)])
+    try:
+        for words in ORDINARY:
+            check(0, words, *sides.last_words(0, pack(words)))
+        everything = b"".join(pack(words) for words in ORDINARY)
+        check(0, "all at once", *sides.last_words(0, everything))
+    finally:
+        sides.close()
+        own_redis.process.kill()  # it wouldn't let its keys be looked at

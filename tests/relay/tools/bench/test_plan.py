@@ -19,6 +19,7 @@ A, B, C = ("a", 1), ("b", 2), ("c", 3)
         (["--in-flight", "2", "--rate", "5"], "--in-flight and --rate exclude each other"),
         (["--dialect", "classic"], "--dialect must be json or text, not 'classic'"),
         (["--dialect", "text", "--acks"], "--acks needs --dialect json"),
+        (["--dialect", "text", "--ws"], "--ws needs --dialect json"),
         (["--tls", "--ca", "ca.pem"], "--ca needs --tls and --server"),
         (["--server", "nowhere"], "--server must be host:port, or [IPv6]:port, not 'nowhere'"),
         (["--server", "a:1", "--server", "b:0"], "--server must have a port from 1 to 65535, not 'b:0'"),

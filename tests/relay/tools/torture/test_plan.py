@@ -101,15 +101,16 @@ def parse(command: str) -> Plan:
     words = iter(shlex.split(command)[2:])
     options: dict[str, list[str]] = {}
     for word in words:
-        options.setdefault(word, []).append("" if word == "--tls" else next(words))
-    tls, ca = "--tls" in options, options.pop("--ca", [None])[0]
-    options.pop("--tls", None)
+        options.setdefault(word, []).append("" if word in ("--tls", "--ws") else next(words))
+    tls, ws, ca = "--tls" in options, "--ws" in options, options.pop("--ca", [None])[0]
+    for word in ("--tls", "--ws"):
+        options.pop(word, None)
     servers = tuple(parse_server("--server", text) for text in options.pop("--server", []))
     plan = {key.removeprefix("--"): values[0] for key, values in options.items()}
     engine = parse_engine(plan.pop("engine", "standalone"))
     faults = parse_faults(plan.pop("fault", "none"), engine)
     numbers = {key: float(value) if key == "seconds" else int(value) for key, value in plan.items()}
-    return Plan(faults=faults, servers=servers, engine=engine, tls=tls, ca=ca, **numbers)  # type: ignore[arg-type]
+    return Plan(faults=faults, servers=servers, engine=engine, tls=tls, ws=ws, ca=ca, **numbers)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,7 @@ def parse(command: str) -> Plan:
         Plan(faults=("pause", "failover"), engine=RedisKind.CLUSTER),
         Plan(seconds=5, seed=1, faults=(), servers=(("127.0.0.1", 9999), ("::1", 10000))),
         Plan(tls=True, faults=("kill",)),
+        Plan(tls=True, ws=True, faults=("kill",)),
     ],
 )
 def test_the_command_that_is_printed_repeats_the_plan(plan: Plan) -> None:
