@@ -60,7 +60,7 @@ def test_a_pipe_that_nobody_fills_is_refused(what: str, pipe: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("option", ["--config", "--auth-file", "--ca", "--cert"])
-def test_that_is_wrong_usage_in_one_line(start: Start, option: str) -> None:
+def test_an_option_with_such_a_file_is_wrong_usage_in_one_line(start: Start, option: str) -> None:
     tls = [] if option in ("--config", "--auth-file") else ["--tls"]
     status, out, told = start("alice", *tls, option, "/dev/zero", stdin=subprocess.DEVNULL).ended()
     assert (status, out, told) == (2, "", [f"pairchat: can't read /dev/zero: it is longer than {MAX_FILE_BYTES} bytes"])

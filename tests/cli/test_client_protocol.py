@@ -327,7 +327,7 @@ CONVERSATION = (
 
 
 @given(st.lists(st.integers(0, len(CONVERSATION)), max_size=20).map(sorted))
-def test_it_does_not_matter_in_which_pieces_bytes_arrive(cuts: list[int]) -> None:
+def test_bytes_may_arrive_in_any_pieces(cuts: list[int]) -> None:
     protocol, whole = joined(), joined()
     told: list[Event] = []
     for start, end in zip([0, *cuts], [*cuts, len(CONVERSATION)], strict=True):

@@ -127,7 +127,7 @@ def test_another_chat_that_began_meanwhile_stays() -> None:
     assert protocol.partner == "bob"
 
 
-def test_so_does_that_of_a_call_that_nobody_gave_up() -> None:
+def test_the_chat_of_a_call_that_nobody_gave_up_stays() -> None:
     protocol = away_from("never")
     assert protocol.feed(WELCOME_BACK + PAIRED_AWAY)[1:] == [Paired("bob", "c1", "client", True)]
     assert protocol.partner == "bob"

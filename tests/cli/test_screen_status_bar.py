@@ -53,7 +53,7 @@ def test_without_a_connection_nothing_is_claimed_of_the_partner(
 
 
 @pytest.mark.parametrize("width", [1, 5, 20, 39, 60, 80, 200])
-def test_it_fills_its_row_whatever_its_width(status: StatusBar, width: int) -> None:
+def test_the_bar_fills_its_row_whatever_its_width(status: StatusBar, width: int) -> None:
     shown = bar(status, width)
     assert shown.endswith("●")
     if width >= 5:

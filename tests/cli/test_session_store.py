@@ -82,7 +82,7 @@ def test_old_sessions_are_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_not_those_that_a_program_has_or_is_taking_up_again(tmp_path: Path) -> None:
+def test_sessions_that_a_program_has_or_is_taking_up_again_stay(tmp_path: Path) -> None:
     store = SessionStore(tmp_path, "ann", SERVERS)
     store.save(SessionState("ann", "t0"))
     age(tmp_path, STALE + 1)

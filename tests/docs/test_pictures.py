@@ -14,7 +14,7 @@ from tools import pictures
 
 
 @pytest.mark.parametrize("file", pictures.pictures(), ids=lambda file: file.name)
-def test_they_are_up_to_date(file: Path) -> None:
+def test_the_pictures_are_up_to_date(file: Path) -> None:
     assert file.read_text(encoding="utf-8") == pictures.pictures()[file], "run `make pictures`"
 
 

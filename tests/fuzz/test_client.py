@@ -79,7 +79,7 @@ def test_a_node_that_says_anything_breaks_no_client(ask: bool, steps: list[bytes
 
 
 @given(st.lists(node_lines | garbage, max_size=12).map(joined), st.lists(st.integers(0)))
-def test_it_is_told_the_same_however_the_bytes_arrive(data: bytes, cuts: list[int]) -> None:
+def test_a_client_is_told_the_same_however_the_bytes_arrive(data: bytes, cuts: list[int]) -> None:
     def told(pieces: list[bytes]) -> tuple[list[Event], bool]:
         protocol = ClientProtocol()
         protocol.claim("alice")

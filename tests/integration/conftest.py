@@ -86,6 +86,12 @@ def places(request: pytest.FixtureRequest, nodes: list[Node]) -> tuple[Node, Nod
 
 
 @pytest.fixture
+def apart(nodes: list[Node]) -> tuple[Node, Node]:
+    """The places of two people on two nodes, where it makes no difference: tests/relay holds it without sockets."""
+    return nodes[0], nodes[1]
+
+
+@pytest.fixture
 def start_node(redis_server: RedisServer, prefix: str, tmp_path: Path, guests: Guests) -> Iterator[StartNode]:
     """Starts nodes for this test alone, which it may stop, freeze and kill.
 

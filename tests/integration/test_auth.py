@@ -55,7 +55,7 @@ def person(guests: Guests, node: Node, name: str, token: str) -> TextClient:
     return client
 
 
-def test_all_three_dialects_bring_one(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
+def test_all_three_dialects_bring_a_token(guests: Guests, places: tuple[Node, Node], issuer: Issuer) -> None:
     alice = person(guests, places[0], "alice", issuer.token("alice"))
     bob = guests.json(places[1], "bob", auth=issuer.token("bob"))
     carol = guests.classic(places[0])
@@ -126,13 +126,17 @@ def test_a_person_takes_it_over_from_a_person(guests: Guests, both: tuple[Node, 
     new.expect_nothing_so_far()
 
 
-def test_from_one_that_is_away_too(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
+def test_a_name_is_taken_over_from_one_that_is_away_too(
+    guests: Guests, both: tuple[Node, Node], issuer: Issuer
+) -> None:
     old = guests.json(both[0], "alice", auth=issuer.token("alice"))
     old.reset()
     person(guests, both[1], "alice", issuer.token("alice"))
 
 
-def test_not_from_one_whose_name_only_looks_alike(guests: Guests, both: tuple[Node, Node], issuer: Issuer) -> None:
+def test_nobody_takes_over_a_name_that_only_looks_alike(
+    guests: Guests, both: tuple[Node, Node], issuer: Issuer
+) -> None:
     """Both names have one skeleton, and are still two names."""
     guests.json(both[0], "éа", auth=issuer.token("éа"))  # the second letter is Cyrillic
     other = guests.json(both[1])

@@ -85,7 +85,7 @@ def test_a_cluster_with_tls_is_measured(start_node: StartNode, authority: Author
     assert result["sent"] == result["delivered"] > 0
 
 
-def test_its_own_cluster_serves_tls(tmp_path: Path) -> None:
+def test_the_cluster_of_a_benchmark_serves_tls(tmp_path: Path) -> None:
     status, out = bench(tmp_path, "--tls", "--pairs", "2", "--dialect", "text")
     assert status == 0
     assert out.startswith("text, TLS; 2 pairs on ")

@@ -30,8 +30,8 @@ def hear(client: JsonClient, first: int, last: int) -> None:
         client.expect("msg", id=n, text=f"m{n}")
 
 
-def test_a_jump_in_the_ids_is_refused_with_the_expected_one(guests: Guests, places: Places) -> None:
-    alice, bob, _ = pair_up(guests, places)
+def test_a_jump_in_the_ids_is_refused_with_the_expected_one(guests: Guests, apart: Places) -> None:
+    alice, bob, _ = pair_up(guests, apart)
     alice.send("msg", id=2, text="too early")
     alice.expect_error("bad_order", id=2, expected=1)
     say(alice, 1, 1)
@@ -45,8 +45,8 @@ def test_a_jump_in_the_ids_is_refused_with_the_expected_one(guests: Guests, plac
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2**53, 2**63, 2**64])
-def test_an_impossible_id_is_refused_and_takes_no_id(guests: Guests, places: Places, wrong: int) -> None:
-    alice, bob, _ = pair_up(guests, places)
+def test_an_impossible_id_is_refused_and_takes_no_id(guests: Guests, apart: Places, wrong: int) -> None:
+    alice, bob, _ = pair_up(guests, apart)
     alice.send("msg", id=wrong, text="impossible")
     assert alice.expect("error")["code"] in ("bad_order", "bad_frame")
     say(alice, 1, 1)
@@ -64,8 +64,8 @@ def test_a_message_to_nobody_takes_no_id(guests: Guests, node: Node) -> None:
     hear(bob, 1, 1)
 
 
-def test_an_acknowledged_id_sent_again_is_acknowledged_again_and_arrives_once(guests: Guests, places: Places) -> None:
-    alice, bob, chat = pair_up(guests, places)
+def test_an_acknowledged_id_sent_again_is_acknowledged_again_and_arrives_once(guests: Guests, apart: Places) -> None:
+    alice, bob, chat = pair_up(guests, apart)
     say(alice, 1, 3)
     hear(bob, 1, 3)
     alice.expect_acked(3)
@@ -76,8 +76,8 @@ def test_an_acknowledged_id_sent_again_is_acknowledged_again_and_arrives_once(gu
     hear(bob, 4, 4)
 
 
-def test_an_id_under_way_sent_again_is_ignored(guests: Guests, places: Places) -> None:
-    alice, bob, _ = pair_up(guests, places, alice_acks=True, bob_acks=True)
+def test_an_id_under_way_sent_again_is_ignored(guests: Guests, apart: Places) -> None:
+    alice, bob, _ = pair_up(guests, apart, alice_acks=True, bob_acks=True)
     say(alice, 1, 2)
     hear(bob, 1, 2)
     say(alice, 1, 2)
@@ -88,8 +88,8 @@ def test_an_id_under_way_sent_again_is_ignored(guests: Guests, places: Places) -
     alice.expect_acked(3)
 
 
-def test_another_text_under_an_id_under_way_is_refused(guests: Guests, places: Places) -> None:
-    alice, bob, _ = pair_up(guests, places, alice_acks=True, bob_acks=True)
+def test_another_text_under_an_id_under_way_is_refused(guests: Guests, apart: Places) -> None:
+    alice, bob, _ = pair_up(guests, apart, alice_acks=True, bob_acks=True)
     say(alice, 1, 1)
     hear(bob, 1, 1)
     alice.send("msg", id=1, text="something else")
@@ -98,8 +98,8 @@ def test_another_text_under_an_id_under_way_is_refused(guests: Guests, places: P
     hear(bob, 2, 2)
 
 
-def test_ids_rise_through_the_session_across_chats(guests: Guests, places: Places) -> None:
-    alice, bob, _ = pair_up(guests, places)
+def test_ids_rise_through_the_session_across_chats(guests: Guests, apart: Places) -> None:
+    alice, bob, _ = pair_up(guests, apart)
     say(alice, 1, 2)
     hear(bob, 1, 2)
     alice.expect_acked(2)
@@ -114,8 +114,8 @@ def test_ids_rise_through_the_session_across_chats(guests: Guests, places: Place
     hear(bob, 3, 3)
 
 
-def test_a_message_for_a_chat_that_is_over_takes_its_id_and_is_unconfirmed(guests: Guests, places: Places) -> None:
-    alice, bob, chat = pair_up(guests, places)
+def test_a_message_for_a_chat_that_is_over_takes_its_id_and_is_unconfirmed(guests: Guests, apart: Places) -> None:
+    alice, bob, chat = pair_up(guests, apart)
     bob.send("leave")
     alice.expect("left", reason="left")
     alice.send("msg", id=1, text="too late", chat=chat)
@@ -175,7 +175,7 @@ def test_a_window_full_is_told_to_a_client_that_acknowledges_and_reading_goes_on
     hear(bob, WINDOW + 1, WINDOW + 1)
 
 
-def test_both_windows_full_is_no_deadlock(guests: Guests, places: Places) -> None:
+def test_two_full_windows_are_no_deadlock(guests: Guests, places: Places) -> None:
     alice, bob, _ = pair_up(guests, places, alice_acks=True, bob_acks=True)
     for client in (alice, bob):
         say(client, 1, WINDOW)

@@ -83,24 +83,24 @@ def test_a_name_that_was_given_back_can_be_claimed_anywhere(guests: Guests, plac
     ],
     ids=["case", "upper case", "full width", "composition", "sharp s", "Chinese", "Cyrillic o, Latin o", "Greek o"],
 )
-def test_forms_of_one_name_have_one_owner(guests: Guests, places: Places, canonical_name: str, claimed: str) -> None:
-    guests.text(places[0], canonical_name)
-    guests.text(places[1]).login(claimed, "Reuse")
+def test_forms_of_one_name_have_one_owner(guests: Guests, apart: Places, canonical_name: str, claimed: str) -> None:
+    guests.text(apart[0], canonical_name)
+    guests.text(apart[1]).login(claimed, "Reuse")
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("amy", "arny"), ("l0", "lo"), ("vv", "w"), ("张三", "张四"), ("Zoé", "Zoe")]
 )
-def test_different_names_have_different_owners(guests: Guests, places: Places, one: str, other: str) -> None:
-    guests.text(places[0], one)
-    guests.text(places[1], other)
+def test_different_names_have_different_owners(guests: Guests, apart: Places, one: str, other: str) -> None:
+    guests.text(apart[0], one)
+    guests.text(apart[1], other)
 
 
 @pytest.mark.parametrize(
     "name", ["a", 32 * "a", 32 * "张", "张三", "Zoé", "مريم", "o'neil", "x_y-z.1", "to", "admin", "9"]
 )
-def test_good_names_are_taken_and_can_be_called_and_shown(guests: Guests, places: Places, name: str) -> None:
-    owner, caller = guests.text(places[0], name), guests.text(places[1], "the-caller")
+def test_good_names_are_taken_and_can_be_called_and_shown(guests: Guests, apart: Places, name: str) -> None:
+    owner, caller = guests.text(apart[0], name), guests.text(apart[1], "the-caller")
     caller.call(name)
     owner.expect("* the-caller is chatting with you.")
     owner.send("hi")

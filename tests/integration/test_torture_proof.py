@@ -36,7 +36,7 @@ MISSING = [
 
 @pytest.mark.parametrize(("sabotage", "faults", "seconds", "rules"), MISSING)
 @pytest.mark.timeout(RUNS * 2 * AFTER_SECONDS)
-def test_it_finds_that_a_safeguard_was_taken_out(
+def test_torture_finds_that_a_safeguard_was_taken_out(
     torture: Torture, sabotage: str, faults: str, seconds: int, rules: set[str]
 ) -> None:
     assert any(rules & found(torture, sabotage, seed, seconds, faults) for seed in range(1, RUNS + 1))

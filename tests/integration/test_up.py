@@ -32,7 +32,7 @@ def wait_until_gone(members: list[int]) -> None:
     wait_until(lambda: not any(map(runs, members)), "nodes and server are gone")
 
 
-def test_it_tells_where_to_connect_and_those_are_nodes(cluster: Process) -> None:
+def test_the_command_tells_where_to_connect_and_nodes_are_there(cluster: Process) -> None:
     ports = re.findall(r"nc localhost (\d+)", cluster.text())
     assert len(set(ports)) == 2
     for port in ports:

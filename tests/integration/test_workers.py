@@ -59,7 +59,7 @@ def join(port: int, name: str) -> tuple[socket.socket, str]:
     return client, found[1]
 
 
-def test_they_share_one_port_and_clients_of_all_of_them_chat(workers: Process) -> None:
+def test_workers_share_one_port_and_clients_of_all_of_them_chat(workers: Process) -> None:
     (_, port), (_, other) = listening(workers)
     assert port == other
     clients: dict[str, tuple[str, socket.socket]] = {}

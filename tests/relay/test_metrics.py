@@ -176,22 +176,21 @@ class TestLimitsOfConnections:
     async def test_memory_each_time_that_it_gets_short(self, hub: Hub) -> None:
         hoarder: Any = Holder(1 << 40)
         waiting: Any = Holder(0)
-        hub._clients[waiting] = None
+        hub.plug(waiting, resumable=True)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(housekeeping.mind_memory, hub)
             for times in (1, 2):
-                hub._clients[hoarder] = None
+                session = hub.plug(hoarder, resumable=True)
                 hub.memory_holders[hoarder] = None
                 await until(lambda: hub.memory_budget.short)
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
                 assert risen(hub.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
                 assert waiting.settled == times - 1
-                del hub._clients[hoarder]
+                hub.unplug(session, hoarder)
                 await until(lambda: not hub.memory_budget.short)
                 await until(partial(waiting.has_settled, times))  # there is memory again, so it may go on
             tasks.cancel_scope.cancel()
-        del hub._clients[waiting]
 
 
 class Holder:

@@ -139,6 +139,7 @@ async def close_before_reading(first: Side, second: Side) -> None:
     second.transport.write(b"in vain")
     while True:  # nothing tells when bytes are in a kernel's buffer
         try:
+            # private: a transport of asyncio hides its socket
             first.transport._sock.recv(1, socket.MSG_PEEK)
             break
         except BlockingIOError:

@@ -435,7 +435,9 @@ def test_nothing_is_left_of_connections_that_are_over() -> None:
             assert stage.result(talk) == b"two\n"
         stage.world.run_for(120)
         assert not stage.network.connections
+        # private: what is kept of connections that are over shows nowhere else
         assert not stage.client._ends and not stage.server._ends
+        # private: likewise
         assert not stage.client._ports
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 LONG = 10 * LATE  # seconds
 
 
-async def test_it_goes_on_while_something_is_waited_for() -> None:
+async def test_the_clock_goes_on_while_something_is_waited_for() -> None:
     began = time.monotonic()
     async with own_clock() as clock:
         while clock() < LONG:  # noqa: ASYNC110  it ends on a machine of any speed
@@ -20,7 +20,7 @@ async def test_it_goes_on_while_something_is_waited_for() -> None:
     assert time.monotonic() - began >= LONG
 
 
-async def test_it_goes_on_while_this_thread_works() -> None:
+async def test_the_clock_goes_on_while_this_thread_works() -> None:
     ends = time.thread_time() + LONG
     async with own_clock() as clock:
         while time.thread_time() < ends:
@@ -30,7 +30,7 @@ async def test_it_goes_on_while_this_thread_works() -> None:
         assert clock() >= LONG
 
 
-async def test_it_stands_still_while_this_thread_has_no_turn() -> None:
+async def test_the_clock_stands_still_while_this_thread_has_no_turn() -> None:
     async with own_clock() as clock:
         time.sleep(LONG)  # noqa: ASYNC251  like a thread that doesn't get the CPU
         while not clock():  # noqa: ASYNC110  as above

@@ -172,7 +172,7 @@ async def test_a_look_up_tells_what_a_user_does(
 # --- controls for tests
 
 
-async def test_it_can_be_unavailable() -> None:
+async def test_the_directory_can_be_unavailable() -> None:
     directory = MemoryDirectory()
     directory.available = False
     with pytest.raises(Unavailable):

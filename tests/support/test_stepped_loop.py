@@ -93,7 +93,7 @@ def test_while_it_runs_all_clocks_show_its_time_and_tokens_are_the_same_in_every
 
 
 @pytest.mark.anyio
-async def test_it_runs_inside_a_coroutine_of_another_loop_which_goes_on_after_that(loop: SteppedLoop) -> None:
+async def test_the_loop_runs_inside_a_coroutine_of_another_loop_which_goes_on_after_that(loop: SteppedLoop) -> None:
     outer, task, seen = asyncio.get_running_loop(), asyncio.current_task(), list[object]()
 
     async def look() -> None:

@@ -112,7 +112,7 @@ def test_without_answers_the_connection_that_publishes_is_made_anew_although_the
     assert scene.bus.trouble == "can't publish: no answer from redis:1 for 1.2 s"
 
 
-def test_that_goes_on_being_said_until_an_answer_comes(scene: Scene) -> None:
+def test_the_trouble_goes_on_being_said_until_an_answer_comes(scene: Scene) -> None:
     """This holds also while the new connection exists and hasn't proved to be better."""
     scene.publisher.silence = SILENT_SECONDS
     scene.publisher.trouble = "no answer from redis:1 for 1.2 s"

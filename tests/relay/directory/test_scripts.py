@@ -99,7 +99,9 @@ class TestClaim:
 
     @pytest.mark.usefixtures("old")
     @pytest.mark.parametrize("seen", ["6 n2/1/s9", "7 n2/2/s9", "7 n2/1/s8", "7", "%d+ (%S+)"])
-    def test_but_not_if_it_is_another_by_now(self, seen: str, run: Run, redis_store: redis.Redis, key: str) -> None:
+    def test_a_name_is_not_taken_over_if_its_owner_is_another_by_now(
+        self, seen: str, run: Run, redis_store: redis.Redis, key: str
+    ) -> None:
         put(redis_store, key, {FIELD: "7 n2/1/s9 [1]"})
         assert self.claim(run, seen=seen)[0] == "taken"
 
@@ -154,7 +156,9 @@ class TestClaim:
         assert self.claim(run, seen=seen)[0] == ("wait" if seen else "taken")
         assert record(redis_store, key) == "7 n2/1/s9 [1]"
 
-    def test_but_a_token_needs_not_wait(self, run: Run, redis_store: redis.Redis, key: str, now: int) -> None:
+    def test_a_token_needs_not_wait_for_the_owners(
+        self, run: Run, redis_store: redis.Redis, key: str, now: int
+    ) -> None:
         put(redis_store, key, {"@": str(now), FIELD: "7 n2/1/s9 [1]"})
         assert run("claim", FIELD, "n1/1/s1", "{}", 0, "7 n2/1/s9", 0, TTL)[0] == "ok"
 
@@ -257,7 +261,7 @@ class TestSave:
         assert record(redis_store, key) == "9 n2/1/s2 {}"
 
     @pytest.mark.usefixtures("old")
-    def test_also_where_an_older_server_remembers_the_stale_one(
+    def test_the_owner_is_right_also_where_an_older_server_remembers_a_stale_one(
         self, run: Run, redis_store: redis.Redis, key: str
     ) -> None:
         put(redis_store, key, {FIELD: "7 n1/1/s1 [stale]"})
@@ -302,7 +306,7 @@ class TestFound:
         assert epoch(redis_store, key) >= now
 
     @pytest.mark.usefixtures("others")
-    def test_so_is_one_that_another_server_remembered(
+    def test_a_partition_that_another_server_remembered_is_founded_too(
         self, run: Run, redis_store: redis.Redis, key: str, now: int
     ) -> None:
         assert self.found(run, 0) == (1, redis_store.hget(key, "@"))

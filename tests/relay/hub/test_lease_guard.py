@@ -58,7 +58,7 @@ def test_lines_wait_for_the_directorys_word_while_it_is_overdue() -> None:
     assert node.standing.watching
 
 
-def test_without_that_word_they_go_on_in_the_end() -> None:
+def test_lines_go_on_in_the_end_without_that_word() -> None:
     node = Node()
     node.standing.stands()
     node.standing.overdue()
@@ -70,7 +70,7 @@ def test_without_that_word_they_go_on_in_the_end() -> None:
     assert node.standing.watching
 
 
-def test_they_wait_for_nothing_where_redis_is_known_to_be_away() -> None:
+def test_lines_wait_for_nothing_where_redis_is_known_to_be_away() -> None:
     node = Node()
     node.standing.stands()
     node.lease.failing = True

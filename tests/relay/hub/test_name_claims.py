@@ -297,7 +297,7 @@ async def test_a_token_is_not_called_bad_while_nobody_can_know(
     assert (await answer(guests.at(here, token=token)))["resumed"] is True
 
 
-async def test_nor_where_a_server_that_went_back_remembers_a_session_before_it(
+async def test_a_token_is_not_called_bad_where_a_server_that_went_back_remembers_a_session_before_it(
     here: Hub,
     there: Hub,
     guests: Guests,

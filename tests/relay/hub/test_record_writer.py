@@ -290,7 +290,7 @@ class TestWithoutRedis:
         await until(lambda: all(desk.written(user) for user in users))
 
 
-async def test_all_are_written_back(desk: Desk) -> None:
+async def test_all_records_are_written_back(desk: Desk) -> None:
     users = [desk.user(f"user{n}") for n in range(20)]
     await desk.records.write_all(users)
     assert all(desk.written(user) for user in users)

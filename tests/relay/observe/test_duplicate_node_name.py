@@ -25,7 +25,7 @@ def test_one_that_was_there_before_us_may_have_ended() -> None:
     assert said(THEM, THEM) == [f"warning {THEM}"]
 
 
-def test_its_end_is_told_after_some_reports_without_a_trace() -> None:
+def test_the_end_of_a_namesake_is_told_after_some_reports_without_a_trace() -> None:
     assert said("", THEM, US, THEM, *[US] * (ALONE - 1)) == [f"warning {THEM}"]
     assert said("", THEM, US, THEM, *[US] * ALONE) == [f"warning {THEM}", "info"]
 

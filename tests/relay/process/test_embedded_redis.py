@@ -62,7 +62,7 @@ def start_owner(tmp_path: Path) -> tuple[Process, int]:
     return owner, int(found[1])
 
 
-def test_it_serves_this_user_only_keeps_everything_and_saves_nothing(base: Path) -> None:
+def test_the_server_serves_this_user_only_keeps_everything_and_saves_nothing(base: Path) -> None:
     with embedded_redis.server() as url:
         directory = Path(url.removeprefix("unix://")).parent
         assert directory.stat().st_mode & 0o777 == 0o700
@@ -71,27 +71,27 @@ def test_it_serves_this_user_only_keeps_everything_and_saves_nothing(base: Path)
         assert settings == {"port": "0", "save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
 
 
-def test_it_says_loudly_that_it_is_not_for_production(base: Path) -> None:
+def test_the_server_says_loudly_that_it_is_not_for_production(base: Path) -> None:
     with capture_logs() as lines, embedded_redis.server():
         pass
     assert [line["log_level"] for line in lines] == ["warning"]
     assert "not for production" in lines[0]["event"]
 
 
-def test_it_is_gone_with_the_block(base: Path) -> None:
+def test_the_server_is_gone_with_the_block(base: Path) -> None:
     with capture_logs() as lines, embedded_redis.server():
         assert runs(lines[0]["pid"])
     assert not runs(lines[0]["pid"])
     assert list(base.iterdir()) == []
 
 
-def test_it_is_gone_when_the_block_fails(base: Path) -> None:
+def test_the_server_is_gone_when_the_block_fails(base: Path) -> None:
     with pytest.raises(ZeroDivisionError), embedded_redis.server():
         _ = 1 / 0
     assert list(base.iterdir()) == []
 
 
-def test_it_dies_with_its_killed_owner_and_the_next_start_cleans_up(base: Path, tmp_path: Path) -> None:
+def test_the_server_dies_with_its_killed_owner_and_the_next_start_cleans_up(base: Path, tmp_path: Path) -> None:
     owner, server = start_owner(tmp_path)
     owner.kill()
     wait_until(lambda: not runs(server), "the server is gone")
@@ -107,7 +107,7 @@ def test_one_start_leaves_the_server_of_another_alone(base: Path) -> None:
                 assert client.ping()
 
 
-def test_it_finds_a_path_for_its_socket_where_the_temporary_directory_is_too_deep(
+def test_the_server_finds_a_path_for_its_socket_where_the_temporary_directory_is_too_deep(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = base / ("d" * 90)

@@ -3,7 +3,7 @@
 from relay.process.memory_trim import REST_BYTES, REST_LOOKS, WORTH_BYTES, Heap
 
 
-def test_it_is_once_much_has_become_free() -> None:
+def test_memory_is_given_back_once_much_has_become_free() -> None:
     free, given = [0], list[int]()
     heap = Heap(lambda: free[0], lambda: given.append(free[0]))
     for free[0], times in (

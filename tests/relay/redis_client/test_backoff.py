@@ -8,7 +8,7 @@ def test_pauses_grow_with_each_failure_up_to_the_last() -> None:
     assert [backoff.after(well=False) for _ in range(4)] == [0.1, 0.5, 0.5, 0.5]
 
 
-def test_they_begin_anew_once_a_try_went_well() -> None:
+def test_pauses_begin_anew_once_a_try_went_well() -> None:
     backoff = Backoff((0.0, 0.1, 0.5))
     assert [backoff.after(well=well) for well in (False, False, True, False, True, True)] == [0.1, 0.5, 0, 0.1, 0, 0]
 

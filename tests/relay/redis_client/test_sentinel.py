@@ -144,7 +144,7 @@ async def test_an_epoch_that_is_no_number_is_older_than_any(start: Start, epoch:
     assert await found(sentinels) == OLD
 
 
-async def test_those_that_they_tell_of_are_asked_when_none_of_the_url_answers(start: Start) -> None:
+async def test_sentinels_that_others_tell_of_are_asked_when_none_of_the_url_answers(start: Start) -> None:
     first, other = Guard(OLD), Guard(NEW, 2)
     sentinels = await start(first, other, given=1)
     first.others = [(HOST, str(other.port), other.name)]
@@ -157,7 +157,7 @@ async def test_those_that_they_tell_of_are_asked_when_none_of_the_url_answers(st
     assert sentinels.unwatched == ""
 
 
-async def test_another_one_at_the_address_of_before_is_not_believed(start: Start) -> None:
+async def test_another_sentinel_at_the_address_of_before_is_not_believed(start: Start) -> None:
     """It belongs to another installation with a service of the same name."""
     first, stranger = Guard(OLD), Guard(NEW, 9, name="stranger")
     sentinels = await start(first, stranger, given=1)
@@ -199,7 +199,7 @@ async def test_however_many_are_told_of_few_are_remembered(start: Start) -> None
     assert len(sentinels._learned) == LEARNED  # private: what is remembered beyond that shows nowhere else
 
 
-async def test_that_none_answers_is_said_once_and_so_is_the_end_of_that(start: Start) -> None:
+async def test_the_silence_of_all_sentinels_is_said_once_and_so_is_its_end(start: Start) -> None:
     guard = Guard(NEW)
     sentinels = await start(guard)
     await sentinels.look()

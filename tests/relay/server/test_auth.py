@@ -222,7 +222,7 @@ class TestConfusionOfAlgorithms:
                     assert not auth.vouches("alice", hand_made(header, payload, secret))
 
     @pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
-    def test_nor_is_it_taken_for_a_secret(self, algorithm: str, tmp_path: Path) -> None:
+    def test_a_public_key_is_not_taken_for_a_secret(self, algorithm: str, tmp_path: Path) -> None:
         issuer = Issuer(tmp_path / "key", algorithm=algorithm)
         packed = base64.b64encode(issuer.der)
         lines = b"\n".join(packed[start : start + 64] for start in range(0, len(packed), 64))
@@ -235,7 +235,7 @@ class TestConfusionOfAlgorithms:
             with pytest.raises(ConfigError, match="isn't a secret but a key in PEM or a JWK set, packed in Base64"):
                 Authenticator(issuer.file)
 
-    def test_nor_is_a_secret_of_a_set_good_for_another_key_of_it(self, tmp_path: Path) -> None:
+    def test_a_secret_of_a_set_is_not_good_for_another_key_of_it(self, tmp_path: Path) -> None:
         public, secret = Issuer(tmp_path / "a", kid="a"), Issuer(tmp_path / "b", secret=True, kid="b")
         (tmp_path / "set").write_bytes(jwk_set(public, secret))
         auth = Authenticator(tmp_path / "set")

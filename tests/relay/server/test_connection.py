@@ -79,7 +79,7 @@ class TestTheEntrance:
         for _ in range(50):
             await anyio.lowlevel.checkpoint()
         assert hub.loop_iteration - before <= 1
-        hub.login_queue._tick()
+        hub.login_queue._tick()  # private: else it would have to be waited for
         await until(lambda: newcomer.sent == b"OK\n")
 
 

@@ -42,8 +42,8 @@ async def test_who_is_gone_is_forgotten_and_with_the_last_the_timer_ends(monkeyp
     heartbeat.add(one, 0.0)
     await until(lambda: one.beats)
     heartbeat.discard(one)
-    assert not any(heartbeat._steps.values())
-    await until(lambda: heartbeat._timer is None)
+    assert not any(heartbeat._steps.values())  # private: what is kept of one that is gone shows nowhere else
+    await until(lambda: heartbeat._timer is None)  # private: likewise
     heartbeat.add(one, 0.0)
     seen = len(one.beats)
     await until(lambda: len(one.beats) > seen)

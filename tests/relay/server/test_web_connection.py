@@ -160,7 +160,7 @@ class TestControlFrames:
 
     async def test_it_does_so_when_the_silence_is_long_enough(self, wire: Connect, door: Front) -> None:
         connection = web(await user(wire, door, "ann"))
-        wrote_at = connection._out.wrote_at
+        wrote_at = connection._out.wrote_at  # private: when that was shows only in when it pings
         assert connection.beat(wrote_at + module.PING_SECONDS - 0.1) == wrote_at + module.PING_SECONDS
         assert not connection.write_buffer.size
         now = wrote_at + module.PING_SECONDS
@@ -173,6 +173,7 @@ class TestControlFrames:
         ann.say(type="ping")
         connection = web(ann)
         await until(lambda: connection.write_buffer.behind)
+        # private: when that was shows only in when it pings
         connection.beat(connection._out.wrote_at + module.PING_SECONDS)
         assert not connection.write_buffer.size
 
@@ -385,7 +386,7 @@ async def test_nothing_is_kept_of_a_connection_that_is_gone(hub: Hub, wire: Conn
     connection = web(there)
     there.send(frame(b"x" * 50)[:30])
     there.wire.reset()
-    assert not any(door.heartbeat._steps.values())
+    assert not any(door.heartbeat._steps.values())  # private: what is kept of one that is gone shows nowhere else
     assert connection.half == 0
     assert connection not in hub.clients
     assert hub.counts.connections == 1, "counted once"

@@ -90,21 +90,23 @@ async def test_one_of_many_is_told_by_the_next(scene: Scene) -> None:
     assert scene.hears(scene.ann) == [("ack", 3)]
 
 
-async def test_it_is_told_after_a_while_if_no_other_comes(no_longer_than_a_turn: None, scene: Scene) -> None:
+async def test_a_held_acknowledgement_is_told_after_a_while_if_no_other_comes(
+    no_longer_than_a_turn: None, scene: Scene
+) -> None:
     await scene.happens(scene.ann, say(1) + say(2))
     await scene.happens(scene.ben, ack(1))
     await until(lambda: scene.ann.writes)
     assert scene.hears(scene.ann) == [("ack", 1)]
 
 
-async def test_it_goes_before_whatever_is_told(scene: Scene) -> None:
+async def test_a_held_acknowledgement_goes_before_whatever_is_told(scene: Scene) -> None:
     await scene.happens(scene.ann, say(1) + say(2))
     await scene.happens(scene.ben, ack(1))
     await scene.happens(scene.ben, say(1))
     assert scene.hears(scene.ann) == [("ack", 1), ("msg", 1)]
 
 
-async def test_it_goes_before_the_fate_of_the_others(scene: Scene) -> None:
+async def test_a_held_acknowledgement_goes_before_the_fate_of_the_others(scene: Scene) -> None:
     await scene.happens(scene.ann, say(1) + say(2))
     await scene.happens(scene.ben, ack(1))
     await scene.happens(scene.ben, b'{"type":"leave"}\n')
@@ -120,7 +122,7 @@ async def test_one_that_was_repeated_takes_none_back(scene: Scene) -> None:
     assert scene.hears(scene.ann) == [("ack", 2), ("msg", 1)]
 
 
-async def test_it_is_told_before_the_connection_closes(scene: Scene) -> None:
+async def test_a_held_acknowledgement_is_told_before_the_connection_closes(scene: Scene) -> None:
     await scene.happens(scene.ann, say(1) + say(2))
     await scene.happens(scene.ben, ack(1))
     scene.ann.connection.close()

@@ -127,33 +127,33 @@ class TestSayingOn:
         assert list(chat.window) == [(4, "a"), (5, "b"), (6, "c")]
         assert chat.say(7, "d", 3, NOON, turn=2) == Text("ben", "c1", 3, 7, 6, NOON, ["d"])
 
-    def test_not_a_mail_that_has_left(self, chat: Chat) -> None:
+    def test_messages_do_not_join_a_mail_that_has_left(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
         assert not chat.say_on(2, ["b"], NOON, turn=2)
         assert list(chat.window) == [(1, "a")]
 
-    def test_not_behind_one_that_was_said_at_another_time(self, chat: Chat) -> None:
+    def test_messages_do_not_join_one_that_was_said_at_another_time(self, chat: Chat) -> None:
         first = chat.say(1, "a", 3, NOON, turn=1)
         assert not chat.say_on(2, ["b"], NOON + 1, turn=1)
         assert chat.say(2, "b", 3, NOON + 1, turn=1) == Text("ben", "c1", 3, 2, 1, NOON + 1, ["b"])
         assert first == Text("ben", "c1", 3, 1, 0, NOON, ["a"])
 
-    def test_not_behind_an_id_that_went_elsewhere(self, chat: Chat) -> None:
+    def test_messages_do_not_join_behind_an_id_that_went_elsewhere(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
         assert not chat.say_on(3, ["b"], NOON, turn=1)
         assert list(chat.window) == [(1, "a")]
 
-    def test_not_to_a_partner_who_is_away(self, chat: Chat) -> None:
+    def test_messages_do_not_join_for_a_partner_who_is_away(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
         chat.gone_away()
         assert not chat.say_on(2, ["b"], NOON, turn=1)
 
-    def test_not_beyond_the_flight(self, chat: Chat) -> None:
+    def test_messages_do_not_join_beyond_the_flight(self, chat: Chat) -> None:
         chat.say(1, "a", 3, NOON, turn=1)
         assert not chat.say_on(2, ["b", "x" * FLIGHT_BYTES], NOON, turn=1)
         assert list(chat.window) == [(1, "a")]
 
-    def test_not_while_something_waits(self, chat: Chat) -> None:
+    def test_messages_do_not_join_while_something_waits(self, chat: Chat) -> None:
         chat.say(1, "x" * FLIGHT_BYTES, 3, NOON, turn=1)
         chat.say(2, "y" * FLIGHT_BYTES, 3, NOON, turn=1)
         chat.window.take(1)

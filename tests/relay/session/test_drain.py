@@ -78,7 +78,7 @@ class TestDraining:
         ann.says(EndOfStream())
         assert not drain.look()
 
-    def test_then_a_person_is_told_and_closed_and_the_partner_too(
+    def test_a_person_is_told_and_closed_once_all_programs_have_gone_and_the_partner_too(
         self, world: World, drain: Drain, tim: User, ben: User
     ) -> None:
         pair(tim, ben)

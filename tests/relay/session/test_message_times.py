@@ -94,7 +94,7 @@ def test_the_sender_is_told_the_time_that_the_partner_was_told(world: World, ann
     assert acks(ann) == [(1, NOON), (2, NOON + 2)]
 
 
-def test_it_is_the_same_when_the_partner_comes_back_elsewhere(world: World, ann: User, ben: User) -> None:
+def test_a_message_has_the_same_time_when_the_partner_comes_back_elsewhere(world: World, ann: User, ben: User) -> None:
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
     world.settle()
@@ -108,7 +108,7 @@ def test_it_is_the_same_when_the_partner_comes_back_elsewhere(world: World, ann:
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_it_is_the_same_when_the_sender_says_it_again_on_another_node(
+def test_a_message_has_the_same_time_when_the_sender_says_it_again_on_another_node(
     world: World, ann: User, ben: User, told: bool
 ) -> None:
     """Her node is dead, with everything that it knew. His node has the message, whether he was told or is away."""
@@ -139,7 +139,9 @@ def test_it_is_the_same_when_the_sender_says_it_again_on_another_node(
     assert acks(again) == [(1, NOON), (2, NOON), (3, NOON + 5)]
 
 
-def test_it_is_the_same_when_the_sender_moves_before_anybody_was_told(world: World, ann: User, ben: User) -> None:
+def test_a_message_has_the_same_time_when_the_sender_moves_before_anybody_was_told(
+    world: World, ann: User, ben: User
+) -> None:
     """He is away, so only her first node has seen it. That node lives, and passes its knowledge on."""
     chat = pair(ann, ben)
     ben.says(EndOfStream())
@@ -198,7 +200,7 @@ def test_a_partner_who_comes_back_says_what_time_it_was_told(world: World, ann: 
     assert (paired.last, paired.at) == (1, NOON)
 
 
-def test_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User) -> None:
+def test_a_partner_says_it_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User) -> None:
     """His record names only her old node, so his first peer message reaches nobody."""
     chat = pair(ann, ben)
     ann.says(Say("a", 1))
@@ -218,7 +220,7 @@ def test_also_to_a_sender_who_came_back_first(world: World, ann: User, ben: User
 
 
 @pytest.mark.parametrize("first", ["sender", "partner"])
-def test_it_is_the_same_when_the_senders_node_dies_and_the_partner_moves(
+def test_a_message_has_the_same_time_when_the_senders_node_dies_and_the_partner_moves(
     world: World, ann: User, ben: User, first: str
 ) -> None:
     """The partner's first node lives, and passes its knowledge on. His client doesn't say which messages it had."""

@@ -9,7 +9,7 @@ from tests.relay.world import CHAT, World, enter, pair
 KICKED = Refused(Code.KICKED, MESSAGES[Code.KICKED])
 
 
-def test_all_is_over_at_once_and_the_partner_told() -> None:
+def test_the_session_of_a_program_is_over_at_once_and_the_partner_told() -> None:
     world = World()
     ann, ben = enter(world.place("n1"), "Ann"), enter(world.place("n2"), "Ben", acks=True)
     pair(ann, ben)
@@ -23,7 +23,7 @@ def test_all_is_over_at_once_and_the_partner_told() -> None:
     assert ann.session.state is State.ENDED
 
 
-def test_so_it_is_for_a_person() -> None:
+def test_the_session_of_a_person_is_over_at_once() -> None:
     world = World()
     tim = enter(world.place("n1"), "Tim", program=False)
     kick(tim.session)

@@ -86,13 +86,15 @@ def test_every_answer_has_it(world: World, ann: User, ben: User, command: Any, a
     assert refs(ann.hears()) == [(answer.__name__, "r")]
 
 
-def test_so_has_one_that_there_are_too_many_of(ann: User) -> None:
+def test_the_answer_to_one_name_too_many_has_it(ann: User) -> None:
     ann.says(Block("a", 1), Block("b", 2))
     assert refs(ann.hears()) == [("Blocked", 1), ("Refused", 2)]
 
 
 @pytest.mark.parametrize("command", [Call("ben", 7), Who("ben", 7)])
-def test_so_has_one_that_is_not_possible_or_too_fast(world: World, ann: User, ben: User, command: Any) -> None:
+def test_the_answer_to_a_request_that_is_not_possible_or_too_fast_has_it(
+    world: World, ann: User, ben: User, command: Any
+) -> None:
     world.directory.available = False
     ann.says(command)
     world.settle()
@@ -162,7 +164,7 @@ def test_a_call_that_is_asked_about_has_it_on_both_sides(world: World, ann: User
     assert (refs(ann.hears()), refs(ben.hears())) == ([("Paired", "a")], [("Paired", "b")])
 
 
-def test_it_rings_before_the_call_is_answered_however_fast_that_is(world: World, ann: User) -> None:
+def test_a_call_rings_before_it_is_answered_however_fast_that_is(world: World, ann: User) -> None:
     """This holds also if her own record is written late."""
     ben = asking(world, "ben")
     ann.says(Call("ben", "a"))

@@ -152,7 +152,7 @@ def test_a_farewell_that_was_lost_with_a_node_that_only_slept_is_asked_for(world
     assert ann.hears() == [Away("ben", GRACE, CHAT), Left("ben", Reason.LEFT, CHAT)]
 
 
-def test_or_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
+def test_a_farewell_that_was_lost_is_asked_for_when_the_grace_is_over(world: World, ann: User, ben: User) -> None:
     """Nobody noticed that the node was back."""
     pair(ann, ben)
     ann.session.node_lost("n2", 0.0)

@@ -146,7 +146,9 @@ class TestChats:
         cas.reads()
         assert outcomes(ann) == [Acked(2, new, NOON)]
 
-    def test_so_is_one_without_a_partner(self, world: World, ann: User, ben: User) -> None:
+    def test_a_message_for_a_chat_that_is_over_is_unconfirmed_without_a_partner_too(
+        self, world: World, ann: User, ben: User
+    ) -> None:
         old = pair(ann, ben)
         ben.says(Quit())
         world.settle()

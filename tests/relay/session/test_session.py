@@ -224,10 +224,11 @@ class TestWhatWaits:
         assert ann.hears() == []
 
 
-def test_two_users_with_one_name_are_one_name(world: World, ann: User) -> None:
+@pytest.mark.parametrize("node_id", ["n1", "n3"])
+def test_two_users_with_one_name_are_one_name(world: World, ann: User, node_id: str) -> None:
     told: list[Event] = []
     for name in ("ann", "ANN", "\uff21nn"):
-        user = world.place("n3").user()
+        user = world.place(node_id).user()
         user.says(Claim(name))
         world.settle()
         told += user.hears()

@@ -185,7 +185,9 @@ class TestALostConnection:
         assert tom.closed
 
     @pytest.mark.parametrize("others_node", ["n1", "n2"])
-    def test_nor_do_those_who_became_a_pair_after_that(self, others_node: str, world: World, tim: User) -> None:
+    def test_two_persons_who_became_a_pair_after_that_do_not_wait_for_each_other(
+        self, others_node: str, world: World, tim: User
+    ) -> None:
         tom = enter(world.place(others_node), "tom", program=False)
         for user, other in ((tim, "tom"), (tom, "tim")):
             user.says(Call(other), Say("x"))

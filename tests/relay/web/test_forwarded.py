@@ -30,7 +30,7 @@ PROXIES = TrustedProxies(["10.0.0.0/8", "::1"])
         ("", ["203.0.113.7"], ""),
     ],
 )
-def test_it_is_the_last_that_is_not_trusted(address: str, forwarded: list[str], client: str) -> None:
+def test_the_client_is_the_last_address_that_is_not_trusted(address: str, forwarded: list[str], client: str) -> None:
     assert PROXIES.client(address, forwarded) == client
 
 

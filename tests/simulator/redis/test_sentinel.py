@@ -162,6 +162,7 @@ def test_a_live_primary_can_be_replaced_by_order(world: World) -> None:
     assert old.replication.linked
 
 
+# private: who leads the failover is known to the sentinels only
 def test_a_failover_whose_leader_dies_is_made_good(world: World) -> None:
     world.servers[0].kill()
     for _ in range(100):

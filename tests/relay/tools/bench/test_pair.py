@@ -63,7 +63,7 @@ def test_text_has_no_acknowledgements_to_wait_for() -> None:
     assert pair.room() == 2
 
 
-def test_it_is_settled_once_the_partner_got_all_and_the_sender_knows() -> None:
+def test_a_pair_is_settled_once_the_partner_got_all_and_the_sender_knows() -> None:
     pair = met(4)
     pair.say(2, 5)
     pair.hear(msgs(1, 2), 6, None)

@@ -66,7 +66,7 @@ def test_a_newcomer_may_wait_for_the_lease_of_a_directory_that_forgot() -> None:
     assert told.rules == []
 
 
-def test_and_for_another_one_if_it_forgets_meanwhile() -> None:
+def test_a_newcomer_may_wait_for_another_lease_if_the_directory_forgets_meanwhile() -> None:
     told = Tale()
     told.comes(answered=10.1 + LEASE + ANSWER_SECONDS, left=10.2 + LEASE + ANSWER_SECONDS)
     assert told.rules == ["late"]

@@ -55,7 +55,7 @@ def test_a_program_comes_back_by_its_token_with_what_it_said_and_heard() -> None
     assert not history.oddities
 
 
-def test_it_says_again_in_order_what_has_no_outcome() -> None:
+def test_a_user_who_comes_back_says_again_in_order_what_has_no_outcome() -> None:
     ann, history = cut_off(ack(1))
     ann.opened(1)
     assert ann.feed(BACK, 5.0) == b""  # the partner's last message isn't known yet
@@ -64,7 +64,7 @@ def test_it_says_again_in_order_what_has_no_outcome() -> None:
     assert outcomes(history) == [["acked"], ["acked"], []]
 
 
-def test_it_says_it_again_also_when_the_chat_is_over() -> None:
+def test_a_user_who_comes_back_says_it_again_also_when_the_chat_is_over() -> None:
     ann, history = cut_off()
     ann.opened(1)
     assert ann.feed(BACK + LEFT, 5.0) == said(1, 2, 3)
@@ -84,7 +84,7 @@ def test_the_chat_that_is_over_is_named() -> None:
     assert ann.opened(1) == HELLO[:-2] + b',"token":"t1","chat":"c3","sent":0,"left":"c2"}\n'
 
 
-def test_it_says_nothing_again_within_a_connection() -> None:
+def test_a_user_says_nothing_again_within_a_connection() -> None:
     ann, _ = paired()
     ann.say(3.0)
     assert ann.feed(LEFT, 4.0) == b""
@@ -99,7 +99,7 @@ def test_a_program_without_a_chat_is_back_with_its_welcome() -> None:
 
 
 @pytest.mark.parametrize("welcome", [WELCOME, BACK.replace(b"t1", b"t2")])
-def test_it_must_come_back_to_its_own_session(welcome: bytes) -> None:
+def test_a_user_must_come_back_to_its_own_session(welcome: bytes) -> None:
     ann, history = cut_off()
     ann.opened(1)
     ann.feed(welcome, 5.0)
@@ -130,7 +130,7 @@ def test_only_its_own_earlier_try_can_have_replaced_it_that_had_no_answer() -> N
     assert len(history.oddities) == 1
 
 
-def test_another_connection_cannot_have_replaced_it() -> None:
+def test_another_connection_cannot_have_replaced_that_of_a_user() -> None:
     ann, history = paired()
     ann.feed(b'{"type":"replaced"}\n', 3.0)
     assert len(history.oddities) == 1

@@ -125,7 +125,7 @@ async def test_a_switch_leaves_the_old_primary_alive(servers: RecordedServers, t
     assert set(servers.deeds) == {"switch", "alive"}
 
 
-async def test_none_begins_before_a_replica_could_take_over(servers: RecordedServers, tmp_path: Path) -> None:
+async def test_no_fault_begins_before_a_replica_could_take_over(servers: RecordedServers, tmp_path: Path) -> None:
     servers.prepared = False
     assert (await rage(servers, tmp_path, 1)).faults == []
     assert servers.deeds == []
