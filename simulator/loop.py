@@ -21,7 +21,7 @@ import socket
 import weakref
 from asyncio import base_events, selector_events
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, MutableMapping
 from heapq import heappop
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -83,6 +83,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     _stopping: bool
     _thread_id: int | None
     _timer_cancelled_count: int
+    _transports: MutableMapping[int, Any]
     _executor_shutdown_called: bool
     if TYPE_CHECKING:
 
@@ -208,6 +209,11 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         for index in range(len(self._ready)):
             self._ready[index] = nothing
         return sorted((task for task in asyncio.all_tasks(self) if not task.done()), key=hash)
+
+    def silence(self) -> None:
+        """Have transports that were open when the process ended say nothing of that once they are destroyed."""
+        for transport in list(self._transports.values()):
+            transport._closing, transport._sock = True, None
 
     def close(self) -> None:
         """Close the loop, but not the sockets, as asyncio does."""

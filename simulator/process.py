@@ -218,6 +218,7 @@ class Process:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             _close(task.get_coro())
         self._kept.clear()
+        self.loop.silence()
         if not self.loop.is_closed():
             self.loop.close()
 

@@ -297,7 +297,7 @@ class VirtualSocket:
         if how in (socket.SHUT_WR, socket.SHUT_RDWR):
             end.shut_down_writing()
         if how in (socket.SHUT_RD, socket.SHUT_RDWR):
-            end.eof = True
+            end.shut = True
             self._file.tell()
 
     def _connected(self) -> End:

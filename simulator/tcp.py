@@ -78,6 +78,7 @@ class End:
         self.gone = False  # the kernel has forgotten the connection
         self.error = 0  # an error number that the program hasn't been told of
         self.closed = False  # by its program; what it wrote before may still be on its way
+        self.shut = False  # for reading, by its program
         self.eof = False  # the peer has ended its side
         self.received = 0  # bytes that a program could read, or has read
         self.breaks_at: int | None = None  # the connection is reset once so many bytes have been received
@@ -112,14 +113,15 @@ class End:
     @property
     def readable(self) -> bool:
         """Whether `receive` has something to say."""
-        return bool(self._in or self.eof or self.error or self.gone)
+        return bool(self._in or self.eof or self.error or self.gone or self.shut)
 
     @property
     def writable(self) -> bool:
-        """Whether a poll reports room: a third of the buffer, as in Linux."""
+        """Whether a poll reports room: a third of the buffer, and half of what may be unsent, as in Linux."""
         if self.error or self.gone:
             return True
-        return self.open and 3 * self._room() >= self._send_bytes and self._fin is None
+        free = 3 * (self._send_bytes - len(self._out)) >= self._send_bytes
+        return self.open and self._fin is None and free and 2 * self.unsent < self._most_unsent
 
     @property
     def unsent(self) -> int:
@@ -143,9 +145,12 @@ class End:
     def _window(self) -> int:
         return max(0, self._receive_bytes - len(self._in))
 
+    @property
+    def _most_unsent(self) -> int:
+        return self.options.get((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 0) or 2 * self._send_bytes
+
     def _room(self) -> int:
-        lowest = self.options.get((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT), 0) or self._send_bytes
-        return min(self._send_bytes - len(self._out), lowest - self.unsent)
+        return min(self._send_bytes - len(self._out), self._most_unsent - self.unsent)
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
         """Take as many bytes as there is room for, and return their number. Raises OSError."""
@@ -176,7 +181,7 @@ class End:
             return data
         if self.error:
             self._raise()
-        if self.eof or self.gone:
+        if self.eof or self.gone or self.shut:
             return b""
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
@@ -224,14 +229,14 @@ class End:
         self._last = max(self.world.now + delay, self._last + _IN_ORDER)
         self.world.call_at(self._last, partial(receive, *what))
 
-    def _transmit(self) -> None:
-        """Send what the peer's window allows."""
+    def _transmit(self, *, few: bool = False) -> None:
+        """Send what the peer's window allows, but not just a few bytes of more, unless it has to be `few`."""
         peer, weather = self.peer, self.path.weather
         assert peer is not None
         end = self._base + len(self._out)
         while True:
             size = min(weather.segment, self._edge - self._sent, end - self._sent)
-            if size < min(weather.segment, end - self._sent, (self._widest + 1) // 2):
+            if not few and size < min(weather.segment, end - self._sent, (self._widest + 1) // 2):
                 size = 0  # the window will soon be wider: few bytes at a time would go on for ever (RFC 9293)
             if size > 1 and self._draw.random() < weather.cut:
                 size = 1 + int(self._draw.random() * size)
@@ -281,6 +286,7 @@ class End:
             self.probes += 1
             assert self.peer is not None
             self.post(self.peer.on_probe)
+            self._transmit(few=True)
         self._mind_retry()
 
     def _acknowledge(self) -> None:
@@ -473,10 +479,11 @@ class ClientEnd(End):
 
     def on_syn_ack(self, peer: End, edge: int) -> None:
         """Take the peer's agreement, also a second time if the answer to it got lost."""
+        self.peer = peer
         if self._refuses():
             return
         if not self.open:
-            self.peer, self.open, self._edge = peer, True, edge
+            self.open, self._edge, self._widest = True, edge, edge
             self.begin_to_keep_alive()
             self.tell()
         self._acknowledge()
@@ -513,7 +520,7 @@ class Listener:
 class ServerEnd(End):
     """The end that is asked for a connection."""
 
-    listener: Listener
+    listener: Listener | None = None  # until it is accepted
 
     def answer(self, client: ClientEnd, listener: Listener) -> None:
         """Agree to the connection, again and again until the client has heard it."""
@@ -525,7 +532,6 @@ class ServerEnd(End):
         if self.open or self.gone or not self.host.up:
             return
         if self._tries == SYN_TRIES:
-            self.listener.asked.pop(self, None)
             self.forget()
             return
         assert isinstance(self.peer, ClientEnd)
@@ -548,11 +554,18 @@ class ServerEnd(End):
 
     def established(self) -> None:
         """Wait to be accepted."""
+        assert self.listener is not None
         self.listener.asked.pop(self, None)
         self.open = True
         self.listener.queue.append(self)
         self.begin_to_keep_alive()
         self.listener.tell()
+
+    def forget(self) -> None:
+        """Know nothing of the connection any more, nor ask for the end of its handshake."""
+        if self.listener is not None:
+            self.listener.asked.pop(self, None)
+        super().forget()
 
     def abandon(self) -> None:
         """Reset the connection: its listener is closed, and nobody will accept it."""

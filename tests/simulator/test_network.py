@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -436,3 +437,53 @@ def test_nothing_is_left_of_connections_that_are_over() -> None:
         assert not stage.network.connections
         assert not stage.client._ends and not stage.server._ends
         assert not stage.client._ports
+
+
+def test_a_client_that_gives_up_leaves_no_half_of_a_handshake() -> None:
+    async def give_up() -> None:
+        await asyncio.sleep(0.1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asyncio.open_connection("server", PORT)
+
+    with Stage(Weather(delay=(0.04, 0.04))) as stage:
+        stage.start(stage.server, serve_echo)
+        assert stage.result(give_up) is None
+        stage.world.run_for(1)
+        assert not stage.network.connections
+
+
+def test_a_window_that_becomes_smaller_than_it_was_does_not_stop_the_sender() -> None:
+    async def read_slowly() -> int:
+        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_connection("server", PORT)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1000)
+        writer.write(bytes(300_000))
+        found = len(await reader.readexactly(300_000))
+        writer.close()
+        return found
+
+    with Stage() as stage:
+        stage.start(stage.server, serve_echo)
+        assert stage.result(read_slowly) == 300_000
+
+
+def test_connections_of_the_dead_say_nothing_when_they_are_destroyed() -> None:
+    """Warnings are errors in these tests, and pytest reports what destructors raise."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def keep() -> None:
+        await asyncio.sleep(0.1)
+        writers.append((await asyncio.open_connection("server", PORT))[1])
+        await asyncio.sleep(1e6)
+
+    with Stage() as stage:
+        server = stage.start(stage.server, serve_echo)
+        process = stage.start(stage.client, keep)
+        stage.world.run_for(1)
+        process.kill()
+        stage.world.run_for(1)
+        server.kill()
+    del process, server
+    writers.clear()
+    gc.collect()
