@@ -1,4 +1,4 @@
-"""The commands about a server: TIME, CONFIG, WAIT, and the scripts."""
+"""The commands about a server: TIME, CONFIG, and the scripts."""
 
 from typing import TYPE_CHECKING, Final, cast
 
@@ -24,11 +24,6 @@ def _server(client: "ClientConnection") -> "Server":
 @ADMINISTRATION.add("time", 1, loading=True, stale=True)
 def _time(client: "ClientConnection", words: list[bytes]) -> object:
     return [b"%d" % part for part in divmod(_server(client).now, 1_000_000)]
-
-
-@ADMINISTRATION.add("wait", 3, in_scripts=False)
-def _wait(client: "ClientConnection", words: list[bytes]) -> object:
-    return len(_server(client).replication.replicas)
 
 
 # --- CONFIG
@@ -93,12 +88,12 @@ def _script_load(client: "ClientConnection", words: list[bytes]) -> object:
     return _server(client).scripts.load(words[2])
 
 
-@ADMINISTRATION.add("script exists", -3, in_scripts=False)
+@ADMINISTRATION.add("script exists", -3, in_scripts=False, stale=True)
 def _script_exists(client: "ClientConnection", words: list[bytes]) -> object:
     return [int(sha in _server(client).scripts) for sha in words[2:]]
 
 
-@ADMINISTRATION.add("script flush", -2, in_scripts=False)
+@ADMINISTRATION.add("script flush", -2, in_scripts=False, stale=True)
 def _script_flush(client: "ClientConnection", words: list[bytes]) -> object:
     if len(words) > 3 or (len(words) == 3 and words[2].upper() not in (b"SYNC", b"ASYNC")):
         raise CommandError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")

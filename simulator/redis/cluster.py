@@ -289,6 +289,9 @@ class Cluster:
         peer.epoch = max(peer.epoch, other.me.epoch)
         if peer.failed is not None:
             self._forgive(member, peer, now)
+        if peer.primary is None and member.me.primary is None and peer.epoch == member.me.epoch and peer.id > member.id:
+            member.epoch += 1  # two primaries never keep the same config epoch: the lower id takes a new one
+            member.me.epoch = member.epoch
         # What was heard before changes nothing, unless one of the two views is another one since.
         state = (member.owners.version, other.owners.version, other.me.epoch)
         if other.me.primary is None and self._learned.get((member.id, other.id)) != state:
@@ -305,18 +308,22 @@ class Cluster:
     def _hear_claims(self, member: ClusterMember, other: ClusterMember) -> None:
         """Have a member adopt the slots that another one claims under a higher epoch than their owner's."""
         mine, former = member.owners, member.me.primary or member.id
-        lost = 0
+        lost = set()
         for slot in other.owners.of(other.id):
             holder = mine[slot]
-            if holder == other.id or slot in member.importing:
+            if holder == other.id:
                 continue
             if holder is not None and member.peers[holder].epoch >= other.me.epoch:
                 continue
-            lost += holder == former
+            if holder == former:
+                lost.add(slot)
             member.assign(slot, other.id)
             member.migrating.pop(slot, None)
         if lost and not mine.count(former):
             self.follow(member, other)
+        elif lost and member.me.primary is None:
+            server = member.server
+            server.evict([key for key in server.databases[0].data if slot_of(key) in lost])  # they are another's now
 
     def follow(self, member: ClusterMember, primary: ClusterMember) -> None:
         """Make a member the replica of another one."""
@@ -463,11 +470,21 @@ class Cluster:
         new.importing[slot] = old.id
         old.migrating[slot] = new.id
 
+    def _movers(self, slot: int) -> tuple[ClusterMember, ClusterMember] | None:
+        """Return the members between which a slot moves; None if one isn't there, or isn't a primary any more."""
+        for old in self.members:
+            if slot in old.migrating:
+                new = self.by_id[old.migrating[slot]]
+                if old.present and new.present and new.me.primary is None and slot in new.importing:
+                    return old, new
+        return None
+
     def move_keys(self, slot: int, most: int = 100) -> int:
-        """Move some of the keys of a slot that moves (MIGRATE). Return how many are left."""
-        old = next(member for member in self.members if slot in member.migrating)
-        new = self.by_id[old.migrating[slot]]
-        source, target = old.server, new.server
+        """Move some of the keys of a slot that moves (MIGRATE). Return how many are left; 0 if it moves no longer."""
+        movers = self._movers(slot)
+        if movers is None:
+            return 0
+        source, target = (member.server for member in movers)
         source.refresh()
         target.refresh()
         keys = [key for key in source.databases[0].names() if slot_of(key) == slot]
@@ -478,16 +495,26 @@ class Cluster:
         target.finish()
         return max(0, len(keys) - most)
 
-    def end_move(self, slot: int) -> None:
-        """Make the new primary the owner of a slot that moves. The others learn of it soon."""
-        old = next(member for member in self.members if slot in member.migrating)
-        new = self.by_id[old.migrating.pop(slot)]
-        new.importing.pop(slot, None)
+    def end_move(self, slot: int) -> bool:
+        """Make the new primary the owner of a slot that moves, with all keys that are left. Others learn of it soon.
+
+        Return False if that isn't possible any more, as one of the two has failed meanwhile. Then nothing moves.
+        """
+        movers = self._movers(slot)
+        while self.move_keys(slot):
+            pass
+        for member in self.members:
+            member.migrating.pop(slot, None)
+            member.importing.pop(slot, None)
+        if movers is None:
+            return False
+        old, new = movers
         if new.me.epoch < new.epoch or any(
-            peer.epoch == new.me.epoch for id, peer in new.peers.items() if id != new.id
+            peer.epoch == new.me.epoch for peer in new.peers.values() if peer is not new.me
         ):
             new.epoch += 1
             new.me.epoch = new.epoch
         new.assign(slot, new.id)
         old.peers[new.id].epoch = max(old.peers[new.id].epoch, new.me.epoch)
         old.assign(slot, new.id)
+        return True

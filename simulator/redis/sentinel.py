@@ -215,8 +215,6 @@ class Sentinels:
         for server in self.servers:
             if server is not primary and server.replication.primary is not None and self.reaches(leader, server):
                 self._demote(server, primary)
-        for other in self.others(leader):
-            other.adopts = (now + self._random.uniform(0, HELLO_SECONDS), primary, epoch)
 
     def _tell(self, now: float) -> None:
         """Have sentinels with an old configuration hear of the latest one, as they do every other second."""

@@ -7,9 +7,9 @@ no difference.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -325,3 +325,96 @@ LOADED: Step = (
 @DRAWN
 def test_the_scripts_of_the_directory(real: RedisServer, steps: list[Step]) -> None:
     compare(real, [LOADED, *steps])
+
+
+# --- servers in trouble
+
+Trouble: TypeAlias = Callable[[Any, Server], None]
+ORDINARY: list[Words] = [
+    ("PING",),
+    ("GET", "a"),
+    ("SET", "a", "b"),
+    ("HSET", "h", "f", "v"),
+    ("HDEL", "h", "f"),
+    ("PEXPIRE", "there", DAY),
+    ("DEL", "there"),
+    ("PUBLISH", "c", "x"),
+    ("SPUBLISH", "c", "x"),
+    ("INFO", "nothing"),
+    ("CLIENT", "REPLY", "SKIP"),
+    ("ECHO", "x"),
+    ("TIME",),
+    ("SELECT", 0),
+    ("READONLY",),
+    ("CONFIG", "GET", "maxmemory"),
+    ("SCRIPT", "LOAD", "return 1"),
+    ("SCRIPT", "EXISTS", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"),
+    ("EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", 0),
+    ("EVAL", "return redis.call('GET', 'a')", 0),
+    ("EVAL", "return redis.call('SET', 'a', 'b')", 0),
+    ("EVAL", "return redis.pcall('SET', 'a', 'b').err or 'fine'", 0),
+    ("EVAL", "redis.call('PEXPIRE', 'there', 1000) return redis.call('SET', 'a', 'b')", 0),
+    ("EVAL", "return redis.pcall('INFO', 'nothing')", 0),
+    ("EVAL", "return redis.pcall('PUBLISH', 'c', 'x')", 0),
+    ("SCRIPT", "FLUSH"),
+    ("FOO",),
+    ("GET",),
+    ("FLUSHALL",),
+    ("HELLO", 3),
+    ("SUBSCRIBE", "c"),
+    ("SSUBSCRIBE", "c"),
+    ("PING",),
+    ("RESET",),
+    ("AUTH", "wrong"),
+    ("AUTH", "default", "wrong"),
+    ("HELLO", 2, "AUTH", "default", "wrong"),
+    ("HELLO", 2, "AUTH", "default", "secret"),
+    ("QUIT",),
+]
+
+
+def without_memory(real: Any, model: Server) -> None:
+    real.config_set("maxmemory", 1)
+    model.configure({b"maxmemory": b"1"})
+
+
+def without_primary(real: Any, model: Server) -> None:
+    real.replicaof("127.0.0.1", "1")
+    gone = Server(time.time, Random(2), port=1)
+    gone.kill()
+    model.replication.follow(gone)
+
+
+def stale(real: Any, model: Server) -> None:
+    without_primary(real, model)
+    real.config_set("replica-serve-stale-data", "no")
+    model.configure({b"replica-serve-stale-data": b"no"})
+
+
+def without_rights(real: Any, model: Server) -> None:
+    refused = ["info", "publish", "client|reply", "set", "select"]
+    real.execute_command("ACL", "SETUSER", "default", *(f"-{name}" for name in refused))
+    model.deny(*refused)
+
+
+def with_password(real: Any, model: Server) -> None:
+    real.config_set("requirepass", "secret")
+    model.password = b"secret"
+
+
+@pytest.mark.parametrize("trouble", [without_memory, without_primary, stale, without_rights, with_password])
+def test_a_server_in_trouble_refuses_the_same(trouble: Trouble, own_redis: RedisServer) -> None:
+    operator: Any = own_redis.client()
+    operator.set("there", "x", px=DAY)
+    model = Server(time.time, Random(1), port=own_redis.port)
+    model.databases[0].put(b"there", b"x")
+    trouble(operator, model)
+    sides = Sides([(own_redis, model)])
+    try:
+        for words in ORDINARY:
+            check(0, words, *sides.last_words(0, pack(words)))
+        everything = b"".join(pack(words) for words in ORDINARY)
+        check(0, "all at once", *sides.last_words(0, everything))
+    finally:
+        sides.close()
+        own_redis.process.kill()  # it wouldn't let its keys be looked at

@@ -196,3 +196,8 @@ def test_replicas_of_replicas_hear_everything(clock: Clock, server: Server, clie
     second.replication.follow(first)
     client.ask("SET", "a", "b")
     assert Client(second).ask("GET", "a") == b"b"
+    late = new_server(clock, 4, 6382)
+    late.replication.follow(second)
+    offsets = {about(each)["master_repl_offset"] for each in (server, first, second, late)}
+    assert len(offsets) == 1
+    assert offsets != {0}

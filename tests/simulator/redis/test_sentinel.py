@@ -14,11 +14,11 @@ TICK = 0.1
 class World:
     """Two servers, three sentinels, and the time that passes for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sentinels: int = 3) -> None:
         self.clock = Clock()
         self.now = 0.0
         self.servers = [new_server(self.clock, number, 6379 + number) for number in range(3)]
-        self.guards = [Sentinel(self.clock, Random(number), port=26_379 + number) for number in range(3)]
+        self.guards = [Sentinel(self.clock, Random(number), port=26_379 + number) for number in range(sentinels)]
         self.sentinels = Sentinels(self.guards, self.servers, lambda: self.now, Random(5))
 
     def wait(self, seconds: float) -> None:
@@ -98,10 +98,11 @@ def test_one_that_comes_back_is_a_primary_for_a_while_and_then_a_replica(world: 
 
 
 def test_a_short_silence_is_no_reason(world: World) -> None:
-    world.servers[0].freeze()
-    world.wait(0.8)
-    world.servers[0].thaw()
-    world.wait(10)
+    for _ in range(10):
+        world.servers[0].freeze()
+        world.wait(0.9)
+        world.servers[0].thaw()
+        world.wait(0.5)
     assert world.named() == [6379] * 3
     assert world.sentinels.failovers == 0
 
@@ -117,6 +118,25 @@ def test_a_minority_replaces_nobody(world: World) -> None:
     world.wait(20)
     assert len(primaries(world)) == 1
     assert len(set(world.named())) == 1
+
+
+def test_a_quorum_without_a_majority_replaces_nobody() -> None:
+    world = World(sentinels=5)
+    world.wait(1)
+    for guard in world.guards[2:]:
+        guard.kill()
+    world.servers[0].kill()
+    world.wait(20)
+    assert primaries(world) == []
+
+
+def test_a_primary_that_only_one_sentinel_misses_stays(world: World) -> None:
+    deaf = world.guards[0]
+    world.sentinels.reaches = lambda one, other: (
+        (one, other) != (deaf, world.servers[0]) and other.alive and not other.frozen
+    )
+    world.wait(20)
+    assert world.sentinels.failovers == 0
 
 
 def test_one_sentinel_that_is_cut_off_has_an_old_view(world: World) -> None:
@@ -148,9 +168,9 @@ def test_a_failover_whose_leader_dies_is_made_good(world: World) -> None:
         world.wait(TICK)
         if primaries(world):
             break
-    for guard in world.guards:
-        if guard.epoch == 0 and guard.voted and world.sentinels._promoted and world.sentinels._promoted[1] is guard:
-            guard.kill()
+    assert world.sentinels._promoted is not None
+    world.sentinels._promoted[1].kill()
     world.wait(40)
+    assert world.sentinels.failovers == 1
     assert len(primaries(world)) == 1
     assert set(world.named()) == {primaries(world)[0].port}
