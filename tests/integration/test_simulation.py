@@ -10,7 +10,7 @@ import pytest
 from simulator.harness.plan import ENGINES, Plan
 from simulator.harness.run import run
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
