@@ -12,6 +12,8 @@ from simulator.harness.run import run
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.timeout(600)  # they do nothing but work, and a machine may have other things to do
+
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_seed_is_clean(engine: str) -> None:
