@@ -121,7 +121,7 @@ class _Run:
             await anyio.sleep(WARM_UP_SECONDS)
             await self._trouble()
             await self._quiet()
-            self.broken("invariants", *self.invariants.when_quiet(self._users))
+            self.broken("invariants", *self.invariants.when_quiet())
             self._players.over = True
             players.cancel_scope.cancel()
         for arrival in self.history.arrivals:  # one that still waits hasn't waited for ever
