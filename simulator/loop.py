@@ -188,12 +188,12 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     # --- running
 
     def run_forever(self) -> None:
-        """Run the whole world until `stop` is called. Raises Deadlock if that can't happen any more."""
+        """Run the whole world until `stop` is called, or the process dies. Raises Deadlock if neither can happen."""
         self._check_closed()
         self._check_running()
         self._turned = False
         try:
-            self.process.world.run(lambda: self._stopping and self._turned)
+            self.process.world.run(lambda: (self._stopping and self._turned) or not self.process.alive)
         finally:
             self._stopping = False
 
