@@ -178,16 +178,6 @@ class Process:
 
     # --- what the scheduler and the loop need
 
-    def wakes_at(self) -> float:
-        """Return the true time at which there will be something to run, which may be past, or infinity."""
-        loop = self.loop
-        if self.paused or not self.alive:
-            return math.inf
-        if loop.has_work:
-            return self.busy_until
-        timer = loop.next_timer()
-        return max(self.busy_until, self.clock.true_time(timer)) if timer < math.inf else math.inf
-
     def in_thread(self, seconds: float, job: Callable[[], None]) -> None:
         """Do something in so many seconds as a thread of this process would, unless it is dead by then."""
         self.world.call_in(seconds, lambda: self._in_thread(job))
