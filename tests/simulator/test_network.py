@@ -487,3 +487,24 @@ def test_connections_of_the_dead_say_nothing_when_they_are_destroyed() -> None:
     del process, server
     writers.clear()
     gc.collect()
+
+
+def test_garbage_collection_takes_no_program_away() -> None:
+    """A task that reads from a stream is referred to by nobody but its process."""
+
+    async def read() -> bytes:
+        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_connection("server", PORT)
+        found = await reader.read()
+        writer.close()
+        return found
+
+    with Stage() as stage:
+        server = stage.start(stage.server, serve_echo)
+        process = stage.start(stage.client, read)
+        stage.world.run_for(1)
+        gc.collect()
+        server.kill()
+        stage.world.run_for(1)
+        assert not process.alive
+        assert process.result == b""
