@@ -121,6 +121,8 @@ class _Run:
             await anyio.sleep(WARM_UP_SECONDS)
             await self._trouble()
             await self._quiet()
+            # A session whose client went to another node may stay behind for its grace, if its node wasn't told.
+            await until(lambda: not self.invariants.when_quiet(), GRACE + LEASE)
             self.broken("invariants", *self.invariants.when_quiet())
             self._players.over = True
             players.cancel_scope.cancel()
