@@ -139,12 +139,13 @@ class _Run:
         return Stranger(make, names, self._players, rng)
 
     async def _trouble(self) -> None:
-        self._faults = faults = Faults(self.stage, self.history.faults)
+        self._faults = faults = Faults(self.stage, self.history.faults, self._alive)
         rng, end = self.world.stream("rounds"), self.world.now + self.plan.seconds
         while self.world.now < end:
             await faults.rage(min(rng.uniform(*ROUND_SECONDS), end - self.world.now))
             await self._look(f"after the faults until {self.world.now:.1f} s")
         self.broken("faults", *faults.failures)
+        self.broken("dead", *faults.dead)
 
     async def _look(self, when: str) -> None:
         """Check that everything works for new users within the bound."""
