@@ -286,6 +286,10 @@ def _invitation(addresses: Sequence[str], config: Config) -> str:
     first, last = (f"{bare.format(*where):<24}" for where in ((host, port), (other_host, other_port)))
     token = " TOKEN" if config.auth_jwt_key is not None else ""
     count = "1 node is" if len(addresses) == 1 else f"{len(addresses)} nodes are"
+    scheme = "https" if tls else "http"
+    page = (
+        f"\nIn a browser: {scheme}://{host}:{port}/ and {scheme}://{other_host}:{other_port}/\n" if config.page else ""
+    )
     return f"""
 {count} up: {", ".join(addresses)}. To chat, in two other terminals:
 
@@ -296,7 +300,7 @@ or without any client:
 
     {first} then type: alice{token}
     {last} then type: bob{token}, To:alice and whatever you like, each on a line of its own
-
+{page}
 Ctrl-C ends everything.
 """
 
