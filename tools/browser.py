@@ -9,7 +9,6 @@ brings the libraries too, so nothing has to be installed on the machine. Everyth
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -81,7 +80,10 @@ def _unpack() -> None:
             raise RuntimeError(done.stderr)
         if there.suffix == ".tar":
             with tarfile.open(there) as archive:
-                archive.extractall(fresh, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+                if hasattr(tarfile, "data_filter"):
+                    archive.extractall(fresh, filter="data")
+                else:  # Python 3.11.2
+                    archive.extractall(fresh)
             there.unlink()
         else:
             there.chmod(0o755)
@@ -101,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
