@@ -293,6 +293,7 @@ function submit() {
   if (!words.trim() || !chat?.partner) return;
   problem();
   at("text").value = "";
+  typedAt = 0;
   draft();
   say(words.toWellFormed(), chat.partner);
 }
