@@ -287,14 +287,11 @@ def _invitation(addresses: Sequence[str], config: Config) -> str:
     token = " TOKEN" if config.auth_jwt_key is not None else ""
     count = "1 node is" if len(addresses) == 1 else f"{len(addresses)} nodes are"
     scheme = "https" if tls else "http"
-    pages = f"""in two windows of a browser:
-
-    {scheme}://{host}:{port}/
-    {scheme}://{other_host}:{other_port}/
-
-or """
+    page = (
+        f"\nIn a browser: {scheme}://{host}:{port}/ and {scheme}://{other_host}:{other_port}/\n" if config.page else ""
+    )
     return f"""
-{count} up: {", ".join(addresses)}. To chat, {pages if config.page else ""}in two other terminals:
+{count} up: {", ".join(addresses)}. To chat, in two other terminals:
 
     {client} alice{tls} --server {host}:{port}
     {client} bob --to alice{tls} --server {other_host}:{other_port}
@@ -303,7 +300,7 @@ or without any client:
 
     {first} then type: alice{token}
     {last} then type: bob{token}, To:alice and whatever you like, each on a line of its own
-
+{page}
 Ctrl-C ends everything.
 """
 
