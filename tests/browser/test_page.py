@@ -56,6 +56,7 @@ def test_two_browsers_on_two_nodes_talk_and_go_on_when_a_node_is_killed(visit: V
     alice.page.get_by_role("button", name="End chat").click()
     expect(bob.at("#log .note").last).to_have_text("The chat with alice is over.")
     alice.page.get_by_role("button", name="Log out").click()
+    expect(alice.at("#log li")).to_have_count(0)
     bob.call("alice")
     bob.has_problem("There is nobody called alice here.")
 
@@ -120,6 +121,7 @@ def test_of_a_page_in_two_tabs_the_later_one_has_the_session_and_the_other_stops
     later = Visitor(opened.value, pair[0])
     later.is_with("bob")
     alice.has_problem("Another tab or window has this chat now, and it goes on there. This one has stopped.")
+    expect(alice.at("#log .mine .text")).to_be_visible()
     later.say("after")
     bob.hears("before", "after")
     later.is_told("before", "after")

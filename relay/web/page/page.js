@@ -238,7 +238,8 @@ async function enter(name) {
 function outside() {
   chat = null;
   show("enter", true);
-  for (const id of ["talk", "me", "ringing"]) show(id, false);
+  show("talk", log.rows.length > 0); // what was said can still be read
+  for (const id of ["me", "ringing", "partner", "say", "call"]) show(id, false);
   at("calls").replaceChildren();
   state("Not connected");
   at("name").focus();
@@ -248,7 +249,6 @@ function end(sentence) {
   sessionStorage.removeItem("name");
   sessionStorage.removeItem("with");
   at("name").value = chat?.name ?? at("my-name").textContent;
-  for (const row of rows.values()) if (row.status === "waiting") log.update(row, { status: "refused", detail: "not_sent" });
   rows = new Map();
   clearInterval(timer);
   const gone = chat;
@@ -335,6 +335,7 @@ on("leave", "click", () => chat.leave().catch((error) => problem(refusal(error))
 on("quit", "click", () => {
   const leaving = chat;
   if (leaving.pending.length && !confirm("Some messages have not arrived yet. Log out all the same?")) return;
+  log.clear();
   end("");
 });
 on("say", "submit", submit);
