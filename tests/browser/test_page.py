@@ -143,6 +143,9 @@ def test_hostile_texts_are_text_and_nothing_else(visit: Visit, pair: list[Node],
         "[...document.querySelectorAll('#log .text')].every((one) => getComputedStyle(one).unicodeBidi === 'isolate')"
     )
     assert alice.fits()
+    assert alice.page.evaluate(
+        "[...document.querySelectorAll('#log .text')].every((one) => one.scrollWidth <= one.clientWidth)"
+    ), "no text is cut"
     marks = alice.at("#log .theirs .text").nth(4).bounding_box()
     assert marks is not None
     assert marks["height"] < 200
