@@ -24,11 +24,11 @@ HOSTILE = [
     "\x01\x1b[31m\x7f\x85",
     "\U0001f469\u200d\U0001f467 שלום مرحبا",
 ]
-# Whether every text ends before its bubble does.
+# Whether every text ends before the list does, which cuts what is wider.
 WITHIN = """[...document.querySelectorAll("#log .text")].every((one) => {
   const range = document.createRange();
   range.selectNodeContents(one);
-  return range.getBoundingClientRect().right <= one.getBoundingClientRect().right;
+  return range.getBoundingClientRect().right < one.closest("#log").getBoundingClientRect().right;
 })"""
 SMALL: dict[str, Any] = {"viewport": {"width": 320, "height": 568}}
 
