@@ -111,6 +111,7 @@ def test_offline_is_said_and_what_is_written_then_arrives_later(visit: Visit, pa
     alice, bob = two(visit, pair)
     alice.page.context.set_offline(True)
     expect(alice.at("#state")).to_contain_text("You are offline")
+    expect(alice.at("#presence")).to_have_text("can't be seen until you are connected again")
     alice.say("from the tunnel")
     alice.page.context.set_offline(False)
     alice.is_connected()

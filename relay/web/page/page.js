@@ -28,8 +28,14 @@ function problem(sentence = "", name = "") {
   at("problem").replaceChildren(...put(sentence, name));
 }
 
+/** Change a text only if it is another one: a screen reader says it again otherwise. */
+function change(selector, words) {
+  const place = document.querySelector(selector);
+  if (place.textContent !== words) place.textContent = words;
+}
+
 function state(words, mood = "") {
-  if (at("state").textContent !== words) at("state").textContent = words;
+  change("#state", words);
   at("state").className = mood;
 }
 
@@ -52,6 +58,7 @@ function speak(words) {
 
 function connection() {
   if (!chat || chat.over) return;
+  partner();
   if (chat.online) state("Connected", "good");
   else if (!navigator.onLine) state("You are offline. What you write is sent when you are back.", "bad");
   else state(chat.tries > 1 ? `Connection lost. Trying again (attempt ${chat.tries})…` : "Connection lost. Trying again…", "bad");
@@ -63,10 +70,10 @@ function partner() {
   show("say", name !== null);
   show("call", chat && name === null && !ring);
   if (name === null) return;
-  at("partner").querySelector("bdi").textContent = name;
+  change("#partner bdi", name);
   const left = Math.max(0, Math.ceil(awayUntil - now()));
   const words = { here: "is here", typing: "is typing…", away: `is away, and may come back within ${left} s` };
-  at("presence").textContent = words[partnerState];
+  change("#presence", chat.online ? words[partnerState] : "can't be seen until you are connected again");
 }
 
 function partnerIs(what, seconds = 0) {
