@@ -186,6 +186,21 @@ def test_a_text_without_confirmation_is_red_with_its_reason_and_can_be_sent_agai
     expect(again).to_have_count(0)
 
 
+def test_a_partner_who_is_away_is_waited_for(visit: Visit, pair: list[Node], guests: Guests) -> None:
+    alice, bob = visit(pair[0], "alice"), guests.json(pair[1], "bob", acks=True)
+    alice.call("bob")
+    chat = bob.expect("paired")["chat"]
+    alice.is_with("bob")
+    bob.close()
+    expect(alice.at("#presence")).to_contain_text("is away, and may come back within")
+    alice.say("take your time")
+    back = guests.json(pair[0], "bob", acks=True, token=bob.token, chat=chat)
+    assert next_message(back)["text"] == "take your time"
+    expect(alice.at("#presence")).to_have_text("is here")
+    back.send("ack", id=1)
+    alice.is_told("take your time")
+
+
 def test_who_reads_further_up_sees_that_there_is_something_new(visit: Visit, pair: list[Node], guests: Guests) -> None:
     alice, bob = visit(pair[0], "alice", **SMALL), guests.json(pair[1], "bob", acks=True)
     alice.call("bob")
