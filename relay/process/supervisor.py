@@ -291,7 +291,7 @@ def _invitation(addresses: Sequence[str], config: Config) -> str:
         f"\nIn a browser: {scheme}://{host}:{port}/ and {scheme}://{other_host}:{other_port}/\n" if config.page else ""
     )
     return f"""
-{count} up: {", ".join(addresses)}. To chat, {pages if config.page else ""}in two other terminals:
+{count} up: {", ".join(addresses)}. To chat, in two other terminals:
 
     {client} alice{tls} --server {host}:{port}
     {client} bob --to alice{tls} --server {other_host}:{other_port}

@@ -3,8 +3,9 @@
     python -m tests.cli.vectors
 
 A vector is a list of steps. Each has something that the program does (`do`) or that the node says (`in`), and what
-comes of it: the frames to the node (`out`), the events (`events`) and the error (`error`). At the end it says the outcomes of
-requests (`outcomes`) and what is saved (`memory`). The JavaScript core plays the same files in clients/js/test.
+comes of it: the frames to the node (`out`), the events (`events`) and the error (`error`). At the end it says the
+outcomes of requests (`outcomes`) and what is saved (`memory`). The JavaScript core plays the same files in
+clients/js/test.
 
 Run as a program, this writes what comes of each step anew. Read the difference: it is a change for both clients.
 """
