@@ -30,7 +30,7 @@ log = structlog.get_logger()
 MAX_NODES: Final = 64  # each is a whole process; more would only overload the machine
 MAX_WORKERS: Final = 64  # far more than a machine has cores
 REPLACE_SECONDS: Final = 0.5  # the pause before a worker is replaced, because the next one may end at once, too
-STOP_SECONDS: Final = 10.0  # the time for a node to end once it has drained; longer than the node's own limit
+STOP_SECONDS: Final = 10.0  # for a node to end once it has drained; longer than the node's own limit
 _COMPLAINT: Final = "relay: "  # begins the line of a node that can't start
 _ANY_ADDRESS: Final = ("127.0.0.1", "0.0.0.0", "::", "::1")
 
