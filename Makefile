@@ -30,7 +30,7 @@ check check-fast check-lowest check-newest test test-all coverage: export PYTHON
 PYTEST := $(BIN)/pytest $(IN_PARALLEL)
 FAST := tests/relay tests/cli tests/simulator tests/golden tests/support tests/benchmarks tests/docs
 
-test test-all coverage: $(VENV)/.browsing
+test test-all coverage: build/browser/.made
 
 test: check-static ## Format, lint, types, import contract and all tests, from nothing.
 	$(PYTEST)
@@ -105,7 +105,7 @@ reference: $(VENV)/.developed ## Write docs/library-reference.md from the docstr
 pictures: $(VENV)/.installed ## Draw the pictures of docs/architecture.md.
 	$(BIN)/python tools/pictures.py
 
-screenshot: $(VENV)/.browsing ## Take the pictures of the page and of pairchat in the README.
+screenshot: build/browser/.made ## Take the pictures of the page and of pairchat in the README.
 	$(BIN)/python -m tools.page_picture
 	$(BIN)/python tools/screenshot.py
 
@@ -132,7 +132,7 @@ $(VENV)/.developed: $(VENV)/.installed
 	@touch $@
 
 # A Chromium and packages from npm for the tests of the page, in build/browser.
-$(VENV)/.browsing: $(VENV)/.developed tools/browser.py tests/browser/package-lock.json
+build/browser/.made: $(VENV)/.developed tools/browser.py tests/browser/package-lock.json
 	$(BIN)/python -m tools.browser
 	@touch $@
 

@@ -100,6 +100,9 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
         self._signals: dict[int, asyncio.Handle] = {}
         self._jobs = 0  # functions that run in threads
         self._no_jobs: asyncio.Future[None] | None = None
+        # The next timer, the true time at which it is due, and how often the clock had changed when that was computed.
+        self._head: asyncio.TimerHandle | None = None
+        self._head_due, self._head_changes = 0.0, -1
         self._turned = False
         self._kept: list[asyncio.Handle] = []
         super().__init__(Poll(process.descriptors, self._order))
@@ -139,10 +142,24 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
             heappop(timers)._scheduled = False  # type: ignore[attr-defined]
         return timers[0].when() if timers else math.inf
 
-    @property
-    def has_work(self) -> bool:
-        """Whether there are callbacks to call now, apart from timers."""
-        return bool(self._ready or self._stopping or self._selector.pending)
+    def wakes_at(self) -> float:
+        """Return the true time at which there will be something to call, which may be past, or infinity.
+
+        The scheduler asks each loop before each step, so this is written for speed.
+        """
+        process = self.process
+        if process.paused or not process.alive:
+            return math.inf
+        if self._ready or self._stopping or (self._selector.maybe and self._selector.pending):
+            return process.busy_until
+        timers = self._scheduled
+        if not timers or timers[0]._cancelled:
+            timer = self.next_timer()
+            return max(process.busy_until, process.clock.true_time(timer)) if timer < math.inf else math.inf
+        if timers[0] is not self._head or process.clock.changes != self._head_changes:
+            self._head, self._head_changes = timers[0], process.clock.changes
+            self._head_due = process.clock.true_time(timers[0].when())
+        return self._head_due if self._head_due > process.busy_until else process.busy_until
 
     def turn(self, thread: int) -> None:
         """Run one iteration. The scheduler calls this, and has made this loop the running one."""
@@ -188,12 +205,12 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
     # --- running
 
     def run_forever(self) -> None:
-        """Run the whole world until `stop` is called. Raises Deadlock if that can't happen any more."""
+        """Run the whole world until `stop` is called, or the process dies. Raises Deadlock if neither can happen."""
         self._check_closed()
         self._check_running()
         self._turned = False
         try:
-            self.process.world.run(lambda: self._stopping and self._turned)
+            self.process.world.run(lambda: (self._stopping and self._turned) or not self.process.alive)
         finally:
             self._stopping = False
 

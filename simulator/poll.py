@@ -30,7 +30,7 @@ class Poll(selectors.BaseSelector):
         self._descriptors = descriptors
         self._order = order
         self._keys: dict[int, selectors.SelectorKey] = {}
-        self._maybe: dict[int, None] = {}  # the watched descriptors that may be ready; a dict, as a set has no order
+        self.maybe: dict[int, None] = {}  # the watched descriptors that may be ready; a dict, as a set has no order
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a socket. Raises RealWorldReached for a descriptor that isn't one of a virtual socket."""
@@ -44,7 +44,7 @@ class Poll(selectors.BaseSelector):
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         """Watch a socket no longer."""
         number = _number(fileobj)
-        self._maybe.pop(number, None)
+        self.maybe.pop(number, None)
         return self._keys.pop(number)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -56,36 +56,30 @@ class Poll(selectors.BaseSelector):
 
     def _watch(self, number: int, fileobj: Any, events: int, data: Any) -> selectors.SelectorKey:
         key = self._keys[number] = selectors.SelectorKey(fileobj, number, events, data)
-        self._maybe[number] = None
+        self.maybe[number] = None
         return key
 
     def changed(self, number: int) -> None:
         """Look at a socket again with the next poll: it may have become ready."""
         if number in self._keys:
-            self._maybe[number] = None
+            self.maybe[number] = None
 
     def forget(self, number: int) -> None:
         """Watch a socket no longer because it is closed, as the kernel does."""
         self._keys.pop(number, None)
-        self._maybe.pop(number, None)
+        self.maybe.pop(number, None)
 
     @property
     def pending(self) -> bool:
         """Whether the next poll will report anything."""
-        maybe = self._maybe
-        while maybe:
-            number = next(iter(maybe))
-            if self._events(number):
-                return True
-            del maybe[number]  # `changed` brings it back
-        return False
+        return any(self._events(number) for number in self.maybe) if self.maybe else False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return the sockets that are ready now, whatever the time-out is."""
-        if not self._maybe:
+        if not self.maybe:
             return []
-        found = [(self._keys[number], events) for number in self._maybe if (events := self._events(number))]
-        self._maybe = {key.fd: None for key, _ in found}
+        found = [(self._keys[number], events) for number in self.maybe if (events := self._events(number))]
+        self.maybe = {key.fd: None for key, _ in found}
         if len(found) > 1:
             self._order.shuffle(found)
         return found
@@ -105,7 +99,7 @@ class Poll(selectors.BaseSelector):
     def close(self) -> None:
         """Watch nothing any more."""
         self._keys.clear()
-        self._maybe.clear()
+        self.maybe.clear()
 
 
 def _number(fileobj: Any) -> int:

@@ -61,6 +61,7 @@ class Process:
         self.error: BaseException | None = None  # what `main` raised
         self.exits: list[Callable[[Process], object]] = []  # are called once the process has ended, however it ended
         self._kernel = kernel
+        self._main: asyncio.Task[Any] | None = None  # asyncio itself keeps no task in memory
         self._kept: list[asyncio.Task[Any]] = []  # that weren't done when the process ended
         self._withheld: list[Callable[[], None]] = []  # what its threads would have done while it was paused
         self.loop = VirtualLoop(self)
@@ -88,12 +89,13 @@ class Process:
         context = Context()
 
         def begin() -> None:
-            task = self.loop.create_task(main(*args), context=context)
-            task.add_done_callback(self._main_done, context=context)
+            self._main = self.loop.create_task(main(*args), context=context)
+            self._main.add_done_callback(self._main_done, context=context)
 
         self.loop.call_soon(begin, context=context)
 
     def _main_done(self, main: "asyncio.Task[Any]") -> None:
+        self._main = None
         if main.cancelled():
             self.error = asyncio.CancelledError()
         else:
@@ -128,7 +130,7 @@ class Process:
             self._end()
 
     def vanish(self) -> None:
-        """End the process without a word to anybody, as when its machine loses power: its peers learn nothing."""
+        """End the process without a word to anybody, as when its machine loses power: not to its peers, nor `exits`."""
         self.alive = False
         self._kept = self.loop.drop()
         self.world.ended(self)
@@ -175,16 +177,6 @@ class Process:
                 self.kill()
 
     # --- what the scheduler and the loop need
-
-    def wakes_at(self) -> float:
-        """Return the true time at which there will be something to run, which may be past, or infinity."""
-        loop = self.loop
-        if self.paused or not self.alive:
-            return math.inf
-        if loop.has_work:
-            return self.busy_until
-        timer = loop.next_timer()
-        return max(self.busy_until, self.clock.true_time(timer)) if timer < math.inf else math.inf
 
     def in_thread(self, seconds: float, job: Callable[[], None]) -> None:
         """Do something in so many seconds as a thread of this process would, unless it is dead by then."""

@@ -176,7 +176,7 @@ class World:
         events, whom = self._events, list[Process | None](self.processes)
         while events and events[0].cancelled:
             heappop(events)
-        times = [one.wakes_at() for one in self.processes]
+        times = [one.loop.wakes_at() for one in self.processes]
         if events:
             whom.append(None)
             times.append(events[0].when)

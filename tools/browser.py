@@ -80,8 +80,10 @@ def _unpack() -> None:
             raise RuntimeError(done.stderr)
         if there.suffix == ".tar":
             with tarfile.open(there) as archive:
-                archive.extraction_filter = getattr(tarfile, "data_filter", None)
-                archive.extractall(fresh)
+                if hasattr(tarfile, "data_filter"):
+                    archive.extractall(fresh, filter="data")
+                else:  # Python 3.11.2
+                    archive.extractall(fresh)
             there.unlink()
         else:
             there.chmod(0o755)

@@ -135,11 +135,13 @@ export interface Chat extends AsyncIterable<ChatEvent>, EventTarget {
     listener: (event: CustomEvent<EventOf<Type>>) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
   removeEventListener<Type extends ChatEvent["type"]>(
     type: Type,
     listener: (event: CustomEvent<EventOf<Type>>) => void,
     options?: boolean | EventListenerOptions,
   ): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
 }
 
 /** All errors of this package derive from this one. */

@@ -430,7 +430,7 @@ export async function connect(urls, options = {}) {
       return chat;
     } catch (error) {
       await chat.close({ now: true });
-      if (error.code !== "name_taken" || Date.now() > deadline) throw error;
+      if (error.code !== "name_taken" || Date.now() >= deadline) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, NAME_PAUSE * 1000));
   }

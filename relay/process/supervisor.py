@@ -30,7 +30,7 @@ log = structlog.get_logger()
 MAX_NODES: Final = 64  # each is a whole process; more would only overload the machine
 MAX_WORKERS: Final = 64  # far more than a machine has cores
 REPLACE_SECONDS: Final = 0.5  # the pause before a worker is replaced, because the next one may end at once, too
-STOP_SECONDS: Final = 10.0  # the time for a node to end once it has drained; longer than the node's own limit
+STOP_SECONDS: Final = 10.0  # for a node to end once it has drained; longer than the node's own limit
 _COMPLAINT: Final = "relay: "  # begins the line of a node that can't start
 _ANY_ADDRESS: Final = ("127.0.0.1", "0.0.0.0", "::", "::1")
 
@@ -287,14 +287,11 @@ def _invitation(addresses: Sequence[str], config: Config) -> str:
     token = " TOKEN" if config.auth_jwt_key is not None else ""
     count = "1 node is" if len(addresses) == 1 else f"{len(addresses)} nodes are"
     scheme = "https" if tls else "http"
-    pages = f"""in two windows of a browser:
-
-    {scheme}://{host}:{port}/
-    {scheme}://{other_host}:{other_port}/
-
-or """
+    page = (
+        f"\nIn a browser: {scheme}://{host}:{port}/ and {scheme}://{other_host}:{other_port}/\n" if config.page else ""
+    )
     return f"""
-{count} up: {", ".join(addresses)}. To chat, {pages if config.page else ""}in two other terminals:
+{count} up: {", ".join(addresses)}. To chat, in two other terminals:
 
     {client} alice{tls} --server {host}:{port}
     {client} bob --to alice{tls} --server {other_host}:{other_port}
@@ -303,7 +300,7 @@ or without any client:
 
     {first} then type: alice{token}
     {last} then type: bob{token}, To:alice and whatever you like, each on a line of its own
-
+{page}
 Ctrl-C ends everything.
 """
 

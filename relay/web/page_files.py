@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -80,9 +80,9 @@ def _squeezed(text: str, ending: str) -> str:
 
     Those are a third of the page. Every line stays a line, so an error in the browser still says where it is.
     """
-    lines: Iterable[str] = map(str.strip, text.splitlines())
+    lines = [line.strip() for line in text.splitlines()]
     if ending == "js":
-        lines = (_COMMENT.sub("", line) for line in lines)
+        lines = [_COMMENT.sub("", line) for line in lines]
     if spaced := _SPACED.get(ending):
-        lines = (line if _OTHER_TEXT.search(line) else spaced.sub(r"\1\2", line) for line in lines)
+        lines = [line if _OTHER_TEXT.search(line) else spaced.sub(r"\1\2", line) for line in lines]
     return "".join(f"{line}\n" for line in lines if line)

@@ -14,6 +14,7 @@ import anyio
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
+from relay.tools.torture.plan import ALIVE_SECONDS
 from simulator.harness.databases import Database
 from simulator.harness.machine import NodeProcess
 from simulator.harness.plan import LEASE, Plan
@@ -50,7 +51,8 @@ def rates(streams: Mapping[str, Random], plan: Plan) -> dict[str, float]:
 class Faults:
     """Injects the faults of a seed. `log` has those that were."""
 
-    def __init__(self, stage: Stage, log: list[Fault]) -> None:
+    def __init__(self, stage: Stage, log: list[Fault], alive: Callable[[float], Awaitable[list[str]]]) -> None:
+        """`alive(seconds)` returns what doesn't work for new users within so many seconds."""
         self._stage = stage
         self._world = stage.world
         self.log = log
@@ -59,6 +61,9 @@ class Faults:
         self._every = rates(self._streams, stage.plan)
         self._turns = anyio.Semaphore(self._world.stream("faults together").choice(TOGETHER))
         self._server_broken = False
+        self._under_way = 0
+        self._alive = alive
+        self.dead: list[str] = []
 
     async def rage(self, seconds: float) -> None:
         """Inject faults for so long. All of them are healed when this returns."""
@@ -89,12 +94,14 @@ class Faults:
         fault = Fault(kind, Span(self._world.now), node.number if kind in _NODE else -1)
         self.log.append(fault)
         self._world.note("faults", f"{kind} {fault.node} begins")
+        self._under_way += 1
         if kind in _NODE:
             await _NODE[kind](self, node, rng)
         else:
             self._server_broken = True
             await _SERVER[kind](self, rng)
             self._server_broken = False
+        self._under_way -= 1
         fault.span.ended = self._world.now
         self._world.note("faults", f"{kind} {fault.node} is over")
 
@@ -249,6 +256,7 @@ class Faults:
         else:
             database.freeze()
         await self._replaced(database)
+        await self._look(f"{database.name} {'killed' if killed else 'frozen'} and replaced")
         await anyio.sleep(LEASE * rng.choice((0.0, 0.5, 1.5)))
         if killed:
             database.start()
@@ -258,6 +266,14 @@ class Faults:
     async def _replaced(self, database: Database) -> None:
         if not await until(lambda: database not in self._stage.servers.primaries, REPLACED_SECONDS):
             self.failures.append(f"{database.name} isn't replaced by {self._world.now:.3f} s: the model is wrong")
+
+    async def _look(self, when: str) -> None:
+        """Check that everything works without the server that was replaced, unless something else goes wrong."""
+        before = len(self.log)
+        if self._under_way == 1:
+            found = await self._alive(ALIVE_SECONDS)
+            if len(self.log) == before:
+                self.dead += [f"{when}: {what}" for what in found]
 
     async def _switch(self, rng: Random) -> None:
         """A replica takes a primary's place while that one lives, and keeps whoever is connected to it."""
@@ -272,6 +288,7 @@ class Faults:
             replica = cluster.replica_of(database)
             cluster.cluster.cut_off(database.server)
             await until(lambda: replica in self._stage.servers.primaries, REPLACED_SECONDS)
+            await self._look(f"{database.name} isolated and replaced")
             await anyio.sleep(rng.uniform(0.0, LEASE))
             cluster.cluster.heal()
 

@@ -1,17 +1,21 @@
 """What holds after each step of a run, and what holds when all is quiet, as seen from inside the nodes."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
+from relay.directory.record import Record, decode
 from relay.hub.hub import Hub
 from relay.metrics import Outcome
-from relay.tools.torture.client_driver import User
+from relay.redis_client.keys import Keys
+from relay.session.session import Session
 from simulator.harness.machine import NodeProcess
-from simulator.harness.stage import Stage
+from simulator.harness.stage import PREFIX, Stage
 
 # The number of steps between two looks at everything. What it looks at changes slowly.
 STEPS: Final = 200
+SIDES: Final = 2  # of a chat
+_KEYS: Final = Keys(PREFIX)
 MOST: Final = 20  # violations that are kept
 # What is counted over all nodes of a run. A batch in which one of these never happened has tested little.
 LIBRARY: Final = "texts by the client library"
@@ -64,18 +68,33 @@ class Invariants:
         if len(self.broken) < MOST:
             self.broken.append(f"at {self._stage.world.now:.3f} s: {what}")
 
-    def when_quiet(self, users: Sequence[User]) -> list[str]:
+    def when_quiet(self) -> list[str]:
         """Return what is wrong although nothing has been asked for and nothing is under way."""
-        owners: Counter[str] = Counter()
-        wrong = []
-        for node, hub in self._living():
-            for name, session in hub.sessions.items():
-                if session.named and not session.away:
-                    owners[name] += 1
-                chat = session.chat
-                if chat is not None and len(chat.window):
-                    wrong.append(f"{name} on node {node.number} has messages under way")
-        return wrong + [f"{name} has {count} live owners" for name, count in owners.items() if count > 1]
+        sessions = [(node, hub, one) for node, hub in self._living() for one in hub.sessions.values() if one.named]
+        owners = Counter(session.canonical_name for _, _, session in sessions if not session.away)
+        wrong = [f"{name} has {count} live owners" for name, count in owners.items() if count > 1]
+        chats = Counter(session.chat.id for _, _, session in sessions if session.chat is not None)
+        wrong += [f"{count} sessions are in chat {chat}" for chat, count in chats.items() if count != SIDES]
+        records = self._records()
+        for node, hub, session in sessions:
+            where = f"{session.canonical_name} on node {node.number}"
+            if session.chat is not None and len(session.chat.window):
+                wrong.append(f"{where} has messages under way")
+            raw = records.get(_KEYS.place(session.canonical_name).field)
+            if raw is None:
+                wrong.append(f"{where} has no record")
+            else:
+                wrong += [f"{where} {what}" for what in _differs(decode(raw), hub, session)]
+        return wrong
+
+    def _records(self) -> dict[str, bytes]:
+        """Return all records of names on the servers that serve, by the field that each is in."""
+        found: dict[str, bytes] = {}
+        for database in self._stage.servers.primaries:
+            for value in database.server.databases[0].data.values():
+                if isinstance(value, dict):
+                    found |= {field.decode(errors="replace"): raw for field, raw in value.items()}
+        return found
 
     def close(self) -> dict[str, int]:
         """Let go of all nodes, and return what happened in them, for the gates against empty runs."""
@@ -95,3 +114,16 @@ class Invariants:
             found["missing echoes"] += counts.missed_echoes
         self._hubs.clear()
         return found
+
+
+def _differs(record: Record, hub: Hub, session: Session) -> Iterator[str]:
+    """Yield what a record says otherwise than the session does."""
+    if record.node_id != hub.node_id:
+        yield f"is on node {record.node_id} by its record, and not on {hub.node_id}"
+    if record.session_id != session.session_id:
+        yield f"is session {record.session_id} by its record, and not {session.session_id}"
+    if record.fencing_token != session.fencing_token:
+        yield f"has fence {record.fencing_token} by its record, and not {session.fencing_token}"
+    chat = session.chat.id if session.chat is not None else ""
+    if record.body.chat != chat:
+        yield f"is in chat {record.body.chat!r} by its record, and not in {chat!r}"

@@ -12,15 +12,13 @@ Whoever doesn't hear of that goes on as before, until its patience ends and it d
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from simulator.redis.member import ClusterMember, Message, Peer
 from simulator.redis.replication import Step, at_once
-from simulator.redis.replies import CommandError
-from simulator.redis.slots import SLOTS, SlotTable, slot_of
+from simulator.redis.slots import SLOTS, slot_of
 
 if TYPE_CHECKING:
-    from simulator.redis.commands import Command
-    from simulator.redis.connection import ClientConnection
     from simulator.redis.server import Server
 
 # Seconds after its start, or after it was cut off, in which a member says that the cluster is down.
@@ -31,150 +29,6 @@ ELECTION_SECONDS: Final = 0.5
 RANK_SECONDS: Final = 1.0
 # A failed primary that is back with its slots is no longer failed after so many node timeouts.
 FORGIVEN: Final = 2
-
-_CROSSSLOT: Final = "CROSSSLOT Keys in request don't hash to the same slot"
-_NOT_SERVED: Final = "CLUSTERDOWN Hash slot not served"
-_DOWN: Final = "CLUSTERDOWN The cluster is down"
-_TRYAGAIN: Final = "TRYAGAIN Multiple keys request during rehashing of slot"
-
-
-class Message(NamedTuple):
-    """Something that was published, on its way to another member."""
-
-    kind: str  # "publish", or "spublish" on a sharded channel
-    channel: bytes
-    words: bytes
-
-
-class Peer:
-    """What a member knows of another one, or of itself."""
-
-    def __init__(self, member: "ClusterMember") -> None:
-        self.id = member.id
-        self.host, self.port = member.server.host, member.server.port
-        self.primary: str | None = None  # the id of its primary, if it is a replica
-        self.epoch = 0  # the config epoch of its slots
-        self.heard = 0.0  # when it was last heard
-        self.silent = False  # for longer than a node timeout, as far as this member knows (PFAIL)
-        self.failed: float | None = None  # since when most primaries agree on that (FAIL)
-
-
-class ClusterMember:
-    """A server's part in its cluster: its view of the others and of the slots."""
-
-    def __init__(self, server: "Server", cluster: "Cluster", random: Random) -> None:
-        self.server = server
-        self.id = f"{random.getrandbits(160):040x}"
-        self.epoch = 0  # the highest that it has heard of
-        self.voted = 0  # the last epoch in which it voted
-        self.votes: dict[str, float] = {}  # when it last voted on the place of a primary, by that one's id
-        self.peers: dict[str, Peer] = {}  # all members by their ids, itself included
-        self.owners = SlotTable()
-        self.migrating: dict[int, str] = {}  # slots that are leaving, and where to
-        self.importing: dict[int, str] = {}  # slots that are coming, and where from
-        self.well = True  # whether it serves keys
-        self.well_from = 0.0  # not before that it does so again
-        self.elects: float | None = None  # when this replica asks for votes
-        self.retries = 0.0  # not before that it plans another election
-        self.unread: list[Message] = []  # what came while the process was frozen
-        self._cluster = cluster
-
-    # --- views
-
-    @property
-    def me(self) -> Peer:
-        """What it knows of itself."""
-        return self.peers[self.id]
-
-    @property
-    def present(self) -> bool:
-        """Whether its process is there and runs."""
-        return self.server.alive and not self.server.frozen
-
-    def shard_of(self, id: str) -> str:
-        """Return the id of the primary of a member's shard."""
-        return self.peers[id].primary or id
-
-    def member(self, id: str) -> "ClusterMember":
-        """Return the member with this id."""
-        return self._cluster.by_id[id]
-
-    def assign(self, slot: int, owner: str | None) -> None:
-        """Give a slot another owner in this view. Whoever is subscribed here to its channels has to go elsewhere."""
-        before, self.owners[slot] = self.owners[slot], owner
-        if before is not None and before != owner and self.shard_of(before) == self.shard_of(self.id):
-            self._cluster.left(self, slot)
-
-    # --- commands
-
-    def check(self, client: "ClientConnection", command: "Command", keys: Sequence[bytes], asking: bool) -> None:
-        """Raise CommandError unless this member serves the keys of a command."""
-        if not keys:
-            return
-        slot = slot_of(keys[0])
-        if any(slot_of(key) != slot for key in keys):
-            raise CommandError(_CROSSSLOT)
-        owner = self.owners[slot]
-        if owner is None:
-            raise CommandError(_NOT_SERVED)
-        if not self.well and not command.shard_channel:  # channels are served also then
-            raise CommandError(_DOWN)
-        if not command.shard_channel and self._moves(client, slot, owner, keys, asking):
-            return
-        if owner == self.id:
-            return
-        reads = client.reads_replica and not command.write
-        if self.me.primary == owner and (reads or command.shard_channel):
-            return
-        raise CommandError(b"MOVED " + self._place(slot, owner))
-
-    def _moves(self, client: "ClientConnection", slot: int, owner: str, keys: Sequence[bytes], asking: bool) -> bool:
-        """Return whether a slot is coming, and this command is meant for that. Raises CommandError if it is leaving."""
-        if owner == self.id and slot in self.migrating:
-            missing = [key for key in keys if client.database.get(key) is None]
-            if missing:
-                if len(set(missing)) < len(set(keys)):
-                    raise CommandError(_TRYAGAIN)
-                raise CommandError(b"ASK " + self._place(slot, self.migrating[slot]))
-        if slot not in self.importing or not asking:
-            return False
-        if len(keys) > 1 and any(client.database.get(key) is None for key in keys):
-            raise CommandError(_TRYAGAIN)
-        return True
-
-    def _place(self, slot: int, id: str) -> bytes:
-        peer = self.peers[id]
-        return b"%d %b:%d" % (slot, peer.host, peer.port)
-
-    def check_script(self, client: "ClientConnection", command: "Command", keys: Sequence[bytes], asking: bool) -> None:
-        """Raise CommandError unless this member serves keys that a script uses, whatever their slots are."""
-        try:
-            self.check(client, command, keys, asking)
-        except CommandError as error:
-            word = error.message.partition(b" ")[0]
-            if error.message == _DOWN.encode():
-                why = f"ERR Can not execute a command '{command.name}' while the cluster is down"
-            elif word in (b"MOVED", b"ASK", b"CLUSTERDOWN"):
-                why = "ERR Attempted to access a non local key in a cluster node"
-            else:
-                raise
-            raise CommandError(why) from None
-
-    def started(self) -> None:
-        """Handle that the process was started anew."""
-        self.unread.clear()
-        self._cluster.started(self)
-
-    def hear(self, message: Message) -> None:
-        """Pass a message of another member on to the subscribers here."""
-        self.server.hear(message.kind, (message.channel, message.words))
-
-    def broadcast(self, kind: str, channel: bytes, message: bytes) -> None:
-        """Tell the other members of a published message; of one on a sharded channel, those of this shard."""
-        own = self.shard_of(self.id)
-        for id in self.peers:
-            if id != self.id and (kind == "publish" or self.shard_of(id) == own):
-                self._cluster.pass_on(self, self.member(id), kind, channel, message)
 
 
 class Cluster:
@@ -289,6 +143,9 @@ class Cluster:
         peer.epoch = max(peer.epoch, other.me.epoch)
         if peer.failed is not None:
             self._forgive(member, peer, now)
+        if peer.primary is None and member.me.primary is None and peer.epoch == member.me.epoch and peer.id > member.id:
+            member.epoch += 1  # two primaries never keep the same config epoch: the lower id takes a new one
+            member.me.epoch = member.epoch
         # What was heard before changes nothing, unless one of the two views is another one since.
         state = (member.owners.version, other.owners.version, other.me.epoch)
         if other.me.primary is None and self._learned.get((member.id, other.id)) != state:
@@ -305,18 +162,22 @@ class Cluster:
     def _hear_claims(self, member: ClusterMember, other: ClusterMember) -> None:
         """Have a member adopt the slots that another one claims under a higher epoch than their owner's."""
         mine, former = member.owners, member.me.primary or member.id
-        lost = 0
+        lost = set()
         for slot in other.owners.of(other.id):
             holder = mine[slot]
-            if holder == other.id or slot in member.importing:
+            if holder == other.id:
                 continue
             if holder is not None and member.peers[holder].epoch >= other.me.epoch:
                 continue
-            lost += holder == former
+            if holder == former:
+                lost.add(slot)
             member.assign(slot, other.id)
             member.migrating.pop(slot, None)
         if lost and not mine.count(former):
             self.follow(member, other)
+        elif lost and member.me.primary is None:
+            server = member.server
+            server.evict([key for key in server.databases[0].data if slot_of(key) in lost])  # they are another's now
 
     def follow(self, member: ClusterMember, primary: ClusterMember) -> None:
         """Make a member the replica of another one."""
@@ -463,11 +324,21 @@ class Cluster:
         new.importing[slot] = old.id
         old.migrating[slot] = new.id
 
+    def _movers(self, slot: int) -> tuple[ClusterMember, ClusterMember] | None:
+        """Return the members between which a slot moves; None if one isn't there, or isn't a primary any more."""
+        for old in self.members:
+            if slot in old.migrating:
+                new = self.by_id[old.migrating[slot]]
+                if old.present and new.present and new.me.primary is None and slot in new.importing:
+                    return old, new
+        return None
+
     def move_keys(self, slot: int, most: int = 100) -> int:
-        """Move some of the keys of a slot that moves (MIGRATE). Return how many are left."""
-        old = next(member for member in self.members if slot in member.migrating)
-        new = self.by_id[old.migrating[slot]]
-        source, target = old.server, new.server
+        """Move some of the keys of a slot that moves (MIGRATE). Return how many are left; 0 if it moves no longer."""
+        movers = self._movers(slot)
+        if movers is None:
+            return 0
+        source, target = (member.server for member in movers)
         source.refresh()
         target.refresh()
         keys = [key for key in source.databases[0].names() if slot_of(key) == slot]
@@ -478,16 +349,26 @@ class Cluster:
         target.finish()
         return max(0, len(keys) - most)
 
-    def end_move(self, slot: int) -> None:
-        """Make the new primary the owner of a slot that moves. The others learn of it soon."""
-        old = next(member for member in self.members if slot in member.migrating)
-        new = self.by_id[old.migrating.pop(slot)]
-        new.importing.pop(slot, None)
+    def end_move(self, slot: int) -> bool:
+        """Make the new primary the owner of a slot that moves, with all keys that are left. Others learn of it soon.
+
+        Return False if that isn't possible any more, as one of the two has failed meanwhile. Then nothing moves.
+        """
+        movers = self._movers(slot)
+        while self.move_keys(slot):
+            pass
+        for member in self.members:
+            member.migrating.pop(slot, None)
+            member.importing.pop(slot, None)
+        if movers is None:
+            return False
+        old, new = movers
         if new.me.epoch < new.epoch or any(
-            peer.epoch == new.me.epoch for id, peer in new.peers.items() if id != new.id
+            peer.epoch == new.me.epoch for peer in new.peers.values() if peer is not new.me
         ):
             new.epoch += 1
             new.me.epoch = new.epoch
         new.assign(slot, new.id)
         old.peers[new.id].epoch = max(old.peers[new.id].epoch, new.me.epoch)
         old.assign(slot, new.id)
+        return True

@@ -9,8 +9,8 @@ from simulator.redis.slots import SLOTS, slot_of
 from simulator.redis.words import integer
 
 if TYPE_CHECKING:
-    from simulator.redis.cluster import ClusterMember, Peer
     from simulator.redis.connection import ClientConnection
+    from simulator.redis.member import ClusterMember, Peer
     from simulator.redis.server import Server
 
 CLUSTER: Final = Commands()

@@ -223,7 +223,8 @@ class Sentinels:
         if latest is None or latest.primary is None:
             return
         for sentinel in living:
-            if sentinel.epoch < latest.epoch and sentinel.adopts is None:
+            heard = sentinel.epoch < latest.epoch and self.reaches(sentinel, latest)
+            if heard and sentinel.adopts is None:
                 when = now + self._random.uniform(0, HELLO_SECONDS)
                 sentinel.adopts = (when, latest.primary, latest.epoch)
 

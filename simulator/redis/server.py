@@ -20,7 +20,7 @@ from simulator.redis.scripts import Scripts
 from simulator.redis.sessions import SERVER_SESSIONS, SESSIONS
 
 if TYPE_CHECKING:
-    from simulator.redis.cluster import ClusterMember
+    from simulator.redis.member import ClusterMember
 
 DATABASES: Final = 16
 # What a server without data uses; `maxmemory` below that has it refuse everything that grows.

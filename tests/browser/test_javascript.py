@@ -16,7 +16,7 @@ from tools.browser import MODULES, NODE, node, npm
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "js"
-PAGE = ROOT / "docs" / "javascript.md"
+PAGES = [ROOT / "docs" / "javascript.md", ROOT / "README.md"]
 STARTED = 30.0  # seconds: what starts a program takes a second of a quiet machine
 TYPED = """
 import { connect, type Chat, type Message } from "pair-relay";
@@ -37,7 +37,8 @@ Start = Callable[..., Process]
 
 def programs() -> dict[str, list[str]]:
     """By heading."""
-    sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     found = {section.splitlines()[0]: re.findall(r"```js\n(.*?)```", section, re.DOTALL) for section in sections}
     return {heading: blocks for heading, blocks in found.items() if blocks}
 
@@ -100,14 +101,19 @@ def test_its_types_say_what_is_wrong(installed: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_who_says_something_learns_that_it_has_arrived(start: Start, guests: Guests, pair: list[Node]) -> None:
+@pytest.mark.parametrize(
+    ("heading", "told"), [("Say something", "delivered by his client"), ("Talk to it", "delivered to bob's client")]
+)
+def test_who_says_something_learns_that_it_has_arrived(
+    start: Start, guests: Guests, pair: list[Node], heading: str, told: str
+) -> None:
     bob = guests.json(pair[1], "bob", acks=True)
-    alice = start("Say something")
+    alice = start(heading)
     bob.expect("paired", STARTED, name="alice")
     bob.expect("msg", id=1, text="hi")
     bob.send("ack", id=1)
     assert alice.wait(STARTED) == 0
-    assert alice.text() == "delivered by his client\n"
+    assert alice.text() == f"{told}\n"
 
 
 def test_an_echo_answers_and_acknowledges_what_it_hears(start: Start, guests: Guests, pair: list[Node]) -> None:
@@ -180,5 +186,5 @@ def test_a_session_survives_a_reload(start: Start, guests: Guests, pair: list[No
 def test_each_program_is_run() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     for heading, blocks in programs().items():
-        assert f'start("{heading}")' in text
+        assert f'"{heading}"' in text
         assert len(blocks) == 1 or f'start("{heading}", {len(blocks) - 1})' in text

@@ -7,11 +7,21 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, Response, expect
 
 from tests.support.clients import JsonClient
 from tests.support.node import Node
-from tests.support.process import PATIENCE
+from tests.support.process import PATIENCE, wait_until
 
 expect.set_options(timeout=3000 * PATIENCE)
 # What a browser says by itself of a node that is gone.
 _EXPECTED: Final = re.compile(r"WebSocket connection to .* failed|net::ERR_")
+# Keeps everything that was said for a moment, so that a test can look for it afterwards.
+_RECORD: Final = """
+window.told = [];
+document.addEventListener("DOMContentLoaded", () => {
+  for (const id of ["state", "presence"]) {
+    const place = document.getElementById(id);
+    new MutationObserver(() => window.told.push(place.textContent)).observe(place, {childList: true});
+  }
+});
+"""
 
 
 class Visitor:
@@ -25,6 +35,7 @@ class Visitor:
         page.on("response", lambda answer: self.answers.append(answer))
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.add_init_script(_RECORD)
         page.goto(f"http://127.0.0.1:{node.address[1]}/")
 
     def _heard(self, message: ConsoleMessage) -> None:
@@ -92,6 +103,10 @@ class Visitor:
 
     def has_problem(self, words: str) -> None:
         expect(self.at("#problem")).to_have_text(words)
+
+    def was_told(self, words: str) -> None:
+        """Wait until the page has said this of the connection or the partner, if only for a moment."""
+        wait_until(lambda: any(words in told for told in self.page.evaluate("window.told")), words, 3 * PATIENCE)
 
     def fits(self) -> bool:
         """Whether nothing reaches out of the page at its sides."""

@@ -12,8 +12,11 @@ from relay.protocol import json_frames
 from relay.protocol.commands_and_events import Acked, Acknowledge, Claim, Messages, Say
 from relay.protocol.dialects import CLASSIC, JSON, TEXT, Dialect, Framer, LineFramer, RawFramer, TooLong
 from relay.session.peer_messages import Mail
+from relay.web.dialect import WEB
+from relay.web.frames import MessageFramer
 from tests.fuzz.shapes import cut, joined, shapes
 from tests.relay.world import User, World, enter, pair
+from tests.support.web import frame as web_frame
 
 MAX_LINE = 200
 NAMES = ["ann", "ben", "eve", "zoe"]
@@ -87,6 +90,18 @@ def settle(world: World, *strangers: Stranger) -> None:
     for stranger in strangers:
         stranger.goes_on()
     world.settle()
+
+
+@given(hello, st.lists(frame_lines | odd_lines | text_lines | garbage, max_size=12), st.lists(st.integers(0)))
+def test_a_stranger_in_a_browser_harms_nobody_either(first: bytes, rest: list[bytes], cuts: list[int]) -> None:
+    """Each of its lines is a message, and a line that is too long ends the connection."""
+    world = World()
+    ann, ben, chat = chatting(world)
+    eve = Stranger(world.place("n2").user(program=True), WEB, MessageFramer(MAX_LINE, MAX_LINE))
+    for piece in cut(joined([web_frame(line) for line in (first, *rest)]), cuts):
+        eve.writes(piece)
+        settle(world, eve)
+    still_chat(world, ann, ben, chat)
 
 
 @pytest.mark.parametrize(

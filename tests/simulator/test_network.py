@@ -460,14 +460,14 @@ def test_a_window_that_becomes_smaller_than_it_was_does_not_stop_the_sender() ->
         await asyncio.sleep(0.1)
         reader, writer = await asyncio.open_connection("server", PORT)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1000)
-        writer.write(bytes(50_000))
-        found = len(await reader.readexactly(50_000))
+        writer.write(bytes(300_000))
+        found = len(await reader.readexactly(300_000))
         writer.close()
         return found
 
     with Stage() as stage:
         stage.start(stage.server, serve_echo)
-        assert stage.result(read_slowly) == 50_000
+        assert stage.result(read_slowly) == 300_000
 
 
 def test_connections_of_the_dead_say_nothing_when_they_are_destroyed() -> None:
@@ -489,3 +489,24 @@ def test_connections_of_the_dead_say_nothing_when_they_are_destroyed() -> None:
     del process, server
     writers.clear()
     gc.collect()
+
+
+def test_garbage_collection_takes_no_program_away() -> None:
+    """A task that reads from a stream is referred to by nobody but its process."""
+
+    async def read() -> bytes:
+        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_connection("server", PORT)
+        found = await reader.read()
+        writer.close()
+        return found
+
+    with Stage() as stage:
+        server = stage.start(stage.server, serve_echo)
+        process = stage.start(stage.client, read)
+        stage.world.run_for(1)
+        gc.collect()
+        server.kill()
+        stage.world.run_for(1)
+        assert not process.alive
+        assert process.result == b""

@@ -230,3 +230,15 @@ def test_a_fast_clock_and_a_wrong_one() -> None:
             process.start(live, 0.1)
             world.run(lambda process=process: not process.alive)  # type: ignore[misc]
             assert process.error is None
+
+
+def test_a_runner_is_told_that_its_process_was_killed() -> None:
+    async def live() -> None:
+        await asyncio.sleep(10)
+
+    with World() as world:
+        process = world.process("victim")
+        world.call_in(5, process.kill)
+        main = live()
+        with pytest.raises(RuntimeError, match="stopped before Future completed"):
+            process.loop.run_until_complete(main)

@@ -28,8 +28,14 @@ function problem(sentence = "", name = "") {
   at("problem").replaceChildren(...put(sentence, name));
 }
 
+/** Change a text only if it is another one: a screen reader says it again otherwise. */
+function change(selector, words) {
+  const place = document.querySelector(selector);
+  if (place.textContent !== words) place.textContent = words;
+}
+
 function state(words, mood = "") {
-  if (at("state").textContent !== words) at("state").textContent = words;
+  change("#state", words);
   at("state").className = mood;
 }
 
@@ -52,6 +58,7 @@ function speak(words) {
 
 function connection() {
   if (!chat || chat.over) return;
+  partner();
   if (chat.online) state("Connected", "good");
   else if (!navigator.onLine) state("You are offline. What you write is sent when you are back.", "bad");
   else state(chat.tries > 1 ? `Connection lost. Trying again (attempt ${chat.tries})…` : "Connection lost. Trying again…", "bad");
@@ -63,10 +70,10 @@ function partner() {
   show("say", name !== null);
   show("call", chat && name === null && !ring);
   if (name === null) return;
-  at("partner").querySelector("bdi").textContent = name;
+  change("#partner bdi", name);
   const left = Math.max(0, Math.ceil(awayUntil - now()));
   const words = { here: "is here", typing: "is typing…", away: `is away, and may come back within ${left} s` };
-  at("presence").textContent = words[partnerState];
+  change("#presence", chat.online ? words[partnerState] : "can't be seen until you are connected again");
 }
 
 function partnerIs(what, seconds = 0) {
@@ -238,7 +245,8 @@ async function enter(name) {
 function outside() {
   chat = null;
   show("enter", true);
-  for (const id of ["talk", "me", "ringing"]) show(id, false);
+  show("talk", log.rows.length > 0); // what was said can still be read
+  for (const id of ["me", "ringing", "partner", "say", "call"]) show(id, false);
   at("calls").replaceChildren();
   state("Not connected");
   at("name").focus();
@@ -248,7 +256,6 @@ function end(sentence) {
   sessionStorage.removeItem("name");
   sessionStorage.removeItem("with");
   at("name").value = chat?.name ?? at("my-name").textContent;
-  for (const row of rows.values()) if (row.status === "waiting") log.update(row, { status: "refused", detail: "not_sent" });
   rows = new Map();
   clearInterval(timer);
   const gone = chat;
@@ -293,6 +300,7 @@ function submit() {
   if (!words.trim() || !chat?.partner) return;
   problem();
   at("text").value = "";
+  typedAt = 0;
   draft();
   say(words.toWellFormed(), chat.partner);
 }
@@ -334,6 +342,7 @@ on("leave", "click", () => chat.leave().catch((error) => problem(refusal(error))
 on("quit", "click", () => {
   const leaving = chat;
   if (leaving.pending.length && !confirm("Some messages have not arrived yet. Log out all the same?")) return;
+  log.clear();
   end("");
 });
 on("say", "submit", submit);

@@ -24,7 +24,7 @@ from tests.support.server import RedisServer
 LINES = 3
 # The same examples each time; `make fuzz` (EXAMPLES) draws others.
 FUZZ = int(os.environ.get("EXAMPLES", "0"))
-DRAWN = settings(max_examples=max(100, FUZZ), derandomize=not FUZZ)
+DRAWN = settings(max_examples=max(150, FUZZ), derandomize=not FUZZ)
 Words: TypeAlias = tuple[str | bytes | int, ...]
 Step: TypeAlias = tuple[int, list[Words]]
 
@@ -197,8 +197,9 @@ SCRIPTS = st.one_of(
     said("SCRIPT", "FLUSH", st.sampled_from(["ASYNC", "FOO"])),
 )
 SILENT = st.builds(lambda words: [("CLIENT", "REPLY", "OFF"), words, ("CLIENT", "REPLY", "ON")], DATA | SCRIPTS)
-PIPELINES = st.lists(st.one_of(DATA, DATA, SUBSCRIPTIONS, SESSION, SCRIPTS), min_size=1, max_size=4) | SILENT
-STEPS = st.lists(st.tuples(st.integers(0, LINES - 1), PIPELINES), min_size=1, max_size=25)
+MIXED = st.lists(st.one_of(DATA, DATA, SUBSCRIPTIONS, SESSION, SCRIPTS), min_size=1, max_size=6)
+PIPELINES = st.one_of(*[MIXED] * 9, SILENT)
+STEPS = st.lists(st.tuples(st.integers(0, LINES - 1), PIPELINES), min_size=5, max_size=25)
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +237,19 @@ def check(number: int, sent: object, said: bytes, modelled: bytes) -> None:
 @DRAWN
 def test_the_commands_of_the_relay_and_those_near_them(real: RedisServer, steps: list[Step]) -> None:
     compare(real, steps)
+
+
+EXPIRY = st.one_of(
+    said("SET", st.sampled_from("ab"), "x"),
+    within(said("PEXPIREAT", st.sampled_from("ab"), TIMES), "NX", "XX", "GT", "LT"),
+    said(st.sampled_from(["PERSIST", "PEXPIRETIME", "EXPIRETIME"]), st.sampled_from("ab")),
+)
+
+
+@given(st.lists(DATA, min_size=40, max_size=60) | st.lists(EXPIRY, min_size=40, max_size=60))
+@DRAWN
+def test_many_commands_about_few_keys(real: RedisServer, commands: list[Words]) -> None:
+    compare(real, [(0, commands)])
 
 
 # --- what is no command

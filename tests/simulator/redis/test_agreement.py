@@ -10,6 +10,7 @@ import pytest
 
 from relay.redis_client.dialing import pack
 from simulator.redis import Cluster, Sentinel, Sentinels, Server
+from simulator.redis.slots import slot_of
 from tests.simulator.redis.dialogue import Clock, new_server
 from tests.support.process import own_environment
 
@@ -48,8 +49,11 @@ class World:
         elif server.frozen:
             server.thaw()
         else:
-            acts: list[Callable[[], None]] = [server.kill, server.freeze, *[lambda: self.use(server)] * 8]
-            self.random.choice(acts)()
+            what = self.random.random()
+            if what < 0.2:
+                server.kill() if what < 0.1 else server.freeze()
+            else:
+                self.use(server)
         self.wait(self.random.choice([0.1, 0.5, 1.5, 4.0]))
 
     def use(self, server: Server) -> None:
@@ -86,6 +90,7 @@ class ClusterWorld(World):
     def __init__(self, seed: int) -> None:
         super().__init__(seed, 6)
         self.cluster = Cluster(self.servers, lambda: self.now, self.random)
+        self.moving: int | None = None  # a slot
 
     def tick(self) -> None:
         super().tick()
@@ -97,10 +102,31 @@ class ClusterWorld(World):
             self.cluster.cut_off(self.random.choice(self.servers))
         elif what < 0.2:
             self.cluster.heal()
+        elif what < 0.3:
+            self.move()
         else:
             super().disturb()
 
+    def move(self) -> None:
+        """Begin to move a slot between primaries, or go on with that."""
+        if self.moving is not None and self.random.random() < 0.7:
+            self.cluster.move_keys(self.moving, 1)
+            if self.random.random() < 0.5:
+                self.cluster.end_move(self.moving)
+                self.moving = None
+            return
+        slot = slot_of(f"k{self.random.randrange(30)}".encode())
+        primaries = [one for one in self.cluster.members if one.present and one.owners.count(one.id)]
+        owners = [one for one in primaries if one.owners[slot] == one.id]
+        if self.moving is None and owners and len(primaries) > 1:
+            target = self.random.choice([one for one in primaries if one is not owners[0]])
+            if target.owners[slot] == owners[0].id:
+                self.cluster.begin_move(slot, target.server)
+                self.moving = slot
+
     def settle(self) -> None:
+        if self.moving is not None:
+            self.cluster.end_move(self.moving)
         self.cluster.heal()
         super().settle()
 

@@ -227,8 +227,35 @@ class TestFailover:
         assert world.cluster.failovers == 0
         assert info(world.ask(world.servers[2], "CLUSTER", "INFO"))["cluster_state"] == "fail"
 
+    def test_one_that_dies_between_failure_and_election_has_no_vote(self, world: World) -> None:
+        world.servers[0].kill()
+        witness = world.cluster.members[2]
+        while witness.peers[world.cluster.members[0].id].failed is None:
+            world.wait(TICK)
+        world.servers[1].kill()
+        world.wait(20)
+        assert world.cluster.failovers == 0
+
+    def test_a_primary_that_one_other_misses_stays(self, world: World) -> None:
+        deaf = {world.servers[0], world.servers[1]}
+        world.cluster.reaches = lambda one, other: {one, other} != deaf
+        world.wait(20)
+        assert world.cluster.failovers == 0
+        assert "fail?" in text(world.ask(world.servers[0], "CLUSTER", "NODES"))
+
 
 class TestIsolation:
+    def test_one_that_is_back_with_the_others_serves_after_a_moment(self, world: World) -> None:
+        home = world.home("a")
+        world.replica_of(home).kill()
+        world.cluster.cut_off(home)
+        world.wait(5)
+        world.cluster.heal()
+        world.wait(0.5)
+        assert refusal(world.ask(home, "GET", "a")) == "CLUSTERDOWN The cluster is down"
+        world.wait(3)
+        assert world.ask(home, "GET", "a") is None
+
     def test_an_isolated_primary_goes_on_until_it_notices(self, world: World) -> None:
         home = world.home("a")
         replica = world.replica_of(home)
@@ -292,6 +319,32 @@ class TestMovingSlots:
         assert subscriber.heard() == [[b"smessage", b"inbox", b"x"], [b"sunsubscribe", b"inbox", 0]]
         assert refusal(other.ask("SSUBSCRIBE", "inbox")).startswith("MOVED ")
         assert world.ask(target, "SPUBLISH", "inbox", "x") == 0
+
+    def test_a_move_ends_when_one_side_has_failed(self, world: World) -> None:
+        home = world.home("a")
+        target = next(server for server in world.servers[:3] if server is not home)
+        world.ask(home, "SET", "a", "b")
+        world.cluster.begin_move(slot_of(b"a"), target)
+        replica = world.replica_of(home)
+        home.kill()
+        world.wait(6)
+        assert world.cluster.move_keys(slot_of(b"a")) == 0
+        assert not world.cluster.end_move(slot_of(b"a"))
+        assert world.home("a") is replica
+        assert world.ask(replica, "GET", "a") == b"b"
+        assert world.ask(target, "ASKING") == b"OK"
+        assert refusal(world.ask(target, "GET", "a")).startswith("MOVED ")
+
+    def test_keys_of_a_slot_that_is_lost_unheard_are_dropped(self, world: World) -> None:
+        home = world.home("a")
+        target = next(server for server in world.servers[:3] if server is not home)
+        world.ask(home, "SET", "a", "b")
+        winner = world.cluster.member(target)
+        winner.assign(slot_of(b"a"), winner.id)
+        winner.epoch = winner.me.epoch = 9
+        world.wait(0.2)
+        assert refusal(world.ask(home, "GET", "a")).startswith("MOVED ")
+        assert b"a" not in home.databases[0].data
 
     def test_a_failover_after_it_keeps_the_slot_where_it_went(self, world: World) -> None:
         home = world.home("a")
