@@ -1,4 +1,4 @@
-"""The counters of a node: plain numbers that all code adds to. `relay.observe.exporter` reads them at each request.
+"""The counters of a node: plain numbers that all code adds to. `prometheus_page` reads them at each request.
 
 Messages are counted in batches, and their latency once for each acknowledgement, to keep the hot path short.
 """

@@ -22,7 +22,7 @@ from relay.bus.reliable_link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.entropy import entropy
-from relay.hub import housekeeping
+from relay.hub import periodic_checks
 from relay.hub.hub import Hub
 from relay.logs import Spell
 from relay.metrics import Counts
@@ -31,12 +31,12 @@ from relay.net.fd_guard import Port, raise_limit
 from relay.net.tcp_health import LOOK_SECONDS
 from relay.net.tls_transport import server_context
 from relay.observe import loop_lag, session_stats
-from relay.observe.exporter import Exporter, Reading
 from relay.observe.probe_server import Probes
+from relay.observe.prometheus_page import Exporter, Reading
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
-from relay.process.ignored_signals import unless_ignored
 from relay.process.machine import Machine
+from relay.process.unignored_signals import unless_ignored
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.server.admission import Admission, AdmissionLimits
@@ -207,10 +207,10 @@ class Node:
             "shards", self._directory.data_loss.watch, self._control_messages.forgotten, self._hub.write_back
         )
         restarted_tasks.start("sweep", self._directory.sweep)
-        restarted_tasks.start("memory", housekeeping.mind_memory, self._hub)
-        restarted_tasks.start("links", housekeeping.mind_links, self._bus, self._directory.node_liveness)
+        restarted_tasks.start("memory", periodic_checks.mind_memory, self._hub)
+        restarted_tasks.start("links", periodic_checks.mind_links, self._bus, self._directory.node_liveness)
         restarted_tasks.start("heap", self._machine.mind_heap)
-        restarted_tasks.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
+        restarted_tasks.start("clients", periodic_checks.mind_peers, self._hub, LOOK_SECONDS)
         restarted_tasks.start("windows", session_stats.watch_windows, self._hub, self._counts)
         restarted_tasks.start("loop", loop_lag.watch_loop, self._counts)
         restarted_tasks.start("report", self._reporter.run)

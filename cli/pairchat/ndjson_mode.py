@@ -22,8 +22,8 @@ from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, Refused
 from pairchat.events import DeliveryStatus, Event, Lost, Settled
 from pairchat.pending_requests import GIVEN_UP
+from pairchat.run_alongside import alongside
 from pairchat.stdio import LineReader, LineTooLong, write_all
-from pairchat.tasks import alongside
 from pairchat.wording import Exit
 from relay.protocol.json_frames import MAX_ID, MAX_REF
 

@@ -11,8 +11,8 @@ from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, PairchatError, Refused
 from pairchat.escape import lines, word
 from pairchat.events import DeliveryStatus, Left, Lost, Message, Paired, Settled
+from pairchat.run_alongside import alongside
 from pairchat.stdio import LineReader, LineTooLong, StreamFailed, write_all
-from pairchat.tasks import alongside
 from pairchat.wording import Exit, notice, refusal, unsettled
 
 

@@ -20,10 +20,10 @@ from relay.directory.data_loss import PARTITION_SECONDS, DataLossWatch
 from relay.directory.lease import Lease
 from relay.directory.node_liveness import NodeLiveness
 from relay.directory.record import BadRecord, Record, SessionRecord
-from relay.model import Located
 from relay.protocol.errors import Presence
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import PARTITIONS, Keys, RecordKey
+from relay.shared_types import Located
 
 __all__ = ["Directory", "Lease", "NameLost", "Record", "SessionRecord", "Unavailable"]
 

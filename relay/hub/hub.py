@@ -16,7 +16,7 @@ from relay.directory.directory import Directory, DirectoryDelegate
 from relay.entropy import entropy
 from relay.hub.control_messages import ControlMessages
 from relay.hub.delayed_client_acks import DelayedClientAcks
-from relay.hub.lease_guard import LeaseGuard
+from relay.hub.lease_doubt_hold import LeaseGuard
 from relay.hub.login_queue import LoginQueue
 from relay.hub.loop_tick import LoopTick, log_defect
 from relay.hub.name_claims import NameClaims
@@ -24,7 +24,6 @@ from relay.hub.partial_line_turns import PartialLineTurns
 from relay.hub.peer_node_loss import PeerNodeLoss
 from relay.hub.record_writer import RecordWriter
 from relay.metrics import Counts, Limit
-from relay.model import Located
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
@@ -36,6 +35,7 @@ from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Ack, Mail, SessionMoved
 from relay.session.runtime_interface import Limits
 from relay.session.session import Session
+from relay.shared_types import Located
 from relay.tasks.batches import in_slices
 from relay.tasks.worker_pool import WorkerPool
 

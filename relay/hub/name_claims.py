@@ -13,7 +13,6 @@ from relay.directory.directory import Directory, Record, SessionRecord, Unavaila
 from relay.entropy import entropy
 from relay.hub.record_writer import RecordWriter
 from relay.logs import Spell
-from relay.model import Located
 from relay.names.parse import Name, parse
 from relay.protocol.commands_and_events import Claim, Replaced
 from relay.protocol.errors import Code
@@ -23,6 +22,7 @@ from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.session import Session, State
+from relay.shared_types import Located
 from relay.tasks.worker_pool import WorkerPool
 
 # A takeover is tried this many times if another one was quicker, because a single rival can't be quicker every time.

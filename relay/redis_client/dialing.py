@@ -20,9 +20,9 @@ from relay.clock import clocks
 from relay.config import show_server
 from relay.net.sockets import sockets
 from relay.net.tls_error_words import tls_error_words
-from relay.redis_client.credentials import Credentials
 from relay.redis_client.dns_lookup import Lookup, Place
 from relay.redis_client.error_replies import refusal
+from relay.redis_client.login_and_tls import Credentials
 from relay.redis_client.round_trip_timeout import RoundTripTimeout
 from relay.redis_url import Login, Tls
 

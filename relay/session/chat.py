@@ -4,11 +4,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.model import Party
 from relay.protocol.errors import Reason
-from relay.session.message_times import MessageTimes
-from relay.session.message_window import Window, size
+from relay.session.message_timestamps import MessageTimes
 from relay.session.peer_messages import Ack, Resync, Text
+from relay.session.unacked_messages import Window, size
+from relay.shared_types import Party
 
 # This many bytes may be in flight to a client that hasn't taken them: enough for any round trip, small beside Redis'
 # output buffers, and all that a client that doesn't read costs its node. The rest of a window waits with the sender.

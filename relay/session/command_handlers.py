@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.model import Located
 from relay.names.parse import InvalidName, Name, parse
 from relay.protocol.commands_and_events import (
     AcceptCall,
@@ -35,6 +34,7 @@ from relay.protocol.commands_and_events import (
 from relay.protocol.errors import Code, Ending, Reason
 from relay.protocol.frame_errors import Ref
 from relay.session.peer_messages import Typing
+from relay.shared_types import Located
 
 if TYPE_CHECKING:
     from relay.session.session import Session

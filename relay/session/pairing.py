@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from relay.metrics import Outcome
-from relay.model import ChatRef, Located, Party
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import AcceptCall, Call, Missed, Rings
 from relay.protocol.errors import Code, Presence, Reason
 from relay.session.chat import Chat
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Ringing
+from relay.shared_types import ChatRef, Located, Party
 
 if TYPE_CHECKING:
     from relay.session.session import Session

@@ -12,7 +12,6 @@ from relay.protocol.commands_and_events import Back, Messages, PartnerTyping
 from relay.protocol.errors import Code, Reason
 from relay.session import resume
 from relay.session.chat import FLIGHT_BYTES
-from relay.session.message_window import size
 from relay.session.peer_messages import (
     Accept,
     Ack,
@@ -34,6 +33,7 @@ from relay.session.peer_messages import (
 )
 from relay.session.runtime_interface import SessionRuntime
 from relay.session.session import AWAY, RESUMING, Session
+from relay.session.unacked_messages import size
 
 
 def receive(session: Session, mail: Mail) -> None:

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from relay.model import Moment, Party, Seconds
 from relay.protocol.errors import Code, Reason
+from relay.shared_types import Moment, Party, Seconds
 
 # Every frame on the bus has this version, and a node refuses another major version (`relay.bus.reliable_link`).
 VERSION: Final = 1

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from relay.metrics import Outcome
-from relay.model import ChatRef, Ended, Located
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import Away, Claim, Left, Paired, Resume
 from relay.protocol.errors import Code, Presence, Reason
 from relay.session.chat import Chat
 from relay.session.peer_messages import ChatEnded, Resync
+from relay.shared_types import ChatRef, Ended, Located
 
 if TYPE_CHECKING:
     from relay.session.session import Session

@@ -14,7 +14,6 @@ from typing import Final
 from weakref import ref
 
 from relay.metrics import Outcome
-from relay.model import ChatRef, Ended, Party
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import (
     Acknowledge,
@@ -41,13 +40,14 @@ from relay.session.chat import FLIGHT_BYTES, Chat
 from relay.session.client_connection_interface import ClientConnection
 from relay.session.command_handlers import COMMANDS, before_name
 from relay.session.grace_period import GracePeriod
-from relay.session.incoming_calls import CallPolicy
+from relay.session.incoming_call_policy import CallPolicy
 from relay.session.pairing import Pairing
 from relay.session.partner_node_counts import NO_TIES
 from relay.session.peer_messages import ChatEnded, FlowAck, HalfClosed, Knew, Mail, UnknownSession
 from relay.session.resume import RestoredState, partner_lost
 from relay.session.runtime_interface import SessionRuntime
-from relay.session.sent_messages import SentMessages
+from relay.session.send_window import SentMessages
+from relay.shared_types import ChatRef, Ended, Party
 
 # These commands wait for the outcome of the messages before them.
 _DEPARTURES: Final = (Leave, Quit, Call, EndOfStream, DrainClose)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from relay.bus import link_table
 from relay.bus.reliable_link import Kind, Link, pack, unpack
-from relay.hub import housekeeping
+from relay.hub import periodic_checks
 from relay.hub.hub import Hub
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
 from relay.protocol.commands_and_events import Block, Call, Claim, Leave, Resume, Say
@@ -178,7 +178,7 @@ class TestLimitsOfConnections:
         waiting: Any = Holder(0)
         hub._clients[waiting] = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(housekeeping.mind_memory, hub)
+            tasks.start_soon(periodic_checks.mind_memory, hub)
             for times in (1, 2):
                 hub._clients[hoarder] = None
                 hub.memory_holders[hoarder] = None

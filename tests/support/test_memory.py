@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from relay.directory.directory import Directory, NameLost, SessionRecord, Unavailable
-from relay.model import Located
 from relay.protocol.errors import Presence
+from relay.shared_types import Located
 from tests.relay.desk import on_a_server
 from tests.support.memory import MemoryDirectory, MemoryDirectoryView
 from tests.support.server import RedisServer

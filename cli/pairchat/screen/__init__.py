@@ -11,10 +11,11 @@ from pathlib import Path
 import anyio
 
 from pairchat.client import Chat, connect
-from pairchat.client_protocol import AuthToken
 from pairchat.errors import NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
+from pairchat.run_alongside import alongside
+from pairchat.sansio_protocol import AuthToken
 from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS, Attention, Notify, choose, learn_focus_keys, sequence
 from pairchat.screen.input_line import InputLine
 from pairchat.screen.job_control import job_control
@@ -29,7 +30,6 @@ from pairchat.screen.unfinished_paste import PasteInput
 from pairchat.screen.viewport import Viewport
 from pairchat.settings_file import Settings
 from pairchat.stdio import StreamFailed
-from pairchat.tasks import alongside
 from pairchat.wording import Exit, sentence, unsettled
 
 _OTHER_NAME = ("name_taken", "name_invalid")  # refusals that another name can help

@@ -12,7 +12,6 @@ from relay.directory.directory import Record, Unavailable
 from relay.hub.hub import Hub
 from relay.hub.name_claims import PATIENCE_SECONDS
 from relay.hub.record_writer import RETRY_SECONDS
-from relay.model import Party
 from relay.protocol.commands_and_events import Call
 from relay.redis_client.keys import Keys
 from relay.session.chat import Chat
@@ -21,6 +20,7 @@ from relay.session.pairing import Settling
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime_interface import Limits
 from relay.session.session import State
+from relay.shared_types import Party
 from tests.relay.desk import Guests, a_hub, answer, token_of, until, written
 from tests.support.server import RedisServer
 

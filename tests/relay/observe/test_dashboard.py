@@ -14,7 +14,7 @@ import yaml
 from prometheus_client import parser
 
 from relay.metrics import Counts
-from relay.observe.exporter import Exporter, Reading
+from relay.observe.prometheus_page import Exporter, Reading
 from relay.observe.session_stats import Tally
 
 ROOT = Path(__file__).parents[3]

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import Party
 from relay.protocol.errors import Reason
 from relay.session.chat import FATES_KEPT, FLIGHT_BYTES, PAST_KEPT, Chat, Outcomes
 from relay.session.peer_messages import Ack, Resync, Text
+from relay.shared_types import Party
 
 BEN = Party("n2", "ben", "Ben", 7, "node", 0.0)
 ANN = Party("n1", "ann", "Ann", 3, "client", 30.0)

@@ -15,7 +15,7 @@ from relay.protocol.commands_and_events import Say
 from relay.server import connection
 from relay.session import chat
 from relay.session.runtime_interface import Limits
-from relay.session.sent_messages import SentMessages
+from relay.session.send_window import SentMessages
 from tests.relay.desk import Wire
 from tests.relay.twins import Twins, timeless
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from relay.model import Party
 from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
@@ -33,6 +32,7 @@ from relay.session.peer_messages import (
 )
 from relay.session.peer_messages import Away as AwayMail
 from relay.session.session import Session
+from relay.shared_types import Party
 from tests.relay.world import World, enter, pair
 
 NOON = 1_795_404_840.0

@@ -32,7 +32,7 @@ from relay.protocol.commands_and_events import (
 from relay.protocol.errors import Code
 from relay.session.runtime_interface import Limits
 from relay.session.session import Session
-from tests.relay.session.test_incoming_calls import asking
+from tests.relay.session.test_incoming_call_policy import asking
 from tests.relay.world import User, World, enter, pair
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from relay.model import Located
 from relay.protocol.commands_and_events import (
     Acked,
     Away,
@@ -21,6 +20,7 @@ from relay.session.drain import dismiss
 from relay.session.operator_kick import kick
 from relay.session.peer_messages import Text
 from relay.session.session import State
+from relay.shared_types import Located
 from tests.relay import movers
 from tests.relay.movers import GRACE
 from tests.relay.world import CHAT, User, World, comes_back, enter, is_found, pair

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import LAST_SECOND
 from relay.protocol.commands_and_events import (
     Acked,
     Away,
@@ -39,6 +38,7 @@ from relay.protocol.commands_and_events import (
 )
 from relay.protocol.dialects import CLASSIC, TEXT, Dialect, LineFramer, RawFramer, TooLong
 from relay.protocol.errors import Code, Presence, Reason
+from relay.shared_types import LAST_SECOND
 
 AT = 1795404840.9  # Mon Nov 23 03:34:00 2026, UTC
 NOT_UTF8 = Malformed(Code.BAD_FRAME, "not valid UTF-8, not sent")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.protocol.commands_and_events import Acked, Acknowledge, Claim, EndOfStream, Messages, Paired, Resume, Say
-from relay.session.message_times import TIMES_KEPT, TIMES_SPARE, MessageTimes
+from relay.session.message_timestamps import TIMES_KEPT, TIMES_SPARE, MessageTimes
 from relay.session.peer_messages import Text
 from tests.relay import movers
 from tests.relay.world import NOON, User, World, comes_back, enter, pair

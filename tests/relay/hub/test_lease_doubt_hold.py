@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import cast
 
 from relay.directory.directory import Lease
-from relay.hub.lease_guard import HOLD_SECONDS, LeaseGuard
+from relay.hub.lease_doubt_hold import HOLD_SECONDS, LeaseGuard
 
 
 class Overdue:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.session.message_window import Run, Window, joined, size
+from relay.session.unacked_messages import Run, Window, joined, size
 
 NOON = 1_795_404_840.0
 

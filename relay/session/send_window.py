@@ -7,7 +7,7 @@ from relay.protocol.commands_and_events import Acked, Refused, Say, Unconfirmed
 from relay.protocol.errors import MESSAGES, Code, Reason
 from relay.session.chat import Chat, Outcomes
 from relay.session.memory_budget import MESSAGE_BYTES, PLENTY
-from relay.session.message_window import Window, joined, size
+from relay.session.unacked_messages import Window, joined, size
 
 if TYPE_CHECKING:
     from relay.session.session import Session
