@@ -32,7 +32,7 @@ from relay.net.tcp_health import LOOK_SECONDS
 from relay.net.tls_transport import server_context
 from relay.observe import loop_lag, session_stats
 from relay.observe.probe_server import Probes
-from relay.observe.prometheus_page import Exporter, Reading
+from relay.observe.prometheus_page import PrometheusPage, Reading
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
 from relay.process.machine import Machine
@@ -169,7 +169,7 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # starts before Redis is there, as a node that waits for it is alive
-            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._redis_client.unwatched)
+            probes = Probes(self._why_not_ready, PrometheusPage(self._read).page, lambda: self._redis_client.unwatched)
             RestartedTasks(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)

@@ -22,7 +22,7 @@ from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, Refused
 from pairchat.events import DeliveryStatus, Event, Lost, Settled
 from pairchat.pending_requests import GIVEN_UP
-from pairchat.run_alongside import alongside
+from pairchat.run_alongside import run_alongside
 from pairchat.stdio import LineReader, LineTooLong, write_all
 from pairchat.wording import Exit
 from relay.protocol.json_frames import MAX_ID, MAX_REF
@@ -96,7 +96,7 @@ class Frames:
             await self._listen(waiting)
 
         with commands, waiting:
-            await alongside(self._tell, lambda: alongside(ask, lambda: self._read(commands)))
+            await run_alongside(self._tell, lambda: run_alongside(ask, lambda: self._read(commands)))
         return self._status
 
     async def _reach(self, call: _Call, wait: bool) -> None:

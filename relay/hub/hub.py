@@ -16,7 +16,7 @@ from relay.directory.directory import Directory, DirectoryDelegate
 from relay.entropy import entropy
 from relay.hub.control_messages import ControlMessages
 from relay.hub.delayed_client_acks import DelayedClientAcks
-from relay.hub.lease_doubt_hold import LeaseGuard
+from relay.hub.lease_doubt_hold import LeaseDoubtHold
 from relay.hub.login_queue import LoginQueue
 from relay.hub.loop_tick import LoopTick, log_defect
 from relay.hub.name_claims import NameClaims
@@ -112,7 +112,7 @@ class Hub:
         self.login_queue = LoginQueue(self._loop.call_later, self._call_in)
         self.peer_node_loss = PeerNodeLoss(self, self.bus)
         self.control_messages = ControlMessages(node_id, self.directory, self.bus, self, drain)
-        self._lease_guard = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
+        self._lease_guard = LeaseDoubtHold(self._lease, self._loop.call_later, self._hold, self._let_go)
         self._worker_pool = WorkerPool(tasks)
         self._record_writer = RecordWriter(self.directory, tasks, self.open_tick)
         self._name_claims = NameClaims(self, self.directory, self._record_writer, tasks)

@@ -34,7 +34,7 @@ PATIENCE_SECONDS: Final = 1.0
 log = structlog.get_logger()
 
 
-class Owner(Protocol):
+class HubInterface(Protocol):
     """The part of the hub that claims and some other parts use."""
 
     node_id: str
@@ -61,7 +61,7 @@ class Owner(Protocol):
 class NameClaims:
     """Runs the requests to the directory, and seats the sessions that own a name here."""
 
-    def __init__(self, node: Owner, directory: Directory, records: RecordWriter, tasks: TaskGroup) -> None:
+    def __init__(self, node: HubInterface, directory: Directory, records: RecordWriter, tasks: TaskGroup) -> None:
         self._node = node
         self._directory = directory
         self._records = records

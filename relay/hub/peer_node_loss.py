@@ -3,7 +3,7 @@
 import structlog
 
 from relay.bus.bus import Bus
-from relay.hub.name_claims import Owner
+from relay.hub.name_claims import HubInterface
 from relay.session import resume
 
 log = structlog.get_logger()
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 class PeerNodeLoss:
     """The other nodes, where partners of sessions here may live."""
 
-    def __init__(self, node: Owner, bus: Bus) -> None:
+    def __init__(self, node: HubInterface, bus: Bus) -> None:
         self._node = node
         self._bus = bus
 

@@ -42,7 +42,7 @@ class Reading(Struct):
     writable: bool  # Redis accepted new data at the last renewal of the lease
 
 
-class Exporter:
+class PrometheusPage:
     """Makes the page. It calls `read` for the state of the node each time."""
 
     def __init__(self, read: Callable[[], Awaitable[Reading]]) -> None:

@@ -5,9 +5,9 @@ from typing import Final
 from msgspec import Struct
 
 from relay.protocol.errors import Reason
-from relay.session.message_timestamps import MessageTimes
+from relay.session.message_timestamps import MessageTimestamps
 from relay.session.peer_messages import Ack, Resync, Text
-from relay.session.unacked_messages import Window, size
+from relay.session.unacked_messages import UnackedMessages, size
 from relay.shared_types import Party
 
 # This many bytes may be in flight to a client that hasn't taken them: enough for any round trip, small beside Redis'
@@ -15,7 +15,7 @@ from relay.shared_types import Party
 FLIGHT_BYTES: Final = 64 * 1024
 # This many spans of outcomes are remembered for ids that are sent again. A client that resumes repeats at most one
 # window.
-FATES_KEPT: Final = 512
+OUTCOMES_KEPT: Final = 512
 # For this many ended chats the reason is remembered, for messages that were written to them and arrive late.
 PAST_KEPT: Final = 32
 
@@ -38,13 +38,13 @@ class Outcomes:
         # An empty deque and an empty OrderedDict would cost every idle client 0.7 KB.
         self._spans: list[_Span] = []
         self._past: dict[str, Reason] | None = None
-        self._times: MessageTimes | None = None
+        self._times: MessageTimestamps | None = None
 
     @property
-    def times(self) -> MessageTimes:
+    def times(self) -> MessageTimestamps:
         """The times of messages that have an outcome, and of messages that were said on another node."""
         if self._times is None:
-            self._times = MessageTimes()
+            self._times = MessageTimestamps()
         return self._times
 
     def when(self, id: int) -> float | None:
@@ -63,7 +63,7 @@ class Outcomes:
                 span.last = last
                 return
         spans.append(_Span(first, last, chat, reason))
-        if len(spans) > FATES_KEPT:
+        if len(spans) > OUTCOMES_KEPT:
             del spans[0]
 
     def of(self, id: int) -> tuple[str | None, Reason | None]:
@@ -113,9 +113,9 @@ class Chat:
     def __init__(self, id: str, partner: Party) -> None:
         self.id = id
         self.partner = partner
-        self.window = Window()
+        self.window = UnackedMessages()
         self.received = 0  # highest partner id that this side was told
-        self.times = MessageTimes()  # the times of the partner's messages that came here, also of those not told
+        self.times = MessageTimestamps()  # the times of the partner's messages that came here, also of those not told
         self.retold = 0  # highest partner id that may have come with a different time than before
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
@@ -246,7 +246,7 @@ class Chat:
     @property
     def unsettled(self) -> tuple[int, list[float]]:
         """The highest id without acknowledgement, and the times of the messages up to it."""
-        times = MessageTimes()
+        times = MessageTimestamps()
         for run in self.window.runs:
             times.note(run.id, len(run.texts), run.at)
         return times.latest

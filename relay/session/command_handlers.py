@@ -107,7 +107,7 @@ def _say(session: "Session", command: Say) -> None:
     session.sent_messages.say(command)
 
 
-def _confirm(session: "Session", command: Acknowledge) -> None:
+def _acknowledge(session: "Session", command: Acknowledge) -> None:
     chat = session.chat
     if chat is None or not session.acks or command.chat not in (None, chat.id):
         return
@@ -152,11 +152,11 @@ def _cancel(session: "Session", command: Cancel) -> None:
         session.pairing.cancel()
 
 
-def _accept(session: "Session", command: AcceptCall) -> None:
+def _accept_call(session: "Session", command: AcceptCall) -> None:
     session.call_policy.accept(command)
 
 
-def _decline(session: "Session", command: DeclineCall) -> None:
+def _decline_call(session: "Session", command: DeclineCall) -> None:
     session.call_policy.decline(command)
 
 
@@ -172,14 +172,14 @@ def _unblock(session: "Session", command: Unblock) -> None:
         session.call_policy.unblock(name, command)
 
 
-def _type(session: "Session", command: NotifyTyping) -> None:
+def _notify_typing(session: "Session", command: NotifyTyping) -> None:
     chat = session.chat
     if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.half_closed:
         return
     session.host.post_if_writable(chat.partner.node_id, Typing(chat.partner.canonical_name, chat.id))
 
 
-def _nothing(session: "Session", command: Noop) -> None:
+def _noop(session: "Session", command: Noop) -> None:
     pass
 
 
@@ -225,14 +225,14 @@ def _quit(session: "Session", command: Quit) -> None:
         _end(session, command, Ending.QUIT, Bye())
 
 
-def _hangup(session: "Session", command: EndOfStream) -> None:
+def _end_of_stream(session: "Session", command: EndOfStream) -> None:
     if session.resumable:
         session.detach()
     else:
         _end(session, command, Ending.HUNG_UP)
 
 
-def _go_home(session: "Session", command: DrainClose) -> None:
+def _drain_close(session: "Session", command: DrainClose) -> None:
     if not _unsettled(session):  # told first: the node may close the connection while the name is being given back
         session.host.tell(session, Moving())
     _end(session, command, Ending.DRAINED)
@@ -240,21 +240,21 @@ def _go_home(session: "Session", command: DrainClose) -> None:
 
 COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     Say: _say,
-    Acknowledge: _confirm,
+    Acknowledge: _acknowledge,
     Call: _call,
     Leave: _leave,
     Who: _who,
     Cancel: _cancel,
-    AcceptCall: _accept,
-    DeclineCall: _decline,
+    AcceptCall: _accept_call,
+    DeclineCall: _decline_call,
     Block: _block,
     Unblock: _unblock,
-    NotifyTyping: _type,
+    NotifyTyping: _notify_typing,
     Ping: _ping,
     Quit: _quit,
-    EndOfStream: _hangup,
-    DrainClose: _go_home,
-    Noop: _nothing,
+    EndOfStream: _end_of_stream,
+    DrainClose: _drain_close,
+    Noop: _noop,
     Malformed: _malformed,
     Claim: _claim_again,
 }

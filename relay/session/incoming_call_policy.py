@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NOBODY: Final = frozenset[str]()  # shared, because a set of its own would cost each idle client 0.2 KB
 
 
-class CallPolicy:
+class IncomingCallPolicy:
     """The call policy of one session. The list of blocked names lives as long as the session on this node."""
 
     __slots__ = ("_blocked", "_session", "_told", "asks", "ringing")

@@ -81,7 +81,7 @@ def _typing(session: Session, mail: Typing) -> None:
         session.host.send_if_writable(session, PartnerTyping(chat.partner.display_name, chat.id))
 
 
-def _settle(session: Session, mail: CallConfirmed) -> None:
+def _call_confirmed(session: Session, mail: CallConfirmed) -> None:
     session.pairing.settled(mail)
 
 
@@ -126,7 +126,7 @@ def _ack(session: Session, mail: Ack) -> None:
             session.proceed()
 
 
-def _taken(session: Session, mail: FlowAck) -> None:
+def _flow_ack(session: Session, mail: FlowAck) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
         chat.taken = max(chat.taken, mail.id)
@@ -134,12 +134,12 @@ def _taken(session: Session, mail: FlowAck) -> None:
             session.sent_messages.go_on(chat)
 
 
-def _deaf(session: Session, mail: HalfClosed) -> None:
+def _half_closed(session: Session, mail: HalfClosed) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.unheard(Reason.QUIT, mail.last)
 
 
-def _gone(session: Session, mail: ChatEnded) -> None:
+def _chat_ended(session: Session, mail: ChatEnded) -> None:
     if session.pairing.concerns(mail.chat):
         session.pairing.taken_back()
     elif session.call_policy.concerns(mail.chat):
@@ -155,7 +155,7 @@ def _away(session: Session, mail: Away) -> None:
         session.host.tell(session, AwayEvent(chat.partner.display_name, mail.grace, chat.id))
 
 
-def _sync(session: Session, mail: Resync) -> None:
+def _resync(session: Session, mail: Resync) -> None:
     chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
     if session.fallback_chat is not None and session.fallback_chat.id == mail.chat:
         session.postpone(mail)  # handled once it is known whether that chat goes on
@@ -185,13 +185,13 @@ def _sync(session: Session, mail: Resync) -> None:
     session.proceed()
 
 
-def _unknown(session: Session, mail: UnknownSession) -> None:
+def _unknown_session(session: Session, mail: UnknownSession) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.chat.times.learn(mail.timed, mail.times)
         resume.unknown(session, session.chat, mail.node_id)
 
 
-def _moved(session: Session, mail: SessionMoved) -> None:
+def _session_moved(session: Session, mail: SessionMoved) -> None:
     if session.session_id == mail.session_id:
         session.superseded() if mail.taken else session.replaced(mail.fencing_token, mail.node_id)
     else:
@@ -221,13 +221,13 @@ _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Decline: _decline,
     Ringing: _ringing,
     Typing: _typing,
-    CallConfirmed: _settle,
-    HalfClosed: _deaf,
-    ChatEnded: _gone,
+    CallConfirmed: _call_confirmed,
+    HalfClosed: _half_closed,
+    ChatEnded: _chat_ended,
     Away: _away,
-    Resync: _sync,
-    SessionMoved: _moved,
+    Resync: _resync,
+    SessionMoved: _session_moved,
     Knew: _knew,
-    FlowAck: _taken,
-    UnknownSession: _unknown,
+    FlowAck: _flow_ack,
+    UnknownSession: _unknown_session,
 }

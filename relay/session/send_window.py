@@ -7,7 +7,7 @@ from relay.protocol.commands_and_events import Acked, Refused, Say, Unconfirmed
 from relay.protocol.errors import MESSAGES, Code, Reason
 from relay.session.chat import Chat, Outcomes
 from relay.session.memory_budget import MESSAGE_BYTES, PLENTY
-from relay.session.unacked_messages import Window, joined, size
+from relay.session.unacked_messages import UnackedMessages, joined, size
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROUNDING: Final = 1e-6
 
 
-class SentMessages:
+class SendWindow:
     """Numbers a client's messages. Ids rise by one from 1 through the session, across chats; each gets one outcome."""
 
     __slots__ = ("_full", "_next", "_seen", "_session", "_unsure", "outcomes")
@@ -147,7 +147,7 @@ class SentMessages:
             self.outcomes.record(self._seen + 1, last, chat.id, None)
             self._seen, self._next, self._unsure = last, max(self._next, last + 1), False
 
-    def full(self, window: Window, more: int) -> bool:
+    def full(self, window: UnackedMessages, more: int) -> bool:
         """Return whether a message of `more` bytes has to wait. An empty window takes one of any length."""
         host, count = self._session.host, window.count
         if not count:

@@ -40,13 +40,13 @@ from relay.session.chat import FLIGHT_BYTES, Chat
 from relay.session.client_connection_interface import ClientConnection
 from relay.session.command_handlers import COMMANDS, before_name
 from relay.session.grace_period import GracePeriod
-from relay.session.incoming_call_policy import CallPolicy
+from relay.session.incoming_call_policy import IncomingCallPolicy
 from relay.session.pairing import Pairing
 from relay.session.partner_node_counts import NO_TIES
 from relay.session.peer_messages import ChatEnded, FlowAck, HalfClosed, Knew, Mail, UnknownSession
 from relay.session.resume import RestoredState, partner_lost
 from relay.session.runtime_interface import SessionRuntime
-from relay.session.send_window import SentMessages
+from relay.session.send_window import SendWindow
 from relay.shared_types import ChatRef, Ended, Party
 
 # These commands wait for the outcome of the messages before them.
@@ -167,8 +167,8 @@ class Session:
         self.fallback_chat: ChatRef | None = None  # it goes on unless `chat` turns out to exist (see `resume`)
         self.ended: Ended | None = None  # the last chat that ended
         self.deferred: list[Mail] = []  # peer messages that came while the client was resuming
-        self.sent_messages = SentMessages(self)
-        self.call_policy = CallPolicy(self)
+        self.sent_messages = SendWindow(self)
+        self.call_policy = IncomingCallPolicy(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # the `instant` at which `pending` began to wait for messages
         self.pending: Command | None = None  # the following commands wait for this one (or for `pairing`)

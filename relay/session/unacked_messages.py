@@ -32,7 +32,7 @@ class Run(Struct, gc=False):
         return taken
 
 
-class Window:
+class UnackedMessages:
     """The messages that have no acknowledgement yet, in the order of their ids. The caller enforces the bounds."""
 
     __slots__ = ("_runs", "bytes", "count")

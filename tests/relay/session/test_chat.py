@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.protocol.errors import Reason
-from relay.session.chat import FATES_KEPT, FLIGHT_BYTES, PAST_KEPT, Chat, Outcomes
+from relay.session.chat import FLIGHT_BYTES, OUTCOMES_KEPT, PAST_KEPT, Chat, Outcomes
 from relay.session.peer_messages import Ack, Resync, Text
 from relay.shared_types import Party
 
@@ -34,7 +34,7 @@ class TestFates:
 
     def test_acknowledged_spans_of_a_chat_grow_together(self) -> None:
         outcomes = Outcomes()
-        for id in range(1, FATES_KEPT * 2):
+        for id in range(1, OUTCOMES_KEPT * 2):
             outcomes.record(id, id, "c1", None)
         assert outcomes.of(1) == ("c1", None)
 
@@ -55,7 +55,7 @@ class TestFates:
 
     def test_what_is_too_old_to_be_remembered_counts_as_lost(self) -> None:
         outcomes = Outcomes()
-        for id in range(1, FATES_KEPT + 2):
+        for id in range(1, OUTCOMES_KEPT + 2):
             outcomes.record(id, id, "c1", Reason.LEFT)
         assert outcomes.of(1) == (None, Reason.LOST)
         assert outcomes.of(2) == ("c1", Reason.LEFT)
