@@ -204,7 +204,7 @@ class Node:
         near = self._hub.peer_node_loss
         restarted_tasks.start("peers", self._directory.node_liveness.watch, near.watched, near.lost, near.back)
         restarted_tasks.start(
-            "shards", self._directory.data_loss.watch, self._control_messages.forgotten, self._hub.write_back
+            "shards", self._directory.data_loss.watch, self._control_messages.partitions_lost, self._hub.write_back
         )
         restarted_tasks.start("sweep", self._directory.sweep)
         restarted_tasks.start("memory", periodic_checks.mind_memory, self._hub)

@@ -210,7 +210,7 @@ class Bus:
         if link is None:
             return
         if link.lost(frame):
-            self._delegate.forgot(frame.node_id)
+            self._delegate.peer_forgot_us(frame.node_id)
         link.heard = now = clock()
         wanted, replies = link.take(frame, now)
         self._links.touch(frame.node_id)

@@ -89,7 +89,7 @@ class Hub:
             ClientConnection, None
         ] = {}  # clients that may hold memory; quiet ones aren't checked
         self._clients: dict[ClientConnection, None] = {}
-        self._forgotten: set[int] = set()  # partitions to write back
+        self._lost_partitions: set[int] = set()  # partitions to write back
 
         # The state of the tick (see `SessionRuntime` for `now` and `instant`).
         self.now = self.instant = 0.0
@@ -112,7 +112,7 @@ class Hub:
         self.login_queue = LoginQueue(self._loop.call_later, self._call_in)
         self.peer_node_loss = PeerNodeLoss(self, self.bus)
         self.control_messages = ControlMessages(node_id, self.directory, self.bus, self, drain)
-        self._lease_guard = LeaseDoubtHold(self._lease, self._loop.call_later, self._hold, self._let_go)
+        self._lease_doubt_hold = LeaseDoubtHold(self._lease, self._loop.call_later, self._hold, self._let_go)
         self._worker_pool = WorkerPool(tasks)
         self._record_writer = RecordWriter(self.directory, tasks, self.open_tick)
         self._name_claims = NameClaims(self, self.directory, self._record_writer, tasks)
@@ -124,8 +124,8 @@ class Hub:
         self.loop_iteration += 1
         self.lines_left = ROUND_LINES
         self.now, self.instant = int(clocks.wall() * 1000) / 1000, clocks.monotonic()
-        if self._lease_guard.watching and not self._lease.standing:
-            self._lease_guard.overdue()
+        if self._lease_doubt_hold.watching and not self._lease.standing:
+            self._lease_doubt_hold.overdue()
 
     def _deliver(self, mails: deque[Mail]) -> None:
         self.flush_generation += 1
@@ -158,7 +158,7 @@ class Hub:
 
     def stand(self) -> None:
         """Watch the lease, which holds, from now on."""
-        self._lease_guard.stands()
+        self._lease_doubt_hold.stands()
 
     def _call_in(self, newcomer: ClientConnection) -> None:
         if not self._tick.halted:
@@ -168,7 +168,7 @@ class Hub:
     def watch_the_entrance(self, seconds: float) -> None:
         """Update whether newcomers have to leave time for messages. This must be called every `seconds`."""
         counts = self.counts
-        self.login_queue.look(counts.taken + counts.delivered, seconds, away=self._lease.failing)
+        self.login_queue.look(counts.accepted + counts.delivered, seconds, away=self._lease.failing)
 
     @property
     def allowance(self) -> int:
@@ -355,34 +355,34 @@ class Hub:
 
     # --- Redis and other nodes
 
-    def forgot(self, node_id: str) -> None:
+    def peer_forgot_us(self, node_id: str) -> None:
         """Have every session with a partner on that node compare with it which messages have arrived."""
-        self.peer_node_loss.forgot(node_id)
+        self.peer_node_loss.peer_forgot_us(node_id)
 
     def heed(self, frame: Frame) -> None:
         """Handle a roll call, a farewell, or an operator's command."""
         self.control_messages.heed(frame)
 
-    def forgotten(self, *partitions: int) -> None:
+    def partitions_lost(self, *partitions: int) -> None:
         """Make a roll call for the partitions that Redis has lost."""
-        self.control_messages.forgotten(*partitions)
+        self.control_messages.partitions_lost(*partitions)
 
     async def restore(self) -> None:
         """Write the records of all sessions that this node still owns, and resync every chat across nodes."""
         await self._record_writer.write_all([s for s in self.sessions.values() if s.named])
         self.open_tick()
         for node_id in sorted(self.peer_node_loss.partner_nodes()):
-            self.peer_node_loss.forgot(node_id)
+            self.peer_node_loss.peer_forgot_us(node_id)
         self.bus.ask()
 
     def write_back(self, *partitions: int) -> None:
         """Write this node's records in these partitions again after a short delay, because Redis has lost them."""
-        if not self._forgotten:
+        if not self._lost_partitions:
             self.call_later(FORGOTTEN_SECONDS, lambda: self._worker_pool.start(self._write_back))
-        self._forgotten.update(partitions)
+        self._lost_partitions.update(partitions)
 
     async def _write_back(self) -> None:
-        partitions, self._forgotten = self._forgotten, set()
+        partitions, self._lost_partitions = self._lost_partitions, set()
         async for session in in_slices(list(self.sessions.values()), SLICE):
             if session.named and self.directory.keys.partition_of(session.canonical_name) in partitions:
                 self._record_writer.save(session)

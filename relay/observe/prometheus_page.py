@@ -104,7 +104,7 @@ def _users(counts: Counts, tally: Tally) -> Iterator[Metric]:
 
 
 def _messages(counts: Counts) -> Iterator[Metric]:
-    yield _counter("relay_messages_received", "Messages taken from clients of this node.", counts.taken)
+    yield _counter("relay_messages_received", "Messages taken from clients of this node.", counts.accepted)
     yield _counter("relay_messages_delivered", "Messages told to clients of this node.", counts.delivered)
     yield _counter(
         "relay_messages_acknowledged", "Messages of this node's clients that their partners have.", counts.acknowledged

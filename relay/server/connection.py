@@ -318,7 +318,7 @@ class Connection(asyncio.BufferedProtocol):
 
         Leaves any line whose batch result might differ from one-by-one handling.
         """
-        sent, lines = self.session.sent_messages, self.lines
+        sent, lines = self.session.send_window, self.lines
         most = min(self._share, self._hub.lines_left, sent.room(said))
         if lines and most > 0:
             assert self._dialect is not None
@@ -438,7 +438,7 @@ class Connection(asyncio.BufferedProtocol):
     def held_bytes(self) -> int:
         """Bytes of memory in use for this client's window, replies, waiting lines and partial line."""
         chat = self.session.chat
-        window = chat.window.bytes + MESSAGE_BYTES * len(chat.window) if chat is not None else 0
+        window = chat.unacked.bytes + MESSAGE_BYTES * len(chat.unacked) if chat is not None else 0
         lines = self.line_bytes + LINE_BYTES * len(self.lines) if self.lines else 0
         return window + self.write_buffer.held_bytes + lines + self.half
 

@@ -145,7 +145,7 @@ class SessionMoved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
 
     to: str
     session_id: str
-    taken: bool = False
+    superseded: bool = False
     fencing_token: int = 0  # 0: the sending node doesn't say it
     node_id: str = ""  # the node that has the session now; empty: that node doesn't understand `Knew`
 

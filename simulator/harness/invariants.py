@@ -71,7 +71,7 @@ class Invariants:
                 if session.named and not session.away:
                     owners[name] += 1
                 chat = session.chat
-                if chat is not None and len(chat.window):
+                if chat is not None and len(chat.unacked):
                     wrong.append(f"{name} on node {node.number} has messages under way")
         return wrong + [f"{name} has {count} live owners" for name, count in owners.items() if count > 1]
 

@@ -238,14 +238,14 @@ class TestMessages:
         pair(ann, ben)
         ann.says(Say("a"), Say("b"))
         world.settle()
-        assert (here.counts.taken, here.counts.acknowledged, there.counts.delivered) == (2, 0, 2)
+        assert (here.counts.accepted, here.counts.acknowledged, there.counts.delivered) == (2, 0, 2)
         world.pass_time(0.25)
         ben.reads()
         assert here.counts.acknowledged == 2
         latency = here.counts.latency
         assert (latency.counts[SECONDS.index(0.25)], sum(latency.counts)) == (1, 1), "not above its own bound"
         assert latency.sum == pytest.approx(0.25, abs=1e-5)
-        assert (here.counts.delivered, there.counts.taken, there.counts.acknowledged) == (0, 0, 0)
+        assert (here.counts.delivered, there.counts.accepted, there.counts.acknowledged) == (0, 0, 0)
 
     def test_a_clock_that_was_set_back_takes_no_time(self, world: World) -> None:
         """A sum that falls would look like the restart of a node."""
@@ -267,7 +267,7 @@ class TestMessages:
         world.settle()
         ann.says(Say("c", None, chat))
         assert risen(here.counts.unconfirmed) == {Reason.LEFT: 3}
-        assert (here.counts.taken, here.counts.acknowledged) == (3, 0)
+        assert (here.counts.accepted, here.counts.acknowledged) == (3, 0)
 
     def test_what_the_partner_may_have_missed_is_sent_again(self, world: World) -> None:
         here, there = world.place("n1"), world.place("n2")

@@ -27,7 +27,7 @@ class Hubs:
     def __init__(self) -> None:
         self.alive = {"s1", "s2"}
 
-    def forgotten(self, *partitions: int) -> None:
+    def partitions_lost(self, *partitions: int) -> None:
         raise AssertionError("no server has lost anything")
 
     def here(self, session_id: str) -> bool:

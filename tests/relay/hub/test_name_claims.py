@@ -313,7 +313,7 @@ async def test_nor_where_a_server_that_went_back_remembers_a_session_before_it(
     await until(lambda: first.closed)
     token = await token_of(guests.at(there))
     redis_store.hset(place.key, mapping={place.field: before, "@": "1 another"})
-    monkeypatch.setattr(here, "forgotten", waits.append)
+    monkeypatch.setattr(here, "partitions_lost", waits.append)
     again = guests.at(here, token=token)
     await until(lambda: len(waits) > 1)  # at first the partition named another server
     assert not again.lines()

@@ -240,7 +240,7 @@ class TestSync:
         world.lose()
         chat = ann.session.chat
         assert chat is not None
-        ann.session.host.post("n2", chat.sync(ann.session.party, reply=True))
+        ann.session.runtime.post("n2", chat.sync(ann.session.party, reply=True))
         world.settle()
         assert ann.texts() == ["b1", "b2", "b3"]
         assert ben.texts() == ["a1", "a2", "a3"]
@@ -293,6 +293,6 @@ def test_what_a_program_has_not_acknowledged_is_not_acknowledged_by_a_sync() -> 
     assert ben.texts() == ["a"]
     chat = ben.session.chat
     assert chat is not None
-    ben.session.host.post("n1", chat.sync(ben.session.party, reply=True))  # as a node that forgot the link
+    ben.session.runtime.post("n1", chat.sync(ben.session.party, reply=True))  # as a node that forgot the link
     world.settle()
     assert not [event for event in ann.hears() if isinstance(event, Acked)]

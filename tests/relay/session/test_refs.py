@@ -320,13 +320,13 @@ def test_the_record_says_so_as_long_as_it_is_so(
     ben = asking(world, "ben")
     written: dict[str, bool] = {}
     for user in (ann, ben):
-        save = user.session.host.save
+        save = user.session.runtime.save
 
         def noted(session: Session, then: Any = None, save: Any = save) -> None:
             written[session.canonical_name] = session.calling
             save(session, then)
 
-        monkeypatch.setattr(user.session.host, "save", noted)
+        monkeypatch.setattr(user.session.runtime, "save", noted)
     ann.says(Call("ben"))
     world.settle()
     assert written == {"ann": True, "ben": True}

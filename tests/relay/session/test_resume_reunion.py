@@ -136,7 +136,7 @@ def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann:
     ann.says(Say("a", 1))
     world.settle()
     assert again.texts() == ["a"]
-    again.session.host.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
+    again.session.runtime.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
     world.settle()
     assert ann.hears()[-1] == Acked(1, chat, world.time)
 

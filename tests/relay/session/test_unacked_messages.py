@@ -25,35 +25,35 @@ class TestWindow:
         window = UnackedMessages()
         for id in (1, 2, 4):
             window.add(id, ["abc"], NOON)
-        assert window.take(3) == [Run(1, ["abc", "abc"], 6, NOON)]
+        assert window.pop_upto(3) == [Run(1, ["abc", "abc"], 6, NOON)]
         assert (len(window), window.bytes) == (1, 3)
 
     def test_a_run_can_be_taken_in_part(self) -> None:
         window = UnackedMessages()
         window.add(1, ["a", "bé", "c", "d"], NOON)
-        assert window.take(2) == [Run(1, ["a", "bé"], 4, NOON)]
+        assert window.pop_upto(2) == [Run(1, ["a", "bé"], 4, NOON)]
         assert (list(window), len(window), window.bytes) == ([(3, "c"), (4, "d")], 2, 2)
 
     def test_taking_what_is_not_there_takes_nothing(self) -> None:
         window = UnackedMessages()
-        assert window.take(9) == []
+        assert window.pop_upto(9) == []
         window.add(5, ["a"], NOON)
-        assert window.take(4) == []
+        assert window.pop_upto(4) == []
         assert window.bytes == 1
 
     def test_everything_can_be_taken(self) -> None:
         window = UnackedMessages()
-        assert window.take_all() == []
+        assert window.pop_all() == []
         window.add(1, ["a"], NOON)
         window.add(9, ["b"], NOON)
-        assert window.take_all() == [Run(1, ["a"], 1, NOON), Run(9, ["b"], 1, NOON)]
+        assert window.pop_all() == [Run(1, ["a"], 1, NOON), Run(9, ["b"], 1, NOON)]
         assert (len(window), window.bytes) == (0, 0)
 
     def test_a_message_is_found_until_its_outcome_is_known(self) -> None:
         window = UnackedMessages()
         window.add(3, ["three", "four"], NOON)
         assert [window.find(id) for id in (2, 3, 4, 5)] == [None, "three", "four", None]
-        window.take(3)
+        window.pop_upto(3)
         assert (window.find(3), window.find(4)) == (None, "four")
 
     def test_the_list_that_was_added_stays_the_callers(self) -> None:
@@ -74,7 +74,9 @@ class TestWindow:
             model += [(first + n, text, at) for n, text in enumerate(texts)]
             if data.draw(st.booleans()):
                 upto = data.draw(st.integers(0, model[-1][0] + 1))
-                taken = [(run.id + n, text, run.at) for run in window.take(upto) for n, text in enumerate(run.texts)]
+                taken = [
+                    (run.id + n, text, run.at) for run in window.pop_upto(upto) for n, text in enumerate(run.texts)
+                ]
                 assert taken == [message for message in model if message[0] <= upto]
                 model = [message for message in model if message[0] > upto]
             self._alike(data, window, model)
