@@ -201,8 +201,14 @@ class Node:
                 await anyio.sleep(WAIT_SECONDS)
         self._waiting.over()
         restarted_tasks.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
-        near = self._hub.peer_node_loss
-        restarted_tasks.start("peers", self._directory.node_liveness.watch, near.watched, near.lost, near.back)
+        peer_node_loss = self._hub.peer_node_loss
+        restarted_tasks.start(
+            "peers",
+            self._directory.node_liveness.watch,
+            peer_node_loss.watched,
+            peer_node_loss.lost,
+            peer_node_loss.back,
+        )
         restarted_tasks.start(
             "shards", self._directory.data_loss.watch, self._control_messages.partitions_lost, self._hub.write_back
         )
@@ -389,7 +395,6 @@ def _limits(config: Config) -> Limits:
 
 def _terms(config: Config) -> AdmissionLimits:
     return AdmissionLimits(
-        max_line=config.max_line,
         connections=config.max_connections,
         connections_per_address=config.max_connections_per_address,
         claims_per_address=config.max_claims,

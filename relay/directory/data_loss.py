@@ -91,7 +91,7 @@ class DataLossWatch:
     async def watch(self, partitions_lost: Told, write_back: Told) -> None:
         """Check the servers until cancelled, and give all partitions of a server that lost data a new epoch.
 
-        `partitions_lost(*partitions)` is called for those with an epoch made by this node, which has to tell the others.
+        `partitions_lost(*partitions)` is called for those with an epoch made by this node, which has to tell others.
         `write_back(*partitions)` is called for those with a new epoch made by another node.
         """
         pause = min(LOOK_SECONDS, self._lease.seconds / 3)

@@ -1,4 +1,8 @@
-"""The hub runs the sessions of this node and routes peer messages: local ones stay here, others take the bus."""
+"""The hub runs the sessions of this node and routes peer messages: local ones stay here, others take the bus.
+
+After another node's crash nobody deletes its records. Sessions here are told (`peer_node_loss`). Each record stays
+until the next claim of its name replaces it (`Directory._vacant`), or until the sweep removes it.
+"""
 
 import asyncio
 from collections import deque
@@ -45,7 +49,7 @@ FORGOTTEN_SECONDS: Final = 0.02
 # Round trips to Redis in a call across nodes: the look-ups of the callee and its node's lease, the invitation and its
 # answer, and two records. They double if scripts have to be loaded, and pipelines may have to reconnect first.
 CALL_TRIPS: Final = 16
-# This many sessions are checked in one turn of the loop when records are written back: half a millisecond.
+# This many sessions are checked in one iteration of the loop when records are written back: half a millisecond.
 SLICE: Final = 500
 # At most this many lines are handled in one tick: some ten milliseconds, so that a thousand floods don't hold the loop.
 ROUND_LINES: Final = 4096
@@ -102,7 +106,8 @@ class Hub:
         self.directory = directory(self)
         self._lease = self.directory.lease
         self._tick = LoopTick(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
-        # These are the scheduler's own methods, because most inputs and messages call them.
+        # These are the methods of `LoopTick` themselves, because most inputs and messages call them. `receive` is the
+        # one of `BusDelegate`, which the bus calls for each frame: see `LoopTick.receive`.
         self.open_tick, self.mark_dirty, self.defer = self._tick.open_tick, self._tick.mark_dirty, self._tick.defer
         self.receive, self.call_later = self._tick.receive, self._tick.call_later
 
@@ -298,22 +303,22 @@ class Hub:
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """Log that a session has started or was resumed on this node."""
-        session.began, client = self.instant, session.client
+        session.started()
+        client = session.client
         who = {} if client is None else {"dialect": client.dialect, "client": client.peer}
         log.info("session started", name=session.canonical_name, session=session.session_id, resumed=resumed, **who)
 
     def _ended(self, session: Session, why: Ending) -> None:
-        if session.began:
+        seconds = session.stopped()
+        if seconds is not None:
             self.counts.endings[why] += 1
-            seconds = round(self.instant - session.began, 3)
             log.info(
                 "session ended",
                 name=session.canonical_name,
                 session=session.session_id,
                 reason=str(why),
-                seconds=seconds,
+                seconds=round(seconds, 3),
             )
-        session.began = 0.0
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
         """Forget the session, and have its name given back after the write under way."""

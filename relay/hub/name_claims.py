@@ -192,8 +192,8 @@ class NameClaims:
     def _known(self, session: Session, name: Name) -> None:
         """Start the claims and resumes that waited for this answer about the name."""
         self._hub.wake(session)
-        for turn in self._behind.pop(name.canonical_name, ()):
-            turn()
+        for retry in self._behind.pop(name.canonical_name, ()):
+            retry()
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
         """Find the session of the claim's token. The answer calls `come_back` or `session.unclaimed`."""

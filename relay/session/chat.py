@@ -130,7 +130,7 @@ class Chat:
         self._generation = -1  # the flush generation of `_run`
 
     def say(self, id: int, text: str, fencing_token: int, at: float, generation: int) -> Text | None:
-        """Put a message under way. `turn` is the flush generation.
+        """Put a message under way. `generation` is the flush generation.
 
         Returns the peer message to post, or None if the text was added to a posted one or has to wait.
         """
@@ -166,13 +166,13 @@ class Chat:
         return True
 
     def _may_leave(self) -> bool:
-        """Return whether the message that was just added may leave now, and set `held` if it may not."""
+        """Return whether the message that was just added may leave now, and set `paused` if it may not."""
         if not self.paused:
             self.paused = self.away or self.unacked.between(self.flow_acked, self._out) >= FLIGHT_BYTES
         return not self.paused
 
     def go_on(self, fencing_token: int) -> list[Text]:
-        """Return peer messages with the held texts for which there is room now."""
+        """Return peer messages with the waiting texts for which there is room now."""
         leaving, self.paused = self.unacked.next(
             self._out, FLIGHT_BYTES - self.unacked.between(self.flow_acked, self._out)
         )
@@ -197,7 +197,7 @@ class Chat:
         return self.go_on(fencing_token)
 
     def receive(self, mail: Text) -> list[str] | None:
-        """Take the partner's messages. Returns the new ones, the last of which has the id `received` now.
+        """Receive the partner's messages. Returns the new ones, the last of which has the id `received` now.
 
         Returns None if messages before them are missing.
         """

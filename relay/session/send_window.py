@@ -183,7 +183,7 @@ class SendWindow:
             self.go_on(chat)
 
     def go_on(self, chat: Chat) -> None:
-        """Post the held messages for which there is room, because the partner reads again."""
+        """Post the waiting messages for which there is room, because the partner reads again."""
         session, runtime = self._session, self._session.runtime
         for mail in chat.go_on(session.fencing_token):
             runtime.post(chat.partner.node_id, mail)

@@ -113,10 +113,10 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_began",
         "_since",
         "_ties",
         "acks",
-        "began",
         "call_policy",
         "chat",
         "client",
@@ -141,10 +141,10 @@ class Session:
     def __init__(self, runtime: SessionRuntime, *, resumable: bool = False) -> None:
         self.runtime = runtime
         self.resumable = resumable
-        self.client: ClientConnection | None = None  # the host sends events there
+        self.client: ClientConnection | None = None  # the runtime sends events there
         self.output_closed = False  # the connection is gone
-        self._ties = NO_TIES  # as last reported to the host
-        self.began = 0.0  # the host's `instant` at the start, which the host sets; 0: not yet started
+        self._ties = NO_TIES  # as last reported to the runtime
+        self._began = 0.0  # the runtime's `instant` at the start; 0: not started, or over
         self.state = State.NAMELESS
         self.named = False  # whether the state is in `NAMED`, kept here because each message needs it
         self._nameless()
@@ -490,6 +490,19 @@ class Session:
             part.let_go()
 
     # --- the connection, the name, the node
+
+    def dialect_known(self, *, resumable: bool) -> None:
+        """Note from the client's first bytes whether it speaks JSON, and so may come back."""
+        self.resumable = resumable
+
+    def started(self) -> None:
+        """Note that the session has started, or was resumed, on this node."""
+        self._began = self.runtime.instant
+
+    def stopped(self) -> float | None:
+        """Note that the session is over on this node. Returns the seconds for which it ran, or None if it didn't."""
+        began, self._began = self._began, 0.0
+        return self.runtime.instant - began if began else None
 
     def connect(self, client: ClientConnection) -> None:
         """Send events to this connection from now on."""

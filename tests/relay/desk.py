@@ -18,6 +18,7 @@ from relay.bus.bus import Bus
 from relay.bus.delegates import BusDelegate
 from relay.directory.directory import Directory, DirectoryDelegate, Lease, Unavailable
 from relay.hub.hub import Hub
+from relay.hub.rate_limit import NOWHERE, ClientSource
 from relay.redis_client import client as client_module
 from relay.redis_client import request_queue, round_trip_timeout
 from relay.redis_client.client import RedisClient
@@ -216,7 +217,13 @@ class Wire(Tcp):
     """A socket and its client. With `full` the client doesn't read, and the kernel takes no more."""
 
     def __init__(
-        self, hub: Hub, *, classic: bool = False, max_line: int = MAX_LINE, door: WebDoor | None = None
+        self,
+        hub: Hub,
+        *,
+        classic: bool = False,
+        max_line: int = MAX_LINE,
+        origin: ClientSource = NOWHERE,
+        door: WebDoor | None = None,
     ) -> None:
         super().__init__()
         self._hub = hub
@@ -225,7 +232,7 @@ class Wire(Tcp):
         self.rounds: list[int] = []  # the loop iteration of each write
         self._unsent: deque[bytes] = deque()
         self.eof_written = False  # by the node
-        self.connection = Connection(hub, max_line, classic=classic, door=door)
+        self.connection = Connection(hub, max_line, classic=classic, origin=origin, door=door)
         self.connection.connection_made(self)
 
     # --- the client
@@ -313,9 +320,14 @@ def clients(hub: Hub) -> Iterator[Connect]:
     wires: list[Wire] = []
 
     def connect(
-        data: bytes = b"", *, classic: bool = False, max_line: int = MAX_LINE, door: WebDoor | None = None
+        data: bytes = b"",
+        *,
+        classic: bool = False,
+        max_line: int = MAX_LINE,
+        origin: ClientSource = NOWHERE,
+        door: WebDoor | None = None,
     ) -> Wire:
-        wires.append(Wire(hub, classic=classic, max_line=max_line, door=door))
+        wires.append(Wire(hub, classic=classic, max_line=max_line, origin=origin, door=door))
         if data:
             wires[-1].send(data)
         return wires[-1]

@@ -173,6 +173,7 @@ class TestLimitsOfConnections:
         await until(lambda: client.aborted)
         assert risen(hub.counts.limits) == {Limit.NAME_TIME: 1}
 
+    # private: clients that hold as much as the test wants aren't connections, which alone can be plugged in
     async def test_memory_each_time_that_it_gets_short(self, hub: Hub) -> None:
         hoarder: Any = Holder(1 << 40)
         waiting: Any = Holder(0)

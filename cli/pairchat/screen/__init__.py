@@ -28,7 +28,7 @@ from pairchat.screen.theme import Theme
 from pairchat.screen.transcript import Transcript
 from pairchat.screen.unfinished_paste import PasteInput
 from pairchat.screen.viewport import Viewport
-from pairchat.settings_file import Settings
+from pairchat.settings import Settings
 from pairchat.stdio import StreamFailed
 from pairchat.wording import Exit, sentence, unsettled
 

@@ -329,7 +329,7 @@ class TestNoRoom:
         for number, browser in enumerate(browsers):
             browser.say(handshake(x_forwarded_for=f"203.0.113.{number}"))
             assert b" 101 " in browser.written
-        assert sorted(admission._quotas) == ["203.0.113.0", "203.0.113.1"]
+        assert sorted(admission.networks) == ["203.0.113.0", "203.0.113.1"]
         assert admission.open == 2
         third = come(admission, "10.0.0.1")
         assert not third.aborted
@@ -340,4 +340,4 @@ class TestNoRoom:
         for browser in (*browsers, third, fourth):
             browser.abort()
         assert admission.open == 0
-        assert not admission._quotas
+        assert not admission.networks

@@ -233,23 +233,26 @@ class TestProxies:
             moves.append((source, address))
             return ClientSource(None, address)
 
-        there = wire(door=front(hub, move=move, trusted=("192.0.2.0/24",)))
-        there.connection._origin = ClientSource(None, "192.0.2.1")
+        there = wire(door=front(hub, move=move, trusted=("192.0.2.0/24",)), origin=ClientSource(None, "192.0.2.1"))
         there.send(handshake(x_forwarded_for="203.0.113.7"))
         assert status(there) == 101
         assert [address for _, address in moves] == ["203.0.113.7"]
         assert there.connection.peer == "203.0.113.7"
 
     async def test_nobody_else_may_say_whose_it_is(self, hub: Hub, wire: Connect) -> None:
-        there = wire(door=front(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)))
-        there.connection._origin = ClientSource(None, "198.51.100.1")
+        there = wire(
+            door=front(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)),
+            origin=ClientSource(None, "198.51.100.1"),
+        )
         there.send(handshake(x_forwarded_for="203.0.113.7"))
         assert status(there) == 101
         assert there.connection.peer == "198.51.100.1"
 
     async def test_an_address_with_too_many_is_told_so(self, hub: Hub, wire: Connect) -> None:
-        there = wire(door=front(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)))
-        there.connection._origin = ClientSource(None, "192.0.2.1")
+        there = wire(
+            door=front(hub, move=lambda _source, _address: None, trusted=("192.0.2.0/24",)),
+            origin=ClientSource(None, "192.0.2.1"),
+        )
         there.send(handshake(x_forwarded_for="203.0.113.7"))
         assert status(there) == 429
         assert int(header(there, "retry-after") or 0) > 0
@@ -310,13 +313,12 @@ class TestLimits:
             def left(self) -> None:
                 left.append(1)
 
-        there = wire(door=door)
-        there.connection._origin = Origin()
+        there = wire(door=door, origin=Origin())
         there.send(get())
         assert not hub.clients
         there.reset()
         assert left == [1]
-        assert not door._open
+        assert not door._open  # private: nothing else shows that the node keeps nothing of it
 
     async def test_its_name_is_not_waited_for(self, hub: Hub, wire: Connect, door: Front) -> None:
         hub.limits = Limits(name=0.02)

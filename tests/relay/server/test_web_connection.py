@@ -150,6 +150,7 @@ class TestControlFrames:
         there = await browser(wire, door)
         await until(lambda: [one.opcode for one in there.seen] == [PING] * 3)
 
+    # private: that no ping leaves when one is due shows only if the test says when it is due
     async def test_it_does_not_ping_who_heard_something(
         self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -163,6 +164,7 @@ class TestControlFrames:
         assert connection.write_buffer.size
         monkeypatch.undo()
 
+    # private: that no ping leaves when one is due shows only if the test says when it is due
     async def test_nor_who_does_not_read(self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch) -> None:
         ann = await user(wire, door, "ann")
         ann.wire.full = True
@@ -385,7 +387,7 @@ async def test_nothing_is_kept_of_a_connection_that_is_gone(hub: Hub, wire: Conn
     assert isinstance(connection, WebConnection)
     there.send(frame(b"x" * 50)[:30])
     there.wire.reset()
-    assert connection._beat is None
+    assert connection._beat is None  # private: a timer that is left shows nowhere else
     assert connection.half == 0
     assert connection not in hub.clients
     assert hub.counts.connections == 1, "counted once"

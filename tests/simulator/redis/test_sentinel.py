@@ -149,6 +149,7 @@ def test_a_failover_whose_leader_dies_is_made_good(world: World) -> None:
         if primaries(world):
             break
     for guard in world.guards:
+        # private: no sentinel tells whom another one has promoted
         if guard.epoch == 0 and guard.voted and world.sentinels._promoted and world.sentinels._promoted[1] is guard:
             guard.kill()
     world.wait(40)
