@@ -115,7 +115,7 @@ class Frames:
         async for event in self._chat:
             while isinstance(event, Settled) and event.text is self._unsaid:
                 await self._changed.wait()
-            await self._write(_frame_of(event))
+            await self._write(frame_of(event))
             self._told += 1
             self._wake()
             if isinstance(event, Settled) and event.text.fate is not DeliveryStatus.DELIVERED:
@@ -279,8 +279,8 @@ def _echoed(key: str, value: object) -> bool:
 _NEEDED = {"to": "name", "who": "name", "block": "name", "unblock": "name", "msg": "text"}
 
 
-def _frame_of(event: Event) -> dict[str, Any]:
-    """Return an event as a frame."""
+def frame_of(event: Event) -> dict[str, Any]:
+    """Return an event as a frame: a node's own, with its names of fields, where there is one."""
     match event:
         case events.Joined():
             joined = msgspec.structs.asdict(event)
