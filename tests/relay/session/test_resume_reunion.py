@@ -192,13 +192,13 @@ def test_no_peer_message_is_told_before_the_welcome(
     chat = pair(ann, ben)
     ben.says(EndOfStream())
     world.settle()
-    again = is_found(comes_back(ben, world.place("n3"), chat))
+    again = is_found(comes_back(ben, world.place("n3"), chat, sent=1))
     told = again.hears()
     assert told == []
     mail = dict(samples(kind))[which]
     party = ann.session.party
     about = {"to": "ben", "chat": chat, "fencing_token": party.fencing_token, "node_id": "n1", "id": 1, "prev": 0}
-    about |= {"party": party, "caller": party, "callee": party, "last": 0, "timed": 0, "said": 0}
+    about |= {"party": party, "caller": party, "callee": party, "last": 1, "timed": 0, "said": 0}
     known = {name: about[name] for name in mail.__struct_fields__ if name in about}
     world.place("n3").deliver(cast(Mail, replace(mail, **known)))
     told = again.hears()
