@@ -1,6 +1,6 @@
 """The hub runs the sessions of this node and routes peer messages: local ones stay here, others take the bus.
 
-After another node's crash nobody deletes its records. Sessions here are told (`peer_node_loss`). Each record stays
+A crash of another node changes no record by itself. Sessions here are told (`peer_node_loss`). Each record stays
 until the next claim of its name replaces it (`Directory._vacant`), or until the sweep removes it.
 """
 
