@@ -1,4 +1,4 @@
-"""The counters of a node: plain numbers that all code adds to. `relay.observe.exporter` reads them at each request.
+"""The counters of a node: plain numbers that all code adds to. `prometheus_page` reads them at each request.
 
 Messages are counted in batches, and their latency once for each acknowledgement, to keep the hot path short.
 """
@@ -102,7 +102,7 @@ class Counts:
         self.limits = dict.fromkeys(Limit, 0)
 
         # Messages of this node's clients. Each accepted one is acknowledged or unconfirmed in the end.
-        self.taken = 0
+        self.accepted = 0
         self.acknowledged = 0
         self.unconfirmed = dict.fromkeys(Reason, 0)
         self.resent = 0  # messages sent again, as the partner or its node may have missed them

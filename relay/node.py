@@ -22,7 +22,7 @@ from relay.bus.reliable_link import Kind
 from relay.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.entropy import entropy
-from relay.hub import housekeeping
+from relay.hub import periodic_checks
 from relay.hub.hub import Hub
 from relay.logs import Spell
 from relay.metrics import Counts
@@ -31,12 +31,12 @@ from relay.net.fd_guard import Port, raise_limit
 from relay.net.tcp_health import LOOK_SECONDS
 from relay.net.tls_transport import server_context
 from relay.observe import loop_lag, session_stats
-from relay.observe.exporter import Exporter, Reading
 from relay.observe.probe_server import Probes
+from relay.observe.prometheus_page import PrometheusPage, Reading
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
-from relay.process.ignored_signals import unless_ignored
 from relay.process.machine import Machine
+from relay.process.unignored_signals import unless_ignored
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.server.admission import Admission, AdmissionLimits
@@ -169,7 +169,7 @@ class Node:
 
         tasks.start_soon(wait_for_signal)
         if "http" in sockets:  # starts before Redis is there, as a node that waits for it is alive
-            probes = Probes(self._why_not_ready, Exporter(self._read).page, lambda: self._redis_client.unwatched)
+            probes = Probes(self._why_not_ready, PrometheusPage(self._read).page, lambda: self._redis_client.unwatched)
             RestartedTasks(tasks).start("http", probes.serve, sockets["http"])
         with starting:
             await self._start(tasks)
@@ -201,16 +201,22 @@ class Node:
                 await anyio.sleep(WAIT_SECONDS)
         self._waiting.over()
         restarted_tasks.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
-        near = self._hub.peer_node_loss
-        restarted_tasks.start("peers", self._directory.node_liveness.watch, near.watched, near.lost, near.back)
+        peer_node_loss = self._hub.peer_node_loss
         restarted_tasks.start(
-            "shards", self._directory.data_loss.watch, self._control_messages.forgotten, self._hub.write_back
+            "peers",
+            self._directory.node_liveness.watch,
+            peer_node_loss.watched,
+            peer_node_loss.lost,
+            peer_node_loss.back,
+        )
+        restarted_tasks.start(
+            "shards", self._directory.data_loss.watch, self._control_messages.partitions_lost, self._hub.write_back
         )
         restarted_tasks.start("sweep", self._directory.sweep)
-        restarted_tasks.start("memory", housekeeping.mind_memory, self._hub)
-        restarted_tasks.start("links", housekeeping.mind_links, self._bus, self._directory.node_liveness)
+        restarted_tasks.start("memory", periodic_checks.mind_memory, self._hub)
+        restarted_tasks.start("links", periodic_checks.mind_links, self._bus, self._directory.node_liveness)
         restarted_tasks.start("heap", self._machine.mind_heap)
-        restarted_tasks.start("clients", housekeeping.mind_peers, self._hub, LOOK_SECONDS)
+        restarted_tasks.start("clients", periodic_checks.mind_peers, self._hub, LOOK_SECONDS)
         restarted_tasks.start("windows", session_stats.watch_windows, self._hub, self._counts)
         restarted_tasks.start("loop", loop_lag.watch_loop, self._counts)
         restarted_tasks.start("report", self._reporter.run)
@@ -389,7 +395,6 @@ def _limits(config: Config) -> Limits:
 
 def _terms(config: Config) -> AdmissionLimits:
     return AdmissionLimits(
-        max_line=config.max_line,
         connections=config.max_connections,
         connections_per_address=config.max_connections_per_address,
         claims_per_address=config.max_claims,

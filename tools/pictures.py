@@ -19,8 +19,8 @@ DOCS: Final = ROOT / "docs"
 SENDING: Final = (
     ("server/connection.py", "Connection.pump", "bytes to lines to commands; waits while the session is blocked"),
     (
-        "session/sent_messages.py",
-        "SentMessages.say",
+        "session/send_window.py",
+        "SendWindow.say",
         "checks the id, puts the text into the window and into a peer message",
     ),
     ("hub/hub.py", "Hub.post", "to _deliver if the partner is on this node, else to the link to its node"),
@@ -34,7 +34,7 @@ RECEIVING: Final = (
     ),
     ("session/peer_handlers.py", "receive", "checks chat, fencing token and id, and tells the client, once"),
     ("hub/hub.py", "Hub._deliver", "finds the session by its canonical name"),
-    ("bus/bus.py", "Bus._take", "accepts the next frame of the stream, and requests missing ones"),
+    ("bus/bus.py", "Bus._receive", "accepts the next frame of the stream, and requests missing ones"),
 )
 FILES: Final = {file for file, _, _ in (*SENDING, *RECEIVING)}
 

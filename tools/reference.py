@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import pairchat
-from pairchat import client_protocol, events
+from pairchat import events, sansio_protocol
 from tools.source import class_of, comments, source_of
 
 ROOT: Final = Path(__file__).parents[1]
@@ -124,7 +124,7 @@ def _signature(function: Function, name: str | None = None) -> str:
 
 def _alias(name: str) -> str:
     """Return the definition of a type from the module that has it."""
-    for module in (events, client_protocol):
+    for module in (events, sansio_protocol):
         source = inspect.getsource(module)
         for node in ast.parse(source).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:

@@ -1,7 +1,6 @@
 """Chat with one other person or program over a relay. `connect` does the I/O, `ClientProtocol` does none."""
 
 from pairchat.client import Chat, connect
-from pairchat.client_protocol import AuthToken, ClientProtocol, Trace
 from pairchat.errors import (
     BadServer,
     BadSettings,
@@ -40,6 +39,7 @@ from pairchat.events import (
 )
 from pairchat.pending_requests import Request
 from pairchat.receipt import Receipt
+from pairchat.sansio_protocol import AuthToken, ClientProtocol, Trace
 from pairchat.saved_session import SessionState
 from pairchat.states import State
 

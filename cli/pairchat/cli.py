@@ -16,7 +16,7 @@ from pairchat.errors import BadSettings, PairchatError
 from pairchat.ndjson_mode import Frames
 from pairchat.pipe_mode import Pipe
 from pairchat.session_store import state_folder
-from pairchat.settings_file import Settings
+from pairchat.settings import Settings
 from pairchat.stdio import LAST_WORDS, Notices, ReaderGone, StreamFailed, prepare
 from pairchat.tls_setup import client_context
 from pairchat.user_folders import home

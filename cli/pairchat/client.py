@@ -20,7 +20,6 @@ from typing import Self
 import anyio
 
 from pairchat.address import parse_address
-from pairchat.client_protocol import ClientProtocol, Trace
 from pairchat.credentials import Auth
 from pairchat.dial import BROKEN, Route
 from pairchat.entropy import entropy
@@ -29,6 +28,7 @@ from pairchat.events import Event, Invited, Joined, Message, Outgoing, Paired, P
 from pairchat.pending_requests import Request
 from pairchat.receipt import Receipt
 from pairchat.reconnector import CONNECT_WAIT, READ_BYTES, Reconnector
+from pairchat.sansio_protocol import ClientProtocol, Trace
 from pairchat.session_store import SessionStore
 from pairchat.states import State
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from pairchat.bounded_read import read_file
-from pairchat.client_protocol import AuthToken
 from pairchat.errors import BadSettings
+from pairchat.sansio_protocol import AuthToken
 
 Auth = Callable[[], str | Awaitable[str | None] | None]
 

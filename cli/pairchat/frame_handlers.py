@@ -20,7 +20,7 @@ from pairchat.unacked_messages import UnackedMessages
 from relay.protocol import json_frames
 
 if TYPE_CHECKING:
-    from pairchat.client_protocol import ClientProtocol
+    from pairchat.sansio_protocol import ClientProtocol
 
 # Codes that refuse a frame as such, independent of its request. A ping can be refused with these only.
 _ABOUT_FRAMES: Final = frozenset({"bad_frame", "rate_limited"})

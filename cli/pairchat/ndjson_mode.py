@@ -22,8 +22,8 @@ from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, Refused
 from pairchat.events import DeliveryStatus, Event, Lost, Settled
 from pairchat.pending_requests import GIVEN_UP
+from pairchat.run_alongside import run_alongside
 from pairchat.stdio import LineReader, LineTooLong, write_all
-from pairchat.tasks import alongside
 from pairchat.wording import Exit
 from relay.protocol.json_frames import MAX_ID, MAX_REF
 
@@ -96,7 +96,7 @@ class Frames:
             await self._listen(waiting)
 
         with commands, waiting:
-            await alongside(self._tell, lambda: alongside(ask, lambda: self._read(commands)))
+            await run_alongside(self._tell, lambda: run_alongside(ask, lambda: self._read(commands)))
         return self._status
 
     async def _reach(self, call: _Call, wait: bool) -> None:
@@ -115,7 +115,7 @@ class Frames:
         async for event in self._chat:
             while isinstance(event, Settled) and event.text is self._unsaid:
                 await self._changed.wait()
-            await self._write(_frame_of(event))
+            await self._write(frame_of(event))
             self._told += 1
             self._wake()
             if isinstance(event, Settled) and event.text.fate is not DeliveryStatus.DELIVERED:
@@ -279,8 +279,8 @@ def _echoed(key: str, value: object) -> bool:
 _NEEDED = {"to": "name", "who": "name", "block": "name", "unblock": "name", "msg": "text"}
 
 
-def _frame_of(event: Event) -> dict[str, Any]:
-    """Return an event as a frame."""
+def frame_of(event: Event) -> dict[str, Any]:
+    """Return an event as a frame: a node's own, with its names of fields, where there is one."""
     match event:
         case events.Joined():
             joined = msgspec.structs.asdict(event)

@@ -13,6 +13,7 @@ from pairchat.address import parse_address
 from pairchat.client import DEFAULT_SERVER
 from pairchat.errors import BadServer, BadSettings
 from pairchat.escape import word
+from pairchat.settings import NOTIFY, THEMES
 from pairchat.wording import Exit
 
 
@@ -80,11 +81,9 @@ def _asked() -> dict[str, Any]:
     return {
         "name": typer.prompt("Your name", value_proc=_a_name),
         "server": typer.prompt("Servers, with spaces between", default=DEFAULT_SERVER, value_proc=_servers),
-        "theme": typer.prompt(
-            "Your terminal is dark, light, or auto", default="auto", value_proc=_one_of(settings_file.THEMES)
-        ),
+        "theme": typer.prompt("Your terminal is dark, light, or auto", default="auto", value_proc=_one_of(THEMES)),
         "notify": typer.prompt(
-            "Call you by bell, auto (a notification), or off", default="bell", value_proc=_one_of(settings_file.NOTIFY)
+            "Call you by bell, auto (a notification), or off", default="bell", value_proc=_one_of(NOTIFY)
         ),
     }
 
@@ -147,12 +146,12 @@ Timeout = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Commands in and events out as JSON, one a line. For programs.")]
 Theme = Annotated[
     str,
-    typer.Option(metavar="|".join(settings_file.THEMES), envvar="PAIRCHAT_THEME", help="The terminal's background."),
+    typer.Option(metavar="|".join(THEMES), envvar="PAIRCHAT_THEME", help="The terminal's background."),
 ]
 Notify = Annotated[
     str,
     typer.Option(
-        metavar="|".join(settings_file.NOTIFY),
+        metavar="|".join(NOTIFY),
         envvar="PAIRCHAT_NOTIFY",
         help="How to call you while the terminal has no focus; auto: as this terminal is known to notify.",
     ),

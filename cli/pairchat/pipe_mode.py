@@ -11,8 +11,8 @@ from pairchat.client import Chat
 from pairchat.errors import ConnectionLost, NameLost, PairchatError, Refused
 from pairchat.escape import lines, word
 from pairchat.events import DeliveryStatus, Left, Lost, Message, Paired, Settled
+from pairchat.run_alongside import run_alongside
 from pairchat.stdio import LineReader, LineTooLong, StreamFailed, write_all
-from pairchat.tasks import alongside
 from pairchat.wording import Exit, notice, refusal, unsettled
 
 
@@ -47,7 +47,7 @@ class Pipe:
                 self._say(refusal(error))
                 return Exit.PARTNER
         try:
-            await alongside(self._print, self._feed)
+            await run_alongside(self._print, self._feed)
         except (PairchatError, StreamFailed):
             for text in self._chat.pending:
                 self._say(unsettled(text))

@@ -13,12 +13,12 @@ import anyio
 import anyio.to_thread
 from anyio.abc import ByteStream
 
-from pairchat.client_protocol import ClientProtocol
 from pairchat.credentials import Auth, prove
 from pairchat.dial import BROKEN, Route, pauses
 from pairchat.entropy import entropy
 from pairchat.errors import ConnectionFailed, ConnectionLost, NotAdmitted, PairchatError
 from pairchat.events import Bye, Complaint, Event, Lost
+from pairchat.sansio_protocol import ClientProtocol
 from pairchat.saved_session import SessionState
 from pairchat.session_store import SessionStore
 from pairchat.states import State

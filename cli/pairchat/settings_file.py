@@ -1,8 +1,7 @@
-"""This module has the settings. Options override the environment, and the environment overrides the file."""
+"""This module reads and writes the file with the settings. The environment and options override what it has."""
 
 import os
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +12,6 @@ from pairchat.errors import BadSettings
 from pairchat.user_folders import user_folder
 
 FILE: Final = "config.toml"
-# The choices of the screen are repeated here so that help and completion need not import it, which is slow.
-THEMES: Final = ("auto", "dark", "light")
-NOTIFY: Final = ("off", "bell", "auto", "osc9", "osc777", "osc99")
-
 # The keys of the file, each named like its option, and the types of their values.
 _KEYS: Final[dict[str, Any]] = {
     "name": str,
@@ -33,34 +28,6 @@ _KEYS: Final[dict[str, Any]] = {
     "tls_key": str,
     "auth_file": str,
 }
-
-
-@dataclass
-class Settings:
-    """The settings for one run of the program."""
-
-    name: str | None = None
-    to: str | None = None
-    servers: list[str] = field(default_factory=list)
-    wait: bool = False
-    timeout: float | None = None
-    json: bool = False
-    ask: bool = False
-    theme: str = "auto"
-    notify: str = "bell"
-    mouse: bool = True
-    typing: bool = True
-    tls: bool = False
-    tls_ca: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    auth_file: str | None = None
-
-    def check(self) -> None:
-        """Raise `BadSettings` for an unknown choice, even if this run doesn't use it, as in a pipe."""
-        for what, value, choices in (("theme", self.theme, THEMES), ("notify", self.notify, NOTIFY)):
-            if value not in choices:
-                raise BadSettings(f"{what} can't be {value!r}; choose from {', '.join(choices)}")
 
 
 def config_file() -> Path | None:

@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """The state of a session. `pairchat.client_protocol` shows the transitions."""
+    """The state of a session. `pairchat.sansio_protocol` shows the transitions."""
 
     NAMELESS = "nameless"  # no name was claimed yet, or the last one was lost
     CLAIMING = "claiming"  # a name was asked for

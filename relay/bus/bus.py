@@ -1,9 +1,9 @@
 """The bus carries peer messages between nodes over Redis pub/sub.
 
-Each node has one inbox channel, and all messages of a tick for one node leave in one PUBLISH. Links (`link`) repair the
-losses of pub/sub. After one of the node's two connections (`publisher`, `relay.bus.subscriber`) was replaced, the bus
-retransmits its own frames, or asks other nodes for theirs. It publishes nothing and accepts no messages while the node
-doesn't hold its lease.
+Each node has one inbox channel, and all messages of a tick for one node leave in one PUBLISH. Links (`reliable_link`)
+repair the losses of pub/sub. After one of the node's two connections (`publisher`, `relay.bus.subscriber`) was
+replaced, the bus retransmits its own frames, or asks other nodes for theirs. It publishes nothing and accepts no
+messages while the node doesn't hold its lease.
 """
 
 import asyncio
@@ -203,14 +203,14 @@ class Bus:
         if frame.kind is not MAIL and frame.kind > MISSING:
             self._delegate.heed(frame)
         elif self._lease.standing:
-            self._take(frame)
+            self._receive(frame)
 
-    def _take(self, frame: Frame) -> None:
+    def _receive(self, frame: Frame) -> None:
         link = self._links.get(frame.node_id) or self._open(frame.node_id)
         if link is None:
             return
         if link.lost(frame):
-            self._delegate.forgot(frame.node_id)
+            self._delegate.peer_forgot_us(frame.node_id)
         link.heard = now = clock()
         wanted, replies = link.take(frame, now)
         self._links.touch(frame.node_id)

@@ -29,7 +29,7 @@ class BusDelegate(Protocol):
     def receive(self, mails: list[Mail]) -> None:
         """Handle the peer messages of one frame from another node. They arrive in order, and each of them once."""
 
-    def forgot(self, node_id: str) -> None:
+    def peer_forgot_us(self, node_id: str) -> None:
         """Reconcile with a node that had forgotten this one: messages under way to it will never arrive.
 
         This is called before any message that the node has sent since then.

@@ -88,24 +88,24 @@ class DataLossWatch:
 
     # --- the watch
 
-    async def watch(self, forgotten: Told, write_back: Told) -> None:
+    async def watch(self, partitions_lost: Told, write_back: Told) -> None:
         """Check the servers until cancelled, and give all partitions of a server that lost data a new epoch.
 
-        `forgotten(*partitions)` is called for those with an epoch made by this node, which has to tell the others.
+        `partitions_lost(*partitions)` is called for those with an epoch made by this node, which has to tell others.
         `write_back(*partitions)` is called for those with a new epoch made by another node.
         """
         pause = min(LOOK_SECONDS, self._lease.seconds / 3)
         while True:
-            await self.look(forgotten, write_back)
+            await self.look(partitions_lost, write_back)
             await anyio.sleep(pause)
 
-    async def look(self, forgotten: Told, write_back: Told) -> None:
+    async def look(self, partitions_lost: Told, write_back: Told) -> None:
         """Check each server once, all of them concurrently."""
         await self._share_out()
         async with anyio.create_task_group() as tasks:
             for home, shard in self._shards.items():
                 if home is not None and shard.partitions:
-                    tasks.start_soon(self._look_at, shard, forgotten, write_back)
+                    tasks.start_soon(self._look_at, shard, partitions_lost, write_back)
         self._turn += 1
 
     async def _share_out(self) -> None:
@@ -125,7 +125,7 @@ class DataLossWatch:
                 shard.unsure = clock()
         self._shards = shards
 
-    async def _look_at(self, shard: _Shard, forgotten: Told, write_back: Told) -> None:
+    async def _look_at(self, shard: _Shard, partitions_lost: Told, write_back: Told) -> None:
         """Check one partition, another one each time, so that evicted ones are found too, sooner or later."""
         number = shard.partitions[self._turn % len(shard.partitions)]
         began = clock()
@@ -137,8 +137,8 @@ class DataLossWatch:
             if self._news(number, made, epoch):
                 shard.unsure = clock()
                 shard.doubted.update(shard.partitions)
-                (forgotten if made else write_back)(number)
-            await self._begin(shard, forgotten, write_back)
+                (partitions_lost if made else write_back)(number)
+            await self._begin(shard, partitions_lost, write_back)
         except Unavailable:
             shard.unsure = clock()
 
@@ -147,7 +147,7 @@ class DataLossWatch:
         known, self._epochs[number] = self._epochs.get(number, epoch), epoch
         return bool(made) or epoch != known
 
-    async def _begin(self, shard: _Shard, forgotten: Told, write_back: Told) -> None:
+    async def _begin(self, shard: _Shard, partitions_lost: Told, write_back: Told) -> None:
         """Make a new epoch for each doubted partition without one. Another node may have been quicker with some."""
         async for numbers in slices(list(shard.doubted), SLICE):
             answers = await self._redis_client.scripts(_FOUND, [self._keys[number] for number in numbers], 0, self._ttl)
@@ -155,7 +155,7 @@ class DataLossWatch:
             for number, (made, epoch, _) in zip(numbers, answers, strict=True):
                 if self._news(number, made, epoch):
                     begun[bool(made)].append(number)
-            for told, some in ((forgotten, begun[True]), (write_back, begun[False])):
+            for told, some in ((partitions_lost, begun[True]), (write_back, begun[False])):
                 if some:
                     told(*some)
             shard.doubted.difference_update(numbers)

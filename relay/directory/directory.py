@@ -20,10 +20,10 @@ from relay.directory.data_loss import PARTITION_SECONDS, DataLossWatch
 from relay.directory.lease import Lease
 from relay.directory.node_liveness import NodeLiveness
 from relay.directory.record import BadRecord, Record, SessionRecord
-from relay.model import Located
 from relay.protocol.errors import Presence
 from relay.redis_client.client import RedisClient, Script, Unavailable
 from relay.redis_client.keys import PARTITIONS, Keys, RecordKey
+from relay.shared_types import Located
 
 __all__ = ["Directory", "Lease", "NameLost", "Record", "SessionRecord", "Unavailable"]
 
@@ -55,7 +55,7 @@ class NameLost(Exception):
 class DirectoryDelegate(Protocol):
     """The user of the directory: the node's hub."""
 
-    def forgotten(self, *partitions: int) -> None:
+    def partitions_lost(self, *partitions: int) -> None:
         """Have all nodes write their users' records again, as Redis has lost these partitions."""
 
     def here(self, session_id: str) -> bool:
@@ -112,7 +112,7 @@ class Directory:
         """Return the record of this name if it has this token, whether or not its owner is alive; otherwise None."""
         place = self.keys.place(canonical_name)
         while (answer := await self._redis_client.script(_FIND, place.key, place.field, 0, self._ttl))[0] == b"forgot":
-            self._delegate.forgotten(place.partition)
+            self._delegate.partitions_lost(place.partition)
         holder = _read(answer[1], place) if answer[0] == b"found" else None
         return holder if holder is not None and _shows(holder, token_hash) else None
 
@@ -164,12 +164,12 @@ class Directory:
             _CLAIM, place.key, place.field, owner, text, highest, holder.version, 0, self._ttl
         )
         if answer[0] == b"forgot":
-            self._delegate.forgotten(place.partition)
+            self._delegate.partitions_lost(place.partition)
             raise Unavailable("the partition was forgotten")
         return self._fence(answer[1]) if answer[0] == b"ok" else None
 
     async def _wait(self, place: RecordKey) -> None:
-        self._delegate.forgotten(place.partition)  # at each retry: a roll call may have been lost on its way
+        self._delegate.partitions_lost(place.partition)  # at each retry: a roll call may have been lost on its way
         await anyio.sleep(FORGOTTEN_SECONDS)
 
     async def _vacant(self, holder: Record) -> bool:
@@ -208,7 +208,7 @@ class Directory:
         if answer[0] == b"lost":
             raise NameLost
         if answer[0] == b"forgot":
-            self._delegate.forgotten(place.partition)
+            self._delegate.partitions_lost(place.partition)
         return self._fence(answer[1])
 
     async def release(self, canonical_name: str, session_id: str) -> None:
@@ -258,7 +258,7 @@ class Directory:
         log.info("directory founded", partitions=len(missing), empty=empty)
         made = await self._redis_client.scripts(_FOUND, missing, int(empty), self._ttl)
         if not empty:
-            self._delegate.forgotten(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
+            self._delegate.partitions_lost(*(keys[key] for key, (done, *_) in zip(missing, made, strict=True) if done))
 
     async def tidy(self, partitions: Iterable[int]) -> None:
         """Drop dead records from partitions that lost data, as a server with older data may have some."""

@@ -129,7 +129,7 @@ class NodeLiveness:
             self._promises.pop(node_id, None)
             self._missing.pop(node_id, None)
 
-    def dead(self, node_id: str) -> None:
+    def farewell(self, node_id: str) -> None:
         """Handle the farewell of a node: what was known of its lease no longer counts."""
         self._promises.pop(node_id, None)
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from relay.model import ChatRef, Ended, Party, Seconds
+from relay.shared_types import ChatRef, Ended, Party, Seconds
 
 
 class SessionRecord(msgspec.Struct, array_like=True, frozen=True):

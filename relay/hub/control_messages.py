@@ -70,7 +70,7 @@ class ControlMessages:
                 self._directory.know(frame.number)
                 self._answered.set()
             case Kind.FAREWELL:
-                self._directory.node_liveness.dead(frame.node_id)
+                self._directory.node_liveness.farewell(frame.node_id)
                 self._bus.forget(frame.node_id)
             case Kind.DRAIN if frame.body == self._node_id.encode() and self.serving:
                 self._drain()
@@ -91,7 +91,7 @@ class ControlMessages:
             await self._answered.wait()
         return called and not self._answered.is_set()
 
-    def forgotten(self, *partitions: int) -> None:
+    def partitions_lost(self, *partitions: int) -> None:
         """Have every node write its records in these partitions again, because Redis has lost them."""
         now = clock()
         pauses = {partition: now - self._called.get(partition, float("-inf")) for partition in partitions}

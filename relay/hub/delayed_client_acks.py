@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from relay.hub.name_claims import Owner
+from relay.hub.name_claims import HubInterface
 from relay.session.session import Session
 
 # While more messages of its chat are under way, an acknowledgement waits this long (in seconds) for theirs, and leaves
@@ -15,7 +15,7 @@ ACK_PAUSE_SECONDS: Final = 0.01
 class DelayedClientAcks:
     """Sends each client its delayed acknowledgement when the time is over, unless it has left with another event."""
 
-    def __init__(self, node: Owner) -> None:
+    def __init__(self, node: HubInterface) -> None:
         self._node = node
         self._sessions: dict[Session, None] = {}
 

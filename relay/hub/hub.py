@@ -1,4 +1,8 @@
-"""The hub runs the sessions of this node and routes peer messages: local ones stay here, others take the bus."""
+"""The hub runs the sessions of this node and routes peer messages: local ones stay here, others take the bus.
+
+A crash of another node changes no record by itself. Sessions here are told (`peer_node_loss`). Each record stays
+until the next claim of its name replaces it (`Directory._vacant`), or until the sweep removes it.
+"""
 
 import asyncio
 from collections import deque
@@ -16,7 +20,7 @@ from relay.directory.directory import Directory, DirectoryDelegate
 from relay.entropy import entropy
 from relay.hub.control_messages import ControlMessages
 from relay.hub.delayed_client_acks import DelayedClientAcks
-from relay.hub.lease_guard import LeaseGuard
+from relay.hub.lease_doubt_hold import LeaseDoubtHold
 from relay.hub.login_queue import LoginQueue
 from relay.hub.loop_tick import LoopTick, log_defect
 from relay.hub.name_claims import NameClaims
@@ -24,7 +28,6 @@ from relay.hub.partial_line_turns import PartialLineTurns
 from relay.hub.peer_node_loss import PeerNodeLoss
 from relay.hub.record_writer import RecordWriter
 from relay.metrics import Counts, Limit
-from relay.model import Located
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
@@ -36,6 +39,7 @@ from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Ack, Mail, SessionMoved
 from relay.session.runtime_interface import Limits
 from relay.session.session import Session
+from relay.shared_types import Located
 from relay.tasks.batches import in_slices
 from relay.tasks.worker_pool import WorkerPool
 
@@ -45,7 +49,7 @@ FORGOTTEN_SECONDS: Final = 0.02
 # Round trips to Redis in a call across nodes: the look-ups of the callee and its node's lease, the invitation and its
 # answer, and two records. They double if scripts have to be loaded, and pipelines may have to reconnect first.
 CALL_TRIPS: Final = 16
-# This many sessions are checked in one turn of the loop when records are written back: half a millisecond.
+# This many sessions are checked in one iteration of the loop when records are written back: half a millisecond.
 SLICE: Final = 500
 # At most this many lines are handled in one tick: some ten milliseconds, so that a thousand floods don't hold the loop.
 ROUND_LINES: Final = 4096
@@ -89,7 +93,7 @@ class Hub:
             ClientConnection, None
         ] = {}  # clients that may hold memory; quiet ones aren't checked
         self._clients: dict[ClientConnection, None] = {}
-        self._forgotten: set[int] = set()  # partitions to write back
+        self._lost_partitions: set[int] = set()  # partitions to write back
 
         # The state of the tick (see `SessionRuntime` for `now` and `instant`).
         self.now = self.instant = 0.0
@@ -102,7 +106,8 @@ class Hub:
         self.directory = directory(self)
         self._lease = self.directory.lease
         self._tick = LoopTick(self._loop, opened=self._opened, deliver=self._deliver, flush=self.bus.flush)
-        # These are the scheduler's own methods, because most inputs and messages call them.
+        # These are the methods of `LoopTick` themselves, because most inputs and messages call them. `receive` is the
+        # one of `BusDelegate`, which the bus calls for each frame: see `LoopTick.receive`.
         self.open_tick, self.mark_dirty, self.defer = self._tick.open_tick, self._tick.mark_dirty, self._tick.defer
         self.receive, self.call_later = self._tick.receive, self._tick.call_later
 
@@ -112,7 +117,7 @@ class Hub:
         self.login_queue = LoginQueue(self._loop.call_later, self._call_in)
         self.peer_node_loss = PeerNodeLoss(self, self.bus)
         self.control_messages = ControlMessages(node_id, self.directory, self.bus, self, drain)
-        self._lease_guard = LeaseGuard(self._lease, self._loop.call_later, self._hold, self._let_go)
+        self._lease_doubt_hold = LeaseDoubtHold(self._lease, self._loop.call_later, self._hold, self._let_go)
         self._worker_pool = WorkerPool(tasks)
         self._record_writer = RecordWriter(self.directory, tasks, self.open_tick)
         self._name_claims = NameClaims(self, self.directory, self._record_writer, tasks)
@@ -124,8 +129,8 @@ class Hub:
         self.loop_iteration += 1
         self.lines_left = ROUND_LINES
         self.now, self.instant = int(clocks.wall() * 1000) / 1000, clocks.monotonic()
-        if self._lease_guard.watching and not self._lease.standing:
-            self._lease_guard.overdue()
+        if self._lease_doubt_hold.watching and not self._lease.standing:
+            self._lease_doubt_hold.overdue()
 
     def _deliver(self, mails: deque[Mail]) -> None:
         self.flush_generation += 1
@@ -158,7 +163,7 @@ class Hub:
 
     def stand(self) -> None:
         """Watch the lease, which holds, from now on."""
-        self._lease_guard.stands()
+        self._lease_doubt_hold.stands()
 
     def _call_in(self, newcomer: ClientConnection) -> None:
         if not self._tick.halted:
@@ -168,7 +173,7 @@ class Hub:
     def watch_the_entrance(self, seconds: float) -> None:
         """Update whether newcomers have to leave time for messages. This must be called every `seconds`."""
         counts = self.counts
-        self.login_queue.look(counts.taken + counts.delivered, seconds, away=self._lease.failing)
+        self.login_queue.look(counts.accepted + counts.delivered, seconds, away=self._lease.failing)
 
     @property
     def allowance(self) -> int:
@@ -298,22 +303,22 @@ class Hub:
 
     def began(self, session: Session, *, resumed: bool) -> None:
         """Log that a session has started or was resumed on this node."""
-        session.began, client = self.instant, session.client
+        session.started()
+        client = session.client
         who = {} if client is None else {"dialect": client.dialect, "client": client.peer}
         log.info("session started", name=session.canonical_name, session=session.session_id, resumed=resumed, **who)
 
     def _ended(self, session: Session, why: Ending) -> None:
-        if session.began:
+        seconds = session.stopped()
+        if seconds is not None:
             self.counts.endings[why] += 1
-            seconds = round(self.instant - session.began, 3)
             log.info(
                 "session ended",
                 name=session.canonical_name,
                 session=session.session_id,
                 reason=str(why),
-                seconds=seconds,
+                seconds=round(seconds, 3),
             )
-        session.began = 0.0
 
     def release(self, session: Session, then: Callable[[], None], why: Ending) -> None:
         """Forget the session, and have its name given back after the write under way."""
@@ -355,34 +360,34 @@ class Hub:
 
     # --- Redis and other nodes
 
-    def forgot(self, node_id: str) -> None:
+    def peer_forgot_us(self, node_id: str) -> None:
         """Have every session with a partner on that node compare with it which messages have arrived."""
-        self.peer_node_loss.forgot(node_id)
+        self.peer_node_loss.peer_forgot_us(node_id)
 
     def heed(self, frame: Frame) -> None:
         """Handle a roll call, a farewell, or an operator's command."""
         self.control_messages.heed(frame)
 
-    def forgotten(self, *partitions: int) -> None:
+    def partitions_lost(self, *partitions: int) -> None:
         """Make a roll call for the partitions that Redis has lost."""
-        self.control_messages.forgotten(*partitions)
+        self.control_messages.partitions_lost(*partitions)
 
     async def restore(self) -> None:
         """Write the records of all sessions that this node still owns, and resync every chat across nodes."""
         await self._record_writer.write_all([s for s in self.sessions.values() if s.named])
         self.open_tick()
         for node_id in sorted(self.peer_node_loss.partner_nodes()):
-            self.peer_node_loss.forgot(node_id)
+            self.peer_node_loss.peer_forgot_us(node_id)
         self.bus.ask()
 
     def write_back(self, *partitions: int) -> None:
         """Write this node's records in these partitions again after a short delay, because Redis has lost them."""
-        if not self._forgotten:
+        if not self._lost_partitions:
             self.call_later(FORGOTTEN_SECONDS, lambda: self._worker_pool.start(self._write_back))
-        self._forgotten.update(partitions)
+        self._lost_partitions.update(partitions)
 
     async def _write_back(self) -> None:
-        partitions, self._forgotten = self._forgotten, set()
+        partitions, self._lost_partitions = self._lost_partitions, set()
         async for session in in_slices(list(self.sessions.values()), SLICE):
             if session.named and self.directory.keys.partition_of(session.canonical_name) in partitions:
                 self._record_writer.save(session)

@@ -17,7 +17,7 @@ AT_ONCE: Final = 2
 # More are admitted of a larger crowd, so that each has had its turn after this time, if the node is fast enough.
 # A client that hears nothing tries elsewhere in the end (pairchat after 6 s), and would wait there again.
 CROWD_SECONDS: Final = 4.0
-# While no other client talks, this many are admitted in each turn of the loop, which takes some milliseconds.
+# While no other client talks, this many are admitted in each iteration of the loop, which takes some milliseconds.
 TURN: Final = 16
 # Clients count as talking for this long after the last message.
 TALK_SECONDS: Final = 2.0

@@ -1,4 +1,4 @@
-"""Schedules ticks: the inputs of one turn of the loop are handled, and then all their outputs leave at once.
+"""Schedules ticks: the inputs of one loop iteration are handled, and then all their outputs leave at once.
 
 Inputs (a client's bytes, peer messages, an answer of the directory, a timer) are handled one by one. Their outputs
 gather and leave at the end of the tick: one write for each client, one PUBLISH for each node.
@@ -87,7 +87,7 @@ class LoopTick:
         self._later[one] = None
 
     def receive(self, mails: list[Mail]) -> None:
-        """Take peer messages from another node for sessions here."""
+        """Queue peer messages from another node for sessions here. The bus calls this as `BusDelegate.receive`."""
         self.open_tick()
         self.mail.extend(mails)
 

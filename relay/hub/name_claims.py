@@ -13,7 +13,6 @@ from relay.directory.directory import Directory, Record, SessionRecord, Unavaila
 from relay.entropy import entropy
 from relay.hub.record_writer import RecordWriter
 from relay.logs import Spell
-from relay.model import Located
 from relay.names.parse import Name, parse
 from relay.protocol.commands_and_events import Claim, Replaced
 from relay.protocol.errors import Code
@@ -23,6 +22,7 @@ from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.resume import RestoredState
 from relay.session.session import Session, State
+from relay.shared_types import Located
 from relay.tasks.worker_pool import WorkerPool
 
 # A takeover is tried this many times if another one was quicker, because a single rival can't be quicker every time.
@@ -34,7 +34,7 @@ PATIENCE_SECONDS: Final = 1.0
 log = structlog.get_logger()
 
 
-class Owner(Protocol):
+class HubInterface(Protocol):
     """The part of the hub that claims and some other parts use."""
 
     node_id: str
@@ -61,8 +61,8 @@ class Owner(Protocol):
 class NameClaims:
     """Runs the requests to the directory, and seats the sessions that own a name here."""
 
-    def __init__(self, node: Owner, directory: Directory, records: RecordWriter, tasks: TaskGroup) -> None:
-        self._node = node
+    def __init__(self, hub: HubInterface, directory: Directory, records: RecordWriter, tasks: TaskGroup) -> None:
+        self._hub = hub
         self._directory = directory
         self._records = records
         self._worker_pool = WorkerPool(tasks)
@@ -91,14 +91,14 @@ class NameClaims:
     def _seated(self, session_id: str) -> None:
         """Deliver a message that the session has moved, if one came while its claim was in flight."""
         if (mail := self._moved.pop(session_id, None)) is not None:
-            self._node.post(self._node.node_id, mail)
+            self._hub.post(self._hub.node_id, mail)
 
     def claim(self, session: Session, name: Name) -> None:
         """Ask for a name. The answer calls `session.claimed` or `session.unclaimed`."""
-        here = self._node.sessions.get(name.canonical_name)
+        here = self._hub.sessions.get(name.canonical_name)
         if here is None:
-            self._node.sessions[name.canonical_name] = session
-        elif not self._node.authenticates or here.name is None or here.name.key != name.key:
+            self._hub.sessions[name.canonical_name] = session
+        elif not self._hub.authenticates or here.name is None or here.name.key != name.key:
             session.unclaimed(Code.NAME_TAKEN)
             return
         elif here.state is State.CLAIMING:
@@ -109,7 +109,7 @@ class NameClaims:
     def _claim_now(self, session: Session, name: Name) -> None:
         if session.state is State.CLAIMING:
             self.claim(session, name)
-            self._node.wake(session)
+            self._hub.wake(session)
 
     async def _claim(self, session: Session, name: Name) -> None:
         began = clock()
@@ -120,7 +120,7 @@ class NameClaims:
         try:
             body = SessionRecord(name.display_name, session.grace, token_hash, away=False, chat="", partner=None)
             fencing_token = await self._directory.claim(name.canonical_name, session_id, body)
-            if fencing_token is None and self._node.authenticates:
+            if fencing_token is None and self._hub.authenticates:
                 fencing_token = await self._supersede(session, name, session_id, body)
             if session.resumable and _gone(session) and clock() - began > PATIENCE_SECONDS:
                 fencing_token, code = (
@@ -133,14 +133,14 @@ class NameClaims:
         except Exception:  # a defect must not take the other users' node down
             log.exception("claim failed")
             code = Code.UNAVAILABLE
-        self._node.open_tick()
+        self._hub.open_tick()
         if fencing_token is None:
             self._refused(session, name, session_id, code)
         else:
             self._seat(session, name)
             session.claimed(session_id, fencing_token, token, token_hash)
             if session.named:  # otherwise the node is stopping
-                self._node.began(session, resumed=False)
+                self._hub.began(session, resumed=False)
                 self._seated(session_id)
         self._known(session, name)
 
@@ -158,24 +158,26 @@ class NameClaims:
                 return None
             fencing_token = await self._directory.take_over(holder, name.canonical_name, session_id, body)
             if fencing_token is not None:
-                if holder.node_id != self._node.node_id:
-                    self._node.open_tick()
-                    self._node.post(holder.node_id, SessionMoved(name.canonical_name, holder.session_id, taken=True))
+                if holder.node_id != self._hub.node_id:
+                    self._hub.open_tick()
+                    self._hub.post(
+                        holder.node_id, SessionMoved(name.canonical_name, holder.session_id, superseded=True)
+                    )
                 return fencing_token
         return None
 
     def _seat(self, session: Session, name: Name) -> None:
         """Make this session the owner of the name on this node, in place of any other one."""
-        old = self._node.sessions.get(name.canonical_name)
+        old = self._hub.sessions.get(name.canonical_name)
         if old is not session:
             if old is not None:
                 old.superseded()
-            self._node.sessions[name.canonical_name] = session
+            self._hub.sessions[name.canonical_name] = session
 
     def _unseat(self, session: Session, name: Name) -> None:
         """Remove the session from the name, which it doesn't own or ask for any more."""
-        if self._node.sessions.get(name.canonical_name) is session:
-            del self._node.sessions[name.canonical_name]
+        if self._hub.sessions.get(name.canonical_name) is session:
+            del self._hub.sessions[name.canonical_name]
 
     def _refused(self, session: Session, name: Name, session_id: str, code: Code, grace: float = 0.0) -> None:
         self._unseat(session, name)
@@ -189,17 +191,17 @@ class NameClaims:
 
     def _known(self, session: Session, name: Name) -> None:
         """Start the claims and resumes that waited for this answer about the name."""
-        self._node.wake(session)
-        for turn in self._behind.pop(name.canonical_name, ()):
-            turn()
+        self._hub.wake(session)
+        for retry in self._behind.pop(name.canonical_name, ()):
+            retry()
 
     def resume(self, session: Session, name: Name, claim: Claim) -> None:
         """Find the session of the claim's token. The answer calls `come_back` or `session.unclaimed`."""
         assert claim.resume is not None
         token_hash = hash_token(claim.resume.token)
-        here = self._node.sessions.get(name.canonical_name)
+        here = self._hub.sessions.get(name.canonical_name)
         if here is None:
-            self._node.sessions[name.canonical_name] = session
+            self._hub.sessions[name.canonical_name] = session
             self._worker_pool.start(self._resume, session, name, claim, token_hash)
         elif here.state is State.CLAIMING:
             self._behind.setdefault(name.canonical_name, []).append(lambda: self._resume_now(session, name, claim))
@@ -211,7 +213,7 @@ class NameClaims:
     def _resume_now(self, session: Session, name: Name, claim: Claim) -> None:
         if session.state is State.CLAIMING:
             self.resume(session, name, claim)
-            self._node.wake(session)
+            self._hub.wake(session)
 
     async def _come_back(self, session: Session, here: Session, name: Name, claim: Claim, token_hash: str) -> None:
         """Resume a session that is on this node, after the directory has confirmed that.
@@ -228,12 +230,12 @@ class NameClaims:
                 self._unresumed.again(error=str(error))
             else:  # a defect: the client must get an answer all the same
                 log.exception("resume failed")
-            self._node.open_tick()
+            self._hub.open_tick()
             session.unclaimed(Code.UNAVAILABLE)
-            self._node.wake(session)
+            self._hub.wake(session)
             return
-        moved = holder is not None and (holder.node_id, holder.session_id) != (self._node.node_id, here.session_id)
-        self._node.open_tick()
+        moved = holder is not None and (holder.node_id, holder.session_id) != (self._hub.node_id, here.session_id)
+        self._hub.open_tick()
         if moved and self._owns(here, name):
             (here.replaced if ours else here.name_lost)()
         if session.state is not State.CLAIMING:
@@ -245,11 +247,11 @@ class NameClaims:
             resume.come_back(here, claim)
         else:
             session.unclaimed(Code.BAD_TOKEN)
-        self._node.wake(session)
+        self._hub.wake(session)
 
     def _owns(self, session: Session, name: Name) -> bool:
         """Return whether the session owns the name. One that has lost the name may be claiming it again."""
-        return session.named and self._node.sessions.get(name.canonical_name) is session
+        return session.named and self._hub.sessions.get(name.canonical_name) is session
 
     def _hand_over(self, session: Session, here: Session) -> None:
         """Give the connection of the new session to the old session, and end the new one."""
@@ -262,7 +264,7 @@ class NameClaims:
         if new is not None:
             here.connect(new)
             new.serve(here)
-            self._node.mark_dirty(new)
+            self._hub.mark_dirty(new)
 
     async def _resume(self, session: Session, name: Name, claim: Claim, token_hash: str) -> None:
         session_id, taken, code = entropy.token_hex(8), None, Code.BAD_TOKEN
@@ -275,15 +277,15 @@ class NameClaims:
         except Exception:  # a defect must not take the other users' node down
             log.exception("resume failed")
             code = Code.UNAVAILABLE
-        self._node.open_tick()
+        self._hub.open_tick()
         if taken is None:
             self._refused(session, name, session_id, code, session.grace)
         else:
             holder, fencing_token = taken
-            self._node.post(
+            self._hub.post(
                 holder.node_id,
                 SessionMoved(
-                    name.canonical_name, holder.session_id, fencing_token=fencing_token, node_id=self._node.node_id
+                    name.canonical_name, holder.session_id, fencing_token=fencing_token, node_id=self._hub.node_id
                 ),
             )
             if session.state is State.ENDED:  # the node is stopping, and the client may resume on another one
@@ -303,7 +305,7 @@ class NameClaims:
                         previous_chat=body.previous_chat,
                     )
                 )
-                self._node.began(session, resumed=True)
+                self._hub.began(session, resumed=True)
                 resume.come_back(session, claim)
                 self._seated(session_id)
         self._known(session, name)
@@ -328,9 +330,9 @@ class NameClaims:
 
     def locate(self, canonical_name: str, then: Callable[[Located | Code], None]) -> None:
         """Find the owner of a name, here or in the directory. `then` gets it, or `unavailable`."""
-        here = self._node.sessions.get(canonical_name)
+        here = self._hub.sessions.get(canonical_name)
         if here is not None and here.named:
-            then(Located(here.presence, self._node.node_id))
+            then(Located(here.presence, self._hub.node_id))
         else:
             self._worker_pool.start(self._locate, canonical_name, then)
 
@@ -342,7 +344,7 @@ class NameClaims:
         except Exception:  # a defect must not take the other users' node down
             log.exception("lookup failed")
             found = Code.UNAVAILABLE
-        self._node.open_tick()
+        self._hub.open_tick()
         then(found)
 
 

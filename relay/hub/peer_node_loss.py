@@ -3,7 +3,7 @@
 import structlog
 
 from relay.bus.bus import Bus
-from relay.hub.name_claims import Owner
+from relay.hub.name_claims import HubInterface
 from relay.session import resume
 
 log = structlog.get_logger()
@@ -12,13 +12,13 @@ log = structlog.get_logger()
 class PeerNodeLoss:
     """The other nodes, where partners of sessions here may live."""
 
-    def __init__(self, node: Owner, bus: Bus) -> None:
-        self._node = node
+    def __init__(self, hub: HubInterface, bus: Bus) -> None:
+        self._hub = hub
         self._bus = bus
 
     def partner_nodes(self) -> set[str]:
         """Return the ids of the other nodes that hold a partner of a session here."""
-        return set(self._node.partner_node_counts.nodes) - {self._node.node_id}
+        return set(self._hub.partner_node_counts.nodes) - {self._hub.node_id}
 
     def watched(self) -> set[str]:
         """Return the ids of the nodes whose death matters here: they hold a partner, or have to acknowledge frames."""
@@ -27,21 +27,21 @@ class PeerNodeLoss:
     def lost(self, node_id: str, since: float) -> None:
         """Handle the death of a node `since` seconds ago: its text users are gone, its JSON users may come back."""
         log.warning("node lost", uid=node_id, seconds=round(since, 2))
-        self._node.open_tick()
+        self._hub.open_tick()
         self._bus.forget(node_id)
-        for session in list(self._node.sessions.values()):
+        for session in list(self._hub.sessions.values()):
             session.node_lost(node_id, since)
-            self._node.wake(session)
+            self._hub.wake(session)
 
     def back(self, node_id: str) -> None:
         """Ask each partner on a node that wasn't dead, because its messages since then were lost with the link."""
         log.warning("node back", uid=node_id)
-        self._node.open_tick()
-        for session in list(self._node.sessions.values()):
+        self._hub.open_tick()
+        for session in list(self._hub.sessions.values()):
             resume.ask_partner_on(session, node_id)
 
-    def forgot(self, node_id: str) -> None:
+    def peer_forgot_us(self, node_id: str) -> None:
         """Ask each partner on a node that had given this one up, because messages to that node were lost."""
-        self._node.open_tick()
-        for session in self._node.sessions.values():
+        self._hub.open_tick()
+        for session in self._hub.sessions.values():
             resume.ask_partner_on(session, node_id)

@@ -57,6 +57,6 @@ async def watch_windows(hub: Hub, counts: Counts) -> None:
         await anyio.sleep(WINDOWS_SECONDS)
         async for client in in_slices(list(hub.memory_holders), SLICE):
             chat = client.session.chat
-            if chat is not None and chat.window.count:
-                window = chat.window
+            if chat is not None and chat.unacked.count:
+                window = chat.unacked
                 counts.windows.observe(max(window.count / limits.window, window.bytes / limits.window_bytes))

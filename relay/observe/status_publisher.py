@@ -80,7 +80,7 @@ class StatusPublisher:
         )
 
     def _rates(self, counts: Counts, seconds: float) -> tuple[float, float]:
-        before, self._counted = self._counted, (counts.taken, counts.delivered)
+        before, self._counted = self._counted, (counts.accepted, counts.delivered)
         if seconds <= 0:
             return 0.0, 0.0
         received, delivered = (round((new - old) / seconds, 1) for new, old in zip(self._counted, before, strict=True))

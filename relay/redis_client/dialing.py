@@ -20,9 +20,9 @@ from relay.clock import clocks
 from relay.config import show_server
 from relay.net.sockets import sockets
 from relay.net.tls_error_words import tls_error_words
-from relay.redis_client.credentials import Credentials
 from relay.redis_client.dns_lookup import Lookup, Place
 from relay.redis_client.error_replies import refusal
+from relay.redis_client.login_and_tls import LoginAndTls
 from relay.redis_client.round_trip_timeout import RoundTripTimeout
 from relay.redis_url import Login, Tls
 
@@ -134,7 +134,7 @@ class Dialer:
         told_by: str = "--redis-password-file",
     ) -> None:
         """`told_by` is the option that names the password file. Raises ConfigError if a file can't be used."""
-        self._credentials = Credentials(login, tls, password_file, told_by)
+        self._credentials = LoginAndTls(login, tls, password_file, told_by)
         self._database = database
         self._lookup = Lookup()
         # Round trips of connects and of replies differ: a proxy may be near, and the server behind it far.

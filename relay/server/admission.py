@@ -33,7 +33,6 @@ log = structlog.get_logger()
 class AdmissionLimits(Struct, frozen=True):
     """The limits on new connections. A 0 means that there is no limit."""
 
-    max_line: int = 65_536  # bytes
     connections: int = 50_000
     connections_per_address: int = 10_000
     claims_per_address: int = 10_000  # a minute
@@ -53,7 +52,9 @@ class Admission:
         self.context = context
         self.draining = False  # the node is about to stop, so that it lets no more browsers in
         self.front: Final = (
-            Front(hub, door, limits.max_line, why_full=lambda: self._why_no_browser, move=self._move) if door else None
+            Front(hub, door, hub.limits.max_line, why_full=lambda: self._why_no_browser, move=self._move)
+            if door
+            else None
         )
         self.limits = limits
         self.hub = hub
@@ -333,7 +334,7 @@ class PendingConnection(asyncio.BufferedProtocol):
         assert quota is not None
         origin = Proxied(quota, self._peer) if self._peer else quota
         door = None if self._classic else admission.front
-        return Connection(admission.hub, admission.limits.max_line, classic=self._classic, origin=origin, door=door)
+        return Connection(admission.hub, admission.hub.limits.max_line, classic=self._classic, origin=origin, door=door)
 
     def _failed(self, late: bool) -> None:
         if late:

@@ -109,6 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         origin: ClientSource = NOWHERE,
         door: WebDoor | None = None,
         counted: bool = False,
+        resumable: bool = False,
     ) -> None:
         self._hub = hub
         self._door = door
@@ -118,7 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         limit = min(max_line, NAMELESS_BYTES)
         self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit) if door is None else FirstLine(limit)
         self.rate_limiter = RateLimiter(hub.limits, origin.claims)
-        self.session = hub.plug(self, resumable=False, counted=counted)
+        self.session = hub.plug(self, resumable=resumable, counted=counted)
         self.lines: deque[Line] | tuple[()] = ()  # waiting lines; an empty deque would cost every idle client 0.7 KB
         self._before = 0  # waiting lines that belong to no chat
         self._share_of, self._share = -1, 0  # a loop iteration, and the lines that may still be handled in it
@@ -210,7 +211,7 @@ class Connection(asyncio.BufferedProtocol):
                 return b""
             self._framer = LineFramer(first.limit)
         self._dialect = self.write_buffer.dialect = choose(data)
-        self.session.resumable = self._dialect is JSON
+        self.session.dialect_known(resumable=self._dialect is JSON)
         return data
 
     def _mind_half(self, *, whole: bool) -> None:
@@ -304,9 +305,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._let_pass()
         if not self.lines:
             self.lines = ()
-        admission = self.read_gate
-        if self.lines or admission.paused or admission.resting_in == hub.loop_iteration or out.size > REPLY_BYTES:
-            admission.adjust(self)
+        gate = self.read_gate
+        if self.lines or gate.paused or gate.resting_in == hub.loop_iteration or out.size > REPLY_BYTES:
+            gate.adjust(self)
 
     def _drop_lines(self) -> None:
         if self.lines:
@@ -318,7 +319,7 @@ class Connection(asyncio.BufferedProtocol):
 
         Leaves any line whose batch result might differ from one-by-one handling.
         """
-        sent, lines = self.session.sent_messages, self.lines
+        sent, lines = self.session.send_window, self.lines
         most = min(self._share, self._hub.lines_left, sent.room(said))
         if lines and most > 0:
             assert self._dialect is not None
@@ -439,7 +440,7 @@ class Connection(asyncio.BufferedProtocol):
     def held_bytes(self) -> int:
         """Bytes of memory in use for this client's window, replies, waiting lines and partial line."""
         chat = self.session.chat
-        window = chat.window.bytes + MESSAGE_BYTES * len(chat.window) if chat is not None else 0
+        window = chat.unacked.bytes + MESSAGE_BYTES * len(chat.unacked) if chat is not None else 0
         lines = self.line_bytes + LINE_BYTES * len(self.lines) if self.lines else 0
         return window + self.write_buffer.held_bytes + lines + self.half
 

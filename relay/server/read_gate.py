@@ -96,7 +96,7 @@ class ReadGate:
         session = connection.session
         if connection.write_buffer.size > REPLY_BYTES:
             return Limit.REPLIES
-        return Limit.WINDOW if session.chat is not None and session.sent_messages.full(session.chat.window, 0) else None
+        return Limit.WINDOW if session.chat is not None and session.send_window.full(session.chat.unacked, 0) else None
 
     def slow_down(self, connection: GatedConnection) -> None:
         """Pause reading until the client is within its rate again."""

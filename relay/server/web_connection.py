@@ -39,10 +39,9 @@ class WebConnection(Connection):
     _out: WebWriteBuffer
 
     def __init__(self, hub: Hub, max_line: int, heartbeat: Heartbeat, *, origin: ClientSource = NOWHERE) -> None:
-        super().__init__(hub, max_line, origin=origin, counted=True)
+        super().__init__(hub, max_line, origin=origin, counted=True, resumable=True)
         self._dialect = WEB
         self._framer = self._messages = MessageFramer(min(max_line, NAMELESS_BYTES), max_line)
-        self.session.resumable = True
         self._heard_end = False  # the client's close frame, or the end of its stream, has come
         self._waits = False  # for the client's close frame
         self._heartbeat = heartbeat

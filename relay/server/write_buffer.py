@@ -80,7 +80,7 @@ class WriteBuffer:
         if held is not None and held.chat != ack.chat:
             self.tell_ack()
             held = None
-        if chat is None or chat.id != ack.chat or not chat.window.count:
+        if chat is None or chat.id != ack.chat or not chat.unacked.count:
             self._ack = None
             return False
         if held is None or held.id < ack.id:

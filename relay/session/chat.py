@@ -4,18 +4,18 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.model import Party
 from relay.protocol.errors import Reason
-from relay.session.message_times import MessageTimes
-from relay.session.message_window import Window, size
+from relay.session.message_timestamps import MessageTimestamps
 from relay.session.peer_messages import Ack, Resync, Text
+from relay.session.unacked_messages import UnackedMessages, size
+from relay.shared_types import Party
 
 # This many bytes may be in flight to a client that hasn't taken them: enough for any round trip, small beside Redis'
 # output buffers, and all that a client that doesn't read costs its node. The rest of a window waits with the sender.
 FLIGHT_BYTES: Final = 64 * 1024
 # This many spans of outcomes are remembered for ids that are sent again. A client that resumes repeats at most one
 # window.
-FATES_KEPT: Final = 512
+OUTCOMES_KEPT: Final = 512
 # For this many ended chats the reason is remembered, for messages that were written to them and arrive late.
 PAST_KEPT: Final = 32
 
@@ -38,13 +38,13 @@ class Outcomes:
         # An empty deque and an empty OrderedDict would cost every idle client 0.7 KB.
         self._spans: list[_Span] = []
         self._past: dict[str, Reason] | None = None
-        self._times: MessageTimes | None = None
+        self._times: MessageTimestamps | None = None
 
     @property
-    def times(self) -> MessageTimes:
+    def times(self) -> MessageTimestamps:
         """The times of messages that have an outcome, and of messages that were said on another node."""
         if self._times is None:
-            self._times = MessageTimes()
+            self._times = MessageTimestamps()
         return self._times
 
     def when(self, id: int) -> float | None:
@@ -63,7 +63,7 @@ class Outcomes:
                 span.last = last
                 return
         spans.append(_Span(first, last, chat, reason))
-        if len(spans) > FATES_KEPT:
+        if len(spans) > OUTCOMES_KEPT:
             del spans[0]
 
     def of(self, id: int) -> tuple[str | None, Reason | None]:
@@ -91,12 +91,14 @@ class Chat:
     """A chat that was announced to this side, or is about to be."""
 
     __slots__ = (
+        "_generation",
         "_out",
         "_run",
-        "_turn",
         "absences",
         "away",
         "confirmed",
+        "flow_acked",
+        "flow_unreported",
         "gap",
         "half_closed",
         "id",
@@ -104,76 +106,76 @@ class Chat:
         "paused",
         "received",
         "retold",
-        "taken",
         "times",
-        "untaken",
-        "window",
+        "unacked",
     )
 
     def __init__(self, id: str, partner: Party) -> None:
         self.id = id
         self.partner = partner
-        self.window = Window()
+        self.unacked = UnackedMessages()
         self.received = 0  # highest partner id that this side was told
-        self.times = MessageTimes()  # the times of the partner's messages that came here, also of those not told
+        self.times = MessageTimestamps()  # the times of the partner's messages that came here, also of those not told
         self.retold = 0  # highest partner id that may have come with a different time than before
         self.confirmed = 0  # highest partner id that this side acknowledged
         self.away = False  # the partner's client is gone and may come back
         self.absences = 0  # number of the partner's absences
         self.gap = False  # the partner was asked to send again
         self.half_closed = False  # the partner's client is gone for good; only its last messages are still to come
-        self.untaken = 0  # bytes told to a client that sends its own acks, and not yet reported by a FlowAck
-        self.taken = 0  # highest id that the partner's kernel has taken, as its last FlowAck said
+        self.flow_unreported = 0  # bytes told to a client that sends its own acks, and not yet reported by a FlowAck
+        self.flow_acked = 0  # highest id that the partner's kernel has taken, as its last FlowAck said
         self.paused = False  # messages wait in the window, because the partner doesn't read
         self._out = 0  # highest id sent in this chat
         self._run: Text | None = None  # the peer message of this tick that further messages can be added to
-        self._turn = -1  # the flush generation of `_run`
+        self._generation = -1  # the flush generation of `_run`
 
-    def say(self, id: int, text: str, fencing_token: int, at: float, turn: int) -> Text | None:
-        """Put a message under way. `turn` is the flush generation.
+    def say(self, id: int, text: str, fencing_token: int, at: float, generation: int) -> Text | None:
+        """Put a message under way. `generation` is the flush generation.
 
         Returns the peer message to post, or None if the text was added to a posted one or has to wait.
         """
-        window = self.window
-        window.add_one(id, text, at)
-        if (self.away or window.bytes > FLIGHT_BYTES) and not self._may_leave():
+        unacked = self.unacked
+        unacked.add_one(id, text, at)
+        if (self.away or unacked.bytes > FLIGHT_BYTES) and not self._may_leave():
             return None
         run = self._run
-        if run is not None and self._turn == turn and id == run.id + len(run.texts) and at == run.at:
+        if run is not None and self._generation == generation and id == run.id + len(run.texts) and at == run.at:
             run.texts.append(text)
             self._out = id
             return None
         run = Text(self.partner.canonical_name, self.id, fencing_token, id, self._out, at=at, texts=[text])
-        self._run, self._turn, self._out = run, turn, id
+        self._run, self._generation, self._out = run, generation, id
         return run
 
-    def say_on(self, id: int, texts: list[str], at: float, turn: int) -> bool:
+    def say_on(self, id: int, texts: list[str], at: float, generation: int) -> bool:
         """Put several messages under way, with ids from `id` on. Returns False if each needs a `say` of its own.
 
         They are added to the previous message's peer message all at once. One by one they would cost three times as
         much.
         """
-        run, window = self._run, self.window
-        if run is None or self._turn != turn or id != run.id + len(run.texts) or at != run.at:
+        run, unacked = self._run, self.unacked
+        if run is None or self._generation != generation or id != run.id + len(run.texts) or at != run.at:
             return False
         if self.paused or self.away:
             return False
-        if window.bytes + sum(map(size, texts)) > FLIGHT_BYTES:
+        if unacked.bytes + sum(map(size, texts)) > FLIGHT_BYTES:
             return False
-        window.add(id, texts, at)
+        unacked.add(id, texts, at)
         run.texts += texts
         self._out += len(texts)
         return True
 
     def _may_leave(self) -> bool:
-        """Return whether the message that was just added may leave now, and set `held` if it may not."""
+        """Return whether the message that was just added may leave now, and set `paused` if it may not."""
         if not self.paused:
-            self.paused = self.away or self.window.between(self.taken, self._out) >= FLIGHT_BYTES
+            self.paused = self.away or self.unacked.between(self.flow_acked, self._out) >= FLIGHT_BYTES
         return not self.paused
 
     def go_on(self, fencing_token: int) -> list[Text]:
-        """Return peer messages with the held texts for which there is room now."""
-        leaving, self.paused = self.window.next(self._out, FLIGHT_BYTES - self.window.between(self.taken, self._out))
+        """Return peer messages with the waiting texts for which there is room now."""
+        leaving, self.paused = self.unacked.next(
+            self._out, FLIGHT_BYTES - self.unacked.between(self.flow_acked, self._out)
+        )
         mails: list[Text] = []
         for id, text, at in leaving:
             if not mails or id != self._out + 1 or at != mails[-1].at:
@@ -190,12 +192,12 @@ class Chat:
 
     def retransmit(self, fencing_token: int) -> list[Text]:
         """Return peer messages with all unacknowledged texts, from the first on, because the partner may lack them."""
-        if self.window:
-            self._out = self.taken = 0
+        if self.unacked:
+            self._out = self.flow_acked = 0
         return self.go_on(fencing_token)
 
-    def take(self, mail: Text) -> list[str] | None:
-        """Take the partner's messages. Returns the new ones, the last of which has the id `received` now.
+    def receive(self, mail: Text) -> list[str] | None:
+        """Receive the partner's messages. Returns the new ones, the last of which has the id `received` now.
 
         Returns None if messages before them are missing.
         """
@@ -246,8 +248,8 @@ class Chat:
     @property
     def unsettled(self) -> tuple[int, list[float]]:
         """The highest id without acknowledgement, and the times of the messages up to it."""
-        times = MessageTimes()
-        for run in self.window.runs:
+        times = MessageTimestamps()
+        for run in self.unacked.runs:
             times.note(run.id, len(run.texts), run.at)
         return times.latest
 

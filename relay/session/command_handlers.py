@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.model import Located
 from relay.names.parse import InvalidName, Name, parse
 from relay.protocol.commands_and_events import (
     AcceptCall,
@@ -35,6 +34,7 @@ from relay.protocol.commands_and_events import (
 from relay.protocol.errors import Code, Ending, Reason
 from relay.protocol.frame_errors import Ref
 from relay.session.peer_messages import Typing
+from relay.shared_types import Located
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -54,17 +54,17 @@ def before_name(session: "Session", command: Command) -> None:
 
 
 def _claim(session: "Session", command: Claim) -> None:
-    host = session.host
-    if host.authenticates and not session.resumable:
+    runtime = session.runtime
+    if runtime.authenticates and not session.resumable:
         command = _with_token(command)
-    refusal = host.admit(session, command)
+    refusal = runtime.admit(session, command)
     if refusal is not None:
-        host.counts.claim(refusal)
+        runtime.counts.claim(refusal)
         session.refuse(refusal, name=command.name)
         return
     name = _name(session, command.name)
     if name is None:
-        session.host.counts.claim(Code.NAME_INVALID)
+        session.runtime.counts.claim(Code.NAME_INVALID)
     else:
         session.claim(name, command)
 
@@ -80,44 +80,44 @@ def _name(session: "Session", typed: str, ref: Ref | None = None) -> Name | None
     try:
         return parse(typed)
     except InvalidName as error:
-        session.host.tell(session, Refused(Code.NAME_INVALID, str(error), name=typed, ref=ref))
+        session.runtime.tell(session, Refused(Code.NAME_INVALID, str(error), name=typed, ref=ref))
         return None
 
 
 def _call(session: "Session", command: Call) -> None:
-    if not session.host.admits_call(session):
+    if not session.runtime.admits_call(session):
         session.pairing.refuse(Code.RATE_LIMITED, command)
         return
     name = _name(session, command.name, command.ref)
     if name is None:
-        session.host.counts.call(Code.NAME_INVALID)
+        session.runtime.counts.call(Code.NAME_INVALID)
         return
     chat = session.chat
     if name.canonical_name == session.canonical_name:
         session.pairing.refuse(Code.SELF_CHAT, command)
     elif chat is not None and chat.partner.canonical_name == name.canonical_name:
         session.announce(chat, caller=True, ref=command.ref)
-    elif chat is not None and chat.window:
+    elif chat is not None and chat.unacked:
         session.wait(command)  # a switch waits for the outcome of the messages before it
     else:
         session.pairing.start(name, command)
 
 
 def _say(session: "Session", command: Say) -> None:
-    session.sent_messages.say(command)
+    session.send_window.say(command)
 
 
-def _confirm(session: "Session", command: Acknowledge) -> None:
+def _acknowledge(session: "Session", command: Acknowledge) -> None:
     chat = session.chat
     if chat is None or not session.acks or command.chat not in (None, chat.id):
         return
     ack = chat.confirm(command.id)
     if ack is not None:
-        session.host.post(chat.partner.node_id, ack)
+        session.runtime.post(chat.partner.node_id, ack)
 
 
 def _who(session: "Session", command: Who) -> None:
-    if not session.host.admits_call(session):
+    if not session.runtime.admits_call(session):
         session.refuse(Code.RATE_LIMITED, name=command.name, ref=command.ref)
         return
     name = _name(session, command.name, command.ref)
@@ -130,14 +130,14 @@ def _who(session: "Session", command: Who) -> None:
         if isinstance(found, Code):
             session.refuse(found, name=command.name, ref=command.ref)
         else:
-            session.host.tell(session, Known(command.name, found.state, command.ref))
+            session.runtime.tell(session, Known(command.name, found.state, command.ref))
 
     session.await_answer(command)
-    session.host.locate(name.canonical_name, located)
+    session.runtime.locate(name.canonical_name, located)
 
 
 def _ping(session: "Session", command: Ping) -> None:
-    session.host.tell(session, Pong())
+    session.runtime.tell(session, Pong())
 
 
 def _cancel(session: "Session", command: Cancel) -> None:
@@ -147,16 +147,16 @@ def _cancel(session: "Session", command: Cancel) -> None:
     if isinstance(call, Call):  # it still waits behind messages, so nobody was told of it
         session.drop_pending()
         session.pairing.refuse(Code.DECLINED, call)
-        session.host.wake(session)
+        session.runtime.wake(session)
     else:
         session.pairing.cancel()
 
 
-def _accept(session: "Session", command: AcceptCall) -> None:
+def _accept_call(session: "Session", command: AcceptCall) -> None:
     session.call_policy.accept(command)
 
 
-def _decline(session: "Session", command: DeclineCall) -> None:
+def _decline_call(session: "Session", command: DeclineCall) -> None:
     session.call_policy.decline(command)
 
 
@@ -172,14 +172,14 @@ def _unblock(session: "Session", command: Unblock) -> None:
         session.call_policy.unblock(name, command)
 
 
-def _type(session: "Session", command: NotifyTyping) -> None:
+def _notify_typing(session: "Session", command: NotifyTyping) -> None:
     chat = session.chat
     if chat is None or command.chat not in (None, chat.id) or not chat.partner.rings or chat.away or chat.half_closed:
         return
-    session.host.post_if_writable(chat.partner.node_id, Typing(chat.partner.canonical_name, chat.id))
+    session.runtime.post_if_writable(chat.partner.node_id, Typing(chat.partner.canonical_name, chat.id))
 
 
-def _nothing(session: "Session", command: Noop) -> None:
+def _noop(session: "Session", command: Noop) -> None:
     pass
 
 
@@ -189,17 +189,17 @@ def _claim_again(session: "Session", command: Claim) -> None:
 
 def _malformed(session: "Session", command: Malformed) -> None:
     about = command.about
-    session.host.tell(session, Refused(command.code, command.message, id=about.id, name=about.name, ref=about.ref))
+    session.runtime.tell(session, Refused(command.code, command.message, id=about.id, name=about.name, ref=about.ref))
 
 
 def _leave(session: "Session", command: Leave) -> None:
     if session.chat is None or command.chat not in (None, session.chat.id):
         session.refuse(Code.NOT_PAIRED, ref=command.ref)
-    elif session.chat.window:
+    elif session.chat.unacked:
         session.wait(command)
     else:
         session.part(Reason.LEFT, ref=command.ref)
-        session.host.save(session)
+        session.runtime.save(session)
 
 
 def _end(session: "Session", command: Command, why: Ending, *last_words: Event) -> None:
@@ -212,7 +212,7 @@ def _end(session: "Session", command: Command, why: Ending, *last_words: Event) 
 
 
 def _unsettled(session: "Session") -> bool:
-    return session.chat is not None and bool(session.chat.window)
+    return session.chat is not None and bool(session.chat.unacked)
 
 
 def _quit(session: "Session", command: Quit) -> None:
@@ -225,36 +225,36 @@ def _quit(session: "Session", command: Quit) -> None:
         _end(session, command, Ending.QUIT, Bye())
 
 
-def _hangup(session: "Session", command: EndOfStream) -> None:
+def _end_of_stream(session: "Session", command: EndOfStream) -> None:
     if session.resumable:
         session.detach()
     else:
         _end(session, command, Ending.HUNG_UP)
 
 
-def _go_home(session: "Session", command: DrainClose) -> None:
+def _drain_close(session: "Session", command: DrainClose) -> None:
     if not _unsettled(session):  # told first: the node may close the connection while the name is being given back
-        session.host.tell(session, Moving())
+        session.runtime.tell(session, Moving())
     _end(session, command, Ending.DRAINED)
 
 
 COMMANDS: Final[dict[type, Callable[["Session", Any], None]]] = {
     Say: _say,
-    Acknowledge: _confirm,
+    Acknowledge: _acknowledge,
     Call: _call,
     Leave: _leave,
     Who: _who,
     Cancel: _cancel,
-    AcceptCall: _accept,
-    DeclineCall: _decline,
+    AcceptCall: _accept_call,
+    DeclineCall: _decline_call,
     Block: _block,
     Unblock: _unblock,
-    NotifyTyping: _type,
+    NotifyTyping: _notify_typing,
     Ping: _ping,
     Quit: _quit,
-    EndOfStream: _hangup,
-    DrainClose: _go_home,
-    Noop: _nothing,
+    EndOfStream: _end_of_stream,
+    DrainClose: _drain_close,
+    Noop: _noop,
     Malformed: _malformed,
     Claim: _claim_again,
 }

@@ -24,7 +24,7 @@ class Drain:
         for session in programs:
             if session.named and session not in self._told:
                 self._told.add(session)
-                session.host.tell(session, Moving())
+                session.runtime.tell(session, Moving())
         if programs:
             return False
         for session in there:
@@ -40,7 +40,7 @@ def dismiss(session: Session) -> None:
         return
     session.pairing.withdraw(Reason.LEFT)
     if not session.resumable:
-        session.host.tell(session, Moving())
+        session.runtime.tell(session, Moving())
         session.part(Reason.QUIT)
         session.end(Ending.DRAINED)
     elif not session.away:

@@ -40,18 +40,18 @@ class GracePeriod:
         """Begin an absence: the client is gone."""
         session = self._session
         session.call_policy.cancel_incoming(Code.AWAY)
-        session.host.close(session)
+        session.runtime.close(session)
         if session.chat is not None:
             session.chat.forget_untold()
         self._number = number = self._number + 1
         # The record is written first, because the partner looks there once it is told.
-        session.host.save(session, lambda _: self._tell(number))
+        session.runtime.save(session, lambda _: self._tell(number))
         self._wait(number)
 
     def _tell(self, number: int) -> None:
         if self._lasts(number) and (chat := self._session.chat) is not None:
             session = self._session
-            session.host.post(
+            session.runtime.post(
                 chat.partner.node_id, Away(chat.partner.canonical_name, chat.id, session.grace, session.fencing_token)
             )
 
@@ -60,7 +60,7 @@ class GracePeriod:
 
         def ask() -> None:
             if self._lasts(number):
-                self._session.host.save(self._session, over)
+                self._session.runtime.save(self._session, over)
 
         def over(there: bool) -> None:
             if not self._lasts(number):
@@ -71,7 +71,7 @@ class GracePeriod:
             else:
                 self._wait(number)
 
-        self._session.host.call_later(self._session.grace, ask)
+        self._session.runtime.call_later(self._session.grace, ask)
 
     def _lasts(self, number: int) -> bool:
         return self._number == number and self._session.away

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from relay.metrics import Outcome
-from relay.model import ChatRef, Located, Party
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import AcceptCall, Call, Missed, Rings
 from relay.protocol.errors import Code, Presence, Reason
 from relay.session.chat import Chat
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Ringing
+from relay.shared_types import ChatRef, Located, Party
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -114,11 +114,11 @@ class Pairing:
             call_policy.accept(AcceptCall(), call)
             return
         call_policy.cancel_incoming(Code.BUSY)
-        host = self._session.host
-        chat = host.new_id()
+        runtime = self._session.runtime
+        chat = runtime.new_id()
         self._be(Calling(chat, name, call))
-        host.locate(name.canonical_name, lambda found: self._located(chat, found))
-        host.call_later(host.call_seconds, lambda: self._overdue(chat))
+        runtime.locate(name.canonical_name, lambda found: self._located(chat, found))
+        runtime.call_later(runtime.call_seconds, lambda: self._overdue(chat))
 
     def _located(self, chat: str, found: Located | Code) -> None:
         step = self.step
@@ -132,15 +132,15 @@ class Pairing:
             self._refuse(Code.AWAY)
         else:
             step.node_id = found.node_id
-            self._session.host.post(found.node_id, Invite(step.name.canonical_name, chat, self._session.party))
+            self._session.runtime.post(found.node_id, Invite(step.name.canonical_name, chat, self._session.party))
 
     def _overdue(self, chat: str) -> None:
         step = self.step
         if isinstance(step, Calling) and step.ringing:
             return
         if isinstance(step, Calling | Settling) and step.chat == chat:
-            if self._session.host.crowded:  # a client that is refused tries again, and the crowd grows
-                self._session.host.call_later(CROWD_SECONDS, lambda: self._overdue(chat))
+            if self._session.runtime.crowded:  # a client that is refused tries again, and the crowd grows
+                self._session.runtime.call_later(CROWD_SECONDS, lambda: self._overdue(chat))
                 return
             self.withdraw(Reason.LEFT)
             self._refused(step.call, Code.UNAVAILABLE)
@@ -152,14 +152,14 @@ class Pairing:
 
     def rings(self, mail: Ringing) -> None:
         """Allow the call more time, because the other side's client is being asked."""
-        step, session, host = self.step, self._session, self._session.host
+        step, session, runtime = self.step, self._session, self._session.runtime
         if isinstance(step, Calling) and step.chat == mail.chat and not step.ringing:
             step.ringing = True
-            host.tell(session, Rings(step.call.name, host.limits.ask, mail.chat, step.call.ref))
-            host.save(session)
+            runtime.tell(session, Rings(step.call.name, runtime.limits.ask, mail.chat, step.call.ref))
+            runtime.save(session)
             # The other node declines in time unless it is in trouble; this timer is for that case.
-            host.call_later(host.limits.ask + host.call_seconds, lambda: self._unanswered(mail.chat))
-            host.wake(session)
+            runtime.call_later(runtime.limits.ask + runtime.call_seconds, lambda: self._unanswered(mail.chat))
+            runtime.wake(session)
 
     def _unanswered(self, chat: str) -> None:
         if self.concerns(chat):
@@ -186,10 +186,10 @@ class Pairing:
             self._take_back(mail.chat, mail.callee, Reason.LEFT)
             return
         if step.ringing:
-            host = self._session.host
-            host.call_later(host.call_seconds, lambda: self._overdue(mail.chat))
+            runtime = self._session.runtime
+            runtime.call_later(runtime.call_seconds, lambda: self._overdue(mail.chat))
         self._be(Settling(mail.chat, mail.callee, step.call))
-        self._session.host.save(self._session, lambda ok: self._settled(mail.chat, ok))
+        self._session.runtime.save(self._session, lambda ok: self._settled(mail.chat, ok))
 
     def _settled(self, chat: str, ok: bool) -> None:
         step = self.step
@@ -200,8 +200,8 @@ class Pairing:
             self._refused(step.call, Code.UNAVAILABLE)
             return
         self._be(None)
-        self._session.host.counts.call(Outcome.PAIRED)
-        self._session.host.post(step.party.node_id, CallConfirmed(step.party.canonical_name, chat))
+        self._session.runtime.counts.call(Outcome.PAIRED)
+        self._session.runtime.post(step.party.node_id, CallConfirmed(step.party.canonical_name, chat))
         self._session.begin(Chat(chat, step.party), caller=True, ref=step.call.ref)
 
     def declined(self, mail: Decline) -> None:
@@ -214,7 +214,7 @@ class Pairing:
         assert isinstance(step, Calling)
         self._be(None)
         if step.ringing:  # the record says that we are calling, so it must be written again
-            self._session.host.save(self._session)
+            self._session.runtime.save(self._session)
         self._refused(step.call, code)
 
     def _refused(self, call: Call, code: Code) -> None:
@@ -223,7 +223,7 @@ class Pairing:
 
     def refuse(self, code: Code, call: Call) -> None:
         """Tell the client that its call failed, and count that."""
-        self._session.host.counts.call(code)
+        self._session.runtime.counts.call(code)
         self._session.refuse(code, name=call.name, ref=call.ref)
 
     # --- as the callee
@@ -235,14 +235,14 @@ class Pairing:
             if step.node_id and step.chat < mail.chat:
                 return  # our call stands: the caller accepts it when it arrives there
         elif session.presence is Presence.AWAY:
-            session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.AWAY))
+            session.runtime.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.AWAY))
             return
         elif (
             step is not None
             or session.presence is not Presence.FREE
             or session.call_policy.is_blocked(mail.caller.canonical_name)
         ):
-            session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.BUSY))
+            session.runtime.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.BUSY))
             return
         elif session.call_policy.asks:
             session.call_policy.ring(mail)
@@ -255,7 +255,7 @@ class Pairing:
 
     def _answer(self, step: Answering) -> None:
         self._be(step)
-        self._session.host.save(self._session, lambda ok: self._answered(step.chat, ok))
+        self._session.runtime.save(self._session, lambda ok: self._answered(step.chat, ok))
 
     def _answered(self, chat: str, ok: bool) -> None:
         step = self.step
@@ -263,12 +263,12 @@ class Pairing:
             return
         session = self._session
         if not ok:
-            session.host.post(step.party.node_id, Decline(step.party.canonical_name, chat, Code.UNAVAILABLE))
+            session.runtime.post(step.party.node_id, Decline(step.party.canonical_name, chat, Code.UNAVAILABLE))
             self._drop()
             return
         self._be(Reserved(chat, step.party, step.call, step.taken))
-        session.host.post(step.party.node_id, Accept(step.party.canonical_name, chat, session.party))
-        session.host.call_later(session.host.limits.lease, lambda: self._unsettled(chat))
+        session.runtime.post(step.party.node_id, Accept(step.party.canonical_name, chat, session.party))
+        session.runtime.call_later(session.runtime.limits.lease, lambda: self._unsettled(chat))
 
     def _unsettled(self, chat: str) -> None:
         if isinstance(self.step, Reserved) and self.step.chat == chat:
@@ -281,7 +281,7 @@ class Pairing:
         if isinstance(step, Reserved) and step.chat == mail.chat:
             self._be(None)
             if step.call is not None:
-                self._session.host.counts.call(Outcome.PAIRED)
+                self._session.runtime.counts.call(Outcome.PAIRED)
             asked = step.call or step.taken
             ref = asked.ref if asked is not None else None
             self._session.begin(Chat(step.chat, step.party), caller=False, wanted=asked is not None, ref=ref)
@@ -312,28 +312,28 @@ class Pairing:
         if isinstance(step, Answering | Reserved):
             self._miss(step)
         if not isinstance(step, Calling) or step.ringing:
-            self._session.host.save(self._session)
+            self._session.runtime.save(self._session)
         self._session.proceed()
 
     def _miss(self, step: Answering | Reserved) -> None:
         """Tell the client that the call which it accepted is over."""
         if step.taken is not None:
-            self._session.host.tell(self._session, Missed(step.party.display_name, step.chat, step.taken.ref))
+            self._session.runtime.tell(self._session, Missed(step.party.display_name, step.chat, step.taken.ref))
 
     def withdraw(self, reason: Reason) -> None:
         """Take our step back, if there is one, and tell the other side."""
         self._session.call_policy.cancel_incoming(Code.AWAY)
         step = self.step
         self._be(None)
-        host = self._session.host
+        runtime = self._session.runtime
         if isinstance(step, Calling):
             if step.node_id:
-                host.post(step.node_id, ChatEnded(step.name.canonical_name, step.chat, reason, 0, 0))
+                runtime.post(step.node_id, ChatEnded(step.name.canonical_name, step.chat, reason, 0, 0))
             if step.ringing:
-                host.save(self._session)
+                runtime.save(self._session)
         elif step is not None:
             self._take_back(step.chat, step.party, reason)
-            host.save(self._session)
+            runtime.save(self._session)
 
     def moved(self) -> None:
         """Drop the agreement, because another node has the session now. What the record promises isn't taken back.
@@ -345,4 +345,4 @@ class Pairing:
         self._be(None)
 
     def _take_back(self, chat: str, party: Party, reason: Reason) -> None:
-        self._session.host.post(party.node_id, ChatEnded(party.canonical_name, chat, reason, 0, 0))
+        self._session.runtime.post(party.node_id, ChatEnded(party.canonical_name, chat, reason, 0, 0))

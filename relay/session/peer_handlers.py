@@ -12,7 +12,6 @@ from relay.protocol.commands_and_events import Back, Messages, PartnerTyping
 from relay.protocol.errors import Code, Reason
 from relay.session import resume
 from relay.session.chat import FLIGHT_BYTES
-from relay.session.message_window import size
 from relay.session.peer_messages import (
     Accept,
     Ack,
@@ -34,6 +33,7 @@ from relay.session.peer_messages import (
 )
 from relay.session.runtime_interface import SessionRuntime
 from relay.session.session import AWAY, RESUMING, Session
+from relay.session.unacked_messages import size
 
 
 def receive(session: Session, mail: Mail) -> None:
@@ -47,16 +47,16 @@ def receive(session: Session, mail: Mail) -> None:
         _MAIL[type(mail)](session, mail)
 
 
-def undeliverable(host: SessionRuntime, mail: Mail) -> None:
+def undeliverable(runtime: SessionRuntime, mail: Mail) -> None:
     """Answer a peer message for a name that no session here owns, if its sender waits for an answer."""
     if isinstance(mail, Invite):
-        host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.NO_SUCH_USER))
+        runtime.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.NO_SUCH_USER))
     elif isinstance(mail, Accept):
-        host.post(mail.callee.node_id, ChatEnded(mail.callee.canonical_name, mail.chat, Reason.LOST, 0, 0))
+        runtime.post(mail.callee.node_id, ChatEnded(mail.callee.canonical_name, mail.chat, Reason.LOST, 0, 0))
     elif isinstance(mail, Resync):
-        host.post(mail.party.node_id, UnknownSession(mail.party.canonical_name, mail.chat, host.node_id))
+        runtime.post(mail.party.node_id, UnknownSession(mail.party.canonical_name, mail.chat, runtime.node_id))
     elif isinstance(mail, SessionMoved):
-        host.moved(mail)
+        runtime.moved(mail)
 
 
 def _invite(session: Session, mail: Invite) -> None:
@@ -78,10 +78,10 @@ def _ringing(session: Session, mail: Ringing) -> None:
 def _typing(session: Session, mail: Typing) -> None:
     chat = session.chat
     if session.resumable and chat is not None and chat.id == mail.chat and session.pending is None:
-        session.host.send_if_writable(session, PartnerTyping(chat.partner.display_name, chat.id))
+        session.runtime.send_if_writable(session, PartnerTyping(chat.partner.display_name, chat.id))
 
 
-def _settle(session: Session, mail: CallConfirmed) -> None:
+def _call_confirmed(session: Session, mail: CallConfirmed) -> None:
     session.pairing.settled(mail)
 
 
@@ -92,54 +92,54 @@ def _text(session: Session, mail: Text) -> None:
     if session.state is AWAY:  # the text comes again after a resume, maybe from another node: it keeps its time
         chat.times.note(mail.id, len(mail.texts), mail.at)
         return
-    fresh = chat.take(mail)
+    fresh = chat.receive(mail)
     if fresh is None:
         if chat.gap:
             return
         chat.gap = True
-        session.host.post(chat.partner.node_id, chat.sync(session.party, reply=True))
+        session.runtime.post(chat.partner.node_id, chat.sync(session.party, reply=True))
         return
-    host, partner = session.host, chat.partner
+    runtime, partner = session.runtime, chat.partner
     if fresh:
         count = len(fresh)
         first = chat.received + 1 - count
-        host.counts.delivered += count
+        runtime.counts.delivered += count
         if chat.times.note(first, count, mail.at):
-            host.tell(session, Messages(first, partner.display_name, chat.id, fresh, mail.at))
+            runtime.tell(session, Messages(first, partner.display_name, chat.id, fresh, mail.at))
         else:
             chat.retold = chat.received
             for id, texts, at in chat.times.runs(first, fresh, mail.at):
-                host.tell(session, Messages(id, partner.display_name, chat.id, texts, at))
+                runtime.tell(session, Messages(id, partner.display_name, chat.id, texts, at))
     else:  # the partner sent again what is here already, so it may lack our acknowledgement
         chat.retold = chat.received
-        host.post(partner.node_id, chat.ack())
-        chat.untaken = FLIGHT_BYTES
+        runtime.post(partner.node_id, chat.ack())
+        chat.flow_unreported = FLIGHT_BYTES
     if session.acks:
-        chat.untaken += size("".join(fresh))
+        chat.flow_unreported += size("".join(fresh))
 
 
 def _ack(session: Session, mail: Ack) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
-        session.sent_messages.acked(chat, mail.id, mail.at)
+        session.send_window.acked(chat, mail.id, mail.at)
         if session.pending is not None:
             session.proceed()
 
 
-def _taken(session: Session, mail: FlowAck) -> None:
+def _flow_ack(session: Session, mail: FlowAck) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
-        chat.taken = max(chat.taken, mail.id)
+        chat.flow_acked = max(chat.flow_acked, mail.id)
         if chat.paused:
-            session.sent_messages.go_on(chat)
+            session.send_window.go_on(chat)
 
 
-def _deaf(session: Session, mail: HalfClosed) -> None:
+def _half_closed(session: Session, mail: HalfClosed) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.unheard(Reason.QUIT, mail.last)
 
 
-def _gone(session: Session, mail: ChatEnded) -> None:
+def _chat_ended(session: Session, mail: ChatEnded) -> None:
     if session.pairing.concerns(mail.chat):
         session.pairing.taken_back()
     elif session.call_policy.concerns(mail.chat):
@@ -152,57 +152,59 @@ def _away(session: Session, mail: Away) -> None:
     chat = session.chat
     if chat is not None and _current(session, mail) and not chat.away:
         chat.gone_away()
-        session.host.tell(session, AwayEvent(chat.partner.display_name, mail.grace, chat.id))
+        session.runtime.tell(session, AwayEvent(chat.partner.display_name, mail.grace, chat.id))
 
 
-def _sync(session: Session, mail: Resync) -> None:
-    chat, host, unsettled = session.chat, session.host, session.pairing.concerns(mail.chat)
+def _resync(session: Session, mail: Resync) -> None:
+    chat, runtime, unsettled = session.chat, session.runtime, session.pairing.concerns(mail.chat)
     if session.fallback_chat is not None and session.fallback_chat.id == mail.chat:
         session.postpone(mail)  # handled once it is known whether that chat goes on
         return
     if chat is None or chat.id != mail.chat or unsettled:
-        reason = session.sent_messages.outcomes.why(mail.chat)
-        host.post(mail.party.node_id, ChatEnded(mail.party.canonical_name, mail.chat, reason, 0, session.fencing_token))
+        reason = session.send_window.outcomes.why(mail.chat)
+        runtime.post(
+            mail.party.node_id, ChatEnded(mail.party.canonical_name, mail.chat, reason, 0, session.fencing_token)
+        )
         if unsettled:  # the other side has moved in the middle of the agreement, so no side has the chat
             session.pairing.taken_back()
         return
     if mail.party.fencing_token < chat.partner.fencing_token:
         return
     session.partner_is(mail.party)
-    session.sent_messages.outcomes.times.learn(mail.timed, mail.times)
+    session.send_window.outcomes.times.learn(mail.timed, mail.times)
     if session.state is RESUMING:
         resume.reunited(session, mail)
-    session.sent_messages.acked(chat, mail.last)
+    session.send_window.acked(chat, mail.last)
     if chat.away and not mail.away:
         chat.came_back()
-        host.tell(session, Back(chat.partner.display_name, chat.id))
+        runtime.tell(session, Back(chat.partner.display_name, chat.id))
     if mail.reply:
-        host.post(chat.partner.node_id, chat.sync(session.party, reply=False, away=session.away))
+        runtime.post(chat.partner.node_id, chat.sync(session.party, reply=False, away=session.away))
     sent = chat.sent
     for text in chat.retransmit(session.fencing_token):
-        host.counts.resent += max(0, min(len(text.texts), sent + 1 - text.id))
-        host.post(chat.partner.node_id, text)
+        runtime.counts.resent += max(0, min(len(text.texts), sent + 1 - text.id))
+        runtime.post(chat.partner.node_id, text)
     session.proceed()
 
 
-def _unknown(session: Session, mail: UnknownSession) -> None:
+def _unknown_session(session: Session, mail: UnknownSession) -> None:
     if session.chat is not None and session.chat.id == mail.chat:
         session.chat.times.learn(mail.timed, mail.times)
         resume.unknown(session, session.chat, mail.node_id)
 
 
-def _moved(session: Session, mail: SessionMoved) -> None:
+def _session_moved(session: Session, mail: SessionMoved) -> None:
     if session.session_id == mail.session_id:
-        session.superseded() if mail.taken else session.replaced(mail.fencing_token, mail.node_id)
+        session.superseded() if mail.superseded else session.replaced(mail.fencing_token, mail.node_id)
     else:
-        session.host.moved(mail)
+        session.runtime.moved(mail)
 
 
 def _knew(session: Session, mail: Knew) -> None:
     chat = session.chat
     if chat is not None and chat.id == mail.chat:
         chat.times.learn(mail.timed, mail.times)
-        session.sent_messages.outcomes.times.learn(mail.said, mail.said_times)
+        session.send_window.outcomes.times.learn(mail.said, mail.said_times)
 
 
 def _current(session: Session, mail: ChatEnded | Away) -> bool:
@@ -221,13 +223,13 @@ _MAIL: Final[dict[type, Callable[[Session, Any], None]]] = {
     Decline: _decline,
     Ringing: _ringing,
     Typing: _typing,
-    CallConfirmed: _settle,
-    HalfClosed: _deaf,
-    ChatEnded: _gone,
+    CallConfirmed: _call_confirmed,
+    HalfClosed: _half_closed,
+    ChatEnded: _chat_ended,
     Away: _away,
-    Resync: _sync,
-    SessionMoved: _moved,
+    Resync: _resync,
+    SessionMoved: _session_moved,
     Knew: _knew,
-    FlowAck: _taken,
-    UnknownSession: _unknown,
+    FlowAck: _flow_ack,
+    UnknownSession: _unknown_session,
 }

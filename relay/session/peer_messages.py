@@ -1,5 +1,8 @@
 """The messages that sessions send to each other, on one node or across nodes.
 
+The tags (`tag=`) and the order of the fields are frozen, because nodes of one major version understand each other. Some
+classes have a clearer name than their tag. A new field is the last one and has a default.
+
 Each peer message is addressed to a session by its canonical name (`to`), and belongs to a chat once there is one. Peer
 messages between two nodes arrive once and in order as long as both nodes live (`reliable_link`). `Resync` repairs what
 a session that moved, or a node that came back, may have missed.
@@ -9,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from relay.model import Moment, Party, Seconds
 from relay.protocol.errors import Code, Reason
+from relay.shared_types import Moment, Party, Seconds
 
 # Every frame on the bus has this version, and a node refuses another major version (`relay.bus.reliable_link`).
 VERSION: Final = 1
@@ -140,12 +143,12 @@ class Resync(msgspec.Struct, array_like=True, tag="sync", frozen=True):
 class SessionMoved(msgspec.Struct, array_like=True, tag="moved", frozen=True):
     """Tells the node that held a session that the client has resumed it elsewhere, under this fencing token.
 
-    With `taken` the session wasn't resumed: its user has claimed the name anew, and the session is over.
+    With `superseded` the session wasn't resumed: its user has claimed the name anew, and the session is over.
     """
 
     to: str
     session_id: str
-    taken: bool = False
+    superseded: bool = False
     fencing_token: int = 0  # 0: the sending node doesn't say it
     node_id: str = ""  # the node that has the session now; empty: that node doesn't understand `Knew`
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from relay.metrics import Outcome
-from relay.model import ChatRef, Ended, Located
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import Away, Claim, Left, Paired, Resume
 from relay.protocol.errors import Code, Presence, Reason
 from relay.session.chat import Chat
 from relay.session.peer_messages import ChatEnded, Resync
+from relay.shared_types import ChatRef, Ended, Located
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -42,13 +42,13 @@ class RestoredState(Struct, frozen=True):
 def come_back(session: "Session", claim: Claim) -> None:
     """Attach a client that resumes. It is welcomed once the partner has answered, or after `limits.reunion`."""
     resume = _resume(claim)
-    chat, host = session.chat, session.host
+    chat, runtime = session.chat, session.runtime
     away = session.away
-    host.counts.claim(Outcome.RESUMED)
+    runtime.counts.claim(Outcome.RESUMED)
     session.attach(claim)
-    session.sent_messages.resume(resume.sent)
+    session.send_window.resume(resume.sent)
     if away:
-        host.save(session)
+        runtime.save(session)
     if chat is None or _abandoned(chat, resume):
         announce(session, claim)
         return
@@ -59,18 +59,18 @@ def come_back(session: "Session", claim: Claim) -> None:
 
 def _reunite(session: "Session", claim: Claim, chat: Chat) -> None:
     """Ask the partner which messages it has, and wait for the answer for `limits.reunion` at most."""
-    host, resume = session.host, _resume(claim)
+    runtime, resume = session.runtime, _resume(claim)
     chat.forget_untold()
     if resume.chat == chat.id:
         if resume.last and resume.at is not None:
             chat.times.note(resume.last, 1, resume.at)
         ack = chat.caught_up(resume.last)
         if ack is not None:
-            host.post(chat.partner.node_id, ack)
+            runtime.post(chat.partner.node_id, ack)
     sync = chat.sync(session.party, reply=True)
-    host.post(chat.partner.node_id, sync)
+    runtime.post(chat.partner.node_id, sync)
     _look_until_it_answers(session, chat)
-    session.later(host.limits.reunion, lambda session: _alone(session, claim))
+    session.later(runtime.limits.reunion, lambda session: _alone(session, claim))
 
 
 def _look_until_it_answers(session: "Session", chat: Chat) -> None:
@@ -85,7 +85,7 @@ def _look_until_it_answers(session: "Session", chat: Chat) -> None:
         if session.chat is chat and chat.partner is known:
             _look_until_it_answers(session, chat)
 
-    look_for_partner(session, chat, lambda session, _: session.later(session.host.limits.lease, look_again))
+    look_for_partner(session, chat, lambda session, _: session.later(session.runtime.limits.lease, look_again))
 
 
 def _stands(session: "Session") -> None:
@@ -93,17 +93,17 @@ def _stands(session: "Session") -> None:
     fallback = session.drop_fallback()
     if fallback is not None:
         chat, partner = fallback
-        session.sent_messages.outcomes.ended(chat, Reason.LEFT)
-        session.host.post(
+        session.send_window.outcomes.ended(chat, Reason.LEFT)
+        session.runtime.post(
             partner.node_id, ChatEnded(partner.canonical_name, chat, Reason.LEFT, 0, session.fencing_token)
         )
-        session.host.save(session)
+        session.runtime.save(session)
 
 
 def _fall_back(session: "Session", claim: Claim) -> None:
     """Go on with the previous chat, because the new one failed."""
     chat = session.fall_back()
-    session.host.save(session)
+    session.runtime.save(session)
     _reunite(session, claim, chat)
 
 
@@ -133,7 +133,7 @@ def look_for_partner(
         else:
             _later(session, chat, lambda session: otherwise(session, found))
 
-    session.host.locate(chat.partner.canonical_name, located)
+    session.runtime.locate(chat.partner.canonical_name, located)
 
 
 def unknown(session: "Session", chat: Chat, node_id: str) -> None:
@@ -165,7 +165,7 @@ def partner_away(session: "Session", chat: Chat, left: float) -> None:
     if not chat.away:
         chat.gone_away()
         if session.returning is None:  # otherwise the client is told with the welcome
-            session.host.tell(session, Away(chat.partner.display_name, round(left, 3), chat.id))
+            session.runtime.tell(session, Away(chat.partner.display_name, round(left, 3), chat.id))
     grace_period = chat.absences
     session.later(left, lambda session: _overdue(session, chat, grace_period))
 
@@ -191,7 +191,7 @@ def ask_partner_on(session: "Session", node_id: str) -> None:
 
 def _ask(session: "Session", chat: Chat) -> None:
     """Ask the partner which messages it has, and whether it still knows the chat."""
-    session.host.post(chat.partner.node_id, chat.sync(session.party, reply=True, away=session.away))
+    session.runtime.post(chat.partner.node_id, chat.sync(session.party, reply=True, away=session.away))
 
 
 def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) -> None:
@@ -199,7 +199,7 @@ def _later(session: "Session", chat: Chat, then: Callable[["Session"], None]) ->
         if session.chat is chat:
             then(session)
 
-    session.later(session.host.limits.reunion, still)
+    session.later(session.runtime.limits.reunion, still)
 
 
 def _alone(session: "Session", claim: Claim) -> None:
@@ -207,8 +207,8 @@ def _alone(session: "Session", claim: Claim) -> None:
     if session.returning is not claim:
         return
     if chat is not None and fallback is not None and fallback.id == _resume(claim).chat:  # it wasn't told of `chat`
-        host, partner = session.host, chat.partner
-        host.post(partner.node_id, ChatEnded(partner.canonical_name, chat.id, Reason.LOST, 0, session.fencing_token))
+        runtime, partner = session.runtime, chat.partner
+        runtime.post(partner.node_id, ChatEnded(partner.canonical_name, chat.id, Reason.LOST, 0, session.fencing_token))
         _fall_back(session, claim)
     else:
         announce(session, claim)
@@ -218,7 +218,7 @@ def reunited(session: "Session", mail: Resync) -> None:
     """Announce the chat to a client that waits for its welcome, because the partner answered."""
     claim = session.returning
     if claim is not None and session.chat is not None:
-        session.sent_messages.known(session.chat, mail.last)
+        session.send_window.known(session.chat, mail.last)
         if not mail.away:
             session.chat.came_back()
         elif not session.chat.away:
@@ -241,24 +241,24 @@ def gone(session: "Session", reason: Reason, last: int) -> None:
 
 def announce(session: "Session", claim: Claim, last: int = 0) -> None:
     """Welcome the client, and tell it of its chat or of that chat's end. The partner has messages up to `last`."""
-    host, resume = session.host, _resume(claim)
+    runtime, resume = session.runtime, _resume(claim)
     _stands(session)
     session.welcome_back(resume.token)
     if session.chat is not None and _abandoned(session.chat, resume):
         session.part(Reason.LEFT, told=True)
-        host.save(session)
+        runtime.save(session)
     chat = session.chat
     if chat is not None:
-        partner, at = chat.partner, session.sent_messages.outcomes.when(last)
-        host.tell(session, Paired(partner.display_name, chat.id, partner.acks, resumed=True, last=last, at=at))
+        partner, at = chat.partner, session.send_window.outcomes.when(last)
+        runtime.tell(session, Paired(partner.display_name, chat.id, partner.acks, resumed=True, last=last, at=at))
         if chat.away:
-            host.tell(session, Away(partner.display_name, partner.grace, chat.id))
+            runtime.tell(session, Away(partner.display_name, partner.grace, chat.id))
     elif resume.chat is not None:
         ended = session.ended
         known = ended is not None and ended.chat == resume.chat
         name, reason = (ended.name, ended.reason) if ended and known else ("", Reason.LOST)
-        host.tell(session, Left(name, reason, resume.chat))
-    host.wake(session)
+        runtime.tell(session, Left(name, reason, resume.chat))
+    runtime.wake(session)
 
 
 def _abandoned(chat: Chat, resume: Resume) -> bool:

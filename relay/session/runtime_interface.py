@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from relay.metrics import Counts
-from relay.model import Located
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import Claim, Event
 from relay.protocol.errors import Code, Ending
 from relay.session.partner_node_counts import PartnerNodeCounts
 from relay.session.peer_messages import Mail, SessionMoved
+from relay.shared_types import Located
 
 if TYPE_CHECKING:
     from relay.session.session import Session

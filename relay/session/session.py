@@ -14,7 +14,6 @@ from typing import Final
 from weakref import ref
 
 from relay.metrics import Outcome
-from relay.model import ChatRef, Ended, Party
 from relay.names.parse import Name
 from relay.protocol.commands_and_events import (
     Acknowledge,
@@ -41,13 +40,14 @@ from relay.session.chat import FLIGHT_BYTES, Chat
 from relay.session.client_connection_interface import ClientConnection
 from relay.session.command_handlers import COMMANDS, before_name
 from relay.session.grace_period import GracePeriod
-from relay.session.incoming_calls import CallPolicy
+from relay.session.incoming_call_policy import IncomingCallPolicy
 from relay.session.pairing import Pairing
 from relay.session.partner_node_counts import NO_TIES
 from relay.session.peer_messages import ChatEnded, FlowAck, HalfClosed, Knew, Mail, UnknownSession
 from relay.session.resume import RestoredState, partner_lost
 from relay.session.runtime_interface import SessionRuntime
-from relay.session.sent_messages import SentMessages
+from relay.session.send_window import SendWindow
+from relay.shared_types import ChatRef, Ended, Party
 
 # These commands wait for the outcome of the messages before them.
 _DEPARTURES: Final = (Leave, Quit, Call, EndOfStream, DrainClose)
@@ -113,10 +113,10 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_began",
         "_since",
         "_ties",
         "acks",
-        "began",
         "call_policy",
         "chat",
         "client",
@@ -125,26 +125,26 @@ class Session:
         "fallback_chat",
         "fencing_token",
         "grace_period",
-        "host",
         "name",
         "named",
         "output_closed",
         "pairing",
         "pending",
         "resumable",
-        "sent_messages",
+        "runtime",
+        "send_window",
         "session_id",
         "state",
         "token_hash",
     )
 
-    def __init__(self, host: SessionRuntime, *, resumable: bool = False) -> None:
-        self.host = host
+    def __init__(self, runtime: SessionRuntime, *, resumable: bool = False) -> None:
+        self.runtime = runtime
         self.resumable = resumable
-        self.client: ClientConnection | None = None  # the host sends events there
+        self.client: ClientConnection | None = None  # the runtime sends events there
         self.output_closed = False  # the connection is gone
-        self._ties = NO_TIES  # as last reported to the host
-        self.began = 0.0  # the host's `instant` at the start, which the host sets; 0: not yet started
+        self._ties = NO_TIES  # as last reported to the runtime
+        self._began = 0.0  # the runtime's `instant` at the start; 0: not started, or over
         self.state = State.NAMELESS
         self.named = False  # whether the state is in `NAMED`, kept here because each message needs it
         self._nameless()
@@ -167,8 +167,8 @@ class Session:
         self.fallback_chat: ChatRef | None = None  # it goes on unless `chat` turns out to exist (see `resume`)
         self.ended: Ended | None = None  # the last chat that ended
         self.deferred: list[Mail] = []  # peer messages that came while the client was resuming
-        self.sent_messages = SentMessages(self)
-        self.call_policy = CallPolicy(self)
+        self.send_window = SendWindow(self)
+        self.call_policy = IncomingCallPolicy(self)
         self.pairing = Pairing(self)
         self._since = 0.0  # the `instant` at which `pending` began to wait for messages
         self.pending: Command | None = None  # the following commands wait for this one (or for `pairing`)
@@ -184,7 +184,7 @@ class Session:
     def party(self) -> Party:
         """The description of this side for its partner."""
         assert self.name is not None
-        node_id, name, acks = self.host.node_id, self.name, "client" if self.acks else "node"
+        node_id, name, acks = self.runtime.node_id, self.name, "client" if self.acks else "node"
         return Party(
             node_id, name.canonical_name, name.display_name, self.fencing_token, acks=acks, grace=self.grace, rings=True
         )
@@ -192,7 +192,7 @@ class Session:
     @property
     def grace(self) -> float:
         """Seconds for which this session outlives its connection."""
-        return self.host.limits.grace if self.resumable else 0.0
+        return self.runtime.limits.grace if self.resumable else 0.0
 
     @property
     def away(self) -> bool:
@@ -234,7 +234,7 @@ class Session:
         if self.pending is not None or self.pairing.step is not None or self.state is _ENDED:
             return True
         chat = self.chat
-        return chat is not None and chat.window.count > 0 and not self.acks and self.sent_messages.full(chat.window, 0)
+        return chat is not None and chat.unacked.count > 0 and not self.acks and self.send_window.full(chat.unacked, 0)
 
     @property
     def draining(self) -> bool:
@@ -271,7 +271,7 @@ class Session:
 
     @property
     def _waited(self) -> bool:
-        return self._behind_messages and self.host.instant - self._since >= self.host.limits.patience
+        return self._behind_messages and self.runtime.instant - self._since >= self.runtime.limits.patience
 
     # --- commands
 
@@ -286,15 +286,15 @@ class Session:
         """Ask for a name, or for the session of a token. The answer calls `claimed`, `come_back` or `unclaimed`."""
         self._move(Transition.CLAIM)
         self.pending, self.name = command, name
-        ask = self.host.claim if command.resume is None else self.host.resume
+        ask = self.runtime.claim if command.resume is None else self.runtime.resume
         ask(self, name, command)
 
     def claimed(self, session_id: str, fencing_token: int, token: str, token_hash: str) -> None:
         """Own the name, which the directory granted, and welcome the client. One that can't come back gets no token."""
-        claim, host = self.pending, self.host
+        claim, runtime = self.pending, self.runtime
         if self.state is State.ENDED:  # the node has stopped meanwhile
             self.session_id = session_id
-            host.release(self, lambda: None, Ending.DRAINED)
+            runtime.release(self, lambda: None, Ending.DRAINED)
             return
         assert isinstance(claim, Claim)
         assert self.name is not None
@@ -307,13 +307,13 @@ class Session:
             claim.ask,
         )
         self.token_hash = token_hash
-        host.counts.claim(Outcome.GRANTED)
+        runtime.counts.claim(Outcome.GRANTED)
         self.welcome(token, resumed=False)
 
     def welcome(self, token: str, *, resumed: bool) -> None:
         """Tell the client that the name is its own, with the token and the limits."""
         assert self.name is not None
-        limits = self.host.limits
+        limits = self.runtime.limits
         welcome = Welcome(
             self.name.display_name,
             token,
@@ -322,10 +322,10 @@ class Session:
             window=limits.window,
             window_bytes=limits.window_bytes,
             ping=limits.ping,
-            node=self.host.node,
+            node=self.runtime.node,
             max_line=limits.max_line,
         )
-        self.host.tell(self, welcome)
+        self.runtime.tell(self, welcome)
 
     def unclaimed(self, code: Code) -> None:
         """Refuse the name. The client may ask for another."""
@@ -333,14 +333,14 @@ class Session:
             return
         assert isinstance(self.pending, Claim)
         typed = self.pending.name
-        self.host.counts.claim(code)
+        self.runtime.counts.claim(code)
         self._move(Transition.REFUSE)
         self.pending = self.name = None
         self.refuse(code, name=typed)
 
     def announce(self, chat: Chat, *, caller: bool, ref: Ref | None = None) -> None:
         """Tell the client of its chat. `ref` is that of the request which this answers."""
-        self.host.tell(self, Paired(chat.partner.display_name, chat.id, chat.partner.acks, caller, ref=ref))
+        self.runtime.tell(self, Paired(chat.partner.display_name, chat.id, chat.partner.acks, caller, ref=ref))
 
     def begin(self, chat: Chat, *, caller: bool, wanted: bool = True, ref: Ref | None = None) -> None:
         """Leave the old chat, if any, and announce the new one. `wanted`: the client had called this partner itself."""
@@ -349,9 +349,9 @@ class Session:
         self.chat = chat
         self.tie()
         if switches:  # the record still names both chats
-            self.host.save(self)
+            self.runtime.save(self)
         if not caller and not wanted:
-            self.host.called(self)
+            self.runtime.called(self)
         self.announce(chat, caller=caller, ref=ref)
         if self.output_closed:
             self.unplugged()
@@ -360,7 +360,7 @@ class Session:
         """Report the nodes of this session's partners. Must be called whenever partner, agreement or state changes."""
         ties = NO_TIES if self.state is _ENDED else (_node(self.chat), self.pairing.node)
         if ties != self._ties:
-            self.host.partner_node_counts.change(self._ties, ties)
+            self.runtime.partner_node_counts.change(self._ties, ties)
             self._ties = ties
 
     def partner_is(self, party: Party) -> None:
@@ -375,7 +375,7 @@ class Session:
 
     def refuse(self, code: Code, *, id: int | None = None, name: str | None = None, ref: Ref | None = None) -> None:
         """Tell the client that its request is refused, with the text from `MESSAGES`."""
-        self.host.tell(self, Refused(code, MESSAGES[code], id=id, name=name, ref=ref))
+        self.runtime.tell(self, Refused(code, MESSAGES[code], id=id, name=name, ref=ref))
 
     def later(self, delay: float, then: Callable[["Session"], None]) -> None:
         """Call `then` after `delay` seconds if the session still exists. The timer doesn't keep it alive."""
@@ -385,7 +385,7 @@ class Session:
             if (session := here()) is not None:
                 then(session)
 
-        self.host.call_later(delay, ring)
+        self.runtime.call_later(delay, ring)
 
     # --- commands that the following ones wait for
 
@@ -406,15 +406,15 @@ class Session:
 
     def wait(self, command: Command) -> None:
         """Have a command wait for the outcome of the messages before it."""
-        host = self.host
-        self.pending, self._since = command, host.instant
-        self.later(host.limits.patience + MARGIN_SECONDS, lambda session: session.host.wake(session))
+        runtime = self.runtime
+        self.pending, self._since = command, runtime.instant
+        self.later(runtime.limits.patience + MARGIN_SECONDS, lambda session: session.runtime.wake(session))
 
     def proceed(self) -> None:
         """Handle the pending command if all messages before it have their outcome, and wake the session."""
-        self.host.wake(self)
+        self.runtime.wake(self)
         command = self.pending
-        if isinstance(command, _DEPARTURES) and not (self.chat and self.chat.window):
+        if isinstance(command, _DEPARTURES) and not (self.chat and self.chat.unacked):
             self.drop_pending()
             if not (isinstance(command, Leave) and self.chat is None):  # else the partner left first: already told
                 self.receive(command)
@@ -427,14 +427,14 @@ class Session:
         if chat is None:
             return
         self.tie()
-        self.host.post(
+        self.runtime.post(
             chat.partner.node_id,
             ChatEnded(chat.partner.canonical_name, chat.id, reason, chat.confirmed, self.fencing_token),
         )
-        self.sent_messages.close(chat, reason, 0)
+        self.send_window.close(chat, reason, 0)
         self._ended(chat, Reason.LEFT)
         if reason is Reason.LEFT and not told:
-            self.host.tell(self, Left(chat.partner.display_name, Reason.LEFT, chat.id, own=True, ref=ref))
+            self.runtime.tell(self, Left(chat.partner.display_name, Reason.LEFT, chat.id, own=True, ref=ref))
 
     def over(self, reason: Reason, last: int) -> None:
         """End the chat, because the partner did. It had our messages up to `last`."""
@@ -442,22 +442,22 @@ class Session:
         assert chat is not None
         self.chat = None
         self.tie()
-        self.sent_messages.close(chat, reason, last)
+        self.send_window.close(chat, reason, last)
         self._ended(chat, reason)
         ref = self.pending.ref if isinstance(self.pending, Leave) else None  # the partner left first
-        self.host.tell(self, Left(chat.partner.display_name, reason, chat.id, ref=ref))
-        self.host.save(self)
+        self.runtime.tell(self, Left(chat.partner.display_name, reason, chat.id, ref=ref))
+        self.runtime.save(self)
         self.proceed()
 
     def _ended(self, chat: Chat, reason: Reason) -> None:
-        self.sent_messages.outcomes.ended(chat.id, reason)
+        self.send_window.outcomes.ended(chat.id, reason)
         self.ended = Ended(chat.id, chat.partner.display_name, reason)
 
     def unheard(self, reason: Reason, last: int) -> None:
         """Report the messages under way, because the partner takes no more. It has those up to `last`."""
         assert self.chat is not None
         self.chat.half_closed = True
-        self.sent_messages.close(self.chat, reason, last)
+        self.send_window.close(self.chat, reason, last)
         self.proceed()
 
     def end(self, why: Ending, *last_words: Event) -> None:
@@ -467,29 +467,42 @@ class Session:
         self._move(Transition.END)
         self.tie()
         if named:
-            self.host.release(self, lambda: self._close(last_words), why)
+            self.runtime.release(self, lambda: self._close(last_words), why)
         else:
             self._close(last_words)
 
     def _close(self, last_words: tuple[Event, ...]) -> None:
         for event in last_words:
-            self.host.tell(self, event)
+            self.runtime.tell(self, event)
         self.close()
 
     def close(self) -> None:
         """End the session without giving its name back, and close its connection, if there is one."""
         self._move(Transition.END)
         self.tie()
-        self.host.close(self)
+        self.runtime.close(self)
         self.chat = None  # so that late peer messages about it are ignored
         self._take_apart()
 
     def _take_apart(self) -> None:
         """Break the reference cycles with the session's parts, so that it needn't wait for the cyclic collector."""
-        for part in (self.grace_period, self.sent_messages, self.call_policy, self.pairing):
+        for part in (self.grace_period, self.send_window, self.call_policy, self.pairing):
             part.let_go()
 
     # --- the connection, the name, the node
+
+    def dialect_known(self, *, resumable: bool) -> None:
+        """Note from the client's first bytes whether it speaks JSON, and so may come back."""
+        self.resumable = resumable
+
+    def started(self) -> None:
+        """Note that the session has started, or was resumed, on this node."""
+        self._began = self.runtime.instant
+
+    def stopped(self) -> float | None:
+        """Note that the session is over on this node. Returns the seconds for which it ran, or None if it didn't."""
+        began, self._began = self._began, 0.0
+        return self.runtime.instant - began if began else None
 
     def connect(self, client: ClientConnection) -> None:
         """Send events to this connection from now on."""
@@ -510,10 +523,10 @@ class Session:
             return
         if not self.acks:
             if chat.received > chat.confirmed and (ack := chat.confirm(chat.received)):
-                self.host.post(chat.partner.node_id, ack)
-        elif chat.untaken >= FLIGHT_BYTES // 2:
-            chat.untaken = 0
-            self.host.post(chat.partner.node_id, FlowAck(chat.partner.canonical_name, chat.id, chat.received))
+                self.runtime.post(chat.partner.node_id, ack)
+        elif chat.flow_unreported >= FLIGHT_BYTES // 2:
+            chat.flow_unreported = 0
+            self.runtime.post(chat.partner.node_id, FlowAck(chat.partner.canonical_name, chat.id, chat.received))
 
     def unplugged(self) -> None:
         """Note that the client can't be told anything any more. Its lines up to `EndOfStream` are still handled."""
@@ -524,7 +537,7 @@ class Session:
             self.drop_pending()  # the client can't be told the outcome, and may ask again when it is back
             self.detach()
         if chat is not None and not self.resumable:
-            self.host.post(chat.partner.node_id, HalfClosed(chat.partner.canonical_name, chat.id, chat.confirmed))
+            self.runtime.post(chat.partner.node_id, HalfClosed(chat.partner.canonical_name, chat.id, chat.confirmed))
 
     def node_lost(self, node_id: str, since: float) -> None:
         """Handle the death of a node `since` seconds ago: a partner there is away until its grace is over, or lost."""
@@ -553,9 +566,9 @@ class Session:
         if restored.chat is not None:
             self.chat, self.fallback_chat = Chat(*restored.chat), restored.previous_chat
             self.tie()
-        self.sent_messages.inherited()
+        self.send_window.inherited()
         if restored.ended is not None:
-            self.sent_messages.outcomes.ended(restored.ended.chat, restored.ended.reason)
+            self.send_window.outcomes.ended(restored.ended.chat, restored.ended.reason)
 
     def drop_fallback(self) -> ChatRef | None:
         """Forget the fallback chat, because the chat exists, and return it."""
@@ -583,7 +596,7 @@ class Session:
         """Deliver the deferred peer messages, because no client waits for its welcome any more."""
         self.pending = None
         for mail in self.deferred:
-            self.host.post(self.host.node_id, mail)
+            self.runtime.post(self.runtime.node_id, mail)
         self.deferred.clear()
 
     def replaced(self, fencing_token: int = 0, node_id: str = "") -> None:
@@ -596,29 +609,29 @@ class Session:
         self.pairing.moved()
         if self.chat is not None:  # the partner must look us up: the Resync may have gone to a suspended node
             partner = self.chat.partner
-            self.host.post(
+            self.runtime.post(
                 partner.node_id,
-                UnknownSession(partner.canonical_name, self.chat.id, self.host.node_id, *self.chat.unsettled),
+                UnknownSession(partner.canonical_name, self.chat.id, self.runtime.node_id, *self.chat.unsettled),
             )
             if node_id:
-                self.sent_messages.outcomes.times.learn(*self.chat.unsettled)
+                self.send_window.outcomes.times.learn(*self.chat.unsettled)
                 timed, times = self.chat.times.latest
-                said, said_times = self.sent_messages.outcomes.times.latest
-                self.host.post(
+                said, said_times = self.send_window.outcomes.times.latest
+                self.runtime.post(
                     node_id, Knew(self.canonical_name, self.chat.id, timed, times, said=said, said_times=said_times)
                 )
         if not self.grace_period.ended_after(fencing_token):
-            self.host.tell(self, Replaced())
-        self.host.forget(self, Ending.REPLACED)
+            self.runtime.tell(self, Replaced())
+        self.runtime.forget(self, Ending.REPLACED)
         self.close()
 
     def name_lost(self) -> None:
         """Drop the name, which another session owns now. A JSON client may claim again; other clients are closed."""
         self._drop()
         self.refuse(Code.NAME_LOST)
-        self.host.forget(self, Ending.NAME_LOST)
+        self.runtime.forget(self, Ending.NAME_LOST)
         if isinstance(self.pending, Quit):
-            self.host.tell(self, Bye())
+            self.runtime.tell(self, Bye())
         elif self.resumable and not self.away:
             self._move(Transition.LOSE_NAME)
             self._take_apart()
@@ -637,11 +650,11 @@ class Session:
         chat, self.chat = self.chat, None
         self.tie()
         if chat is not None:
-            self.host.post(
+            self.runtime.post(
                 chat.partner.node_id,
                 ChatEnded(chat.partner.canonical_name, chat.id, Reason.LOST, chat.confirmed, self.fencing_token),
             )
-            self.sent_messages.close(chat, Reason.NAME_LOST, 0)
+            self.send_window.close(chat, Reason.NAME_LOST, 0)
 
 
 def _node(chat: Chat | None) -> str | None:

@@ -78,7 +78,7 @@ class Invariants:
         records = self._records()
         for node, hub, session in sessions:
             where = f"{session.canonical_name} on node {node.number}"
-            if session.chat is not None and len(session.chat.window):
+            if session.chat is not None and len(session.chat.unacked):
                 wrong.append(f"{where} has messages under way")
             raw = records.get(_KEYS.place(session.canonical_name).field)
             if raw is None:

@@ -10,7 +10,8 @@ from pairchat import BadSettings
 from pairchat.screen.attention import Notify
 from pairchat.screen.theme import Theme
 from pairchat.session_store import state_folder
-from pairchat.settings_file import NOTIFY, THEMES, config_file, read, write
+from pairchat.settings import NOTIFY, THEMES
+from pairchat.settings_file import config_file, read, write
 from tests.cli.chatting import Open
 from tests.cli.home import Home
 from tests.cli.piped import Start

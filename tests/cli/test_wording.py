@@ -1,8 +1,10 @@
 """The messages for people, and the exit status of each failure."""
 
 from datetime import datetime, timedelta
+from typing import get_args
 
 import pytest
+from msgspec import Struct
 
 from pairchat.errors import (
     BadServer,
@@ -15,7 +17,12 @@ from pairchat.errors import (
     PairchatError,
     Refused,
 )
-from pairchat.wording import Exit, exit_status, moment
+from pairchat.events import Bye, DeliveryStatus, Event, Lost, Message, Moving, Outgoing, Presence, Settled, Typing
+from pairchat.wording import Exit, exit_status, moment, notice
+from tests.golden.samples import samples
+
+# Events without a notice: a text, the answer to `/who`, the status bar, a move that nobody notices, and two ends.
+SILENT = {Message, Presence, Typing, Moving, Lost, Bye}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +41,19 @@ from pairchat.wording import Exit, exit_status, moment
 )
 def test_every_error_has_its_status(error: PairchatError, status: Exit) -> None:
     assert exit_status(error) is status
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in get_args(Event) if kind is not Settled], ids=lambda kind: kind.__name__
+)
+def test_every_event_has_its_words_or_needs_none(kind: type[Struct]) -> None:
+    words = [notice(event) for _, event in samples(kind) if isinstance(event, Event)]
+    assert any(words) is (kind not in SILENT)
+
+
+@pytest.mark.parametrize("fate", [fate for fate in DeliveryStatus if fate != DeliveryStatus.PENDING])
+def test_a_text_has_words_unless_it_arrived(fate: DeliveryStatus) -> None:
+    assert bool(notice(Settled(Outgoing(1, "hi", "c1", "client", 2, fate=fate)))) is (fate != DeliveryStatus.DELIVERED)
 
 
 def test_a_time_is_shown_as_one_of_this_machine() -> None:

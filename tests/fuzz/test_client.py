@@ -6,9 +6,9 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairchat.client_protocol import ClientProtocol
 from pairchat.errors import NameLost, NotARelay, Refused
 from pairchat.events import Event, Message
+from pairchat.sansio_protocol import ClientProtocol
 from relay.protocol import json_frames
 from tests.fuzz.shapes import cut, joined, shapes
 

@@ -30,8 +30,8 @@ from relay.directory import record
 from relay.metrics import Counts
 from relay.names import parse
 from relay.observe import status_report
-from relay.observe.exporter import Reading, families
 from relay.observe.probe_server import Page, Probes
+from relay.observe.prometheus_page import Reading, families
 from relay.observe.session_stats import Tally
 from relay.options import VARIABLES
 from relay.protocol import errors

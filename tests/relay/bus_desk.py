@@ -117,7 +117,7 @@ class Desk:
     def receive(self, mails: list[Mail]) -> None:
         self.heard.append(mails)
 
-    def forgot(self, node_id: str) -> None:
+    def peer_forgot_us(self, node_id: str) -> None:
         self.forgetful.append(node_id)
 
     def heed(self, frame: Frame) -> None:

@@ -13,7 +13,7 @@ import pytest
 from relay import settings_file
 from relay.config import MAX_FILE_BYTES, Config, ConfigError, default_name, parse_server, read_file, redact, show_server
 from relay.net import tls_transport
-from relay.redis_client import credentials
+from relay.redis_client import login_and_tls
 from relay.redis_client.client import RedisClient
 from relay.redis_url import Tls
 from relay.server import jwt_keys
@@ -216,13 +216,13 @@ def test_files_that_options_name_are_read_again(settings: dict[str, Any]) -> Non
 NAMED: dict[str, Callable[[Path, Authority], object]] = {
     "--config": lambda file, _: settings_file.read(file, {}),
     "--auth-jwt-key": lambda file, _: jwt_keys.read(file),
-    "--redis-password-file": lambda file, _: credentials.read_password(file, "--redis-password-file"),
+    "--redis-password-file": lambda file, _: login_and_tls.read_password(file, "--redis-password-file"),
     "--tls-cert": lambda file, authority: tls_transport.server_context(file, authority.issue("node")[1], None),
     "--tls-key": lambda file, authority: tls_transport.server_context(authority.issue("node")[0], file, None),
     "--tls-client-ca": lambda file, authority: tls_transport.server_context(*authority.issue("node"), file),
-    "--redis: ssl_ca_certs": lambda file, _: credentials.client_context(Tls(file)),
-    "--redis: ssl_certfile": lambda file, _: credentials.client_context(Tls(certfile=file)),
-    "--redis: ssl_keyfile": lambda file, authority: credentials.client_context(
+    "--redis: ssl_ca_certs": lambda file, _: login_and_tls.client_context(Tls(file)),
+    "--redis: ssl_certfile": lambda file, _: login_and_tls.client_context(Tls(certfile=file)),
+    "--redis: ssl_keyfile": lambda file, authority: login_and_tls.client_context(
         Tls(certfile=authority.issue("node")[0], keyfile=file)
     ),
     "--ca": lambda file, _: client_context(str(file)),
@@ -262,7 +262,7 @@ def test_pipes_that_somebody_fills_do_for_files(authority: Authority, tmp_path: 
     uses: list[Callable[[], object]] = [
         lambda: read_file("--config", pipe),
         lambda: tls_transport.server_context(cert, pipe, None),
-        lambda: credentials.client_context(Tls(certfile=cert, keyfile=pipe)),
+        lambda: login_and_tls.client_context(Tls(certfile=cert, keyfile=pipe)),
     ]
     for use in uses:
         writer = threading.Thread(target=pipe.write_bytes, args=[key.read_bytes()])

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from relay.bus import link_table
 from relay.bus.reliable_link import Kind, Link, pack, unpack
-from relay.hub import housekeeping
+from relay.hub import periodic_checks
 from relay.hub.hub import Hub
 from relay.metrics import CALLS, CLAIMS, SECONDS, Counts, Histogram, Limit, Outcome
 from relay.protocol.commands_and_events import Block, Call, Claim, Leave, Resume, Say
@@ -173,12 +173,13 @@ class TestLimitsOfConnections:
         await until(lambda: client.aborted)
         assert risen(hub.counts.limits) == {Limit.NAME_TIME: 1}
 
+    # private: clients that hold as much as the test wants aren't connections, which alone can be plugged in
     async def test_memory_each_time_that_it_gets_short(self, hub: Hub) -> None:
         hoarder: Any = Holder(1 << 40)
         waiting: Any = Holder(0)
         hub.plug(waiting, resumable=True)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(housekeeping.mind_memory, hub)
+            tasks.start_soon(periodic_checks.mind_memory, hub)
             for times in (1, 2):
                 session = hub.plug(hoarder, resumable=True)
                 hub.memory_holders[hoarder] = None
@@ -237,14 +238,14 @@ class TestMessages:
         pair(ann, ben)
         ann.says(Say("a"), Say("b"))
         world.settle()
-        assert (here.counts.taken, here.counts.acknowledged, there.counts.delivered) == (2, 0, 2)
+        assert (here.counts.accepted, here.counts.acknowledged, there.counts.delivered) == (2, 0, 2)
         world.pass_time(0.25)
         ben.reads()
         assert here.counts.acknowledged == 2
         latency = here.counts.latency
         assert (latency.counts[SECONDS.index(0.25)], sum(latency.counts)) == (1, 1), "not above its own bound"
         assert latency.sum == pytest.approx(0.25, abs=1e-5)
-        assert (here.counts.delivered, there.counts.taken, there.counts.acknowledged) == (0, 0, 0)
+        assert (here.counts.delivered, there.counts.accepted, there.counts.acknowledged) == (0, 0, 0)
 
     def test_a_clock_that_was_set_back_takes_no_time(self, world: World) -> None:
         """A sum that falls would look like the restart of a node."""
@@ -266,7 +267,7 @@ class TestMessages:
         world.settle()
         ann.says(Say("c", None, chat))
         assert risen(here.counts.unconfirmed) == {Reason.LEFT: 3}
-        assert (here.counts.taken, here.counts.acknowledged) == (3, 0)
+        assert (here.counts.accepted, here.counts.acknowledged) == (3, 0)
 
     def test_what_the_partner_may_have_missed_is_sent_again(self, world: World) -> None:
         here, there = world.place("n1"), world.place("n2")

@@ -167,7 +167,7 @@ async def test_a_report_tells_rates_since_the_one_before(parts: Parts, monkeypat
     monkeypatch.setattr(clocks, "monotonic", lambda: monotonic() + passed)
     parts.report()
     passed += 10.0
-    counts.taken, counts.delivered = 200, 100
+    counts.accepted, counts.delivered = 200, 100
     counts.unconfirmed[Reason.LEFT], counts.unconfirmed[Reason.LOST] = 2, 3
     parts.hub.memory_budget.look([4096])
     report = parts.report()

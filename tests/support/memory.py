@@ -16,9 +16,9 @@ import msgspec
 
 from relay.clock import clock
 from relay.directory.directory import DirectoryDelegate, NameLost, Record, SessionRecord, Unavailable
-from relay.model import Located
 from relay.protocol.errors import Presence
 from relay.redis_client.keys import Keys
+from relay.shared_types import Located
 
 T = TypeVar("T")
 

@@ -77,7 +77,7 @@ class MemoryBus:
             # The sender learns of it from the receiver's report of a gap, and begins a new stream.
             del self._streams[sender, receiver]
             if sender in self._nodes:
-                self._nodes[sender].delegate.forgot(receiver)
+                self._nodes[sender].delegate.peer_forgot_us(receiver)
             return
         stream.received = True
         self.carried += 1

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from relay.directory.directory import Directory, NameLost, SessionRecord, Unavailable
-from relay.model import Located
 from relay.protocol.errors import Presence
+from relay.shared_types import Located
 from tests.relay.desk import on_a_server
 from tests.support.memory import MemoryDirectory, MemoryDirectoryView
 from tests.support.server import RedisServer
@@ -27,7 +27,7 @@ class Hubs:
     def __init__(self) -> None:
         self.alive = {"s1", "s2"}
 
-    def forgotten(self, *partitions: int) -> None:
+    def partitions_lost(self, *partitions: int) -> None:
         raise AssertionError("no server has lost anything")
 
     def here(self, session_id: str) -> bool:

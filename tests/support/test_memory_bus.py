@@ -52,7 +52,7 @@ class Node:
     def receive(self, mails: list[Mail]) -> None:
         self.heard += mails
 
-    def forgot(self, node_id: str) -> None:
+    def peer_forgot_us(self, node_id: str) -> None:
         self.heard.append(node_id)
 
     def heed(self, frame: Frame) -> None:

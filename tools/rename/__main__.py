@@ -3,6 +3,8 @@
 moves, names, members              carry out moves.toml, names.toml, members.toml; in this order, each committed
 verify REVISION                    proves that nothing has changed since but by moves.toml
 verify-names TABLE REVISION        the same of names, members, or names+members
+
+With TABLES=second in the environment, the tables in `second/`, which were carried out after those here.
 """
 
 import sys

@@ -1,5 +1,6 @@
 """The tables, and the answers that they give for one tree of files."""
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -7,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-HERE: Final = Path(__file__).parent
-ROOT: Final = HERE.parents[1]
+# The folder with the tables: this one, or the one in it that TABLES names.
+HERE: Final = Path(__file__).parent / os.environ.get("TABLES", "")
+ROOT: Final = Path(__file__).parents[2]
 
 # Folders that packages are found in, by the first word of a module's name.
 _FOLDERS: Final = {"relay": "", "pairchat": "cli/", "tests": "", "benchmarks": "", "tools": ""}

@@ -11,10 +11,11 @@ from pathlib import Path
 import anyio
 
 from pairchat.client import Chat, connect
-from pairchat.client_protocol import AuthToken
 from pairchat.errors import NameLost, PairchatError, Refused
 from pairchat.escape import word
 from pairchat.events import Lost, Message
+from pairchat.run_alongside import run_alongside
+from pairchat.sansio_protocol import AuthToken
 from pairchat.screen.attention import KEEP_FOCUS, TELL_FOCUS, Attention, Notify, choose, learn_focus_keys, sequence
 from pairchat.screen.input_line import InputLine
 from pairchat.screen.job_control import job_control
@@ -27,9 +28,8 @@ from pairchat.screen.theme import Theme
 from pairchat.screen.transcript import Transcript
 from pairchat.screen.unfinished_paste import PasteInput
 from pairchat.screen.viewport import Viewport
-from pairchat.settings_file import Settings
+from pairchat.settings import Settings
 from pairchat.stdio import StreamFailed
-from pairchat.tasks import alongside
 from pairchat.wording import Exit, sentence, unsettled
 
 _OTHER_NAME = ("name_taken", "name_invalid")  # refusals that another name can help
@@ -88,7 +88,7 @@ class Screen:
         output = self._app.output
         output.write_raw(TELL_FOCUS)
         try:
-            await alongside(self._draw, lambda: self._talk(name, to))
+            await run_alongside(self._draw, lambda: self._talk(name, to))
         finally:
             self._presenter.log.stop()
             pending = self._status_bar.chat.pending if self._status_bar.chat is not None else ()
@@ -110,7 +110,7 @@ class Screen:
 
         try:
             with job_control(self._app):
-                await alongside(run, lambda: self._paper.serve(self._redraw))
+                await run_alongside(run, lambda: self._paper.serve(self._redraw))
         except (EOFError, OSError):
             raise StreamFailed("the terminal is gone") from None
 
@@ -122,7 +122,7 @@ class Screen:
     async def _talk(self, name: str | None, to: str | None) -> None:
         try:
             with anyio.CancelScope() as self._talking:
-                await alongside(lambda: self._sessions(name, to), self._tick)
+                await run_alongside(lambda: self._sessions(name, to), self._tick)
         except PairchatError as error:
             self._failure = error
         if self._app.is_running:
@@ -184,9 +184,9 @@ class Screen:
             actions = LineExecutor(chat, self._presenter, self._viewport, self._leave, self._app.invalidate)
             self._line_executor = actions
             try:
-                await alongside(
+                await run_alongside(
                     lambda: self._follow(chat),
-                    lambda: alongside(lambda: self._part(chat), lambda: actions.run(to, wait=settings.wait)),
+                    lambda: run_alongside(lambda: self._part(chat), lambda: actions.run(to, wait=settings.wait)),
                 )
             finally:
                 self._line_executor = None

@@ -12,7 +12,6 @@ from relay.directory.directory import Record, Unavailable
 from relay.hub.hub import Hub
 from relay.hub.name_claims import PATIENCE_SECONDS
 from relay.hub.record_writer import RETRY_SECONDS
-from relay.model import Party
 from relay.protocol.commands_and_events import Call
 from relay.redis_client.keys import Keys
 from relay.session.chat import Chat
@@ -21,6 +20,7 @@ from relay.session.pairing import Settling
 from relay.session.peer_messages import Mail, SessionMoved
 from relay.session.runtime_interface import Limits
 from relay.session.session import State
+from relay.shared_types import Party
 from tests.relay.desk import Guests, a_hub, answer, token_of, until, written
 from tests.support.server import RedisServer
 
@@ -313,7 +313,7 @@ async def test_a_token_is_not_called_bad_where_a_server_that_went_back_remembers
     await until(lambda: first.closed)
     token = await token_of(guests.at(there))
     redis_store.hset(place.key, mapping={place.field: before, "@": "1 another"})
-    monkeypatch.setattr(here, "forgotten", waits.append)
+    monkeypatch.setattr(here, "partitions_lost", waits.append)
     again = guests.at(here, token=token)
     await until(lambda: len(waits) > 1)  # at first the partition named another server
     assert not again.lines()

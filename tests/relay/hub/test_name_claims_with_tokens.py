@@ -65,8 +65,8 @@ async def test_a_user_who_proves_it_again_elsewhere_has_the_name_there(
     session_id = there.sessions["ann"].session_id
     monkeypatch.setattr(here, "post", lambda node_id, mail: posted.append((node_id, mail)))
     await token_of(guests.at(here))
-    assert posted == [(there.node_id, SessionMoved("ann", session_id, taken=True))]
-    there.receive([SessionMoved("ann", session_id, taken=True)])
+    assert posted == [(there.node_id, SessionMoved("ann", session_id, superseded=True))]
+    there.receive([SessionMoved("ann", session_id, superseded=True)])
     await until(lambda: old.closed)
     assert "ann" not in there.sessions
 
@@ -112,7 +112,7 @@ async def test_one_whose_name_was_taken_over_before_it_heard_that_it_had_it_is_t
     monkeypatch.setattr(here.directory, "take_over", told_late)
     new = guests.at(here)
     await taken.wait()
-    here.receive([SessionMoved("ann", session_ids[0], taken=True)])
+    here.receive([SessionMoved("ann", session_ids[0], superseded=True)])
     told.set()
     await until(lambda: new.closed)
     assert b'"replaced"' in new.sent

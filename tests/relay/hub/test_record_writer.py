@@ -39,7 +39,7 @@ class Desk:
     def _changed(self) -> None:
         self.turns += 1
 
-    def forgotten(self, *partitions: int) -> None:
+    def partitions_lost(self, *partitions: int) -> None:
         """Do nothing: these tests lose no partition."""
 
     def here(self, session_id: str) -> bool:

@@ -14,7 +14,7 @@ import yaml
 from prometheus_client import parser
 
 from relay.metrics import Counts
-from relay.observe.exporter import Exporter, Reading
+from relay.observe.prometheus_page import PrometheusPage, Reading
 from relay.observe.session_stats import Tally
 
 ROOT = Path(__file__).parents[3]
@@ -51,7 +51,7 @@ def names() -> dict[str, list[dict[str, str]]]:
             writable=True,
         )
 
-    text = asyncio.run(Exporter(read).page("")).body
+    text = asyncio.run(PrometheusPage(read).page("")).body
     found: dict[str, list[dict[str, str]]] = {"up": [{}]}
     for family in parser.text_string_to_metric_families(text.decode()):
         for sample in family.samples:

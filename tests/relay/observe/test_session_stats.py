@@ -99,7 +99,7 @@ async def test_windows_are_looked_at_and_empty_ones_left_out(
     await until(lambda: b"You are" in ann.sent)
     ben.full = True
     ann.send(texts)  # the first text is on its way to the kernel
-    await until(lambda: hub.sessions["ann"].chat.window.count == texts.count(b"\n"))  # type: ignore[union-attr]
+    await until(lambda: hub.sessions["ann"].chat.unacked.count == texts.count(b"\n"))  # type: ignore[union-attr]
     counts = Counts()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(session_stats.watch_windows, hub, counts)

@@ -92,6 +92,6 @@ async def test_a_node_that_ends_says_nothing_more(
 # private: two reports are never so close that one could wait for it
 async def test_two_reports_at_once_tell_no_rate(publisher: StatusPublisher) -> None:
     counts = Counts()
-    counts.taken = counts.delivered = 100
+    counts.accepted = counts.delivered = 100
     assert publisher._rates(counts, 0.0) == (0.0, 0.0)
     assert publisher._rates(counts, 1.0) == (0.0, 0.0), "those were counted"

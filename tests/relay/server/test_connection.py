@@ -350,7 +350,7 @@ class TestTurns:
         await until(lambda: ben.sent.endswith(b"(0)\n"))
         hub.memory_budget.look([])
         hub.call_on()
-        await until(lambda: (chat := ann.connection.session.chat) and chat.window.count == 3)
+        await until(lambda: (chat := ann.connection.session.chat) and chat.unacked.count == 3)
 
     async def test_what_is_said_in_one_in_which_something_was_delivered_arrives_too(self, wire: Connect) -> None:
         """One read has more lines than the window holds: the rest is sent after an acknowledgement of the same tick."""

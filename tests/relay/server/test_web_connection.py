@@ -290,7 +290,7 @@ class TestTheNodeCloses:
         ann.say(type="msg", id=9, text="x")
         await until(lambda: not ann.wire.reading)
         ben.reset()
-        ann.wire.connection.session.host.close(ann.wire.connection.session)
+        ann.wire.connection.session.runtime.close(ann.wire.connection.session)
         await self.closed(ann, 1001)
 
 

@@ -15,7 +15,7 @@ from relay.protocol.commands_and_events import Say
 from relay.server import connection
 from relay.session import chat
 from relay.session.runtime_interface import Limits
-from relay.session.sent_messages import SentMessages
+from relay.session.send_window import SendWindow
 from tests.relay.desk import Wire
 from tests.relay.twins import Twins, timeless
 
@@ -126,20 +126,20 @@ def test_a_run_ends_as_its_messages_would_one_by_one(
         patch.setattr(chat, "FLIGHT_BYTES", flight)
         patch.setattr(connection, "TURN_LINES", data.draw(st.sampled_from([3, 256])))
         at_once = anyio.run(outcome, kinds, nodes, steps, slow)
-        patch.setattr(SentMessages, "room", lambda outbox, said: 0)
+        patch.setattr(SendWindow, "room", lambda outbox, said: 0)
         assert at_once == anyio.run(outcome, kinds, nodes, steps, slow)
 
 
 def test_messages_of_one_read_are_said_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the test above would compare one way with itself."""
     said: list[list[str]] = []
-    say_on = SentMessages.say_on
+    say_on = SendWindow.say_on
 
-    def seen(outbox: SentMessages, texts: list[str]) -> None:
+    def seen(outbox: SendWindow, texts: list[str]) -> None:
         said.append(texts)
         say_on(outbox, texts)
 
-    monkeypatch.setattr(SentMessages, "say_on", seen)
+    monkeypatch.setattr(SendWindow, "say_on", seen)
     lines = b"".join(b'{"type":"msg","id":%d,"text":"%d"}\n' % (id, id) for id in range(1, 6))
     told = anyio.run(outcome, ("json", "text"), (0, 1), [(0, lines)], set())
     assert said == [["2", "3", "4", "5"]]
@@ -148,13 +148,13 @@ def test_messages_of_one_read_are_said_in_one_step(monkeypatch: pytest.MonkeyPat
 
 def test_there_is_room_up_to_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     rooms: list[int] = []
-    room = SentMessages.room
+    room = SendWindow.room
 
-    def seen(outbox: SentMessages, said: Say) -> int:
+    def seen(outbox: SendWindow, said: Say) -> int:
         rooms.append(room(outbox, said))
         return rooms[-1]
 
-    monkeypatch.setattr(SentMessages, "room", seen)
+    monkeypatch.setattr(SendWindow, "room", seen)
     lines = b"".join(b'{"type":"msg","id":%d,"text":"%d"}\n' % (id, id) for id in range(1, 12))
     anyio.run(outcome, ("json", "json"), (0, 1), [(0, lines)], set())
     assert rooms[0] == LIMITS.window - 1

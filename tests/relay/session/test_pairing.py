@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from relay.model import Party
 from relay.protocol.commands_and_events import Call, EndOfStream
 from relay.protocol.errors import Code, Presence, Reason
 from relay.session.pairing import Answering
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Mail
+from relay.shared_types import Party
 from tests.relay.world import User, World, enter, in_words
 
 BEN = Party("n2", "ben", "Ben", 9, "client", 30.0)

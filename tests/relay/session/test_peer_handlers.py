@@ -2,7 +2,6 @@
 
 import pytest
 
-from relay.model import Party
 from relay.protocol.commands_and_events import (
     Acked,
     Acknowledge,
@@ -33,6 +32,7 @@ from relay.session.peer_messages import (
 )
 from relay.session.peer_messages import Away as AwayMail
 from relay.session.session import Session
+from relay.shared_types import Party
 from tests.relay.world import World, enter, pair
 
 NOON = 1_795_404_840.0
@@ -240,7 +240,7 @@ class TestSync:
         world.lose()
         chat = ann.session.chat
         assert chat is not None
-        ann.session.host.post("n2", chat.sync(ann.session.party, reply=True))
+        ann.session.runtime.post("n2", chat.sync(ann.session.party, reply=True))
         world.settle()
         assert ann.texts() == ["b1", "b2", "b3"]
         assert ben.texts() == ["a1", "a2", "a3"]
@@ -293,6 +293,6 @@ def test_what_a_program_has_not_acknowledged_is_not_acknowledged_by_a_sync() -> 
     assert ben.texts() == ["a"]
     chat = ben.session.chat
     assert chat is not None
-    ben.session.host.post("n1", chat.sync(ben.session.party, reply=True))  # as a node that forgot the link
+    ben.session.runtime.post("n1", chat.sync(ben.session.party, reply=True))  # as a node that forgot the link
     world.settle()
     assert not [event for event in ann.hears() if isinstance(event, Acked)]

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import LAST_SECOND, Party
 from relay.protocol.errors import Code, Reason
 from relay.session.peer_messages import (
     Accept,
@@ -32,6 +31,7 @@ from relay.session.peer_messages import (
     decode,
     encode,
 )
+from relay.shared_types import LAST_SECOND, Party
 
 ANN = Party("n1", "ann", "Ann", 3, "client", 30.0)
 EVERY_KIND: list[Mail] = [

@@ -32,7 +32,7 @@ from relay.protocol.commands_and_events import (
 from relay.protocol.errors import Code
 from relay.session.runtime_interface import Limits
 from relay.session.session import Session
-from tests.relay.session.test_incoming_calls import asking
+from tests.relay.session.test_incoming_call_policy import asking
 from tests.relay.world import User, World, enter, pair
 
 
@@ -322,13 +322,13 @@ def test_the_record_says_so_as_long_as_it_is_so(
     ben = asking(world, "ben")
     written: dict[str, bool] = {}
     for user in (ann, ben):
-        save = user.session.host.save
+        save = user.session.runtime.save
 
         def noted(session: Session, then: Any = None, save: Any = save) -> None:
             written[session.canonical_name] = session.calling
             save(session, then)
 
-        monkeypatch.setattr(user.session.host, "save", noted)
+        monkeypatch.setattr(user.session.runtime, "save", noted)
     ann.says(Call("ben"))
     world.settle()
     assert written == {"ann": True, "ben": True}

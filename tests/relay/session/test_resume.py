@@ -71,7 +71,7 @@ def test_where_nobody_knows_how_far_the_client_numbered_the_first_id_is_right(
     again.says(Say("x", id), Say("y", id + 1), Say("z", id + 3))
     assert [event.expected for event in again.hears() if isinstance(event, Refused)] == [id + 2]
     assert again.session.chat is not None
-    assert list(again.session.chat.window) == [(id, "x"), (id + 1, "y")]
+    assert list(again.session.chat.unacked) == [(id, "x"), (id + 1, "y")]
 
 
 def test_where_the_node_or_the_partner_knows_that_counts(world: World, ann: User, ben: User) -> None:

@@ -1,8 +1,11 @@
 """A resumed session and its partner find each other again, or learn that the chat is over."""
 
-import pytest
+from typing import cast, get_args
 
-from relay.model import Located
+import pytest
+from msgspec import Struct
+from msgspec.structs import replace
+
 from relay.protocol.commands_and_events import (
     Acked,
     Away,
@@ -19,8 +22,10 @@ from relay.protocol.errors import Presence, Reason
 from relay.session import resume
 from relay.session.drain import dismiss
 from relay.session.operator_kick import kick
-from relay.session.peer_messages import Text
+from relay.session.peer_messages import Mail, Text
 from relay.session.session import State
+from relay.shared_types import Located
+from tests.golden.samples import samples
 from tests.relay import movers
 from tests.relay.movers import GRACE
 from tests.relay.world import CHAT, User, World, comes_back, enter, is_found, pair
@@ -136,7 +141,7 @@ def test_the_grace_ends_nothing_for_one_who_came_back_unheard(world: World, ann:
     ann.says(Say("a", 1))
     world.settle()
     assert again.texts() == ["a"]
-    again.session.host.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
+    again.session.runtime.post("n1", again.session.chat.confirm(1))  # type: ignore[union-attr, arg-type]
     world.settle()
     assert ann.hears()[-1] == Acked(1, chat, world.time)
 
@@ -176,6 +181,28 @@ def test_nothing_is_told_before_the_welcome(world: World, ann: User, ben: User) 
     world.settle()
     told = again.hears()
     assert [type(event) for event in told] == [Welcome, Paired, Messages]
+
+
+@pytest.mark.parametrize("kind", get_args(Mail), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("which", ["least", "all"])
+def test_no_peer_message_is_told_before_the_welcome(
+    kind: type[Struct], which: str, world: World, ann: User, ben: User
+) -> None:
+    """Each kind comes from the partner while the node waits for its answer to the `Resync`."""
+    chat = pair(ann, ben)
+    ben.says(EndOfStream())
+    world.settle()
+    again = is_found(comes_back(ben, world.place("n3"), chat, sent=1))
+    told = again.hears()
+    assert told == []
+    mail = dict(samples(kind))[which]
+    party = ann.session.party
+    about = {"to": "ben", "chat": chat, "fencing_token": party.fencing_token, "node_id": "n1", "id": 1, "prev": 0}
+    about |= {"party": party, "caller": party, "callee": party, "last": 1, "timed": 0, "said": 0}
+    known = {name: about[name] for name in mail.__struct_fields__ if name in about}
+    world.place("n3").deliver(cast(Mail, replace(mail, **known)))
+    told = again.hears()
+    assert told == [] or isinstance(told[0], Welcome)
 
 
 def test_one_whose_node_stops_before_its_welcome_is_away_and_hears_nothing(world: World, ann: User, ben: User) -> None:

@@ -148,7 +148,7 @@ class TestALostConnection:
         world.settle()
         ann.reads()
         assert ben.session.chat is not None
-        assert list(ben.session.chat.window) == [(1, "a")]
+        assert list(ben.session.chat.unacked) == [(1, "a")]
         world.pass_time(GRACE)
         world.settle()
         assert ben.hears() == [

@@ -20,7 +20,8 @@ from tests.relay.world import World, enter
 ROOT = Path(relay.__file__).parent
 OWNER = Path(owner.__file__)
 # Attributes that only a session assigns. Other code reads them, and calls the method for an event.
-OWNED = {"state", "named", "pending", "chat", "fallback", "early", "outlet", "partner", "away", "fence"}
+OWNED = {"state", "named", "pending", "chat", "fallback_chat", "deferred", "client", "partner", "away", "fencing_token"}
+OWNED |= {"resumable", "call_policy", "send_window", "session_id", "token_hash"}
 
 MOVES = [(transition, state) for transition in Transition for state in State]
 
@@ -100,7 +101,7 @@ def trespasses(source: str) -> Iterator[str]:
                 continue  # it is the session's own
             case ast.Attribute(_, name, ast.Store() | ast.Del()) if name in OWNED:
                 yield f"line {node.lineno}: {ast.unparse(node)}"
-            case ast.Attribute(_, "early", ast.Load()):
+            case ast.Attribute(_, "deferred", ast.Load()):
                 yield f"line {node.lineno}: {ast.unparse(node)}"
             case ast.Call(ast.Name("setattr" | "delattr"), [_, ast.Constant(name), *_]) if name in OWNED:
                 yield f"line {node.lineno}: {ast.unparse(node)}"
@@ -121,10 +122,10 @@ def test_nobody_else_assigns_what_belongs_to_a_sessions_state() -> None:
         ("a, session.chat = 1, 2", "line 1: session.chat"),
         ("def f(self):\n    self._session.pending = None", "line 2: self._session.pending"),
         ("here.named |= True", "line 1: here.named"),
-        ("for session.fallback in (): pass", "line 1: session.fallback"),
+        ("for session.fallback_chat in (): pass", "line 1: session.fallback_chat"),
         ("with a as session.chat: pass", "line 1: session.chat"),
         ("del session.pending", "line 1: session.pending"),
-        ("session.early.clear()", "line 1: session.early"),
+        ("session.deferred.clear()", "line 1: session.deferred"),
         ("setattr(session, 'state', 1)", "line 1: setattr(session, 'state', 1)"),
     ],
 )

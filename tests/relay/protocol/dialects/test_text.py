@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model import LAST_SECOND
 from relay.protocol.commands_and_events import (
     Acked,
     Away,
@@ -38,7 +37,9 @@ from relay.protocol.commands_and_events import (
     Welcome,
 )
 from relay.protocol.dialects import CLASSIC, TEXT, Dialect, LineFramer, RawFramer, TooLong
+from relay.protocol.dialects.text import TextDialect
 from relay.protocol.errors import Code, Presence, Reason
+from relay.shared_types import LAST_SECOND
 
 AT = 1795404840.9  # Mon Nov 23 03:34:00 2026, UTC
 NOT_UTF8 = Malformed(Code.BAD_FRAME, "not valid UTF-8, not sent")
@@ -88,6 +89,25 @@ def test_the_first_line_is_a_name(dialect: Dialect, line: bytes, command: Comman
 @pytest.mark.parametrize("dialect", [TEXT, CLASSIC])
 def test_later_lines_are_calls_and_messages(dialect: Dialect, line: bytes, command: Command) -> None:
     assert dialect.parse(line, named=True) == command
+
+
+# The words that `parse` compares a line with, which are those of the commands.
+WORDS = [word for word in TextDialect.parse.__code__.co_consts if isinstance(word, str) and "\n" not in word]
+LINES = ["", "hi", *(line for word in WORDS for line in (word, f"{word} ann", f"{word}ann", f" {word}", word.lower()))]
+
+
+def test_the_words_of_the_commands_are_found() -> None:
+    """If `parse` finds commands in another way some day, the next test has to find them there too."""
+    assert {"Quit", "To:"} <= set(WORDS)
+
+
+@pytest.mark.parametrize("line", [*(line.encode() for line in LINES), b"\xff"])
+@pytest.mark.parametrize("dialect", [TEXT, CLASSIC])
+def test_lines_that_are_taken_at_once_are_messages_and_no_commands(dialect: Dialect, line: bytes) -> None:
+    """Otherwise a command would be sent to the partner if it came in one read with a message."""
+    command = dialect.parse(line, named=True)
+    taken = dialect.more(Say("hi"), [line], 1, 1000)
+    assert taken == ([command.text] if isinstance(command, Say) else [])
 
 
 TOLD: list[tuple[Event, str]] = [

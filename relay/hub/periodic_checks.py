@@ -15,8 +15,8 @@ from relay.tasks.batches import in_slices
 BUDGET_SECONDS: Final = 0.1
 # The node looks this often for other nodes that may be forgotten.
 LINKS_SECONDS: Final = 1.0
-# This many clients are checked in one turn of the loop. That takes a tenth of a millisecond for memory, and half of one
-# for peers, for which the kernel is asked.
+# This many clients are checked in one iteration of the loop. That takes a tenth of a millisecond for memory, and half
+# of one for peers, for which the kernel is asked.
 SLICE: Final = 50
 # Clients that had to stop are woken once there is this many times as much room. To wake thousands takes a while, and a
 # client whose partner reads is woken by each acknowledgement anyway.

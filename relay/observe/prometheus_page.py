@@ -42,7 +42,7 @@ class Reading(Struct):
     writable: bool  # Redis accepted new data at the last renewal of the lease
 
 
-class Exporter:
+class PrometheusPage:
     """Makes the page. It calls `read` for the state of the node each time."""
 
     def __init__(self, read: Callable[[], Awaitable[Reading]]) -> None:
@@ -104,7 +104,7 @@ def _users(counts: Counts, tally: Tally) -> Iterator[Metric]:
 
 
 def _messages(counts: Counts) -> Iterator[Metric]:
-    yield _counter("relay_messages_received", "Messages taken from clients of this node.", counts.taken)
+    yield _counter("relay_messages_received", "Messages taken from clients of this node.", counts.accepted)
     yield _counter("relay_messages_delivered", "Messages told to clients of this node.", counts.delivered)
     yield _counter(
         "relay_messages_acknowledged", "Messages of this node's clients that their partners have.", counts.acknowledged

@@ -7,7 +7,7 @@ from relay.protocol.commands_and_events import Acked, Refused, Say, Unconfirmed
 from relay.protocol.errors import MESSAGES, Code, Reason
 from relay.session.chat import Chat, Outcomes
 from relay.session.memory_budget import MESSAGE_BYTES, PLENTY
-from relay.session.message_window import Window, joined, size
+from relay.session.unacked_messages import UnackedMessages, joined, size
 
 if TYPE_CHECKING:
     from relay.session.session import Session
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROUNDING: Final = 1e-6
 
 
-class SentMessages:
+class SendWindow:
     """Numbers a client's messages. Ids rise by one from 1 through the session, across chats; each gets one outcome."""
 
     __slots__ = ("_full", "_next", "_seen", "_session", "_unsure", "outcomes")
@@ -51,8 +51,8 @@ class SentMessages:
             self._not_sent(command, command.chat or "", self.outcomes.why(command.chat or ""))
         elif chat.half_closed:
             self._not_sent(command, chat.id, Reason.QUIT)
-        elif session.acks and self.full(chat.window, size(command.text)):
-            session.host.counts.hit(Limit.WINDOW)
+        elif session.acks and self.full(chat.unacked, size(command.text)):
+            session.runtime.counts.hit(Limit.WINDOW)
             self._full = id or 0
             session.refuse(Code.WINDOW_FULL, id=id)
         else:
@@ -65,24 +65,24 @@ class SentMessages:
         Returns 0 if each of them needs a `say` of its own.
         """
         session, chat = self._session, self._session.chat
-        if chat is None or chat.half_closed or said.chat not in (None, chat.id) or session.host.allowance < PLENTY:
+        if chat is None or chat.half_closed or said.chat not in (None, chat.id) or session.runtime.allowance < PLENTY:
             return 0
         if said.id is not None and not said.id == self._seen == self._next - 1:
             return 0
-        return session.host.limits.window - chat.window.count
+        return session.runtime.limits.window - chat.unacked.count
 
     @property
     def room_bytes(self) -> int:
         """Bytes of text that `say_on` may take (see `room`)."""
         chat = self._session.chat
-        return 0 if chat is None else self._session.host.limits.window_bytes - chat.window.bytes
+        return 0 if chat is None else self._session.runtime.limits.window_bytes - chat.unacked.bytes
 
     def say_on(self, texts: list[str]) -> None:
         """Put messages under way for which there is `room`, with the effect of one `say` for each."""
-        host, chat = self._session.host, self._session.chat
+        runtime, chat = self._session.runtime, self._session.chat
         assert chat is not None
-        if chat.say_on(self._next, texts, host.now, host.flush_generation):
-            host.counts.taken += len(texts)
+        if chat.say_on(self._next, texts, runtime.now, runtime.flush_generation):
+            runtime.counts.accepted += len(texts)
             self._seen += len(texts)
             self._next = self._seen + 1
             return
@@ -91,18 +91,18 @@ class SentMessages:
 
     def _put_under_way(self, chat: Chat, id: int | None, text: str) -> None:
         session = self._session
-        host = session.host
-        host.counts.taken += 1
+        runtime = session.runtime
+        runtime.counts.accepted += 1
         # A message that was already sent on another node keeps its time from there.
-        at = host.now if id is None or id >= self._next else self.outcomes.when(id) or host.now
-        mail = chat.say(self._take(id), text, session.fencing_token, at, host.flush_generation)
+        at = runtime.now if id is None or id >= self._next else self.outcomes.when(id) or runtime.now
+        mail = chat.say(self._assign_id(id), text, session.fencing_token, at, runtime.flush_generation)
         if mail is not None:
-            host.post(chat.partner.node_id, mail)
+            runtime.post(chat.partner.node_id, mail)
 
     def _said_again(self, id: int, command: Say) -> None:
         """Repeat the outcome of an id that came again, if it has one. A message that is still under way is ignored."""
         session, text = self._session, command.text
-        under_way = session.chat.window.find(id) if session.chat else None
+        under_way = session.chat.unacked.find(id) if session.chat else None
         if under_way is None:
             chat, reason = self.outcomes.of(id)
             if reason is None and command.chat not in (None, chat):
@@ -110,17 +110,17 @@ class SentMessages:
                 # that is gone knew its outcome.
                 chat, reason = command.chat, self.outcomes.why(command.chat or "")
             if reason is None:
-                session.host.tell(session, Acked(id, chat or "", self.outcomes.when(id)))
+                session.runtime.tell(session, Acked(id, chat or "", self.outcomes.when(id)))
             else:
-                session.host.tell(session, Unconfirmed(id, id, reason, (text,), chat))
+                session.runtime.tell(session, Unconfirmed(id, id, reason, (text,), chat))
         elif under_way != text:
             self._out_of_order(id)
 
     def _out_of_order(self, id: int) -> None:
         refusal = Refused(Code.BAD_ORDER, MESSAGES[Code.BAD_ORDER], id=id, expected=self._next)
-        self._session.host.tell(self._session, refusal)
+        self._session.runtime.tell(self._session, refusal)
 
-    def _take(self, id: int | None) -> int:
+    def _assign_id(self, id: int | None) -> int:
         """Give a new message its id, and return that."""
         self._seen = id = self._next if id is None else id
         if id >= self._next:
@@ -129,8 +129,8 @@ class SentMessages:
         return id
 
     def _not_sent(self, command: Say, chat: str, reason: Reason) -> None:
-        self._session.host.counts.taken += 1
-        self._report(self._take(command.id), [command.text], chat, reason)
+        self._session.runtime.counts.accepted += 1
+        self._report(self._assign_id(command.id), [command.text], chat, reason)
 
     def inherited(self) -> None:
         """Note that the session comes from another node, and only that node knew how far its ids went."""
@@ -151,54 +151,56 @@ class SentMessages:
             self.outcomes.record(self._seen + 1, last, chat.id, None)
             self._seen, self._next, self._unsure = last, max(self._next, last + 1), False
 
-    def full(self, window: Window, more: int) -> bool:
+    def full(self, unacked: UnackedMessages, more: int) -> bool:
         """Return whether a message of `more` bytes has to wait. An empty window takes one of any length."""
-        host, count = self._session.host, window.count
+        runtime, count = self._session.runtime, unacked.count
         if not count:
             return False
-        wanted, limits = window.bytes + more, host.limits
-        return count >= limits.window or wanted > limits.window_bytes or wanted + MESSAGE_BYTES * count > host.allowance
+        wanted, limits = unacked.bytes + more, runtime.limits
+        return (
+            count >= limits.window or wanted > limits.window_bytes or wanted + MESSAGE_BYTES * count > runtime.allowance
+        )
 
     def acked(self, chat: Chat, id: int, at: float | None = None) -> None:
         """Handle the partner's ack: it has everything up to `id`. `at` is when it was told that `id` was said."""
-        taken = chat.window.take(id)
+        taken = chat.unacked.pop_upto(id)
         if not taken:
             if self._seen < id < self._next:  # sent by a node that is gone; the client needn't send it again
                 self.known(chat, id)
-                self._session.host.tell(self._session, Acked(id, chat.id, at or self.outcomes.when(id)))
+                self._session.runtime.tell(self._session, Acked(id, chat.id, at or self.outcomes.when(id)))
             return
         session, outcomes = self._session, self.outcomes
-        host, times, said = session.host, outcomes.times, taken[-1].at
+        runtime, times, said = session.runtime, outcomes.times, taken[-1].at
         if at is not None and at != said:  # sent again here, and the partner has it from an earlier node
             times.note(id, 1, at)
             said = times.of(id) or at
-        host.counts.latency.observe(max(0.0, host.now - taken[0].at - ROUNDING))  # the clock may have been set
+        runtime.counts.latency.observe(max(0.0, runtime.now - taken[0].at - ROUNDING))  # the clock may have been set
         last = 0
         for run in taken:
             first, count = run.id, len(run.texts)
             last = first + count - 1
-            host.counts.acknowledged += count
+            runtime.counts.acknowledged += count
             outcomes.record(first, last, chat.id, None)
             times.note(first, count, run.at)
-        host.tell(session, Acked(last, chat.id, said))
+        runtime.tell(session, Acked(last, chat.id, said))
         if chat.paused:
             self.go_on(chat)
 
     def go_on(self, chat: Chat) -> None:
-        """Post the held messages for which there is room, because the partner reads again."""
-        session, host = self._session, self._session.host
+        """Post the waiting messages for which there is room, because the partner reads again."""
+        session, runtime = self._session, self._session.runtime
         for mail in chat.go_on(session.fencing_token):
-            host.post(chat.partner.node_id, mail)
+            runtime.post(chat.partner.node_id, mail)
 
     def close(self, chat: Chat, reason: Reason, last: int) -> None:
         """Give all ids an outcome at the end of a chat: up to `last` acknowledged, the others unconfirmed."""
         self._full = 0
         self.acked(chat, last)
-        for first, texts in joined(chat.window.take_all()):
+        for first, texts in joined(chat.unacked.pop_all()):
             self._report(first, texts, chat.id, reason)
 
     def _report(self, first: int, texts: list[str], chat: str, reason: Reason) -> None:
         last = first + len(texts) - 1
-        self._session.host.counts.unconfirmed[reason] += len(texts)
+        self._session.runtime.counts.unconfirmed[reason] += len(texts)
         self.outcomes.record(first, last, chat, reason)
-        self._session.host.tell(self._session, Unconfirmed(first, last, reason, tuple(texts), chat))
+        self._session.runtime.tell(self._session, Unconfirmed(first, last, reason, tuple(texts), chat))

@@ -171,8 +171,8 @@ class TestChats:
             Unconfirmed(1, 1, Reason.QUIT, ("a",), CHAT),
             Unconfirmed(3, 4, Reason.QUIT, ("b", "c"), CHAT),
         ]
-        assert ann.session.sent_messages.outcomes.of(2) == ("never was", Reason.LOST)
-        assert ann.session.sent_messages.outcomes.of(3) == (chat, Reason.QUIT)
+        assert ann.session.send_window.outcomes.of(2) == ("never was", Reason.LOST)
+        assert ann.session.send_window.outcomes.of(3) == (chat, Reason.QUIT)
 
     def test_an_acknowledgement_past_it_does_not_change_it(self, world: World, ann: User, ben: User) -> None:
         chat = pair(ann, ben)
@@ -181,7 +181,7 @@ class TestChats:
         ann.hears()
         ben.reads()
         assert outcomes(ann) == [Acked(3, chat, NOON)]
-        assert [ann.session.sent_messages.outcomes.of(id) for id in (1, 2, 3)] == [
+        assert [ann.session.send_window.outcomes.of(id) for id in (1, 2, 3)] == [
             (chat, None),
             ("never was", Reason.LOST),
             (chat, None),
@@ -283,7 +283,7 @@ class TestAFullWindow:
         ada.says(Say("é" * 30, 1), Say("é" * 21, 2), Say("é" * 20, 2))
         assert refusals(ada) == [(Code.WINDOW_FULL, 2, None)]
         assert ada.session.chat is not None
-        assert ada.session.chat.window.bytes == 100
+        assert ada.session.chat.unacked.bytes == 100
 
     def test_of_any_other_client_one_message_goes_over_the_bytes_and_the_next_waits(
         self, world: World, ann: User, ben: User

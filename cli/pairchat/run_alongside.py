@@ -7,7 +7,7 @@ import anyio
 Job = Callable[[], Awaitable[None]]
 
 
-async def alongside(main: Job, helper: Job) -> None:
+async def run_alongside(main: Job, helper: Job) -> None:
     """Run `helper` beside `main` until `main` is done. An error of either ends both, and is raised unwrapped."""
     errors: list[Exception] = []
 

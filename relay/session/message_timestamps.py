@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-# Times are kept for as many messages as outcomes (`relay.session.chat.FATES_KEPT`): 4 KiB after that many messages.
+# Times are kept for as many messages as outcomes (`relay.session.chat.OUTCOMES_KEPT`): 4 KiB after that many messages.
 TIMES_KEPT: Final = 512
 # This many old times are dropped at once, so that not every message moves the whole array.
 TIMES_SPARE: Final = 256
@@ -12,7 +12,7 @@ TIMES_SPARE: Final = 256
 _UNKNOWN: Final = 0.0
 
 
-class MessageTimes:
+class MessageTimestamps:
     """The Unix times of rising ids. A known time never changes."""
 
     __slots__ = ("_at", "_next")

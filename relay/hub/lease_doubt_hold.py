@@ -22,7 +22,7 @@ class _State(Enum):
     ADRIFT = auto()  # Redis can't be asked, and chats on this node go on
 
 
-class LeaseGuard:
+class LeaseDoubtHold:
     """Watches the lease once it has held for the first time. `hold()` makes clients' lines wait; `let_go()` ends it."""
 
     def __init__(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.session.message_window import Run, Window, joined, size
+from relay.session.unacked_messages import Run, UnackedMessages, joined, size
 
 NOON = 1_795_404_840.0
 
@@ -16,48 +16,48 @@ class TestSize:
 
 class TestWindow:
     def test_it_counts_messages_and_bytes(self) -> None:
-        window = Window()
+        window = UnackedMessages()
         window.add(1, ["hé", "x"], NOON)
         window.add(3, ["ho"], NOON)
         assert (len(window), window.bytes, list(window)) == (3, 6, [(1, "hé"), (2, "x"), (3, "ho")])
 
     def test_what_is_taken_frees_its_bytes(self) -> None:
-        window = Window()
+        window = UnackedMessages()
         for id in (1, 2, 4):
             window.add(id, ["abc"], NOON)
-        assert window.take(3) == [Run(1, ["abc", "abc"], 6, NOON)]
+        assert window.pop_upto(3) == [Run(1, ["abc", "abc"], 6, NOON)]
         assert (len(window), window.bytes) == (1, 3)
 
     def test_a_run_can_be_taken_in_part(self) -> None:
-        window = Window()
+        window = UnackedMessages()
         window.add(1, ["a", "bé", "c", "d"], NOON)
-        assert window.take(2) == [Run(1, ["a", "bé"], 4, NOON)]
+        assert window.pop_upto(2) == [Run(1, ["a", "bé"], 4, NOON)]
         assert (list(window), len(window), window.bytes) == ([(3, "c"), (4, "d")], 2, 2)
 
     def test_taking_what_is_not_there_takes_nothing(self) -> None:
-        window = Window()
-        assert window.take(9) == []
+        window = UnackedMessages()
+        assert window.pop_upto(9) == []
         window.add(5, ["a"], NOON)
-        assert window.take(4) == []
+        assert window.pop_upto(4) == []
         assert window.bytes == 1
 
     def test_everything_can_be_taken(self) -> None:
-        window = Window()
-        assert window.take_all() == []
+        window = UnackedMessages()
+        assert window.pop_all() == []
         window.add(1, ["a"], NOON)
         window.add(9, ["b"], NOON)
-        assert window.take_all() == [Run(1, ["a"], 1, NOON), Run(9, ["b"], 1, NOON)]
+        assert window.pop_all() == [Run(1, ["a"], 1, NOON), Run(9, ["b"], 1, NOON)]
         assert (len(window), window.bytes) == (0, 0)
 
     def test_a_message_is_found_until_its_outcome_is_known(self) -> None:
-        window = Window()
+        window = UnackedMessages()
         window.add(3, ["three", "four"], NOON)
         assert [window.find(id) for id in (2, 3, 4, 5)] == [None, "three", "four", None]
-        window.take(3)
+        window.pop_upto(3)
         assert (window.find(3), window.find(4)) == (None, "four")
 
     def test_the_list_that_was_added_stays_the_callers(self) -> None:
-        texts, window = ["a"], Window()
+        texts, window = ["a"], UnackedMessages()
         window.add(1, texts, NOON)
         window.add(2, ["b"], NOON)
         texts.append("c")
@@ -66,7 +66,7 @@ class TestWindow:
     @given(st.data())
     def test_it_is_a_list_of_messages_however_they_came(self, data: st.DataObject) -> None:
         """The window equals the plain list of messages that it stands for."""
-        window, model = Window(), list[tuple[int, str, float]]()
+        window, model = UnackedMessages(), list[tuple[int, str, float]]()
         for id in sorted(data.draw(st.sets(st.integers(1, 30)))):
             texts = data.draw(st.lists(st.sampled_from(["", "a", "é", "xyz"]), min_size=1, max_size=4))
             first, at = max(id, model[-1][0] + 1 if model else 0), data.draw(st.sampled_from([1.0, 2.0]))
@@ -74,12 +74,14 @@ class TestWindow:
             model += [(first + n, text, at) for n, text in enumerate(texts)]
             if data.draw(st.booleans()):
                 upto = data.draw(st.integers(0, model[-1][0] + 1))
-                taken = [(run.id + n, text, run.at) for run in window.take(upto) for n, text in enumerate(run.texts)]
+                taken = [
+                    (run.id + n, text, run.at) for run in window.pop_upto(upto) for n, text in enumerate(run.texts)
+                ]
                 assert taken == [message for message in model if message[0] <= upto]
                 model = [message for message in model if message[0] > upto]
             self._alike(data, window, model)
 
-    def _alike(self, data: st.DataObject, window: Window, model: list[tuple[int, str, float]]) -> None:
+    def _alike(self, data: st.DataObject, window: UnackedMessages, model: list[tuple[int, str, float]]) -> None:
         assert list(window) == [(id, text) for id, text, _ in model]
         assert (len(window), window.bytes) == (len(model), sum(size(text) for _, text, _ in model))
         after, upto = data.draw(st.integers(0, 40)), data.draw(st.integers(0, 40))

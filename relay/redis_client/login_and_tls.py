@@ -31,7 +31,7 @@ def _stamp(files: tuple[Path, ...]) -> _Stamp:
     return tuple(stamps)
 
 
-class Credentials:
+class LoginAndTls:
     """The login and the TLS context of new connections. The files are checked before each connection, in a thread.
 
     If a file can't be used any more, its old content stays in use, and the log says so once. A file that can't be used

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NOBODY: Final = frozenset[str]()  # shared, because a set of its own would cost each idle client 0.2 KB
 
 
-class CallPolicy:
+class IncomingCallPolicy:
     """The call policy of one session. The list of blocked names lives as long as the session on this node."""
 
     __slots__ = ("_blocked", "_session", "_told", "asks", "ringing")
@@ -44,19 +44,19 @@ class CallPolicy:
         session = self._session
         if name.canonical_name == session.canonical_name:
             session.refuse(Code.SELF_CHAT, name=command.name, ref=command.ref)
-        elif len(self._blocked) >= session.host.limits.blocks and name.canonical_name not in self._blocked:
-            session.host.counts.hit(Limit.BLOCKS)
+        elif len(self._blocked) >= session.runtime.limits.blocks and name.canonical_name not in self._blocked:
+            session.runtime.counts.hit(Limit.BLOCKS)
             session.refuse(Code.TOO_MANY, name=command.name, ref=command.ref)
         else:
             self._blocked |= {name.canonical_name}
             if self.ringing is not None and self.ringing.caller.canonical_name == name.canonical_name:
                 self.cancel_incoming(Code.BUSY)
-            session.host.tell(session, Blocked(command.name, True, command.ref))
+            session.runtime.tell(session, Blocked(command.name, True, command.ref))
 
     def unblock(self, name: Name, command: Unblock) -> None:
         """Let this user call again."""
         self._blocked -= {name.canonical_name}
-        self._session.host.tell(self._session, Blocked(command.name, False, command.ref))
+        self._session.runtime.tell(self._session, Blocked(command.name, False, command.ref))
 
     def is_blocked(self, canonical_name: str) -> bool:
         """Return whether this user is blocked."""
@@ -66,22 +66,22 @@ class CallPolicy:
 
     def ring(self, mail: Invite) -> None:
         """Ask the client to answer the call. A caller whose node is too old to wait for that hears `busy`."""
-        session, host = self._session, self._session.host
+        session, runtime = self._session, self._session.runtime
         if not mail.caller.rings:
-            host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.BUSY))
+            runtime.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.BUSY))
             return
         self.ringing, self._told = mail, False
         # The record is written first, so that every node finds this session busy once anyone hears of the call.
-        host.save(session, lambda _: self._rung(mail))
+        runtime.save(session, lambda _: self._rung(mail))
 
     def _rung(self, mail: Invite) -> None:
         if self.ringing is not mail:
             return
-        session, host = self._session, self._session.host
+        session, runtime = self._session, self._session.runtime
         self._told = True
-        host.post(mail.caller.node_id, Ringing(mail.caller.canonical_name, mail.chat))
-        host.tell(session, Invited(mail.caller.display_name, mail.chat, host.limits.ask))
-        host.call_later(host.limits.ask, lambda: self._overdue(mail))
+        runtime.post(mail.caller.node_id, Ringing(mail.caller.canonical_name, mail.chat))
+        runtime.tell(session, Invited(mail.caller.display_name, mail.chat, runtime.limits.ask))
+        runtime.call_later(runtime.limits.ask, lambda: self._overdue(mail))
 
     def _overdue(self, mail: Invite) -> None:
         if self.ringing is mail:
@@ -97,8 +97,8 @@ class CallPolicy:
         """Decline the call, because the client does."""
         session, mail = self._session, self._take(command.chat, command.ref)
         if mail is not None:
-            session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.DECLINED))
-            session.host.save(session)
+            session.runtime.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, Code.DECLINED))
+            session.runtime.save(session)
 
     def _take(self, chat: str | None, ref: Ref | None) -> Invite | None:
         mail = self.ringing
@@ -112,7 +112,7 @@ class CallPolicy:
         """End the ringing call, if there is one, and tell both sides. The caller is told `code`."""
         mail = self.ringing
         if mail is not None:
-            self._session.host.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, code))
+            self._session.runtime.post(mail.caller.node_id, Decline(mail.caller.canonical_name, mail.chat, code))
             self._miss()
 
     def concerns(self, chat: str) -> bool:
@@ -132,5 +132,5 @@ class CallPolicy:
         session, mail, self.ringing = self._session, self.ringing, None
         if mail is not None:
             if self._told:
-                session.host.tell(session, Missed(mail.caller.display_name, mail.chat))
-            session.host.save(session)
+                session.runtime.tell(session, Missed(mail.caller.display_name, mail.chat))
+            session.runtime.save(session)

@@ -8,14 +8,14 @@ from anyio.lowlevel import checkpoint
 from structlog.testing import capture_logs
 
 from relay.bus.reliable_link import Kind, pack
-from relay.hub import housekeeping
+from relay.hub import periodic_checks
 from relay.redis_client.keys import Keys
 from tests.relay.bus_desk import THERE, Desk
 from tests.relay.desk import until
 
 pytestmark = pytest.mark.anyio
 
-CLIENTS = 3 * housekeeping.SLICE
+CLIENTS = 3 * periodic_checks.SLICE
 
 
 class Client:
@@ -38,18 +38,18 @@ class Router:
 async def test_whether_peers_are_there_is_looked_at_in_slices() -> None:
     hub = Router()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(housekeeping.mind_peers, cast(Any, hub), 0.0)
+        tasks.start_soon(periodic_checks.mind_peers, cast(Any, hub), 0.0)
         most = before = 0
         while hub.looks < 2 * CLIENTS:
             await checkpoint()
             most, before = max(most, hub.looks - before), hub.looks
         tasks.cancel_scope.cancel()
-    assert most == housekeeping.SLICE
+    assert most == periodic_checks.SLICE
     assert {client.looks for client in hub.clients} == {2}, "each in its turn"
 
 
 async def test_dead_nodes_are_forgotten_wherever_they_were_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "LINKS_SECONDS", 0.001)
+    monkeypatch.setattr(periodic_checks, "LINKS_SECONDS", 0.001)
     desk = Desk(lease_seconds=0.0)
     forgotten: list[str] = []
 
@@ -63,7 +63,7 @@ async def test_dead_nodes_are_forgotten_wherever_they_were_remembered(monkeypatc
     desk.hear(pack(Kind.ACK, THERE, bytes(8), 0))
     with capture_logs() as lines:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(housekeeping.mind_links, desk.bus, cast(Any, Peers()))
+            tasks.start_soon(periodic_checks.mind_links, desk.bus, cast(Any, Peers()))
             await until(lambda: forgotten)
             tasks.cancel_scope.cancel()
     assert (forgotten, desk.publisher.forgotten, desk.bus.links) == ([THERE], [Keys("t").inbox(THERE)], 0)

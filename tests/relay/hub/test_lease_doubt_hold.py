@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import cast
 
 from relay.directory.directory import Lease
-from relay.hub.lease_guard import HOLD_SECONDS, LeaseGuard
+from relay.hub.lease_doubt_hold import HOLD_SECONDS, LeaseDoubtHold
 
 
 class Overdue:
@@ -25,7 +25,7 @@ class Node:
         self.lease = Overdue()
         self.done: list[str] = []
         self._alarms: list[Callable[[], None]] = []
-        self.standing = LeaseGuard(
+        self.standing = LeaseDoubtHold(
             cast(Lease, self.lease), self._call_later, lambda: self.done.append("hold"), lambda: self.done.append("go")
         )
 

@@ -32,7 +32,7 @@ class Run(Struct, gc=False):
         return taken
 
 
-class Window:
+class UnackedMessages:
     """The messages that have no acknowledgement yet, in the order of their ids. The caller enforces the bounds."""
 
     __slots__ = ("_runs", "bytes", "count")
@@ -86,7 +86,7 @@ class Window:
         """Return the text of this id, or None if the window doesn't hold it."""
         return next((run.texts[id - run.id] for run in self._runs if run.id <= id <= run.last), None)
 
-    def take(self, upto: int) -> list[Run]:
+    def pop_upto(self, upto: int) -> list[Run]:
         """Remove and return the messages up to the id `upto`."""
         runs = self._runs
         if runs and (run := runs[-1]).id + len(run.texts) <= upto + 1:  # mostly this is everything
@@ -127,9 +127,9 @@ class Window:
                 found.append(message)
         return found, False
 
-    def take_all(self) -> list[Run]:
+    def pop_all(self) -> list[Run]:
         """Remove and return all messages."""
-        return self.take(self._runs[-1].last) if self._runs else []
+        return self.pop_upto(self._runs[-1].last) if self._runs else []
 
 
 def joined(runs: Iterable[Run]) -> Iterator[tuple[int, list[str]]]:

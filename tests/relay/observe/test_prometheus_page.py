@@ -8,8 +8,8 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
 from relay.metrics import Counts, Histogram
-from relay.observe.exporter import Exporter, Reading, families
 from relay.observe.probe_server import Page
+from relay.observe.prometheus_page import PrometheusPage, Reading, families
 from relay.observe.session_stats import Tally
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +65,7 @@ async def page(reading: Reading, accept: str = "") -> Page:
     async def read() -> Reading:
         return reading
 
-    return await Exporter(read).page(accept)
+    return await PrometheusPage(read).page(accept)
 
 
 async def samples(reading: Reading) -> dict[tuple[str, str], float]:
