@@ -153,13 +153,13 @@ class InCluster(Servers):
         super().start()
         self._every_tick(self.cluster.tick)
 
-    def _primary(self, member: Database) -> bool:
-        its = self.cluster.member(member.server)
-        return member.alive and its.me.primary is None and bool(its.owners.count(its.id))
-
     @property
     def primaries(self) -> list[Database]:
-        return [member for member in self.members if self._primary(member)]
+        """Return those that serve slots, as the member sees it that knows of the latest change."""
+        latest = max((one for one in self.cluster.members if one.present), key=lambda one: one.epoch, default=None)
+        if latest is None:
+            return []
+        return [one for one in self.members if latest.owners.count(self.cluster.member(one.server).id)]
 
     @property
     def ready(self) -> bool:
