@@ -72,10 +72,10 @@ def _walk(folder: Traversable, path: str) -> Iterator[tuple[str, PageFile]]:
             continue
         name = "" if entry.name == "index.html" else entry.name
         ending = entry.name.rpartition(".")[2]
-        yield f"{path}{name}", made(_squeezed(entry.read_text(encoding="utf-8"), ending).encode(), ending)
+        yield f"{path}{name}", made(squeezed(entry.read_text(encoding="utf-8"), ending).encode(), ending)
 
 
-def _squeezed(text: str, ending: str) -> str:
+def squeezed(text: str, ending: str) -> str:
     """Return a file without indentation, empty lines and, in scripts, comments and spaces that mean nothing.
 
     Those are a third of the page. Every line stays a line, so an error in the browser still says where it is.

@@ -84,7 +84,7 @@ class Invariants:
             if raw is None:
                 wrong.append(f"{where} has no record")
             else:
-                wrong += [f"{where} {what}" for what in _differs(decode(raw), hub, session)]
+                wrong += [f"{where} {what}" for what in differs(decode(raw), hub, session)]
         return wrong
 
     def _records(self) -> dict[str, bytes]:
@@ -116,7 +116,7 @@ class Invariants:
         return found
 
 
-def _differs(record: Record, hub: Hub, session: Session) -> Iterator[str]:
+def differs(record: Record, hub: Hub, session: Session) -> Iterator[str]:
     """Yield what a record says otherwise than the session does."""
     if record.node_id != hub.node_id:
         yield f"is on node {record.node_id} by its record, and not on {hub.node_id}"

@@ -45,9 +45,9 @@ font: 1rem/1.5 "Open Sans", serif;
 
 
 def test_a_file_is_served_without_what_only_its_authors_read() -> None:
-    assert page_files._squeezed(SCRIPT, "js") == SERVED
-    assert page_files._squeezed(STYLE, "css") == SERVED_STYLE
-    assert page_files._squeezed("  <p>a ; b\n\n", "html") == "<p>a ; b\n"
+    assert page_files.squeezed(SCRIPT, "js") == SERVED
+    assert page_files.squeezed(STYLE, "css") == SERVED_STYLE
+    assert page_files.squeezed("  <p>a ; b\n\n", "html") == "<p>a ; b\n"
 
 
 def test_the_page_and_the_client_are_there() -> None:

@@ -21,6 +21,7 @@ from simulator.redis.slots import slot_of
 from tests.simulator.redis.dialogue import Client, Clock
 from tests.simulator.redis.sides import Sides, alike
 from tests.support.cluster import RedisCluster
+from tests.support.process import wait_until
 
 NAMES = ["a", "b", "c", "{a}1", "{a}2", "{b}1", "{}", "}{", "a{b}c", "relay:{p1}", "relay:lease:n1"]
 SCRIPT = "return {redis.call('GET', KEYS[1]) or 'none', #ARGV}"
@@ -132,8 +133,12 @@ def test_members_describe_their_cluster_the_same(real: RedisCluster, model: Clus
     for client, member in zip(real.clients, model.members, strict=True):
         stand_in = Client(member.server)
         ask: Any = client.execute_command
-        theirs = described(ask("CLUSTER", "SLOTS"), ask("CLUSTER", "NODES"))
-        assert described(stand_in.ask("CLUSTER", "SLOTS"), text(stand_in.ask("CLUSTER", "NODES"))) == theirs
+        model_says = described(stand_in.ask("CLUSTER", "SLOTS"), text(stand_in.ask("CLUSTER", "NODES")))
+
+        def agrees(ask: Any = ask, model_says: object = model_says) -> bool:
+            return described(ask("CLUSTER", "SLOTS"), ask("CLUSTER", "NODES")) == model_says
+
+        wait_until(agrees, "the real members know that all replicas are in sync")
         fields: Any = client.cluster("INFO")
         own = info(stand_in.ask("CLUSTER", "INFO"))
         names = [f"cluster_{name}" for name in ("state", "slots_assigned", "slots_ok", "known_nodes", "size")]
