@@ -171,14 +171,17 @@ async def test_a_client_that_meets_a_stale_session_once_redis_forgot_is_cut_off_
     await until(lambda: here.sessions["ann"].away)
     await written(here)
     stale = there.sessions["ann"]
-    redis_store.delete(keys.place("ann").key)
+    place = keys.place("ann")
+    redis_store.delete(place.key)
     there.write_back(keys.partition_of("ann"))
-    await until(lambda: redis_store.hexists(keys.place("ann").key, keys.place("ann").field))
+    await until(lambda: redis_store.hexists(place.key, place.field))
     await anyio.sleep(RIVALS_US / 1e6)  # a shorter absence would count as a rival
     again = guests.at(there, token=token)
     assert (await answer(again))["resumed"] is True
+    await written(there)
+    stale_record = redis_store.hget(place.key, place.field)
     here.write_back(keys.partition_of("ann"))
-    await written(here)
+    await until(lambda: redis_store.hget(place.key, place.field) != stale_record)
     if hears == "from the directory":
         there.write_back(keys.partition_of("ann"))
     else:  # it is late, because its message waited for Redis
