@@ -22,6 +22,8 @@ class Wire:
 
     name: str | None = None  # the name that was claimed here, so that `Guests` can check that it is free afterwards
 
+    _vanished = False
+
     def __init__(self, address: Address, patience: float = PATIENCE, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(address, patience)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -32,7 +34,6 @@ class Wire:
                 self.socket.close()
                 raise
         self._received = b""
-        self._vanished = False
 
     def __enter__(self) -> Self:
         return self
