@@ -13,8 +13,8 @@ from tests.support.clients import TextClient
 from tests.support.guests import Guests
 from tests.support.node import Node
 from tests.support.party import OBSERVER, Party
-from tests.support.server import RedisServer
 from tests.support.process import wait_until
+from tests.support.server import RedisServer
 from tests.support.tokens import Issuer, jwk_set
 
 NO_PROOF = "* This name needs a valid token."
