@@ -138,11 +138,15 @@ class Admission:
             claims = self.limits.claims_per_address
             bucket = TokenBucket(claims, asyncio.get_running_loop().time()) if claims else None
             quota = self._quotas[network] = AddressQuota(self, network, bucket)
-        elif 0 < self.limits.connections_per_address <= quota.connections:
+        elif 0 < self.limits.connections_per_address <= quota.connections and not self._is_proxy(address):
             self.refuse(Limit.ADDRESS, "--max-connections-per-address", address)
             return None
         quota.connections += 1
         return quota
+
+    def _is_proxy(self, address: str) -> bool:
+        """Return whether the address is a trusted proxy's. The limit is for the clients behind it."""
+        return self.front is not None and self.front.door.proxies.trusts(address)
 
     def refuse(self, limit: Limit, option: str, address: str = "") -> bool:
         """Count a limit that was reached, and log it at most once a minute. Always returns False."""

@@ -88,7 +88,7 @@ class HttpExchange(asyncio.BufferedProtocol):
 
     def _late(self) -> None:
         self._front.hub.counts.hit(Limit.HTTP_HEAD)
-        self._answer(refusal(408, "The request took too long."), linger=False)
+        self._answer(refusal(408, "The request took too long."), linger=True)
 
     def _handle(self, head: Head) -> None:
         self._timer.cancel()

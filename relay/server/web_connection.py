@@ -64,7 +64,7 @@ class WebConnection(Connection):
                 framer.feed(received(nbytes))
             else:
                 super().buffer_updated(nbytes)
-            if framer.pings or framer.ended is not None:
+            if framer.other_frames or framer.ended is not None:
                 self._controlled()
         except Exception:
             log_defect()
@@ -85,12 +85,12 @@ class WebConnection(Connection):
     # --- control frames
 
     def _controlled(self) -> None:
-        """See to it that pings are answered, and answer a close frame or a broken protocol."""
+        """Flush the pongs, charge the frames, and answer a close frame or a broken protocol."""
         framer = self._messages
-        pings, framer.pings = framer.pings, 0
+        frames, framer.other_frames = framer.other_frames, 0
         self._hub.open_tick()
         self._hub.mark_dirty(self)
-        if self.rate_limiter.spend(pings, 0):
+        if self.rate_limiter.spend(frames, 0):
             self.read_gate.slow_down(self)
         end = framer.ended
         if end is None:

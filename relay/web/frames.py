@@ -108,9 +108,9 @@ class MessageFramer:
     The limit may rise while a message comes, up to `most`. So a message that announces more than that ends the
     connection at once, and one that announces less ends it only when it has more than the limit of its moment.
 
-    A ping is answered at once, so its pong goes out before the answers to messages that come later. How many there were
-    (`pings`), and the end of the connection (`ended`), are for the connection to look at. Nothing is read behind the
-    end.
+    A ping is answered at once, so its pong goes out before the answers to messages that come later. The connection
+    charges the frames that complete no message (`other_frames`: control frames, and the fragments behind the first),
+    and looks at the end (`ended`). Nothing is read behind the end.
     """
 
     __slots__ = (
@@ -124,14 +124,14 @@ class MessageFramer:
         "ended",
         "limit",
         "most",
-        "pings",
+        "other_frames",
         "sink",
     )
 
     def __init__(self, limit: int, most: int) -> None:
         self.limit, self.most = limit, most
         self.sink: Sink | None = None  # takes the pongs
-        self.pings = 0  # since the connection looked
+        self.other_frames = 0  # since the connection looked
         self.ended: End | None = None  # the client closes, or has broken the protocol
         self._head: bytes = b""  # the beginning of a header
         self._message: bytearray | None = None  # the payload so far; None: between two messages
@@ -251,6 +251,8 @@ class MessageFramer:
         if opcode < _CLOSE:
             if self._message is None:
                 self._message, self._decoder = bytearray(), _decoder()
+            else:
+                self.other_frames += 1
             if len(self._message) + length > self.most:
                 self._too_big(self.most)
                 return
@@ -282,8 +284,8 @@ class MessageFramer:
         """Answer a control frame that is complete."""
         opcode, payload = self._opcode, self._control
         self._opcode, self._control = -1, b""
+        self.other_frames += 1
         if opcode == _PING:
-            self.pings += 1
             if self.sink is not None:
                 self.sink.add(control_frame(_PONG, payload))
         elif opcode == _CLOSE:

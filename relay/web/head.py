@@ -46,7 +46,9 @@ class Head(Struct, frozen=True):
     @property
     def has_body(self) -> bool:
         """Whether a body may follow."""
-        return any(name in ("content-length", "transfer-encoding") for name, _ in self.headers)
+        return any(
+            name == "transfer-encoding" or (name == "content-length" and int(value)) for name, value in self.headers
+        )
 
 
 class BadHead(Exception):

@@ -1,4 +1,4 @@
-"""Dialects, which parse bytes into commands and render events as bytes. All three share the session code.
+"""Dialects, which parse bytes into commands and render events as bytes. All of them share the session code.
 
 Nothing here does I/O or keeps a session's state. A dialect is one shared object, and a framer belongs to one
 connection.

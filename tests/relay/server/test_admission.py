@@ -271,8 +271,8 @@ class TestNoRoom:
     GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
     @staticmethod
-    def admission(hub: Hub, **terms: int) -> Admission:
-        door = Door(OriginRules((), loopback=False), TrustedProxies(()), None)
+    def admission(hub: Hub, *proxies: str, **terms: int) -> Admission:
+        door = Door(OriginRules((), loopback=False), TrustedProxies(proxies), None)
         return Admission(hub, AdmissionLimits(**terms), door=door)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
@@ -289,6 +289,12 @@ class TestNoRoom:
         assert b"\r\nRetry-After: " in browser.written
         browser.abort()
         assert (admission.open, admission.turned_away) == (1, 0)
+
+    async def test_a_trusted_proxy_has_as_many_connections_as_it_has_clients(self, hub: Hub, come: Come) -> None:
+        admission = self.admission(hub, "192.0.2.0/24", connections_per_address=1)
+        come(admission)
+        come(admission)
+        assert (admission.open, admission.turned_away) == (2, 0)
 
     async def test_nobody_else_is(self, hub: Hub, come: Come) -> None:
         admission = self.admission(hub, connections=1)

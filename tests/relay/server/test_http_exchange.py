@@ -271,6 +271,7 @@ class TestLimits:
         self, hub: Hub, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "HEAD_SECONDS", 0.02)
+        monkeypatch.setattr(module, "LINGER_SECONDS", 0.02)
         there = asked(wire, door, get()[:-2])
         await until(lambda: there.closed)
         assert status(there) == 408

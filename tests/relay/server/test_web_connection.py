@@ -143,11 +143,19 @@ class TestControlFrames:
         await until(lambda: not ann.wire.reading)
         assert ann.wire.connection.write_buffer.size < 2 * REPLY_BYTES
 
-    async def test_pings_count_as_lines(self, hub: Hub, wire: Connect, door: Front) -> None:
+    @pytest.mark.parametrize(
+        "flood",
+        [frame(b"", PING) * 200, frame(b"", PONG) * 200, frame(fin=False) + frame(b"", CONTINUATION, fin=False) * 200],
+        ids=["pings", "pongs", "fragments"],
+    )
+    async def test_frames_that_are_no_messages_count_as_lines(
+        self, flood: bytes, hub: Hub, wire: Connect, door: Front
+    ) -> None:
         hub.limits = Limits(lines=50)
         ann = await user(wire, door, "ann")
-        for _ in range(2):  # those of two seconds may come at once
-            ann.send(frame(b"", PING) * 200)
+        at_once = flood[: len(flood) // 2]
+        for part in (at_once, flood[len(at_once) :]):  # those of two seconds may come at once
+            ann.send(part)
         assert hub.counts.limits[Limit.RATE] == 1
 
     async def test_the_node_pings_who_heard_nothing_for_a_while(

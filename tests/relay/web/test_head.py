@@ -43,6 +43,11 @@ class TestHeads:
         assert head is not None
         assert head.has_body
 
+    def test_a_length_of_nothing_is_no_body(self, pieces: int | None) -> None:
+        head = read(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", pieces)
+        assert head is not None
+        assert not head.has_body
+
     def test_one_that_is_not_whole_is_waited_for(self, pieces: int | None) -> None:
         assert read(b"GET / HTTP/1.1\r\nHost: x\r\n", pieces) is None
 
