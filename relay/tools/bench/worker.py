@@ -125,6 +125,7 @@ class _Wire(asyncio.Protocol):
         self._run.moved(self._pair)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None  # uvloop's refuses to write from now on
         if not self._run.over:
             self._end.end("connection lost")
         self.changed.set()
