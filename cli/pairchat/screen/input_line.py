@@ -82,6 +82,7 @@ class InputLine:
         if text.strip():
             self.buffer.append_to_history()
         self.buffer.reset()
+        self.buffer.load_history_if_not_yet_loaded()  # the user may press Up before the next drawing loads it
         self._accept(text)
 
     def paste(self, data: str) -> None:
