@@ -17,15 +17,15 @@ class Entropy:
         self.source: Random = SystemRandom()
 
     def token_bytes(self, count: int) -> bytes:
-        """Return so many random bytes."""
+        """Return random bytes."""
         return self.source.randbytes(count)
 
     def token_hex(self, count: int) -> str:
-        """Return so many random bytes as hex digits, two for each."""
+        """Return random bytes as hex digits, two for each."""
         return self.token_bytes(count).hex()
 
     def token_urlsafe(self, count: int) -> str:
-        """Return so many random bytes in Base64 for URLs, without padding."""
+        """Return random bytes in Base64 for URLs, without padding."""
         return urlsafe_b64encode(self.token_bytes(count)).rstrip(b"=").decode()
 
     def below(self, bound: int) -> int:
@@ -33,7 +33,7 @@ class Entropy:
         return self.source.randrange(bound)
 
     def sample(self, population: Sequence[T], count: int) -> list[T]:
-        """Return so many different elements in a random order."""
+        """Return different elements in a random order."""
         return self.source.sample(population, count)
 
 

@@ -169,7 +169,7 @@ class Front:
             self.hub.counts.hit(Limit.HTTP_HEAD)
 
     def address(self, transport: asyncio.Transport, origin: ClientSource) -> str:
-        """Return the address of whoever has connected, without its port."""
+        """Return the address of the peer, without its port."""
         if origin.peer:
             return origin.peer
         peer = cast("tuple[str, int] | None", transport.get_extra_info("peername"))

@@ -80,7 +80,7 @@ PING_FRAME: Final = control_frame(_PING)
 
 
 def _header_bytes(head: bytes) -> int:
-    """Return the size of a frame's header, as far as its beginning shows it."""
+    """Return the number of header bytes that the bytes so far call for."""
     if len(head) < 2:
         return 2
     length = head[1] & 0x7F

@@ -1,4 +1,4 @@
-"""Reads the head of one HTTP request, as far as it has come."""
+"""Reads the head of one HTTP request, piece by piece."""
 
 from typing import Final
 
