@@ -166,7 +166,8 @@ class Bus:
 
     def _rested(self) -> None:
         self._resting = False
-        self._delegate.open_tick()
+        if self._owing:  # mostly they have left with other messages
+            self._delegate.open_tick()
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
         """Send one node a control message."""

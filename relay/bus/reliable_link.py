@@ -45,8 +45,9 @@ FRAME_BYTES: Final = 64 * 1024
 FLIGHT_BYTES: Final = 256 * 1024
 # The number of unacknowledged bytes from which an acknowledgement doesn't wait, so that the sender doesn't stall.
 ACK_BYTES: Final = 64 * 1024
-# Up to this number, messages are packed before their size is checked: they mostly fit, and a check costs more.
-FEW: Final = 32
+# Up to this number, messages are packed before their size is checked: they mostly fit, and to count the bytes of each
+# costs more than to pack it.
+FEW: Final = 128
 
 
 class Kind(IntEnum):

@@ -1,7 +1,9 @@
 """The times at which messages leave a node: those of one tick in one frame, and acknowledgements not too often."""
 
+import asyncio
 import time
 
+import anyio
 import pytest
 
 from relay.bus import bus as bus_module
@@ -42,6 +44,17 @@ class TestAcknowledgements:
         desk.turn(ACKS[0])
         assert desk.turn(ACKS[1]) == []
         assert desk.turn(TEXT) == [[ACKS[1], TEXT]]
+
+    async def test_the_pause_ends_in_no_tick_when_none_wait_any_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bus_module, "ACK_PAUSE_SECONDS", 0.01)
+        desk, over = Desk(), anyio.Event()
+        desk.turn(ACKS[0])
+        desk.turn(ACKS[1])
+        desk.turn(TEXT)
+        # Timers ring in the order of their times, and this one is the later of the two.
+        asyncio.get_running_loop().call_later(0.01, over.set)
+        await over.wait()
+        assert desk.begun == 0
 
     async def test_those_that_found_no_room_leave_when_there_is_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(publisher, "UNDER_WAY", 1)
