@@ -19,7 +19,7 @@ from relay.bus.publisher import Publisher
 from relay.bus.reconnect import follow
 from relay.bus.reliable_link import MAIL, MISSING, Frame, Kind, Link
 from relay.bus.subscriber import Subscriber
-from relay.clock import clock
+from relay.clock import clock, clocks
 from relay.logs import Spell
 from relay.metrics import Counts, Limit
 from relay.redis_client.client import RedisClient
@@ -137,7 +137,7 @@ class Bus:
         """Publish the queued messages if that is possible now; otherwise keep them."""
         if not self._dirty and not self._owing:
             return
-        now = clock()
+        now = clocks.lease()
         if self._owing:
             self._pay(now)
         if not self._dirty:
@@ -203,16 +203,15 @@ class Bus:
         """Handle a frame: the hub gets control frames, and the sender's link the others while the lease holds."""
         if frame.kind is not MAIL and frame.kind > MISSING:
             self._delegate.heed(frame)
-        elif self._lease.standing:
-            self._receive(frame)
-
-    def _receive(self, frame: Frame) -> None:
+            return
+        if not self._lease.standing:
+            return
         link = self._links.get(frame.node_id) or self._open(frame.node_id)
         if link is None:
             return
-        if link.lost(frame):
+        if frame.kind is MISSING and link.lost(frame):
             self._delegate.peer_forgot_us(frame.node_id)
-        link.heard = now = clock()
+        link.heard = now = clocks.lease()
         wanted, replies = link.take(frame, now)
         self._links.touch(frame.node_id)
         if replies:
