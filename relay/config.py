@@ -162,6 +162,7 @@ class Config:
     page: bool = False  # serve the chat page
     origin: tuple[str, ...] = ()  # of pages that may talk to the node, besides its own; `*`: any
     trusted_proxy: tuple[str, ...] = ()  # networks of proxies whose X-Forwarded-For counts
+    general_way: bool = False  # handle every message in the general way, to compare it with the usual case
     siblings: tuple[int, ...] = ()  # ports of the nodes that were started with this one, for its page
     share_ports: bool = False  # whether to share the ports for clients with other workers (SO_REUSEPORT)
 

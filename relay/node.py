@@ -118,6 +118,7 @@ class Node:
             drain=self._told.set,
             memory=config.memory * MEBIBYTE,
             counts=self._counts,
+            general_way=config.general_way,
             verify_token=self._auth.vouches if self._auth is not None else None,
         )
         self._directory, self._bus, self._control_messages = (
