@@ -92,6 +92,11 @@ _HELP: Final[dict[str, tuple[str, str]]] = {
         "MIB",
         "Memory in MiB for messages in flight, for all clients of a node together. Senders wait while it is short.",
     ),
+    "gather": (
+        "MILLISECONDS",
+        "Milliseconds for which messages for another node gather after some have left for it. Messages cost less then, "
+        "and take so much longer on a busy node.",
+    ),
     "general_way": (
         "",
         "Handle every message in the general way, so that its cost and results can be compared with the usual case.",

@@ -46,7 +46,10 @@ class Bus:
         *,
         lease: NodeLease,
         counts: Counts | None = None,
+        gather: float = 0.0,
     ) -> None:
+        """`gather`: seconds for which messages for a node wait after a frame has left for it, to leave together."""
+        self._gather = gather
         self._redis_client = redis_client
         self._lease = lease
         self._delegate = delegate
@@ -146,6 +149,8 @@ class Bus:
             self._publishing.held_up = True
             return
         dirty, self._dirty = self._dirty, {}  # a link sends its queued messages once it receives an ack
+        if self._gather:
+            self._hold_back(dirty, now)
         get = self._links.get
         self._publish(
             [(node_id, frame) for node_id in dirty if (link := get(node_id)) is not None for frame in link.flush(now)]
@@ -160,13 +165,29 @@ class Bus:
                 self._dirty[node_id] = None
             else:
                 self._owing[node_id] = None
-        if self._owing and not self._resting:
+        if self._owing:
+            self._rest(ACK_PAUSE_SECONDS)
+
+    def _hold_back(self, dirty: dict[str, None], now: float) -> None:
+        """Take nodes out to which a frame left a moment ago: messages for them gather until the pause is over."""
+        due = now
+        for node_id in list(dirty):
+            link = self._links.get(node_id)
+            if link is not None and now - link.flushed < self._gather:
+                del dirty[node_id]
+                self._dirty[node_id] = None
+                due = max(due, link.flushed + self._gather)
+        if self._dirty:
+            self._rest(due - now)
+
+    def _rest(self, seconds: float) -> None:
+        if not self._resting:
             self._resting = True
-            asyncio.get_running_loop().call_later(ACK_PAUSE_SECONDS, self._rested)
+            asyncio.get_running_loop().call_later(seconds, self._rested)
 
     def _rested(self) -> None:
         self._resting = False
-        if self._owing:  # mostly they have left with other messages
+        if self._owing or self._dirty:  # mostly they have left with other messages
             self._delegate.open_tick()
 
     def tell(self, node_id: str, kind: Kind, number: int = 0) -> None:
