@@ -26,10 +26,10 @@ def say(session: Session, command: Say) -> bool:
     chat, window, runtime, text = session.chat, session.send_window, session.runtime, command.text
     if session.pending is not None or session.pairing.step is not None:
         return False
-    if chat is None or chat.away or chat.half_closed or chat.paused or runtime.allowance < PLENTY:
+    if chat is None or chat.away or chat.half_closed or runtime.allowance < PLENTY:
         return False
     id, unacked, limits, partner = window.next_id, chat.unacked, runtime.limits, chat.partner
-    if window.seen + 1 != id or window.full_id or window.unsure:
+    if window.full_id or window.unsure:
         return False
     if (command.id is not None and command.id != id) or (command.chat is not None and command.chat != chat.id):
         return False
@@ -69,12 +69,9 @@ def text(session: Session, mail: Text) -> bool:
     if chat is None or client is None or session.state is not ACTIVE:
         return False
     partner, received = chat.partner, chat.received
-    if (
-        chat.id != mail.chat
-        or mail.fencing_token < partner.fencing_token
-        or not mail.prev <= received < id
-        or not count
-    ):
+    if chat.id != mail.chat or mail.fencing_token < partner.fencing_token:
+        return False
+    if not count or not mail.prev <= received < id:
         return False
     if not chat.times.note_next(id, count, mail.at):  # the last check, and the first effect
         return False

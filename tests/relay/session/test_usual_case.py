@@ -153,15 +153,20 @@ class Cluster:
         self.hubs[who].lines_held = held
         self.hubs[who].wake_all()
 
-    def move(self, who: int, node: int) -> None:
-        """Break a client's connection, and have it come back, maybe to the other node."""
+    def break_off(self, who: int) -> None:
+        """Break a client's connection."""
+        self.clients[who].reset()
+
+    def move(self, who: int, node: int, known: bytes = b"") -> None:
+        """Break a client's connection, and have it come back, maybe to the other node, with more in its `hello`."""
         wire = self.clients[who]
         tokens = re.findall(rb'"token":"([^"]+)"', wire.sent)
-        wire.reset()
+        if not wire.aborted:
+            wire.reset()
         self.loop.run_ready()
         hello = HELLO[self._kinds[who]] % NAMES[who].encode()
         if tokens:
-            hello = hello.replace(b"}", b',"token":"%b"}' % tokens[-1])
+            hello = hello.replace(b"}", b',"token":"%b"%b}' % (tokens[-1], known))
         self.clients[who] = self._connect(node, hello)
         self.clients[who].writes[:0] = wire.writes
 
@@ -261,7 +266,8 @@ def steps(kinds: tuple[str, str]) -> st.SearchStrategy[list[Step]]:
         step("read", who),
         step("allow", who, st.sampled_from([0, 300, PLENTY, PLENTY])),
         step("hold", who, st.booleans()),
-        step("move", who, who),
+        step("move", who, who, st.sampled_from([b"", b',"sent":3', b',"sent":9,"last":2'])),
+        step("break_off", who),
         *(step("arrive", st.just(one), st.lists(stray_mail(one), min_size=1, max_size=2)) for one in (0, 1)),
     )
     carry = step("carry", st.sampled_from([1, 1, 2, 9]))
@@ -300,6 +306,151 @@ def both(kinds: tuple[str, str]) -> Iterator[tuple[Cluster, Cluster]]:
 
 
 KINDS = [("json", "json"), ("acks", "acks"), ("text", "json"), ("acks", "text")]
+
+
+def said(id: int, text: str = "hi", more: str = "") -> bytes:
+    return b'{"type":"msg","id":%d,"text":"%b"%b}\n' % (id, text.encode(), more.encode())
+
+
+def acked(id: int, more: str = "") -> bytes:
+    return b'{"type":"ack","id":%d%b}\n' % (id, more.encode())
+
+
+def ann(*reads: bytes) -> Step:
+    return Step("send", (0, list(reads)))
+
+
+def ben(*reads: bytes) -> Step:
+    return Step("send", (1, list(reads)))
+
+
+def came(mail: Mail, who: int = 1) -> Step:
+    return Step("arrive", (who, [mail]))
+
+
+ALL = Step("carry", (99,))
+TALK = [
+    ann(said(1)),
+    ALL,
+    ben(acked(1)),
+    ALL,
+    ann(said(2)),
+    ALL,
+    ben(acked(2)),
+    ALL,
+]  # the usual case works from here on
+LEAVE = b'{"type":"leave"}\n'
+ELSEWHERE = ',"chat":"another"'
+# What is unusual, in the order of the checks, and what happens then. Both clients acknowledge by themselves.
+UNUSUAL: dict[str, list[Step]] = {
+    "a command waits": [ann(said(3)), ann(LEAVE), ann(said(4))],
+    "a call is agreed on": [ann(LEAVE), ALL, ann(b'{"type":"to","name":"ben"}\n'), ann(said(3)), ALL],
+    "the partner is away": [Step("break_off", (1,)), ALL, ann(said(3)), Step("move", (1, 1)), ALL, ann(said(4)), ALL],
+    "the partner doesn't read": [ann(said(id, "x" * 20)) for id in range(3, 8)] + [ALL, ben(acked(4)), ALL],
+    "memory is short": [Step("allow", (0, 300)), ann(said(3)), ann(said(4)), ann(said(5)), ben(acked(1)), ALL],
+    "memory is short for an ack": [ann(said(3)), ALL, Step("allow", (1, 0)), ben(acked(3)), ALL],
+    "ids that another node saw": [Step("move", (0, 1, b',"sent":4')), ALL, ann(said(5)), ann(said(3)), ALL],
+    "ids that nobody knows": [Step("move", (0, 1)), ALL, ann(said(7)), ann(said(8)), ALL],
+    "the window is full": [
+        *(ann(said(id)) for id in range(3, 13)),
+        ann(said(11)),
+        ALL,
+        ben(acked(9)),
+        ALL,
+        ann(said(13)),
+        ann(said(11)),
+    ],
+    "the window is full of bytes": [ann(said(3, "x" * 90)), ann(said(4, "x" * 90)), ALL],
+    "an id that came already": [ann(said(2)), ann(said(2, "ho"))],
+    "an id too high": [ann(said(9)), ALL],
+    "a message for another chat": [ann(said(3, more=ELSEWHERE)), ALL],
+    "two reads in one iteration": [ann(said(3), said(4)), ALL],
+    "two lines in one read": [ann(said(3) + said(4)), ALL],
+    "half a line": [ann(said(3)[:9]), ann(said(3)[9:]), ALL],
+    "an ack for more than came": [ben(acked(9)), ann(said(3)), ALL, ben(acked(9)), ALL],
+    "an ack again": [ann(said(3)), ALL, ben(acked(3)), ben(acked(3)), ben(acked(1)), ALL],
+    "an ack for another chat": [ann(said(3)), ALL, ben(acked(3, ELSEWHERE)), ALL],
+    "an ack after a resume": [ann(said(3)), ALL, Step("move", (1, 1, b',"last":2')), ALL, ben(acked(3)), ALL],
+    "text for another chat": [came(Text("ben", "another", 99, 3, 2, NOON, ["a"]))],
+    "text of a former owner": [came(Text("ben", CHAT, 0, 3, 2, NOON, ["a"]))],
+    "text after a gap": [
+        came(Text("ben", CHAT, 99, 5, 4, NOON, ["a"])),
+        ALL,
+        ann(said(3)),
+        ALL,
+        came(Text("ben", CHAT, 99, 4, 3, NOON, ["a"])),
+    ],
+    "text that came already": [came(Text("ben", CHAT, 99, 2, 1, NOON, ["hi", "a"])), ALL],
+    "text without a text": [came(Text("ben", CHAT, 99, 3, 2, NOON, []))],
+    "text while its receiver comes back": [Step("move", (1, 1)), came(Text("ben", CHAT, 99, 3, 2, NOON, ["a"])), ALL],
+    "an ack for text that came again": [
+        ann(said(3)),
+        ALL,
+        Step("move", (0, 0, b',"sent":3')),
+        ALL,
+        ann(said(3)),
+        ALL,
+        ben(acked(3)),
+        ALL,
+    ],
+    "text while its receiver is away": [Step("break_off", (1,)), ann(said(3)), ALL],
+    "text with a known time": [ann(said(3)), Step("break_off", (1,)), ALL, Step("move", (1, 1)), ALL],
+    "an ack from another chat": [ann(said(3)), came(Ack("ann", "another", 3), 0)],
+    "an ack with a time": [ann(said(3)), came(Ack("ann", CHAT, 3, NOON - 1.0), 0)],
+    "an ack that a command waits for": [ann(said(3)), ann(LEAVE), ALL, ben(acked(3)), ALL],
+    "an ack for a part": [ann(said(3) + said(4) + said(5)), ALL, ben(acked(4)), ALL, ben(acked(5)), ALL],
+    "an ack for several": [ann(said(3)), ann(said(4)), ALL, ben(acked(4)), ALL],
+    "an ack for nothing": [came(Ack("ann", CHAT, 2), 0), came(Ack("ann", CHAT, 9), 0)],
+    "lines are held": [Step("hold", (0, True)), ann(said(3)), Step("hold", (0, False)), ALL],
+    "replies aren't read": [Step("fill", (1,)), ann(said(3)), ALL, ben(acked(3)), ALL, Step("read", (1,)), ALL],
+    "the rate is too high": [
+        *(ann(said(id)) for id in range(3, 9)),
+        ALL,
+        ben(acked(8)),
+        ALL,
+        *(ann(b"\n" * 20) for _ in range(3)),
+        ann(said(9)),
+    ],
+    "time passes": [ann(said(3)), Step("wait", (3.0,)), ALL, ben(acked(3)), Step("set_clock", (-9.0,)), ALL],
+}
+
+
+# The same for other kinds of clients, from the first message on.
+OTHERS: list[tuple[tuple[str, str], list[Step]]] = [
+    (
+        ("acks", "text"),
+        [ann(said(1)), ALL, ann(said(2)), ALL, Step("break_off", (1,)), Step("carry", (1,)), ann(said(3)), ALL],
+    ),
+    (
+        ("json", "json"),
+        [ann(said(1)), ALL, Step("fill", (1,)), ann(said(2)), ALL, ann(said(3)), ALL, ben(acked(3)), ALL],
+    ),
+    (("acks", "acks"), [Step("move", (0, 1)), ALL, ann(said(1)), ann(said(9)), ALL]),
+    (("text", "text"), [ann(b"hi\n"), ALL, ann(b"hi\n"), ALL, ann(b"To:ann\n"), ann(b"Quit\n"), ALL]),
+]
+
+
+@pytest.mark.parametrize("flight", [30, 65536])
+@pytest.mark.parametrize("steps", UNUSUAL.values(), ids=UNUSUAL)
+def test_the_unusual_has_the_result_of_the_general_way(
+    steps: list[Step], flight: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (chat, usual_case):
+        monkeypatch.setattr(module, "FLIGHT_BYTES", flight)
+    with both(("acks", "acks")) as (usual, general):
+        for step in [*TALK, *steps, *TALK]:
+            usual.take(step)
+            general.take(step)
+            assert usual.state() == general.state()
+
+
+@pytest.mark.parametrize(("kinds", "steps"), OTHERS)
+def test_so_it_has_for_other_clients(kinds: tuple[str, str], steps: list[Step]) -> None:
+    with both(kinds) as (usual, general):
+        for step in steps:
+            usual.take(step)
+            general.take(step)
+            assert usual.state() == general.state()
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids="-".join)
