@@ -8,6 +8,7 @@ measure    one run of the generator, with the CPU and memory that the servers us
 runs       the runs of the comparison
 tls        the cost of TLS
 scale      the cost of a user, a message and a node, and a model of more nodes, compared with runs
+usual_case what the usual case of a message saves, by itself: `python -m benchmarks.usual_case`
 charts     SVG charts
 page       docs/benchmarks.md
 scalepage  the tables of docs/scaling.md

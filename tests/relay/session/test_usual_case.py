@@ -380,6 +380,13 @@ UNUSUAL: dict[str, list[Step]] = {
         ALL,
         came(Text("ben", CHAT, 99, 4, 3, NOON, ["a"])),
     ],
+    "text whose past is missing": [came(Text("ben", CHAT, 99, 3, 9, NOON, ["a"])), ALL],
+    "text that its receiver had elsewhere": [
+        Step("move", (1, 0, b',"last":2')),
+        ALL,
+        came(Text("ben", CHAT, 99, 1, 0, NOON, ["hi"]), 0),
+        ALL,
+    ],
     "text that came already": [came(Text("ben", CHAT, 99, 2, 1, NOON, ["hi", "a"])), ALL],
     "text without a text": [came(Text("ben", CHAT, 99, 3, 2, NOON, []))],
     "text while its receiver comes back": [Step("move", (1, 1)), came(Text("ben", CHAT, 99, 3, 2, NOON, ["a"])), ALL],
