@@ -405,6 +405,16 @@ UNUSUAL: dict[str, list[Step]] = {
     "an ack from another chat": [ann(said(3)), came(Ack("ann", "another", 3), 0)],
     "an ack with a time": [ann(said(3)), came(Ack("ann", CHAT, 3, NOON - 1.0), 0)],
     "an ack that a command waits for": [ann(said(3)), ann(LEAVE), ALL, ben(acked(3)), ALL],
+    "an ack that lets others leave": [
+        *(step for id in range(3, 7) for step in (ann(said(id, "x" * 20)), Step("wait", (0.01,)))),
+        ALL,
+        ben(acked(3)),
+        ALL,
+    ],
+    "the first ack of a chat": [
+        *(ann(LEAVE), ALL, ann(b'{"type":"to","name":"ben"}\n'), ALL),
+        *(ann(said(3)), ALL, ben(acked(3)), ALL),
+    ],
     "an ack for a part": [ann(said(3) + said(4) + said(5)), ALL, ben(acked(4)), ALL, ben(acked(5)), ALL],
     "an ack for several": [ann(said(3)), ann(said(4)), ALL, ben(acked(4)), ALL],
     "an ack for nothing": [came(Ack("ann", CHAT, 2), 0), came(Ack("ann", CHAT, 9), 0)],
