@@ -35,8 +35,8 @@ from relay.observe.probe_server import Probes
 from relay.observe.prometheus_page import PrometheusPage, Reading
 from relay.observe.status_publisher import StatusPublisher
 from relay.process import systemd_notify
-from relay.process.machine import Machine
-from relay.process.unignored_signals import unless_ignored
+from relay.process.operating_system import OperatingSystem
+from relay.process.skip_ignored_signals import unless_ignored
 from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.server.admission import Admission, AdmissionLimits
@@ -81,10 +81,10 @@ def main(config: Config) -> None:
 class Node:
     """A node with its parts, and its life cycle."""
 
-    def __init__(self, config: Config, machine: Machine | None = None) -> None:
+    def __init__(self, config: Config, operating_system: OperatingSystem | None = None) -> None:
         assert config.redis is not None
         self._config = config
-        self._machine = machine or Machine()
+        self._operating_system = operating_system or OperatingSystem()
         self._keys = Keys(config.prefix)
         self._counts = Counts()
         self._redis_client = RedisClient(config.redis, self._counts, config.redis_password_file)
@@ -133,12 +133,12 @@ class Node:
     async def run(self) -> None:
         """Start, serve and stop. Raises StartError, alone or in an exception group."""
         asyncio.get_running_loop().set_exception_handler(_stray)
-        sockets = self._machine.bind(self._config)
+        sockets = self._operating_system.bind(self._config)
         self._loopback = listeners.is_loopback(sockets["address"])
         try:
             reloads = self._config.reloads or systemd_notify.managed()
             ends = [signal.SIGINT] if reloads else [signal.SIGINT, signal.SIGHUP]
-            with self._machine.signals(signal.SIGTERM, *unless_ignored(*ends)) as signals:
+            with self._operating_system.signals(signal.SIGTERM, *unless_ignored(*ends)) as signals:
                 async with anyio.create_task_group() as tasks:
                     self._assemble(entropy.token_hex(8), tasks)
                     try:
@@ -175,7 +175,7 @@ class Node:
             await self._start(tasks)
         if self._told.is_set():
             return
-        self._machine.spare_the_collector()
+        self._operating_system.spare_the_collector()
         async with self._listening(sockets, tasks):
             await self._told.wait()
         await self._drain()
@@ -215,7 +215,7 @@ class Node:
         restarted_tasks.start("sweep", self._directory.sweep)
         restarted_tasks.start("memory", periodic_checks.mind_memory, self._hub)
         restarted_tasks.start("links", periodic_checks.mind_links, self._bus, self._directory.node_liveness)
-        restarted_tasks.start("heap", self._machine.mind_heap)
+        restarted_tasks.start("heap", self._operating_system.mind_heap)
         restarted_tasks.start("clients", periodic_checks.mind_peers, self._hub, LOOK_SECONDS)
         restarted_tasks.start("windows", session_stats.watch_windows, self._hub, self._counts)
         restarted_tasks.start("loop", loop_lag.watch_loop, self._counts)
@@ -286,7 +286,7 @@ class Node:
 
     async def _reload_when_told(self) -> None:
         """Read the files for new connections again at each SIGHUP, until cancelled. A broken one changes nothing."""
-        with self._machine.signals(signal.SIGHUP) as signals:
+        with self._operating_system.signals(signal.SIGHUP) as signals:
             async for _ in signals:
                 serving = self._control_messages.serving
                 if serving:

@@ -18,7 +18,7 @@ from relay.redis_client import engine
 from relay.redis_client.backoff import Backoff
 from relay.redis_client.dialing import Connection
 from relay.redis_client.pipeline import PipelineConnection
-from relay.redis_client.reply_parsing import formed, info
+from relay.redis_client.reply_to_dict import formed, info
 from relay.redis_client.request_queue import CALL_SECONDS, NO_ANSWER, Call, RequestQueue, Unavailable
 from relay.redis_client.slot_map import redirection
 from relay.redis_client.topology_interface import ASKING_FAILED, SECTIONS, wrong_server

@@ -16,7 +16,7 @@ import structlog
 from relay.entropy import entropy
 from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import PipelineConnection
-from relay.redis_client.reply_parsing import text
+from relay.redis_client.reply_to_dict import text
 from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
 from relay.redis_client.topology_interface import Looks, ask_all
 from relay.redis_url import RedisUrl

@@ -11,7 +11,7 @@ import redis.exceptions
 from relay.clock import clocks
 from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
-from relay.redis_client.reply_parsing import pairs, text
+from relay.redis_client.reply_to_dict import pairs, text
 from relay.redis_client.standalone import PRIMARY, Server
 from relay.redis_client.topology_interface import Looks, ask_all
 from relay.redis_url import MAX_PORT, Address, RedisUrl

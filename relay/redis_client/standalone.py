@@ -7,7 +7,7 @@ import redis.exceptions
 
 from relay.clock import clocks
 from relay.redis_client.dialing import Connection, Dialer, Question, show
-from relay.redis_client.reply_parsing import info, text
+from relay.redis_client.reply_to_dict import info, text
 from relay.redis_client.topology_interface import WrongServer, wrong_server
 from relay.redis_url import RedisUrl
 

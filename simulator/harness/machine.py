@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from relay.config import Config
 from relay.node import Node
-from relay.process.machine import Machine
+from relay.process.operating_system import OperatingSystem
 from simulator.harness.seams import run_by_anyio
 from simulator.network import Host
 from simulator.process import Process
@@ -14,7 +14,7 @@ from simulator.process import Process
 PORT: Final = 9999
 
 
-class SimulatedMachine(Machine):
+class SimulatedMachine(OperatingSystem):
     """The machine of one simulated process. Signals come through its loop, as they do on a real one."""
 
     def __init__(self, process: Process) -> None:

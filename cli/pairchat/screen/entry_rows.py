@@ -8,9 +8,9 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from pairchat.escape import lines, word
 from pairchat.events import DeliveryStatus, Outgoing
-from pairchat.screen.text_width import chop, columns, fit, pad_left, settle, wrap
 from pairchat.screen.theme import name_style
 from pairchat.screen.transcript import Entry, Kind
+from pairchat.screen.wrap_and_fit import chop, columns, fit, pad_left, settle, wrap
 from pairchat.wording import why_unsettled
 
 LONGEST_NAME = 16  # columns; longer names are shortened

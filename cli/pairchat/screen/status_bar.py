@@ -7,7 +7,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from pairchat.client import Chat
 from pairchat.escape import word
-from pairchat.screen.text_width import columns, fit, settle
+from pairchat.screen.wrap_and_fit import columns, fit, settle
 
 SPINNING = 0.5  # seconds between two redraws while something counts down
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from relay.config import Config, one_start_error
 from relay.logs import escape
-from relay.process.unignored_signals import unless_ignored
+from relay.process.skip_ignored_signals import unless_ignored
 from relay.redis_client.client import Unavailable
 from relay.tools.status import formatting
 from relay.tools.status.gather import Gatherer, Status, asking

@@ -20,8 +20,8 @@ from relay.tools.testbed.process import HOST, START_SECONDS, Process, free_port
 from relay.tools.testbed.redis_kind import RedisKind
 from relay.tools.testbed.redis_servers import Cluster, Server, Servers
 from relay.tools.testbed.waiting import until
-from relay.tools.torture.plan import DRAIN, GRACE, LEASE, NODE
 from relay.tools.torture.redis_proxy import RedisProxy
+from relay.tools.torture.run_settings import DRAIN, GRACE, LEASE, NODE
 
 PREFIX: Final = "relay"  # the prefix of all keys in Redis
 _LISTENING: Final = re.compile(rb" listening .*\baddress=\S+:(\d+)")

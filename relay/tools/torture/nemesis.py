@@ -17,7 +17,7 @@ from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
 from relay.tools.torture.lab import PREFIX, Lab, Node
-from relay.tools.torture.plan import ALIVE_SECONDS, FREE_SECONDS, LEASE, REPLACING
+from relay.tools.torture.run_settings import ALIVE_SECONDS, FREE_SECONDS, LEASE, REPLACING
 
 # Seconds between two faults. Some sessions can come back in that time, but not all.
 PAUSE_SECONDS: Final = (0.3, 2.5)

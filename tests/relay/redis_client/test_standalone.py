@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.net.sockets import sockets
+from relay.net.outgoing_sockets import outgoing_sockets
 from relay.redis_client import standalone
 from relay.redis_client.dialing import Connection
 from relay.redis_client.standalone import Server
@@ -132,7 +132,7 @@ async def test_of_a_names_addresses_the_primary_serves(stack: AsyncExitStack, mo
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in hosts]
 
     with monkeypatch.context() as patch:
-        patch.setattr(sockets, "addresses", answer)
+        patch.setattr(outgoing_sockets, "addresses", answer)
         connection = await Server(parse(f"redis://redis.test:{port}")).connect("")
     assert connection.address == f"redis.test:{port} (127.0.0.4)"
     connection.close()

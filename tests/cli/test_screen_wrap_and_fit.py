@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairchat.escape import word
-from pairchat.screen.text_width import columns, fit, pad_left, settle, wrap
 from pairchat.screen.theme import NAMES, Theme, name_style
+from pairchat.screen.wrap_and_fit import columns, fit, pad_left, settle, wrap
 
 PIECES = [*"ab ,", "日", "👋", "é", "e\u0301", "ש", "\u200d", "\ufe0f", "🏽", "🇩", "🇪", "\t", "\x1b"]
 TEXTS = st.lists(st.sampled_from(PIECES)).map("".join)

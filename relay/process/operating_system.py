@@ -1,4 +1,4 @@
-"""What a node takes from its machine beside the loop, the clocks and Redis: ports, signals, and memory."""
+"""Ports, signals and memory: what a node takes from the operating system, beside the loop and the clocks."""
 
 import gc
 import signal
@@ -18,8 +18,8 @@ from relay.process.memory_trim import mind_heap
 GC_OBJECTS: Final = 20_000
 
 
-class Machine:
-    """The machine that a process has to itself."""
+class OperatingSystem:
+    """The real operating system. The simulator gives a node another one."""
 
     def bind(self, config: Config) -> dict[str, socket.socket]:
         """Return the bound sockets of a node by their role. Raises StartError."""

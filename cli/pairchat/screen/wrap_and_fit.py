@@ -1,4 +1,4 @@
-"""This module measures and breaks text for a terminal. All functions expect text that is safe to print."""
+"""Measures text in columns of a terminal, and wraps, shortens and pads it. The text must be safe to print."""
 
 import re
 from collections.abc import Iterator

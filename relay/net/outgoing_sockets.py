@@ -1,11 +1,11 @@
-"""Where connections to other servers begin: sockets, and the addresses of names."""
+"""Makes the sockets of outgoing connections, and finds the addresses of host names."""
 
 import socket
 from collections.abc import Callable
 from typing import Any, Final
 
 
-class Sockets:
+class OutgoingSockets:
     """The functions of the system, which may be replaced. Read them where they are called, as those of `clocks`."""
 
     __slots__ = ("addresses", "stream")
@@ -26,4 +26,4 @@ def stream_socket(family: int) -> socket.socket:
     return sock
 
 
-sockets: Final = Sockets()
+outgoing_sockets: Final = OutgoingSockets()
