@@ -26,9 +26,8 @@ from relay.hub import periodic_checks
 from relay.hub.hub import Hub
 from relay.logs import Spell
 from relay.metrics import Counts
-from relay.net import listeners
+from relay.net import listeners, tcp_health
 from relay.net.fd_guard import Port, raise_limit
-from relay.net.tcp_health import LOOK_SECONDS
 from relay.net.tls_transport import server_context
 from relay.observe import loop_lag, session_stats
 from relay.observe.probe_server import Probes
@@ -57,9 +56,9 @@ PATIENCE_SECONDS: Final = 2.0
 DRAWS: Final = 1000
 # How long a node that stops may spend on releasing names and on its last messages.
 STOP_SECONDS: Final = 3.0
-STOP_LOOK_SECONDS: Final = 0.01
+STOP_POLL_SECONDS: Final = 0.01
 # The interval at which a draining node checks all its sessions, which takes some milliseconds if there are many.
-DRAIN_LOOK_SECONDS: Final = 0.1
+DRAIN_POLL_SECONDS: Final = 0.1
 MEBIBYTE: Final = 1024 * 1024
 # The number of connections that may wait to be accepted. The kernel may allow fewer.
 BACKLOG: Final = 4096
@@ -213,10 +212,10 @@ class Node:
             "shards", self._directory.data_loss.watch, self._control_messages.partitions_lost, self._hub.write_back
         )
         restarted_tasks.start("sweep", self._directory.sweep)
-        restarted_tasks.start("memory", periodic_checks.mind_memory, self._hub)
-        restarted_tasks.start("links", periodic_checks.mind_links, self._bus, self._directory.node_liveness)
-        restarted_tasks.start("heap", self._operating_system.mind_heap)
-        restarted_tasks.start("clients", periodic_checks.mind_peers, self._hub, LOOK_SECONDS)
+        restarted_tasks.start("memory", periodic_checks.share_out_memory, self._hub)
+        restarted_tasks.start("links", periodic_checks.forget_lost_nodes, self._bus, self._directory.node_liveness)
+        restarted_tasks.start("heap", self._operating_system.trim_heap)
+        restarted_tasks.start("clients", periodic_checks.check_tcp_peers, self._hub, tcp_health.CHECK_SECONDS)
         restarted_tasks.start("windows", session_stats.watch_windows, self._hub, self._counts)
         restarted_tasks.start("loop", loop_lag.watch_loop, self._counts)
         restarted_tasks.start("report", self._reporter.run)
@@ -228,12 +227,12 @@ class Node:
     async def _reach_redis(self, tasks: TaskGroup) -> None:
         while True:
             try:
-                return self._settle_among(await self._redis_client.check(), tasks)
+                return self._choose_node_id(await self._redis_client.check(), tasks)
             except Unavailable as error:
                 self._wait_for_redis(str(error))
                 await anyio.sleep(WAIT_SECONDS)
 
-    def _settle_among(self, homes: set[str], tasks: TaskGroup) -> None:
+    def _choose_node_id(self, homes: set[str], tasks: TaskGroup) -> None:
         """Take a node id whose lease and inbox are on these servers, as others of a cluster may be away for long."""
         node_id = self._node_id
         for _ in range(DRAWS):
@@ -352,18 +351,18 @@ class Node:
         self._stopping = self._admission.draining = True
         drain = Drain(self._hub.sessions, self._hub.open_tick)
         with anyio.move_on_after(self._config.drain):
-            while not drain.look():  # noqa: ASYNC110  no event tells when sessions come and go
-                await anyio.sleep(DRAIN_LOOK_SECONDS)
+            while not drain.poll():  # noqa: ASYNC110  no event tells when sessions come and go
+                await anyio.sleep(DRAIN_POLL_SECONDS)
 
     async def _stop(self) -> None:
         """Release names, tell partners, and end the lease, so that no client has to wait for it to resume elsewhere."""
         log.info("stopping", node=self._config.name)
         self._admission.shut()
         self._hub.dismiss()
-        for _ in range(round(STOP_SECONDS / STOP_LOOK_SECONDS)):
+        for _ in range(round(STOP_SECONDS / STOP_POLL_SECONDS)):
             if self._hub.quiet and self._bus.quiet:
                 break
-            await anyio.sleep(STOP_LOOK_SECONDS)
+            await anyio.sleep(STOP_POLL_SECONDS)
         with suppress(Unavailable):
             await self._lease.end()
             await self._reporter.withdraw()

@@ -170,10 +170,10 @@ class Hub:
             self.open_tick()
             self.mark_dirty(newcomer)
 
-    def watch_the_entrance(self, seconds: float) -> None:
+    def update_login_queue(self, seconds: float) -> None:
         """Update whether newcomers have to leave time for messages. This must be called every `seconds`."""
         counts = self.counts
-        self.login_queue.look(counts.accepted + counts.delivered, seconds, away=self._lease.failing)
+        self.login_queue.update_talk(counts.accepted + counts.delivered, seconds, away=self._lease.failing)
 
     @property
     def allowance(self) -> int:
@@ -203,9 +203,9 @@ class Hub:
             if client.lines:
                 self.defer(client)
 
-    def go_on_with_halves(self) -> None:
+    def give_partial_line_turns(self) -> None:
         """Read on from the clients whose turn it is to send the rest of a line, after the budget was shared out."""
-        called = self.partial_line_turns.look(self._loop.time())
+        called = self.partial_line_turns.give_turns(self._loop.time())
         if called:
             self.open_tick()
             for one in called:

@@ -42,7 +42,7 @@ class LoginQueue:
         self._said = 0
         self._talk = 0.0  # seconds for which clients still count as talking; 0: newcomers delay no messages
 
-    def look(self, said: int, seconds: float, *, away: bool) -> None:
+    def update_talk(self, said: int, seconds: float, *, away: bool) -> None:
         """Update whether clients talk. This must be called every `seconds`; `said` is the total number of messages.
 
         `away` says that Redis is down. Newcomers aren't slowed down then, because they are only told that it is.

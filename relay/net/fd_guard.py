@@ -54,7 +54,7 @@ class Descriptors:
         self._ports = list(ports)
         self._others = _count() - self._clients()
 
-    def look(self) -> None:
+    def pause_or_resume(self) -> None:
         """Pause or resume the ports, after a client has come or gone."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if limit == resource.RLIM_INFINITY:

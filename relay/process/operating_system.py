@@ -11,7 +11,7 @@ import anyio
 
 from relay.config import Config
 from relay.net import listeners
-from relay.process.memory_trim import mind_heap
+from relay.process.memory_trim import trim_heap
 
 # The number of new objects after which Python looks for cycles. With its default of 700 that took 4 % of a busy node's
 # time (perf).
@@ -35,6 +35,6 @@ class OperatingSystem:
         gc.freeze()
         gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])
 
-    async def mind_heap(self) -> None:
+    async def trim_heap(self) -> None:
         """Return freed memory to the system from time to time."""
-        await mind_heap()
+        await trim_heap()

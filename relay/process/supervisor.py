@@ -82,8 +82,8 @@ def plan_workers(node: Config, workers: int) -> list[Config]:
 def run_workers(node: Config, workers: int) -> int:
     """Run workers of a node as `run` does, but replace one that ends by itself after it has listened."""
     plan_workers(node, workers)  # refuses an invalid count before a port is opened
-    with listeners.reserved(node) as settled:
-        return run(plan_workers(settled, workers), replacing=True)
+    with listeners.reserved(node) as reserved:
+        return run(plan_workers(reserved, workers), replacing=True)
 
 
 def run(configs: Sequence[Config], *, replacing: bool = False) -> int:

@@ -219,7 +219,7 @@ class Connection(asyncio.BufferedProtocol):
         if not whole:
             self.read_gate.adjust(self)
         elif self._hub.partial_line_turns.done(self):
-            self._hub.go_on_with_halves()
+            self._hub.give_partial_line_turns()
 
     def _mind_length(self) -> None:
         """Adjust the line limit after the client has got or lost its name."""
@@ -367,7 +367,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- replies
 
-    def settle(self) -> None:
+    def end_tick(self) -> None:
         """End the tick: handle lines that waited for it, and write what the client is sent."""
         if self.lines:
             self.pump()
@@ -402,18 +402,18 @@ class Connection(asyncio.BufferedProtocol):
         if self.lines and not session.blocked and not self._hub.lines_held and not self._hub.login_queue.holds(self):
             self._hub.defer(self)
 
-    def check_peer(self) -> None:
+    def check_tcp_peer(self) -> None:
         """Abort the connection if the peer has not acknowledged sent data for too long.
 
-        The hub calls this every `tcp_health.LOOK_SECONDS`. Keep-alive doesn't notice such a peer: it pauses while data
+        The hub calls this every `tcp_health.CHECK_SECONDS`. Keep-alive doesn't notice such a peer: it pauses while data
         is in flight, and the kernel would retransmit for 15 minutes. A peer that is alive and doesn't read is kept.
         """
         if not self.write_buffer.wrote or self._gone:
             return
-        look = tcp_health.look(self._transport.get_extra_info("socket"))
-        self.write_buffer.wrote = look.waiting
-        self._owing = self._owing + 1 if look.owing else 0
-        if self._owing > tcp_health.OWING_LOOKS or look.unresponsive:
+        info = tcp_health.read_tcp_info(self._transport.get_extra_info("socket"))
+        self.write_buffer.wrote = info.waiting
+        self._owing = self._owing + 1 if info.owing else 0
+        if self._owing > tcp_health.OWING_CHECKS or info.unresponsive:
             self._transport.abort()
 
     @property

@@ -246,7 +246,7 @@ class Chat:
         return self.confirm(last)
 
     @property
-    def unsettled(self) -> tuple[int, list[float]]:
+    def unacked_times(self) -> tuple[int, list[float]]:
         """The highest id without acknowledgement, and the times of the messages up to it."""
         times = RecentMessageTimes()
         for run in self.unacked.runs:

@@ -31,7 +31,7 @@ class SimulatedMachine(OperatingSystem):
     def spare_the_collector(self) -> None:
         """Do nothing: the collector belongs to the whole simulation."""
 
-    async def mind_heap(self) -> None:
+    async def trim_heap(self) -> None:
         """Do nothing: so does the heap."""
 
 

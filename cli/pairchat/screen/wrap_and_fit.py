@@ -16,7 +16,7 @@ _FLAG = re.compile("([\U0001f1e6-\U0001f1ff])([\U0001f1e6-\U0001f1ff])?")
 _REGION_A = 0x1F1E6
 
 
-def settle(text: str) -> str:
+def normalize_widths(text: str) -> str:
     """Return the text in characters on whose width terminals agree."""
     if text.isascii():
         return text.replace("\t", " " * TAB)

@@ -27,7 +27,7 @@ from relay.tools.testbed.web_lines import NoWebSocket, WebLines
 
 WARM_UP_SECONDS: Final = 1.0  # of load before the measurement, for caches, TCP windows and Python's own warm-up
 DRAIN_SECONDS: Final = 5.0  # after the load, for messages in flight; later ones count as lost
-DRAIN_LOOK_SECONDS: Final = 0.02
+DRAIN_POLL_SECONDS: Final = 0.02
 LOGIN_SECONDS: Final = 20.0  # for both users of a pair to log in and meet
 AGAIN_SECONDS: Final = 0.2  # the pause before a request is repeated
 LOGINS_AT_ONCE: Final = 50  # for one worker, so that the logins aren't a load of their own
@@ -279,7 +279,7 @@ class _Run:
         deadline = time.monotonic() + DRAIN_SECONDS
         # This polls, because an event would cost time for every message.
         while not all(pair.settled for pair in self._pairs) and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     def _conclude(self, result: Result) -> Result:
         complaints: Counter[str] = Counter()

@@ -107,7 +107,7 @@ class Lab:
 
     async def keys_without_ttl(self) -> list[str]:
         """Return every key without a TTL. Raises StartError if the servers don't work together again in time."""
-        await self.servers.settle()  # a former primary may still consider itself as one
+        await self.servers.until_ready()  # a former primary may still consider itself as one
         found = []
         for server in await self.servers.primaries():
             client = server.client

@@ -122,7 +122,7 @@ class _Campaign:
         self.stage = Stage(addresses, self._clock, settings.grace, tls, web=settings.ws)
         self._users = self._cast()
         self._failures: dict[str, list[str]] = {}
-        self._looks = 0  # checks whether everything works
+        self._checks = 0  # checks whether everything works
         self._usual = 0.0  # seconds that a check takes without faults
 
     def _clock(self) -> float:
@@ -159,7 +159,7 @@ class _Campaign:
             await self._trouble()
             await self._quiet()
             verdict = checker.check(self._history, lease=self._settings.lease, grace=self._settings.grace)
-            await self._look_at_cluster(memory)
+            await self._check_cluster(memory)
             self.stage.over = True
             players.cancel_scope.cancel()
         verdict.violations |= {rule: lines for rule, lines in self._failures.items() if lines}
@@ -239,9 +239,9 @@ class _Campaign:
 
         They have `seconds` more than a check takes without faults.
         """
-        self._looks += 1
+        self._checks += 1
         seconds += self._usual
-        tag = f"{self._settings.seed:x}-{self._looks}"
+        tag = f"{self._settings.seed:x}-{self._checks}"
         failures: list[str] = []
 
         async def try_pair(a: int, b: int) -> None:
@@ -259,7 +259,7 @@ class _Campaign:
     def _memory(self) -> list[int]:
         return [node.memory for node in self._lab.nodes] if self._lab else []
 
-    async def _look_at_cluster(self, memory: list[int]) -> None:
+    async def _check_cluster(self, memory: list[int]) -> None:
         if self._lab is None:
             return
         self._failures["keys without a TTL"] = await self._lab.keys_without_ttl()

@@ -69,11 +69,11 @@ async def test_where_the_address_leads_to_another_server_all_connections_are_lef
     server = Server(parse(f"redis://{HOST}:{port}"))
     async with Fake("one").running(port):
         before = await server.connect("")
-        await server.look()
+        await server.refresh()
         assert server.current(before)
         before.close()
     async with Fake("two").running(port):
-        await server.look()
+        await server.refresh()
         assert not server.current(before)
         after = await server.connect("")
         assert server.current(after)
@@ -87,7 +87,7 @@ async def test_where_it_leads_to_a_replica_they_are_left_and_nobody_goes_there(s
     connection = await server.connect("")
     fake.role = "slave"
     with pytest.raises(WrongServer, match=f"{HOST}:{port} is a replica, not the primary"):
-        await server.look()
+        await server.refresh()
     assert not server.current(connection)
     connection.close()
 
@@ -143,9 +143,9 @@ async def test_looks_that_nothing_calls_for_are_few(stack: AsyncExitStack) -> No
     port, fake = free_port(), Fake("one")
     await stack.enter_async_context(fake.running(port))
     server = Server(parse(f"redis://{HOST}:{port}"))
-    await server.glance()
+    await server.check()
     fake.role = "slave"
-    await server.glance()
+    await server.check()
     server.doubt()
     with pytest.raises(WrongServer):
-        await server.glance()
+        await server.check()
