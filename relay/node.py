@@ -98,6 +98,7 @@ class Node:
             self._reloads.append((str(config.tls_cert), self._renew_certificate))
         if self._redis_client.files:
             self._reloads.append((self._redis_client.files, self._redis_client.renew))
+        self.serving = False  # the node has started, and accepts clients
         self._stopping = False
         self._waits = ""  # the reason why the node can't start yet
         self._waiting = Spell("waiting for redis", "redis is there")
@@ -261,7 +262,7 @@ class Node:
             for role, sock in sockets.items()
             if role != "http"
         ]
-        self._control_messages.serving = True
+        self.serving = self._control_messages.serving = True
         try:
             for port in opened:
                 await port.open()
@@ -287,7 +288,7 @@ class Node:
         """Read the files for new connections again at each SIGHUP, until cancelled. A broken one changes nothing."""
         with self._operating_system.signals(signal.SIGHUP) as signals:
             async for _ in signals:
-                serving = self._control_messages.serving
+                serving = self.serving
                 if serving:
                     systemd_notify.reloading()
                 for file, reload in self._reloads:
@@ -311,7 +312,7 @@ class Node:
     def _why_not_ready(self) -> str:
         if self._stopping:
             return "draining"
-        if not self._control_messages.serving:
+        if not self.serving:
             return _with_reason("starting: waiting for Redis", self._waits)
         if not self._lease.standing:
             return _no_lease(self._lease.why)

@@ -60,8 +60,7 @@ class NodeProcess:
     @property
     def serving(self) -> bool:
         """Whether clients are served."""
-        notices = getattr(self.node, "_control_messages", None)
-        return self.alive and notices is not None and notices.serving
+        return self.alive and self.node is not None and self.node.serving
 
     def start(self) -> None:
         """Start it. It must not be running."""

@@ -58,7 +58,7 @@ class Parts:
         self.admission, self.publishing, self.echo_probe = node._admission, node._bus._publishing, node._bus._echo_probe
         self.reporter, self.why_not_ready, self.read = node._reporter, node._why_not_ready, node._read
         self.report = node._reporter._report
-        self.hub.control_messages.serving = True
+        node.serving = self.hub.control_messages.serving = True
         self.lease.incarnation, self.lease.deadline = 1, clock() + LEASE
         self.publisher = Publisher()
         self.publishing._publisher = self.publisher
@@ -110,7 +110,7 @@ def refuse(parts: Parts) -> None:
 
 
 def begin_again(parts: Parts) -> None:
-    parts.hub.control_messages.serving = False
+    parts.node.serving = parts.hub.control_messages.serving = False
 
 
 def drain(parts: Parts) -> None:
