@@ -89,9 +89,8 @@ class Hub:
         self.sessions: dict[str, Session] = {}  # by canonical name
         self.partner_node_counts = PartnerNodeCounts()
         self.lines_held = False  # clients' lines wait until it is known which names this node still owns
-        self.memory_holders: dict[
-            ClientConnection, None
-        ] = {}  # clients that may hold memory; quiet ones aren't checked
+        # Clients that may hold memory. Quiet ones aren't in it, so they aren't checked.
+        self.memory_holders: dict[ClientConnection, None] = {}
         self._clients: dict[ClientConnection, None] = {}
         self._lost_partitions: set[int] = set()  # partitions to write back
 

@@ -1,4 +1,4 @@
-"""The periodic tasks of a node: they look after its memory, and find clients and nodes that are gone."""
+"""The periodic tasks of a node: they share out its memory, and find clients and nodes that are gone."""
 
 from typing import Final
 
@@ -11,9 +11,9 @@ from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.tasks.batches import in_slices
 
-# The budget is shared out this often. A flood brings some ten megabytes meanwhile, at the speed of a machine.
+# The interval at which the budget is shared out. Meanwhile a flood brings some ten megabytes, at a machine's speed.
 BUDGET_SECONDS: Final = 0.1
-# The node looks this often for other nodes that may be forgotten.
+# The interval at which the node looks for other nodes that it may forget.
 LINKS_SECONDS: Final = 1.0
 # This many clients are checked in one iteration of the loop. That takes a tenth of a millisecond for memory, and half
 # of one for TCP peers, for which the kernel is asked.
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 async def share_out_memory(hub: Hub) -> None:
-    """Measure the memory that clients hold and share the budget out, for ever."""
+    """Measure, again and again, the memory that clients hold, and share the budget out."""
     memory_budget = hub.memory_budget
     heard_of = memory_budget.allowance  # the smallest allowance that may have stopped a waiting client
     while True:
@@ -51,7 +51,7 @@ async def share_out_memory(hub: Hub) -> None:
 
 
 async def check_tcp_peers(hub: Hub, seconds: float) -> None:
-    """Look every `seconds` for clients whose machine is gone, for ever."""
+    """Check every `seconds` whether the clients' machines still answer. Never returns."""
     while True:
         await anyio.sleep(seconds)
         async for client in in_slices(hub.clients, SLICE):
@@ -59,7 +59,7 @@ async def check_tcp_peers(hub: Hub, seconds: float) -> None:
 
 
 async def forget_lost_nodes(bus: Bus, node_liveness: NodeLiveness) -> None:
-    """Forget nodes that have been silent, and without a lease, for long enough; for ever."""
+    """Forget, again and again, the nodes that have been silent and without a lease for long enough."""
     while True:
         await anyio.sleep(LINKS_SECONDS)
         node_ids = bus.doubtful()

@@ -65,7 +65,7 @@ class ClientConnection(Protocol):
         """Close the connection once everything that was told before has been written."""
 
     def check_tcp_peer(self) -> None:
-        """Close the connection if the kernel says that its peer is gone."""
+        """Close the connection if the kernel reports that the client's machine doesn't answer any more."""
 
     def called(self) -> None:
         """Note that the waiting lines were written before the next partner was announced, so they aren't for it."""
