@@ -176,7 +176,7 @@ class Hub:
 
     @property
     def allowance(self) -> int:
-        """Bytes that a window may cost beyond its own bounds, as the memory budget says now."""
+        """Bytes that a window may cost now beyond its own bounds, from the memory budget."""
         return self.memory_budget.allowance
 
     @property
@@ -203,7 +203,7 @@ class Hub:
                 self.defer(client)
 
     def give_partial_line_turns(self) -> None:
-        """Read on from the clients whose turn it is to send the rest of a line, after the budget was shared out."""
+        """Read again from clients whose turn has come to send the rest of a line, after memory was shared out."""
         called = self.partial_line_turns.give_turns(self._loop.time())
         if called:
             self.open_tick()
@@ -223,7 +223,7 @@ class Hub:
         return list(self.memory_holders)
 
     def plug(self, client: ClientConnection, *, resumable: bool, counted: bool = False) -> Session:
-        """Create a session for a new client. `counted`: its connection has been a client's before."""
+        """Create a session for a new client. `counted` means that its connection is in the counters already."""
         session = Session(self, resumable=resumable)
         session.connect(client)
         self._clients[client] = None
@@ -237,7 +237,7 @@ class Hub:
             session.unplugged()
 
     def withdraw(self, session: Session, client: ClientConnection) -> None:
-        """Forget a client that turned out to be none of a session's, and its session, which has no name."""
+        """Forget a connection that is no chat client after all, and its session, which has no name."""
         self._clients.pop(client, None)
         self.memory_holders.pop(client, None)
         session.disconnect()

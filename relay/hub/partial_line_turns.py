@@ -50,7 +50,7 @@ class PartialLineTurns:
         self._turns.pop(one, None)
 
     def give_turns(self, now: float) -> list[PartialLine]:
-        """Give turns to as many connections as have lines that fit into the budget, at least one. Returns those.
+        """Give turns to the first connections whose lines fit into the budget, but at least to one. Returns those.
 
         If memory isn't short any more, returns all that wait.
         """

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 
 class OutgoingSockets:
-    """The functions of the system, which may be replaced. Read them where they are called, as those of `clocks`."""
+    """The system's functions. A simulator replaces them, so call them through this object, as those of `clocks`."""
 
     __slots__ = ("addresses", "stream")
 
-    # Blocks, as `socket.getaddrinfo`.
+    # It blocks, as `socket.getaddrinfo` does.
     addresses: Callable[..., list[tuple[Any, ...]]]
     stream: Callable[[int], socket.socket]
 
@@ -20,7 +20,7 @@ class OutgoingSockets:
 
 
 def stream_socket(family: int) -> socket.socket:
-    """Return a new socket for a connection, on which nothing blocks. Raises OSError."""
+    """Return a new non-blocking TCP socket. Raises OSError."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock

@@ -122,7 +122,7 @@ class Admission:
         return True
 
     def went_away(self) -> None:
-        """Note that such a connection is closed."""
+        """Note that a connection for which there was no room is closed."""
         self.turned_away -= 1
         self.descriptors.pause_or_resume()
 

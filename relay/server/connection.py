@@ -398,7 +398,7 @@ class Connection(asyncio.BufferedProtocol):
             session.flushed()
         if self._timer is not None or not session.named:
             self._mind_name()
-        # One in the queue of newcomers is called from there. To try it in each turn until then would take a whole core.
+        # The login queue calls a newcomer that waits there. Trying it in each tick until then would take a whole core.
         if self.lines and not session.blocked and not self._hub.lines_held and not self._hub.login_queue.holds(self):
             self._hub.defer(self)
 

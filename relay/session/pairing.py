@@ -1,12 +1,12 @@
 """The agreement by which two free users become a pair, as one of them sees it.
 
-    caller                                callee
-    Calling   -- Invite -->               Answering (its record is written)
-    Confirming <-- Accept --              Reserved
+    caller                                 callee
+    Calling    -- Invite -->               Answering (its record is written)
+    Confirming <-- Accept --               Reserved
     (its record is written)
-    paired    -- CallConfirmed -->        paired
+    paired     -- CallConfirmed -->        paired
 
-A callee whose client answers calls itself (`incoming_calls`) is asked first, and the caller is told (`Ringing`).
+A callee whose client answers calls itself (`incoming_call_policy`) is asked first, and the caller is told (`Ringing`).
 
 Both sides hold a step only for a bounded time: a caller gives up after `SessionRuntime.call_seconds`, a callee that
 hears nothing gives up after one lease, and either gives up at once when the other's node is known to be dead.

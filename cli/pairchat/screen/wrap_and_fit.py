@@ -17,7 +17,7 @@ _REGION_A = 0x1F1E6
 
 
 def normalize_widths(text: str) -> str:
-    """Return the text in characters on whose width terminals agree."""
+    """Return the text with plain characters in place of those that terminals draw in different widths."""
     if text.isascii():
         return text.replace("\t", " " * TAB)
     text = _SHAPES.sub("", _JOINED.sub("", text)).replace("\t", " " * TAB)
