@@ -103,6 +103,11 @@ class Node:
         self._waits = ""  # the reason why the node can't start yet
         self._waiting = Spell("waiting for redis", "redis is there")
 
+    @property
+    def hub(self) -> Hub:
+        """The hub with all sessions. It exists once the node serves."""
+        return self._hub
+
     def _assemble(self, node_id: str, tasks: TaskGroup) -> None:
         """Make the parts that depend on the node's id. None of them runs yet."""
         config = self._config
@@ -266,7 +271,7 @@ class Node:
         try:
             for port in opened:
                 await port.open()
-                RestartedTasks(tasks).start("port", port.mind)
+                RestartedTasks(tasks).start("port", port.reopen_for_ever)
         except OSError as error:
             raise StartError(f"can't listen: {error.strerror or error}") from None
         admission.descriptors.start(opened)

@@ -102,11 +102,11 @@ class Port:
         self._sock.close()
 
     def resume(self) -> None:
-        """Have `mind` accept clients again soon."""
+        """Have `reopen_for_ever` accept clients again soon."""
         self._paused = False
         self._resumed.set()
 
-    async def mind(self) -> None:
+    async def reopen_for_ever(self) -> None:
         """Reopen the port after each `resume`. Never returns."""
         while True:
             await self._resumed.wait()

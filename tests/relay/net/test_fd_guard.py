@@ -48,7 +48,7 @@ async def call_policy() -> AsyncIterator[Door]:
     call_policy = Door()
     async with anyio.create_task_group() as tasks:
         await call_policy.port.open()
-        tasks.start_soon(call_policy.port.mind)
+        tasks.start_soon(call_policy.port.reopen_for_ever)
         yield call_policy
         call_policy.port.pause()
         tasks.cancel_scope.cancel()
