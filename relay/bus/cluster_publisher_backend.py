@@ -83,7 +83,7 @@ class ClusterPublisherBackend:
                 await anyio.sleep(WATCH_SECONDS)
                 self._give_up(SILENT_SECONDS)
                 if self._refused:
-                    await self._look()
+                    await self._refresh_topology()
                     refused, self._refused = self._refused, set()
                     self._delegate.rerouted([channel for channel, line in self._homes.items() if line in refused])
                 elif self._version != self._redis_client.layout:
@@ -183,10 +183,10 @@ class ClusterPublisherBackend:
         self._homes[channel] = line
         return line
 
-    async def _look(self) -> None:
+    async def _refresh_topology(self) -> None:
         """Read the topology again, and move channels accordingly."""
         with suppress(Unavailable):
-            await self._redis_client.look()
+            await self._redis_client.refresh_topology()
         self._reroute()
 
     def _reroute(self) -> None:
@@ -216,7 +216,7 @@ class ClusterPublisherBackend:
                 except Unavailable as error:
                     line.fails(str(error))
                 await anyio.sleep(backoff.after(well=served))
-                await self._look()
+                await self._refresh_topology()
         finally:
             del self._lines[line.home]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 # The interval at which a node checks whether another server has taken the place of the one that it is connected to.
-LOOK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 # A server that has owed a reply for this long is frozen or cut off.
 SILENT_SECONDS: Final = 1.2
 
@@ -65,7 +65,7 @@ async def connected(
 async def follow(redis_client: RedisClient, connections: Callable[[], Iterable[RespConnection]]) -> None:
     """Close connections to a server whose place another one has taken, even if it still serves: other nodes left it."""
     while True:
-        await anyio.sleep(LOOK_SECONDS)
+        await anyio.sleep(CHECK_SECONDS)
         for connection in connections():
             if not redis_client.current(connection.origin):
                 log.warning("another server took this one's place: connecting there")

@@ -84,10 +84,10 @@ class Directory:
         seen = ""
         while True:
             owner = record.owner(self.lease.node_id, str(self.lease.incarnation), session_id)
-            settle = round(self.lease.seconds * 1e6)
+            min_age = round(self.lease.seconds * 1e6)
             text = record.encode(body)
             answer = await self._redis_client.script(
-                _CLAIM, place.key, place.field, owner, text, self._highest, seen, settle, self._ttl
+                _CLAIM, place.key, place.field, owner, text, self._highest, seen, min_age, self._ttl
             )
             match answer:
                 case [b"ok", fencing_token]:
@@ -135,14 +135,14 @@ class Directory:
 
     async def _find(self, place: RecordKey, token_hash: str | None = None) -> Record | None:
         """Return the record, whether its owner is dead or alive. Wait within bounds if Redis lost data; see `find`."""
-        settle = round(self.lease.seconds * 1e6)
+        min_age = round(self.lease.seconds * 1e6)
         for _ in range(FORGOTTEN_TRIES):
-            match await self._redis_client.script(_FIND, place.key, place.field, settle, self._ttl):
+            match await self._redis_client.script(_FIND, place.key, place.field, min_age, self._ttl):
                 case [b"none"]:
                     return None
-                case [b"found", raw, settled]:
+                case [b"found", raw, trusted]:
                     holder = _read(raw, place)
-                    if settled or token_hash is None or (holder is not None and _shows(holder, token_hash)):
+                    if trusted or token_hash is None or (holder is not None and _shows(holder, token_hash)):
                         return holder
             await self._wait(place)
         raise Unavailable("the partition was forgotten")

@@ -18,7 +18,7 @@ import redis.exceptions
 
 from relay.clock import clocks
 from relay.config import show_server
-from relay.net.sockets import sockets
+from relay.net.outgoing_sockets import outgoing_sockets
 from relay.net.tls_error_words import tls_error_words
 from relay.redis_client.dns_lookup import Lookup, Place
 from relay.redis_client.error_replies import refusal
@@ -208,7 +208,7 @@ class Dialer:
         address = show(host, port, place)
         loop, began, waiting = asyncio.get_running_loop(), clocks.monotonic(), connecting
         patience = connecting.patience
-        sock = sockets.stream(place.family)
+        sock = outgoing_sockets.stream(place.family)
         try:
             with anyio.fail_after(patience):
                 await loop.sock_connect(sock, place.address)

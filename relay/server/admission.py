@@ -103,7 +103,7 @@ class Admission:
         """Count a new connection. Returns whether it may stay."""
         self._arriving[arrival] = None
         self.open += 1
-        self.descriptors.look()
+        self.descriptors.pause_or_resume()
         if 0 < self.limits.connections < self.open:
             return self.refuse(Limit.CONNECTIONS, "--max-connections")
         return True
@@ -111,7 +111,7 @@ class Admission:
     def closed(self) -> None:
         """Stop counting a connection that is closed."""
         self.open -= 1
-        self.descriptors.look()
+        self.descriptors.pause_or_resume()
 
     def turn_away(self) -> bool:
         """Stop counting a connection for which there is no room. Returns whether it may be told so."""
@@ -122,11 +122,11 @@ class Admission:
         return True
 
     def went_away(self) -> None:
-        """Note that such a connection is closed."""
+        """Note that a connection for which there was no room is closed."""
         self.turned_away -= 1
-        self.descriptors.look()
+        self.descriptors.pause_or_resume()
 
-    def settled(self, arrival: "PendingConnection") -> None:
+    def forget_arrival(self, arrival: "PendingConnection") -> None:
         """Forget a pending connection that has become a client's, or is closed."""
         self._arriving.pop(arrival, None)
 
@@ -287,7 +287,7 @@ class PendingConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting the connection, which is closed and never was a client's."""
         self._stop_timer()
-        self._admission.settled(self)
+        self._admission.forget_arrival(self)
         if self._refusal is not None:
             self._admission.went_away()
         elif self._quota is None:
@@ -332,7 +332,7 @@ class PendingConnection(asyncio.BufferedProtocol):
 
     def _ready(self) -> Connection | RefusedConnection:
         admission, quota = self._admission, self._quota
-        admission.settled(self)
+        admission.forget_arrival(self)
         if self._refusal is not None:
             return RefusedConnection(self._refusal, admission.went_away)
         assert quota is not None

@@ -152,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=0)
         self.read_gate = ReadGate(self._hub, self._transport)
         self.write_buffer = self._make_write_buffer()
-        self._mind_name()
+        self._run_name_timer()
 
     def _make_write_buffer(self) -> WriteBuffer:
         return WriteBuffer(self._transport, self._dialect, self.session, self._hub.delayed_acks)
@@ -175,20 +175,20 @@ class Connection(asyncio.BufferedProtocol):
             if not data:
                 return
         if self._named is not self.session.named:
-            self._mind_length()
+            self._adjust_line_limit()
         lines = self._framer.feed(data)
         if self.lines:  # this is `_take` without the call, because most messages arrive alone
             self.lines.extend(lines)
         elif lines:
             self.lines = deque(lines)
         if hub.memory_budget.allowance < PLENTY:
-            self._mind_half(whole=bool(lines))
+            self._queue_partial_line(whole=bool(lines))
         if nbytes >= SHORT_READ_BYTES:  # a flood: libuv would read up to 32 times before it serves other connections
             self.read_gate.rest()
             hub.defer(self)
         self.pump()
         if not self._named:
-            self._mind_name()
+            self._run_name_timer()
         if self.rate_limiter.spend(len(lines), nbytes):
             self.read_gate.slow_down(self)
         hub.memory_holders[self] = None
@@ -214,14 +214,14 @@ class Connection(asyncio.BufferedProtocol):
         self.session.dialect_known(resumable=self._dialect is JSON)
         return data
 
-    def _mind_half(self, *, whole: bool) -> None:
+    def _queue_partial_line(self, *, whole: bool) -> None:
         """While memory is short, queue a client with a partial line for its turn; a whole line ends the turn."""
         if not whole:
             self.read_gate.adjust(self)
         elif self._hub.partial_line_turns.done(self):
-            self._hub.go_on_with_halves()
+            self._hub.give_partial_line_turns()
 
-    def _mind_length(self) -> None:
+    def _adjust_line_limit(self) -> None:
         """Adjust the line limit after the client has got or lost its name."""
         self._named = self.session.named
         limit = self._max_line if self._named else min(self._max_line, NAMELESS_BYTES)
@@ -367,7 +367,7 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- replies
 
-    def settle(self) -> None:
+    def end_tick(self) -> None:
         """End the tick: handle lines that waited for it, and write what the client is sent."""
         if self.lines:
             self.pump()
@@ -397,23 +397,23 @@ class Connection(asyncio.BufferedProtocol):
         if session.client is self:
             session.flushed()
         if self._timer is not None or not session.named:
-            self._mind_name()
-        # One in the queue of newcomers is called from there. To try it in each turn until then would take a whole core.
+            self._run_name_timer()
+        # The login queue calls a newcomer that waits there. Trying it in each tick until then would take a whole core.
         if self.lines and not session.blocked and not self._hub.lines_held and not self._hub.login_queue.holds(self):
             self._hub.defer(self)
 
-    def check_peer(self) -> None:
+    def check_tcp_peer(self) -> None:
         """Abort the connection if the peer has not acknowledged sent data for too long.
 
-        The hub calls this every `tcp_health.LOOK_SECONDS`. Keep-alive doesn't notice such a peer: it pauses while data
+        The hub calls this every `tcp_health.CHECK_SECONDS`. Keep-alive doesn't notice such a peer: it pauses while data
         is in flight, and the kernel would retransmit for 15 minutes. A peer that is alive and doesn't read is kept.
         """
         if not self.write_buffer.wrote or self._gone:
             return
-        look = tcp_health.look(self._transport.get_extra_info("socket"))
-        self.write_buffer.wrote = look.waiting
-        self._owing = self._owing + 1 if look.owing else 0
-        if self._owing > tcp_health.OWING_LOOKS or look.unresponsive:
+        info = tcp_health.read_tcp_info(self._transport.get_extra_info("socket"))
+        self.write_buffer.wrote = info.waiting
+        self._owing = self._owing + 1 if info.owing else 0
+        if self._owing > tcp_health.OWING_CHECKS or info.unresponsive:
             self._transport.abort()
 
     @property
@@ -461,7 +461,7 @@ class Connection(asyncio.BufferedProtocol):
         self._hub.open_tick()
         self._hub.mark_dirty(self)
 
-    def _mind_name(self) -> None:
+    def _run_name_timer(self) -> None:
         """Run the timer for the name while the session is nameless, and stop it once a name is being claimed."""
         if self.write_buffer.closed:
             return

@@ -14,7 +14,7 @@ import anyio
 from relay.redis_client.keys import PARTITIONS, Keys
 from relay.tools.testbed.waiting import until
 from relay.tools.torture.history import Fault, Span
-from relay.tools.torture.plan import ALIVE_SECONDS
+from relay.tools.torture.run_settings import ALIVE_SECONDS
 from simulator.harness.databases import Database
 from simulator.harness.machine import NodeProcess
 from simulator.harness.plan import LEASE, Plan

@@ -16,7 +16,7 @@ from relay.tools.torture.client_driver import ClientDriver, Stranger, User
 from relay.tools.torture.history import History, Kind
 from relay.tools.torture.json_client import JsonClient
 from relay.tools.torture.newcomers import Newcomers
-from relay.tools.torture.plan import ALIVE_SECONDS, RECOVERY_SECONDS
+from relay.tools.torture.run_settings import ALIVE_SECONDS, RECOVERY_SECONDS
 from relay.tools.torture.single_run import KINDS
 from relay.tools.torture.text_client import TextClient
 from simulator.errors import SimulationError

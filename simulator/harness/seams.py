@@ -14,7 +14,7 @@ from anyio._core._eventloop import set_current_async_library
 import pairchat.entropy
 from relay.clock import clocks
 from relay.entropy import entropy
-from relay.net.sockets import sockets
+from relay.net.outgoing_sockets import outgoing_sockets
 from relay.tasks.threads import threads
 from simulator.errors import RealWorldReached
 from simulator.process import Process
@@ -101,7 +101,7 @@ def seams(world: World) -> Iterator[None]:
         ),
         (entropy, {"source": randomness}),
         (pairchat.entropy.entropy, {"source": randomness}),
-        (sockets, {"stream": current.stream_socket, "addresses": current.addresses}),
+        (outgoing_sockets, {"stream": current.stream_socket, "addresses": current.addresses}),
         (threads, {"start": current.start}),
     ]
     before = [(place, {name: getattr(place, name) for name in new}) for place, new in places]

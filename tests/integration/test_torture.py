@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.tools.testbed.redis_kind import RedisKind
-from relay.tools.torture.plan import FAULTS_OF, REPLACING
+from relay.tools.torture.run_settings import FAULTS_OF, REPLACING
 from tests.integration.conftest import StartNode, Torture
 from tests.support.certificates import Authority
 from tests.support.party import GRACE, LEASE, Party

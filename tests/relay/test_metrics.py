@@ -179,7 +179,7 @@ class TestLimitsOfConnections:
         waiting: Any = Holder(0)
         hub.plug(waiting, resumable=True)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(periodic_checks.mind_memory, hub)
+            tasks.start_soon(periodic_checks.share_out_memory, hub)
             for times in (1, 2):
                 session = hub.plug(hoarder, resumable=True)
                 hub.memory_holders[hoarder] = None
@@ -187,10 +187,10 @@ class TestLimitsOfConnections:
                 hoarder.looks = 0
                 await until(lambda: hoarder.looks > 2)
                 assert risen(hub.counts.limits) == {Limit.MEMORY: times}, "once, for as long as it stays short"
-                assert waiting.settled == times - 1
+                assert waiting.ended_ticks == times - 1
                 hub.unplug(session, hoarder)
                 await until(lambda: not hub.memory_budget.short)
-                await until(partial(waiting.has_settled, times))  # there is memory again, so it may go on
+                await until(partial(waiting.has_ended, times))  # there is memory again, so it may go on
             tasks.cancel_scope.cancel()
 
 
@@ -201,18 +201,18 @@ class Holder:
 
     def __init__(self, bytes: int) -> None:
         self._bytes = bytes
-        self.looks = self.settled = 0
+        self.looks = self.ended_ticks = 0
 
     @property
     def held_bytes(self) -> int:
         self.looks += 1
         return self._bytes
 
-    def settle(self) -> None:
-        self.settled += 1
+    def end_tick(self) -> None:
+        self.ended_ticks += 1
 
-    def has_settled(self, times: int) -> bool:
-        return self.settled == times
+    def has_ended(self, times: int) -> bool:
+        return self.ended_ticks == times
 
 
 @pytest.mark.anyio

@@ -13,7 +13,7 @@ from relay.redis_client.client import RedisClient
 from relay.redis_client.keys import Keys
 from relay.tools.status.gather import Node, asking
 
-LOOK_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.1
 # Requests go over pub/sub, which may lose them, so they are repeated after this many checks.
 AGAIN_EVERY: Final = 10
 # The sender's node id in the frame of an operator's request, which no node has.
@@ -84,5 +84,5 @@ async def _tell_until(
             if await done():
                 return True
             looks += 1
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
     return False

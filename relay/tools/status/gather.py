@@ -90,7 +90,7 @@ class Gatherer:
         self._prefix = told.prefix
         self._keys = Keys(told.prefix)
 
-    async def look(self) -> Status:
+    async def read_status(self) -> Status:
         """Return the current state of the relay. Servers and nodes that can't be read are marked so.
 
         Raises Unavailable if no server can be reached.
@@ -159,7 +159,7 @@ def _replicas(info: Mapping[str, Any]) -> Iterable[str]:
 async def once(told: Config) -> Status:
     """Return the current state. Raises StartError if Redis can't be reached."""
     async with asking(told) as gatherer:
-        return await gatherer.look()
+        return await gatherer.read_status()
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ class Topology:
     def home(self, channel: str) -> str | None:
         return self.known.get(channel)
 
-    async def look(self) -> None:
+    async def refresh_topology(self) -> None:
         self.known = dict(self.truth)
 
     async def connect(self, home: str) -> Connection:

@@ -113,7 +113,7 @@ class TestForgetting:
         now, seconds = LEASE, 0
         while len(its):
             doubtful = its.doubtful(now)
-            assert len(doubtful) <= link_table.LOOKS
+            assert len(doubtful) <= link_table.CHECKS
             its.judge(doubtful, set(doubtful), now)
             now, seconds = now + 1.0, seconds + 1
         assert seconds < 60
@@ -131,7 +131,7 @@ class TestForgetting:
             its.judge(doubtful, NOBODY, now)
             looks += len(doubtful)
             now += 1.0
-        assert looks <= 1000 * link_table.LIVELY_LOOKS
+        assert looks <= 1000 * link_table.LIVELY_CHECKS
         assert len(its) == 1000
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.redis_client.reply_parsing import info, text
+from relay.redis_client.reply_to_dict import info, text
 from relay.redis_client.slot_map import Map, merged, read, redirection
 from simulator.redis import Cluster, Server
 from simulator.redis.slots import SLOTS, slot_of

@@ -1,4 +1,4 @@
-"""Selects the signals that end a process."""
+"""Leaves out the signals that this process ignores, so that `nohup` still protects it."""
 
 import signal
 

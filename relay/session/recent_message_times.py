@@ -1,4 +1,4 @@
-"""The times of one side's latest messages. A message's time is when a node first took it."""
+"""Keeps the times of one side's latest messages. A message's time is when a node first took it."""
 
 from array import array
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ TIMES_SPARE: Final = 256
 _UNKNOWN: Final = 0.0
 
 
-class MessageTimestamps:
+class RecentMessageTimes:
     """The Unix times of rising ids. A known time never changes."""
 
     __slots__ = ("_at", "_next")

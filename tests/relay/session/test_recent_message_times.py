@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.protocol.commands_and_events import Acked, Acknowledge, Claim, EndOfStream, Messages, Paired, Resume, Say
-from relay.session.message_timestamps import TIMES_KEPT, TIMES_SPARE, MessageTimestamps
 from relay.session.peer_messages import Text
+from relay.session.recent_message_times import TIMES_KEPT, TIMES_SPARE, RecentMessageTimes
 from tests.relay import movers
 from tests.relay.world import NOON, User, World, comes_back, enter, pair
 
@@ -37,7 +37,7 @@ def ben(world: World) -> User:
 class TestTimes:
     @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.floats(1, 100)), max_size=20))
     def test_the_first_that_is_noted_stays(self, notes: list[tuple[int, int, float]]) -> None:
-        times, known, next = MessageTimestamps(), dict[int, float](), 1
+        times, known, next = RecentMessageTimes(), dict[int, float](), 1
         for step, count, at in notes:
             first = max(1, next + step - 2)  # again, after the last one, or with a gap
             fresh = times.note(first, count, at)
@@ -47,12 +47,12 @@ class TestTimes:
             next = max(next, first + count)
         assert {id: times.of(id) for id in range(next + 1) if times.of(id) is not None} == known
         last, latest = times.latest
-        copy = MessageTimestamps()
+        copy = RecentMessageTimes()
         copy.learn(last, latest)
         assert [copy.of(id) for id in range(next + 1)] == [times.of(id) for id in range(next + 1)]
 
     def test_only_the_latest_are_kept(self) -> None:
-        times = MessageTimestamps()
+        times = RecentMessageTimes()
         last = TIMES_KEPT + TIMES_SPARE + 1
         for id in range(1, last + 1):
             times.note(id, 1, id)
@@ -64,7 +64,7 @@ class TestTimes:
         assert times.latest == (10**9, [8])
 
     def test_texts_are_cut_where_the_time_changes(self) -> None:
-        times = MessageTimestamps()
+        times = RecentMessageTimes()
         times.note(2, 1, 5.0)
         assert list(times.runs(1, ["a", "b", "c", "d"], 9.0)) == [
             (1, ["a"], 9.0),
@@ -74,7 +74,7 @@ class TestTimes:
 
     @pytest.mark.parametrize(("last", "times"), [(0, [1.0, 2.0]), (1, [1.0] * 5), (-5, [1.0])])
     def test_what_no_node_says_harms_nothing(self, last: int, times: list[float]) -> None:
-        some = MessageTimestamps()
+        some = RecentMessageTimes()
         some.learn(last, times)
         assert some.of(0) is None
 

@@ -67,8 +67,8 @@ RECOVERY_SECONDS: Final = {
 _BOUNDS: Final = {"--seconds": (1, 24 * 3600), "--nodes": (1, 16), "--users": (2, 1000)}
 
 
-class Plan(Struct, frozen=True):
-    """The settings of one run. The same plan draws the same traffic and the same faults."""
+class RunSettings(Struct, frozen=True):
+    """The settings of one run. The same settings draw the same traffic and the same faults."""
 
     seconds: float = 60.0
     seed: int = 0
@@ -108,7 +108,7 @@ class Plan(Struct, frozen=True):
 
     @property
     def again(self) -> str:
-        """The command that repeats the plan."""
+        """The command that repeats the run with the same settings."""
         words = ["relay", "torture", "--seed", str(self.seed), "--seconds", f"{self.seconds:g}"]
         words += ["--tls"] * self.tls + ["--ws"] * self.ws
         if self.servers:

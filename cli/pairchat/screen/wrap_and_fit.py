@@ -1,4 +1,4 @@
-"""This module measures and breaks text for a terminal. All functions expect text that is safe to print."""
+"""Measures text in columns of a terminal, and wraps, shortens and pads it. The text must be safe to print."""
 
 import re
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ _FLAG = re.compile("([\U0001f1e6-\U0001f1ff])([\U0001f1e6-\U0001f1ff])?")
 _REGION_A = 0x1F1E6
 
 
-def settle(text: str) -> str:
-    """Return the text in characters on whose width terminals agree."""
+def normalize_widths(text: str) -> str:
+    """Return the text with plain characters in place of those that terminals draw in different widths."""
     if text.isascii():
         return text.replace("\t", " " * TAB)
     text = _SHAPES.sub("", _JOINED.sub("", text)).replace("\t", " " * TAB)

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.cli import run
-from relay.tools.bench.plan import Plan, Target, share_out
+from relay.tools.bench.run_settings import RunSettings, Target, share_out
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
 
@@ -36,23 +36,23 @@ def test_a_mistake_is_one_line_and_status_2(
 
 
 def test_every_pair_has_one_worker_and_its_share_of_the_rate() -> None:
-    jobs = share_out(Plan(pairs=10, processes=4, rate=1000), Target((A,)), "t")
+    jobs = share_out(RunSettings(pairs=10, processes=4, rate=1000), Target((A,)), "t")
     assert sorted(pair for job in jobs for pair in job.pairs) == list(range(10))
     assert sum(job.rate or 0 for job in jobs) == pytest.approx(1000)
     assert [job.rate for job in jobs] == [300, 300, 200, 200]
 
 
 def test_there_are_no_workers_without_pairs() -> None:
-    assert len(share_out(Plan(pairs=2, processes=4), Target((A,)), "t")) == 2
+    assert len(share_out(RunSettings(pairs=2, processes=4), Target((A,)), "t")) == 2
 
 
 def test_partners_are_on_different_servers_and_all_servers_get_their_share() -> None:
-    (job,) = share_out(Plan(pairs=6, processes=1), Target((A, B, C)), "t")
+    (job,) = share_out(RunSettings(pairs=6, processes=1), Target((A, B, C)), "t")
     places = [job.places(pair) for pair in job.pairs]
     assert all(here != there for here, there in places)
     assert [sum(server in place for place in places) for server in (A, B, C)] == [4, 4, 4]
 
 
 def test_with_one_server_both_are_there() -> None:
-    (job,) = share_out(Plan(pairs=1, processes=1), Target((A,)), "t")
+    (job,) = share_out(RunSettings(pairs=1, processes=1), Target((A,)), "t")
     assert job.places(0) == (A, A)

@@ -1,4 +1,4 @@
-"""Parses replies of Redis with a format of their own, such as INFO and flat lists of pairs."""
+"""Converts replies of Redis to dicts: the text of INFO, and flat lists of alternating names and values."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,16 +1,16 @@
-"""Where connections to other servers begin: sockets, and the addresses of names."""
+"""Makes the sockets of outgoing connections, and finds the addresses of host names."""
 
 import socket
 from collections.abc import Callable
 from typing import Any, Final
 
 
-class Sockets:
-    """The functions of the system, which may be replaced. Read them where they are called, as those of `clocks`."""
+class OutgoingSockets:
+    """The system's functions. A simulator replaces them, so call them through this object, as those of `clocks`."""
 
     __slots__ = ("addresses", "stream")
 
-    # Blocks, as `socket.getaddrinfo`.
+    # It blocks, as `socket.getaddrinfo` does.
     addresses: Callable[..., list[tuple[Any, ...]]]
     stream: Callable[[int], socket.socket]
 
@@ -20,10 +20,10 @@ class Sockets:
 
 
 def stream_socket(family: int) -> socket.socket:
-    """Return a new socket for a connection, on which nothing blocks. Raises OSError."""
+    """Return a new non-blocking TCP socket. Raises OSError."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock
 
 
-sockets: Final = Sockets()
+outgoing_sockets: Final = OutgoingSockets()

@@ -28,7 +28,7 @@ _BOUNDS: Final = {
 }
 
 
-class Plan(Struct, frozen=True):
+class RunSettings(Struct, frozen=True):
     """The settings of one run. The load is either `in_flight` for each pair, or `rate` messages a second in total."""
 
     servers: tuple[Address, ...] = ()  # the nodes of a running cluster; empty if the run starts its own
@@ -74,21 +74,21 @@ class Target(Struct, frozen=True):
     """The cluster that is measured."""
 
     servers: tuple[Address, ...]
-    ca: str | None = None  # see Plan
+    ca: str | None = None  # see RunSettings
 
 
 class Job(Struct, frozen=True):
     """One worker's share of a run."""
 
-    plan: Plan
+    settings: RunSettings
     target: Target
     tag: str  # the prefix of all names, so that two runs on one cluster don't collide
     pairs: tuple[int, ...]  # the numbers of its pairs in the whole run
 
     @property
     def rate(self) -> float | None:
-        """This worker's share of the plan's rate."""
-        return self.plan.rate * len(self.pairs) / self.plan.pairs if self.plan.rate else None
+        """This worker's share of the rate of the whole run."""
+        return self.settings.rate * len(self.pairs) / self.settings.pairs if self.settings.rate else None
 
     def places(self, pair: int) -> tuple[Address, Address]:
         """Return the servers of the pair's sender and receiver, which differ if there are several."""
@@ -96,7 +96,7 @@ class Job(Struct, frozen=True):
         return servers[pair % len(servers)], servers[(pair + 1) % len(servers)]
 
 
-def share_out(plan: Plan, target: Target, tag: str) -> list[Job]:
+def share_out(settings: RunSettings, target: Target, tag: str) -> list[Job]:
     """Return a job for each worker. No worker is without pairs."""
-    count = min(plan.processes, plan.pairs)
-    return [Job(plan, target, tag, tuple(range(first, plan.pairs, count))) for first in range(count)]
+    count = min(settings.processes, settings.pairs)
+    return [Job(settings, target, tag, tuple(range(first, settings.pairs, count))) for first in range(count)]

@@ -1,4 +1,4 @@
-"""What a node takes from its machine beside the loop, the clocks and Redis: ports, signals, and memory."""
+"""Ports, signals and memory: what a node takes from the operating system, beside the loop and the clocks."""
 
 import gc
 import signal
@@ -11,15 +11,15 @@ import anyio
 
 from relay.config import Config
 from relay.net import listeners
-from relay.process.memory_trim import mind_heap
+from relay.process.memory_trim import trim_heap
 
 # The number of new objects after which Python looks for cycles. With its default of 700 that took 4 % of a busy node's
 # time (perf).
 GC_OBJECTS: Final = 20_000
 
 
-class Machine:
-    """The machine that a process has to itself."""
+class OperatingSystem:
+    """The real operating system. The simulator gives a node another one."""
 
     def bind(self, config: Config) -> dict[str, socket.socket]:
         """Return the bound sockets of a node by their role. Raises StartError."""
@@ -35,6 +35,6 @@ class Machine:
         gc.freeze()
         gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])
 
-    async def mind_heap(self) -> None:
+    async def trim_heap(self) -> None:
         """Return freed memory to the system from time to time."""
-        await mind_heap()
+        await trim_heap()

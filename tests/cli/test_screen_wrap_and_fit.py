@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairchat.escape import word
-from pairchat.screen.text_width import columns, fit, pad_left, settle, wrap
 from pairchat.screen.theme import NAMES, Theme, name_style
+from pairchat.screen.wrap_and_fit import columns, fit, normalize_widths, pad_left, wrap
 
 PIECES = [*"ab ,", "日", "👋", "é", "e\u0301", "ש", "\u200d", "\ufe0f", "🏽", "🇩", "🇪", "\t", "\x1b"]
 TEXTS = st.lists(st.sampled_from(PIECES)).map("".join)
@@ -29,14 +29,14 @@ TEXTS = st.lists(st.sampled_from(PIECES)).map("".join)
     ],
 )
 def test_terminals_agree_about_what_is_shown(text: str, shown: str, width: int) -> None:
-    assert settle(text) == shown
+    assert normalize_widths(text) == shown
     if "क" not in text:  # terminals disagree about this one too
-        assert columns(settle(text)) == width
+        assert columns(normalize_widths(text)) == width
 
 
 @given(TEXTS, st.integers(1, 12))
 def test_no_row_is_too_wide_and_nothing_but_spaces_gets_lost(text: str, width: int) -> None:
-    shown = settle(word(text))
+    shown = normalize_widths(word(text))
     rows = wrap(shown, width)
     assert rows
     assert all(columns(row) <= max(width, 2) for row in rows)
@@ -52,8 +52,8 @@ def test_words_stay_whole_where_there_is_room() -> None:
 
 @given(TEXTS, st.integers(0, 9))
 def test_a_column_has_its_width(text: str, width: int) -> None:
-    assert columns(pad_left(settle(word(text)), width)) <= max(width, 0)
-    assert columns(fit(settle(word(text)), width)) <= width
+    assert columns(pad_left(normalize_widths(word(text)), width)) <= max(width, 0)
+    assert columns(fit(normalize_widths(word(text)), width)) <= width
 
 
 def test_a_name_has_one_colour_however_it_is_written() -> None:

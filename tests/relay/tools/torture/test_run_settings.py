@@ -12,32 +12,32 @@ from relay.config import ConfigError, parse_server
 from relay.tools.testbed.redis_kind import NODE_TIMEOUT, RedisKind
 from relay.tools.torture import nemesis
 from relay.tools.torture.command import torture
-from relay.tools.torture.plan import FAULTS, FAULTS_OF, Plan, new_seed, parse_engine, parse_faults
+from relay.tools.torture.run_settings import FAULTS, FAULTS_OF, RunSettings, new_seed, parse_engine, parse_faults
 from tests.support.certificates import Authority
 
 
-def plan_with(option: str, value: int) -> Plan:
+def settings_with(option: str, value: int) -> RunSettings:
     settings: dict[str, Any] = {option: value}
-    return Plan(**settings)
+    return RunSettings(**settings)
 
 
 @pytest.mark.parametrize(("option", "low", "high"), [("seconds", 1, 86_400), ("nodes", 1, 16), ("users", 2, 1000)])
 def test_each_number_has_bounds(option: str, low: int, high: int) -> None:
     for value in (low, high):
-        assert getattr(plan_with(option, value), option) == value
+        assert getattr(settings_with(option, value), option) == value
     for value in (low - 1, high + 1):
         with pytest.raises(ConfigError, match=f"--{option} must be between {low} and {high}, not {value}"):
-            plan_with(option, value)
+            settings_with(option, value)
 
 
 def test_an_unknown_fault_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"--fault knows kill, term, .*, not 'kil'"):
-        Plan(faults=("kill", "kil"))
+        RunSettings(faults=("kill", "kil"))
 
 
 def test_a_cluster_that_runs_already_is_not_broken() -> None:
     with pytest.raises(ConfigError, match="leave --server out"):
-        Plan(servers=(("127.0.0.1", 9999),), faults=("kill",))
+        RunSettings(servers=(("127.0.0.1", 9999),), faults=("kill",))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_faults_are_listed_with_commas(text: str, faults: tuple[str, ...]) -> No
 def test_an_engine_has_faults_of_its_own(engine: RedisKind, more: tuple[str, ...]) -> None:
     faults = parse_faults("all", engine)
     assert faults == ("kill", "term", "pause", "failover", "switch", *more)
-    assert Plan(engine=engine, faults=faults).faults == faults
+    assert RunSettings(engine=engine, faults=faults).faults == faults
 
 
 @pytest.mark.parametrize("engine", RedisKind)
@@ -70,7 +70,7 @@ def test_a_fault_that_the_engine_has_not_is_refused_with_those_that_it_has(engin
         with pytest.raises(
             ConfigError, match=f"--fault {fault} isn't possible with --engine {engine}, which has {has}"
         ):
-            Plan(engine=engine, faults=("kill", fault))
+            RunSettings(engine=engine, faults=("kill", fault))
 
 
 def test_every_fault_belongs_to_an_engine() -> None:
@@ -85,19 +85,19 @@ def test_an_engine_is_one_of_three() -> None:
 
 def test_a_cluster_that_runs_already_has_the_engine_that_it_has() -> None:
     with pytest.raises(ConfigError, match="--engine needs a cluster of its own: leave --server out"):
-        Plan(servers=(("127.0.0.1", 9999),), faults=(), engine=RedisKind.CLUSTER)
+        RunSettings(servers=(("127.0.0.1", 9999),), faults=(), engine=RedisKind.CLUSTER)
 
 
 def test_recovery_may_take_a_failover_longer() -> None:
     usual, with_sentinels, with_cluster = (
-        Plan(engine=engine, faults=()).recovery
+        RunSettings(engine=engine, faults=()).recovery
         for engine in (RedisKind.STANDALONE, RedisKind.SENTINEL, RedisKind.CLUSTER)
     )
     assert usual < with_sentinels < with_cluster == usual + NODE_TIMEOUT + 5
 
 
-def parse(command: str) -> Plan:
-    """Return the plan of a printed command."""
+def parse(command: str) -> RunSettings:
+    """Return the settings of a printed command."""
     words = iter(shlex.split(command)[2:])
     options: dict[str, list[str]] = {}
     for word in words:
@@ -106,34 +106,34 @@ def parse(command: str) -> Plan:
     for word in ("--tls", "--ws"):
         options.pop(word, None)
     servers = tuple(parse_server("--server", text) for text in options.pop("--server", []))
-    plan = {key.removeprefix("--"): values[0] for key, values in options.items()}
-    engine = parse_engine(plan.pop("engine", "standalone"))
-    faults = parse_faults(plan.pop("fault", "none"), engine)
-    numbers = {key: float(value) if key == "seconds" else int(value) for key, value in plan.items()}
-    return Plan(faults=faults, servers=servers, engine=engine, tls=tls, ws=ws, ca=ca, **numbers)  # type: ignore[arg-type]
+    settings = {key.removeprefix("--"): values[0] for key, values in options.items()}
+    engine = parse_engine(settings.pop("engine", "standalone"))
+    faults = parse_faults(settings.pop("fault", "none"), engine)
+    numbers = {key: float(value) if key == "seconds" else int(value) for key, value in settings.items()}
+    return RunSettings(faults=faults, servers=servers, engine=engine, tls=tls, ws=ws, ca=ca, **numbers)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "plan",
+    "settings",
     [
-        Plan(seed=7),
-        Plan(seconds=12.5, seed=123_456, faults=("kill", "slow"), nodes=2, users=10),
-        Plan(faults=()),
-        Plan(faults=("pause", "failover"), engine=RedisKind.CLUSTER),
-        Plan(seconds=5, seed=1, faults=(), servers=(("127.0.0.1", 9999), ("::1", 10000))),
-        Plan(tls=True, faults=("kill",)),
-        Plan(tls=True, ws=True, faults=("kill",)),
+        RunSettings(seed=7),
+        RunSettings(seconds=12.5, seed=123_456, faults=("kill", "slow"), nodes=2, users=10),
+        RunSettings(faults=()),
+        RunSettings(faults=("pause", "failover"), engine=RedisKind.CLUSTER),
+        RunSettings(seconds=5, seed=1, faults=(), servers=(("127.0.0.1", 9999), ("::1", 10000))),
+        RunSettings(tls=True, faults=("kill",)),
+        RunSettings(tls=True, ws=True, faults=("kill",)),
     ],
 )
-def test_the_command_that_is_printed_repeats_the_plan(plan: Plan) -> None:
-    assert plan.again.startswith("relay torture ")
-    assert parse(plan.again) == plan
+def test_the_command_that_is_printed_repeats_the_settings(settings: RunSettings) -> None:
+    assert settings.again.startswith("relay torture ")
+    assert parse(settings.again) == settings
 
 
 def test_the_command_that_is_printed_names_the_certificates(tmp_path: Path) -> None:
     file = Authority(tmp_path, "a name with spaces").file
-    plan = Plan(tls=True, ca=str(file), faults=(), servers=(("127.0.0.1", 9999),))
-    assert parse(plan.again) == plan
+    settings = RunSettings(tls=True, ca=str(file), faults=(), servers=(("127.0.0.1", 9999),))
+    assert parse(settings.again) == settings
 
 
 def test_a_new_seed_is_another_one() -> None:
