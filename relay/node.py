@@ -208,14 +208,14 @@ class Node:
         restarted_tasks.start("lease", self._lease.keep, self._hub.restore, self._hub.stand)
         peer_node_loss = self._hub.peer_node_loss
         restarted_tasks.start(
-            "peer nodes",
+            "peers",
             self._directory.node_liveness.watch,
             peer_node_loss.watched,
             peer_node_loss.lost,
             peer_node_loss.back,
         )
         restarted_tasks.start(
-            "data loss", self._directory.data_loss.watch, self._control_messages.partitions_lost, self._hub.write_back
+            "shards", self._directory.data_loss.watch, self._control_messages.partitions_lost, self._hub.write_back
         )
         restarted_tasks.start("sweep", self._directory.sweep)
         restarted_tasks.start("memory", periodic_checks.share_out_memory, self._hub)
