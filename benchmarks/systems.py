@@ -15,7 +15,7 @@ import redis
 from msgspec import Struct
 
 from benchmarks import install
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.process import embedded_redis, parent_guard
 from relay.tools.testbed.certificates import make_certificate
 from relay.tools.testbed.process import HOST, free_port

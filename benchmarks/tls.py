@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from benchmarks import install, runs
 from benchmarks.measure import Load
 from benchmarks.systems import SYSTEMS, Running, running
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.tools.bench import coordinator
 from relay.tools.bench.run_settings import RunSettings
 from relay.tools.testbed.process import HOST

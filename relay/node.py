@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from relay import logs
 from relay.bus.bus import Bus
 from relay.bus.reliable_link import Kind
-from relay.config import Config, ConfigError, StartError, one_start_error, redact
+from relay.configuration.config import Config, ConfigError, StartError, one_start_error, redact
 from relay.directory.directory import Directory, Lease, Unavailable
 from relay.entropy import entropy
 from relay.hub import periodic_checks

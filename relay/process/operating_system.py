@@ -9,7 +9,7 @@ from typing import Final
 
 import anyio
 
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.net import listeners
 from relay.process.memory_trim import trim_heap
 

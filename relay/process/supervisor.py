@@ -19,8 +19,9 @@ import anyio
 import structlog
 from anyio.abc import ByteReceiveStream, Process, TaskGroup
 
-from relay import logs, options
-from relay.config import Config, ConfigError, StartError
+from relay import logs
+from relay.configuration import options
+from relay.configuration.config import Config, ConfigError, StartError
 from relay.net import listeners
 from relay.process import embedded_redis, parent_guard, skip_ignored_signals, standard_streams, systemd_notify
 from relay.process.standard_streams import OutputLost

@@ -12,7 +12,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from relay.clock import clocks
-from relay.config import OLDEST_SERVER, StartError
+from relay.configuration.config import OLDEST_SERVER, StartError
 from relay.metrics import Counts
 from relay.redis_client import engine
 from relay.redis_client.backoff import Backoff

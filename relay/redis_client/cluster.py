@@ -13,13 +13,13 @@ import anyio
 import redis.exceptions
 import structlog
 
+from relay.configuration.redis_url import RedisUrl
 from relay.entropy import entropy
 from relay.redis_client.dialing import Connection, Dialer, show
 from relay.redis_client.pipeline import PipelineConnection
 from relay.redis_client.reply_to_dict import text
 from relay.redis_client.slot_map import NOTHING, Map, View, address, merged, read, slot_of
 from relay.redis_client.topology_interface import TopologyReads, ask_all
-from relay.redis_url import RedisUrl
 
 # The number of members asked at once, besides the given addresses: more than can be wrong at a time.
 ASKED: Final = 8

@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 import redis.exceptions
 
 from relay.clock import clocks
+from relay.configuration.redis_url import MAX_PORT, Address, RedisUrl
 from relay.logs import Spell
 from relay.redis_client.dialing import Command, Connection, Dialer, show
 from relay.redis_client.reply_to_dict import pairs, text
 from relay.redis_client.standalone import PRIMARY, Server
 from relay.redis_client.topology_interface import TopologyReads, ask_all
-from relay.redis_url import MAX_PORT, Address, RedisUrl
 
 # The maximum number of sentinels that are learnt from others. An installation has three or five.
 LEARNED: Final = 32

@@ -6,10 +6,10 @@ from typing import Any, Final
 import redis.exceptions
 
 from relay.clock import clocks
+from relay.configuration.redis_url import RedisUrl
 from relay.redis_client.dialing import Connection, Dialer, Question, show
 from relay.redis_client.reply_to_dict import info, text
 from relay.redis_client.topology_interface import WrongServer, wrong_server
-from relay.redis_url import RedisUrl
 
 # The interval at which a connection is made to check whether the address still leads to the same server. Proxies and
 # services that fail over behind one address may keep old connections to a server that has become a replica.

@@ -4,7 +4,7 @@ import signal
 import socket
 from typing import Any, Final
 
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.node import Node
 from relay.process.operating_system import OperatingSystem
 from simulator.harness.seams import run_by_anyio

@@ -25,7 +25,7 @@ from pairchat import (
 )
 from pairchat.frame_decoder import MAX_NODE_LINE
 from pairchat.frame_handlers import _HANDLERS  # private: the table itself is what is tested
-from relay.config import MAX_LINE_BYTES
+from relay.configuration.config import MAX_LINE_BYTES
 from relay.protocol.json_frames import NodeFrame
 from tests.cli.scripted import WELCOME
 from tests.cli.wire import PAIRED, PONG, chatting, code, error, joined

@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from relay import cli, node
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.observe.probe_server import Page, Probes
 from relay.process import supervisor
 

@@ -12,7 +12,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from relay import logs
-from relay.config import LogFormat, LogLevel
+from relay.configuration.config import LogFormat, LogLevel
 
 
 @pytest.fixture

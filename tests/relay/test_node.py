@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from relay import node as node_module
 from relay.bus.reliable_link import unpack
 from relay.clock import clock, clocks
-from relay.config import Config
+from relay.configuration.config import Config
 from relay.node import Node
 from relay.protocol.errors import Reason
 from relay.session.peer_messages import Text

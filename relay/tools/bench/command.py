@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from relay.config import parse_server
+from relay.configuration.config import parse_server
 
 if TYPE_CHECKING:
     from relay.tools.bench.run_settings import Dialect, RunSettings

@@ -14,7 +14,7 @@ from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 from msgspec import Struct, field
 
-from relay.config import StartError, one_start_error
+from relay.configuration.config import StartError, one_start_error
 from relay.process import parent_guard
 from relay.tools.bench.histogram import Histogram
 from relay.tools.bench.local_cluster import own_cluster

@@ -12,7 +12,7 @@ from typing import Final
 
 import anyio
 
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.tools.bench.run_settings import Address, Target
 from relay.tools.testbed.certificates import make_certificate
 from relay.tools.testbed.process import Process

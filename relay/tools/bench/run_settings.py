@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from relay.config import ConfigError, check_range
+from relay.configuration.config import ConfigError, check_range
 from relay.tools.testbed import certificates
 
 Dialect = Literal["json", "text"]

@@ -16,7 +16,7 @@ from typing import Final, cast
 import msgspec
 from msgspec import Struct, field
 
-from relay.config import StartError, first_error, show_server
+from relay.configuration.config import StartError, first_error, show_server
 from relay.tools.bench.client_dialects import speech
 from relay.tools.bench.histogram import Histogram
 from relay.tools.bench.pair import End, Pair, Stage

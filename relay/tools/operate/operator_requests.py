@@ -6,7 +6,7 @@ from typing import Final
 import anyio
 
 from relay.bus.reliable_link import NODE_ID_LENGTH, Kind, note
-from relay.config import Config, StartError
+from relay.configuration.config import Config, StartError
 from relay.directory import record
 from relay.directory.record import BadRecord
 from relay.redis_client.client import RedisClient

@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 import msgspec
 
-from relay import redis_url
-from relay.config import Config, StartError, first_error, one_start_error, redact
+from relay.configuration import redis_url
+from relay.configuration.config import Config, StartError, first_error, one_start_error, redact
 from relay.directory.lease import TAIL_SECONDS
 from relay.observe.status_publisher import read
 from relay.observe.status_report import Report

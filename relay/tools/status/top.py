@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from relay.config import Config, one_start_error
+from relay.configuration.config import Config, one_start_error
 from relay.logs import escape
 from relay.process.skip_ignored_signals import unless_ignored
 from relay.redis_client.client import Unavailable

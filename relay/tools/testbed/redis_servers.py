@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.process import embedded_redis
 from relay.tools.testbed import topology_setup
 from relay.tools.testbed.gossip_proxy import Gossip

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from relay.config import parse_server
+from relay.configuration.config import parse_server
 
 if TYPE_CHECKING:
     from relay.tools.torture.run_settings import RunSettings

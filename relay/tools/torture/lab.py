@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 from redis.exceptions import RedisError
 
-from relay.config import StartError
+from relay.configuration.config import StartError
 from relay.observe.status_report import decode
 from relay.redis_client.keys import Keys
 from relay.tools.testbed import redis_servers

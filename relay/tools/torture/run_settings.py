@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from relay.config import GRACE_SECONDS, LEASE_SECONDS, ConfigError, check_range, show_server
+from relay.configuration.config import GRACE_SECONDS, LEASE_SECONDS, ConfigError, check_range, show_server
 from relay.tools.testbed import certificates
 from relay.tools.testbed.redis_kind import DOWN_AFTER, NODE_TIMEOUT, RedisKind
 

@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 from msgspec import Struct, field
 
-from relay.config import StartError, one_start_error
+from relay.configuration.config import StartError, one_start_error
 from relay.tools.testbed import certificates
 from relay.tools.testbed.topology_setup import EVERYWHERE
 from relay.tools.testbed.user_connection import look_up

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from relay.config import ConfigError
+from relay.configuration.config import ConfigError
 from relay.net import tls_transport
 from relay.net.tls_transport import CIPHER_BYTES, OWED_BYTES, RECORD_BYTES, TlsTransport, server_context
 from tests.relay.desk import Tcp, until

@@ -13,12 +13,12 @@ import pytest
 import redis.exceptions
 from structlog.testing import capture_logs
 
-from relay.config import ConfigError
+from relay.configuration.config import ConfigError
+from relay.configuration.redis_url import Login, Tls
 from relay.net.outgoing_sockets import outgoing_sockets
 from relay.redis_client import dialing, dns_lookup
 from relay.redis_client.dialing import Dialer, Question
 from relay.redis_client.dns_lookup import Place
-from relay.redis_url import Login, Tls
 from relay.tools.testbed.process import free_port
 from tests.relay.desk import until
 from tests.support.certificates import Authority

@@ -11,10 +11,10 @@ import pytest
 import redis.exceptions
 from structlog.testing import capture_logs
 
-from relay.config import ConfigError, StartError
+from relay.configuration.config import ConfigError, StartError
+from relay.configuration.redis_url import parse
 from relay.redis_client.client import RedisClient
 from relay.redis_client.sentinel import LEARNED, Sentinels
-from relay.redis_url import parse
 from relay.tools.testbed.process import HOST, free_port
 from tests.relay.desk import until
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from relay.configuration.redis_url import parse
 from relay.net.outgoing_sockets import outgoing_sockets
 from relay.redis_client import standalone
 from relay.redis_client.dialing import Connection
 from relay.redis_client.standalone import Server
 from relay.redis_client.topology_interface import WrongServer
-from relay.redis_url import parse
 from relay.tools.testbed.process import HOST, free_port
 from tests.relay.desk import until
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay.config import MAX_FILE_BYTES, ConfigError
+from relay.configuration.config import MAX_FILE_BYTES, ConfigError
 from relay.server.auth import TOKEN_CHARACTERS, Authenticator
 from relay.server.jwt_keys import MAX_KEYS, SECRET_BYTES
 from tests.support.tokens import Issuer, jwk_set

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.cli import run
-from relay.config import ConfigError, parse_server
+from relay.configuration.config import ConfigError, parse_server
 from relay.tools.testbed.redis_kind import NODE_TIMEOUT, RedisKind
 from relay.tools.torture import nemesis
 from relay.tools.torture.command import torture

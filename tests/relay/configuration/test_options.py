@@ -8,8 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from relay import cli, options
-from relay.config import Config, ConfigError, LogFormat, LogLevel
+from relay import cli
+from relay.configuration import options
+from relay.configuration.config import Config, ConfigError, LogFormat, LogLevel
 
 # A value for each field with an option, other than its default.
 OTHER: dict[str, Any] = {

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, cast, get_origin, get_type_hints
 
 import typer
 
-from relay import settings_file
-from relay.config import Config
+from relay.configuration import settings_file
+from relay.configuration.config import Config
 
 # The metavar and the help text, with the unit.
 _HELP: Final[dict[str, tuple[str, str]]] = {

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from relay.config import ConfigError, read_file
+from relay.configuration.config import ConfigError, read_file
 
 PREFIX: Final = "RELAY_"
 _WORDS: Final[dict[Any, str]] = {

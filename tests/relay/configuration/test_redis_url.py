@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from relay.config import Config, ConfigError
-from relay.redis_url import SCHEMES, Kind, Login, RedisUrl, Tls, parse
+from relay.configuration.config import Config, ConfigError
+from relay.configuration.redis_url import SCHEMES, Kind, Login, RedisUrl, Tls, parse
 
 
 def server(*hosts: tuple[str, int], **said: Any) -> RedisUrl:

@@ -14,8 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from relay import redis_url
-from relay.redis_url import MAX_PORT, BadUrl
+from relay.configuration import redis_url
+from relay.configuration.redis_url import MAX_PORT, BadUrl
 from relay.web import origins
 from relay.web.forwarded import TrustedProxies
 

@@ -10,12 +10,21 @@ from urllib.parse import quote
 
 import pytest
 
-from relay import settings_file
-from relay.config import MAX_FILE_BYTES, Config, ConfigError, default_name, parse_server, read_file, redact, show_server
+from relay.configuration import settings_file
+from relay.configuration.config import (
+    MAX_FILE_BYTES,
+    Config,
+    ConfigError,
+    default_name,
+    parse_server,
+    read_file,
+    redact,
+    show_server,
+)
+from relay.configuration.redis_url import Tls
 from relay.net import tls_transport
 from relay.redis_client import login_and_tls
 from relay.redis_client.client import RedisClient
-from relay.redis_url import Tls
 from relay.server import jwt_keys
 from relay.tools.testbed.certificates import client_context
 from tests.support.certificates import Authority
@@ -247,7 +256,7 @@ class TestAFileThatIsNone:
     def test_a_pipe_that_nobody_fills(
         self, option: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("relay.config.PIPE_SECONDS", 0.05)
+        monkeypatch.setattr("relay.configuration.config.PIPE_SECONDS", 0.05)
         os.mkfifo(tmp_path / "pipe")
         complaint = r"can't be read: what writes there has not ended within 0\.05 s"
         with pytest.raises(ConfigError, match=f"^{option} .* {complaint}$"):
