@@ -122,6 +122,7 @@ def describe(sitting: Sitting) -> None:
     for pin in (*install.NPM, *install.PYPI):
         name, _, version = pin.replace("==", "@").rpartition("@")
         sitting.versions[name] = version
+    sitting.versions["ejabberd"] = install.ejabberd_version()
 
 
 def _cpuinfo() -> list[str]:
