@@ -1,5 +1,6 @@
 """The section of docs/benchmarks.md about WebSocket: medians, and the ratios beside their goals."""
 
+import re
 import statistics
 from collections.abc import Iterator
 from typing import Final
@@ -38,6 +39,7 @@ GOALS: Final = (
     Goal("memory of an idle connection", "idle", "bytes_a_connection", "relay-json", 1.3),
     Goal("memory of an idle connection", "idle", "bytes_a_connection", "socketio", 1 / 3),
 )
+_CORES: Final = re.compile(r"(\d+) cores")
 _OURS: Final = "relay-ws"
 _EMPTY: Final = "–"
 
@@ -50,13 +52,19 @@ def section(web: Web, versions: dict[str, str]) -> Iterator[str]:
         return
     yield (
         "`python -m benchmarks web` measures these systems in turns, each with fresh processes in each round, so that "
-        "other work of the machine affects all of them. Users of the relay and of socket.io speak in masked frames of "
-        "WebSocket, those of ejabberd XMPP over TCP. These are medians of "
+        "other work of the machine affects all of them. Frames of WebSocket are masked with a random key, as those of "
+        "browsers are. ejabberd speaks XMPP over TCP. These are medians of "
         f"{len(web.rounds)} rounds. {web.date} UTC, load average {web.load_average}.\n"
     )
     if web.versions != versions:
         named = ", ".join(f"{name} {version}" for name, version in web.versions.items())
         yield f"Machine: {web.machine}. Versions: {named}.\n"
+    before, cores = float(web.load_average.partition(" ")[0] or 0), _CORES.search(web.machine)
+    if cores and before > int(cores[1]):
+        yield (
+            f"**The machine was shared**: its load average was {before:.0f} before a system was even started, over "
+            f"{cores[0]}. Rates and latencies then say more about the other programs. Compare CPU and memory.\n"
+        )
     for name, complaint in web.complaints.items():
         yield f"{SYSTEMS[name].title}, not measured in every round, because: {' '.join(complaint.split())}\n"
     yield from _medians(web)

@@ -72,5 +72,13 @@ def test_versions_stand_there_if_they_are_not_those_of_the_page() -> None:
     assert not [line for line in lines(web, {"relay": "commit 1"}) if line.startswith("Machine")]
 
 
+@pytest.mark.parametrize(("before", "shared"), [("1.9", False), ("7.4", True)])
+def test_a_machine_that_was_shared_is_named_as_such(before: str, shared: bool) -> None:
+    web = Web(load_average=f"{before} to 0.5", rounds=ROUNDS, machine="Some CPU, 2 cores, 8 GiB")
+    said = [line for line in lines(web) if "machine was shared" in line]
+    assert bool(said) == shared
+    assert not said or "load average was 7 before a system was even started, over 2 cores" in said[0]
+
+
 def test_nothing_measured_is_reported() -> None:
     assert "Not measured: not run." in lines(Web())
