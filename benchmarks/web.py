@@ -27,9 +27,7 @@ class Web(Struct):
     load_average: str = ""
     machine: str = ""
     versions: dict[str, str] = field(default_factory=dict)
-    complaints: dict[str, str] = field(
-        default_factory=dict
-    )  # by system: the reason why some or all figures are missing
+    complaints: dict[str, str] = field(default_factory=dict)  # by system: why some or all figures are missing
     rounds: list[dict[str, Turn]] = field(default_factory=list)  # by system
 
 
@@ -40,7 +38,10 @@ def load() -> Web:
 
 def study(tell: Tell, *, quick: bool) -> None:
     """Measure everything, and keep the results."""
-    found = Web(time.strftime("%Y-%m-%d %H:%M", time.gmtime()), runs.load_average())
+    sitting, before = runs.Sitting(), runs.load_average()
+    runs.describe(sitting)
+    date = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    found = Web(date, machine=sitting.machine, versions=sitting.versions)
     for _ in range(1 if quick else ROUNDS):
         turns: dict[str, Turn] = {}
         found.rounds.append(turns)
@@ -51,11 +52,9 @@ def study(tell: Tell, *, quick: bool) -> None:
             except (install.NotInstalled, Failed) as error:
                 found.complaints[name] = str(error)
                 tell(f"{name}: {error}")
-    found.load_average += f" to {runs.load_average()}"
-    sitting = runs.Sitting()
-    runs.describe(sitting)
-    found.machine, found.versions = sitting.machine, sitting.versions
-    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+        found.versions["ejabberd"] = install.ejabberd_version()  # unknown before the first round
+        found.load_average = f"{before} to {runs.load_average()}"
+        RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(found)))  # also if a later round is interrupted
 
 
 def _take_turn(name: str, turn: Turn, tell: Tell, *, share: float) -> None:
