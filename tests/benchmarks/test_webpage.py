@@ -53,6 +53,25 @@ def test_a_bound_itself_is_good_enough(ratio: float, at_least: bool, at_most: bo
     assert most.met(ratio) == at_most
 
 
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ([2, 3, 9], "yes"),
+        ([1, 3, 9], "yes, in 2 of 3 rounds"),
+        ([1, 1, 9], "**no**, in 1 of 3 rounds"),
+        ([1], "**no**"),
+    ],
+)
+def test_rounds_that_do_not_agree_with_the_median_are_counted(ratios: list[float], verdict: str) -> None:
+    assert GOALS[0].verdict(ratios) == verdict
+
+
+def test_a_ratio_without_a_goal_is_only_shown() -> None:
+    assert "| CPU a message, 1 in flight | socket.io + Redis adapter | 0.30 (0.30 to 0.30) | – | – |" in lines(
+        Web(rounds=ROUNDS)
+    )
+
+
 def test_a_system_that_could_not_be_measured_says_why() -> None:
     web = Web(rounds=ROUNDS, complaints={"ejabberd": "apt-get: no\nsuch file"})
     shown = lines(web)
