@@ -186,7 +186,8 @@ def _curves(sitting: Sitting) -> Iterator[str]:
     yield "A line ends at the rate of which a system carried less than nine tenths.\n"
     yield "![Redis commands a message against load](benchmarks/commands.svg)\n"
     yield "![CPU of Redis a message against load](benchmarks/redis-cpu.svg)\n"
-    yield "All mail of one iteration for one node is one PUBLISH, so a higher load needs fewer commands a message.\n"
+    yield "All peer messages of one iteration for one node are one PUBLISH, so a higher load needs fewer commands a"
+    yield "message.\n"
     yield "| messages/s | relay: commands a message | relay: Redis CPU a message | plain PUBLISH: Redis CPU a message |"
     yield "| --: | --: | --: | --: |"
     relay, plain = (_by_rate(sitting, name) for name in ("relay-json", "redis"))
