@@ -1,6 +1,6 @@
 """One client's TCP connection, from its first byte to its end: it parses lines into commands for its session.
 
-A client whose first line is an HTTP request is handed over to the `WebDoor` of the port, if that has one.
+A client whose first line is an HTTP request is handed over to what serves HTTP at the port, if that has one.
 
 `read_gate` decides when the connection is read, and `write_buffer` collects what the client is sent.
 """
@@ -43,10 +43,10 @@ _NAMELESS_BUFFER: Final = _buffer[:NAMELESS_READ_BYTES]
 _CLASSIC_BUFFER: Final = _buffer[: NAMELESS_BYTES + 1]  # one byte more shows that a line is too long
 
 
-class WebDoor(Protocol):
+class HttpTakeover(Protocol):
     """Takes over the connections of clients that speak HTTP."""
 
-    def enter(self, transport: asyncio.Transport, data: bytes, origin: ClientSource) -> None:
+    def take_over(self, transport: asyncio.Transport, data: bytes, origin: ClientSource) -> None:
         """Take over a connection, whose first bytes are `data`, and call `left` of its origin at its end."""
 
 
@@ -68,16 +68,16 @@ class Connection(asyncio.BufferedProtocol):
     """Passes a client's commands to its session in order, with a share of each loop iteration.
 
     On the shared port the first byte selects the dialect; the classic port (`classic`) has its own dialect. With a
-    `door`, the first line shows whether the client speaks HTTP. `counted`: the connection has been a client's before.
+    `http`, the first line shows whether the client speaks HTTP. `counted`: the connection has been a client's before.
     """
 
     __slots__ = (
         "_before",
         "_dialect",
-        "_door",
         "_eof",
         "_framer",
         "_gone",
+        "_http",
         "_hub",
         "_max_line",
         "_named",
@@ -107,17 +107,17 @@ class Connection(asyncio.BufferedProtocol):
         *,
         classic: bool = False,
         origin: ClientSource = NOWHERE,
-        door: WebDoor | None = None,
+        http: HttpTakeover | None = None,
         counted: bool = False,
         resumable: bool = False,
     ) -> None:
         self._hub = hub
-        self._door = door
+        self._http = http
         self._origin = origin
         self._max_line = max_line
         self._dialect: Dialect | None = CLASSIC if classic else None
         limit = min(max_line, NAMELESS_BYTES)
-        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit) if door is None else FirstLine(limit)
+        self._framer: Framer = RawFramer(limit) if classic else LineFramer(limit) if http is None else FirstLine(limit)
         self.rate_limiter = RateLimiter(hub.limits, origin.claims)
         self.session = hub.plug(self, resumable=resumable, counted=counted)
         self.lines: deque[Line] | tuple[()] = ()  # waiting lines; an empty deque would cost every idle client 0.7 KB
@@ -194,8 +194,8 @@ class Connection(asyncio.BufferedProtocol):
         hub.memory_holders[self] = None
 
     def _begin(self, data: bytes) -> bytes:
-        """Choose the dialect, or hand the connection over to the door. Returns the bytes that can be handled now."""
-        if self._door is not None:
+        """Choose the dialect, or hand over a client that speaks HTTP. Returns the bytes that can be handled now."""
+        if self._http is not None:
             first = cast(FirstLine, self._framer)
             first.feed(data)
             speaks = first.look()
@@ -207,7 +207,7 @@ class Connection(asyncio.BufferedProtocol):
                 self.read_gate.close()
                 self.write_buffer.clear()
                 self._hub.withdraw(self.session, self)
-                self._door.enter(self._transport, data, self._origin)
+                self._http.take_over(self._transport, data, self._origin)
                 return b""
             self._framer = LineFramer(first.limit)
         self._dialect = self.write_buffer.dialect = choose(data)

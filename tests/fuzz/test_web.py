@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
-from relay.web.door import Door
 from relay.web.first_line import HEAD_BYTES, Speaks, look
 from relay.web.forwarded import TrustedProxies
 from relay.web.frames import MessageFramer, text_frame
 from relay.web.head import BadHead, HeadReader
 from relay.web.origins import OriginRules
 from relay.web.page_files import made
+from relay.web.responder import HttpResponder
 from tests.fuzz.shapes import cut, joined
 from tests.support.web import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, frame, handshake, heard
 
@@ -226,13 +226,15 @@ def test_a_head_is_read_the_same_however_it_is_cut(data: bytes, cuts: list[int])
 @given(heads, st.booleans(), st.sampled_from(["127.0.0.1", "192.0.2.1", ""]))
 def test_every_head_has_an_answer(data: bytes, paged: bool, address: str) -> None:
     page = {"/": made(b"x", "html")} if paged else None
-    door = Door(OriginRules(["https://x"], loopback=True, siblings=(1,)), TrustedProxies(["192.0.2.0/24"]), page)
+    responder = HttpResponder(
+        OriginRules(["https://x"], loopback=True, siblings=(1,)), TrustedProxies(["192.0.2.0/24"]), page
+    )
     try:
         head = HeadReader().feed(data) if data else None
     except BadHead as error:
         assert error.status in (400, 431, 501, 505)
         return
     if head is not None:
-        reply = door.reply(head, address, lambda: None)
+        reply = responder.reply(head, address, lambda: None)
         assert reply.data.startswith(f"HTTP/1.1 {reply.status} ".encode())
-        assert door.proxies.client(address, head.all("x-forwarded-for")) is not None
+        assert responder.proxies.client(address, head.all("x-forwarded-for")) is not None

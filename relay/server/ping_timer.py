@@ -10,27 +10,27 @@ from typing import Final, Protocol
 STEP_SECONDS: Final = 1.0
 
 
-class Beating(Protocol):
+class Pinging(Protocol):
     """A connection that sends pings."""
 
-    def beat(self, now: float) -> float:
+    def ping_if_due(self, now: float) -> float:
         """Send a ping if one is due. Returns when to look again, by the clock of the loop."""
 
 
-class Heartbeat:
+class PingTimer:
     """Keeps connections by the step at whose end they have to look."""
 
     def __init__(self) -> None:
-        self._steps: dict[int, set[Beating]] = {}
+        self._steps: dict[int, set[Pinging]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, one: Beating, at: float) -> None:
+    def add(self, one: Pinging, at: float) -> None:
         """Have a connection look at this time, or up to `STEP_SECONDS` later."""
         self._steps.setdefault(int(at / STEP_SECONDS) + 1, set()).add(one)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STEP_SECONDS, self._look)
 
-    def discard(self, one: Beating) -> None:
+    def discard(self, one: Pinging) -> None:
         """Forget a connection that is gone."""
         for step in self._steps.values():
             step.discard(one)
@@ -40,7 +40,7 @@ class Heartbeat:
         now = asyncio.get_running_loop().time()
         for due in [step for step in self._steps if step * STEP_SECONDS <= now]:
             for one in self._steps.pop(due):
-                self.add(one, one.beat(now))
+                self.add(one, one.ping_if_due(now))
         if self._steps and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STEP_SECONDS, self._look)
 

@@ -8,15 +8,15 @@ import pytest
 from relay.hub.hub import Hub
 from relay.metrics import Limit
 from relay.server import connection as connection_module
-from relay.server import heartbeat
-from relay.server import web_connection as module
-from relay.server.http_exchange import Front
+from relay.server import ping_timer
+from relay.server import websocket_connection as module
+from relay.server.http_exchange import HttpServer
 from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES
-from relay.server.web_connection import WebConnection
+from relay.server.websocket_connection import WebSocketConnection
 from relay.session.operator_kick import kick
 from relay.session.runtime_interface import Limits
 from tests.relay.desk import Connect, program, until
-from tests.relay.web_desk import Browser, browser, front, user
+from tests.relay.web_desk import Browser, browser, http_server, user
 from tests.support.web import CLOSE, CONTINUATION, PING, PONG, close, frame, handshake
 
 pytestmark = pytest.mark.anyio
@@ -26,13 +26,13 @@ HELLO = {"type": "hello", "name": "ann"}
 
 
 @pytest.fixture
-def door(hub: Hub) -> Front:
-    return front(hub)
+def http(hub: Hub) -> HttpServer:
+    return http_server(hub)
 
 
-def web(of: Browser) -> WebConnection:
+def web(of: Browser) -> WebSocketConnection:
     connection = of.wire.connection
-    assert isinstance(connection, WebConnection)
+    assert isinstance(connection, WebSocketConnection)
     return connection
 
 
@@ -42,9 +42,9 @@ def messages(of: Browser) -> list[dict[str, Any]]:
 
 class TestTalking:
     async def test_a_message_is_a_frame_of_the_json_dialect_without_its_line_end(
-        self, wire: Connect, door: Front
+        self, wire: Connect, http: HttpServer
     ) -> None:
-        ann, ben = await user(wire, door, "ann"), await program(wire, b"ben")
+        ann, ben = await user(wire, http, "ann"), await program(wire, b"ben")
         ann.say(type="to", name="ben")
         await ann.told("paired")
         ann.say(type="msg", id=1, text="hi\n€")
@@ -54,24 +54,24 @@ class TestTalking:
         assert (await ann.told("msg"))["text"] == "ho"
         assert b"\n" not in ann.wire.sent.partition(b"\r\n\r\n")[2]
 
-    async def test_several_texts_of_one_piece_of_mail_are_a_message_each(self, wire: Connect, door: Front) -> None:
-        ann, ben = await user(wire, door, "ann"), await program(wire, b"ben")
+    async def test_several_texts_of_one_piece_of_mail_are_a_message_each(self, wire: Connect, http: HttpServer) -> None:
+        ann, ben = await user(wire, http, "ann"), await program(wire, b"ben")
         ann.say(type="to", name="ben")
         await ann.told("paired")
         ben.send(b"".join(b'{"type":"msg","id":%d,"text":"%d"}\n' % (n, n) for n in range(1, 6)))
         await until(lambda: len(ann.seen) == 5)
         assert [one["text"] for one in messages(ann)] == ["1", "2", "3", "4", "5"]
 
-    async def test_what_came_behind_the_handshake_is_said(self, wire: Connect, door: Front) -> None:
+    async def test_what_came_behind_the_handshake_is_said(self, wire: Connect, http: HttpServer) -> None:
         """Clients may not, but a proxy may put both into one packet."""
-        there = wire(door=door)
+        there = wire(http=http)
         there.send(handshake() + frame(json.dumps(HELLO).encode()))
         await until(lambda: b'"welcome"' in there.sent)
 
     @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 1000])
-    async def test_every_cut_of_a_talk_gives_the_same(self, size: int, wire: Connect, door: Front) -> None:
+    async def test_every_cut_of_a_talk_gives_the_same(self, size: int, wire: Connect, http: HttpServer) -> None:
         said = (HELLO, {"type": "who", "name": "zoe"}, {"type": "quit"})
-        talk, there = b"".join(frame(json.dumps(one).encode()) for one in said), await browser(wire, door)
+        talk, there = b"".join(frame(json.dumps(one).encode()) for one in said), await browser(wire, http)
         for at in range(0, len(talk), size):
             there.send(talk[at : at + size])
         await until(lambda: there.closes == [1000])
@@ -79,61 +79,61 @@ class TestTalking:
         assert told == ["welcome", "presence", "bye"]
 
     async def test_no_message_is_a_bad_frame_that_leaves_the_connection_usable(
-        self, wire: Connect, door: Front
+        self, wire: Connect, http: HttpServer
     ) -> None:
-        ann = await user(wire, door, "ann")
+        ann = await user(wire, http, "ann")
         ann.send(frame(b"") + frame(b"{}") + frame(b"[1]"))
         await until(lambda: len(ann.seen) == 3)
         assert {one["code"] for one in messages(ann)} == {"bad_frame"}
         ann.say(type="ping")
         await ann.told("pong")
 
-    async def test_line_feeds_within_a_message_are_white_space(self, wire: Connect, door: Front) -> None:
-        there = await browser(wire, door)
+    async def test_line_feeds_within_a_message_are_white_space(self, wire: Connect, http: HttpServer) -> None:
+        there = await browser(wire, http)
         there.send(frame(json.dumps(HELLO, indent=2).encode()))
         await there.told("welcome")
 
-    async def test_logs_and_metrics_tell_it_from_json(self, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_logs_and_metrics_tell_it_from_json(self, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         assert ann.wire.connection.dialect == "websocket"
 
 
 class TestSizes:
     async def test_a_message_may_be_as_long_as_a_line(self, wire: Connect, hub: Hub) -> None:
-        ann = await user(wire, front(hub, max_line=20_000), "ann")
+        ann = await user(wire, http_server(hub, max_line=20_000), "ann")
         ann.send(frame(b'{"type":"ping","x":"' + b"x" * (20_000 - 22) + b'"}'))
         await ann.told("pong")
         ann.send(frame(b" " * 20_001)[:10])
         await until(lambda: ann.closes == [1009])
         assert hub.counts.limits[Limit.LINE] == 1
 
-    async def test_before_a_name_it_is_short(self, wire: Connect, door: Front) -> None:
-        there = await browser(wire, door)
+    async def test_before_a_name_it_is_short(self, wire: Connect, http: HttpServer) -> None:
+        there = await browser(wire, http)
         there.send(frame(b" " * (NAMELESS_BYTES + 1)))
         await until(lambda: there.closes == [1009])
 
-    async def test_half_a_message_counts_as_memory(self, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_half_a_message_counts_as_memory(self, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         ann.send(frame(b" " * 5000, fin=False) + frame(b" " * 5000, CONTINUATION)[:1000])
         await until(lambda: ann.wire.connection.half > 5900)
         assert ann.wire.connection.held_bytes >= ann.wire.connection.half
 
 
 class TestControlFrames:
-    async def test_a_ping_is_answered_with_its_payload(self, wire: Connect, door: Front) -> None:
-        there = await browser(wire, door)
+    async def test_a_ping_is_answered_with_its_payload(self, wire: Connect, http: HttpServer) -> None:
+        there = await browser(wire, http)
         there.send(frame(b"", PING) + frame(b"x" * 125, PING))
         await until(lambda: len(there.seen) == 2)
         assert there.frames() == [(PONG, b""), (PONG, b"x" * 125)]
 
-    async def test_one_between_fragments_comes_before_their_answer(self, wire: Connect, door: Front) -> None:
-        ann, hello = await user(wire, door, "ann"), b'{"type":"ping"}'
+    async def test_one_between_fragments_comes_before_their_answer(self, wire: Connect, http: HttpServer) -> None:
+        ann, hello = await user(wire, http, "ann"), b'{"type":"ping"}'
         ann.send(frame(hello[:5], fin=False) + frame(b"?", PING) + frame(hello[5:], CONTINUATION))
         await until(lambda: len(ann.seen) == 2)
         assert [one.payload for one in ann.frames()] == [b"?", b'{"type":"pong"}']
 
-    async def test_who_pings_and_does_not_read_is_not_read(self, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_who_pings_and_does_not_read_is_not_read(self, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         ann.wire.full = True
         ann.send(frame(b"x", PING))
         await until(lambda: ann.wire.connection.write_buffer.behind)
@@ -149,10 +149,10 @@ class TestControlFrames:
         ids=["pings", "pongs", "fragments"],
     )
     async def test_frames_that_are_no_messages_count_as_lines(
-        self, flood: bytes, hub: Hub, wire: Connect, door: Front
+        self, flood: bytes, hub: Hub, wire: Connect, http: HttpServer
     ) -> None:
         hub.limits = Limits(lines=50)
-        ann = await user(wire, door, "ann")
+        ann = await user(wire, http, "ann")
         at_once = flood[: len(flood) // 2]
         for part in (at_once, flood[len(at_once) :]):  # those of two seconds may come at once
             ann.send(part)
@@ -162,27 +162,27 @@ class TestControlFrames:
         self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "PING_SECONDS", 0.01)
-        monkeypatch.setattr(heartbeat, "STEP_SECONDS", 0.01)
-        there = await browser(wire, front(hub))
+        monkeypatch.setattr(ping_timer, "STEP_SECONDS", 0.01)
+        there = await browser(wire, http_server(hub))
         await until(lambda: [one.opcode for one in there.seen][:3] == [PING] * 3)
 
-    async def test_it_does_so_when_the_silence_is_long_enough(self, wire: Connect, door: Front) -> None:
-        connection = web(await user(wire, door, "ann"))
+    async def test_it_does_so_when_the_silence_is_long_enough(self, wire: Connect, http: HttpServer) -> None:
+        connection = web(await user(wire, http, "ann"))
         wrote_at = connection._out.wrote_at  # private: when that was shows only in when it pings
-        assert connection.beat(wrote_at + module.PING_SECONDS - 0.1) == wrote_at + module.PING_SECONDS
+        assert connection.ping_if_due(wrote_at + module.PING_SECONDS - 0.1) == wrote_at + module.PING_SECONDS
         assert not connection.write_buffer.size
         now = wrote_at + module.PING_SECONDS
-        assert connection.beat(now) == now + module.PING_SECONDS
+        assert connection.ping_if_due(now) == now + module.PING_SECONDS
         assert connection.write_buffer.size
 
-    async def test_who_does_not_read_is_not_pinged(self, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_who_does_not_read_is_not_pinged(self, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         ann.wire.full = True
         ann.say(type="ping")
         connection = web(ann)
         await until(lambda: connection.write_buffer.behind)
         # private: when that was shows only in when it pings
-        connection.beat(connection._out.wrote_at + module.PING_SECONDS)
+        connection.ping_if_due(connection._out.wrote_at + module.PING_SECONDS)
         assert not connection.write_buffer.size
 
 
@@ -196,29 +196,29 @@ class TestTheNodeCloses:
         await until(lambda: there.wire.closed)
         assert len([one for one in there.seen if one.opcode == CLOSE]) == 1
 
-    async def test_after_bye(self, hub: Hub, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_after_bye(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         ann.say(type="quit")
         await self.closed(ann, 1000)
         assert json.loads(ann.frames()[0].payload) == {"type": "bye"}
         assert "ann" not in hub.sessions
 
-    async def test_when_another_has_the_session(self, wire: Connect, door: Front) -> None:
-        there = await browser(wire, door)
+    async def test_when_another_has_the_session(self, wire: Connect, http: HttpServer) -> None:
+        there = await browser(wire, http)
         there.say(**HELLO)
         token = (await there.told("welcome"))["token"]
         again = wire(b'{"type":"hello","name":"ann","token":"%b"}\n' % token.encode())
         await until(lambda: b'"welcome"' in again.sent)
         await self.closed(there, 4000)
 
-    async def test_when_an_operator_says_so(self, hub: Hub, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_when_an_operator_says_so(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         hub.open_tick()
         kick(hub.sessions["ann"])
         await self.closed(ann, 4001)
 
-    async def test_when_the_name_is_lost_while_it_quits(self, hub: Hub, wire: Connect, door: Front) -> None:
-        ann, ben = await user(wire, door, "ann"), await program(wire, b"ben", b"true")
+    async def test_when_the_name_is_lost_while_it_quits(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        ann, ben = await user(wire, http, "ann"), await program(wire, b"ben", b"true")
         ann.say(type="to", name="ben")
         await ann.told("paired")
         ann.say(type="msg", id=1, text="hi")
@@ -228,8 +228,8 @@ class TestTheNodeCloses:
         hub.sessions["ann"].name_lost()
         await self.closed(ann, 4002)
 
-    async def test_a_name_that_is_lost_closes_nothing_else(self, hub: Hub, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_a_name_that_is_lost_closes_nothing_else(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         hub.open_tick()
         hub.sessions["ann"].name_lost()
         await ann.told("error")
@@ -238,21 +238,23 @@ class TestTheNodeCloses:
         ann.say(type="quit")
         await self.closed(ann, 1000)
 
-    async def test_when_no_name_comes_in_time(self, hub: Hub, wire: Connect, door: Front) -> None:
+    async def test_when_no_name_comes_in_time(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         hub.limits = Limits(name=0.02)
-        there = await browser(wire, door)
+        there = await browser(wire, http)
         await self.closed(there, 1008)
         assert b"no name" in there.frames()[0].payload
         assert hub.counts.limits[Limit.NAME_TIME] == 1
 
     @pytest.mark.parametrize("named", [False, True])
-    async def test_when_it_goes_away(self, named: bool, hub: Hub, wire: Connect, door: Front) -> None:
-        there = await user(wire, door, "ann") if named else await browser(wire, door)
+    async def test_when_it_goes_away(self, named: bool, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        there = await user(wire, http, "ann") if named else await browser(wire, http)
         hub.dismiss()
         await self.closed(there, 1001)
 
-    async def test_after_a_defect(self, hub: Hub, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_after_a_defect(
+        self, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ann = await user(wire, http, "ann")
 
         def broken(*_: object) -> None:
             monkeypatch.undo()
@@ -263,23 +265,23 @@ class TestTheNodeCloses:
         await self.closed(ann, 1011)
 
     async def test_a_client_that_does_not_answer_is_cut_off(
-        self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "CLOSE_SECONDS", 0.02)
-        ann = await user(wire, door, "ann")
+        ann = await user(wire, http, "ann")
         ann.say(type="quit")
         await until(lambda: ann.closes == [1000])
         await until(lambda: ann.wire.aborted)
 
-    async def test_one_whose_stream_ends_is_not_waited_for(self, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_one_whose_stream_ends_is_not_waited_for(self, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         ann.say(type="quit")
         await until(lambda: ann.closes == [1000])
         ann.wire.end()
         await until(lambda: ann.wire.closed)
 
-    async def test_what_was_told_before_is_read_first(self, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_what_was_told_before_is_read_first(self, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         ann.wire.full = True
         ann.say(type="ping")
         ann.say(type="quit")
@@ -289,8 +291,8 @@ class TestTheNodeCloses:
         await self.closed(ann, 1000)
         assert [one.payload for one in ann.frames()][:2] == [b'{"type":"pong"}', b'{"type":"bye"}']
 
-    async def test_one_that_was_not_read_is_read_for_its_close_frame(self, wire: Connect, door: Front) -> None:
-        ann, ben = await user(wire, door, "ann"), await program(wire, b"ben", b"true")
+    async def test_one_that_was_not_read_is_read_for_its_close_frame(self, wire: Connect, http: HttpServer) -> None:
+        ann, ben = await user(wire, http, "ann"), await program(wire, b"ben", b"true")
         ann.say(type="to", name="ben")
         await ann.told("paired")
         for n in range(1, 9):
@@ -303,34 +305,36 @@ class TestTheNodeCloses:
 
 
 class TestTheClientCloses:
-    async def test_it_is_answered_with_its_code_and_may_come_back(self, hub: Hub, wire: Connect, door: Front) -> None:
-        there = await browser(wire, door)
+    async def test_it_is_answered_with_its_code_and_may_come_back(
+        self, hub: Hub, wire: Connect, http: HttpServer
+    ) -> None:
+        there = await browser(wire, http)
         there.say(**HELLO)
         token = (await there.told("welcome"))["token"]
         there.send(close(1001, b"reload"))
         await until(lambda: there.wire.closed)
         assert there.closes == [1001]
         assert hub.sessions["ann"].away
-        again = await browser(wire, door)
+        again = await browser(wire, http)
         again.say(**HELLO, token=token)
         assert (await again.told("welcome"))["resumed"] is True
 
-    async def test_what_it_said_before_is_handled(self, wire: Connect, door: Front) -> None:
-        ann, ben = await user(wire, door, "ann"), await program(wire, b"ben")
+    async def test_what_it_said_before_is_handled(self, wire: Connect, http: HttpServer) -> None:
+        ann, ben = await user(wire, http, "ann"), await program(wire, b"ben")
         ann.say(type="to", name="ben")
         await ann.told("paired")
         ann.send(frame(b'{"type":"msg","id":1,"text":"last words"}') + close(1000))
         await until(lambda: b"last words" in ben.sent)
         await until(lambda: b'"away"' in ben.sent)
 
-    async def test_after_quit_its_name_is_free(self, hub: Hub, wire: Connect, door: Front) -> None:
-        ann = await user(wire, door, "ann")
+    async def test_after_quit_its_name_is_free(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        ann = await user(wire, http, "ann")
         ann.send(frame(b'{"type":"quit"}') + close(1000))
         await until(lambda: ann.wire.closed)
         await until(lambda: "ann" not in hub.sessions)
 
-    async def test_without_a_name_nothing_is_left(self, hub: Hub, wire: Connect, door: Front) -> None:
-        there = await browser(wire, door)
+    async def test_without_a_name_nothing_is_left(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        there = await browser(wire, http)
         there.send(close())
         await until(lambda: there.wire.closed)
         assert [(one.opcode, one.payload) for one in there.frames()] == [(CLOSE, b"")]
@@ -339,19 +343,19 @@ class TestTheClientCloses:
 
     @pytest.mark.parametrize("how", ["eof", "reset"])
     async def test_a_stream_that_ends_is_a_lost_connection(
-        self, how: str, hub: Hub, wire: Connect, door: Front
+        self, how: str, hub: Hub, wire: Connect, http: HttpServer
     ) -> None:
-        ann = await user(wire, door, "ann")
+        ann = await user(wire, http, "ann")
         ann.wire.end() if how == "eof" else ann.wire.reset()
         await until(lambda: hub.sessions["ann"].away)
         if how == "eof":
             await until(lambda: ann.wire.closed)
 
     async def test_one_that_does_not_read_the_answer_is_cut_off(
-        self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "CLOSE_SECONDS", 0.02)
-        ann = await user(wire, door, "ann")
+        ann = await user(wire, http, "ann")
         ann.wire.full = True
         ann.say(type="ping")
         await until(lambda: ann.wire.connection.write_buffer.behind)
@@ -369,9 +373,9 @@ class TestABrokenProtocol:
         ],
     )
     async def test_it_is_a_lost_connection_with_the_reason(
-        self, data: bytes, code: int, hub: Hub, wire: Connect, door: Front
+        self, data: bytes, code: int, hub: Hub, wire: Connect, http: HttpServer
     ) -> None:
-        ann = await user(wire, door, "ann")
+        ann = await user(wire, http, "ann")
         ann.send(data + frame(b'{"type":"quit"}'))
         await until(lambda: ann.closes == [code])
         assert ann.wire.eof_written
@@ -380,21 +384,21 @@ class TestABrokenProtocol:
         await until(lambda: ann.wire.closed)
 
     async def test_a_client_that_stays_is_cut_off(
-        self, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "CLOSE_SECONDS", 0.02)
-        there = await browser(wire, door)
+        there = await browser(wire, http)
         there.send(frame(b"x", mask=None))
         await until(lambda: there.wire.aborted)
         assert there.closes == [1002]
 
 
-async def test_nothing_is_kept_of_a_connection_that_is_gone(hub: Hub, wire: Connect, door: Front) -> None:
-    there = await browser(wire, door)
+async def test_nothing_is_kept_of_a_connection_that_is_gone(hub: Hub, wire: Connect, http: HttpServer) -> None:
+    there = await browser(wire, http)
     connection = web(there)
     there.send(frame(b"x" * 50)[:30])
     there.wire.reset()
-    assert not any(door.heartbeat._steps.values())  # private: what is kept of one that is gone shows nowhere else
+    assert not any(http.ping_timer._steps.values())  # private: what is kept of one that is gone shows nowhere else
     assert connection.half == 0
     assert connection not in hub.clients
     assert hub.counts.connections == 1, "counted once"

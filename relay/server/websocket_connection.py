@@ -11,9 +11,9 @@ from relay.hub.loop_tick import log_defect
 from relay.hub.rate_limit import NOWHERE, ClientSource
 from relay.metrics import Limit
 from relay.server.connection import Connection, received
-from relay.server.heartbeat import Heartbeat
+from relay.server.ping_timer import PingTimer
 from relay.server.read_gate import NAMELESS_BYTES
-from relay.server.web_write_buffer import DONE, WebWriteBuffer
+from relay.server.websocket_write_buffer import DONE, WebSocketWriteBuffer
 from relay.server.write_buffer import WriteBuffer
 from relay.session.session import State
 from relay.web.dialect import WEB
@@ -28,31 +28,31 @@ NO_NAME: Final = End(1008, "no name came in time")
 DEFECT: Final = End(1011, "a defect of the node")
 
 
-class WebConnection(Connection):
+class WebSocketConnection(Connection):
     """See `Connection`. The session knows nothing of WebSocket.
 
     `connection_made` has to be called once the answer to the opening handshake is written.
     """
 
-    __slots__ = ("_heard_end", "_heartbeat", "_messages", "_out", "_waits")
+    __slots__ = ("_heard_end", "_messages", "_out", "_ping_timer", "_waits")
 
-    _out: WebWriteBuffer
+    _out: WebSocketWriteBuffer
 
-    def __init__(self, hub: Hub, max_line: int, heartbeat: Heartbeat, *, origin: ClientSource = NOWHERE) -> None:
+    def __init__(self, hub: Hub, max_line: int, ping_timer: PingTimer, *, origin: ClientSource = NOWHERE) -> None:
         super().__init__(hub, max_line, origin=origin, counted=True, resumable=True)
         self._dialect = WEB
         self._framer = self._messages = MessageFramer(min(max_line, NAMELESS_BYTES), max_line)
         self._heard_end = False  # the client's close frame, or the end of its stream, has come
         self._waits = False  # for the client's close frame
-        self._heartbeat = heartbeat
+        self._ping_timer = ping_timer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `Connection`."""
         super().connection_made(transport)
-        self._heartbeat.add(self, asyncio.get_running_loop().time() + PING_SECONDS)
+        self._ping_timer.add(self, asyncio.get_running_loop().time() + PING_SECONDS)
 
     def _make_write_buffer(self) -> WriteBuffer:
-        self._out = WebWriteBuffer(self._transport, self.session, self._hub.delayed_acks)
+        self._out = WebSocketWriteBuffer(self._transport, self.session, self._hub.delayed_acks)
         self._messages.sink = self._out
         return self._out
 
@@ -78,7 +78,7 @@ class WebConnection(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `Connection`."""
-        self._heartbeat.discard(self)
+        self._ping_timer.discard(self)
         self._messages.drop()
         super().connection_lost(exc)
 
@@ -102,8 +102,8 @@ class WebConnection(Connection):
                 self._hub.counts.hit(Limit.LINE)
             self._end(end)
 
-    def beat(self, now: float) -> float:
-        """See `Beating`. A client that doesn't read gets no ping: something is on its way to it."""
+    def ping_if_due(self, now: float) -> float:
+        """See `Pinging`. A client that doesn't read gets no ping: something is on its way to it."""
         out = self._out
         due = out.wrote_at + PING_SECONDS
         if due > now:

@@ -24,7 +24,7 @@ _LAST_WORDS: Final = frozenset({*_ENDS, Refused})
 _REFUSALS: Final = {Code.KICKED: KICKED, Code.NAME_LOST: NAME_LOST}
 
 
-class WebWriteBuffer(WriteBuffer):
+class WebSocketWriteBuffer(WriteBuffer):
     """See `WriteBuffer`. `close` adds a close frame, whose code follows from what the client was told before."""
 
     __slots__ = ("end", "wrote_at")
