@@ -149,6 +149,13 @@ def test_any_bytes_mean_the_same_however_they_are_cut(data: bytes, cuts: list[in
     assert read(cut(data, cuts)).told == read([data]).told
 
 
+@given(st.lists(whole_frames | texts | texts | texts, max_size=20).map(joined), CUTS)
+def test_the_short_way_and_the_long_one_lead_to_the_same(data: bytes, cuts: list[int]) -> None:
+    """Byte by byte no frame takes the short one."""
+    bytewise = [data[at : at + 1] for at in range(len(data))]
+    assert read(cut(data, cuts)).told == read(bytewise).told
+
+
 @given(st.lists(st.binary(max_size=400), max_size=3))
 def test_what_a_node_writes_the_library_reads(texts: list[bytes]) -> None:
     client = Protocol(Side.CLIENT)
