@@ -167,8 +167,8 @@ class MessageFramer:
         """Return the messages that `data` completes, in order."""
         messages: list[bytes] = []
         at, size = 0, len(data)
-        while at < size and self.ended is None:
-            if self._message is None and self._opcode < 0 and not self._head:
+        while True:
+            if self._message is None and self._opcode < 0 and not self._head and self.ended is None:
                 # Nearly all messages are one short frame, and nearly all frames come whole.
                 while size - at >= 6 and data[at] == _WHOLE_TEXT:
                     length, start = data[at + 1] ^ _MASKED, at + 6
@@ -187,9 +187,9 @@ class MessageFramer:
                             break
                     messages.append(message)
                     at = end
-            if at < size:
-                at = size - self._feed_slowly(memoryview(data)[at:], messages)
-        return messages
+            if at == size or self.ended is not None:
+                return messages
+            at = size - self._feed_slowly(memoryview(data)[at:], messages)
 
     def _feed_slowly(self, view: memoryview, messages: list[bytes]) -> int:
         """Take frames of any kind, in any pieces, until the next frame may be a whole message.
