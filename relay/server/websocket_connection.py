@@ -68,7 +68,7 @@ class WebSocketConnection(Connection):
                 self._controlled()
         except Exception:
             log_defect()
-            self._end(DEFECT)
+            self.fail()
 
     def eof_received(self) -> bool:
         """Treat the end of the stream as a close: a WebSocket client that sends nothing more is gone."""
@@ -115,6 +115,10 @@ class WebSocketConnection(Connection):
         return now + PING_SECONDS
 
     # --- the end
+
+    def fail(self) -> None:
+        """See `Pinging`."""
+        self._end(DEFECT)
 
     def _hear_end(self, end: End) -> None:
         """The client closes: answer with a close frame, and close once that is written."""

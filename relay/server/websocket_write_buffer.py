@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from relay.hub.delayed_client_acks import DelayedClientAcks
-from relay.protocol.commands_and_events import Bye, Event, Moving, Refused, Replaced, Welcome
+from relay.protocol.commands_and_events import Bye, Event, Moving, Quit, Refused, Replaced, Welcome
 from relay.protocol.errors import Code
 from relay.server.write_buffer import WriteBuffer
 from relay.session.session import Session
@@ -42,7 +42,9 @@ class WebSocketWriteBuffer(WriteBuffer):
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Refused):
-            self.end = _REFUSALS.get(event.code, self.end)
+            # A client that loses its name goes on without one, unless it is about to quit.
+            if event.code is not Code.NAME_LOST or isinstance(self.session.pending, Quit):
+                self.end = _REFUSALS.get(event.code, self.end)
         # A client whose name is lost while it quits gets `bye` as well; the name is the news.
         elif not isinstance(event, Bye) or self.end is not NAME_LOST:
             self.end = _ENDS[type(event)]

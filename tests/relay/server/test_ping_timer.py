@@ -15,12 +15,18 @@ class Pinging:
     """A connection that wants to look again after a while."""
 
     def __init__(self, after: float) -> None:
-        self.after = after
+        self.after: float | None = after  # None: it fails
+        self.failed = False
         self.looks: list[float] = []
 
     def ping_if_due(self, now: float) -> float:
         self.looks.append(now)
+        if self.after is None:
+            raise RuntimeError("a defect")
         return now + self.after
+
+    def fail(self) -> None:
+        self.failed = True
 
 
 async def test_each_looks_when_it_wants_to_and_never_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,6 +40,19 @@ async def test_each_looks_when_it_wants_to_and_never_before(monkeypatch: pytest.
     assert all(then - one >= 0.01 for one, then in zip(often.looks, often.looks[1:], strict=False))
     assert len(seldom.looks) == 1
     ping_timer.close()
+
+
+@pytest.mark.parametrize("broken", [1, 2, 3])
+async def test_one_that_fails_takes_nothing_from_the_others(broken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEP_SECONDS", 0.01)
+    timer, ones = PingTimer(), [Pinging(0.01) for _ in range(4)]
+    for one in ones[:broken]:
+        one.after = None
+    for one in ones:
+        timer.add(one, 0.0)
+    await until(lambda: all(len(one.looks) == 3 for one in ones[broken:]))
+    assert all(one.failed and len(one.looks) == 1 for one in ones[:broken])
+    timer.close()
 
 
 async def test_who_is_gone_is_forgotten_and_with_the_last_the_timer_ends(monkeypatch: pytest.MonkeyPatch) -> None:

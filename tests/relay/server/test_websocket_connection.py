@@ -185,6 +185,24 @@ class TestControlFrames:
         connection.ping_if_due(connection._out.wrote_at + module.PING_SECONDS)
         assert not connection.write_buffer.size
 
+    async def test_a_defect_while_it_pings_ends_this_connection_only(
+        self, hub: Hub, wire: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "PING_SECONDS", 0.01)
+        monkeypatch.setattr(ping_timer, "STEP_SECONDS", 0.01)
+        http = http_server(hub)
+        ann, ben = await browser(wire, http), await browser(wire, http)
+        ping = WebSocketConnection.ping_if_due
+
+        def broken(of: WebSocketConnection, now: float) -> float:
+            if of is ann.wire.connection:
+                raise RuntimeError("a defect")
+            return ping(of, now)
+
+        monkeypatch.setattr(WebSocketConnection, "ping_if_due", broken)
+        await until(lambda: ann.closes == [1011])
+        await until(lambda: [one.opcode for one in ben.seen][:3] == [PING] * 3)
+
 
 class TestTheNodeCloses:
     """Each end has its code, and waits for the client's close frame."""
@@ -237,6 +255,16 @@ class TestTheNodeCloses:
         await ann.told("welcome")
         ann.say(type="quit")
         await self.closed(ann, 1000)
+
+    async def test_a_name_that_was_lost_before_is_not_why_it_ends_later(
+        self, hub: Hub, wire: Connect, http: HttpServer
+    ) -> None:
+        ann = await user(wire, http, "ann")
+        hub.open_tick()
+        hub.sessions["ann"].name_lost()
+        await ann.told("error")
+        hub.dismiss()
+        await self.closed(ann, 1001)
 
     async def test_when_no_name_comes_in_time(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         hub.limits = Limits(name=0.02)
