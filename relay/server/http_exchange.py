@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from relay.hub.hub import Hub
+from relay.hub.loop_tick import log_defect
 from relay.hub.rate_limit import ClientSource
 from relay.metrics import Limit
 from relay.server.connection import replay
@@ -14,18 +15,21 @@ from relay.web.answers import refusal
 from relay.web.head import BadHead, Head, HeadReader
 from relay.web.responder import UPGRADED, HttpResponder
 
-# The time for the head of a request, from the end of its first line on.
-HEAD_SECONDS: Final = 10.0
 # A connection is closed this long after its answer, if the client doesn't close it before. Until then what the client
 # still sends is read and dropped: if it stayed in the kernel, TCP would take the answer back.
 LINGER_SECONDS: Final = 5.0
+# A connection that is being closed is cut off after this time, if the client hasn't read its answer. The kernel holds
+# most of it, so only the rest of a large file has to be read in this time.
+UNREAD_SECONDS: Final = 30.0
 READ_BYTES: Final = 4 * 1024
 
 
 class HttpExchange(asyncio.BufferedProtocol):
     """See the module. `begin` has to be called with the first bytes."""
 
-    def __init__(self, server: "HttpServer", transport: asyncio.Transport, origin: ClientSource) -> None:
+    def __init__(
+        self, server: "HttpServer", transport: asyncio.Transport, origin: ClientSource, deadline: float
+    ) -> None:
         self._server = server
         self._transport = transport
         self._origin = origin
@@ -33,7 +37,7 @@ class HttpExchange(asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._answered = False
         self._full = False
-        self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._late)
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._late)
 
     def begin(self, data: bytes) -> None:
         """Take the first bytes."""
@@ -53,7 +57,7 @@ class HttpExchange(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """Close once the answer is written: the client sends nothing more."""
-        self._transport.close()
+        self._close()
         return True
 
     def pause_writing(self) -> None:
@@ -79,12 +83,14 @@ class HttpExchange(asyncio.BufferedProtocol):
     def _feed(self, data: bytes) -> None:
         try:
             head = self._reader.feed(data)
+            if head is not None:
+                self._handle(head)
         except BadHead as error:
             self._server.counts_bad_head(error)
             self._answer(refusal(error.status, str(error)), linger=True)
-        else:
-            if head is not None:
-                self._handle(head)
+        except Exception:
+            log_defect()
+            self._answer(refusal(500, "A defect of this node; its log has more."), linger=True)
 
     def _late(self) -> None:
         self._server.hub.counts.hit(Limit.HTTP_HEAD)
@@ -125,9 +131,15 @@ class HttpExchange(asyncio.BufferedProtocol):
         self._timer.cancel()
         self._transport.write(data)
         if linger:
-            self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
+            self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._close)
         else:
-            self._transport.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close once the client has read the answer, or after `UNREAD_SECONDS`."""
+        self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(UNREAD_SECONDS, self._transport.abort)
+        self._transport.close()
 
 
 class HttpServer:
@@ -149,9 +161,9 @@ class HttpServer:
         self.ping_timer: Final = PingTimer()
         self._open: set[HttpExchange] = set()
 
-    def take_over(self, transport: asyncio.Transport, data: bytes, origin: ClientSource) -> None:
+    def take_over(self, transport: asyncio.Transport, data: bytes, origin: ClientSource, deadline: float) -> None:
         """See `HttpTakeover`."""
-        exchange = HttpExchange(self, transport, origin)
+        exchange = HttpExchange(self, transport, origin, deadline)
         self._open.add(exchange)
         exchange.begin(data)
 

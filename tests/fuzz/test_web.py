@@ -201,15 +201,15 @@ heads = st.one_of(
 )
 
 
-@given(first_lines | st.binary(max_size=40), CUTS)
-def test_a_first_line_is_taken_for_the_same_however_it_is_cut(line: bytes, cuts: list[int]) -> None:
+@given(first_lines | st.binary(max_size=40), CUTS, st.sampled_from([1, 5, 20, HEAD_BYTES]))
+def test_a_first_line_is_taken_for_the_same_however_it_is_cut(line: bytes, cuts: list[int], limit: int) -> None:
     so_far, told = b"", []
     for piece in cut(line, cuts):
         so_far += piece
-        told.append(look(so_far))
+        told.append(look(so_far, limit))
     decided = [speaks for speaks in told if speaks is not Speaks.UNKNOWN]
     assert len(set(decided)) <= 1, "it is never taken back"
-    assert not line or told[-1] is look(line)
+    assert not line or told[-1] is look(line, limit)
 
 
 def head_of(pieces: list[bytes]) -> Any:

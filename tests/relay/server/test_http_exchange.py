@@ -1,10 +1,14 @@
 """HTTP on a port for clients: what is answered, what becomes a client, and what that may cost."""
 
+import asyncio
+
 import pytest
 
+from relay.clock import clocks
 from relay.hub.hub import Hub
 from relay.hub.rate_limit import ClientSource
 from relay.metrics import Limit
+from relay.server import connection as connection_module
 from relay.server import http_exchange as module
 from relay.server.connection import Connection
 from relay.server.http_exchange import HttpExchange, HttpServer
@@ -264,6 +268,14 @@ class TestProxies:
         assert int(header(there, "retry-after") or 0) > 0
 
 
+async def test_the_date_of_an_answer_is_the_node_s(
+    wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A simulated node has another time than its machine."""
+    monkeypatch.setattr(clocks, "wall", lambda: 784111777.0)
+    assert header(asked(wire, http, get()), "date") == "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
 class TestLimits:
     @pytest.mark.parametrize("pieces", [500, 100_000])
     async def test_a_head_that_is_too_large(self, pieces: int, hub: Hub, wire: Connect, http: HttpServer) -> None:
@@ -276,12 +288,75 @@ class TestLimits:
     async def test_one_that_takes_too_long(
         self, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "HEAD_SECONDS", 0.02)
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.02)
         monkeypatch.setattr(module, "LINGER_SECONDS", 0.02)
         there = asked(wire, http, get()[:-2])
         await until(lambda: there.closed)
         assert status(there) == 408
         assert hub.counts.limits[Limit.HTTP_HEAD] == 1
+
+    @pytest.mark.parametrize("line", [b"GET /", b"POST http://x", b"OPTIONS *", b"GET / HTTP/1.1\r"])
+    async def test_a_line_that_takes_too_long(
+        self, line: bytes, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its time begins with its first byte, and a name never looks like that."""
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.02)
+        there = wire(http=http)
+        for byte in line:
+            there.send(bytes([byte]))
+        await until(lambda: isinstance(there.connection, HttpExchange) and there.sent)
+        assert status(there) == 408
+        assert hub.counts.limits[Limit.HTTP_HEAD] == 1
+        assert not hub.clients
+
+    async def test_its_time_begins_with_its_first_byte(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.02)
+        there = asked(wire, http, b"GET ")
+        start = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > start + 0.03)
+        assert isinstance(there.connection, Connection), "this may still be a name"
+        there.send(b"/")
+        await until(lambda: there.sent)
+        assert status(there) == 408
+
+    async def test_a_slow_name_has_the_time_of_a_name(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.01)
+        there = asked(wire, http, b"ann")
+        start = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > start + 0.02)
+        there.send(b"\n")
+        await until(lambda: there.sent.endswith(b"OK\n"))
+
+    async def test_an_answer_that_is_not_read_does_not_hold_a_place_for_ever(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "UNREAD_SECONDS", 0.02)
+        there = wire(http=http)
+        there.full = True
+        there.send(get())
+        assert there.closed
+        await until(lambda: there.aborted)
+
+    async def test_nor_one_whose_request_had_a_body(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "UNREAD_SECONDS", 0.02)
+        monkeypatch.setattr(module, "LINGER_SECONDS", 0.02)
+        there = wire(http=http)
+        there.full = True
+        there.send(get(method="POST", Content_Length="10"))
+        await until(lambda: there.aborted)
+
+    async def test_a_defect_is_answered(self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(*_: object) -> None:
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(HttpResponder, "reply", broken)
+        assert status(asked(wire, http, get())) == 500
 
     async def test_a_broken_one(self, wire: Connect, http: HttpServer) -> None:
         assert status(asked(wire, http, b"GET / HTTP/1.1\r\n\r\n")) == 400
