@@ -11,11 +11,12 @@ from relay.server import connection as connection_module
 from relay.server import ping_timer
 from relay.server import websocket_connection as module
 from relay.server.http_exchange import HttpServer
-from relay.server.read_gate import NAMELESS_BYTES, REPLY_BYTES
+from relay.server.read_gate import AHEAD_LINES, NAMELESS_BYTES, REPLY_BYTES
 from relay.server.websocket_connection import WebSocketConnection
+from relay.session.memory_budget import PLENTY
 from relay.session.operator_kick import kick
 from relay.session.runtime_interface import Limits
-from tests.relay.desk import Connect, program, until
+from tests.relay.desk import Connect, Wire, program, until
 from tests.relay.web_desk import Browser, browser, http_server, user
 from tests.support.web import CLOSE, CONTINUATION, PING, PONG, close, frame, handshake
 
@@ -142,6 +143,45 @@ class TestControlFrames:
             ann.send(flood)
         await until(lambda: not ann.wire.reading)
         assert ann.wire.connection.write_buffer.size < 2 * REPLY_BYTES
+
+    async def test_one_behind_messages_that_wait_is_answered(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        """A library takes a connection without a pong for dead, and this one only waits for its partner."""
+        ann, ben = await self.held_up(hub, wire, http)
+        ann.send(frame(b"alive?", PING))
+        await until(lambda: (PONG, b"alive?") in ann.frames())
+        ben.send(b'{"type":"ack","id":8}\n')
+        await until(lambda: ben.sent.count(b'"text"') == 10)
+
+    async def test_one_behind_more_than_is_read_ahead_waits_with_them(
+        self, hub: Hub, wire: Connect, http: HttpServer
+    ) -> None:
+        ann, ben = await self.held_up(hub, wire, http)
+        for n in range(11, 12 + AHEAD_LINES):
+            ann.say(type="msg", id=n, text="x")
+        await until(lambda: not ann.wire.reading)
+        assert len(ann.wire.connection.lines) <= AHEAD_LINES + 1
+        ann.send(frame(b"alive?", PING))
+        for n in range(8, 9 + AHEAD_LINES, 8):
+            ben.send(b'{"type":"ack","id":%d}\n' % n)
+            await until(lambda n=n: ben.sent.count(b'"text"') >= n + 3)  # type: ignore[misc]
+        await until(lambda: (PONG, b"alive?") in ann.frames())
+
+    async def test_nothing_is_read_ahead_while_memory_is_short(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+        ann, _ = await self.held_up(hub, wire, http)
+        hub.memory_budget.allowance = PLENTY - 1
+        ann.say(type="msg", id=11, text="x")
+        await until(lambda: not ann.wire.reading)
+
+    async def held_up(self, hub: Hub, wire: Connect, http: HttpServer) -> tuple[Browser, Wire]:
+        """A client that acknowledges nothing and has said ten messages, and its partner, who has acknowledged none."""
+        ann, ben = await user(wire, http, "ann"), await program(wire, b"ben", b"true")
+        ann.say(type="to", name="ben")
+        await ann.told("paired")
+        for n in range(1, 11):
+            ann.say(type="msg", id=n, text="x")
+        await until(lambda: ben.sent.count(b'"text"') == 8)
+        assert len(ann.wire.connection.lines) == 2
+        return ann, ben
 
     @pytest.mark.parametrize(
         "flood",
@@ -323,9 +363,8 @@ class TestTheNodeCloses:
         ann, ben = await user(wire, http, "ann"), await program(wire, b"ben", b"true")
         ann.say(type="to", name="ben")
         await ann.told("paired")
-        for n in range(1, 9):
+        for n in range(1, 300):
             ann.say(type="msg", id=n, text="x")
-        ann.say(type="msg", id=9, text="x")
         await until(lambda: not ann.wire.reading)
         ben.reset()
         ann.wire.connection.session.runtime.close(ann.wire.connection.session)
@@ -353,6 +392,20 @@ class TestTheClientCloses:
         await ann.told("paired")
         ann.send(frame(b'{"type":"msg","id":1,"text":"last words"}') + close(1000))
         await until(lambda: b"last words" in ben.sent)
+        await until(lambda: b'"away"' in ben.sent)
+
+    async def test_what_it_said_while_it_waited_is_handled_later(self, wire: Connect, http: HttpServer) -> None:
+        ann, ben = await user(wire, http, "ann"), await program(wire, b"ben", b"true")
+        ann.say(type="to", name="ben")
+        await ann.told("paired")
+        for n in range(1, 11):
+            ann.say(type="msg", id=n, text="x")
+        ann.send(close(1000))
+        await until(lambda: ann.wire.closed)
+        ann.wire.reset()
+        await until(lambda: ben.sent.count(b'"text"') == 8)
+        ben.send(b'{"type":"ack","id":8}\n')
+        await until(lambda: ben.sent.count(b'"text"') == 10)
         await until(lambda: b'"away"' in ben.sent)
 
     async def test_after_quit_its_name_is_free(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
