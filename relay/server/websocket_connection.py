@@ -13,7 +13,7 @@ from relay.metrics import Limit
 from relay.server.connection import Connection, received
 from relay.server.ping_timer import PingTimer
 from relay.server.read_gate import NAMELESS_BYTES
-from relay.server.websocket_write_buffer import DONE, WebSocketWriteBuffer
+from relay.server.websocket_write_buffer import WebSocketWriteBuffer
 from relay.server.write_buffer import WriteBuffer
 from relay.session.session import State
 from relay.web.dialect import WEB
@@ -25,6 +25,8 @@ PING_SECONDS: Final = 25.0
 CLOSE_SECONDS: Final = 5.0
 
 NO_NAME: Final = End(1008, "no name came in time")
+# The client has said nothing that a code could answer.
+NO_CODE: Final = End(1005)
 DEFECT: Final = End(1011, "a defect of the node")
 
 
@@ -73,7 +75,7 @@ class WebSocketConnection(Connection):
     def eof_received(self) -> bool:
         """Treat the end of the stream as a close: a WebSocket client that sends nothing more is gone."""
         self._hub.open_tick()
-        self._hear_end(DONE)
+        self._hear_end(NO_CODE)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
