@@ -131,6 +131,7 @@ class HttpExchange(asyncio.BufferedProtocol):
         self._timer.cancel()
         self._transport.write(data)
         if linger:
+            self._transport.write_eof()  # or the client would wait for more
             self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._close)
         else:
             self._close()

@@ -191,6 +191,7 @@ class Tcp(asyncio.Transport):
         self.full = False
         self.closed = False  # the node closed it, after everything was written
         self.aborted = False
+        self.eof_written = False  # by the node
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         assert high == 0
@@ -205,6 +206,10 @@ class Tcp(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed or self.aborted
+
+    def write_eof(self) -> None:
+        assert not self.eof_written
+        self.eof_written = True
 
     def close(self) -> None:
         self.closed = True
@@ -231,7 +236,6 @@ class Wire(Tcp):
         self.writes: list[bytes] = []
         self.rounds: list[int] = []  # the loop iteration of each write
         self._unsent: deque[bytes] = deque()
-        self.eof_written = False  # by the node
         self.connection = Connection(hub, max_line, classic=classic, http=http, origin=origin)
         self.connection.connection_made(self)
 
@@ -297,10 +301,6 @@ class Wire(Tcp):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.connection = cast(Connection, protocol)
-
-    def write_eof(self) -> None:
-        assert not self.eof_written
-        self.eof_written = True
 
     def resume_reading(self) -> None:
         super().resume_reading()

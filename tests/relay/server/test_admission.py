@@ -287,6 +287,7 @@ class TestNoRoom:
             browser.say(bytes([byte]))
         assert status in browser.written
         assert b"\r\nRetry-After: " in browser.written
+        assert browser.eof_written
         browser.abort()
         assert (admission.open, admission.turned_away) == (1, 0)
 

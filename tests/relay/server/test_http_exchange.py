@@ -368,6 +368,7 @@ class TestLimits:
         there = asked(wire, http, get(method="POST", Content_Length="100000"))
         there.send(b"x" * 100_000)
         assert there.sent.startswith(b"HTTP/1.1 405 ")
+        assert there.eof_written
         assert not there.closed
         assert not there.unsent
         there.end()
