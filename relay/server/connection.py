@@ -507,7 +507,10 @@ class Connection(asyncio.BufferedProtocol):
     def _nameless(self) -> None:
         """Abort, since the time for the name is over, or first handle the lines that arrived in time and wait."""
         self._timer = None
-        if self.lines and not self.write_buffer.behind:
+        if isinstance(self._framer, FirstLine) and self._framer.likely_http:
+            self._hub.open_tick()
+            self._hand_over()  # it has the time of a request
+        elif self.lines and not self.write_buffer.behind:
             self._overdue = True
         else:
             self._hub.counts.hit(Limit.NAME_TIME)

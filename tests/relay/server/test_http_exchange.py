@@ -321,6 +321,16 @@ class TestLimits:
         await until(lambda: there.sent)
         assert status(there) == 408
 
+    async def test_it_is_not_the_time_of_a_name(
+        self, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.05)
+        hub.limits = Limits(name=0.01)
+        there = asked(wire, http, b"GET / HT")
+        await until(lambda: there.sent or there.aborted)
+        assert status(there) == 408
+        assert not hub.counts.limits[Limit.NAME_TIME]
+
     async def test_a_slow_name_has_the_time_of_a_name(
         self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
