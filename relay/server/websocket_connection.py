@@ -23,6 +23,9 @@ from relay.web.frames import PING_FRAME, TOO_BIG, End, MessageFramer
 PING_SECONDS: Final = 25.0
 # The time from the node's close frame to the client's. A browser answers in a round trip.
 CLOSE_SECONDS: Final = 5.0
+# The time in which what a client said before its close frame is answered before the frame is: as much as a claim or a
+# look-up may take. Longer waits are for other users.
+ANSWER_SECONDS: Final = 1.0
 
 NO_NAME: Final = End(1008, "no name came in time")
 # The client has said nothing that a code could answer.
@@ -123,14 +126,29 @@ class WebSocketConnection(Connection):
         self._end(DEFECT)
 
     def _hear_end(self, end: End) -> None:
-        """The client closes: answer with a close frame, and close once that is written."""
+        """The client closes: answer with a close frame, and close once that is written.
+
+        What it said before is answered first, if that takes no longer than `ANSWER_SECONDS`.
+        """
         if self._heard_end:
             return
         self._heard_end = True
+        self._hub.mark_dirty(self)
         if not self._out.closed:
-            self._end(end)
-        else:
-            self._hub.mark_dirty(self)
+            self._out.answer_end(end)
+            self._stop_timer()
+            self._timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._end, end)
+            self._hang_up()
+
+    def settle(self) -> None:
+        """See `Connection`."""
+        super().settle()
+        if self._heard_end and not self.lines:
+            self._end(self._out.end)
+
+    def _mind_name(self) -> None:
+        if not self._heard_end:
+            super()._mind_name()
 
     def _end(self, end: End) -> None:
         """Close the connection with this code. To the session its client is lost."""
@@ -145,6 +163,8 @@ class WebSocketConnection(Connection):
 
     def close(self) -> None:
         """Close once the client has read what it was sent, and has answered the close frame."""
+        if self._heard_end:
+            self._end(self._out.end)
         if self._out.closed:
             self._drop_lines()
             return

@@ -27,11 +27,12 @@ _REFUSALS: Final = {Code.KICKED: KICKED, Code.NAME_LOST: NAME_LOST}
 class WebSocketWriteBuffer(WriteBuffer):
     """See `WriteBuffer`. `close` adds a close frame, whose code follows from what the client was told before."""
 
-    __slots__ = ("end", "wrote_at")
+    __slots__ = ("_end_known", "end", "wrote_at")
 
     def __init__(self, transport: asyncio.WriteTransport, session: Session, delayed_acks: DelayedClientAcks) -> None:
         super().__init__(transport, WEB, session, delayed_acks)
         self.end = AWAY
+        self._end_known = False  # whatever the client is told
         self.wrote_at = asyncio.get_running_loop().time()
 
     def tell(self, event: Event) -> bool:
@@ -40,7 +41,13 @@ class WebSocketWriteBuffer(WriteBuffer):
             self._note(event)
         return super().tell(event)
 
+    def answer_end(self, end: End) -> None:
+        """End with this code, which answers the client's close frame, whatever the client is told before."""
+        self.end, self._end_known = end, True
+
     def _note(self, event: Event) -> None:
+        if self._end_known:
+            return
         if isinstance(event, Refused):
             # A client that loses its name goes on without one, unless it is about to quit.
             if event.code is not Code.NAME_LOST or isinstance(self.session.pending, Quit):

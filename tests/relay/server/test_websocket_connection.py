@@ -394,7 +394,24 @@ class TestTheClientCloses:
         await until(lambda: b"last words" in ben.sent)
         await until(lambda: b'"away"' in ben.sent)
 
-    async def test_what_it_said_while_it_waited_is_handled_later(self, wire: Connect, http: HttpServer) -> None:
+    async def test_what_it_said_before_is_answered_first_however_it_is_cut(
+        self, wire: Connect, http: HttpServer
+    ) -> None:
+        said = (HELLO, {"type": "who", "name": "zoe"}, {"type": "quit"})
+        talk = b"".join(frame(json.dumps(one).encode()) for one in said) + close(3000)
+        for size in (1, 7, len(talk)):
+            there = await browser(wire, http)
+            for at in range(0, len(talk), size):
+                there.send(talk[at : at + size])
+            await until(lambda there=there: there.wire.closed)  # type: ignore[misc]
+            assert there.closes == [3000]
+            told = [json.loads(one.payload)["type"] for one in there.frames()[:-1]]
+            assert told == ["welcome", "presence", "bye"]
+
+    async def test_what_it_said_while_it_waited_is_handled_later(
+        self, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.02)
         ann, ben = await user(wire, http, "ann"), await program(wire, b"ben", b"true")
         ann.say(type="to", name="ben")
         await ann.told("paired")
