@@ -44,9 +44,9 @@ from relay.session.drain import Drain
 from relay.session.runtime_interface import Limits
 from relay.tasks.restart import RestartedTasks
 from relay.web import page_files
-from relay.web.door import Door
 from relay.web.forwarded import TrustedProxies
 from relay.web.origins import OriginRules
+from relay.web.responder import HttpResponder
 
 # The pause between tries to reach Redis at the start, and how long the first echo may take before the log says so.
 WAIT_SECONDS: Final = 0.2
@@ -130,7 +130,7 @@ class Node:
             self._hub.bus,
             self._hub.control_messages,
         )
-        self._admission = Admission(self._hub, _terms(config), self._context, _door(config, self._loopback))
+        self._admission = Admission(self._hub, _terms(config), self._context, _responder(config, self._loopback))
         self._reporter = StatusPublisher(
             config, node_id, self._redis_client, self._keys, hub=self._hub, trouble=self._why_not_ready
         )
@@ -407,11 +407,11 @@ def _terms(config: Config) -> AdmissionLimits:
     )
 
 
-def _door(config: Config, loopback: bool) -> Door:
+def _responder(config: Config, loopback: bool) -> HttpResponder:
     """Return the rules for browsers. `loopback`: the node listens on a loopback address."""
     rules = OriginRules(config.origin, loopback=loopback, siblings=config.siblings)
     page = page_files.load() if config.page else None
-    return Door(
+    return HttpResponder(
         rules, TrustedProxies(config.trusted_proxy), page, secure=config.tls_cert is not None, siblings=config.siblings
     )
 

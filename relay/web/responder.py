@@ -26,7 +26,7 @@ class Reply(Struct, frozen=True):
     data: bytes
 
 
-class Door:
+class HttpResponder:
     """The rules of a node for browsers. It has no connections.
 
     Args:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from relay.hub.delayed_client_acks import DelayedClientAcks
-from relay.protocol.commands_and_events import Bye, Event, Moving, Refused, Replaced, Welcome
+from relay.protocol.commands_and_events import Bye, Event, Moving, Quit, Refused, Replaced, Welcome
 from relay.protocol.errors import Code
 from relay.server.write_buffer import WriteBuffer
 from relay.session.session import Session
@@ -24,14 +24,15 @@ _LAST_WORDS: Final = frozenset({*_ENDS, Refused})
 _REFUSALS: Final = {Code.KICKED: KICKED, Code.NAME_LOST: NAME_LOST}
 
 
-class WebWriteBuffer(WriteBuffer):
+class WebSocketWriteBuffer(WriteBuffer):
     """See `WriteBuffer`. `close` adds a close frame, whose code follows from what the client was told before."""
 
-    __slots__ = ("end", "wrote_at")
+    __slots__ = ("_end_known", "end", "wrote_at")
 
     def __init__(self, transport: asyncio.WriteTransport, session: Session, delayed_acks: DelayedClientAcks) -> None:
         super().__init__(transport, WEB, session, delayed_acks)
         self.end = AWAY
+        self._end_known = False  # whatever the client is told
         self.wrote_at = asyncio.get_running_loop().time()
 
     def tell(self, event: Event) -> bool:
@@ -40,9 +41,17 @@ class WebWriteBuffer(WriteBuffer):
             self._note(event)
         return super().tell(event)
 
+    def answer_end(self, end: End) -> None:
+        """End with this code, which answers the client's close frame, whatever the client is told before."""
+        self.end, self._end_known = end, True
+
     def _note(self, event: Event) -> None:
+        if self._end_known:
+            return
         if isinstance(event, Refused):
-            self.end = _REFUSALS.get(event.code, self.end)
+            # A client that loses its name goes on without one, unless it is about to quit.
+            if event.code is not Code.NAME_LOST or isinstance(self.session.pending, Quit):
+                self.end = _REFUSALS.get(event.code, self.end)
         # A client whose name is lost while it quits gets `bye` as well; the name is the news.
         elif not isinstance(event, Bye) or self.end is not NAME_LOST:
             self.end = _ENDS[type(event)]

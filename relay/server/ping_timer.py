@@ -6,43 +6,58 @@ A timer for each connection would cost an idle one a tenth of its memory.
 import asyncio
 from typing import Final, Protocol
 
+from relay.hub.loop_tick import log_defect
+
 # The precision of pings.
 STEP_SECONDS: Final = 1.0
 
 
-class Beating(Protocol):
+class Pinging(Protocol):
     """A connection that sends pings."""
 
-    def beat(self, now: float) -> float:
+    def ping_if_due(self, now: float) -> float:
         """Send a ping if one is due. Returns when to look again, by the clock of the loop."""
 
+    def fail(self) -> None:
+        """End the connection, because of a defect."""
 
-class Heartbeat:
+
+class PingTimer:
     """Keeps connections by the step at whose end they have to look."""
 
     def __init__(self) -> None:
-        self._steps: dict[int, set[Beating]] = {}
+        self._steps: dict[int, set[Pinging]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, one: Beating, at: float) -> None:
+    def add(self, one: Pinging, at: float) -> None:
         """Have a connection look at this time, or up to `STEP_SECONDS` later."""
         self._steps.setdefault(int(at / STEP_SECONDS) + 1, set()).add(one)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(STEP_SECONDS, self._look)
 
-    def discard(self, one: Beating) -> None:
+    def discard(self, one: Pinging) -> None:
         """Forget a connection that is gone."""
         for step in self._steps.values():
             step.discard(one)
 
     def _look(self) -> None:
-        self._timer = None
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(STEP_SECONDS, self._look) if self._steps else None
+        now = loop.time()
         for due in [step for step in self._steps if step * STEP_SECONDS <= now]:
-            for one in self._steps.pop(due):
-                self.add(one, one.beat(now))
-        if self._steps and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(STEP_SECONDS, self._look)
+            ones = self._steps[due]
+            while ones:
+                self._ask(ones.pop(), now)
+            del self._steps[due]
+
+    def _ask(self, one: Pinging, now: float) -> None:
+        try:
+            at = one.ping_if_due(now)
+        except Exception:  # a defect of one connection must not take their pings from all others
+            log_defect()
+            one.fail()
+        else:
+            self.add(one, at)
 
     def close(self) -> None:
         """Stop the timer, because the node stops."""

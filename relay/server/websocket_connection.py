@@ -11,9 +11,9 @@ from relay.hub.loop_tick import log_defect
 from relay.hub.rate_limit import NOWHERE, ClientSource
 from relay.metrics import Limit
 from relay.server.connection import Connection, received
-from relay.server.heartbeat import Heartbeat
+from relay.server.ping_timer import PingTimer
 from relay.server.read_gate import NAMELESS_BYTES
-from relay.server.web_write_buffer import DONE, WebWriteBuffer
+from relay.server.websocket_write_buffer import WebSocketWriteBuffer
 from relay.server.write_buffer import WriteBuffer
 from relay.session.session import State
 from relay.web.dialect import WEB
@@ -23,36 +23,41 @@ from relay.web.frames import PING_FRAME, TOO_BIG, End, MessageFramer
 PING_SECONDS: Final = 25.0
 # The time from the node's close frame to the client's. A browser answers in a round trip.
 CLOSE_SECONDS: Final = 5.0
+# The time in which what a client said before its close frame is answered before the frame is: as much as a claim or a
+# look-up may take. Longer waits are for other users.
+ANSWER_SECONDS: Final = 1.0
 
 NO_NAME: Final = End(1008, "no name came in time")
+# The client has said nothing that a code could answer.
+NO_CODE: Final = End(1005)
 DEFECT: Final = End(1011, "a defect of the node")
 
 
-class WebConnection(Connection):
+class WebSocketConnection(Connection):
     """See `Connection`. The session knows nothing of WebSocket.
 
     `connection_made` has to be called once the answer to the opening handshake is written.
     """
 
-    __slots__ = ("_heard_end", "_heartbeat", "_messages", "_out", "_waits")
+    __slots__ = ("_heard_end", "_messages", "_out", "_ping_timer", "_waits")
 
-    _out: WebWriteBuffer
+    _out: WebSocketWriteBuffer
 
-    def __init__(self, hub: Hub, max_line: int, heartbeat: Heartbeat, *, origin: ClientSource = NOWHERE) -> None:
+    def __init__(self, hub: Hub, max_line: int, ping_timer: PingTimer, *, origin: ClientSource = NOWHERE) -> None:
         super().__init__(hub, max_line, origin=origin, counted=True, resumable=True)
         self._dialect = WEB
         self._framer = self._messages = MessageFramer(min(max_line, NAMELESS_BYTES), max_line)
         self._heard_end = False  # the client's close frame, or the end of its stream, has come
         self._waits = False  # for the client's close frame
-        self._heartbeat = heartbeat
+        self._ping_timer = ping_timer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `Connection`."""
         super().connection_made(transport)
-        self._heartbeat.add(self, asyncio.get_running_loop().time() + PING_SECONDS)
+        self._ping_timer.add(self, asyncio.get_running_loop().time() + PING_SECONDS)
 
     def _make_write_buffer(self) -> WriteBuffer:
-        self._out = WebWriteBuffer(self._transport, self.session, self._hub.delayed_acks)
+        self._out = WebSocketWriteBuffer(self._transport, self.session, self._hub.delayed_acks)
         self._messages.sink = self._out
         return self._out
 
@@ -68,17 +73,17 @@ class WebConnection(Connection):
                 self._controlled()
         except Exception:
             log_defect()
-            self._end(DEFECT)
+            self.fail()
 
     def eof_received(self) -> bool:
         """Treat the end of the stream as a close: a WebSocket client that sends nothing more is gone."""
         self._hub.open_tick()
-        self._hear_end(DONE)
+        self._hear_end(NO_CODE)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `Connection`."""
-        self._heartbeat.discard(self)
+        self._ping_timer.discard(self)
         self._messages.drop()
         super().connection_lost(exc)
 
@@ -102,8 +107,8 @@ class WebConnection(Connection):
                 self._hub.counts.hit(Limit.LINE)
             self._end(end)
 
-    def beat(self, now: float) -> float:
-        """See `Beating`. A client that doesn't read gets no ping: something is on its way to it."""
+    def ping_if_due(self, now: float) -> float:
+        """See `Pinging`. A client that doesn't read gets no ping: something is on its way to it."""
         out = self._out
         due = out.wrote_at + PING_SECONDS
         if due > now:
@@ -116,15 +121,34 @@ class WebConnection(Connection):
 
     # --- the end
 
+    def fail(self) -> None:
+        """See `Pinging`."""
+        self._end(DEFECT)
+
     def _hear_end(self, end: End) -> None:
-        """The client closes: answer with a close frame, and close once that is written."""
+        """The client closes: answer with a close frame, and close once that is written.
+
+        What it said before is answered first, if that takes no longer than `ANSWER_SECONDS`.
+        """
         if self._heard_end:
             return
         self._heard_end = True
+        self._hub.mark_dirty(self)
         if not self._out.closed:
-            self._end(end)
-        else:
-            self._hub.mark_dirty(self)
+            self._out.answer_end(end)
+            self._stop_timer()
+            self._timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._end, end)
+            self._hang_up()
+
+    def end_tick(self) -> None:
+        """See `Connection`."""
+        super().end_tick()
+        if self._heard_end and not self.lines:
+            self._end(self._out.end)
+
+    def _run_name_timer(self) -> None:
+        if not self._heard_end:
+            super()._run_name_timer()
 
     def _end(self, end: End) -> None:
         """Close the connection with this code. To the session its client is lost."""
@@ -139,6 +163,8 @@ class WebConnection(Connection):
 
     def close(self) -> None:
         """Close once the client has read what it was sent, and has answered the close frame."""
+        if self._heard_end:
+            self._end(self._out.end)
         if self._out.closed:
             self._drop_lines()
             return
