@@ -19,6 +19,7 @@ from relay.redis_url import Tls
 from relay.server import jwt_keys
 from relay.tools.testbed.certificates import client_context
 from tests.support.certificates import Authority
+from tests.support.rows import each_row
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_a_server_is_a_host_and_a_port(text: str, server: tuple[str, int]) -> No
     assert show_server(server) == text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "complaint"),
     [
         ("", "--server must be host:port, or [IPv6]:port, not ''"),
@@ -63,7 +64,7 @@ def test_any_other_server_is_refused(text: str, complaint: str) -> None:
     assert str(caught.value) == complaint
 
 
-@pytest.mark.parametrize(
+@each_row(
     "settings",
     [
         {},
@@ -81,7 +82,7 @@ def test_what_works_is_taken(settings: dict[str, Any]) -> None:
     Config(**settings)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "complaint"),
     [
         ({"host": ""}, "--host must be a host name or address, not ''"),
@@ -117,7 +118,7 @@ def test_what_cannot_work_is_refused_with_one_line(settings: dict[str, Any], com
     assert str(caught.value) == complaint
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "shown"),
     [
         ("redis://localhost:6379/1", "redis://localhost:6379/1"),

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.support.rows import each_row
 
 TESTS = Path(__file__).parents[1]
 REASON = "# private: "
@@ -82,7 +82,7 @@ def test_nothing_private_is_touched_without_a_reason() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("source", "found"),
     [
         ("hub._records.quiet", ["line 1: _records"]),

@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from tests.support.rows import each_row
 from tools.rename import verify_names
 from tools.rename.moves import split_off
 from tools.rename.names import Names, applied, edits
@@ -125,7 +126,7 @@ def test_a_paragraph_that_became_too_wide_is_wrapped_and_no_other() -> None:
 HERE = "class Old:\n    pass\n\n\ndef f(x: 'Old') -> Old:\n    return Old()\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("before", "after"),
     [
         ("from relay.a import Old\nOld()\n", "from relay.a import New\nNew()\n"),

@@ -28,6 +28,7 @@ from relay.bus.reliable_link import (
 )
 from relay.metrics import Counts
 from relay.session.peer_messages import VERSION, Ack, Text, decode
+from tests.support.rows import each_row
 
 A, B = "a" * 16, "b" * 16
 
@@ -107,7 +108,7 @@ class TestFrames:
         with suppress(BadFrame):
             unpack(raw)
 
-    @pytest.mark.parametrize(
+    @each_row(
         "raw",
         [
             b"",

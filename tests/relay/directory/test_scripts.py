@@ -9,6 +9,7 @@ import relay.directory.directory
 from relay.redis_client.client import Script
 from relay.tools.testbed.process import HOST
 from tests.relay.directory.conftest import OTHER, Run, ttl
+from tests.support.rows import each_row
 from tests.support.server import RedisServer
 
 # `server` is put before each of the other scripts.
@@ -365,7 +366,7 @@ class TestWhoTheServerIs:
             redis_store.acl_deluser(prefix)
 
 
-@pytest.mark.parametrize("name", sorted(SCRIPTS))
+@each_row("name", sorted(SCRIPTS))
 def test_each_touches_one_key_and_says_what_it_takes(name: str) -> None:
     text = Script(name).text.decode()
     header = [line for line in text.splitlines() if line.startswith("--")]

@@ -17,6 +17,7 @@ from precis_i18n.profile import Profile
 from relay.names import parse as names
 from relay.names.parse import InvalidName, Name, parse
 from relay.names.tables import repertoire, skeleton
+from tests.support.rows import each_row
 
 Form = Literal["NFC", "NFD", "NFKC"]
 FORMS: tuple[Form, ...] = ("NFC", "NFD", "NFKC")
@@ -52,7 +53,7 @@ def everything() -> Iterator[str]:
 # --- valid names
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "key"),
     [
         ("alice", "alice"),
@@ -157,7 +158,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("typed", "why"), REFUSED)
+@each_row(("typed", "why"), REFUSED)
 def test_what_is_no_name_is_refused_with_the_reason(typed: str, why: str) -> None:
     assert refusal(typed) == why
 
@@ -223,12 +224,12 @@ def test_the_short_way_for_ascii_names_leads_to_the_same_key(raw: str) -> None:
 # --- owners of look-alikes
 
 
-@pytest.mark.parametrize("typed", ["amy", "arny", "0il", "Oll", "m", "1", "alice", "ａｌｉｃｅ"])
+@each_row("typed", ["amy", "arny", "0il", "Oll", "m", "1", "alice", "ａｌｉｃｅ"])
 def test_an_ascii_name_is_owned_by_its_key_alone(typed: str) -> None:
     assert parse(typed).canonical_name == parse(typed).key
 
 
-@pytest.mark.parametrize(
+@each_row(
     "typed",
     [
         "аdmin",  # a Cyrillic а
@@ -247,7 +248,7 @@ def test_a_name_that_looks_like_ascii_is_refused(typed: str) -> None:
     assert refusal(typed) == names.LOOK_ALIKE
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other"),
     [
         ("mün", "rnün"),

@@ -9,6 +9,7 @@ import pytest
 from relay.net.tcp_health import KEEP_COUNT, KEEP_IDLE, KEEP_INTERVAL, LOOK_SECONDS, OWING_LOOKS, Look, keep_alive, look
 from relay.tools.testbed.process import HOST
 from tests.support.process import wait_until
+from tests.support.rows import each_row
 from tests.support.wire import Wire
 
 PROMISED = 30  # seconds
@@ -89,7 +90,7 @@ def test_one_who_is_gone_and_did_not_read_does_not(ours: socket.socket, client: 
     assert look(ours).waiting
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seen", "owing", "deaf"),
     [
         (Look(), False, False),

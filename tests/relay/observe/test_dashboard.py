@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import promql_parser
-import pytest
 import yaml
 from prometheus_client import parser
 
 from relay.metrics import Counts
 from relay.observe.prometheus_page import PrometheusPage, Reading
 from relay.observe.session_stats import Tally
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -120,7 +120,7 @@ def queries() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("where", queries())
+@each_row("where", queries())
 def test_a_query_asks_for_what_a_node_shows(where: str) -> None:
     shown = names()
     asked = list(selectors(queries()[where]))
@@ -130,7 +130,7 @@ def test_a_query_asks_for_what_a_node_shows(where: str) -> None:
         assert any(map(selector.fits, shown[selector.name])), f"{selector} fits no sample"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "good"),
     [
         ("rate(relay_claims_total[5m])", True),
