@@ -1,6 +1,6 @@
 """Fixtures for all tests: a real server, and separate nodes."""
 
-import os
+import gc
 import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -11,6 +11,7 @@ import redis
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import EXAMPLES
 from tests.support.leaks import open_things, tasks
 from tests.support.server import RedisServer
 
@@ -23,13 +24,12 @@ LONGEST = (
     *("sentinel_engine", "redis_tls", "examples", "pubsub_faults", "surroundings", "long_way", "back_pressure"),
 )
 
-# How fast examples come says how busy the machine is, and nothing about what is tested. Each run has others, and
-# `make test-all` and `make fuzz` have more of them.
+# How fast examples come says how busy the machine is, and nothing about what is tested. Each run has others.
 settings.register_profile(
     "busy",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=int(os.environ.get("EXAMPLES", "50")),
+    max_examples=EXAMPLES,
 )
 settings.load_profile("busy")
 
@@ -51,6 +51,12 @@ def give_children_default_dispositions() -> None:
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def pytest_collection_finish() -> None:
+    """Take what is imported and collected by now out of the garbage collector's sight: it stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ process of its own all the same, with real streams, signals and an exit status.
 """
 
 import fcntl
+import gc
 import json
 import os
 import select
@@ -155,9 +156,17 @@ def _measured() -> ModuleType | None:
 
 def serve(orders: socket.socket) -> None:
     """Fork for each order, and once more for the process that waits for it."""
+    import anyio
+
     import pairchat.cli
     import pairchat.screen  # noqa: F401  imported once, for all
 
+    # Likewise what a program would only import later: asyncio's side of anyio, and the encoding of host names.
+    anyio.run(anyio.sleep, 0)
+    "localhost".encode("idna")
+    # A collection in a child would write to each object that it shares with this process, and so copy all of them.
+    gc.collect()
+    gc.freeze()
     orders.send(b"ready")
     while True:
         order, streams, _, _ = socket.recv_fds(orders, 1 << 20, 4)

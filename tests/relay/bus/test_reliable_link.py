@@ -361,7 +361,7 @@ class Channel(RuleBasedStateMachine):
 
 
 TestChannel: Any = Channel.TestCase
-TestChannel.settings = settings(max_examples=max(50, settings().max_examples), stateful_step_count=40, deadline=None)
+TestChannel.settings = settings(stateful_step_count=40)
 
 
 def test_a_frame_of_an_older_node_is_understood() -> None:

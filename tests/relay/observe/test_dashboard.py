@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ ADDED = {"job", "instance"}
 VARIABLES = {"$instance": ".*", "$__rate_interval": "1m"}
 
 
+@cache
 def names() -> dict[str, list[dict[str, str]]]:
     """Return the labels of every sample of a node, by its name."""
 
@@ -102,16 +104,19 @@ def _walk(node: Any) -> Iterator[Selector]:
         assert isinstance(node, promql_parser.NumberLiteral), f"a test that overlooks {type(node)} proves nothing"
 
 
+@cache
 def rules() -> dict[str, dict[str, Any]]:
     """Return the alerts by their names."""
     groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 
+@cache
 def dashboard() -> Any:
     return json.loads((GRAFANA / "dashboards" / "relay.json").read_text())
 
 
+@cache
 def queries() -> dict[str, str]:
     """Return every query by its place."""
     found = {f"alert {name}": rule["expr"] for name, rule in rules().items()}

@@ -12,10 +12,11 @@ from relay.redis_client.dialing import pack
 from simulator.redis import Cluster, Sentinel, Sentinels, Server
 from simulator.redis.slots import slot_of
 from tests.simulator.redis.dialogue import Clock, new_server
+from tests.support.examples import share
 from tests.support.process import own_environment
 
 TICK = 0.1
-SEEDS = range(6)
+SEEDS = range(share(6))
 STEPS = 80
 QUIET = 60.0  # seconds in which everything has to be settled
 
