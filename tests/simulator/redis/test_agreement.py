@@ -211,7 +211,7 @@ def test_the_same_seed_is_the_same_history() -> None:
     own = history(1)
     assert own != history(2)
     command = [sys.executable, "-c", f"from {__name__} import history; print(history(1))"]
-    for order in "12":
+    for order in "12"[: share(2)]:
         environment = {**own_environment(), "PYTHONHASHSEED": order}
         result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=100)
         assert result.stdout.strip() == own
