@@ -20,9 +20,9 @@ help: ## Show this.
 run: $(VENV)/.installed ## Run a cluster of two nodes on ports 9999 and 10000, with a server of its own.
 	@exec $(BIN)/relay up
 
-# The tests wait more than they work, so a few more processes than two cores; each has a server and nodes of its own.
+# The tests wait more than they work, so twice as many processes as two cores; each has a server and nodes of its own.
 # A file's tests stay together, since what they share is made once.
-WORKERS ?= 3
+WORKERS ?= 4
 IN_PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Python compiles the tests once, and not in each worker of each run, also where PYTHONDONTWRITEBYTECODE is set (in images of
 # Docker it often is): to take their assertions apart costs a worker four seconds.

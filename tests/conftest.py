@@ -20,8 +20,10 @@ _serial = count(1)
 # Files of tests/integration, the longest first. A file runs in one process, so one that began late would be all that
 # is left to do in the end.
 LONGEST = (
-    *("torture", "torture_proof", "cluster_failover", "crash", "endpoint", "package", "half_open", "bench", "amnesia"),
-    *("sentinel_engine", "redis_tls", "examples", "pubsub_faults", "surroundings", "long_way", "back_pressure"),
+    *("surroundings", "torture", "crash", "simulation", "pairchat_resume", "pairchat_terminal", "package", "endpoint"),
+    *("half_open", "bench", "examples", "redis_away", "limits", "operate", "shutdown", "pubsub_faults", "amnesia"),
+    *("cluster_failover", "start_errors", "old_nodes", "torture_proof", "outages", "sentinel_engine", "redis_tls"),
+    *("long_way", "back_pressure", "resume", "rolling_restart"),
 )
 
 # How fast examples come says how busy the machine is, and nothing about what is tested. Each run has others.
