@@ -237,15 +237,15 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.mark.parametrize("option", NAMED)
 class TestAFileThatIsNone:
-    def test_without_an_end(self, option: str, authority: Authority) -> None:
+    def test_a_file_without_an_end_is_refused(self, option: str, authority: Authority) -> None:
         with pytest.raises(ConfigError, match=f"^{option} '/dev/zero' is longer than {MAX_FILE_BYTES} bytes$"):
             NAMED[option](Path("/dev/zero"), authority)
 
-    def test_a_folder(self, option: str, authority: Authority, tmp_path: Path) -> None:
+    def test_a_folder_is_refused(self, option: str, authority: Authority, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"^{option} .* can't be read: Is a directory$"):
             NAMED[option](tmp_path, authority)
 
-    def test_a_pipe_that_nobody_fills(
+    def test_a_pipe_that_nobody_fills_is_refused(
         self, option: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("relay.config.PIPE_SECONDS", 0.05)

@@ -108,7 +108,7 @@ class TestThePage:
         assert header(there, "x-content-type-options") == "nosniff"
         assert header(there, "referrer-policy") == "no-referrer"
 
-    async def test_its_files(self, wire: Connect, door: Front) -> None:
+    async def test_the_page_has_its_files(self, wire: Connect, door: Front) -> None:
         there = asked(wire, door, get("/app.js?v=1"))
         assert (status(there), header(there, "content-type")) == (200, "text/javascript; charset=utf-8")
 
@@ -133,7 +133,7 @@ class TestThePage:
         there = asked(wire, door, get(method=method))
         assert (status(there), header(there, "allow")) == (405, "GET, HEAD")
 
-    async def test_without_it_there_is_nothing(self, hub: Hub, wire: Connect) -> None:
+    async def test_there_is_nothing_without_the_page(self, hub: Hub, wire: Connect) -> None:
         for path in ("/", "/app.js", NODES_PATH):
             assert status(asked(wire, front(hub), get(path))) == 404
 
@@ -277,7 +277,7 @@ class TestLimits:
         assert status(there) == 408
         assert hub.counts.limits[Limit.HTTP_HEAD] == 1
 
-    async def test_a_broken_one(self, wire: Connect, door: Front) -> None:
+    async def test_a_broken_request_is_refused(self, wire: Connect, door: Front) -> None:
         assert status(asked(wire, door, b"GET / HTTP/1.1\r\n\r\n")) == 400
 
     async def test_who_has_the_answer_is_waited_for_while_it_still_speaks(

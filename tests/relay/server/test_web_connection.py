@@ -196,7 +196,7 @@ class TestTheNodeCloses:
         await until(lambda: there.wire.closed)
         assert len([one for one in there.seen if one.opcode == CLOSE]) == 1
 
-    async def test_after_bye(self, hub: Hub, wire: Connect, door: Front) -> None:
+    async def test_the_node_closes_after_bye(self, hub: Hub, wire: Connect, door: Front) -> None:
         ann = await user(wire, door, "ann")
         ann.say(type="quit")
         await self.closed(ann, 1000)
@@ -251,7 +251,9 @@ class TestTheNodeCloses:
         hub.dismiss()
         await self.closed(there, 1001)
 
-    async def test_after_a_defect(self, hub: Hub, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_node_closes_after_a_defect(
+        self, hub: Hub, wire: Connect, door: Front, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         ann = await user(wire, door, "ann")
 
         def broken(*_: object) -> None:
