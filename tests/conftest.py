@@ -55,10 +55,15 @@ def give_children_default_dispositions() -> None:
             signal.signal(number, lambda *_: None)
 
 
-def pytest_collection_finish() -> None:
-    """Take what is imported and collected by now out of the garbage collector's sight: it stays until the end."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what is imported and collected out of the garbage collector's sight: it stays until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,19 +22,21 @@ def each_row(
     """
     columns = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
     table = [(row,) if len(columns) == 1 else tuple(row) for row in rows]
-    labels = ["-".join(str(ids(value)) for value in row) for row in table] if callable(ids) else list(ids)
+    labels = ids if callable(ids) else list(ids)
     assert table, "a table without rows tests nothing"
+    assert callable(labels) or len(labels) == len(table)
 
     def as_one(test: Test) -> Test:
         @functools.wraps(test)
         def of_all_rows(*args: Any, **fixtures: Any) -> None:
             failed = []
-            for label, row in zip(labels, table, strict=True):
+            for number, row in enumerate(table):
                 try:
                     test(*args, **fixtures, **dict(zip(columns, row, strict=True)))
                 except FAILURES as error:
                     if str(error).startswith("Timeout"):  # of the whole test: the rows after it would have no limit
                         raise
+                    label = "-".join(map(str, map(labels, row))) if callable(labels) else labels[number]
                     error.add_note(f"in the row {label}")
                     failed.append(error)
             if len(failed) == 1:
