@@ -4,9 +4,10 @@ import pytest
 
 from pairchat import BadServer
 from pairchat.address import parse_address
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("written", "host", "port", "shown"),
     [
         ("localhost:9999", "localhost", 9999, "localhost:9999"),
@@ -21,7 +22,7 @@ def test_an_address_is_a_host_and_a_port(written: str, host: str, port: int, sho
     assert str(parse_address(written)) == shown
 
 
-@pytest.mark.parametrize(
+@each_row(
     "wrong",
     ["", ":9999", "::1", "::1:9999", "[::1", "[::1]x", "h:", "h:0", "h:65536", "h:x", "h:١", "a b:1", "h:9" * 99],
 )

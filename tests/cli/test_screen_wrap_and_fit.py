@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from pairchat.escape import word
 from pairchat.screen.theme import NAMES, Theme, name_style
 from pairchat.screen.wrap_and_fit import columns, fit, normalize_widths, pad_left, wrap
+from tests.support.rows import each_row
 
 PIECES = [*"ab ,", "日", "👋", "é", "e\u0301", "ש", "\u200d", "\ufe0f", "🏽", "🇩", "🇪", "\t", "\x1b"]
 TEXTS = st.lists(st.sampled_from(PIECES)).map("".join)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "shown", "width"),
     [
         ("abc", "abc", 3),

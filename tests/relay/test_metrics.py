@@ -22,6 +22,7 @@ from relay.session.runtime_interface import Limits
 from tests.relay.bus_desk import Desk
 from tests.relay.desk import Connect, text, until
 from tests.relay.world import World, enter, pair
+from tests.support.rows import each_row
 from tests.support.server import RedisServer
 
 WINDOW = 8
@@ -34,7 +35,7 @@ def risen(counts: dict[Any, int]) -> dict[Any, int]:
 
 
 class TestHistogram:
-    @pytest.mark.parametrize(("value", "place"), [(0, 0), (1, 0), (1.001, 1), (2, 1), (9, 2)])
+    @each_row(("value", "place"), [(0, 0), (1, 0), (1.001, 1), (2, 1), (9, 2)])
     def test_a_value_counts_under_the_first_bound_that_it_does_not_exceed(self, value: float, place: int) -> None:
         histogram = Histogram((1, 2))
         histogram.observe(value)

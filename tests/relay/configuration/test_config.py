@@ -28,6 +28,7 @@ from relay.redis_client.client import RedisClient
 from relay.server import jwt_keys
 from relay.tools.testbed.certificates import client_context
 from tests.support.certificates import Authority
+from tests.support.rows import each_row
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_a_server_is_a_host_and_a_port(text: str, server: tuple[str, int]) -> No
     assert show_server(server) == text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "complaint"),
     [
         ("", "--server must be host:port, or [IPv6]:port, not ''"),
@@ -72,7 +73,7 @@ def test_any_other_server_is_refused(text: str, complaint: str) -> None:
     assert str(caught.value) == complaint
 
 
-@pytest.mark.parametrize(
+@each_row(
     "settings",
     [
         {},
@@ -90,7 +91,7 @@ def test_what_works_is_taken(settings: dict[str, Any]) -> None:
     Config(**settings)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "complaint"),
     [
         ({"host": ""}, "--host must be a host name or address, not ''"),
@@ -126,7 +127,7 @@ def test_what_cannot_work_is_refused_with_one_line(settings: dict[str, Any], com
     assert str(caught.value) == complaint
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "shown"),
     [
         ("redis://localhost:6379/1", "redis://localhost:6379/1"),
@@ -245,15 +246,15 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.mark.parametrize("option", NAMED)
 class TestAFileThatIsNone:
-    def test_without_an_end(self, option: str, authority: Authority) -> None:
+    def test_a_file_without_an_end_is_refused(self, option: str, authority: Authority) -> None:
         with pytest.raises(ConfigError, match=f"^{option} '/dev/zero' is longer than {MAX_FILE_BYTES} bytes$"):
             NAMED[option](Path("/dev/zero"), authority)
 
-    def test_a_folder(self, option: str, authority: Authority, tmp_path: Path) -> None:
+    def test_a_folder_is_refused(self, option: str, authority: Authority, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"^{option} .* can't be read: Is a directory$"):
             NAMED[option](tmp_path, authority)
 
-    def test_a_pipe_that_nobody_fills(
+    def test_a_pipe_that_nobody_fills_is_refused(
         self, option: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("relay.configuration.config.PIPE_SECONDS", 0.05)

@@ -7,13 +7,14 @@ import pytest
 
 from relay.configuration.config import Config, ConfigError
 from relay.configuration.redis_url import SCHEMES, Kind, Login, RedisUrl, Tls, parse
+from tests.support.rows import each_row
 
 
 def server(*hosts: tuple[str, int], **said: Any) -> RedisUrl:
     return RedisUrl(Kind.SERVER, hosts, **said)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "said"),
     [
         ("redis://localhost", server(("localhost", 6379))),
@@ -82,7 +83,7 @@ def test_sentinels_speak_tls_as_the_servers_do_unless_something_else_is_said() -
     assert parse("redis+sentinel://h/s?sentinel_password_file=/p").sentinel_password_file == Path("/p")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "why"),
     [
         ("localhost:6379", "it must start with redis://"),
@@ -157,7 +158,7 @@ def test_a_url_that_leads_to_no_redis_is_refused(url: str, why: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@each_row("scheme", SCHEMES)
 def test_no_kind_of_redis_takes_an_option_that_it_does_not_know(scheme: str) -> None:
     where = {"unix": "unix:///run/redis.sock"}.get(scheme, f"{scheme}://a/{'s' if 'sentinel' in scheme else ''}")
     parse(where)

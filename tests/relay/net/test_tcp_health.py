@@ -18,6 +18,7 @@ from relay.net.tcp_health import (
 )
 from relay.tools.testbed.process import HOST
 from tests.support.process import wait_until
+from tests.support.rows import each_row
 from tests.support.wire import Wire
 
 PROMISED = 30  # seconds
@@ -101,7 +102,7 @@ def test_one_who_is_gone_and_did_not_read_does_not(ours: socket.socket, client: 
     assert read_tcp_info(ours).waiting
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seen", "owing", "deaf"),
     [
         (TcpInfo(), False, False),

@@ -236,7 +236,7 @@ class TestTheHandshake:
 
 
 class TestWhatIsPassedOn:
-    async def test_both_ways(self, peer: Peer) -> None:
+    async def test_bytes_are_passed_on_both_ways(self, peer: Peer) -> None:
         peer.say(b"hello\n")
         assert peer.client.heard == b"hello\n"
         peer.client.transport.write(b"x" * 50_000)

@@ -22,6 +22,7 @@ from relay.redis_client.dns_lookup import Place
 from relay.tools.testbed.process import free_port
 from tests.relay.desk import until
 from tests.support.certificates import Authority
+from tests.support.rows import each_row
 
 pytestmark = pytest.mark.anyio
 
@@ -297,7 +298,7 @@ async def test_renewed_certificates_are_read_by_the_next_connection(tmp_path: Pa
             dialer.renew()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("tls", "why"),
     [
         (Tls(Path("/nowhere.pem")), "ssl_ca_certs '/nowhere.pem' can't be read: No such file or directory"),

@@ -152,7 +152,7 @@ class TestAPeerThatIsGone:
             ([tcp_health.TcpInfo(probes=0, silent=99, unsent=9)] * 9, False),  # it lives, and doesn't read
         ],
     )
-    async def test_is_given_up_and_others_are_not(
+    async def test_a_peer_that_is_gone_is_given_up_and_others_are_not(
         self, looks: list[tcp_health.TcpInfo], given_up: bool, wire: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ann = await text(wire, b"ann")

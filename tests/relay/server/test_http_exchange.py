@@ -112,7 +112,7 @@ class TestThePage:
         assert header(there, "x-content-type-options") == "nosniff"
         assert header(there, "referrer-policy") == "no-referrer"
 
-    async def test_its_files(self, wire: Connect, http: HttpServer) -> None:
+    async def test_the_page_has_its_files(self, wire: Connect, http: HttpServer) -> None:
         there = asked(wire, http, get("/app.js?v=1"))
         assert (status(there), header(there, "content-type")) == (200, "text/javascript; charset=utf-8")
 
@@ -137,7 +137,7 @@ class TestThePage:
         there = asked(wire, http, get(method=method))
         assert (status(there), header(there, "allow")) == (405, "GET, HEAD")
 
-    async def test_without_it_there_is_nothing(self, hub: Hub, wire: Connect) -> None:
+    async def test_there_is_nothing_without_the_page(self, hub: Hub, wire: Connect) -> None:
         for path in ("/", "/app.js", NODES_PATH):
             assert status(asked(wire, http_server(hub), get(path))) == 404
 
@@ -368,7 +368,7 @@ class TestLimits:
         monkeypatch.setattr(HttpResponder, "reply", broken)
         assert status(asked(wire, http, get())) == 500
 
-    async def test_a_broken_one(self, wire: Connect, http: HttpServer) -> None:
+    async def test_a_broken_request_is_refused(self, wire: Connect, http: HttpServer) -> None:
         assert status(asked(wire, http, b"GET / HTTP/1.1\r\n\r\n")) == 400
 
     async def test_who_has_the_answer_is_waited_for_while_it_still_speaks(

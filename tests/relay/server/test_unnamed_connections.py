@@ -40,7 +40,7 @@ def welcomed(client: Wire) -> bool:
 
 class TestALineBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_holds_the_longest_token(self, hub: Hub, wire: Connect, dialect: str) -> None:
+    async def test_a_line_before_a_name_holds_the_longest_token(self, hub: Hub, wire: Connect, dialect: str) -> None:
         seen = list[str | None]()
         hub.authenticates = True
         hub.verify_token = lambda name, token: bool(seen.append(token) or True)  # type: ignore[func-returns-value]
@@ -50,7 +50,9 @@ class TestALineBeforeAName:
         assert seen == ["x" * TOKEN_CHARACTERS]
 
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_holds_no_more_than_that_and_another_may_follow(self, wire: Connect, dialect: str) -> None:
+    async def test_a_line_before_a_name_holds_no_more_than_that_and_another_may_follow(
+        self, wire: Connect, dialect: str
+    ) -> None:
         client = connected(wire, dialect)
         start = b'{"type":"hello","auth":"' if dialect == "json" else b""
         for _ in range(65):
@@ -85,7 +87,9 @@ class TestALineBeforeAName:
 
 class TestWhatWaitsBeforeAName:
     @pytest.mark.parametrize("dialect", DIALECTS)
-    async def test_is_one_read_or_one_line(self, hub: Hub, wire: Connect, dialect: str) -> None:
+    async def test_what_waits_before_a_name_is_one_read_or_one_line(
+        self, hub: Hub, wire: Connect, dialect: str
+    ) -> None:
         hub.lines_held = True
         client = connected(wire, dialect)
         client.send(b"ab\n" * 50_000)

@@ -254,7 +254,7 @@ class TestTheNodeCloses:
         await until(lambda: there.wire.closed)
         assert len([one for one in there.seen if one.opcode == CLOSE]) == 1
 
-    async def test_after_bye(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
+    async def test_the_node_closes_after_bye(self, hub: Hub, wire: Connect, http: HttpServer) -> None:
         ann = await user(wire, http, "ann")
         ann.say(type="quit")
         await self.closed(ann, 1000)
@@ -319,7 +319,7 @@ class TestTheNodeCloses:
         hub.dismiss()
         await self.closed(there, 1001)
 
-    async def test_after_a_defect(
+    async def test_the_node_closes_after_a_defect(
         self, hub: Hub, wire: Connect, http: HttpServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ann = await user(wire, http, "ann")

@@ -11,6 +11,7 @@ from relay.session.pairing import Answering
 from relay.session.peer_messages import Accept, CallConfirmed, ChatEnded, Decline, Invite, Mail
 from relay.shared_types import Party
 from tests.relay.world import User, World, enter, in_words
+from tests.support.rows import each_row
 
 BEN = Party("n2", "ben", "Ben", 9, "client", 30.0)
 CAS = Party("n3", "cas", "Cas", 8, "node", 0.0)
@@ -252,9 +253,7 @@ TABLE: list[tuple[str, str, str, list[str], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("step", "event", "after", "mail", "told"), TABLE, ids=[f"{row[0]}: {row[1]}" for row in TABLE]
-)
+@each_row(("step", "event", "after", "mail", "told"), TABLE, ids=[f"{row[0]}: {row[1]}" for row in TABLE])
 def test_each_event_leads_from_step_to_step_as_the_table_says(
     step: str, event: str, after: str, mail: list[str], told: list[str]
 ) -> None:
@@ -271,7 +270,7 @@ def test_no_event_is_left_out_of_the_table() -> None:
     assert {row[0] for row in TABLE} == STEPS.keys()
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step not in ("free", "away", "paired")])
+@each_row("step", [step for step in STEPS if step not in ("free", "away", "paired")])
 def test_no_step_lasts_longer_than_a_lease_and_lines_wait_meanwhile(step: str) -> None:
     desk = Desk()
     STEPS[step](desk)
@@ -285,7 +284,7 @@ def test_no_step_lasts_longer_than_a_lease_and_lines_wait_meanwhile(step: str) -
     assert not desk.ann.session.blocked
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("step", "chat"),
     [("looking", None), ("calling", None), ("confirming", "its"), ("answering", "its"), ("reserved", "its")],
 )

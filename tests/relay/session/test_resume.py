@@ -247,7 +247,7 @@ class TestASwitchInWhichTheCallerMoves:
         assert ben.hears() == [Left("ann", Reason.LEFT, CHAT)]
         assert [type(event) for event in cid.hears()] == [Paired]
 
-    def test_is_asked_by_the_old_partner_and_answers_when_it_knows(
+    def test_whoever_returns_is_asked_by_the_old_partner_and_answers_when_it_knows(
         self, world: World, ann: User, ben: User, cid: User
     ) -> None:
         """Ben's node looks for ann as soon as it learns that she has moved, and would believe a negative answer."""

@@ -209,7 +209,7 @@ class TestFailover:
         world.wait(3)
         assert world.ask(home, "GET", "a") is None
 
-    def test_all_primaries_one_after_another(self, world: World) -> None:
+    def test_all_primaries_are_replaced_one_after_another(self, world: World) -> None:
         for server in world.servers[:3]:
             replica = world.replica_of(server)
             server.kill()

@@ -14,6 +14,7 @@ from relay.tools.torture import nemesis
 from relay.tools.torture.command import torture
 from relay.tools.torture.run_settings import FAULTS, FAULTS_OF, RunSettings, new_seed, parse_engine, parse_faults
 from tests.support.certificates import Authority
+from tests.support.rows import each_row
 
 
 def settings_with(option: str, value: int) -> RunSettings:
@@ -40,7 +41,7 @@ def test_a_cluster_that_runs_already_is_not_broken() -> None:
         RunSettings(servers=(("127.0.0.1", 9999),), faults=("kill",))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "faults"),
     [
         ("all", tuple(fault for fault in FAULTS if fault not in ("failover", "isolate", "shard-freeze"))),
@@ -113,7 +114,7 @@ def parse(command: str) -> RunSettings:
     return RunSettings(faults=faults, servers=servers, engine=engine, tls=tls, ws=ws, ca=ca, **numbers)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "settings",
     [
         RunSettings(seed=7),
