@@ -28,8 +28,13 @@ class WebAddress(NamedTuple):
     host: str
     port: int
     secure: bool  # inside TLS
-    path: str = DEFAULT_PATH
+    written: str = ""  # the path as the user wrote it
     query: str = ""
+
+    @property
+    def path(self) -> str:
+        """The path to ask for."""
+        return DEFAULT_PATH if self.written in ("", "/") else self.written
 
     @property
     def authority(self) -> str:
@@ -40,7 +45,7 @@ class WebAddress(NamedTuple):
         """Return the URL without its query, which may hold a secret."""
         scheme = "wss" if self.secure else "ws"
         where = authority(self.host, self.port).removesuffix(f":{_WEB_PORTS[scheme]}")
-        return f"{scheme}://{where}{'' if self.path == DEFAULT_PATH else self.path}"
+        return f"{scheme}://{where}{self.written}"
 
 
 Server = Address | WebAddress
@@ -111,7 +116,7 @@ def _parse_url(url: str) -> WebAddress:
         _host(parts, shown),
         _WEB_PORTS[scheme] if port is None else port,
         scheme == "wss",
-        DEFAULT_PATH if parts.path in ("", "/") else parts.path,
+        parts.path,
         parts.query,
     )
 
