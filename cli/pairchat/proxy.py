@@ -40,7 +40,7 @@ def parse_proxy(url: str, source: str) -> Proxy:
     except (ValueError, UnicodeError):
         raise BadSettings(usage) from None
     if parts.scheme not in _PORTS:
-        raise BadSettings(f"{source} has a proxy that is none of HTTP (http:// and https:// are possible)")
+        raise BadSettings(f"{source} names a proxy that doesn't speak HTTP (http:// and https:// are possible)")
     if not host or port == 0 or not host.isprintable() or " " in host:
         raise BadSettings(usage)
     return Proxy(

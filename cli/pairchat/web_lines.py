@@ -123,7 +123,7 @@ class WebLines:
             raise self._failed("it speaks TLS (wss://)")
         if error is not None:
             raise self._failed(f"it does not answer like a WebSocket server: {error}")
-        self.open = self._library.state is State.OPEN
+        self.open = self._library.state is not State.CONNECTING  # a close frame may have come with the answer
 
     def _refused(self, response: Response) -> ConnectionFailed:
         status = response.status_code

@@ -122,11 +122,13 @@ def test_of_many_pings_in_a_row_the_last_is_answered_and_no_answers_pile_up() ->
 def test_a_close_frame_is_answered_with_its_code_after_the_lines_before_it(close: Close | None) -> None:
     payload = close.serialize() if close is not None else b""
     data = from_node(Opcode.TEXT, b"{}") + from_node(Opcode.CLOSE, payload)
-    for pieces in cuts(data):
-        lines, server = opened()
+    whole = len(shaken()[2]) + len(data)
+    for cut in range(whole):
+        lines, server, answer = shaken()
         server.send_close(*(close.code, close.reason) if close is not None else ())
         server.data_to_send()
-        assert b"".join(map(lines.feed, pieces)) == b"{}\n"
+        assert b"".join(map(lines.feed, ((answer + data)[:cut], (answer + data)[cut:]))) == b"{}\n"
+        assert lines.open
         assert lines.closed == (close or Close(1005, ""))
         assert not lines.may_send
         server.receive_data(lines.take_owed())
