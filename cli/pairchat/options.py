@@ -198,7 +198,6 @@ Proxy = Annotated[
     typer.Option(
         metavar="URL|none",
         envvar="PAIRCHAT_PROXY",
-        show_default=False,  # that of the settings file may hold a password
         help="An HTTP proxy for ws:// and wss://.  [default: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say]",
     ),
 ]

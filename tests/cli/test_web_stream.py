@@ -18,6 +18,7 @@ from tests.cli.chatting import a_text, an_ack, said
 from tests.cli.piped import Start
 from tests.cli.scripted import PAIRED, PING, PONG, ScriptedNode
 from tests.cli.scripted_web import ScriptedWebNode
+from tests.cli.test_client import anyio_backend as anyio_backend
 from tests.cli.test_reconnect import PROMPT, play
 from tests.support.certificates import Authority
 
@@ -301,8 +302,9 @@ async def test_a_full_relay_is_asked_again_when_it_wants(web: ScriptedWebNode, m
         monkeypatch.setattr("pairchat.reconnector.anyio.sleep", note)
         peer.close()
         refuse(web, "503 Service Unavailable\r\nRetry-After: 17")
-        web.accept().take_back("alice", last=0)
-        web._peers[-1].part()
+        peer = web.accept()
+        peer.take_back("alice", last=0)
+        peer.part()
 
     async def alice() -> None:
         async with pairchat.connect(web.url, name="alice") as chat:
