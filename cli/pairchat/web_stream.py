@@ -64,8 +64,13 @@ class WebStream(ByteStream):
             if item and not self._lines.may_send:
                 raise anyio.BrokenResourceError
             data = self._lines.frames(item)
-            while data := data + self._lines.take_owed():
-                await self._stream.send(data)
+            while data or self._lines.owed:
+                owed = self._lines.take_owed()
+                try:
+                    await self._stream.send(data + owed)
+                except anyio.get_cancelled_exc_class():
+                    self._lines.owed = owed + self._lines.owed  # it may hold our close frame
+                    raise
                 data = b""
 
     async def send_eof(self) -> None:
