@@ -127,8 +127,11 @@ def _host(parts: SplitResult, shown: str) -> str:
         raise BadServer(f"not an address: {shown} (write {parts.scheme}://host:port/path)")
     if ":" in host:
         try:
-            return str(IPv6Address(host if "%" not in host else ""))
+            address = IPv6Address(host)
         except ValueError:
-            raise BadServer(f"not an address: {shown} (IPv6 is written {parts.scheme}://[::1])") from None
+            address = None
+        if address is None or address.scope_id is not None:
+            raise BadServer(f"not an address: {shown} (IPv6 is written {parts.scheme}://[::1])")
+        return str(address)
     _check_host(host)
     return host

@@ -272,9 +272,8 @@ class Reconnector:
                 return NotAdmitted(f"can't connect to {self.server}: {explain(error)}")
             return ConnectionLost(f"the connection to {self.server} was lost: {explain(error, spoken=True)}")
         if isinstance(error, Closed):
-            return ConnectionLost(
-                f"{self.server} closed the connection ({error.code} {error.reason})".replace(" )", ")")
-            )
+            words = " ".join([str(error.code), *error.reason.split()])  # on one line
+            return ConnectionLost(f"{self.server} closed the connection ({words})")
         if silent and self._protocol.node is None and self._route.bare:
             return ConnectionLost(f"{self.server} closes the connection at once: does it want TLS (--tls)?")
         return ConnectionLost(f"the connection to {self.server} was lost")

@@ -55,8 +55,7 @@ class Transport:
         return Stage(self.peer, f"{self.peer} does not answer")
 
     async def open(self, address: str, begin: Callable[[Stage], None]) -> ByteStream:
-        """Connect to the server by one address of `host`. `begin` is called at each step
-        after the first.
+        """Connect to the server by one address of `host`. `begin` is called at each step after the first.
 
         Raises OSError, the errors of streams and of TLS, and `ConnectionFailed`.
         """
