@@ -18,6 +18,7 @@ from tests.support.certificates import Authority
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.guests import Guests
 from tests.support.node import Node
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -184,8 +185,7 @@ def test_the_command_in_a_pipe(places: tuple[Node, Node], guests: Guests) -> Non
     with ExitStack() as started:
         listening = started.enter_context(Piped("pw-bob", server=url(places[1]), stdin=subprocess.DEVNULL))
         probe = guests.json(places[1], "pw-probe")
-        while probe.who("pw-bob") != "free":
-            pass
+        wait_until(lambda: probe.who("pw-bob") == "free", "bob is there", PATIENCE)
         alice = started.enter_context(Piped("pw-alice", "--to", "pw-bob", server=url(places[0])))
         alice.type("".join(f"line {number}\n" for number in range(LINES)).encode())
         alice.end_input()
