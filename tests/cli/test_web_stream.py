@@ -8,20 +8,23 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import ByteStream
 from anyio.to_thread import run_sync
-from websockets.frames import Close
+from websockets.frames import Close, Frame, Opcode
 
 import pairchat
 from pairchat import ConnectionFailed, ConnectionLost, Dropped, Joined, Lost, Message, Refused
 from pairchat.address import parse_address
 from pairchat.dial import Route
 from pairchat.transport import Transport
+from pairchat.web_stream import WebStream
 from tests.cli.chatting import a_text, an_ack, said
 from tests.cli.piped import Start
 from tests.cli.scripted import PAIRED, PING, PONG, ScriptedNode
 from tests.cli.scripted_web import ScriptedWebNode
 from tests.cli.test_client import anyio_backend as anyio_backend
 from tests.cli.test_reconnect import PROMPT, play
+from tests.cli.test_web_lines import opened
 from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.anyio
@@ -269,6 +272,42 @@ async def test_a_silent_node_is_noticed_and_left(web: ScriptedWebNode, monkeypat
                     break
 
     await play(relay, alice)
+
+
+class Clogged(ByteStream):
+    """A stream that takes nothing while `clogged` is true, and has these bytes to read."""
+
+    def __init__(self, data: bytes) -> None:
+        self.clogged = True
+        self.taken = b""
+        self._data = [data, b""]
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        if data := self._data.pop(0):
+            return data
+        raise anyio.EndOfStream
+
+    async def send(self, item: bytes) -> None:
+        if self.clogged:
+            await anyio.sleep_forever()
+        self.taken += item
+
+    async def send_eof(self) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_a_close_frame_is_still_owed_if_the_task_that_sends_it_is_cancelled() -> None:
+    lines, _ = opened()
+    below = Clogged(Frame(Opcode.CLOSE, Close(1001, "").serialize()).serialize(mask=False))
+    stream = WebStream(below, lines, b"")
+    with anyio.move_on_after(0.01):
+        await stream.receive()
+    below.clogged = False
+    await stream.aclose()
+    assert below.taken[:2] == b"\x88\x82"  # a close frame with a code
 
 
 async def test_a_cancelled_program_gives_its_name_back(web: ScriptedWebNode) -> None:
