@@ -49,6 +49,8 @@ class Tunnel:
 
     def _answered(self, response: h11.Response) -> None:
         status, reason = response.status_code, response.reason.decode("latin-1")[:_SHOWN]
+        if status == 407 and not _takes_basic(response):
+            raise self._failed("the proxy wants another proof than a user name and a password in the open (407)")
         if status == 407 and self._proxy.credentials is None:
             raise self._failed("the proxy wants a user name and a password (407)")
         if status == 407:
@@ -61,3 +63,9 @@ class Tunnel:
 
     def _failed(self, why: str) -> ConnectionFailed:
         return ConnectionFailed(f"can't connect to {self._server} through the proxy {self._proxy}: {why}")
+
+
+def _takes_basic(response: h11.Response) -> bool:
+    """Return False if the proxy wants Kerberos, NTLM or the like. It need not say what it wants."""
+    offered = [value.lower() for name, value in response.headers if name == b"proxy-authenticate"]
+    return not offered or any(b"basic" in value for value in offered)

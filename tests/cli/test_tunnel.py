@@ -43,6 +43,14 @@ def test_it_opens_for_any_cut(answer: bytes) -> None:
     ("answer", "words"),
     [
         (b"HTTP/1.1 407 No\r\n\r\n", r"the proxy wants a user name and a password \(407\)"),
+        (
+            b"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM, Basic realm=x\r\n\r\n",
+            r"the proxy wants a user name and a password \(407\)",
+        ),
+        (
+            b"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n",
+            r"the proxy wants another proof than a user name and a password in the open \(407\)",
+        ),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", r"the proxy refuses \(403 Forbidden\)"),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 9\r\n\r\n", r"the proxy refuses \(502 Bad Gateway\)"),
         (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", "it does not answer like an HTTP proxy"),

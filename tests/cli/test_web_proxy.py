@@ -183,18 +183,25 @@ def test_a_refusal_of_the_proxy_is_told_without_the_password(
         assert ended == (3, "", [f"pairchat: {told}"])
 
 
-def test_the_option_and_the_file_name_a_proxy(start: Start) -> None:
+def test_the_option_the_variable_and_the_file_name_a_proxy(start: Start, tmp_path: Path) -> None:
     with proxying("x:y") as proxy:
         told = f"through the proxy http://{proxy.address}: the proxy does not accept"
         given = f"http://alice:secret@{proxy.address}"
-        for words, variables in ((("--proxy", given), {}), ((), {"PAIRCHAT_PROXY": given})):
+        file = tmp_path / "config.toml"
+        file.write_text(f'proxy = "{given}"\n')
+        ways: list[tuple[tuple[str, ...], dict[str, str]]] = [
+            (("--proxy", given), {}),
+            (("--config", str(file)), {}),
+            ((), {"PAIRCHAT_PROXY": given}),
+        ]
+        for words, variables in ways:
             status, out, (line,) = start("alice", *words, server="ws://h", HTTP_PROXY="x", **variables).ended()
             assert (status, out) == (3, "")
             assert told in line
             assert "secret" not in line
         running = start("alice", "--proxy", "none", server="ws://127.0.0.1:1", HTTP_PROXY=given)
         assert running.ended() == (3, "", ["pairchat: can't connect to ws://127.0.0.1:1: Connection refused"])
-        assert len(proxy.asked) == 2
+        assert len(proxy.asked) == 3
 
 
 @pytest.mark.parametrize(
