@@ -11,6 +11,7 @@ from websockets.server import ServerProtocol
 from pairchat.address import WebAddress
 from pairchat.errors import ConnectionFailed, NotARelay
 from pairchat.web_lines import MOST_PATIENCE, SUBPROTOCOL, WebLines
+from tests.support.web import frame
 
 SERVER = WebAddress("relay.example", 80, False)
 UPGRADE = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -151,7 +152,7 @@ def test_our_close_frame_is_sent_once() -> None:
     "data",
     [
         from_node(Opcode.BINARY, b"{}"),
-        Frame(Opcode.TEXT, b"{}").serialize(mask=True),
+        frame(b"{}"),  # masked, as a client's
         b"\xc1\x00",  # a reserved bit
         b"\x83\x00",  # a reserved opcode
         from_node(Opcode.CONT, b"{}"),
