@@ -2,6 +2,7 @@
 
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from websockets.frames import Close, Frame, Opcode
@@ -39,7 +40,8 @@ class WebSocket:
             if data:
                 self._sock.sendall(data)
             else:
-                self._sock.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # the client was faster
+                    self._sock.shutdown(socket.SHUT_WR)
 
     def read(self) -> bool:
         """Read once. Returns False at the end of the stream."""

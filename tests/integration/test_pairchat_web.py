@@ -76,6 +76,7 @@ async def test_a_session_goes_from_tcp_to_websocket_and_back_as_nodes_are_killed
             await alice.call("bob")
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(acknowledge, bob)
+                await (await alice.send("both know of the chat")).delivered()
                 for killed, then in ((one, url(between)), (between, three.server)):
                     receipts = [await alice.send(str(number)) for number in range(10)]
                     killed.kill()
