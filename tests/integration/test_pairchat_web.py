@@ -18,7 +18,6 @@ from tests.support.certificates import Authority
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.guests import Guests
 from tests.support.node import Node
-from tests.support.process import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -182,12 +181,10 @@ async def test_what_a_node_refuses_is_told(node: Node, start_node: StartNode, pr
     assert refused.value.retry_after == RETRY_SECONDS
 
 
-def test_the_command_in_a_pipe(places: tuple[Node, Node], guests: Guests) -> None:
+def test_the_command_in_a_pipe(places: tuple[Node, Node]) -> None:
     with ExitStack() as started:
         listening = started.enter_context(Piped("pw-bob", server=url(places[1]), stdin=subprocess.DEVNULL))
-        probe = guests.json(places[1], "pw-probe")
-        wait_until(lambda: probe.who("pw-bob") == "free", "bob is there", PATIENCE)
-        alice = started.enter_context(Piped("pw-alice", "--to", "pw-bob", server=url(places[0])))
+        alice = started.enter_context(Piped("pw-alice", "--to", "pw-bob", "--wait", server=url(places[0])))
         alice.type("".join(f"line {number}\n" for number in range(LINES)).encode())
         alice.end_input()
         assert alice.ended() == (0, "", ["* You are chatting with pw-bob."])
