@@ -3,8 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from time import process_time
 
-from simulator.harness.batch import carry_out, explain
+from simulator.harness.batch import carry_out, explain, pace
 from simulator.harness.faults import KINDS
 from simulator.harness.plan import ENGINES, Plan
 from simulator.harness.run import run
@@ -40,12 +41,14 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 
 def _one(plan: Plan, *, trace: bool, smaller: bool) -> int:
+    begun = process_time()
     outcome = run(plan, _tell if trace else None)
+    speed = pace(outcome.seconds, process_time() - begun)
     if smaller and not outcome.clean:
         outcome = shrink(outcome, print)
     if not outcome.clean:
         print("\n".join(explain(outcome)))
-    print(f"{'clean' if outcome.clean else 'not clean'}; {outcome.seconds:.0f} virtual seconds, hash {outcome.digest}")
+    print(f"{'clean' if outcome.clean else 'not clean'}; {speed}; {outcome.events} events, hash {outcome.digest}")
     return 0 if outcome.clean else 1
 
 

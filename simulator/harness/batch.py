@@ -19,6 +19,11 @@ from simulator.harness.run import Outcome, run
 GATED: Final = 40
 
 
+def pace(seconds: float, cpu: float) -> str:
+    """Return how fast virtual time went by, in words, for the seconds of a core that it took."""
+    return f"{seconds:.0f} virtual s in {cpu:.1f} s of a core ({seconds / cpu if cpu else 0.0:.1f} a second)"
+
+
 class Batch(Struct):
     """What came of all runs so far."""
 
@@ -65,11 +70,7 @@ class Batch(Struct):
 
     def lines(self) -> Iterator[str]:
         """Yield the outcome for people."""
-        speed = self.seconds / self.cpu if self.cpu else 0.0
-        yield (
-            f"{self.runs} seeds, {self.seconds:.0f} virtual s in {self.cpu:.0f} s of a core ({speed:.1f} a second),"
-            f" {self.events} events, {self.delivered} messages"
-        )
+        yield f"{self.runs} seeds, {pace(self.seconds, self.cpu)}, {self.events} events, {self.delivered} messages"
         yield "faults: " + (", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items())) or "none")
         yield "seen: " + ", ".join(f"{self.counts[what]} {what}" for what in COUNTED)
         yield from (f"empty: {what} in {self.runs} seeds" for what in self.missing)

@@ -213,7 +213,7 @@ def run(plan: Plan, trace: Trace | None = None) -> Outcome:
             trace(when, where, what)
 
     outcome = Outcome(plan)
-    with Stage(plan, both) as stage:
+    with Stage(plan, digest if trace is None else both) as stage:
         doing = _Run(stage)
         stage.open()
         people = stage.people.process("people")
