@@ -20,6 +20,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "engine": options.engine,
         "nodes": options.nodes,
         "users": options.users,
+        "calm": options.calm,
         "only": _kinds(options.only),
         "without": _kinds(options.without),
     }
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", choices=tuple(ENGINES), default="single", help="what the nodes use (single)")
     parser.add_argument("--nodes", type=int, default=Plan().nodes, help="how many nodes (3)")
     parser.add_argument("--users", type=int, default=Plan().users, help="how many people and programs (12)")
+    parser.add_argument("--calm", type=float, default=Plan().calm, help="how calm people are; 1: as in torture (3)")
     parser.add_argument("--only", default="", help="the faults to have, instead of those that the seed draws")
     parser.add_argument("--without", default="", help=f"faults to leave out, of {', '.join(KINDS)}")
     parser.add_argument("--jobs", type=int, default=1, help="how many seeds to run at once (1)")

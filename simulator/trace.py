@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 import msgspec
 
-
 # The number of events that are put into the hash at once.
 _AT_ONCE: Final = 1000
 # Writes an event, its time to the last bit among it, in one way only.

@@ -20,6 +20,9 @@ class Plan(Struct, frozen=True):
     engine: str = "single"
     nodes: int = 3
     users: int = 12
+    # How many times longer everybody waits before the next move than in `relay torture`, where users make seven in a
+    # second each. Most of what breaks needs a few messages at the right moment, and more of them cost time.
+    calm: float = 3.0
     only: tuple[str, ...] = ()  # the faults to have instead of those that the seed has
     without: tuple[str, ...] = ()  # faults that are left out although the seed, or `only`, has them
 
@@ -30,6 +33,7 @@ class Plan(Struct, frozen=True):
         words = [f"python -m simulator --seed {self.seed} --seconds {self.seconds:g} --engine {self.engine}"]
         words += [f"--nodes {self.nodes}"] * (self.nodes != usual.nodes)
         words += [f"--users {self.users}"] * (self.users != usual.users)
+        words += [f"--calm {self.calm:g}"] * (self.calm != usual.calm)
         words += [f"--only {','.join(self.only)}"] * bool(self.only)
         words += [f"--without {','.join(self.without)}"] * bool(self.without)
         return " ".join(words)

@@ -72,6 +72,7 @@ class _Run:
         self._players = client_driver.Stage([node.address for node in stage.nodes], lambda: self.world.now, GRACE)
         names = [f"u{number}" for number in range(self.plan.users)]
         self._users = [self._make(name, KINDS[number % len(KINDS)], names) for number, name in enumerate(names)]
+        self._players.calm = self.plan.calm
         self._pair = self._correspondents()
         self._looks = 0
         self._faults: Faults | None = None
@@ -89,7 +90,9 @@ class _Run:
 
         def make(name: str, partner: str, *, calls: bool) -> Correspondent:
             rng = self.world.stream(f"correspondent {name}")
-            return Correspondent(name, partner, servers, rng, lambda: self._players.acting, calls=calls)
+            return Correspondent(
+                name, partner, servers, rng, lambda: self._players.acting, calls=calls, calm=self.plan.calm
+            )
 
         return make("lib0", "lib1", calls=True), make("lib1", "lib0", calls=False)
 
