@@ -6,8 +6,8 @@ from typing import Final
 
 # The pauses before a broken connection is replaced: the first try is at once, and the last pause is repeated.
 RECONNECT_SECONDS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-# A connection that ends so soon after its begin was no success. Otherwise a server that cuts each one off at once would be
-# asked for the next one some hundred times a second.
+# A connection that ends so soon after its begin was no success. Otherwise a server that cuts each one off at once would
+# be asked for the next one some hundred times a second.
 BRIEF_SECONDS: Final = 0.02
 
 
