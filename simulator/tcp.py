@@ -366,6 +366,7 @@ class End:
         """Forget what the peer has, and send what its window now allows."""
         if self._refuses():
             return
+        could_write = self.writable
         if edge > self._edge:
             self._edge = edge
         if edge - acked > self._widest:
@@ -381,7 +382,8 @@ class End:
                 self._retry.cancel()
                 self._retry = None
         self._transmit()
-        self.tell()
+        if not could_write:
+            self.tell()
         self._settle()
 
     def on_probe(self) -> None:
