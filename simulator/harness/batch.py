@@ -1,9 +1,11 @@
 """Many runs, one after the other or several at once, and whether they were worth anything."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from time import process_time
 from typing import Final
 
@@ -92,6 +94,18 @@ def timed(plan: Plan) -> tuple[Outcome, float]:
     return outcome, process_time() - began
 
 
+def _end_with_parent() -> None:
+    """Have this process of a pool end once the one that started it does, also if that was killed in the middle."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def carry_out(engine: str, plans: Iterable[Plan], jobs: int, tell: Callable[[str], None]) -> Batch:
     """Run all plans, `jobs` at once, and call `tell` with the progress and each failure."""
     batch = Batch(engine)
@@ -109,7 +123,7 @@ def carry_out(engine: str, plans: Iterable[Plan], jobs: int, tell: Callable[[str
         for plan in plans:
             take(*timed(plan))
     else:
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent) as pool:
             for outcome, cpu in pool.map(timed, plans):
                 take(outcome, cpu)
     return batch
