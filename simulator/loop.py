@@ -1,8 +1,9 @@
 """An asyncio event loop on virtual time and virtual sockets.
 
-It is asyncio's own selector loop, and only what that gets from the system is replaced: the clock, the poll, sockets,
-name look-ups, threads and signals. Transports, servers, streams, futures and tasks are therefore the real code, and
-differ between releases of Python exactly as they do in production.
+It is asyncio's own selector loop. What that gets from the system is replaced: the clock, the poll, sockets, name
+look-ups, threads and signals. So are the iteration, `call_soon` and `call_at`, as the order is drawn and a simulation
+spends much of its time there. Transports, servers, streams, futures and tasks are the real code, and differ between
+releases of Python exactly as they do in production.
 
 What asyncio promises is kept: callbacks of `call_soon` are called in the order of their registration, those of
 `call_at` never before their time, and in the order of their times. What it leaves open is drawn from the world's seed:
