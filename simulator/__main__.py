@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", choices=tuple(ENGINES), default="single", help="what the nodes use (single)")
     parser.add_argument("--nodes", type=int, default=Plan().nodes, help="how many nodes (3)")
     parser.add_argument("--users", type=int, default=Plan().users, help="how many people and programs (12)")
-    parser.add_argument("--calm", type=float, default=Plan().calm, help="how calm people are; 1: as in torture (3)")
+    parser.add_argument(
+        "--calm", type=float, default=Plan().calm, help="how many times calmer people are than in torture"
+    )
     parser.add_argument("--only", default="", help="the faults to have, instead of those that the seed draws")
     parser.add_argument("--without", default="", help=f"faults to leave out, of {', '.join(KINDS)}")
     parser.add_argument("--jobs", type=int, default=1, help="how many seeds to run at once (1)")
