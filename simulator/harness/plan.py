@@ -10,8 +10,8 @@ LEASE: Final = 2.0  # seconds; short, so that many of them pass in one run
 GRACE: Final = 8.0
 DRAIN: Final = 1.0
 ENGINES: Final = {"single": RedisKind.STANDALONE, "sentinel": RedisKind.SENTINEL, "cluster": RedisKind.CLUSTER}
-# In `relay torture` a user makes seven moves in a second. With much traffic more is under way when something breaks. With
-# less a run takes less time, and the nodes have pauses.
+# In `relay torture` a user makes seven moves in a second. With much traffic more is under way when something breaks;
+# with less a run takes less time, and the nodes have pauses.
 CALM: Final = (1.0, 3.0, 9.0)
 
 
