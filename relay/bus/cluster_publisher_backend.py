@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from relay.bus.delegates import PublisherDelegate
 from relay.bus.reconnect import SILENT_SECONDS
+from relay.clock import clock
 from relay.logs import Spell
 from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
 from relay.redis_client.client import RedisClient, Unavailable
@@ -209,13 +210,13 @@ class ClusterPublisherBackend:
         backoff = Backoff(RECONNECT_SECONDS)
         try:
             while line in self._homes.values():
-                served = False
+                served, began = False, clock()
                 try:
                     served = await self._serve(line)
                     line.fails(line.why or "connection lost")
                 except Unavailable as error:
                     line.fails(str(error))
-                await anyio.sleep(backoff.after(well=served))
+                await anyio.sleep(backoff.after(well=served, lasted=clock() - began))
                 await self._refresh_topology()
         finally:
             del self._lines[line.home]

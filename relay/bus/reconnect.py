@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import anyio
 import structlog
 
+from relay.clock import clock
 from relay.logs import Spell
 from relay.redis_client.backoff import RECONNECT_SECONDS, Backoff
 from relay.redis_client.client import RedisClient, Unavailable
@@ -39,6 +40,7 @@ async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Cal
     lost = Spell("bus connection lost")
     failed = Spell("bus connection not made", "bus connection made again")
     while True:
+        began = clock()
         try:
             served, address = await session()
             failed.over(role=role)
@@ -47,7 +49,7 @@ async def keep(session: Callable[[], Awaitable[Ended]], role: str, not_made: Cal
             served = False
             not_made(str(error))
             failed.again(role=role, error=str(error))
-        await anyio.sleep(backoff.after(well=served))
+        await anyio.sleep(backoff.after(well=served, lasted=clock() - began))
 
 
 @asynccontextmanager

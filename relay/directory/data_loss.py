@@ -18,7 +18,7 @@ from relay.clock import clock
 from relay.directory.lease import Lease
 from relay.entropy import entropy
 from relay.redis_client.client import RedisClient, Script, Unavailable
-from relay.redis_client.keys import PARTITIONS, Keys
+from relay.redis_client.keys import Keys
 from relay.tasks.batches import in_slices, slices
 
 # The TTL of a partition's key, if no node has run on this prefix meanwhile.
@@ -55,12 +55,12 @@ class DataLossWatch:
     def __init__(self, redis_client: RedisClient, keys: Keys, lease: Lease) -> None:
         self._redis_client = redis_client
         self._lease = lease
-        self._keys = [keys.partition(number) for number in range(PARTITIONS)]
+        self._keys = [keys.partition(number) for number in range(keys.partitions)]
         self._layout: int | None = None  # the client's layout when the partitions were last assigned to servers
         self._shards: dict[str | None, _Shard] = {}
         self._ttl = PARTITION_SECONDS * 1000
         self._epochs: dict[int, bytes] = {}  # by partition, as they were last read
-        self._turn = entropy.below(PARTITIONS)
+        self._turn = entropy.below(keys.partitions)
 
     # --- queries
 
@@ -114,7 +114,7 @@ class DataLossWatch:
         if layout == self._layout:
             return
         shards: dict[str | None, _Shard] = {}
-        async for number in in_slices(range(PARTITIONS), SLICE):
+        async for number in in_slices(range(len(self._keys)), SLICE):
             shards.setdefault(self._redis_client.home(self._keys[number]), _Shard()).partitions.append(number)
         self._layout = layout
         for home, shard in shards.items():

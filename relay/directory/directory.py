@@ -22,7 +22,7 @@ from relay.directory.node_liveness import NodeLiveness
 from relay.directory.record import BadRecord, Record, SessionRecord
 from relay.protocol.errors import Presence
 from relay.redis_client.client import RedisClient, Script, Unavailable
-from relay.redis_client.keys import PARTITIONS, Keys, RecordKey
+from relay.redis_client.keys import Keys, RecordKey
 from relay.shared_types import Located
 
 __all__ = ["Directory", "Lease", "NameLost", "Record", "SessionRecord", "Unavailable"]
@@ -247,7 +247,7 @@ class Directory:
         `await alone()` returns whether no other node has users; then claims needn't wait. Partitions of a server that
         doesn't answer are left to `data_loss.watch`. Raises Unavailable if no server answers.
         """
-        keys = {self.keys.partition(number): number for number in range(PARTITIONS)}
+        keys = {self.keys.partition(number): number for number in range(self.keys.partitions)}
         there = dict(zip(keys, await self._redis_client.each(("HEXISTS", key, "@") for key in keys), strict=True))
         missing = [key for key, exists in there.items() if exists == 0]
         if all(isinstance(exists, Unavailable) for exists in there.values()):
@@ -268,10 +268,10 @@ class Directory:
 
     async def sweep(self) -> None:
         """Visit one partition after another until cancelled: refresh its TTL, and drop the records of dead nodes."""
-        number = crc32(self.lease.node_id.encode()) % PARTITIONS
+        number = crc32(self.lease.node_id.encode()) % self.keys.partitions
         while True:
             await anyio.sleep(SWEEP_SECONDS)
-            number = (number + 1) % PARTITIONS
+            number = (number + 1) % self.keys.partitions
             try:
                 await self._visit(self.keys.partition(number))
             except Unavailable as error:

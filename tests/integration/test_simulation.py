@@ -56,7 +56,7 @@ from tests.fixtures import sabotage
 sabotage.SABOTAGE["no-agreement"]()
 from simulator.__main__ import main
 for seed in range(1, 6):
-    if main(["--seed", str(seed), "--only", "stall", "--seconds", "4", "--users", "8"]):
+    if main(["--seed", str(seed), "--only", "stall", "--seconds", "4", "--users", "8", "--calm", "1"]):
         sys.exit(1)
 """
     done = subprocess.run(
